@@ -1,0 +1,224 @@
+//! What an app says about itself: info, parameters, meta, site; annotations; speech.
+
+use super::Call;
+use super::arguments::{number, required};
+use super::chat::fields;
+use crate::db::Annotation;
+use crate::pyjson;
+use crate::setup::{Flow, Mode};
+use crate::state::now;
+use crate::wire::answer::{Answer, Refused};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub(super) fn info(call: &Call<'_>) -> Answer {
+    let app = &call.app.app;
+    Answer::restful(
+        200,
+        &json!({
+            "name": app.name,
+            "description": app.description,
+            "tags": [],
+            "mode": app.mode.name(),
+            "author_name": "admin",
+        }),
+    )
+}
+
+pub(super) fn meta() -> Answer {
+    Answer::restful(200, &json!({"tool_icons": {}}))
+}
+
+pub(super) fn site(call: &Call<'_>) -> Answer {
+    let flow = is_flow(call);
+    Answer::restful(
+        200,
+        &json!({
+            "title": call.app.app.name,
+            "chat_color_theme": null,
+            "chat_color_theme_inverted": false,
+            "icon_type": "emoji",
+            "icon": if flow { "\u{1f916}" } else { "x" },
+            "icon_background": if flow { "#FFEAD5" } else { "#fff" },
+            "icon_url": null,
+            "description": null,
+            "copyright": null,
+            "privacy_policy": null,
+            "custom_disclaimer": "",
+            "default_language": "en-US",
+            "show_workflow_steps": true,
+            "use_icon_as_answer_icon": false,
+        }),
+    )
+}
+
+fn is_flow(call: &Call<'_>) -> bool {
+    matches!(call.app.app.mode, Mode::AdvancedChat | Mode::Workflow)
+}
+
+pub(super) fn parameters(call: &Call<'_>) -> Answer {
+    if call.app.app.flow == Flow::Unpublished {
+        let message = "App unavailable, please check your app configurations.";
+        return Answer::error(400, "app_unavailable", message);
+    }
+    let flow = is_flow(call);
+    let off = json!({"enabled": false});
+    let speech =
+        if flow { json!({"enabled": false, "language": "", "voice": ""}) } else { off.clone() };
+    let avoidance =
+        if flow { off.clone() } else { json!({"enabled": false, "type": "", "configs": []}) };
+    let upload = if flow {
+        json!({
+            "enabled": true,
+            "allowed_file_types": ["image", "document"],
+            "allowed_file_extensions": [],
+            "allowed_file_upload_methods": ["local_file", "remote_url"],
+            "number_limits": 3,
+        })
+    } else {
+        json!({"image": {
+            "enabled": false,
+            "number_limits": 3,
+            "detail": "high",
+            "transfer_methods": ["remote_url", "local_file"],
+        }})
+    };
+    Answer::restful(
+        200,
+        &json!({
+            "opening_statement": if flow { json!("") } else { Value::Null },
+            "suggested_questions": [],
+            "suggested_questions_after_answer": {"enabled": call.app.app.suggested && !flow
+                && call.app.app.flow != Flow::NoModel},
+            "speech_to_text": off,
+            "text_to_speech": speech,
+            "retriever_resource": {"enabled": true},
+            "annotation_reply": off,
+            "more_like_this": off,
+            "user_input_form": input_form(call),
+            "sensitive_word_avoidance": avoidance,
+            "file_upload": upload,
+            "system_parameters": {
+                "image_file_size_limit": 10,
+                "video_file_size_limit": 100,
+                "audio_file_size_limit": 50,
+                "file_size_limit": 15,
+                "workflow_file_upload_limit": 10,
+            },
+        }),
+    )
+}
+
+fn input_form(call: &Call<'_>) -> Vec<Value> {
+    let app = &call.app.app;
+    fields(app.mode, app.flow)
+        .iter()
+        .map(|(name, required, most)| match (*name, app.mode) {
+            ("doc", _) => json!({"file": {
+                "variable": "doc",
+                "label": "Doc",
+                "type": "file",
+                "required": required,
+                "allowed_file_types": ["image", "document"],
+                "allowed_file_upload_methods": ["local_file", "remote_url"],
+                "allowed_file_extensions": [],
+                "options": [],
+            }}),
+            (_, Mode::Completion) => json!({"paragraph": {
+                "label": "Query",
+                "variable": name,
+                "required": required,
+                "default": "",
+            }}),
+            (name, _) => json!({"text-input": {
+                "variable": name,
+                "label": if name == "text" { "Text" } else { "Name" },
+                "type": "text-input",
+                "required": required,
+                "max_length": most,
+                "options": [],
+            }}),
+        })
+        .collect()
+}
+
+/// No app of ours speaks. A message of another Dify is 200 `null`, as recorded.
+pub(super) fn text_to_audio(call: &Call<'_>) -> Result<Answer, Refused> {
+    if let Some(id) = call.json.get("message_id").filter(|id| !pyjson::is_falsy(id)) {
+        let known = Uuid::parse_str(&pyjson::str_of(id))
+            .is_ok_and(|id| call.shared.db().messages.get(id).is_some());
+        if !known {
+            return Ok(Answer::restful(200, &Value::Null));
+        }
+    }
+    Err(Box::new(Answer::invalid("TTS is not enabled")))
+}
+
+fn row(id: Uuid, annotation: &Annotation) -> Value {
+    json!({
+        "id": id.to_string(),
+        "question": annotation.question,
+        "answer": annotation.answer,
+        "hit_count": 0,
+        "created_at": annotation.created_at,
+    })
+}
+
+/// GET lists them, POST makes one.
+pub(super) fn annotations(call: &Call<'_>) -> Result<Answer, Refused> {
+    let mut db = call.shared.db();
+    if call.head.method == "POST" {
+        let annotation = Annotation {
+            app: call.app.id,
+            question: pyjson::str_of(required(&call.json, "question")?),
+            answer: pyjson::str_of(required(&call.json, "answer")?),
+            created_at: now(),
+        };
+        let id = Uuid::new_v4();
+        let body = row(id, &annotation);
+        db.annotations.insert(id, annotation, body.to_string().len());
+        return Ok(Answer::restful(200, &body));
+    }
+    let page = number(call, "page", 1, 99_999)?;
+    let limit = number(call, "limit", 20, 100)?;
+    let keyword = call.head.query("keyword").unwrap_or_default();
+    let rows: Vec<Value> = db
+        .annotations
+        .iter()
+        .rev()
+        .filter(|(_, found)| found.app == call.app.id && found.question.contains(&keyword))
+        .map(|(id, found)| row(id, found))
+        .collect();
+    let total = rows.len();
+    let data: Vec<Value> = rows.into_iter().skip((page - 1) * limit).take(limit).collect();
+    Ok(Answer::restful(
+        200,
+        &json!({
+            "data": data,
+            "has_more": data.len() == limit,
+            "limit": limit,
+            "total": total,
+            "page": page,
+        }),
+    ))
+}
+
+/// PUT changes it, DELETE removes it.
+pub(super) fn annotation(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
+    let mut db = call.shared.db();
+    if db.annotations.get(id).is_none_or(|found| found.app != call.app.id) {
+        return Err(Box::new(Answer::not_found("Annotation not found")));
+    }
+    if call.head.method == "DELETE" {
+        db.annotations.remove(id);
+        return Ok(Answer::no_content());
+    }
+    let question = pyjson::str_of(required(&call.json, "question")?);
+    let answer = pyjson::str_of(required(&call.json, "answer")?);
+    let Some(annotation) = db.annotations.get_mut(id) else {
+        return Err(Box::new(Answer::not_found("Annotation not found")));
+    };
+    annotation.question = question;
+    annotation.answer = answer;
+    Ok(Answer::restful(200, &row(id, annotation)))
+}

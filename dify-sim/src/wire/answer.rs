@@ -1,0 +1,284 @@
+//! Answers: status line, headers in the recorded order, body.
+
+use crate::pyjson;
+use crate::wire::head::Head;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// `The browser (or proxy) sent …`: what werkzeug says to what it cannot read.
+const BAD_REQUEST: &str =
+    "The browser (or proxy) sent a request that this server could not understand.";
+
+/// One answer of the application, not yet rendered for a connection.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    content_type: &'static str,
+    /// After Content-Length, in order.
+    extra: Vec<(&'static str, String)>,
+    /// After X-Env, in order.
+    tail: Vec<(&'static str, &'static str)>,
+    /// Whether the route gives the CORS headers.
+    cors: bool,
+    length: Length,
+    pub(crate) body: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Length {
+    /// Content-Length right after Content-Type.
+    Given,
+    /// Content-Length after all others, as in answers to OPTIONS.
+    Last,
+    /// No Content-Length and no body: 204.
+    Absent,
+    /// A stream: chunked for HTTP/1.1, up to the close for HTTP/1.0.
+    Stream,
+}
+
+/// An answer that refuses; boxed, because it travels as an error.
+pub(crate) type Refused = Box<Answer>;
+
+impl Answer {
+    fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            content_type,
+            extra: Vec::new(),
+            tail: Vec::new(),
+            cors: true,
+            length: Length::Given,
+            body,
+        }
+    }
+
+    /// JSON text exactly as given.
+    pub(crate) fn json(status: u16, text: impl Into<Vec<u8>>) -> Self {
+        Self::new(status, "application/json", text.into())
+    }
+
+    /// JSON as flask-restful ends it, with a line feed.
+    pub(crate) fn restful(status: u16, value: &Value) -> Self {
+        Self::json(status, pyjson::text(value) + "\n")
+    }
+
+    /// 200 `{"result": "success"}`.
+    pub(crate) fn success() -> Self {
+        Self::json(200, "{\"result\": \"success\"}\n")
+    }
+
+    /// Error shape A: code, message, status.
+    pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::json(
+            status,
+            format!(
+                "{{\"code\": {}, \"message\": {}, \"status\": {status}}}\n",
+                pyjson::quote(code),
+                pyjson::quote(message)
+            ),
+        )
+    }
+
+    /// 400 `invalid_param` of shape A: what Dify makes of a `ValueError`.
+    pub(crate) fn invalid(message: &str) -> Self {
+        Self::error(400, "invalid_param", message)
+    }
+
+    /// Error shape B: a parameter that is missing or wrong.
+    pub(crate) fn parameter(message: &str, name: &str) -> Self {
+        Self::json(
+            400,
+            format!(
+                "{{\"code\": \"invalid_param\", \"message\": {}, \"params\": {}}}\n",
+                pyjson::quote(message),
+                pyjson::quote(name)
+            ),
+        )
+    }
+
+    /// Error shape C: an exception nobody caught.
+    pub(crate) fn crash() -> Self {
+        Self::json(500, "{\"message\": \"Internal Server Error\", \"code\": \"unknown\"}\n")
+    }
+
+    pub(crate) fn unauthorized(message: &str) -> Self {
+        Self::error(401, "unauthorized", message)
+    }
+
+    pub(crate) fn not_found(message: &str) -> Self {
+        Self::error(404, "not_found", message)
+    }
+
+    pub(crate) fn bad_request() -> Self {
+        Self::error(400, "bad_request", BAD_REQUEST)
+    }
+
+    /// A multipart field that is not there.
+    pub(crate) fn bad_request_key() -> Self {
+        Self::error(400, "bad_request_key_error", BAD_REQUEST)
+    }
+
+    pub(crate) fn wrong_mode(code: &str) -> Self {
+        Self::error(400, code, "Please check if your app mode matches the right API route.")
+    }
+
+    /// 404 for a path no route has.
+    pub(crate) fn no_route() -> Self {
+        let page = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n\
+            <h1>Not Found</h1>\n<p>The requested URL was not found on the server. If you entered \
+            the URL manually please check your spelling and try again.</p>\n";
+        Self::new(404, "text/html; charset=utf-8", page.into()).without_cors()
+    }
+
+    /// 308 to the same path with a slash.
+    pub(crate) fn redirect(location: &str) -> Self {
+        let page = format!(
+            "<!doctype html>\n<html lang=en>\n<title>Redirecting...</title>\n\
+             <h1>Redirecting...</h1>\n<p>You should be redirected automatically to the target \
+             URL: <a href=\"{location}\">{location}</a>. If not, click the link.\n"
+        );
+        let mut answer = Self::new(308, "text/html; charset=utf-8", page.into()).without_cors();
+        answer.extra.push(("Location", location.to_owned()));
+        answer
+    }
+
+    /// 405 with the methods there are.
+    pub(crate) fn wrong_method(allowed: &str) -> Self {
+        let mut answer = Self::error(
+            405,
+            "method_not_allowed",
+            "The method is not allowed for the requested URL.",
+        )
+        .without_cors();
+        answer.extra.push(("Allow", allowed.to_owned()));
+        answer
+    }
+
+    /// 200 to OPTIONS, with the headers given, in order.
+    pub(crate) fn options(headers: Vec<(&'static str, String)>) -> Self {
+        let mut answer = Self::new(200, "text/html; charset=utf-8", Vec::new()).without_cors();
+        answer.extra = headers;
+        answer.length = Length::Last;
+        answer
+    }
+
+    /// 204 without a body.
+    pub(crate) fn no_content() -> Self {
+        let mut answer = Self::new(204, "application/json", Vec::new());
+        answer.length = Length::Absent;
+        answer
+    }
+
+    /// 200 with a stream of events.
+    pub(crate) fn events() -> Self {
+        let mut answer = Self::new(200, "text/event-stream; charset=utf-8", Vec::new());
+        answer.length = Length::Stream;
+        answer
+    }
+
+    /// A file of one of the content types Dify serves.
+    pub(crate) fn file(content_type: &'static str, body: Vec<u8>) -> Self {
+        Self::new(200, content_type, body)
+    }
+
+    pub(crate) fn without_cors(mut self) -> Self {
+        self.cors = false;
+        self
+    }
+
+    pub(crate) fn with_extra(mut self, name: &'static str, value: String) -> Self {
+        self.extra.push((name, value));
+        self
+    }
+
+    pub(crate) fn with_tail(mut self, name: &'static str, value: &'static str) -> Self {
+        self.tail.push((name, value));
+        self
+    }
+
+    /// The head for the request `head`, by a Dify of this version.
+    pub(crate) fn render_head(&self, head: &Head, version: &str, keep: bool) -> String {
+        let mut out = String::with_capacity(320);
+        let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+        let connection = if keep { "keep-alive" } else { "close" };
+        let _ = write!(
+            out,
+            "HTTP/1.{} {} {}\r\nServer: gunicorn\r\nDate: {date}\r\nConnection: {connection}\r\n",
+            head.minor,
+            self.status,
+            reason(self.status)
+        );
+        if self.length == Length::Stream && head.minor > 0 {
+            out.push_str("Transfer-Encoding: chunked\r\n");
+        }
+        let _ = write!(out, "Content-Type: {}\r\n", self.content_type);
+        if self.length == Length::Given {
+            let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
+        }
+        for (name, value) in &self.extra {
+            let _ = write!(out, "{name}: {value}\r\n");
+        }
+        if self.cors {
+            match head.header("origin") {
+                Some(origin) => {
+                    let _ =
+                        write!(out, "Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n");
+                }
+                None => out.push_str("Access-Control-Allow-Origin: *\r\n"),
+            }
+        }
+        let _ = write!(out, "X-Version: {version}\r\nX-Env: PRODUCTION\r\n");
+        for (name, value) in &self.tail {
+            let _ = write!(out, "{name}: {value}\r\n");
+        }
+        if self.length == Length::Last {
+            let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
+        }
+        out.push_str("\r\n");
+        out
+    }
+}
+
+/// The reason phrase, in capitals as werkzeug gives it.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "CREATED",
+        204 => "NO CONTENT",
+        301 => "MOVED PERMANENTLY",
+        302 => "FOUND",
+        308 => "PERMANENT REDIRECT",
+        400 => "BAD REQUEST",
+        401 => "UNAUTHORIZED",
+        403 => "FORBIDDEN",
+        404 => "NOT FOUND",
+        405 => "METHOD NOT ALLOWED",
+        408 => "REQUEST TIMEOUT",
+        409 => "CONFLICT",
+        413 => "REQUEST ENTITY TOO LARGE",
+        415 => "UNSUPPORTED MEDIA TYPE",
+        429 => "TOO MANY REQUESTS",
+        500 => "INTERNAL SERVER ERROR",
+        501 => "NOT IMPLEMENTED",
+        502 => "BAD GATEWAY",
+        503 => "SERVICE UNAVAILABLE",
+        504 => "GATEWAY TIMEOUT",
+        _ => "UNKNOWN",
+    }
+}
+
+/// The message of a bare status, for the fault that answers with one.
+pub(crate) fn bare(status: u16) -> Answer {
+    match status {
+        500 => Answer::crash(),
+        204 | 304 => {
+            let mut answer = Answer::no_content();
+            answer.status = status;
+            answer
+        }
+        _ => {
+            let code = reason(status).to_ascii_lowercase().replace(' ', "_");
+            Answer::error(status, &code, reason(status))
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! `/metrics`: the gateway's counters for Prometheus, read when asked for.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode as encode_text;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::balance::BreakerState;
+use crate::gateway::Shared;
+use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::model::Reason;
+use crate::telemetry::Histogram;
+
+/// The exposition text.
+///
+/// # Errors
+/// The encoder refuses a value; none of ours is refused.
+pub(super) fn encode(shared: &Shared, log_dropped: u64) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Reading::of(shared, log_dropped)));
+    let mut text = String::new();
+    encode_text(&mut text, &registry)?;
+    Ok(text)
+}
+
+/// One family of numbers: name, help, unit, kind, and its lines.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    kind: MetricType,
+    lines: Vec<Line>,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+struct Line {
+    labels: Labels,
+    value: Value,
+}
+
+enum Value {
+    Counter(u64),
+    Gauge(u64),
+    Histogram { sum: f64, count: u64, buckets: Vec<(f64, u64)> },
+}
+
+/// All numbers at one moment.
+struct Reading(Vec<Family>);
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reading({} families)", self.0.len())
+    }
+}
+
+impl Collector for Reading {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for family in &self.0 {
+            let unit = family.unit.as_ref();
+            let mut metric =
+                encoder.encode_descriptor(family.name, family.help, unit, family.kind)?;
+            for line in &family.lines {
+                if line.labels.is_empty() {
+                    write(&mut metric, &line.value)?;
+                } else {
+                    write(&mut metric.encode_family(&line.labels)?, &line.value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write(metric: &mut MetricEncoder<'_>, value: &Value) -> Result<(), fmt::Error> {
+    match value {
+        Value::Counter(count) => metric.encode_counter::<NoLabelSet, _, u64>(count, None),
+        Value::Gauge(now) => metric.encode_gauge(now),
+        Value::Histogram { sum, count, buckets } => {
+            metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
+        }
+    }
+}
+
+impl Reading {
+    fn of(shared: &Shared, log_dropped: u64) -> Self {
+        let snapshot = shared.snapshot();
+        let mut families = gateway(shared, &snapshot, log_dropped);
+        families.extend(apps(&snapshot));
+        families.extend(members(&snapshot));
+        families.extend(instances(shared, &snapshot));
+        Self(families)
+    }
+}
+
+fn counter(name: &'static str, help: &'static str, lines: Vec<Line>) -> Family {
+    Family { name, help, unit: None, kind: MetricType::Counter, lines }
+}
+
+fn gauge(name: &'static str, help: &'static str, lines: Vec<Line>) -> Family {
+    Family { name, help, unit: None, kind: MetricType::Gauge, lines }
+}
+
+fn seconds(name: &'static str, help: &'static str, lines: Vec<Line>) -> Family {
+    Family { name, help, unit: Some(Unit::Seconds), kind: MetricType::Histogram, lines }
+}
+
+fn count(labels: Labels, value: u64) -> Line {
+    Line { labels, value: Value::Counter(value) }
+}
+
+fn now(labels: Labels, value: u64) -> Line {
+    Line { labels, value: Value::Gauge(value) }
+}
+
+fn spread(labels: Labels, histogram: &Histogram) -> Line {
+    let (sum, count, buckets) = (histogram.sum_s(), histogram.count(), histogram.buckets());
+    Line { labels, value: Value::Histogram { sum, count, buckets } }
+}
+
+fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family> {
+    let stats = &shared.stats;
+    let by_reason = Reason::ALL.into_iter().map(|reason| {
+        let labels = vec![("reason", reason.label().to_owned())];
+        count(labels, stats.by_reason[reason as usize].get())
+    });
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    vec![
+        gauge("difygate_build_info", "Version of the gateway", vec![now(version, 1)]),
+        gauge(
+            "difygate_uptime_seconds",
+            "Seconds since the start",
+            vec![now(vec![], shared.uptime().as_secs())],
+        ),
+        counter("difygate_requests", "Requests that ended, by reason", by_reason.collect()),
+        gauge(
+            "difygate_requests_in_flight",
+            "Requests under way",
+            vec![now(vec![], stats.in_flight.get())],
+        ),
+        gauge(
+            "difygate_client_connections",
+            "Open client connections",
+            vec![now(vec![], stats.clients.get())],
+        ),
+        counter(
+            "difygate_config_reloads",
+            "Configurations loaded after the first",
+            vec![count(vec![], snapshot.generation)],
+        ),
+        counter(
+            "difygate_access_log_dropped",
+            "Batches of the access log that were dropped",
+            vec![count(vec![], log_dropped)],
+        ),
+    ]
+}
+
+fn apps(snapshot: &Snapshot) -> Vec<Family> {
+    let label = |app: &App| ("app", app.name.to_string());
+    let by_class = snapshot.apps.iter().flat_map(|app| {
+        app.stats.by_class.iter().zip(1..).map(move |(class, hundred)| {
+            count(vec![label(app), ("status", format!("{hundred}xx"))], class.get())
+        })
+    });
+    let durations =
+        snapshot.apps.iter().map(|app| spread(vec![label(app)], &app.stats.duration)).collect();
+    vec![
+        counter(
+            "difygate_app_requests",
+            "Requests that ended, by app and class of status",
+            by_class.collect(),
+        ),
+        seconds(
+            "difygate_app_duration",
+            "From a request's head to the end of its answer",
+            durations,
+        ),
+    ]
+}
+
+fn members(snapshot: &Snapshot) -> Vec<Family> {
+    let lines = |line: &dyn Fn(Labels, &Member) -> Line| -> Vec<Line> {
+        let pairs = snapshot.apps.iter().flat_map(|app| {
+            app.pool.members.iter().map(move |member| {
+                (vec![("app", app.name.to_string()), ("instance", member.name.to_string())], member)
+            })
+        });
+        pairs.map(|(labels, member)| line(labels, member)).collect()
+    };
+    let requests = lines(&|labels, member| count(labels, member.stats.requests.get()));
+    let failures = lines(&|labels, member| count(labels, member.stats.failures.get()));
+    let in_flight = lines(&|labels, member| now(labels, member.stats.in_flight.get()));
+    let first_byte = lines(&|labels, member| spread(labels, &member.stats.first_byte));
+    vec![
+        counter("difygate_instance_requests", "Answers passed on, by app and instance", requests),
+        counter(
+            "difygate_instance_failures",
+            "Attempts that failed through the instance's fault",
+            failures,
+        ),
+        gauge("difygate_instance_in_flight", "Requests under way, by app and instance", in_flight),
+        seconds(
+            "difygate_instance_first_byte",
+            "From sending a request to the head of its answer",
+            first_byte,
+        ),
+    ]
+}
+
+fn instances(shared: &Shared, snapshot: &Snapshot) -> Vec<Family> {
+    let now_ms = shared.now_ms();
+    let (mut healthy, mut ejections) = (Vec::new(), Vec::new());
+    let (mut used, mut limit, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+    for instance in snapshot.instances() {
+        let labels = || vec![("address", instance.address().to_string())];
+        let in_rotation = instance.breaker().state(now_ms) == BreakerState::Closed;
+        healthy.push(now(labels(), u64::from(in_rotation)));
+        ejections.push(count(labels(), instance.ejections()));
+        used.push(now(labels(), u64::from(instance.slots().used())));
+        limit.push(now(labels(), u64::from(instance.slots().limit())));
+        waiting.push(now(labels(), u64::from(instance.waiting())));
+    }
+    vec![
+        gauge("difygate_instance_healthy", "1 in rotation, 0 out", healthy),
+        counter("difygate_instance_ejections", "How often it was taken out", ejections),
+        gauge("difygate_instance_connections", "Connections of ours, idle ones included", used),
+        gauge("difygate_instance_max_concurrent", "Connections it may have", limit),
+        gauge("difygate_instance_waiting", "Requests that wait for a connection", waiting),
+    ]
+}

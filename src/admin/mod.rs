@@ -1,0 +1,219 @@
+//! What the operator asks the running gateway: health, readiness, status, metrics, reload.
+//!
+//! The same router answers on the admin listener and, through [`AdminDesk`], on the main one. Who may
+//! ask is decided in `access`, in one place for both.
+
+mod access;
+mod metrics;
+mod status;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use axum::{Router, serve};
+use bytes::Bytes;
+use jiff::{Timestamp, TimestampRound, Unit};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+
+pub use access::Access;
+
+use crate::control::{ReloadError, Reloader};
+use crate::gateway::{Desk, Shared, Visit};
+use crate::telemetry::Counter;
+
+/// What the router needs of the rest of the process.
+pub struct Office {
+    /// The gateway; it outlives the desk that it owns.
+    pub shared: Weak<Shared>,
+    /// Who may ask.
+    pub access: Arc<ArcSwap<Access>>,
+    /// Reads the configuration again.
+    pub reloader: Reloader,
+    /// Batches of the access log that were dropped.
+    pub log_dropped: Option<Arc<Counter>>,
+}
+
+/// On which listener a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listener {
+    Admin,
+    Main,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+struct Visitor {
+    listener: Listener,
+    address: IpAddr,
+}
+
+/// The desk on the main listener.
+pub struct AdminDesk {
+    router: Router,
+}
+
+impl AdminDesk {
+    /// A desk on the main listener.
+    pub fn new(office: Arc<Office>) -> Self {
+        Self { router: router(office) }
+    }
+}
+
+impl Desk for AdminDesk {
+    fn answer(
+        &self,
+        visit: Visit,
+    ) -> Pin<Box<dyn Future<Output = http::Response<Bytes>> + Send + '_>> {
+        let mut request = Request::from_parts(visit.head, Body::empty());
+        request
+            .extensions_mut()
+            .insert(Visitor { listener: Listener::Main, address: visit.client });
+        let answer = self.router.clone().oneshot(request);
+        Box::pin(async move {
+            let (head, body) = answer.await.into_response().into_parts();
+            // The router's bodies are in memory already.
+            let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+            http::Response::from_parts(head, body)
+        })
+    }
+}
+
+/// Answers on the admin listener for as long as the process lives.
+///
+/// # Errors
+/// Accepting connections failed for good.
+pub async fn listen(listener: TcpListener, office: Arc<Office>) -> std::io::Result<()> {
+    let router = router(office).layer(axum::middleware::from_fn(mark_admin));
+    serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+async fn mark_admin(
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let address = peer.ip().to_canonical();
+    request.extensions_mut().insert(Visitor { listener: Listener::Admin, address });
+    next.run(request).await
+}
+
+fn router(office: Arc<Office>) -> Router {
+    let guarded = Router::new()
+        .route("/ready", get(ready))
+        .route("/status", get(status))
+        .route("/metrics", get(metrics))
+        .route("/reload-config", get(reload).post(reload))
+        .route_layer(from_fn_with_state(Arc::clone(&office), guard));
+    Router::new()
+        .route("/health", get(health))
+        .merge(guarded)
+        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "not_found", "There is nothing here.") })
+        .method_not_allowed_fallback(|method: Method| async move {
+            let text = format!("The method {method} is not allowed here.");
+            refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &text)
+        })
+        .with_state(office)
+}
+
+fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = json!({ "code": code, "message": message, "status": status.as_u16() });
+    (status, Json(body)).into_response()
+}
+
+async fn guard(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
+    let visitor = request.extensions().get::<Visitor>().copied();
+    let allowed = visitor.is_some_and(|visitor| {
+        let on_admin = visitor.listener == Listener::Admin;
+        office.access.load().allows(visitor.address, request.headers(), on_admin)
+    });
+    if allowed {
+        return next.run(request).await;
+    }
+    let message = "This is for the gateway's operators: ask on the admin listener, from an address in \
+        `admin.allow`, or with `Authorization: Bearer <admin.token>`.";
+    refuse(StatusCode::FORBIDDEN, "forbidden", message)
+}
+
+async fn health(headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if !accept.is_some_and(|accept| accept.contains("application/json")) {
+        return "healthy".into_response();
+    }
+    let seconds = TimestampRound::new().smallest(Unit::Second);
+    let now = Timestamp::now();
+    let now = now.round(seconds).unwrap_or(now);
+    Json(json!({ "status": "ok", "timestamp": now.to_string() })).into_response()
+}
+
+async fn ready(State(office): State<Arc<Office>>) -> Response {
+    with_gateway(&office, |shared| {
+        let without = status::apps_without_instance(shared);
+        let ready = without.is_empty() && !shared.is_draining();
+        let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let word = match (shared.is_draining(), ready) {
+            (true, _) => "draining",
+            (false, true) => "ready",
+            (false, false) => "not ready",
+        };
+        let body = json!({ "status": word, "applications_without_instance": without });
+        (code, Json(body)).into_response()
+    })
+}
+
+async fn status(State(office): State<Arc<Office>>) -> Response {
+    with_gateway(&office, |shared| Json(status::status(shared)).into_response())
+}
+
+async fn metrics(State(office): State<Arc<Office>>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let dropped = office.log_dropped.as_ref().map_or(0, |dropped| dropped.get());
+    with_gateway(&office, |shared| match metrics::encode(shared, dropped) {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => {
+            tracing::error!("metrics cannot be encoded: {error}");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The metrics cannot be encoded.")
+        }
+    })
+}
+
+fn with_gateway(office: &Office, answer: impl FnOnce(&Shared) -> Response) -> Response {
+    match office.shared.upgrade() {
+        Some(shared) => answer(&shared),
+        None => refuse(StatusCode::SERVICE_UNAVAILABLE, "ending", "The gateway is ending."),
+    }
+}
+
+async fn reload(State(office): State<Arc<Office>>) -> Response {
+    let (status, body): (_, Value) = match office.reloader.reload().await {
+        Ok(done) => {
+            let mut body = json!({ "status": "success", "message": "Configuration reloaded" });
+            if !done.warnings.is_empty() {
+                body["warnings"] = done.warnings.to_json();
+            }
+            if !done.needs_restart.is_empty() {
+                body["needs_restart"] = json!(done.needs_restart);
+            }
+            (StatusCode::OK, body)
+        }
+        Err(error) => {
+            let message = format!("Configuration not reloaded, the old one stays: {error}");
+            let mut body = json!({ "status": "error", "message": message });
+            if let ReloadError::Refused(findings) = &error {
+                body["findings"] = findings.to_json();
+            }
+            (StatusCode::UNPROCESSABLE_ENTITY, body)
+        }
+    };
+    (status, Json(body)).into_response()
+}

@@ -1,0 +1,109 @@
+//! `/status`: what runs, in one JSON object, without a secret.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::balance::{BreakerState, Method};
+use crate::gateway::Shared;
+use crate::gateway::snapshot::{App, Member};
+use crate::model::Reason;
+
+/// The whole status.
+pub(super) fn status(shared: &Shared) -> Value {
+    let snapshot = shared.snapshot();
+    let now_ms = shared.now_ms();
+    let stats = &shared.stats;
+    let by_reason: Map<_, _> = Reason::ALL
+        .into_iter()
+        .map(|reason| (reason, stats.by_reason[reason as usize].get()))
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| (reason.label().to_owned(), json!(count)))
+        .collect();
+    let applications: Map<_, _> =
+        snapshot.apps.iter().map(|app| (app.name.to_string(), application(app, now_ms))).collect();
+    json!({
+        "status": if shared.is_draining() { "draining" } else { "running" },
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime": shared.uptime().as_secs(),
+        "architecture": "multi-application",
+        "algorithm": "consistent_hash",
+        "hash_algorithm": snapshot.algorithm.label(),
+        "stats": {
+            "total_requests": stats.requests(),
+            "active_connections": stats.clients.get(),
+            "in_flight": stats.in_flight.get(),
+            "by_reason": by_reason,
+        },
+        "configuration": {
+            "generation": snapshot.generation,
+            "loaded_at": snapshot.loaded_at.to_string(),
+        },
+        "timestamp": Timestamp::now().as_second(),
+        "applications": applications,
+    })
+}
+
+fn application(app: &App, now_ms: u64) -> Value {
+    let Method::ConsistentHash(ring) = &app.pool.method;
+    let instances: Map<_, _> = app
+        .pool
+        .members
+        .iter()
+        .map(|member| (member.name.to_string(), instance(member, now_ms)))
+        .collect();
+    json!({
+        "total_requests": app.stats.requests.get(),
+        "method": "consistent_hash",
+        "hash_algorithm": ring.algorithm().label(),
+        "latency": rounded(app.stats.duration.mean_ms()),
+        "instances": instances,
+    })
+}
+
+fn instance(member: &Member, now_ms: u64) -> Value {
+    let instance = &member.instance;
+    let (status, reason) = health(member, now_ms);
+    json!({
+        "requests": member.stats.requests.get(),
+        "status": status,
+        "reason": reason,
+        "in_flight": member.stats.in_flight.get(),
+        "weight": member.weight,
+        "latency": rounded(member.stats.first_byte.mean_ms()),
+        "failures": member.stats.failures.get(),
+        "ejections": instance.ejections(),
+        "address": instance.address().to_string(),
+        "connections": instance.slots().used(),
+        "max_concurrent": instance.slots().limit(),
+        "waiting": instance.waiting(),
+    })
+}
+
+/// `healthy` or `unhealthy`, and why.
+fn health(member: &Member, now_ms: u64) -> (&'static str, Option<String>) {
+    let last = member.instance.last_failure();
+    let last = last.map_or_else(|| "failed".to_owned(), |text| text.to_string());
+    match member.instance.breaker().state(now_ms) {
+        BreakerState::Closed => ("healthy", None),
+        BreakerState::Open { until_ms } => {
+            let seconds = until_ms.saturating_sub(now_ms).div_ceil(1000);
+            ("unhealthy", Some(format!("{last}; out for {seconds} s more")))
+        }
+        BreakerState::HalfOpen => ("unhealthy", Some(format!("{last}; the next request tries it"))),
+    }
+}
+
+/// Apps none of whose instances is in rotation.
+pub(super) fn apps_without_instance(shared: &Shared) -> Vec<String> {
+    let now_ms = shared.now_ms();
+    let snapshot = shared.snapshot();
+    let healthy = |member: &Member| member.instance.breaker().state(now_ms) == BreakerState::Closed;
+    let without =
+        snapshot.apps.iter().filter(|app| !app.pool.members.iter().any(|member| healthy(member)));
+    without.map(|app| app.name.to_string()).collect()
+}
+
+/// Milliseconds with three decimals.
+fn rounded(millis: f64) -> f64 {
+    (millis * 1000.0).round() / 1000.0
+}

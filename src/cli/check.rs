@@ -1,0 +1,56 @@
+//! `difygate check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::printer::Printer;
+use crate::cli::{ExitStatus, environment};
+use crate::config::{self, Config, Style};
+
+/// Check a configuration file.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The configuration file
+    #[arg(value_name = "FILE", default_value = "difygate.yaml")]
+    file: PathBuf,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks a file; warnings do not make it fail.
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+    let path = &arguments.file;
+    let (config, findings) = match config::load(path, &environment()) {
+        Ok(loaded) => (Some(loaded.config), loaded.warnings),
+        Err(findings) => (None, findings),
+    };
+    let status = if config.is_some() { ExitStatus::Done } else { ExitStatus::Misused };
+    if arguments.json {
+        let report = json!({ "valid": config.is_some(), "findings": findings.to_json() });
+        printer.line(&serde_json::to_string_pretty(&report)?)?;
+        return Ok(status);
+    }
+    if !findings.is_empty() {
+        printer.findings(&findings.render(style(printer)));
+    }
+    if let Some(config) = config {
+        printer.line(&format!("{} is valid: {}", path.display(), summary(&config)))?;
+    }
+    Ok(status)
+}
+
+/// How findings look here.
+pub(super) fn style(printer: &Printer) -> Style {
+    if printer.is_terminal() { Style::Colour } else { Style::Plain }
+}
+
+fn summary(config: &Config) -> String {
+    let instances: usize = config.apps.values().map(|app| app.instances.len()).sum();
+    let tokens: usize = config.apps.values().map(|app| app.user_tokens.len()).sum();
+    let plural = |count, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    [plural(config.apps.len(), "app"), plural(tokens, "token"), plural(instances, "instance")]
+        .join(", ")
+}

@@ -1,0 +1,121 @@
+//! The command line: one file per command.
+//!
+//! Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong.
+
+mod check;
+mod demo;
+mod printer;
+mod schema;
+pub mod serve;
+mod sim;
+mod status;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use printer::Printer;
+
+use crate::config::Environment;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It did what was asked.
+    Done,
+    /// It could not.
+    Failed,
+    /// The command line or the configuration is wrong.
+    Misused,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Done => Self::SUCCESS,
+            ExitStatus::Failed => Self::from(1),
+            ExitStatus::Misused => Self::from(2),
+        }
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "difygate",
+    version,
+    about = "A gateway for self-hosted Dify: one program in front of several Dify instances",
+    after_help = "Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.\n\
+        Start with `difygate demo`.",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the apps of a configuration file
+    Serve(serve::Arguments),
+    /// Check a configuration file and say what is wrong with it
+    Check(check::Arguments),
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
+    /// Show what a running gateway is doing
+    Status(status::Arguments),
+    /// Try it: three simulated Dify instances, two apps and a gateway in one process
+    Demo(demo::Arguments),
+    /// Run simulated Dify instances to test against
+    Sim(sim::Arguments),
+}
+
+/// Runs the program with its arguments.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to tell when even this cannot be printed.
+            let _ = error.print();
+            return if error.use_stderr() { ExitStatus::Misused } else { ExitStatus::Done };
+        }
+    };
+    let mut printer = Printer;
+    let done = match cli.command {
+        Command::Serve(arguments) => serve::run(arguments, &mut printer),
+        Command::Check(arguments) => check::run(&arguments, &mut printer),
+        Command::Schema => schema::run(&mut printer),
+        Command::Status(arguments) => status::run(&arguments, &mut printer),
+        Command::Demo(arguments) => demo::run(arguments, &mut printer),
+        Command::Sim(arguments) => sim::run(arguments, &mut printer),
+    };
+    done.unwrap_or_else(|error| {
+        // `difygate status | head` closes the pipe on purpose.
+        let closed = error.downcast_ref::<std::io::Error>();
+        if closed.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+            return ExitStatus::Done;
+        }
+        printer.error(&format!("{error:#}"));
+        ExitStatus::Failed
+    })
+}
+
+/// What `${NAME}` in a configuration stands for. Values that are not UTF-8 stand for nothing.
+fn environment() -> Environment {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    Environment { vars: std::env::vars_os().filter_map(text).collect(), ..Environment::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,236 @@
+//! `difygate serve`: wires control, gateway and admin together. The only place that does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::thread;
+
+use anyhow::{Context, anyhow};
+use arc_swap::ArcSwap;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use crate::admin::{self, Access, AdminDesk, Office};
+use crate::cli::check::style;
+use crate::cli::printer::Printer;
+use crate::cli::{ExitStatus, environment};
+use crate::config::{self, Config};
+use crate::control::{self, Reloader, Running, Signal, capacity};
+use crate::gateway::{Setup, Shared, Workers, bind, probe};
+use crate::telemetry::{self, AccessLog, Destination, Format};
+
+/// Serve the apps of a configuration file.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "SIGTERM and SIGINT end it after the running answers, a second one at once; \
+    SIGHUP reads the file again;\nSIGUSR1 opens the access log again. RUST_LOG chooses what the error \
+    log on standard error holds."
+)]
+pub struct Arguments {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "difygate.yaml")]
+    config: PathBuf,
+}
+
+/// Serves until it is told to end.
+pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+    let path = arguments.config;
+    let loaded = match config::load(&path, &environment()) {
+        Ok(loaded) => loaded,
+        Err(findings) => {
+            printer.findings(&findings.render(style(printer)));
+            return Ok(ExitStatus::Misused);
+        }
+    };
+    if !loaded.warnings.is_empty() {
+        printer.findings(&loaded.warnings.render(style(printer)));
+    }
+    telemetry::start_error_log();
+    let log = access_log(&loaded.config.access_log);
+    block_on(async {
+        let gateway = Gateway::start(loaded.config, path, log).await?;
+        tracing::info!(
+            "serving on http://{}, admin on http://{}",
+            gateway.listen(),
+            gateway.admin()
+        );
+        gateway.run_until_ended().await
+    })
+}
+
+/// Runs what is not a worker's: signals, admin, reloads, probes.
+///
+/// # Errors
+/// The runtime cannot be made, or `work` fails.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    // Whoever ends at once does not wait for the workers' threads.
+    runtime.shutdown_background();
+    done
+}
+
+fn access_log(written: &config::AccessLog) -> Option<(Format, Destination)> {
+    let format = |format: config::LogFormat| match format {
+        config::LogFormat::Json => Format::Json,
+        config::LogFormat::Combined => Format::Combined,
+    };
+    match written {
+        config::AccessLog::Off => None,
+        config::AccessLog::Stdout(written) => Some((format(*written), Destination::Stdout)),
+        config::AccessLog::File { path, format: written } => {
+            Some((format(*written), Destination::File(path.clone())))
+        }
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    listen: SocketAddr,
+    admin: SocketAddr,
+    shared: Arc<Shared>,
+    workers: Workers,
+    access_log: Option<AccessLog>,
+    reloader: Reloader,
+    /// Ended when the gateway is dropped.
+    tasks: JoinSet<()>,
+}
+
+impl Gateway {
+    /// Starts a gateway; `path` is what a reload reads again.
+    ///
+    /// # Errors
+    /// An address cannot be bound, the access log cannot be opened, or the process may open too few
+    /// files. Nothing keeps running then.
+    pub async fn start(
+        config: Config,
+        path: PathBuf,
+        log: Option<(Format, Destination)>,
+    ) -> anyhow::Result<Self> {
+        let setup = setup(&config)?;
+        let config = Arc::new(config);
+        let snapshot = control::snapshot(&config, None).map_err(|what| anyhow!(what))?;
+        let listeners = bind(config.listen, setup.workers)
+            .with_context(|| format!("cannot listen on {} (`listen`)", config.listen))?;
+        let listen = listeners.first().context("no worker")?.local_addr()?;
+        let admin_listener = TcpListener::bind(config.admin.listen).await.with_context(|| {
+            format!("cannot listen on {} (`admin.listen`)", config.admin.listen)
+        })?;
+        let admin = admin_listener.local_addr()?;
+        let access_log = match log {
+            Some((format, destination)) => Some(AccessLog::start(format, destination)?),
+            None => None,
+        };
+        let (reloader, requests) = Reloader::new();
+        let access = Arc::new(ArcSwap::from_pointee(access(&config)));
+        let sink = access_log.as_ref().map(AccessLog::sink);
+        let log_dropped = sink.as_ref().map(telemetry::Sink::dropped);
+        let office = |shared: &Weak<Shared>| {
+            Arc::new(Office {
+                shared: shared.clone(),
+                access: Arc::clone(&access),
+                reloader: reloader.clone(),
+                log_dropped: log_dropped.clone(),
+            })
+        };
+        let shared = Arc::new_cyclic(|shared| {
+            let desk = Box::new(AdminDesk::new(office(shared)));
+            Shared::new(Arc::new(snapshot), desk, setup.workers)
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(probe::run(Arc::clone(&shared)));
+        tasks.spawn(answer_admin(admin_listener, office(&Arc::downgrade(&shared))));
+        let apply = move |config: &Config| access.store(Arc::new(self::access(config)));
+        let (environment, shared_) = (environment(), Arc::clone(&shared));
+        let running = Running { path, environment, started_with: config, shared: shared_ };
+        tasks.spawn(Reloader::serve(requests, running, apply));
+        let workers = Workers::start(listeners, &shared, setup, sink)?;
+        Ok(Self { listen, admin, shared, workers, access_log, reloader, tasks })
+    }
+
+    /// Where clients connect.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where operators connect.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Reads the configuration again, when asked.
+    pub fn reloader(&self) -> &Reloader {
+        &self.reloader
+    }
+
+    /// Serves until a signal ends it and the last answer is out.
+    ///
+    /// # Errors
+    /// Signals cannot be watched.
+    pub async fn run_until_ended(self) -> anyhow::Result<ExitStatus> {
+        let mut signals = control::signals().context("cannot watch signals")?;
+        loop {
+            match signals.next().await {
+                Signal::Drain => break,
+                Signal::ReopenLogs => self.access_log.iter().for_each(AccessLog::reopen),
+                Signal::Reload => {
+                    // The result is logged where the reload happens.
+                    let _ = self.reloader.reload().await;
+                }
+            }
+        }
+        let running = self.shared.stats.in_flight.get();
+        tracing::info!("ending: {running} requests still run; a second signal ends at once");
+        let drained = self.drain();
+        tokio::pin!(drained);
+        loop {
+            tokio::select! {
+                () = &mut drained => {
+                    tracing::info!("ended");
+                    return Ok(ExitStatus::Done);
+                }
+                signal = signals.next() => if signal == Signal::Drain {
+                    tracing::warn!("ended at once: running answers were cut");
+                    return Ok(ExitStatus::Failed);
+                }
+            }
+        }
+    }
+
+    /// Takes no new connections, waits for the last answer and the last line of the log.
+    pub async fn drain(self) {
+        let Self { shared, workers, access_log, mut tasks, .. } = self;
+        shared.drain();
+        // The admin listener answers until the end, so that an operator can see what still runs.
+        let joined = spawn_blocking(move || {
+            workers.join();
+            access_log.into_iter().for_each(AccessLog::finish);
+        });
+        if joined.await.is_err() {
+            tracing::error!("the workers could not be waited for");
+        }
+        tasks.shutdown().await;
+    }
+}
+
+async fn answer_admin(listener: TcpListener, office: Arc<Office>) {
+    if let Err(error) = admin::listen(listener, office).await {
+        tracing::error!("the admin listener ended: {error}");
+    }
+}
+
+fn setup(config: &Config) -> anyhow::Result<Setup> {
+    let capacity = capacity(config.limits.max_connections).map_err(|what| anyhow!(what))?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    Ok(Setup {
+        workers: config.workers.unwrap_or(cores),
+        pin_cpus: config.pin_cpus,
+        max_connections: capacity.max_connections,
+    })
+}
+
+fn access(config: &Config) -> Access {
+    Access { token: config.admin.token.clone(), allow: config.admin.allow.clone() }
+}

@@ -1,0 +1,199 @@
+//! `difygate status`: what a running gateway says of itself, as a table or as JSON.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::Args;
+use http::header::{AUTHORIZATION, HOST};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::cli::check::style;
+use crate::cli::printer::Printer;
+use crate::cli::serve::block_on;
+use crate::cli::{ExitStatus, environment};
+use crate::config;
+use crate::model::Token;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Show what a running gateway is doing.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 all instances are healthy, 1 some are not or the gateway does \
+    not answer, 2 the configuration is wrong."
+)]
+pub(super) struct Arguments {
+    /// The configuration file of the gateway; its `admin` says where to ask
+    #[arg(short, long, value_name = "FILE", default_value = "difygate.yaml")]
+    config: PathBuf,
+    /// Ask this admin listener; no configuration file is read
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<SocketAddr>,
+    /// The admin token, with `--admin`
+    #[arg(long, value_name = "TOKEN", env = "DIFYGATE_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+    /// Print the whole status as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks a gateway and prints what it says.
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+    let (address, token) = match arguments.admin {
+        Some(address) => (address, arguments.admin_token.clone().map(Token::new)),
+        None => {
+            let path = &arguments.config;
+            match config::load(path, &environment()) {
+                Ok(loaded) => (loaded.config.admin.listen, loaded.config.admin.token),
+                Err(findings) => {
+                    printer.findings(&findings.render(style(printer)));
+                    return Ok(ExitStatus::Misused);
+                }
+            }
+        }
+    };
+    let status = block_on(async {
+        timeout(PATIENCE, ask(address, token.as_ref()))
+            .await
+            .with_context(|| format!("no answer from the gateway at {address} within 5 s"))?
+    })?;
+    let unhealthy = instances(&status).any(|(_, _, instance)| instance["status"] != "healthy");
+    if arguments.json {
+        printer.line(&serde_json::to_string_pretty(&status)?)?;
+    } else {
+        printer.out(&table(&status))?;
+    }
+    Ok(if unhealthy { ExitStatus::Failed } else { ExitStatus::Done })
+}
+
+async fn ask(address: SocketAddr, token: Option<&Token>) -> anyhow::Result<Value> {
+    let stream = TcpStream::connect(address).await.with_context(|| {
+        format!("no gateway answers at {address}: is it running, and is `admin.listen` the same?")
+    })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::get("/status").header(HOST, address.to_string());
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
+    }
+    let exchange = async {
+        let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        anyhow::Ok((status, body))
+    };
+    let (status, body) = tokio::select! {
+        biased;
+        done = exchange => done?,
+        ended = connection => {
+            ended?;
+            bail!("the gateway at {address} closed the connection");
+        }
+    };
+    match status {
+        StatusCode::OK => serde_json::from_slice(&body).context("the status is not JSON"),
+        StatusCode::FORBIDDEN => {
+            bail!("the gateway at {address} does not answer this address or token: see `admin`")
+        }
+        other => bail!("{address} answers {other}: is it a difygate admin listener?"),
+    }
+}
+
+/// `(app, instance, its status)`.
+fn instances(status: &Value) -> impl Iterator<Item = (&String, &String, &Value)> {
+    let apps = status["applications"].as_object().into_iter().flatten();
+    apps.flat_map(|(app, value)| {
+        let instances = value["instances"].as_object().into_iter().flatten();
+        instances.map(move |(name, instance)| (app, name, instance))
+    })
+}
+
+fn table(status: &Value) -> String {
+    let mut text = String::new();
+    let stats = &status["stats"];
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "difygate {}  {}  up {} s  {} requests  {} in flight  {} connections\n",
+        plain(&status["version"]),
+        plain(&status["status"]),
+        status["uptime"],
+        stats["total_requests"],
+        stats["in_flight"],
+        stats["active_connections"],
+    );
+    let mut rows = vec![
+        ["APP", "INSTANCE", "STATUS", "REQUESTS", "IN FLIGHT", "SLOTS", "LATENCY", "ADDRESS"]
+            .map(str::to_owned),
+    ];
+    rows.extend(instances(status).map(|(app, name, instance)| {
+        [
+            app.clone(),
+            name.clone(),
+            plain(&instance["status"]).to_owned(),
+            instance["requests"].to_string(),
+            instance["in_flight"].to_string(),
+            format!("{}/{}", instance["connections"], instance["max_concurrent"]),
+            format!("{:.1} ms", instance["latency"].as_f64().unwrap_or_default()),
+            plain(&instance["address"]).to_owned(),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<_> = (0..8).map(|column| width(column).unwrap_or(0)).collect();
+    for row in &rows {
+        let cells: Vec<_> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    for (app, name, instance) in instances(status) {
+        if let Some(reason) = instance["reason"].as_str() {
+            let _ = writeln!(text, "\n{app}/{name}: {reason}");
+        }
+    }
+    text
+}
+
+fn plain(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::table;
+
+    #[test]
+    fn the_table_shows_each_instance_and_why_one_is_out() {
+        let instance = |status: &str, reason: Option<&str>| {
+            json!({ "requests": 12, "status": status, "reason": reason, "in_flight": 1, "weight": 1,
+                "latency": 45.25, "address": "10.0.0.2:5001", "connections": 3, "max_concurrent": 10 })
+        };
+        let status = json!({
+            "status": "running", "version": "0.1.0", "uptime": 7,
+            "stats": { "total_requests": 24, "in_flight": 2, "active_connections": 4 },
+            "applications": { "shop": { "instances": {
+                "dify1": instance("healthy", None),
+                "dify2": instance("unhealthy", Some("connection refused; out for 9 s more")),
+            } } },
+        });
+        insta::assert_snapshot!(table(&status), @r"
+        difygate 0.1.0  running  up 7 s  24 requests  2 in flight  4 connections
+
+        APP   INSTANCE  STATUS     REQUESTS  IN FLIGHT  SLOTS  LATENCY  ADDRESS
+        shop  dify1     healthy    12        1          3/10   45.2 ms  10.0.0.2:5001
+        shop  dify2     unhealthy  12        1          3/10   45.2 ms  10.0.0.2:5001
+
+        shop/dify2: connection refused; out for 9 s more
+        ");
+    }
+}

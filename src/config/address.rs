@@ -1,0 +1,139 @@
+//! An instance's address from `host` and `port` or from `url`.
+
+use std::net::Ipv6Addr;
+
+use super::types::Address;
+
+/// Where Dify's API listens unless told otherwise (`DIFY_PORT` of Dify 1.5.0).
+const DIFY_PORT: u16 = 5001;
+
+const FORM: &str =
+    "write `http://` and a host, with a port if it is not 80: `http://10.0.0.2:5001`";
+
+/// What is wrong with an address, and how to mend it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unusable {
+    pub(super) message: &'static str,
+    pub(super) hint: &'static str,
+}
+
+fn unusable<T>(message: &'static str, hint: &'static str) -> Result<T, Unusable> {
+    Err(Unusable { message, hint })
+}
+
+pub(super) fn from_host(host: &str, port: Option<u16>) -> Result<Address, Unusable> {
+    if host.contains("://") {
+        return unusable("`host` is a name or an IP address, not a URL", "write it as `url`");
+    }
+    let port = port.unwrap_or(DIFY_PORT);
+    if let Some(host) = valid_host(host) {
+        return Ok(Address { host, port, https: false });
+    }
+    let named = host.rsplit_once(':').filter(|(name, _)| valid_host(name).is_some());
+    if named.is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        return unusable("`host` takes no port", "write the port as `port`");
+    }
+    unusable("`host` is neither a name nor an IP address", "write it without a path or blanks")
+}
+
+pub(super) fn from_url(url: &str) -> Result<Address, Unusable> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return unusable("`url` has no scheme", FORM);
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" => {}
+        "https" => {
+            let hint = "use `http://` within a trusted network";
+            return unusable("https to instances is not supported yet", hint);
+        }
+        _ => return unusable("`url` must begin with `http://`", FORM),
+    }
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains('@') {
+        let hint = "take them out: Dify is told who asks by `token`";
+        return unusable("`url` holds a user name or a password", hint);
+    }
+    if authority.contains(['?', '#']) {
+        return unusable("`url` holds a query or a fragment", FORM);
+    }
+    if authority.contains('/') {
+        let hint = "take the path out: the gateway keeps the path of each request, `/v1/…`";
+        return unusable("`url` holds a path", hint);
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        // What ends in a bracket is an IPv6 address without a port.
+        Some((host, port)) if !authority.ends_with(']') => match port.parse() {
+            Ok(port) if port != 0 => (host, port),
+            _ => return unusable("the port in `url` is not a number from 1 to 65535", FORM),
+        },
+        _ => (authority, 80),
+    };
+    if host.contains(':') && !host.starts_with('[') {
+        let hint = "put brackets around an IPv6 address: `http://[::1]:5001`";
+        return unusable("the host in `url` is neither a name nor an IP address", hint);
+    }
+    match valid_host(host) {
+        Some(host) => Ok(Address { host, port, https: false }),
+        None => unusable("the host in `url` is neither a name nor an IP address", FORM),
+    }
+}
+
+/// A host in lower case and without brackets, if it is one.
+fn valid_host(host: &str) -> Option<String> {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Ok(address) = bare.unwrap_or(host).parse::<Ipv6Addr>() {
+        return Some(address.to_string());
+    }
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let whole = bare.is_none() && (1..=253).contains(&host.len()) && host.bytes().all(fits);
+    whole.then(|| host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_host, from_url};
+
+    #[test]
+    fn a_host_gets_the_port_of_dify() {
+        for (host, port, shown) in [
+            ("127.0.0.1", Some(5002), "127.0.0.1:5002"),
+            ("Dify-API", None, "dify-api:5001"),
+            ("my_dify.local", None, "my_dify.local:5001"),
+            ("::1", None, "[::1]:5001"),
+            ("[0:0::1]", Some(80), "[::1]:80"),
+        ] {
+            assert_eq!(from_host(host, port).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn a_url_gets_the_port_of_http() {
+        for (url, shown) in [
+            ("http://127.0.0.1:5002", "127.0.0.1:5002"),
+            ("HTTP://Dify/", "dify:80"),
+            ("http://[::1]", "[::1]:80"),
+            ("http://[::1]:5001/", "[::1]:5001"),
+        ] {
+            assert_eq!(from_url(url).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_said() {
+        let host = |host| from_host(host, None).unwrap_err().message;
+        assert_eq!(host("http://dify"), "`host` is a name or an IP address, not a URL");
+        assert_eq!(host("dify:5001"), "`host` takes no port");
+        assert_eq!(host("dify/v1"), "`host` is neither a name nor an IP address");
+        assert_eq!(host("a b"), "`host` is neither a name nor an IP address");
+        let url = |url| from_url(url).unwrap_err().message;
+        assert_eq!(url("dify:5001"), "`url` has no scheme");
+        assert_eq!(url("https://dify"), "https to instances is not supported yet");
+        assert_eq!(url("ftp://dify"), "`url` must begin with `http://`");
+        assert_eq!(url("http://u:p@dify"), "`url` holds a user name or a password");
+        assert_eq!(url("http://dify?x"), "`url` holds a query or a fragment");
+        assert_eq!(url("http://dify/v1"), "`url` holds a path");
+        assert_eq!(url("http://dify:0"), "the port in `url` is not a number from 1 to 65535");
+        assert_eq!(url("http://"), "the host in `url` is neither a name nor an IP address");
+        assert_eq!(url("http://::1"), "the host in `url` is neither a name nor an IP address");
+    }
+}

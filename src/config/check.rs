@@ -1,0 +1,141 @@
+//! What no single key can tell: whether the parts of a configuration fit together.
+//!
+//! Every check notes what it finds and goes on, so that an operator sees all of it at once. What
+//! belongs to one app stands in `check_app`.
+
+use std::collections::HashMap;
+
+use super::check_app;
+use super::notes::{Draft, Notes};
+use super::scalar::format_size;
+use super::types::{Address, collide};
+use super::written::{Written, WrittenInstance};
+use super::yaml::{Places, Step};
+
+/// Checks everything.
+pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    listeners(written, places, notes);
+    if let Some(token) = &written.admin.token
+        && let Some(fault) = check_app::token_fault(token)
+    {
+        let span = places.value(&[Step::Key("admin"), Step::Key("token")]);
+        notes.add(Draft::error(span, format!("`token` {fault}")).hint(check_app::TOKEN_HINT));
+    }
+    let limits = &written.limits;
+    if limits.memory_body > limits.max_body {
+        let key = if places.has(&[Step::Key("limits"), Step::Key("memory_body")]) {
+            "memory_body"
+        } else {
+            "max_body"
+        };
+        let memory_body = format_size(limits.memory_body);
+        let draft = Draft::error(
+            places.value(&[Step::Key("limits"), Step::Key(key)]),
+            "`memory_body` is larger than `max_body`",
+        );
+        let from_environment = places.is_from_environment(&[Step::Key("limits"), Step::Key(key)]);
+        notes.add(if key == "max_body" && !from_environment {
+            draft.hint(format!("write a `memory_body` too; without one it is {memory_body}"))
+        } else {
+            draft.hint("`memory_body` is the part of a body that is kept in memory")
+        });
+    }
+    if !places.has(&[Step::Key("apps")]) {
+        notes.add(
+            Draft::error(places.key(&[Step::Key("apps")]), "there are no `apps`")
+                .hint("write at least one app with `user_tokens` and `instances`"),
+        );
+    }
+    for (name, app) in &written.apps {
+        check_app::check(name, app, places, notes);
+    }
+    bypasses(written, places, notes);
+    shared_addresses(written, places, notes);
+}
+
+/// Whoever has an app's key of Dify and reaches the instance needs no gateway.
+fn bypasses(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    let mut user_tokens = HashMap::new();
+    for (name, app) in &written.apps {
+        for (index, token) in app.user_tokens.iter().enumerate() {
+            user_tokens.entry(token).or_insert((name, index));
+        }
+    }
+    for (name, app) in &written.apps {
+        for (index, instance) in app.instances.iter().enumerate() {
+            let user = instance.token.as_ref().and_then(|token| user_tokens.get(token));
+            let Some((user_app, user_index)) = user else { continue };
+            let (apps, item) = (Step::Key("apps"), Step::Item(index));
+            let at = [apps, Step::Key(name), Step::Key("instances"), item, Step::Key("token")];
+            let user =
+                [apps, Step::Key(user_app), Step::Key("user_tokens"), Step::Item(*user_index)];
+            let message = "this is also a user token: its clients can bypass the gateway";
+            notes.add(
+                Draft::warning(places.value(&at), message)
+                    .hint("make up another user token; the app's key in Dify is for the gateway")
+                    .related(places.value(&user), "the same token"),
+            );
+        }
+    }
+}
+
+fn listeners(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    let admin = &written.admin;
+    let admin_listen = [Step::Key("admin"), Step::Key("listen")];
+    if collide(written.listen, admin.listen) {
+        let own = places.has(&admin_listen);
+        let at =
+            if own { places.value(&admin_listen) } else { places.value(&[Step::Key("listen")]) };
+        let draft = Draft::error(at, "`listen` and `admin.listen` take the same port")
+            .hint("give one of them another port");
+        notes.add(if own && places.has(&[Step::Key("listen")]) {
+            draft.related(places.value(&[Step::Key("listen")]), "taken here")
+        } else {
+            draft
+        });
+    }
+    if !admin.listen.ip().is_loopback() && admin.token.is_none() && admin.allow.is_empty() {
+        let message = "`admin` listens beyond this machine, but with neither `token` nor `allow` it \
+                       answers only loopback clients";
+        notes.add(
+            Draft::warning(places.value(&admin_listen), message)
+                .hint("add `allow: [10.0.0.0/8]` or a `token`, or listen on `127.0.0.1`"),
+        );
+    }
+}
+
+/// Connections and failures are counted per address, whichever app uses it.
+fn shared_addresses(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    let mut first: HashMap<Address, (&WrittenInstance, [Step<'_>; 4])> = HashMap::new();
+    for (name, app) in &written.apps {
+        for (index, instance) in app.instances.iter().enumerate() {
+            let Some(address) = check_app::address(instance) else { continue };
+            let path =
+                [Step::Key("apps"), Step::Key(name), Step::Key("instances"), Step::Item(index)];
+            let Some((other, other_path)) = first.get(&address) else {
+                first.insert(address, (instance, path));
+                continue;
+            };
+            let Some(key) = difference(instance, other) else { continue };
+            let [a, b, c, d] = path;
+            let message = format!("another instance with this address has another `{key}`");
+            notes.add(
+                Draft::warning(places.value(&[a, b, c, d, Step::Key(key)]), message)
+                    .hint("these settings are kept per address, and the smallest value stands")
+                    .related(places.value(other_path), "the other instance"),
+            );
+        }
+    }
+}
+
+/// The first setting of an address in which two instances differ.
+fn difference(one: &WrittenInstance, other: &WrittenInstance) -> Option<&'static str> {
+    [
+        ("max_concurrent", one.max_concurrent == other.max_concurrent),
+        ("queue", one.queue == other.queue),
+        ("max_fails", one.max_fails == other.max_fails),
+        ("fail_timeout", one.fail_timeout == other.fail_timeout),
+    ]
+    .into_iter()
+    .find_map(|(key, same)| (!same).then_some(key))
+}

@@ -1,0 +1,195 @@
+//! Whether one app is whole: its name, its tokens, its instances.
+
+use super::address::{self, Unusable};
+use super::notes::{Draft, Notes};
+use super::types::Address;
+use super::words::is_name;
+use super::written::{WrittenApp, WrittenInstance};
+use super::yaml::{Places, Step};
+use crate::model::Token;
+
+/// For a token that cannot be sent.
+pub(super) const TOKEN_HINT: &str =
+    "a token is sent in a header: printable ASCII without blanks, at most 1024 characters";
+
+const NAME_HINT: &str = "a name has 1 to 64 of the characters `A-Z a-z 0-9 . _ -`";
+
+/// Checks one app.
+pub(super) fn check(name: &str, app: &WrittenApp, places: &Places<'_>, notes: &mut Notes) {
+    let checker = AppCheck { name, app, places };
+    let key = places.key(&checker.path());
+    if !is_name(name) {
+        let message = "this is not a name for an app";
+        notes.add(Draft::error(key.clone(), message).hint(NAME_HINT));
+    }
+    for (part, hint) in [
+        (
+            "user_tokens",
+            "write `user_tokens: [usertoken-…]`: who sends one of them may use the app",
+        ),
+        ("instances", "write `instances:` and below it `- { name: dify1, host: …, token: app-… }`"),
+    ] {
+        if !places.has(&[Step::Key("apps"), Step::Key(name), Step::Key(part)]) {
+            let message = format!("{} has no `{part}`", checker.label());
+            notes.add(Draft::error(key.clone(), message).hint(hint));
+        }
+    }
+    checker.tokens(notes);
+    for index in 0..app.instances.len() {
+        checker.instance(index, notes);
+    }
+}
+
+/// The address of an instance, if it is a good one.
+pub(super) fn address(instance: &WrittenInstance) -> Option<Address> {
+    match (&instance.host, &instance.url) {
+        (Some(host), None) => address::from_host(host, instance.port).ok(),
+        (None, Some(url)) if instance.port.is_none() => address::from_url(url).ok(),
+        _ => None,
+    }
+}
+
+/// What is wrong with a token, as a predicate.
+pub(super) fn token_fault(token: &Token) -> Option<&'static str> {
+    let text = token.expose();
+    if text.is_empty() {
+        Some("is empty")
+    } else if text.chars().any(char::is_whitespace) {
+        Some("holds a blank or a line break")
+    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Some("holds a control character or a letter that is not ASCII")
+    } else if text.len() > 1024 {
+        Some("is longer than 1024 characters")
+    } else {
+        None
+    }
+}
+
+struct AppCheck<'a> {
+    name: &'a str,
+    app: &'a WrittenApp,
+    places: &'a Places<'a>,
+}
+
+impl<'a> AppCheck<'a> {
+    fn path(&self) -> [Step<'a>; 2] {
+        [Step::Key("apps"), Step::Key(self.name)]
+    }
+
+    fn token_path(&self, index: usize) -> [Step<'a>; 4] {
+        let [apps, app] = self.path();
+        [apps, app, Step::Key("user_tokens"), Step::Item(index)]
+    }
+
+    fn path_in(&self, index: usize, key: &'a str) -> [Step<'a>; 5] {
+        let [apps, app] = self.path();
+        [apps, app, Step::Key("instances"), Step::Item(index), Step::Key(key)]
+    }
+
+    fn label(&self) -> String {
+        if is_name(self.name) { format!("app `{}`", self.name) } else { "this app".to_owned() }
+    }
+
+    /// An instance by its name, or by its number if the name must not be shown.
+    fn instance_label(&self, index: usize) -> String {
+        let name = &self.app.instances[index].name;
+        let hidden = self.places.is_from_environment(&self.path_in(index, "name"));
+        if is_name(name) && !hidden {
+            format!("instance `{name}` of {}", self.label())
+        } else {
+            format!("instance {} of {}", index + 1, self.label())
+        }
+    }
+
+    fn tokens(&self, notes: &mut Notes) {
+        let tokens = &self.app.user_tokens;
+        for (index, token) in tokens.iter().enumerate() {
+            let span = self.places.value(&self.token_path(index));
+            if let Some(fault) = token_fault(token) {
+                let message = format!("a user token of {} {fault}", self.label());
+                notes.add(Draft::error(span, message).hint(TOKEN_HINT));
+            } else if let Some(first) = tokens[..index].iter().position(|other| other == token) {
+                let message = format!("{} has this user token twice", self.label());
+                notes.add(
+                    Draft::error(span, message)
+                        .hint("take one of them out")
+                        .related(self.places.value(&self.token_path(first)), "the same token"),
+                );
+            }
+        }
+    }
+
+    fn instance(&self, index: usize, notes: &mut Notes) {
+        let instance = &self.app.instances[index];
+        let at = |key| self.places.value(&self.path_in(index, key));
+        let written = |key| self.places.has(&self.path_in(index, key));
+        for (key, hint) in [
+            ("name", "give it a name that stays when the address changes, such as `name: dify1`"),
+            ("token", "write the app's key in this Dify: `app-…`, or `file:/run/secrets/…`"),
+        ] {
+            if !written(key) {
+                let message = format!("{} has no `{key}`", self.instance_label(index));
+                notes.add(Draft::error(at(key), message).hint(hint));
+            }
+        }
+        if !instance.name.is_empty() && !is_name(&instance.name) {
+            let message = "this is not a name for an instance";
+            notes.add(Draft::error(at("name"), message).hint(NAME_HINT));
+        }
+        let before = &self.app.instances[..index];
+        let same = |other: &WrittenInstance| is_name(&other.name) && other.name == instance.name;
+        if let Some(first) = before.iter().position(same) {
+            let message = format!("{} has two instances with this name", self.label());
+            notes.add(
+                Draft::error(at("name"), message)
+                    .hint("the ring is keyed by the name: give each its own")
+                    .related(self.places.value(&self.path_in(first, "name")), "the first of them"),
+            );
+        }
+        if let Some(fault) = instance.token.as_ref().and_then(token_fault) {
+            let message = format!("the token of {} {fault}", self.instance_label(index));
+            notes.add(Draft::error(at("token"), message).hint(TOKEN_HINT));
+        }
+        self.address(index, notes);
+    }
+
+    fn address(&self, index: usize, notes: &mut Notes) {
+        let instance = &self.app.instances[index];
+        let written = |key| self.places.has(&self.path_in(index, key));
+        let at = |key| self.places.value(&self.path_in(index, key));
+        let mut note = |key, fault: Unusable| {
+            notes.add(Draft::error(at(key), fault.message).hint(fault.hint));
+        };
+        match (&instance.host, &instance.url) {
+            (Some(_), Some(_)) => {
+                let message = format!("{} has both `host` and `url`", self.instance_label(index));
+                notes.add(Draft::error(at("url"), message).hint("keep one of them"));
+            }
+            (Some(host), None) => {
+                if let Err(fault) = address::from_host(host, instance.port) {
+                    note("host", fault);
+                }
+            }
+            (None, Some(url)) => {
+                if let Err(fault) = address::from_url(url) {
+                    note("url", fault);
+                }
+                if instance.port.is_some() {
+                    let message = "`port` stands beside `url`, which has a port of its own";
+                    let hint = "write the port into `url`: `http://10.0.0.2:5001`";
+                    note("port", Unusable { message, hint });
+                }
+            }
+            (None, None) => {
+                if !written("host") && !written("url") {
+                    let message = format!("{} needs `host` or `url`", self.instance_label(index));
+                    let hint = "write `host: 10.0.0.2` with `port: 5001`, or \
+                                `url: http://10.0.0.2:5001`";
+                    let [apps, app] = self.path();
+                    let path = [apps, app, Step::Key("instances"), Step::Item(index)];
+                    notes.add(Draft::error(self.places.value(&path), message).hint(hint));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What is wrong with a configuration, for people and for programs.
+//!
+//! A [`Finding`] keeps the line it is about with every secret masked, and nothing else of the text:
+//! no way of printing one, `Debug` included, can show a token.
+
+use std::fmt::{self, Display};
+use std::ops::Range;
+
+use serde_json::{Value, json};
+
+use super::mask::Masks;
+use super::notes::Notes;
+use super::render;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// It can be used, and probably does not do what was meant.
+    Warning,
+}
+
+impl Severity {
+    /// `error` or `warning`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// A place in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// The line with its secrets masked.
+    pub(super) shown: String,
+    /// The bytes of `shown` that are meant.
+    pub(super) marked: Range<usize>,
+}
+
+/// A second place that belongs to a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Related {
+    /// Where.
+    pub place: Place,
+    /// What is there, such as "first written here".
+    pub label: String,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where; `None` if it is not about a place in the text, such as a file that cannot be read.
+    pub at: Option<Place>,
+    /// What is wrong. Lower case, no full stop, never a value from the environment or a secret.
+    pub message: String,
+    /// How to mend it.
+    pub hint: Option<String>,
+    /// Where else to look.
+    pub related: Option<Related>,
+}
+
+/// With or without colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// ASCII alone.
+    Plain,
+    /// With ANSI escapes; a stream of `anstream` takes them out where they do not belong.
+    Colour,
+}
+
+/// All findings about one text, in its order.
+///
+/// `Display` gives one line per finding, `file:line:column: error: message`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostics {
+    name: String,
+    findings: Vec<Finding>,
+}
+
+impl Diagnostics {
+    pub(super) fn new(name: &str, text: &str, notes: Notes) -> Self {
+        let drafts = notes.into_sorted();
+        // Masking walks the whole text, which a good configuration need not pay for.
+        let masks = if drafts.is_empty() { Masks::default() } else { Masks::new(text) };
+        let place = |span: Range<usize>| render::place(text, &masks, span);
+        let findings = drafts.into_iter().map(|draft| Finding {
+            severity: draft.severity,
+            at: draft.span.map(place),
+            message: draft.message,
+            hint: draft.hint,
+            related: draft.related.map(|(span, label)| Related { place: place(span), label }),
+        });
+        Self { name: name.to_owned(), findings: findings.collect() }
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Whether one of them is an error.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The findings.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The name of the text, as it was given to `load` or `parse`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Each finding with its line, a caret and a hint; a blank line between two. No line break at
+    /// the end.
+    pub fn render(&self, style: Style) -> String {
+        render::render(&self.name, &self.findings, style)
+    }
+
+    /// A list of objects with `file`, `line`, `column`, `severity`, `message` and `hint`; `line`,
+    /// `column` and `hint` may be null. `related` is there only if there is one: `line`, `column`
+    /// and `label`.
+    pub fn to_json(&self) -> Value {
+        let one = |finding: &Finding| {
+            let mut object = json!({
+                "file": self.name,
+                "line": finding.at.as_ref().map(|place| place.line),
+                "column": finding.at.as_ref().map(|place| place.column),
+                "severity": finding.severity.label(),
+                "message": finding.message,
+                "hint": finding.hint,
+            });
+            if let Some(Related { place, label }) = &finding.related {
+                object["related"] =
+                    json!({ "line": place.line, "column": place.column, "label": label });
+            }
+            object
+        };
+        Value::Array(self.findings.iter().map(one).collect())
+    }
+
+    /// `file:line:column` of the first error, or of the first finding if there is no error; the
+    /// file alone if it has no place. `None` if nothing was found.
+    pub fn first_place(&self) -> Option<String> {
+        let error = self.findings.iter().find(|finding| finding.severity == Severity::Error);
+        error.or(self.findings.first()).map(|finding| self.place_of(finding))
+    }
+
+    fn place_of(&self, finding: &Finding) -> String {
+        match &finding.at {
+            Some(place) => format!("{}:{}:{}", self.name, place.line, place.column),
+            None => self.name.clone(),
+        }
+    }
+}
+
+impl Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.findings.iter().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            let (place, severity) = (self.place_of(finding), finding.severity.label());
+            write!(f, "{end}{place}: {severity}: {}", finding.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}

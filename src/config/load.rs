@@ -1,0 +1,110 @@
+//! From a file or a text to a configuration. The environment comes as an argument, so that nothing
+//! here depends on the process.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::check::check;
+use super::diagnostic::Diagnostics;
+use super::notes::{Draft, Notes};
+use super::resolve::resolve;
+use super::secret::{fetch_all, reason};
+use super::types::Config;
+use super::written::Written;
+use super::yaml::{Places, build, read};
+
+/// A configuration is a text for people; a larger file is something else.
+const LARGEST: usize = 4 << 20;
+
+/// What a configuration may refer to outside its own text.
+#[derive(Clone, Default)]
+pub struct Environment {
+    /// What `${NAME}` stands for.
+    pub vars: BTreeMap<String, String>,
+    /// Where relative `file:` paths start. If it is empty, [`load`] takes the configuration's own
+    /// folder, and [`parse`] the working directory.
+    pub base: PathBuf,
+}
+
+impl fmt::Debug for Environment {
+    /// The names alone: the values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.vars.keys().collect();
+        f.debug_struct("Environment").field("names", &names).field("base", &self.base).finish()
+    }
+}
+
+/// A good configuration.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is probably not as it was meant; often empty.
+    pub warnings: Diagnostics,
+}
+
+/// Reads and checks a configuration file. Files of secrets are read too; nothing else is touched.
+///
+/// # Errors
+/// Every error at once, with the warnings among them.
+pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
+    let name = path.display().to_string();
+    let refuse = |draft: Draft| {
+        let mut notes = Notes::default();
+        notes.add(draft);
+        Err(Diagnostics::new(&name, "", notes))
+    };
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let message = format!("the configuration cannot be read: {}", reason(&error));
+            return refuse(Draft::placeless(message).hint("name the file with `--config`"));
+        }
+    };
+    let Ok(text) = String::from_utf8(bytes) else {
+        let message = "the configuration is not UTF-8 text";
+        return refuse(Draft::placeless(message).hint("save it as UTF-8"));
+    };
+    if env.base.as_os_str().is_empty() {
+        let base = path.parent().unwrap_or(Path::new("")).to_owned();
+        return parse(&name, &text, &Environment { base, vars: env.vars.clone() });
+    }
+    parse(&name, &text, env)
+}
+
+/// Checks a configuration that has been read already. `name` is what findings call it, such as
+/// `gateway.yaml`.
+///
+/// # Errors
+/// Every error at once, with the warnings among them.
+pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagnostics> {
+    let mut notes = Notes::default();
+    let config = examine(text, env, &mut notes)
+        .and_then(|written| if notes.has_errors() { None } else { resolve(written) });
+    match config {
+        Some(config) => Ok(Loaded { config, warnings: Diagnostics::new(name, text, notes) }),
+        None => {
+            if !notes.has_errors() {
+                notes.add(Draft::placeless("the configuration cannot be used"));
+            }
+            Err(Diagnostics::new(name, text, notes))
+        }
+    }
+}
+
+/// Reads and checks, and notes whatever is wrong on the way.
+fn examine(text: &str, env: &Environment, notes: &mut Notes) -> Option<Written> {
+    if text.len() > LARGEST {
+        notes.add(Draft::placeless("the configuration is larger than 4MiB"));
+        return None;
+    }
+    let tree = build(text, &env.vars, notes)?;
+    let (written, dropped) = read::<Written>(&tree, notes);
+    let mut written = written?;
+    let places = Places::new(&tree, dropped);
+    fetch_all(&mut written, &places, &env.base, notes);
+    check(&written, &places, notes);
+    Some(written)
+}

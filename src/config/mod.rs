@@ -1,0 +1,60 @@
+//! The configuration: what the operator wrote, read, checked and made plain.
+//!
+//! One YAML text becomes a [`Config`] or a list of everything that is wrong with it, each finding
+//! with file, line, column and a hint. The way of a text: `yaml` (a tree with places, `${NAME}`
+//! replaced) → `written` (serde types) → `secret` (`file:`) → `check` (what no single key can tell)
+//! → `resolve` (defaults and inheritance) → `types`.
+//!
+//! What the rest of the program may rely on:
+//! - A [`Config`] is complete: no optional value where a default exists, nothing out of range, every
+//!   token fit for a header.
+//! - No finding shows a secret or a value from the environment, whichever way it is printed
+//!   ([`Diagnostics`], `mask`).
+//! - Nothing here reads the process's environment, opens a socket or looks up a name. The only IO is
+//!   reading the configuration and the files of its secrets.
+//!
+//! Deliberately absent: reload and comparison with an older configuration (`control`), several
+//! files, and options whose code has not landed.
+
+mod address;
+mod check;
+mod check_app;
+mod diagnostic;
+mod load;
+mod mask;
+mod notes;
+mod render;
+mod resolve;
+mod scalar;
+mod schema;
+mod secret;
+mod types;
+mod words;
+mod written;
+mod yaml;
+
+#[cfg(test)]
+mod tests_findings;
+#[cfg(test)]
+mod tests_findings_app;
+#[cfg(test)]
+mod tests_findings_yaml;
+#[cfg(test)]
+mod tests_load;
+#[cfg(test)]
+mod tests_mask;
+#[cfg(test)]
+mod tests_scalar;
+#[cfg(test)]
+mod tests_schema;
+#[cfg(test)]
+mod tests_secrets;
+
+pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
+pub use load::{Environment, Loaded, load, parse};
+pub use scalar::{format_duration, format_size, parse_duration, parse_size};
+pub use schema::schema;
+pub use types::{
+    AccessLog, Address, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort,
+    Limits, LogFormat, Queue, Retry, Timeouts,
+};

@@ -1,0 +1,48 @@
+//! From what is written to what is used: defaults and inheritance, once all checks have passed.
+
+use super::check_app::address;
+use super::types::{App, Config, ConsistentHash, Instance};
+use super::written::{Written, WrittenApp, WrittenInstance};
+
+/// The configuration. `None` only if an instance has no address or token, which the checks have
+/// refused.
+pub(super) fn resolve(written: Written) -> Option<Config> {
+    let hash = written.consistent_hash.or(ConsistentHash::default());
+    let apps = written.apps.into_iter();
+    let apps = apps.map(|(name, app)| Some((name.into(), resolve_app(app, hash)?)));
+    Some(Config {
+        apps: apps.collect::<Option<_>>()?,
+        listen: written.listen,
+        admin: written.admin,
+        workers: written.workers,
+        pin_cpus: written.pin_cpus,
+        access_log: written.access_log,
+        trusted_proxies: written.trusted_proxies,
+        last_resort: written.last_resort,
+        spool_dir: written.spool_dir,
+        retry: written.retry,
+        timeouts: written.timeouts,
+        limits: written.limits,
+    })
+}
+
+fn resolve_app(app: WrittenApp, hash: ConsistentHash) -> Option<App> {
+    Some(App {
+        user_tokens: app.user_tokens,
+        consistent_hash: app.consistent_hash.or(hash),
+        instances: app.instances.into_iter().map(resolve_instance).collect::<Option<_>>()?,
+    })
+}
+
+fn resolve_instance(instance: WrittenInstance) -> Option<Instance> {
+    Some(Instance {
+        address: address(&instance)?,
+        name: instance.name.into(),
+        token: instance.token?,
+        weight: instance.weight,
+        max_fails: instance.max_fails,
+        fail_timeout: instance.fail_timeout,
+        max_concurrent: instance.max_concurrent,
+        queue: instance.queue,
+    })
+}

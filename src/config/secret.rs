@@ -1,0 +1,124 @@
+//! Secrets that stand in files: `file:` and a path.
+//!
+//! A relative path starts at the configuration's folder. The content counts without its last line
+//! break. A file that everybody on the machine may read is worth a warning, except below
+//! `/run/secrets`, where container engines put secrets that only the container sees.
+
+use std::fs;
+use std::io::{Error, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::notes::{Draft, Notes};
+use super::written::Written;
+use super::yaml::{Places, Step};
+use crate::model::Token;
+
+/// A secret is a line, not a document.
+const LARGEST: u64 = 64 << 10;
+
+/// Replaces every secret that names a file by the file's content. One that cannot be read is noted
+/// and stays as it is.
+pub(super) fn fetch_all(
+    written: &mut Written,
+    places: &Places<'_>,
+    base: &Path,
+    notes: &mut Notes,
+) {
+    let mut fetch = |token: &mut Token, path: &[Step<'_>]| {
+        let Some(named) = token.expose().strip_prefix("file:") else { return };
+        let file = base.join(named);
+        let span = places.value(path);
+        match read(&file) {
+            Ok((secret, open)) => {
+                if open {
+                    let draft = Draft::warning(span, "everybody may read the file of this secret");
+                    notes.add(draft.hint("take that right away with `chmod o-r`"));
+                }
+                *token = Token::new(secret);
+            }
+            Err(fault) => {
+                notes.add(Draft::error(span, fault.message).hint(fault.hint));
+            }
+        }
+    };
+    if let Some(token) = &mut written.admin.token {
+        fetch(token, &[Step::Key("admin"), Step::Key("token")]);
+    }
+    for (name, app) in &mut written.apps {
+        let at = [Step::Key("apps"), Step::Key(name)];
+        for (index, token) in app.user_tokens.iter_mut().enumerate() {
+            fetch(token, &[at[0], at[1], Step::Key("user_tokens"), Step::Item(index)]);
+        }
+        for (index, instance) in app.instances.iter_mut().enumerate() {
+            let Some(token) = &mut instance.token else { continue };
+            let item = Step::Item(index);
+            fetch(token, &[at[0], at[1], Step::Key("instances"), item, Step::Key("token")]);
+        }
+    }
+}
+
+struct Fault {
+    message: String,
+    hint: &'static str,
+}
+
+/// The secret, and whether everybody may read it. The path is not repeated: it may come from the
+/// environment, and the shown line has it otherwise.
+fn read(file: &Path) -> Result<(String, bool), Fault> {
+    let unreadable = |error: Error| Fault {
+        message: format!("the file of this secret cannot be read: {}", reason(&error)),
+        hint: "a relative path starts at the configuration's folder",
+    };
+    let meta = fs::metadata(file).map_err(unreadable)?;
+    if !meta.is_file() && !is_pipe(&meta) {
+        return Err(Fault {
+            message: "what this secret names is not a file".to_owned(),
+            hint: "write `file:` and the path of a file that holds the secret alone",
+        });
+    }
+    if meta.len() > LARGEST {
+        return Err(Fault {
+            message: "the file of this secret is larger than 64KiB".to_owned(),
+            hint: "the file must hold the secret alone",
+        });
+    }
+    let bytes = fs::read(file).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|_| Fault {
+        message: "the file of this secret is not text".to_owned(),
+        hint: "the file must hold the secret alone",
+    })?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err(Fault {
+            message: "the file of this secret is empty".to_owned(),
+            hint: "write the secret into it",
+        });
+    }
+    Ok((line.to_owned(), is_open(file, &meta)))
+}
+
+/// The kind of an error alone, in the words of a shell.
+pub(super) fn reason(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+fn is_open(file: &Path, meta: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+
+    let real = fs::canonicalize(file).unwrap_or_else(|_| PathBuf::from(file));
+    let engine = ["/run/secrets", "/var/run/secrets"];
+    let kept = engine.iter().any(|folder| file.starts_with(folder) || real.starts_with(folder));
+    !kept && meta.permissions().mode() & 0o004 != 0
+}
+
+/// A shell's `<(…)`, as a password store's command is used.
+fn is_pipe(meta: &fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+
+    meta.file_type().is_fifo()
+}

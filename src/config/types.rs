@@ -1,0 +1,338 @@
+//! The configuration as other rooms use it: plain values, every default filled in.
+//!
+//! Why two layers: an operator may leave out, share and override; a consumer wants one value. What
+//! differs between the two stands in `written`; what is the same on both sides is defined once,
+//! here. The doc comments of these fields are the descriptions in the JSON Schema.
+//!
+//! Limits of numbers are kept by the readers in `scalar`. Deliberately absent: options whose code
+//! has not landed yet.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::scalar::{self, duration, maybe_whole, networks, size, whole, write_size};
+use super::schema;
+use crate::model::{AppName, InstanceName, Token};
+
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+/// A configuration that has been read and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// The listener for those who run the gateway.
+    pub admin: Admin,
+    /// How many worker threads serve; `None` is one per core.
+    pub workers: Option<usize>,
+    /// Whether each worker is bound to a core.
+    pub pin_cpus: bool,
+    /// Where the record of each request goes.
+    pub access_log: AccessLog,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What happens when every instance of an app is out.
+    pub last_resort: LastResort,
+    /// Where large bodies are kept; `None` is the system's folder for temporary files.
+    pub spool_dir: Option<PathBuf>,
+    /// What is tried again.
+    pub retry: Retry,
+    /// How long the gateway waits, and for what.
+    pub timeouts: Timeouts,
+    /// How much the gateway takes.
+    pub limits: Limits,
+    /// The apps in the order in which they are written. Never empty.
+    pub apps: IndexMap<AppName, App>,
+}
+
+/// One app: who may use it and who answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// The tokens of its clients. Never empty, each once; a token may stand in several apps.
+    pub user_tokens: Vec<Token>,
+    /// How users are spread over the instances.
+    pub consistent_hash: ConsistentHash,
+    /// Who answers. Never empty, names differ.
+    pub instances: Vec<Instance>,
+}
+
+/// One Dify installation as one app uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its name within the app; the ring is keyed by it.
+    pub name: InstanceName,
+    /// Where it listens.
+    pub address: Address,
+    /// The app's key in this installation.
+    pub token: Token,
+    /// Its share of users relative to the others, 1 to 10000.
+    pub weight: u32,
+    /// Failures in a row that take it out.
+    pub max_fails: u32,
+    /// How long it then stays out.
+    pub fail_timeout: Duration,
+    /// Connections to it at most, idle ones counted.
+    pub max_concurrent: u32,
+    /// Who waits when all connections are taken.
+    pub queue: Queue,
+}
+
+/// Where an instance listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// A name or an IP address; an IPv6 address stands without its brackets. Lower case.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+    /// Whether TLS is spoken. Always `false` so far.
+    pub https: bool,
+}
+
+impl fmt::Display for Address {
+    /// `host:port` as it stands in a `Host` header or a URL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// How users are spread over instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct ConsistentHash {
+    /// Points on the ring per unit of weight.
+    pub virtual_nodes: u32,
+    /// What places users and instances on the ring.
+    pub hash_algorithm: HashAlgorithm,
+}
+
+impl Default for ConsistentHash {
+    fn default() -> Self {
+        Self { virtual_nodes: 160, hash_algorithm: HashAlgorithm::Sha256 }
+    }
+}
+
+/// What places users and instances on the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HashAlgorithm {
+    /// SHA-256, its first 64 bits.
+    Sha256,
+    /// XXH3 with 64 bits: faster, the same spread.
+    Xxh3,
+}
+
+/// The listener for those who run the gateway. It answers loopback clients and those named here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Where it listens.
+    #[serde(deserialize_with = "scalar::listen")]
+    #[schemars(schema_with = "schema::listen")]
+    pub listen: SocketAddr,
+    /// The secret that opens it to clients from anywhere, as `Authorization: Bearer …`.
+    #[schemars(schema_with = "schema::secret")]
+    pub token: Option<Token>,
+    /// Networks and addresses whose clients need no token.
+    #[serde(with = "networks")]
+    #[schemars(schema_with = "schema::networks")]
+    pub allow: Vec<IpNet>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
+        Self { listen, token: None, allow: Vec::new() }
+    }
+}
+
+/// What happens when every instance of an app is out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LastResort {
+    /// They are tried anyway, in the order of the ring.
+    #[default]
+    Try,
+    /// The client gets 503 with `Retry-After`.
+    Refuse,
+}
+
+/// Where the record of each request goes. Written as `json`, `combined`, `off`, or a map of `path`
+/// and `format`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    Stdout(LogFormat),
+    /// To a file, which is opened again after a rotation.
+    File {
+        /// The file; a relative path starts at the working directory.
+        path: PathBuf,
+        /// How a record looks.
+        format: LogFormat,
+    },
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self::Stdout(LogFormat::Json)
+    }
+}
+
+/// How a record looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// The combined format of Apache and nginx.
+    Combined,
+}
+
+/// What is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    /// Further attempts after the first.
+    #[serde(deserialize_with = "whole::<_, _, 0, 10>")]
+    #[schemars(schema_with = "schema::whole::<0, 10>")]
+    pub attempts: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 2 }
+    }
+}
+
+/// How long the gateway waits, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// For a TCP connection to an instance.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub connect: Duration,
+    /// For the head of the answer to a GET or HEAD, before another instance is asked.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub first_byte_idempotent: Duration,
+    /// For the head of any other answer.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub first_byte: Duration,
+    /// For the next piece of an answer that has begun.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub idle: Duration,
+    /// For the rest of a client's request head, from its first byte.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub header: Duration,
+    /// For the next piece of a client's request body.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub body: Duration,
+    /// For the next request on a client's connection.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub keep_alive: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(1),
+            first_byte_idempotent: Duration::from_secs(3),
+            first_byte: Duration::from_secs(1200),
+            idle: Duration::from_secs(3600),
+            header: Duration::from_secs(10),
+            body: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(75),
+        }
+    }
+}
+
+/// How much the gateway takes. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The largest request body; a larger one is refused with 413.
+    #[serde(deserialize_with = "size::<_, _, 1, TIB>", serialize_with = "write_size")]
+    #[schemars(schema_with = "schema::size")]
+    pub max_body: u64,
+    /// How much of a body is kept in memory before it goes to `spool_dir`.
+    #[serde(deserialize_with = "size::<_, _, 0, TIB>", serialize_with = "write_size")]
+    #[schemars(schema_with = "schema::size")]
+    pub memory_body: u64,
+    /// The largest request head, from 8KiB (the least that the HTTP library works with) to 1MiB.
+    #[serde(deserialize_with = "size::<_, _, 8192, MIB>", serialize_with = "write_size")]
+    #[schemars(schema_with = "schema::size")]
+    pub header_bytes: usize,
+    /// The most headers in a request.
+    #[serde(deserialize_with = "whole::<_, _, 16, 4096>")]
+    #[schemars(schema_with = "schema::whole::<16, 4096>")]
+    pub headers: usize,
+    /// The longest request target, from 256 bytes to 65534 (the most that the HTTP library holds).
+    #[serde(deserialize_with = "size::<_, _, 256, 65534>", serialize_with = "write_size")]
+    #[schemars(schema_with = "schema::size")]
+    pub uri_bytes: usize,
+    /// Client connections at most; absent: what the limit of file descriptors allows.
+    #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000_000>")]
+    #[schemars(schema_with = "schema::whole::<1, 10_000_000>")]
+    pub max_connections: Option<usize>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body: 100 * MIB,
+            memory_body: 256 << 10,
+            header_bytes: 64 << 10,
+            headers: 100,
+            uri_bytes: 8 << 10,
+            max_connections: None,
+        }
+    }
+}
+
+/// Who waits when all connections to an instance are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    /// Requests that wait at most; 0 lets none wait.
+    #[serde(deserialize_with = "whole::<_, _, 0, 1_000_000>")]
+    #[schemars(schema_with = "schema::whole::<0, 1_000_000>")]
+    pub size: u32,
+    /// How long one waits before it is refused with 429.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub timeout: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { size: 100, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// Whether two listeners would take the same port of the same interface.
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = |address: SocketAddr| {
+        address.ip() == Ipv4Addr::UNSPECIFIED || address.ip() == Ipv6Addr::UNSPECIFIED
+    };
+    let same_place = one.ip() == other.ip() || any(one) || any(other);
+    one.port() != 0 && one.port() == other.port() && same_place
+}

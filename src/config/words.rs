@@ -1,0 +1,205 @@
+//! The words of the configuration: which may be shown, and which was meant.
+
+/// What values a key has, and so whether the text after it may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Holds other keys.
+    Structure,
+    /// Holds apps by their names.
+    Apps,
+    /// A value that is no secret.
+    Open,
+    /// A list of values that are no secrets.
+    OpenList,
+    /// Everything else, above all keys nobody has thought of.
+    Secret,
+}
+
+/// Keys whose values may be shown. What is not here is treated as a secret, so a new key is safe
+/// before anybody remembers this table.
+const KINDS: &[(&str, Kind)] = &[
+    ("access_log", Kind::Open),
+    ("admin", Kind::Structure),
+    ("allow", Kind::OpenList),
+    ("applications", Kind::Apps),
+    ("apps", Kind::Apps),
+    ("attempts", Kind::Open),
+    ("connect", Kind::Open),
+    ("consistent_hash", Kind::Structure),
+    ("fail_timeout", Kind::Open),
+    ("first_byte", Kind::Open),
+    ("first_byte_idempotent", Kind::Open),
+    ("format", Kind::Open),
+    ("hash_algorithm", Kind::Open),
+    ("header", Kind::Open),
+    ("header_bytes", Kind::Open),
+    ("headers", Kind::Open),
+    ("host", Kind::Open),
+    ("idle", Kind::Open),
+    ("instances", Kind::Structure),
+    ("body", Kind::Open),
+    ("keep_alive", Kind::Open),
+    ("last_resort", Kind::Open),
+    ("limits", Kind::Structure),
+    ("listen", Kind::Open),
+    ("max_body", Kind::Open),
+    ("max_concurrent", Kind::Open),
+    ("max_connections", Kind::Open),
+    ("max_fails", Kind::Open),
+    ("memory_body", Kind::Open),
+    ("name", Kind::Open),
+    ("path", Kind::Open),
+    ("pin_cpus", Kind::Open),
+    ("port", Kind::Open),
+    ("queue", Kind::Structure),
+    ("retry", Kind::Structure),
+    ("size", Kind::Open),
+    ("spool_dir", Kind::Open),
+    ("timeout", Kind::Open),
+    ("timeouts", Kind::Structure),
+    ("trusted_proxies", Kind::OpenList),
+    ("uri_bytes", Kind::Open),
+    ("url", Kind::Open),
+    ("virtual_nodes", Kind::Open),
+    ("weight", Kind::Open),
+    ("workers", Kind::Open),
+    ("<<", Kind::Structure),
+];
+
+/// What people write who know other gateways, and the key they want.
+const FOREIGN: &[(&str, &str)] = &[
+    ("access_token", "token"),
+    ("address", "listen"),
+    ("address", "url"),
+    ("api_key", "token"),
+    ("backend", "instances"),
+    ("backends", "instances"),
+    ("base_url", "url"),
+    ("bind", "listen"),
+    ("hash", "consistent_hash"),
+    ("key", "token"),
+    ("keys", "user_tokens"),
+    ("max_conns", "max_concurrent"),
+    ("max_connections", "max_concurrent"),
+    ("replicas", "virtual_nodes"),
+    ("retries", "attempts"),
+    ("secret", "token"),
+    ("server", "host"),
+    ("servers", "instances"),
+    ("services", "apps"),
+    ("tmp_dir", "spool_dir"),
+    ("tokens", "user_tokens"),
+    ("upstream", "instances"),
+    ("upstreams", "instances"),
+    ("user_token", "user_tokens"),
+    ("vnodes", "virtual_nodes"),
+];
+
+/// What kind of values a key has.
+pub(super) fn kind(key: &str) -> Kind {
+    if key.starts_with("x-") {
+        return Kind::Structure;
+    }
+    KINDS.iter().find(|(known, _)| *known == key).map_or(Kind::Secret, |(_, kind)| *kind)
+}
+
+/// The key, if it looks like one: short and of letters. A token that has slipped into a key's place
+/// has digits or is long, and must not be repeated.
+pub(super) fn shown_key(key: &str) -> Option<&str> {
+    let letters = key.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));
+    let known = KINDS.iter().any(|(known, _)| *known == key);
+    (known || (letters && !key.is_empty() && key.len() <= 24)).then_some(key)
+}
+
+/// Whether a text is a name as apps and instances have them: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+pub(super) fn is_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=64).contains(&text.len()) && text.bytes().all(fits)
+}
+
+/// Which of `fields` was meant by `key`: a foreign word for it, or the nearest spelling.
+pub(super) fn intended<'f>(key: &str, fields: &[&'f str]) -> Option<&'f str> {
+    let field = |wanted: &str| fields.iter().copied().find(|field| *field == wanted);
+    let lower = key.to_ascii_lowercase().replace('-', "_");
+    if let Some(same) = field(&lower) {
+        return Some(same);
+    }
+    let foreign = FOREIGN.iter().filter(|(theirs, _)| *theirs == lower);
+    if let Some(ours) = foreign.filter_map(|(_, ours)| field(ours)).next() {
+        return Some(ours);
+    }
+    let near = fields.iter().map(|field| (distance(&lower, field), *field));
+    let (distance, nearest) = near.min_by_key(|(distance, _)| *distance)?;
+    (distance <= (nearest.len() / 3).max(1)).then_some(nearest)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
+/// Words of more than 64 bytes are infinitely far from everything.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len().max(other.len()) > 64 {
+        return usize::MAX;
+    }
+    let mut rows = vec![vec![0usize; other.len() + 1]; one.len() + 1];
+    for i in 0..=one.len() {
+        for j in 0..=other.len() {
+            if i == 0 || j == 0 {
+                rows[i][j] = i + j;
+                continue;
+            }
+            let replaced = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            let swapped =
+                i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1];
+            if swapped {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = least;
+        }
+    }
+    rows[one.len()][other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, distance, intended, kind, shown_key};
+
+    #[test]
+    fn the_nearest_key_is_meant() {
+        let fields = ["user_tokens", "consistent_hash", "instances"];
+        for (written, meant) in [
+            ("instnaces", Some("instances")),
+            ("user_token", Some("user_tokens")),
+            ("user-tokens", Some("user_tokens")),
+            ("servers", Some("instances")),
+            ("backend", Some("instances")),
+            ("tokens", Some("user_tokens")),
+            ("colour", None),
+        ] {
+            assert_eq!(intended(written, &fields), meant, "{written}");
+        }
+        assert_eq!(intended("max_conns", &["max_concurrent"]), Some("max_concurrent"));
+        assert_eq!(intended("hots", &["host", "port"]), Some("host"));
+    }
+
+    #[test]
+    fn a_swap_is_one_step() {
+        assert_eq!(distance("host", "hots"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+
+    #[test]
+    fn what_nobody_has_thought_of_is_a_secret() {
+        for key in ["token", "user_tokens", "secret", "api_key", "tokn", "anything"] {
+            assert_eq!(kind(key), Kind::Secret, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_place_of_a_key_is_not_shown() {
+        assert_eq!(shown_key("app-f00"), None);
+        assert_eq!(shown_key("abcdefghijklmnopqrstuvwxyz"), None);
+        assert_eq!(shown_key("user_tokens"), Some("user_tokens"));
+    }
+}

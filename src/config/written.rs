@@ -1,0 +1,243 @@
+//! The configuration as an operator writes it, for serde and for the JSON Schema.
+//!
+//! Only what differs from `types` stands here: two spellings of `apps`, an address in two forms,
+//! settings that an app takes over from the top. The doc comments are the schema's descriptions.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::scalar::{self, duration, maybe_whole, networks, whole};
+use super::schema;
+use super::types::{
+    AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, Queue, Retry,
+    Timeouts,
+};
+use crate::model::Token;
+
+/// The configuration of difygate: one program in front of several Dify instances. Any value may
+/// name an environment variable, `${NAME}` or `${NAME:-default}`; keys at the top that begin with
+/// `x-` are ignored and may hold anchors.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename = "Configuration")]
+#[schemars(transform = schema::finish)]
+pub(super) struct Written {
+    /// Where clients connect. Port 0 lets the system choose.
+    #[serde(default = "default_listen", deserialize_with = "scalar::listen")]
+    #[schemars(schema_with = "schema::listen")]
+    pub(super) listen: SocketAddr,
+    /// The listener for those who run the gateway. It answers loopback clients and those named
+    /// here.
+    #[serde(default)]
+    pub(super) admin: Admin,
+    /// How many worker threads serve; absent: one per core.
+    #[serde(default, deserialize_with = "maybe_whole::<_, _, 1, 1024>")]
+    #[schemars(schema_with = "schema::whole::<1, 1024>")]
+    pub(super) workers: Option<usize>,
+    /// Whether each worker is bound to a core.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) pin_cpus: bool,
+    /// Where the record of each request goes: `json` or `combined` on standard output, `off`, or
+    /// a map of `path` and `format`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::access_log")]
+    pub(super) access_log: AccessLog,
+    /// Networks and addresses of proxies whose `X-Forwarded-For` is believed.
+    #[serde(default, with = "networks")]
+    #[schemars(schema_with = "schema::networks")]
+    pub(super) trusted_proxies: Vec<IpNet>,
+    /// What happens when every instance of an app is out: `try` them anyway, or `refuse` with 503.
+    #[serde(default)]
+    pub(super) last_resort: LastResort,
+    /// Where bodies beyond `limits.memory_body` are kept; absent: the system's folder for
+    /// temporary files.
+    #[serde(default)]
+    pub(super) spool_dir: Option<PathBuf>,
+    /// How users are spread over the instances of every app.
+    #[serde(default)]
+    pub(super) consistent_hash: WrittenHash,
+    /// What is tried again.
+    #[serde(default)]
+    pub(super) retry: Retry,
+    /// How long the gateway waits, and for what.
+    #[serde(default)]
+    pub(super) timeouts: Timeouts,
+    /// How much the gateway takes.
+    #[serde(default)]
+    pub(super) limits: Limits,
+    /// The apps by their names, which are 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    #[serde(default, alias = "applications")]
+    #[schemars(with = "BTreeMap<String, WrittenApp>")]
+    pub(super) apps: IndexMap<String, WrittenApp>,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))
+}
+
+/// How users are spread over instances. An app takes what it leaves out from the top.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename = "ConsistentHash")]
+pub(super) struct WrittenHash {
+    /// Points on the ring per unit of weight; absent: 160.
+    #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000>")]
+    #[schemars(schema_with = "schema::whole::<1, 10_000>")]
+    pub(super) virtual_nodes: Option<u32>,
+    /// What places users and instances on the ring; absent: `sha256`.
+    pub(super) hash_algorithm: Option<HashAlgorithm>,
+}
+
+impl WrittenHash {
+    /// Fills what is left out.
+    pub(super) fn or(self, other: ConsistentHash) -> ConsistentHash {
+        ConsistentHash {
+            virtual_nodes: self.virtual_nodes.unwrap_or(other.virtual_nodes),
+            hash_algorithm: self.hash_algorithm.unwrap_or(other.hash_algorithm),
+        }
+    }
+}
+
+/// One app: who may use it and who answers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename = "App")]
+#[schemars(transform = schema::app)]
+pub(super) struct WrittenApp {
+    /// The tokens of its clients, each `file:` and a path or the token itself. A token may stand
+    /// in several apps.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::secrets")]
+    pub(super) user_tokens: Vec<Token>,
+    /// How users are spread over its instances, where it differs from the top.
+    #[serde(default)]
+    pub(super) consistent_hash: WrittenHash,
+    /// The Dify installations that answer.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(super) instances: Vec<WrittenInstance>,
+}
+
+/// One Dify installation as one app uses it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename = "Instance")]
+#[schemars(transform = schema::instance)]
+pub(super) struct WrittenInstance {
+    /// Its name within the app, 1 to 64 of `A-Z a-z 0-9 . _ -`. The ring is keyed by it: with the
+    /// same name and another address it keeps its users.
+    #[serde(default)]
+    pub(super) name: String,
+    /// Where Dify's API listens: a name or an IP address. Needs no `url`.
+    pub(super) host: Option<String>,
+    /// The port at `host`; absent: 5001, where Dify's API listens.
+    #[serde(default, deserialize_with = "maybe_whole::<_, _, 1, 65535>")]
+    #[schemars(schema_with = "schema::whole::<1, 65535>")]
+    pub(super) port: Option<u16>,
+    /// In place of `host` and `port`: `http://10.0.0.2:5001`, without a path.
+    pub(super) url: Option<String>,
+    /// The app's key in this installation: the key itself, or `file:` and a path.
+    #[schemars(schema_with = "schema::secret")]
+    pub(super) token: Option<Token>,
+    /// Its share of users relative to the others.
+    #[serde(default = "one", deserialize_with = "whole::<_, _, 1, 10_000>")]
+    #[schemars(schema_with = "schema::whole::<1, 10_000>")]
+    pub(super) weight: u32,
+    /// Failures in a row that take it out.
+    #[serde(default = "three", deserialize_with = "whole::<_, _, 1, 10_000>")]
+    #[schemars(schema_with = "schema::whole::<1, 10_000>")]
+    pub(super) max_fails: u32,
+    /// How long it then stays out.
+    #[serde(default = "half_a_minute", with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub(super) fail_timeout: Duration,
+    /// Connections to it at most, idle ones counted. Dify 1.5 serves 10 per API container.
+    #[serde(default = "thousand", deserialize_with = "whole::<_, _, 1, 1_000_000>")]
+    #[schemars(schema_with = "schema::whole::<1, 1_000_000>")]
+    pub(super) max_concurrent: u32,
+    /// Who waits when all connections are taken.
+    #[serde(default)]
+    pub(super) queue: Queue,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn half_a_minute() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn thousand() -> u32 {
+    1000
+}
+
+/// An access log that goes to a file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename = "AccessLogFile")]
+pub(super) struct LogFile {
+    /// The file; a relative path starts at the working directory.
+    path: PathBuf,
+    /// How a record looks.
+    #[serde(default)]
+    format: LogFormat,
+}
+
+struct AccessLogVisitor<'de>(PhantomData<&'de ()>);
+
+impl<'de> Visitor<'de> for AccessLogVisitor<'de> {
+    type Value = AccessLog;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`json`, `combined`, `off` or a map of `path` and `format`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<AccessLog, E> {
+        if text == "off" {
+            return Ok(AccessLog::Off);
+        }
+        let word: StrDeserializer<'_, E> = text.into_deserializer();
+        let format = LogFormat::deserialize(word)
+            .map_err(|_| E::invalid_value(serde::de::Unexpected::Other("text"), &self))?;
+        Ok(AccessLog::Stdout(format))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AccessLog, A::Error> {
+        let LogFile { path, format } = LogFile::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(AccessLog::File { path, format })
+    }
+}
+
+impl<'de> Deserialize<'de> for AccessLog {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AccessLogVisitor(PhantomData))
+    }
+}
+
+impl Serialize for AccessLog {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::Stdout(format) => format.serialize(serializer),
+            Self::File { path, format } => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("path", path)?;
+                map.serialize_entry("format", format)?;
+                map.end()
+            }
+        }
+    }
+}

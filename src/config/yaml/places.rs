@@ -1,0 +1,120 @@
+//! Where something stands: ranges of keys and values by their path.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::tree::{Content, Entry, Piece, Tree};
+use crate::config::words::intended;
+
+/// One step of a path into the document.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step<'a> {
+    /// A key of a map.
+    Key(&'a str),
+    /// An item of a list, counted without those that were set aside.
+    Item(usize),
+}
+
+/// The places of a tree that has been read.
+pub(crate) struct Places<'t> {
+    tree: &'t Tree,
+    dropped: HashSet<u32>,
+}
+
+/// How far a path leads.
+struct Reached<'t> {
+    piece: &'t Piece,
+    key: Option<&'t Entry>,
+    whole: bool,
+}
+
+impl<'t> Places<'t> {
+    pub(crate) fn new(tree: &'t Tree, dropped: HashSet<u32>) -> Self {
+        Self { tree, dropped }
+    }
+
+    /// The value at `path`, or what of the path exists; a value that is not written has the place
+    /// of its key.
+    pub(crate) fn value(&self, path: &[Step<'_>]) -> Range<usize> {
+        let reached = self.reach(path);
+        match reached.key {
+            Some(entry) if entry.value.span.is_empty() => entry.key_span.clone(),
+            _ => reached.piece.span.clone(),
+        }
+    }
+
+    /// The key at the end of `path`, or what of the path exists.
+    pub(crate) fn key(&self, path: &[Step<'_>]) -> Range<usize> {
+        self.reach(path).key.map_or_else(|| self.value(path), |entry| entry.key_span.clone())
+    }
+
+    /// Whether something stands at `path`, be it right, wrong or under a name that was meant to be
+    /// this one: then there is a finding already, and a second would only confuse.
+    pub(crate) fn has(&self, path: &[Step<'_>]) -> bool {
+        let reached = self.reach(path);
+        if !reached.whole {
+            return path.split_last().is_some_and(|(last, parents)| {
+                let parent = self.reach(parents);
+                parent.whole && self.has_misspelt(parent.piece, last)
+            });
+        }
+        !match &reached.piece.content {
+            Content::Null => true,
+            Content::List(items) => items.is_empty(),
+            Content::Map(entries) => entries.is_empty(),
+            Content::Text { .. } | Content::Faulty => false,
+        }
+    }
+
+    fn has_misspelt(&self, piece: &Piece, last: &Step<'_>) -> bool {
+        match (&piece.content, last) {
+            (Content::Map(entries), Step::Key(key)) => entries
+                .iter()
+                .any(|entry| self.is_aside(entry) && intended(&entry.key, &[key]).is_some()),
+            _ => false,
+        }
+    }
+
+    /// Whether the text at `path` comes from the environment, in part or whole.
+    pub(crate) fn is_from_environment(&self, path: &[Step<'_>]) -> bool {
+        matches!(self.reach(path).piece.content, Content::Text { expanded: true, .. })
+    }
+
+    fn reach(&self, path: &[Step<'_>]) -> Reached<'t> {
+        let mut reached = Reached { piece: &self.tree.root, key: None, whole: true };
+        for step in path {
+            let next = match (step, &reached.piece.content) {
+                (Step::Key(key), Content::Map(entries)) => self.entry(entries, key),
+                (Step::Item(index), Content::List(items)) => {
+                    self.item(items, *index).map(|piece| (piece, None))
+                }
+                _ => None,
+            };
+            match next {
+                Some((piece, key)) => reached = Reached { piece, key, whole: true },
+                None => return Reached { whole: false, ..reached },
+            }
+        }
+        reached
+    }
+
+    /// An entry that was read counts before one that was set aside.
+    fn entry(&self, entries: &'t [Entry], key: &str) -> Option<(&'t Piece, Option<&'t Entry>)> {
+        let other = if key == "apps" { "applications" } else { key };
+        let named = || entries.iter().filter(|entry| entry.key == key || entry.key == other);
+        let entry = named().find(|entry| !self.is_aside(entry)).or_else(|| named().next())?;
+        Some((&*entry.value, Some(entry)))
+    }
+
+    fn is_aside(&self, entry: &Entry) -> bool {
+        matches!(entry.value.content, Content::Faulty) || self.dropped.contains(&entry.key_id)
+    }
+
+    fn item(&self, items: &'t [Rc<Piece>], index: usize) -> Option<&'t Piece> {
+        let read = |item: &&Rc<Piece>| {
+            !matches!(item.content, Content::Faulty) && !self.dropped.contains(&item.id)
+        };
+        items.iter().filter(read).nth(index).map(|item| &**item)
+    }
+}

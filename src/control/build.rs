@@ -1,0 +1,210 @@
+//! Config (and what an older snapshot leaves) to Snapshot.
+
+use std::collections::HashMap;
+use std::env;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use jiff::Timestamp;
+
+use crate::balance::{HashAlgorithm, Method, Ring, Thresholds};
+use crate::config::{self, Config, ConsistentHash};
+use crate::gateway::snapshot::{
+    App, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
+};
+use crate::gateway::{Address, Instance, TokenTable};
+use crate::model::{AppName, InstanceName};
+
+/// Builds the snapshot of a configuration. What `old` knows of the same instances, apps and members
+/// is taken over; the rest starts cold.
+///
+/// # Errors
+/// An app key cannot stand in a header; the check of the configuration refuses such keys already.
+pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, String> {
+    let survivors = old.map(Survivors::of).unwrap_or_default();
+    let mut builder =
+        Builder { instances: Instances::of(config, &survivors), survivors, rings: HashMap::new() };
+    let apps: Result<Vec<_>, _> =
+        config.apps.iter().map(|(name, app)| builder.app(name, app)).collect();
+    let apps = apps?;
+    let tokens =
+        config.apps.values().enumerate().flat_map(|(place, app)| {
+            app.user_tokens.iter().map(move |token| (token.clone(), place))
+        });
+    let everyone = builder.everyone(config);
+    builder.instances.resize();
+    Ok(Snapshot {
+        apps,
+        tokens: TokenTable::new(tokens),
+        everyone: Arc::new(everyone),
+        algorithm: config
+            .apps
+            .values()
+            .next()
+            .map_or(HashAlgorithm::Sha256, |app| algorithm(app.consistent_hash)),
+        limits: limits(config),
+        timeouts: timeouts(config.timeouts),
+        further_attempts: config.retry.attempts,
+        last_resort: match config.last_resort {
+            config::LastResort::Try => LastResort::Try,
+            config::LastResort::Refuse => LastResort::Refuse,
+        },
+        trusted_proxies: config.trusted_proxies.clone(),
+        generation: old.map_or(0, |old| old.generation + 1),
+        loaded_at: Timestamp::now(),
+    })
+}
+
+fn limits(config: &Config) -> Limits {
+    let limits = config.limits;
+    Limits {
+        max_body_bytes: limits.max_body,
+        memory_body_bytes: limits.memory_body,
+        spool_dir: config.spool_dir.clone().unwrap_or_else(env::temp_dir),
+        header_bytes: limits.header_bytes,
+        headers: limits.headers,
+        uri_bytes: limits.uri_bytes,
+    }
+}
+
+fn timeouts(timeouts: config::Timeouts) -> Timeouts {
+    Timeouts {
+        connect: timeouts.connect,
+        first_byte_idempotent: timeouts.first_byte_idempotent,
+        first_byte: timeouts.first_byte,
+        idle: timeouts.idle,
+        header: timeouts.header,
+        body: timeouts.body,
+        keep_alive: timeouts.keep_alive,
+    }
+}
+
+fn algorithm(hash: ConsistentHash) -> HashAlgorithm {
+    match hash.hash_algorithm {
+        config::HashAlgorithm::Sha256 => HashAlgorithm::Sha256,
+        config::HashAlgorithm::Xxh3 => HashAlgorithm::Xxh3,
+    }
+}
+
+/// What decides a ring: apps that agree in it share one.
+type RingKey = (Vec<(InstanceName, u32)>, ConsistentHash);
+
+struct Builder {
+    survivors: Survivors,
+    instances: Instances,
+    rings: HashMap<RingKey, Arc<Ring>>,
+}
+
+impl Builder {
+    fn app(&mut self, name: &AppName, app: &config::App) -> Result<Arc<App>, String> {
+        let members: Result<Vec<_>, _> =
+            app.instances.iter().map(|instance| self.member(name, instance)).collect();
+        let members = members?;
+        let method = Method::ConsistentHash(self.ring(&members, app.consistent_hash));
+        let stats = self.survivors.apps.get(name).cloned().unwrap_or_default();
+        Ok(Arc::new(App { name: name.clone(), pool: Pool::new(members, method), stats }))
+    }
+
+    fn member(&self, app: &AppName, written: &config::Instance) -> Result<Arc<Member>, String> {
+        let bearer = format!("Bearer {}", written.token.expose());
+        let mut authorization = HeaderValue::try_from(bearer)
+            .map_err(|_| format!("the token of `{}` cannot stand in a header", written.name))?;
+        authorization.set_sensitive(true);
+        Ok(Arc::new(Member { authorization: Some(authorization), ..self.keyless(app, written) }))
+    }
+
+    fn keyless(&self, app: &AppName, written: &config::Instance) -> Member {
+        let shared = &self.instances.by_address[&written.address];
+        let address = written.address.to_string();
+        let stats = self.survivors.members.get(&(app.clone(), written.name.clone(), address));
+        Member {
+            name: written.name.clone(),
+            instance: Arc::clone(&shared.instance),
+            authorization: None,
+            weight: written.weight,
+            thresholds: shared.thresholds,
+            queue: shared.queue,
+            stats: stats.cloned().unwrap_or_default(),
+        }
+    }
+
+    fn ring(&mut self, members: &[Arc<Member>], hash: ConsistentHash) -> Arc<Ring> {
+        let key = (members.iter().map(|m| (m.name.clone(), m.weight)).collect(), hash);
+        let ring = self.rings.entry(key).or_insert_with(|| {
+            let members: Vec<_> = members.iter().map(|m| (m.name.as_str(), m.weight)).collect();
+            Arc::new(Ring::new(&members, hash.virtual_nodes, algorithm(hash)))
+        });
+        Arc::clone(ring)
+    }
+
+    /// Every instance once, under the first name it has.
+    fn everyone(&mut self, config: &Config) -> App {
+        let name = AppName::from("");
+        let mut seen = std::collections::HashSet::new();
+        let members: Vec<_> = config
+            .apps
+            .values()
+            .flat_map(|app| &app.instances)
+            .filter(|instance| seen.insert(instance.address.clone()))
+            .map(|instance| Arc::new(self.keyless(&name, instance)))
+            .collect();
+        let method = Method::ConsistentHash(self.ring(&members, ConsistentHash::default()));
+        let stats = self.survivors.apps.get(&name).cloned().unwrap_or_default();
+        App { name, pool: Pool::new(members, method), stats }
+    }
+}
+
+/// What all apps share of an address. Where they differ, the smallest value stands; the check of
+/// the configuration warns of it.
+struct Shared {
+    instance: Arc<Instance>,
+    slots: u32,
+    thresholds: Thresholds,
+    queue: QueueLimits,
+}
+
+struct Instances {
+    by_address: HashMap<config::Address, Shared>,
+}
+
+impl Instances {
+    fn of(config: &Config, survivors: &Survivors) -> Self {
+        let mut by_address: HashMap<_, Shared> = HashMap::new();
+        for written in config.apps.values().flat_map(|app| &app.instances) {
+            let fail_timeout_ms = u64::try_from(written.fail_timeout.as_millis());
+            let fail_timeout_ms = fail_timeout_ms.unwrap_or(u64::MAX >> 2);
+            let shared = by_address.entry(written.address.clone()).or_insert_with(|| Shared {
+                instance: survivors
+                    .instances
+                    .get(&written.address.to_string())
+                    .cloned()
+                    .unwrap_or_else(|| {
+                        Arc::new(Instance::new(address(&written.address), written.max_concurrent))
+                    }),
+                slots: u32::MAX,
+                thresholds: Thresholds { max_fails: u32::MAX, fail_timeout_ms: u64::MAX },
+                queue: QueueLimits { size: u32::MAX, timeout: written.queue.timeout },
+            });
+            shared.slots = shared.slots.min(written.max_concurrent);
+            let thresholds = &mut shared.thresholds;
+            thresholds.max_fails = thresholds.max_fails.min(written.max_fails);
+            thresholds.fail_timeout_ms = thresholds.fail_timeout_ms.min(fail_timeout_ms);
+            shared.queue.size = shared.queue.size.min(written.queue.size);
+            shared.queue.timeout = shared.queue.timeout.min(written.queue.timeout);
+        }
+        Self { by_address }
+    }
+
+    /// Gives instances that survived their new number of slots.
+    fn resize(&self) {
+        for shared in self.by_address.values() {
+            if shared.instance.slots().limit() != shared.slots {
+                shared.instance.slots().resize(shared.slots);
+            }
+        }
+    }
+}
+
+fn address(written: &config::Address) -> Address {
+    Address { host: written.host.clone(), port: written.port }
+}

@@ -1,0 +1,10 @@
+//! From a configuration to a running gateway: builds snapshots, reloads them, ends the process in
+//! order. The only room that knows both `config` and `gateway`.
+
+mod build;
+mod lifecycle;
+mod reload;
+
+pub use build::snapshot;
+pub use lifecycle::{Capacity, Signal, Signals, capacity, signals};
+pub use reload::{ReloadError, Reloaded, Reloader, Requests, Running};

@@ -1,0 +1,131 @@
+//! Replaces the configuration of a running gateway: all of it, or nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{self, Config, Diagnostics, Environment};
+use crate::control::build;
+use crate::gateway::Shared;
+
+/// What a reload did.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// Findings that do not stop it.
+    pub warnings: Diagnostics,
+    /// Keys whose change needs a restart.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// Why a reload did nothing.
+#[derive(Clone, Debug, Error)]
+pub enum ReloadError {
+    /// The file is wrong; the findings say where, and hold no secret.
+    #[error("{0}")]
+    Refused(Diagnostics),
+    /// The file is right, and yet no snapshot could be built of it.
+    #[error("{0}")]
+    NotBuilt(String),
+    /// The gateway is on its way out.
+    #[error("the gateway is ending")]
+    Ending,
+}
+
+type Reply = oneshot::Sender<Result<Reloaded, ReloadError>>;
+
+/// Asks for reloads. The work is done by one task, one reload after the other, and not on a worker's
+/// thread.
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    requests: mpsc::Sender<Reply>,
+}
+
+/// Reloads that were asked for.
+#[derive(Debug)]
+pub struct Requests(mpsc::Receiver<Reply>);
+
+/// What a reload reads and changes.
+pub struct Running {
+    /// The file to read again.
+    pub path: PathBuf,
+    /// What `${NAME}` stands for in it.
+    pub environment: Environment,
+    /// What listeners and threads were set up by.
+    pub started_with: Arc<Config>,
+    /// Where the new snapshot goes.
+    pub shared: Arc<Shared>,
+}
+
+impl Reloader {
+    /// A reloader and the queue that [`serve`](Self::serve) works off.
+    pub fn new() -> (Self, Requests) {
+        let (requests, queue) = mpsc::channel(16);
+        (Self { requests }, Requests(queue))
+    }
+
+    /// Reads the file again. On any error the old configuration stays as it is.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(reply).await.map_err(|_| ReloadError::Ending)?;
+        answer.await.map_err(|_| ReloadError::Ending)?
+    }
+
+    /// Works off reloads for as long as the process lives. `apply` gives what the snapshot does not
+    /// hold to those who need it, and cannot fail.
+    pub async fn serve(mut requests: Requests, running: Running, apply: impl Fn(&Config)) {
+        while let Some(reply) = requests.0.recv().await {
+            let done = running.reload(&apply);
+            log(&running.path, &done);
+            // Whoever asked may have gone away; the reload has happened all the same.
+            let _ = reply.send(done);
+        }
+    }
+}
+
+impl Running {
+    fn reload(&self, apply: &impl Fn(&Config)) -> Result<Reloaded, ReloadError> {
+        let loaded = config::load(&self.path, &self.environment).map_err(ReloadError::Refused)?;
+        let old = self.shared.snapshot();
+        let snapshot =
+            build::snapshot(&loaded.config, Some(&old)).map_err(ReloadError::NotBuilt)?;
+        // From here on nothing can fail.
+        self.shared.swap(Arc::new(snapshot));
+        apply(&loaded.config);
+        let needs_restart = needs_restart(&self.started_with, &loaded.config);
+        Ok(Reloaded { warnings: loaded.warnings, needs_restart })
+    }
+}
+
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("admin.listen", old.admin.listen != new.admin.listen),
+        ("workers", old.workers != new.workers),
+        ("pin_cpus", old.pin_cpus != new.pin_cpus),
+        ("access_log", old.access_log != new.access_log),
+        ("limits.max_connections", old.limits.max_connections != new.limits.max_connections),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+fn log(path: &Path, done: &Result<Reloaded, ReloadError>) {
+    let path = path.display();
+    match done {
+        Ok(Reloaded { warnings, needs_restart }) => {
+            tracing::info!("configuration {path} reloaded");
+            if !warnings.is_empty() {
+                tracing::warn!("{warnings}");
+            }
+            if !needs_restart.is_empty() {
+                let keys = needs_restart.join(", ");
+                tracing::warn!("a change of {keys} takes effect only after a restart");
+            }
+        }
+        Err(error) => tracing::error!("reload refused, the old configuration stays: {error}"),
+    }
+}

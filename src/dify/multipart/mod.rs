@@ -1,0 +1,299 @@
+//! Finds the text field `user` of a multipart/form-data body while the body arrives.
+//!
+//! In an upload `user` may stand behind a file of 100 MiB. This push parser runs at the speed of a
+//! substring search over the file and keeps only what may still turn out to be a boundary, the
+//! headers of one part and the value of one field.
+//!
+//! It reads as Dify 1.5.0 does (Werkzeug's form parser):
+//!
+//! - of several fields `user` the **first** counts (`request.form.get`), also when it is empty,
+//!   which means "absent"; a part with a `filename` is a file whatever its name;
+//! - lines may end with CRLF, LF or CR; the first boundary may stand anywhere in the preamble, any
+//!   other one only at the start of a line; blanks may follow a boundary;
+//! - bytes that are not UTF-8 become U+FFFD;
+//! - in quoted parameters only `\"` and `\\` are escapes.
+//!
+//! A body in which no boundary ever comes gives no user and no error: Dify 1.5.0 answers such a
+//! body itself, with 400 `bad_request_key_error`.
+//!
+//! Limits: a boundary of 70 bytes (RFC 2046), 16 KiB of headers in a part, 255 characters of
+//! `user`, 256 blanks after a boundary (more of them make it content).
+//!
+//! Deliberately absent: the `charset` of a part, `name*=` (RFC 7578 forbids it), transfer
+//! encodings, and Dify's own limits on the number and size of parts.
+
+mod header;
+
+#[cfg(test)]
+mod tests;
+
+use memchr::memmem::Finder;
+
+use self::header::Part;
+use super::scan::MAX_USER_CHARS;
+
+/// The most bytes of headers in one part.
+const MAX_HEADERS: usize = 16 * 1024;
+
+/// The most bytes of `user`: 255 characters of four bytes and the line end behind them.
+const MAX_RAW: usize = 4 * MAX_USER_CHARS + 2;
+
+/// The most blanks between a boundary and the end of its line.
+const MAX_BLANKS: usize = 256;
+
+/// How much of a chunk is added at a time to what the last one left over.
+const STEP: usize = 512;
+
+/// Why no `user` can be read from a form. The messages are fit for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MultipartError {
+    /// The content type is another one.
+    #[error("The Content-Type is not multipart/form-data: send the form as that.")]
+    NotMultipart,
+    /// No `boundary`, or none of 1 to 70 visible characters.
+    #[error("The Content-Type needs a `boundary` of 1 to 70 characters.")]
+    Boundary,
+    /// The body is no form of that boundary.
+    #[error("The request body is not valid multipart/form-data: {0}.")]
+    Malformed(&'static str),
+    /// The `user` that counts has more than 255 characters.
+    #[error("`user` is longer than {MAX_USER_CHARS} characters: shorten it.")]
+    UserTooLong,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Before the first boundary.
+    Preamble,
+    /// In the headers of a part.
+    Headers,
+    /// In a part that is not wanted.
+    Skip,
+    /// In the first field `user`.
+    User,
+    /// After the closing boundary.
+    Epilogue,
+}
+
+/// What follows the bytes of a boundary.
+enum After {
+    /// A part begins after this many bytes.
+    Part(usize),
+    /// `--`: the form is whole.
+    Close,
+    /// It is content that looks alike.
+    Content,
+    /// Not enough bytes to tell.
+    Unsure,
+}
+
+/// The parser: [`feed`](Self::feed) it the body, then [`finish`](Self::finish).
+#[derive(Debug)]
+pub struct MultipartScan {
+    /// `--` and the boundary.
+    finder: Finder<'static>,
+    state: State,
+    /// The byte before the next one to be read; a line end at the start of a part's content.
+    before: u8,
+    /// A boundary's line ended with CR: an LF that follows belongs to it.
+    after_cr: bool,
+    /// Bytes read but not understood: at most a boundary, its blanks and one [`STEP`].
+    carry: Vec<u8>,
+    /// The headers of the part being read.
+    headers: Vec<u8>,
+    /// The value of `user` and the line end behind it.
+    value: Vec<u8>,
+    user: Option<String>,
+    failed: Option<MultipartError>,
+}
+
+impl MultipartScan {
+    /// A parser for a body of this `Content-Type`.
+    pub fn new(content_type: &str) -> Result<Self, MultipartError> {
+        let boundary = header::boundary(content_type)?;
+        Ok(Self {
+            finder: Finder::new(&format!("--{boundary}")).into_owned(),
+            state: State::Preamble,
+            before: b'\n',
+            after_cr: false,
+            carry: Vec::new(),
+            headers: Vec::new(),
+            value: Vec::new(),
+            user: None,
+            failed: None,
+        })
+    }
+
+    /// Reads the next piece of the body. After an error every further call gives the same error.
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), MultipartError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let fed = self.run(chunk);
+        self.failed = fed.err();
+        fed
+    }
+
+    /// Ends the body and gives its `user`; `None` if it is missing or empty, or if the body has no
+    /// boundary at all.
+    pub fn finish(self) -> Result<Option<String>, MultipartError> {
+        match (self.failed, self.state) {
+            (Some(error), _) => Err(error),
+            (None, State::Preamble | State::Epilogue) => {
+                Ok(self.user.filter(|user| !user.is_empty()))
+            }
+            _ => Err(MultipartError::Malformed("it ended before the closing boundary")),
+        }
+    }
+
+    /// Joins what the last chunk left over with the start of this one, until that is understood.
+    fn run(&mut self, chunk: &[u8]) -> Result<(), MultipartError> {
+        let mut rest = chunk;
+        while !self.carry.is_empty() && !rest.is_empty() {
+            let old = self.carry.len();
+            let (step, after) = rest.split_at(rest.len().min(STEP));
+            let mut joined = std::mem::take(&mut self.carry);
+            joined.extend_from_slice(step);
+            let read = self.parse(&joined)?;
+            if let Some(fresh) = read.checked_sub(old) {
+                rest = &rest[fresh..];
+                joined.clear();
+            } else {
+                rest = after;
+                joined.drain(..read);
+            }
+            self.carry = joined;
+        }
+        let read = self.parse(rest)?;
+        self.carry.extend_from_slice(&rest[read..]);
+        Ok(())
+    }
+
+    /// Understands as much as it can of these bytes and gives how many that were.
+    fn parse(&mut self, bytes: &[u8]) -> Result<usize, MultipartError> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let (read, more) = match self.state {
+                State::Epilogue => (rest.len(), false),
+                State::Headers => (self.read_headers(rest)?, true),
+                _ => self.read_content(rest)?,
+            };
+            at += read;
+            if !more {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    /// Reads content up to a boundary. Gives the bytes read, and whether there may be more to
+    /// understand after them.
+    fn read_content(&mut self, bytes: &[u8]) -> Result<(usize, bool), MultipartError> {
+        let needle = self.finder.needle().len();
+        let mut from = 0;
+        while let Some(found) = self.finder.find(&bytes[from..]) {
+            let place = from + found;
+            let before = if place == 0 { self.before } else { bytes[place - 1] };
+            let at_line_start = self.state == State::Preamble || matches!(before, b'\n' | b'\r');
+            match what_follows(&bytes[place + needle..]) {
+                After::Unsure if at_line_start => {
+                    self.take(&bytes[..place])?;
+                    return Ok((place, false));
+                }
+                After::Part(skipped) if at_line_start => {
+                    self.end_of_part(&bytes[..place])?;
+                    let end = place + needle + skipped;
+                    self.after_cr = bytes[end - 1] == b'\r';
+                    self.headers.clear();
+                    self.state = State::Headers;
+                    return Ok((end, true));
+                }
+                After::Close if at_line_start => {
+                    self.end_of_part(&bytes[..place])?;
+                    self.state = State::Epilogue;
+                    return Ok((place + needle + 2, true));
+                }
+                _ => from = place + 1,
+            }
+        }
+        // The last bytes may be the start of a boundary.
+        let read = bytes.len().saturating_sub(needle - 1).max(from);
+        self.take(&bytes[..read])?;
+        Ok((read, false))
+    }
+
+    /// Reads the headers of a part up to their blank line.
+    fn read_headers(&mut self, bytes: &[u8]) -> Result<usize, MultipartError> {
+        let skipped = usize::from(std::mem::take(&mut self.after_cr) && bytes[0] == b'\n');
+        for (place, &byte) in bytes.iter().enumerate().skip(skipped) {
+            self.headers.push(byte);
+            if matches!(byte, b'\n' | b'\r') && ends_with_blank_line(&self.headers) {
+                let wanted = self.user.is_none() && header::part(&self.headers) == Part::User;
+                self.state = if wanted { State::User } else { State::Skip };
+                self.before = b'\n';
+                self.value.clear();
+                return Ok(place + 1);
+            }
+            if self.headers.len() >= MAX_HEADERS {
+                return Err(MultipartError::Malformed("the headers of a part are above 16 KiB"));
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    /// Content that is no boundary.
+    fn take(&mut self, content: &[u8]) -> Result<(), MultipartError> {
+        let Some(last) = content.last() else { return Ok(()) };
+        self.before = *last;
+        if self.state == State::User {
+            if self.value.len() + content.len() > MAX_RAW {
+                return Err(MultipartError::UserTooLong);
+            }
+            self.value.extend_from_slice(content);
+        }
+        Ok(())
+    }
+
+    /// The last content of a part, with the line end that belongs to the boundary.
+    fn end_of_part(&mut self, content: &[u8]) -> Result<(), MultipartError> {
+        self.take(content)?;
+        if self.state == State::User {
+            let value = self.value.strip_suffix(b"\n").map_or(&self.value[..], |value| value);
+            let value = value.strip_suffix(b"\r").unwrap_or(value);
+            let user = String::from_utf8_lossy(value).into_owned();
+            if user.chars().count() > MAX_USER_CHARS {
+                return Err(MultipartError::UserTooLong);
+            }
+            self.user = Some(user);
+        }
+        Ok(())
+    }
+}
+
+fn ends_with_blank_line(headers: &[u8]) -> bool {
+    // The last two: a part without any header.
+    headers.ends_with(b"\r\n\r\n")
+        || headers.ends_with(b"\n\n")
+        || headers.ends_with(b"\r\r")
+        || headers == b"\r\n"
+        || headers == b"\n"
+}
+
+/// What the bytes after a boundary make of it.
+fn what_follows(bytes: &[u8]) -> After {
+    match bytes {
+        [b'-', b'-', ..] => return After::Close,
+        [] | [b'-'] => return After::Unsure,
+        _ => {}
+    }
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0x0B | 0x0C);
+    let blanks = bytes.iter().take_while(|byte| is_blank(byte)).count();
+    match bytes.get(blanks..) {
+        _ if blanks > MAX_BLANKS => After::Content,
+        Some([b'\r', b'\n', ..]) => After::Part(blanks + 2),
+        Some([b'\r' | b'\n', ..]) => After::Part(blanks + 1),
+        Some([]) | None => After::Unsure,
+        Some(_) => After::Content,
+    }
+}

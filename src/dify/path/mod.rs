@@ -1,0 +1,316 @@
+//! What a path of Dify's service API means: which call, which methods, which id it carries.
+//!
+//! The routes are those of Dify 1.5.0 and, marked in [`CallKind`], those added up to 2026. A path
+//! that is none of them is [`CallKind::Unknown`] and is forwarded all the same: a newer Dify may
+//! know it, and an older one answers its own 404.
+//!
+//! As in Dify, a trailing slash makes another path (404), ids of conversations, messages, files
+//! and annotations must be UUIDs, and slashes before `v1` may be doubled (`//v1/info` is served).
+//!
+//! Paths are taken without the query. Percent-encoding is not undone: `/v1/%69nfo` is unknown here
+//! and `/v1/info` to Dify, which costs nothing but the knowledge of what it is.
+
+#[cfg(test)]
+mod tests;
+
+use http::Method;
+
+/// The three calls that start a run, and so what a stop stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// `/v1/chat-messages`.
+    Chat,
+    /// `/v1/completion-messages`.
+    Completion,
+    /// `/v1/workflows/run` and, after 1.5.0, `/v1/workflows/<id>/run`.
+    Workflow,
+}
+
+/// Which call a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    /// `/v1/`: the version, without a key.
+    Root,
+    /// A call that starts a run when posted.
+    Run(Run),
+    /// The stop of a run, with its task id.
+    Stop(Run),
+    /// `/v1/files/upload`.
+    Upload,
+    /// `/v1/files/<id>/preview`, after 1.5.0.
+    FilePreview,
+    /// `/v1/audio-to-text`.
+    AudioToText,
+    /// `/v1/text-to-audio`.
+    TextToAudio,
+    /// `/v1/conversations`.
+    Conversations,
+    /// `/v1/conversations/<id>`.
+    Conversation,
+    /// `/v1/conversations/<id>/name`.
+    ConversationName,
+    /// `/v1/conversations/<id>/variables`.
+    ConversationVariables,
+    /// `/v1/conversations/<id>/variables/<id>`, after 1.5.0.
+    ConversationVariable,
+    /// `/v1/messages`.
+    Messages,
+    /// `/v1/messages/<id>/feedbacks`.
+    Feedback,
+    /// `/v1/messages/<id>/suggested`.
+    Suggested,
+    /// `/v1/app/feedbacks`: those of all users.
+    AppFeedbacks,
+    /// `/v1/info`.
+    Info,
+    /// `/v1/parameters`.
+    Parameters,
+    /// `/v1/meta`.
+    Meta,
+    /// `/v1/site`.
+    Site,
+    /// `/v1/workflows/run/<id>`.
+    WorkflowRunDetail,
+    /// `/v1/workflow/<id>/events`, after 1.12.1.
+    WorkflowEvents,
+    /// `/v1/workflows/logs`.
+    WorkflowLogs,
+    /// `/v1/form/human_input/<token>`, after 1.12.1.
+    HumanInputForm,
+    /// `/v1/end-users/<id>`, after 1.12.1.
+    EndUser,
+    /// `/v1/apps/annotations`.
+    Annotations,
+    /// `/v1/apps/annotations/<id>`.
+    Annotation,
+    /// `/v1/apps/annotation-reply/<action>`.
+    AnnotationReply,
+    /// `/v1/apps/annotation-reply/<action>/status/<id>`.
+    AnnotationReplyStatus,
+    /// Anything for a dataset key: `/v1/datasets…`, `/v1/workspaces/…`, `/v1/knowledge-fs/…`.
+    Datasets,
+    /// Anything else.
+    Unknown,
+}
+
+impl CallKind {
+    /// The `Allow` text of this call; `None` where the kind does not tell.
+    ///
+    /// `POST, OPTIONS` is as recorded from Dify 1.5.0. Dify builds the text from a set, so the
+    /// order of longer ones is that of one process; here it is always the same.
+    pub fn allow(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Run(_) | Self::Stop(_) | Self::Upload | Self::AudioToText => "POST, OPTIONS",
+            Self::TextToAudio | Self::ConversationName | Self::Feedback => "POST, OPTIONS",
+            Self::AnnotationReply => "POST, OPTIONS",
+            Self::Conversation => "DELETE, OPTIONS",
+            Self::ConversationVariable => "PUT, OPTIONS",
+            Self::Annotation => "PUT, DELETE, OPTIONS",
+            Self::Annotations | Self::HumanInputForm => "GET, HEAD, POST, OPTIONS",
+            Self::Root | Self::FilePreview | Self::Conversations => "GET, HEAD, OPTIONS",
+            Self::ConversationVariables | Self::Messages | Self::Suggested => "GET, HEAD, OPTIONS",
+            Self::AppFeedbacks | Self::Info | Self::Parameters => "GET, HEAD, OPTIONS",
+            Self::Meta | Self::Site | Self::WorkflowRunDetail => "GET, HEAD, OPTIONS",
+            Self::WorkflowEvents | Self::WorkflowLogs | Self::EndUser => "GET, HEAD, OPTIONS",
+            Self::AnnotationReplyStatus => "GET, HEAD, OPTIONS",
+            Self::Datasets | Self::Unknown => return None,
+        })
+    }
+}
+
+/// The id in a path. All but the workflow's are known to one instance only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Id<'p> {
+    /// Of a conversation (UUID).
+    Conversation(&'p str),
+    /// Of a message (UUID).
+    Message(&'p str),
+    /// Of a run as its stream names it. Dify answers 200 to a stop of any task id.
+    Task(&'p str),
+    /// Of a workflow's run. Dify 1.5.0 answers 200 with every field null to an unknown one.
+    WorkflowRun(&'p str),
+    /// Of a workflow's published version.
+    Workflow(&'p str),
+    /// Of an uploaded file (UUID).
+    File(&'p str),
+    /// Of an annotation (UUID).
+    Annotation(&'p str),
+}
+
+/// A path, understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call<'p> {
+    /// Which call it is.
+    pub kind: CallKind,
+    /// The id it carries, if it carries one that matters for the choice of an instance.
+    pub id: Option<Id<'p>>,
+}
+
+impl Call<'_> {
+    const UNKNOWN: Self = Self { kind: CallKind::Unknown, id: None };
+
+    /// Whether a request with this method starts a run, so that sending it twice would run twice.
+    pub fn starts_run(&self, method: &Method) -> bool {
+        method == Method::POST && matches!(self.kind, CallKind::Run(_))
+    }
+}
+
+/// Understands a path (without its query).
+pub fn classify(path: &str) -> Call<'_> {
+    if !is_service_api(path) {
+        return Call::UNKNOWN;
+    }
+    let path = path.trim_start_matches('/');
+    let Some(path) = path.strip_prefix("v1/") else { return Call::UNKNOWN };
+    // The longest route has six parts; what has more fits none of them.
+    let mut parts = [""; 6];
+    let mut count = 0;
+    for part in path.split('/') {
+        let Some(room) = parts.get_mut(count) else { return by_prefix(path) };
+        *room = part;
+        count += 1;
+    }
+    let call = route(&parts[..count]);
+    if call.kind == CallKind::Unknown { by_prefix(path) } else { call }
+}
+
+/// The `Allow` text for a path; `None` for an unknown one and for those of datasets.
+pub fn allowed_methods(path: &str) -> Option<&'static str> {
+    classify(path).kind.allow()
+}
+
+/// Whether this request starts a run of an app.
+pub fn starts_run(method: &Method, path: &str) -> bool {
+    method == Method::POST && classify(path).starts_run(method)
+}
+
+/// Whether a path is `/v1` or below it. Nothing else of Dify is for clients of the gateway.
+///
+/// A path with `..` in it, encoded or not, is none: Dify takes it as it is, but the nginx in front
+/// of a Dify resolves it, and `/v1/../console/api/setup` would leave the service API.
+pub fn is_service_api(path: &str) -> bool {
+    let Some(rest) = path.trim_start_matches('/').strip_prefix("v1") else { return false };
+    path.starts_with('/') && (rest.is_empty() || rest.starts_with('/')) && !climbs(rest)
+}
+
+/// Whether a part of the path, decoded once, is `..`.
+fn climbs(path: &str) -> bool {
+    if !path.contains("..") && !path.contains('%') {
+        return false;
+    }
+    let bytes = path.as_bytes();
+    let (mut dots, mut others, mut at) = (0, 0, 0);
+    while at < bytes.len() {
+        let byte = match decoded(&bytes[at..]) {
+            Some(byte) => {
+                at += 2;
+                byte
+            }
+            None => bytes[at],
+        };
+        at += 1;
+        match byte {
+            b'/' if (dots, others) == (2, 0) => return true,
+            b'/' => (dots, others) = (0, 0),
+            b'.' => dots += 1,
+            _ => others += 1,
+        }
+    }
+    (dots, others) == (2, 0)
+}
+
+fn decoded(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = bytes else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
+}
+
+/// Calls that are told by their first part alone.
+fn by_prefix(path: &str) -> Call<'_> {
+    match path.split('/').next() {
+        Some("datasets" | "workspaces" | "knowledge-fs") => plain(CallKind::Datasets),
+        _ => Call::UNKNOWN,
+    }
+}
+
+fn plain<'p>(kind: CallKind) -> Call<'p> {
+    Call { kind, id: None }
+}
+
+/// A call with an id that is any text.
+fn with<'p>(kind: CallKind, id: Id<'p>, text: &str) -> Call<'p> {
+    if text.is_empty() { Call::UNKNOWN } else { Call { kind, id: Some(id) } }
+}
+
+/// A call with an id that must be a UUID.
+fn with_uuid<'p>(kind: CallKind, id: Id<'p>, text: &str) -> Call<'p> {
+    if is_uuid(text) { Call { kind, id: Some(id) } } else { Call::UNKNOWN }
+}
+
+fn route<'p>(parts: &[&'p str]) -> Call<'p> {
+    match *parts {
+        [""] => plain(CallKind::Root),
+        ["chat-messages"] => plain(CallKind::Run(Run::Chat)),
+        ["completion-messages"] => plain(CallKind::Run(Run::Completion)),
+        ["workflows", "run"] => plain(CallKind::Run(Run::Workflow)),
+        ["chat-messages", id, "stop"] => with(CallKind::Stop(Run::Chat), Id::Task(id), id),
+        ["completion-messages", id, "stop"] => {
+            with(CallKind::Stop(Run::Completion), Id::Task(id), id)
+        }
+        ["workflows", "tasks", id, "stop"] => with(CallKind::Stop(Run::Workflow), Id::Task(id), id),
+        ["workflows", "run", id] => with(CallKind::WorkflowRunDetail, Id::WorkflowRun(id), id),
+        ["workflows", id, "run"] => with(CallKind::Run(Run::Workflow), Id::Workflow(id), id),
+        ["workflows", "logs"] => plain(CallKind::WorkflowLogs),
+        ["workflow", id, "events"] => with(CallKind::WorkflowEvents, Id::WorkflowRun(id), id),
+        ["files", "upload"] => plain(CallKind::Upload),
+        ["files", id, "preview"] => with_uuid(CallKind::FilePreview, Id::File(id), id),
+        ["conversations", ref rest @ ..] => conversations(rest),
+        ["messages"] => plain(CallKind::Messages),
+        ["messages", id, "feedbacks"] => with_uuid(CallKind::Feedback, Id::Message(id), id),
+        ["messages", id, "suggested"] => with_uuid(CallKind::Suggested, Id::Message(id), id),
+        ["apps", ref rest @ ..] => annotations(rest),
+        ["audio-to-text"] => plain(CallKind::AudioToText),
+        ["text-to-audio"] => plain(CallKind::TextToAudio),
+        ["app", "feedbacks"] => plain(CallKind::AppFeedbacks),
+        ["info"] => plain(CallKind::Info),
+        ["parameters"] => plain(CallKind::Parameters),
+        ["meta"] => plain(CallKind::Meta),
+        ["site"] => plain(CallKind::Site),
+        ["form", "human_input", token] if !token.is_empty() => plain(CallKind::HumanInputForm),
+        ["end-users", id] if is_uuid(id) => plain(CallKind::EndUser),
+        _ => Call::UNKNOWN,
+    }
+}
+
+fn conversations<'p>(parts: &[&'p str]) -> Call<'p> {
+    let (kind, id) = match *parts {
+        [] => return plain(CallKind::Conversations),
+        [id] => (CallKind::Conversation, id),
+        [id, "name"] => (CallKind::ConversationName, id),
+        [id, "variables"] => (CallKind::ConversationVariables, id),
+        [id, "variables", variable] if is_uuid(variable) => (CallKind::ConversationVariable, id),
+        _ => return Call::UNKNOWN,
+    };
+    with_uuid(kind, Id::Conversation(id), id)
+}
+
+fn annotations<'p>(parts: &[&'p str]) -> Call<'p> {
+    match *parts {
+        ["annotations"] => plain(CallKind::Annotations),
+        ["annotations", id] => with_uuid(CallKind::Annotation, Id::Annotation(id), id),
+        ["annotation-reply", action] if !action.is_empty() => plain(CallKind::AnnotationReply),
+        ["annotation-reply", _, "status", job] if is_uuid(job) => {
+            plain(CallKind::AnnotationReplyStatus)
+        }
+        _ => Call::UNKNOWN,
+    }
+}
+
+/// 8-4-4-4-12 hexadecimal digits, as Dify's routes ask for.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}

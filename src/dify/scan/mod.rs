@@ -1,0 +1,415 @@
+//! Finds the top-level `user` of a JSON request body while the body arrives.
+//!
+//! The gateway needs one field of a body that may hold 100 MiB. Building a tree would cost more
+//! than all the rest of a request, so this is a push scanner: bytes go in as they come, in pieces
+//! of any size, and what is kept is one key, one value and one bit per open bracket.
+//!
+//! It reads as Dify 1.5.0 does (Python's `json` on the raw bytes, then `str()` of the value):
+//!
+//! - strings are unescaped; numbers, `true` and `false` count by their text; an object or array
+//!   counts by its text as sent (Dify prints it its own way; the text is only a stable name here);
+//! - of duplicate keys the last wins, also when it is `null` or `""`, which mean "absent";
+//! - only the key at the top counts, however it is escaped;
+//! - a UTF-8 byte order mark is skipped. Dify takes UTF-16 and UTF-32 too; those are refused here,
+//!   because the answer is to send UTF-8 and not to carry a second scanner.
+//!
+//! Limits: 512 open brackets (Python gives up near 1,000 with a 500), 255 characters of `user` (a
+//! longer one is a 500 in Dify), 4 KiB of text before unescaping.
+//!
+//! Deliberately absent: validation of what is skipped. The text of strings other than `user`,
+//! numbers, literals and the commas and colons of nested values are Dify's to check. Noticed are:
+//! an end inside a value, a missing colon or comma at the top, brackets that do not match, and
+//! text after the object.
+
+mod error;
+mod nest;
+mod text;
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;
+
+pub use self::error::{JsonKind, ScanError};
+use self::nest::Nest;
+use self::text::Key;
+
+/// The longest `user` in characters (Unicode scalar values): Dify's column holds 255.
+pub const MAX_USER_CHARS: usize = 255;
+
+/// The longest text of a `user` before unescaping, in bytes: 255 characters as surrogate pairs are
+/// 3,060.
+const MAX_RAW: usize = 4096;
+
+/// Where the scanner stands between two bytes.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Before the first byte.
+    Begin,
+    /// Inside the byte order mark: one or two of its bytes were seen.
+    Mark(u8),
+    /// Before the object.
+    Open,
+    /// After `{`: a key or `}`.
+    FirstKey,
+    /// After a comma: a key.
+    NextKey,
+    /// Inside a key.
+    Key,
+    /// After a key.
+    Colon,
+    /// After a colon.
+    Value,
+    /// Inside a string value.
+    Text,
+    /// Inside a number or literal.
+    Scalar,
+    /// Inside an object or array value.
+    Nested,
+    /// After a value: a comma or `}`.
+    Comma,
+    /// After the object.
+    End,
+}
+
+/// The last `user` so far.
+#[derive(Debug)]
+enum Found {
+    Absent,
+    TooLong,
+    User(String),
+}
+
+/// The scanner: [`feed`](Self::feed) it the body, then [`finish`](Self::finish).
+///
+/// It allocates only for the value of `user`, and at most 4 KiB at a time for that.
+#[derive(Debug)]
+pub struct UserScan {
+    state: State,
+    /// Bytes in the chunks before this one.
+    offset: u64,
+    key: Key,
+    /// The value being read is that of `user`.
+    keep: bool,
+    /// The value of `user` as sent, without quotes; `MAX_RAW + 1` bytes mean "longer".
+    raw: Vec<u8>,
+    /// The last chunk ended after a backslash inside a key or string.
+    escaped: bool,
+    nest: Nest,
+    found: Found,
+    failed: Option<ScanError>,
+}
+
+impl Default for UserScan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl UserScan {
+    /// A scanner before the first byte.
+    pub fn new() -> Self {
+        Self {
+            state: State::Begin,
+            offset: 0,
+            key: Key::default(),
+            keep: false,
+            raw: Vec::new(),
+            escaped: false,
+            nest: Nest::default(),
+            found: Found::Absent,
+            failed: None,
+        }
+    }
+
+    /// Reads the next piece of the body. After an error every further call gives the same error.
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), ScanError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        match self.run(chunk) {
+            Ok(()) => {
+                self.offset += chunk.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the body and gives its `user`; `None` if it is missing, `null` or empty.
+    pub fn finish(self) -> Result<Option<String>, ScanError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let what = match self.state {
+            State::End => {
+                return match self.found {
+                    Found::Absent => Ok(None),
+                    Found::TooLong => Err(ScanError::UserTooLong),
+                    Found::User(user) => Ok(Some(user)),
+                };
+            }
+            State::Begin | State::Open => return Err(ScanError::Empty),
+            State::Mark(_) => "it ends inside a byte order mark",
+            State::Key | State::Text => "it ends inside a string",
+            State::Nested => "it ends inside a nested value",
+            State::Scalar | State::FirstKey | State::NextKey => "it ends inside the object",
+            State::Colon | State::Value | State::Comma => "it ends inside the object",
+        };
+        Err(ScanError::Malformed { offset: self.offset, what })
+    }
+
+    fn run(&mut self, chunk: &[u8]) -> Result<(), ScanError> {
+        if self.offset < 2 {
+            self.refuse_wide_encodings(chunk)?;
+        }
+        let mut at = 0;
+        while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
+            at += match self.state {
+                State::Key => self.in_key(rest),
+                State::Text => self.in_text(rest, at)?,
+                State::Scalar => self.in_scalar(rest, at)?,
+                State::Nested => self.in_nested(rest, at)?,
+                _ => self.between(rest, at)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// As Python does: a NUL among the first two bytes can only be a wider encoding of JSON.
+    fn refuse_wide_encodings(&self, chunk: &[u8]) -> Result<(), ScanError> {
+        let mark = self.offset == 0 && matches!(chunk.first(), Some(0xFE | 0xFF));
+        let begin = usize::try_from(2 - self.offset).unwrap_or(0).min(chunk.len());
+        if mark || chunk[..begin].contains(&0) {
+            return Err(ScanError::Utf16);
+        }
+        Ok(())
+    }
+
+    /// Skips white space and reads one byte between tokens. Gives the number of bytes read.
+    fn between(&mut self, rest: &[u8], at: usize) -> Result<usize, ScanError> {
+        if let State::Begin | State::Mark(_) = self.state {
+            return self.before(rest[0], at);
+        }
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        let Some(skipped) = rest.iter().position(|byte| !blank(byte)) else {
+            return Ok(rest.len());
+        };
+        let byte = rest[skipped];
+        let at = at + skipped;
+        self.state = match (self.state, byte) {
+            (State::Open, b'{') => State::FirstKey,
+            (State::Open, _) => return Err(self.not_an_object(byte, at)),
+            (State::FirstKey | State::Comma, b'}') => State::End,
+            (State::FirstKey | State::NextKey, b'"') => {
+                self.key.clear();
+                State::Key
+            }
+            (State::Colon, b':') => State::Value,
+            (State::Value, _) => return self.value(byte, at).map(|read| skipped + read),
+            (State::Comma, b',') => State::NextKey,
+            (state, _) => return Err(self.malformed(at, expected(state))),
+        };
+        Ok(skipped + 1)
+    }
+
+    /// The first byte, or one of the byte order mark.
+    fn before(&mut self, byte: u8, at: usize) -> Result<usize, ScanError> {
+        self.state = match (self.state, byte) {
+            (State::Begin, 0xEF) => State::Mark(1),
+            (State::Mark(1), 0xBB) => State::Mark(2),
+            (State::Mark(2), 0xBF) => State::Open,
+            (State::Mark(_), _) => return Err(self.malformed(at, "a broken byte order mark")),
+            _ => {
+                self.state = State::Open;
+                return Ok(0);
+            }
+        };
+        Ok(1)
+    }
+
+    /// The first byte of a value.
+    fn value(&mut self, byte: u8, at: usize) -> Result<usize, ScanError> {
+        self.raw.clear();
+        self.state = match byte {
+            b'"' => State::Text,
+            b'{' | b'[' => {
+                self.nest.open(byte).map_err(|fault| self.fault(fault, at))?;
+                self.keep(&[byte]);
+                State::Nested
+            }
+            _ if is_scalar(byte) => {
+                self.state = State::Scalar;
+                return Ok(0);
+            }
+            _ => return Err(self.malformed(at, "expected a value after the colon")),
+        };
+        Ok(1)
+    }
+
+    fn in_key(&mut self, rest: &[u8]) -> usize {
+        match text::end(rest, &mut self.escaped) {
+            Some(end) => {
+                self.keep = self.key.ends_as_user(&rest[..end - 1]);
+                self.state = State::Colon;
+                end + self.colon_ahead(&rest[end..])
+            }
+            None => {
+                self.key.push(rest);
+                rest.len()
+            }
+        }
+    }
+
+    fn in_text(&mut self, rest: &[u8], at: usize) -> Result<usize, ScanError> {
+        let Some(end) = text::end(rest, &mut self.escaped) else {
+            self.keep(rest);
+            return Ok(rest.len());
+        };
+        self.keep(&rest[..end - 1]);
+        self.state = State::Comma;
+        if self.keep {
+            self.settle(at + end, text::unescape)?;
+        }
+        Ok(end + self.comma_ahead(&rest[end..]))
+    }
+
+    fn in_scalar(&mut self, rest: &[u8], at: usize) -> Result<usize, ScanError> {
+        let end = rest.iter().position(|byte| !is_scalar(*byte));
+        let read = end.unwrap_or(rest.len());
+        self.keep(&rest[..read]);
+        if end.is_some() {
+            self.state = State::Comma;
+            if self.keep {
+                self.settle(at + read, text::scalar)?;
+            }
+            return Ok(read + self.comma_ahead(&rest[read..]));
+        }
+        Ok(read)
+    }
+
+    fn in_nested(&mut self, rest: &[u8], at: usize) -> Result<usize, ScanError> {
+        let end = self.nest.skip(rest).map_err(|fault| self.fault(fault, at))?;
+        let read = end.unwrap_or(rest.len());
+        self.keep(&rest[..read]);
+        if end.is_some() {
+            self.state = State::Comma;
+            if self.keep {
+                self.settle(at + read, text::nested)?;
+            }
+            return Ok(read + self.comma_ahead(&rest[read..]));
+        }
+        Ok(read)
+    }
+
+    /// What mostly follows a key, at one go: a colon, a blank, the opening quote of a string.
+    /// Whatever is not there is left to [`between`](Self::between). Gives the bytes read.
+    fn colon_ahead(&mut self, rest: &[u8]) -> usize {
+        let read = match rest {
+            [b':', b' ', ..] => 2,
+            [b':', ..] => 1,
+            _ => return 0,
+        };
+        self.state = State::Value;
+        if rest.get(read) != Some(&b'"') {
+            return read;
+        }
+        self.raw.clear();
+        self.state = State::Text;
+        read + 1
+    }
+
+    /// What mostly follows a value, at one go: a comma, a blank, the opening quote of a key.
+    fn comma_ahead(&mut self, rest: &[u8]) -> usize {
+        let read = match rest {
+            [b',', b' ', ..] => 2,
+            [b',', ..] => 1,
+            _ => return 0,
+        };
+        self.state = State::NextKey;
+        if rest.get(read) != Some(&b'"') {
+            return read;
+        }
+        self.key.clear();
+        self.state = State::Key;
+        read + 1
+    }
+
+    /// Adds to the value of `user`, up to one byte beyond the limit.
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.keep {
+            let room = (MAX_RAW + 1).saturating_sub(self.raw.len());
+            self.raw.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+
+    /// The value of `user` is whole: it replaces what was found before.
+    fn settle(
+        &mut self,
+        at: usize,
+        read: fn(Vec<u8>) -> Result<Option<String>, &'static str>,
+    ) -> Result<(), ScanError> {
+        self.keep = false;
+        let raw = std::mem::take(&mut self.raw);
+        self.found = if raw.len() > MAX_RAW {
+            Found::TooLong
+        } else {
+            match read(raw).map_err(|what| self.malformed(at, what))? {
+                None => Found::Absent,
+                Some(user) if user.chars().count() > MAX_USER_CHARS => Found::TooLong,
+                Some(user) => Found::User(user),
+            }
+        };
+        Ok(())
+    }
+
+    fn not_an_object(&self, byte: u8, at: usize) -> ScanError {
+        ScanError::NotAnObject(match byte {
+            b'[' => JsonKind::Array,
+            b'n' => JsonKind::Null,
+            b'"' => JsonKind::String,
+            b't' | b'f' => JsonKind::Bool,
+            b'-' | b'0'..=b'9' => JsonKind::Number,
+            _ => return self.malformed(at, "expected a JSON object"),
+        })
+    }
+
+    fn fault(&self, fault: nest::Fault, at: usize) -> ScanError {
+        match fault {
+            nest::Fault::TooDeep => ScanError::TooDeep,
+            nest::Fault::Mismatch(place) => {
+                self.malformed(at + place, "this bracket does not close the one that is open")
+            }
+        }
+    }
+
+    fn malformed(&self, at: usize, what: &'static str) -> ScanError {
+        ScanError::Malformed { offset: self.offset + at as u64, what }
+    }
+}
+
+/// Finds the `user` of a body that is in memory as a whole. The same as [`UserScan`] fed once.
+pub fn user_of(body: &[u8]) -> Result<Option<String>, ScanError> {
+    let mut scan = UserScan::new();
+    scan.feed(body)?;
+    scan.finish()
+}
+
+/// Bytes of numbers and literals, with Python's `NaN` and `-Infinity`.
+fn is_scalar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
+}
+
+fn expected(state: State) -> &'static str {
+    match state {
+        State::FirstKey => "expected a key in double quotes or `}`",
+        State::NextKey => "expected a key in double quotes",
+        State::Colon => "expected a colon after the key",
+        State::Comma => "expected a comma or `}` after the value",
+        State::End => "text after the end of the object",
+        _ => "unexpected byte",
+    }
+}

@@ -1,0 +1,251 @@
+//! A request body, complete before an instance is asked for anything.
+//!
+//! Dify's server gives a connection slot to a half-sent body for as long as it takes, so a body is
+//! taken in whole first: in memory up to a limit, beyond it in an unnamed file of `spool_dir`. What
+//! is kept can be sent more than once.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::mem;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// How much is written to or read from the spool at a time.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// A whole body. Cloning it copies nothing.
+#[derive(Clone, Debug)]
+pub(super) enum Kept {
+    /// In the pieces it came in.
+    Memory {
+        /// In order; none is empty.
+        pieces: Arc<[Bytes]>,
+        /// Their sum.
+        len: u64,
+    },
+    /// The usual case of one piece, without an allocation of its own; empty for no body.
+    Piece(Bytes),
+    /// In an unnamed file, which goes away with the last clone.
+    Spooled {
+        /// The file, from its beginning.
+        file: Arc<File>,
+        /// How many bytes are in it.
+        len: u64,
+    },
+}
+
+impl Kept {
+    /// No body at all.
+    pub(super) const EMPTY: Self = Self::Piece(Bytes::new());
+
+    /// Its size in bytes.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Piece(piece) => piece.len() as u64,
+            Self::Memory { len, .. } | Self::Spooled { len, .. } => *len,
+        }
+    }
+
+    /// Whether there is no byte in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Takes a body in, piece by piece.
+pub(super) struct Keeper<'a> {
+    memory_bytes: u64,
+    spool_dir: &'a Path,
+    /// Not yet written to the spool.
+    pending: Vec<Bytes>,
+    pending_bytes: u64,
+    spool: Option<File>,
+    len: u64,
+}
+
+impl<'a> Keeper<'a> {
+    /// Keeps up to `memory_bytes` in memory and the rest in `spool_dir`.
+    pub(super) fn new(memory_bytes: u64, spool_dir: &'a Path) -> Self {
+        Self { memory_bytes, spool_dir, pending: Vec::new(), pending_bytes: 0, spool: None, len: 0 }
+    }
+
+    /// Bytes taken in so far.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// The spool could not be made or written to.
+    pub(super) async fn push(&mut self, piece: Bytes) -> io::Result<()> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.len += piece.len() as u64;
+        self.pending_bytes += piece.len() as u64;
+        self.pending.push(piece);
+        let bound = match self.spool {
+            Some(_) => PIECE_BYTES as u64,
+            None => self.memory_bytes,
+        };
+        if self.pending_bytes > bound { self.spill().await } else { Ok(()) }
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// The spool could not be written to.
+    pub(super) async fn finish(mut self) -> io::Result<Kept> {
+        if self.spool.is_some() {
+            self.spill().await?;
+        }
+        Ok(match (self.spool, self.pending.len()) {
+            (Some(file), _) => Kept::Spooled { file: Arc::new(file), len: self.len },
+            (None, 0) => Kept::EMPTY,
+            (None, 1) => Kept::Piece(self.pending.swap_remove(0)),
+            (None, _) => Kept::Memory { pieces: self.pending.into(), len: self.len },
+        })
+    }
+
+    async fn spill(&mut self) -> io::Result<()> {
+        let pieces = mem::take(&mut self.pending);
+        self.pending_bytes = 0;
+        let file = match self.spool.take() {
+            Some(file) => Ok(file),
+            None => Err(self.spool_dir.to_owned()),
+        };
+        let written = spawn_blocking(move || -> io::Result<File> {
+            let mut file = match file {
+                Ok(file) => file,
+                Err(folder) => tempfile::tempfile_in(folder)?,
+            };
+            pieces.iter().try_for_each(|piece| file.write_all(piece))?;
+            Ok(file)
+        });
+        self.spool = Some(written.await.map_err(io::Error::other)??);
+        Ok(())
+    }
+}
+
+/// A kept body on its way to an instance.
+#[derive(Debug)]
+pub(super) struct Replay {
+    kept: Kept,
+    /// Bytes handed out.
+    sent: u64,
+    /// Pieces handed out, for a body in memory.
+    piece: usize,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl Replay {
+    /// The body from its beginning.
+    pub(super) fn new(kept: Kept) -> Self {
+        Self { kept, sent: 0, piece: 0, reading: None }
+    }
+}
+
+impl Body for Replay {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        if this.sent == this.kept.len() {
+            return Poll::Ready(None);
+        }
+        let data = match &this.kept {
+            Kept::Piece(piece) => piece.clone(),
+            Kept::Memory { pieces, .. } => pieces[this.piece].clone(),
+            Kept::Spooled { file, len } => {
+                let (offset, left) = (this.sent, len - this.sent);
+                let reading =
+                    this.reading.get_or_insert_with(|| read(Arc::clone(file), offset, left));
+                let read = ready!(Pin::new(reading).poll(context));
+                this.reading = None;
+                read.map_err(io::Error::other)??
+            }
+        };
+        this.piece += 1;
+        this.sent += data.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.sent == self.kept.len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.kept.len() - self.sent)
+    }
+}
+
+fn read(file: Arc<File>, offset: u64, left: u64) -> JoinHandle<io::Result<Bytes>> {
+    let size = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+    spawn_blocking(move || {
+        let mut piece = BytesMut::zeroed(size);
+        file.read_exact_at(&mut piece, offset)?;
+        Ok(piece.freeze())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::BodyExt;
+
+    use super::{Keeper, Kept, Replay};
+
+    async fn keep(memory_bytes: u64, pieces: &[&[u8]]) -> std::io::Result<Kept> {
+        let folder = std::env::temp_dir();
+        let mut keeper = Keeper::new(memory_bytes, &folder);
+        for piece in pieces {
+            keeper.push(Bytes::copy_from_slice(piece)).await?;
+        }
+        keeper.finish().await
+    }
+
+    async fn replayed(kept: &Kept) -> Bytes {
+        Replay::new(kept.clone()).collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_body_can_be_sent_twice_wherever_it_is_kept() {
+        let large = vec![7_u8; 700_000];
+        let pieces: [&[u8]; 3] = [b"head", &large, b"tail"];
+        let whole = pieces.concat();
+        for memory_bytes in [0, 4, 1 << 20] {
+            let kept = keep(memory_bytes, &pieces).await.unwrap();
+            assert_eq!(kept.len(), whole.len() as u64);
+            assert_eq!(matches!(kept, Kept::Spooled { .. }), memory_bytes < 1 << 20);
+            for _ in 0..2 {
+                assert_eq!(replayed(&kept).await, whole);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_and_one_piece_need_no_spool() {
+        let none = keep(0, &[b""]).await.unwrap();
+        assert!(none.is_empty() && replayed(&none).await.is_empty());
+        assert!(matches!(keep(9, &[b"one"]).await.unwrap(), Kept::Piece(piece) if piece == "one"));
+    }
+
+    #[tokio::test]
+    async fn a_spool_folder_that_is_missing_is_an_error() {
+        let folder = std::path::Path::new("/nonexistent/spool");
+        let mut keeper = Keeper::new(0, folder);
+        assert!(keeper.push(Bytes::from_static(b"x")).await.is_err());
+    }
+}

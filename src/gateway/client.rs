@@ -1,0 +1,240 @@
+//! A client's connection: what it is doing, how long it may, and how it ends.
+//!
+//! hyper's own header timeout would also cut idle kept-alive connections, and a timer for each
+//! request costs more than the request's routing. So the connection only notes its phase, and the
+//! worker's sweep, four times a second, ends those that stand still for too long.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::gateway::snapshot::Timeouts;
+
+/// What a client that was refused early may still send before its connection is cut. Closing with
+/// unread bytes would reset the connection and could take the answer with it.
+const LINGER_BYTES: usize = 32 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+
+const HEADER_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\
+    content-type: application/json\r\ncontent-length: 102\r\n\r\n\
+    {\"code\": \"request_timeout\", \"message\": \"The request's head was not complete in time.\", \
+    \"status\": 408}\n";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Between requests, or before the first.
+    Idle,
+    /// The first byte of a head has come.
+    Head,
+    /// From the end of a head to the end of its answer.
+    Exchange,
+}
+
+/// Why a connection is to end from our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The gateway drains: the request under way is the last.
+    Drain,
+    /// Nothing came for `timeouts.keep_alive`, or nothing moved for `timeouts.idle`.
+    Idle,
+    /// The head took longer than `timeouts.header`.
+    HeaderTimeout,
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The other end of the socket.
+    pub peer: SocketAddr,
+    phase: Cell<Phase>,
+    /// The worker's coarse time at the start of the phase, or when bytes last moved in an exchange.
+    since_ms: Cell<u64>,
+    ending: Cell<Option<Ending>>,
+    waker: RefCell<Option<Waker>>,
+    /// The body of the last request was refused unread.
+    unread: Cell<bool>,
+}
+
+impl Client {
+    /// A connection that has just been accepted.
+    pub(super) fn new(peer: SocketAddr, now_ms: u64) -> Self {
+        Self {
+            peer,
+            phase: Cell::new(Phase::Idle),
+            since_ms: Cell::new(now_ms),
+            ending: Cell::new(None),
+            waker: RefCell::new(None),
+            unread: Cell::new(false),
+        }
+    }
+
+    /// A head is complete.
+    pub(super) fn begin_exchange(&self, now_ms: u64) {
+        self.enter(Phase::Exchange, now_ms);
+    }
+
+    /// The answer is complete.
+    pub(super) fn end_exchange(&self, now_ms: u64) {
+        self.enter(Phase::Idle, now_ms);
+    }
+
+    /// The answer goes out although the request's body was not read to its end.
+    pub(super) fn leave_unread(&self) {
+        self.unread.set(true);
+    }
+
+    /// What the sweep finds: whether this connection's time is up.
+    pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Option<Ending> {
+        let (limit, ending) = match self.phase.get() {
+            Phase::Idle => (timeouts.keep_alive, Ending::Idle),
+            Phase::Head => (timeouts.header, Ending::HeaderTimeout),
+            Phase::Exchange => (timeouts.idle, Ending::Idle),
+        };
+        let stood_still = Duration::from_millis(now_ms.saturating_sub(self.since_ms.get()));
+        (stood_still > limit).then_some(ending)
+    }
+
+    /// Asks the connection to end.
+    pub(super) fn end(&self, ending: Ending) {
+        self.ending.set(Some(ending));
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// What was asked, once; wakes the caller when something is.
+    pub(super) fn asked_to_end(&self, context: &Context<'_>) -> Option<Ending> {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        self.ending.take()
+    }
+
+    fn enter(&self, phase: Phase, now_ms: u64) {
+        self.phase.set(phase);
+        self.since_ms.set(now_ms);
+    }
+
+    /// Bytes came in: between requests they begin a head.
+    fn received(&self, now_ms: u64) {
+        match self.phase.get() {
+            Phase::Idle => self.enter(Phase::Head, now_ms),
+            Phase::Head => {}
+            Phase::Exchange => self.since_ms.set(now_ms),
+        }
+    }
+
+    /// Bytes went out. The last ones of an answer may leave after its end.
+    fn sent(&self, now_ms: u64) {
+        if self.phase.get() != Phase::Head {
+            self.since_ms.set(now_ms);
+        }
+    }
+}
+
+/// Closes a connection that hyper is done with, so that the last answer arrives.
+pub(super) async fn close(client: &Client, mut stream: TcpStream, ending: Option<Ending>) {
+    if ending == Some(Ending::HeaderTimeout) {
+        // Best effort: a client that does not read either is simply closed.
+        let _ = stream.try_write(HEADER_TIMEOUT);
+    }
+    if stream.shutdown().await.is_err() || !client.unread.get() {
+        return;
+    }
+    let swallow = async {
+        let mut waste = vec![0; 16 * 1024];
+        let mut left = LINGER_BYTES;
+        while let Ok(read @ 1..) = stream.read(&mut waste).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whatever comes after that is the client's loss.
+    let _ = timeout(LINGER, swallow).await;
+}
+
+/// The client's socket as hyper sees it; it notes when bytes move.
+pub(super) struct ClientIo {
+    stream: TokioIo<TcpStream>,
+    client: Rc<Client>,
+    /// The worker's coarse time, in milliseconds.
+    clock: Rc<Cell<u64>>,
+}
+
+impl ClientIo {
+    /// Wraps the socket of `client`.
+    pub(super) fn new(stream: TcpStream, client: Rc<Client>, clock: Rc<Cell<u64>>) -> Self {
+        Self { stream: TokioIo::new(stream), client, clock }
+    }
+
+    /// The socket back.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+}
+
+impl Read for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let done = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if done.is_ready() {
+            self.client.received(self.clock.get());
+        }
+        done
+    }
+}
+
+impl Write for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if done.is_ready() {
+            self.client.sent(self.clock.get());
+        }
+        done
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Shutting down is left to [`close`], which knows whether the client may still be sending.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        if done.is_ready() {
+            self.client.sent(self.clock.get());
+        }
+        done
+    }
+}

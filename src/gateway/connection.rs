@@ -1,0 +1,199 @@
+//! Connections to instances.
+//!
+//! Dify's server closes an idle connection after exactly 2.0 s and gives each open one, idle or
+//! busy, one of its few slots. So a connection of ours holds a [`Slot`] for as long as it is open,
+//! is dropped after one idle second, and is given up at once when somebody waits for the slot.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use crate::gateway::attempt::{Failure, Sent};
+use crate::gateway::body::Replay;
+use crate::gateway::instance::{IdleMark, Instance, Slot};
+use crate::gateway::snapshot::{Member, Timeouts};
+use crate::gateway::worker::Worker;
+use crate::model::Reason;
+
+/// An idle connection older than this is not used again: half of what Dify's server allows.
+const IDLE_MS: u64 = 1000;
+
+/// A worker's idle connections, by instance.
+#[derive(Default)]
+pub(super) struct Connections {
+    idle: RefCell<HashMap<u64, Idle>>,
+}
+
+struct Idle {
+    instance: Arc<Instance>,
+    /// The connection used last is used next, so that the others can go.
+    list: Vec<IdleConnection>,
+}
+
+struct IdleConnection {
+    sender: SendRequest<Replay>,
+    since_ms: u64,
+    _mark: IdleMark,
+}
+
+impl IdleConnection {
+    fn is_fit(&self, now_ms: u64) -> bool {
+        !self.sender.is_closed() && now_ms.saturating_sub(self.since_ms) < IDLE_MS
+    }
+}
+
+impl Connections {
+    /// An open connection to an instance, if there is one.
+    fn take(&self, instance: &Instance, now_ms: u64) -> Option<SendRequest<Replay>> {
+        let mut idle = self.idle.borrow_mut();
+        let list = &mut idle.get_mut(&instance.id())?.list;
+        while let Some(connection) = list.pop() {
+            if connection.is_fit(now_ms) {
+                return Some(connection.sender);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer has been read to its end, unless its slot is wanted.
+    pub(super) fn put(&self, instance: &Arc<Instance>, sender: SendRequest<Replay>, now_ms: u64) {
+        if sender.is_closed() || instance.waiting() > 0 {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let entry = idle
+            .entry(instance.id())
+            .or_insert_with(|| Idle { instance: Arc::clone(instance), list: Vec::new() });
+        let mark = instance.mark_idle();
+        entry.list.push(IdleConnection { sender, since_ms: now_ms, _mark: mark });
+    }
+
+    /// Drops all idle connections to an instance: one of them was found dead.
+    fn forget(&self, instance: &Instance) {
+        self.idle.borrow_mut().remove(&instance.id());
+    }
+
+    /// Drops what has been idle for too long.
+    pub(super) fn drop_idle(&self, now_ms: u64) {
+        self.idle.borrow_mut().retain(|_, idle| {
+            idle.list.retain(|connection| connection.is_fit(now_ms));
+            !idle.list.is_empty()
+        });
+    }
+
+    /// Drops as many idle connections to each instance as `wanted` says.
+    pub(super) fn make_room(&self, wanted: impl Fn(&Instance) -> u32) {
+        for idle in self.idle.borrow_mut().values_mut() {
+            let keep = idle.list.len().saturating_sub(wanted(&idle.instance) as usize);
+            idle.list.truncate(keep);
+        }
+    }
+}
+
+/// A connection ready for one request.
+pub(super) struct Lease {
+    /// hyper's handle on it.
+    pub sender: SendRequest<Replay>,
+    /// It has carried a request before, so the other side may have closed it by now.
+    pub reused: bool,
+}
+
+/// Whether a connection that was used before will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// An idle one, else a fresh one.
+    Any,
+    /// A fresh one: an idle one has just been found dead.
+    Fresh,
+}
+
+/// A connection to a member's instance, waiting for a slot within the queue's limits.
+///
+/// # Errors
+/// The queue is full or too slow ([`Reason::Busy`]), or connecting failed.
+pub(super) async fn lease(
+    worker: &Rc<Worker>,
+    member: &Member,
+    timeouts: &Timeouts,
+    wanted: Wanted,
+) -> Result<Lease, Failure> {
+    let instance = &member.instance;
+    match wanted {
+        Wanted::Any => {
+            let now_ms = worker.shared().now_ms();
+            if let Some(sender) = worker.connections.take(instance, now_ms) {
+                return Ok(Lease { sender, reused: true });
+            }
+        }
+        Wanted::Fresh => worker.connections.forget(instance),
+    }
+    let slot = match instance.slots().try_take() {
+        Some(slot) => slot,
+        None => wait_for_slot(worker, member).await?,
+    };
+    let opened = timeout(timeouts.connect, open(instance, slot)).await.unwrap_or_else(|_| {
+        let waited = timeouts.connect.as_secs_f64();
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {waited} s")))
+    });
+    match opened {
+        Ok(sender) => Ok(Lease { sender, reused: false }),
+        Err(error) => Err(Failure {
+            reason: Reason::ConnectFailed,
+            sent: Sent::Nothing,
+            text: format!("cannot connect to {}: {error}", instance.address()),
+        }),
+    }
+}
+
+async fn wait_for_slot(worker: &Worker, member: &Member) -> Result<Slot, Failure> {
+    let busy = |text: String| Failure { reason: Reason::Busy, sent: Sent::Nothing, text };
+    let (slots, name) = (member.instance.slots(), &member.name);
+    let limit = slots.limit();
+    let Some(_queued) = member.instance.enter_queue(member.queue.size) else {
+        let size = member.queue.size;
+        return Err(busy(format!(
+            "all {limit} slots of {name} are taken and {size} requests wait"
+        )));
+    };
+    worker.shared().ask_for_slots();
+    match timeout(member.queue.timeout, slots.take()).await {
+        Ok(Some(slot)) => Ok(slot),
+        Ok(None) | Err(_) => {
+            let waited = member.queue.timeout.as_secs_f64();
+            Err(busy(format!("all {limit} slots of {name} stayed taken for {waited} s")))
+        }
+    }
+}
+
+/// Connects and lets hyper drive the connection in a task that holds the slot.
+async fn open(instance: &Instance, slot: Slot) -> io::Result<SendRequest<Replay>> {
+    let stream = connect(instance).await?;
+    stream.set_nodelay(true)?;
+    let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.map_err(io::Error::other)?;
+    spawn_local(async move {
+        // A failure reaches whoever waits for the answer.
+        let _ = connection.await;
+        drop(slot);
+    });
+    Ok(sender)
+}
+
+async fn connect(instance: &Instance) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in instance.address().resolve().await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

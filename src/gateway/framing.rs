@@ -1,0 +1,255 @@
+//! What HTTP/1 leaves ambiguous is refused here or taken out, in both directions.
+//!
+//! hyper has already refused what it cannot parse. It joins equal `Content-Length` headers and, where
+//! `Transfer-Encoding` is present, hides `Content-Length`; so a request with `Transfer-Encoding` is
+//! answered with `Connection: close` (RFC 9112 §6.3), and nothing of either is passed on: the
+//! gateway frames its own request to the instance.
+
+use std::borrow::Cow;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Method, Version};
+
+use crate::gateway::snapshot::Limits;
+use crate::model::{Reason, Refusal};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Headers that belong to one connection (RFC 9110 §7.6.1).
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    PROXY_CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Refuses a request whose head can be read in two ways.
+///
+/// # Errors
+/// 400, 405 or 414 with what was wrong.
+pub(super) fn check(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
+    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::client(
+            Reason::BadRequest,
+            405,
+            "method_not_allowed",
+            format!("The method {} is not allowed here.", head.method),
+        ));
+    }
+    let uri_bytes = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if uri_bytes > limits.uri_bytes {
+        let limit = limits.uri_bytes;
+        return Err(Refusal::client(
+            Reason::BadRequest,
+            414,
+            "uri_too_long",
+            format!("The URI has {uri_bytes} bytes; the limit is {limit} (`limits.uri_bytes`)."),
+        ));
+    }
+    head_size(head, limits)?;
+    host(head)?;
+    transfer_encoding(&head.headers)?;
+    content_length(&head.headers)
+}
+
+/// hyper bounds what it reads, but only roughly: a head that came in one piece passes.
+fn head_size(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let bytes: usize = fields.sum();
+    if bytes <= limits.header_bytes {
+        return Ok(());
+    }
+    let limit = limits.header_bytes;
+    Err(Refusal::client(
+        Reason::BadRequest,
+        431,
+        "request_header_fields_too_large",
+        format!("The headers have {bytes} bytes; the limit is {limit} (`limits.header_bytes`)."),
+    ))
+}
+
+fn bad(message: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal::client(Reason::BadRequest, 400, "bad_request", message)
+}
+
+fn host(head: &Parts) -> Result<(), Refusal> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => {
+            let valid = host.as_bytes().is_empty() && head.uri.authority().is_some()
+                || (host.as_bytes().iter().all(|byte| is_host_byte(*byte))
+                    && Authority::try_from(host.as_bytes()).is_ok());
+            if valid { Ok(()) } else { Err(bad("The Host header is not a valid host.")) }
+        }
+        (None, _) if head.version == Version::HTTP_10 => Ok(()),
+        (None, _) => Err(bad("HTTP/1.1 requests need a Host header.")),
+        (Some(_), Some(_)) => Err(bad("The request has more than one Host header.")),
+    }
+}
+
+/// What names, addresses and ports are made of. RFC 3986 allows more, such as commas, by which one
+/// header could pass for a list.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte)
+}
+
+fn transfer_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(bad("Transfer-Encoding must be exactly one `chunked`.")),
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        (Some(length), None)
+            if !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit) =>
+        {
+            Ok(())
+        }
+        _ => Err(bad("Content-Length must be one decimal number.")),
+    }
+}
+
+/// Whether the request came chunked, after which the client's connection is closed.
+pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Takes out what belongs to the client's connection and to its framing.
+pub(super) fn strip_request(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    headers.remove(EXPECT);
+    headers.remove(CONTENT_LENGTH);
+}
+
+/// Takes out what belongs to the instance's connection. `Content-Length` stays: it is what tells a
+/// client that an answer was cut.
+pub(super) fn strip_response(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // The usual `Connection: keep-alive` or `close` names nothing else.
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter(|value| !is_plain_connection(value))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    for name in named {
+        // A client must not be able to have the gateway take out what it relies on.
+        if name != HOST && name != CONTENT_LENGTH {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn is_plain_connection(value: &HeaderValue) -> bool {
+    value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+        || value.as_bytes().eq_ignore_ascii_case(b"close")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Request, request::Parts};
+
+    use super::{check, strip_request};
+    use crate::gateway::snapshot::Limits;
+
+    const LIMITS: Limits = Limits {
+        max_body_bytes: 1000,
+        memory_body_bytes: 100,
+        spool_dir: std::path::PathBuf::new(),
+        header_bytes: 8192,
+        headers: 100,
+        uri_bytes: 40,
+    };
+
+    fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn status(method: &str, uri: &str, headers: &[(&str, &str)]) -> u16 {
+        check(&head(method, uri, headers), &LIMITS).map_or_else(|refusal| refusal.status, |()| 200)
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        type Case = (u16, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+        const H: (&str, &str) = ("host", "gateway");
+        let cases: &[Case] = &[
+            (200, "GET", "/v1/info", &[H]),
+            (200, "GET", "http://gateway:80/v1/info", &[H]),
+            (200, "POST", "/v1/", &[H, ("transfer-encoding", "Chunked")]),
+            (200, "POST", "/v1/", &[H, ("content-length", "10")]),
+            (400, "GET", "/", &[]),
+            (400, "GET", "/", &[H, ("host", "gateway")]),
+            (400, "GET", "/", &[("host", "a b")]),
+            (400, "GET", "/", &[("host", "user@gateway")]),
+            (400, "GET", "/", &[("host", "a,b")]),
+            (400, "POST", "/", &[H, ("transfer-encoding", "gzip, chunked")]),
+            (400, "POST", "/", &[H, ("transfer-encoding", "identity")]),
+            (
+                400,
+                "POST",
+                "/",
+                &[H, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            ),
+            (400, "POST", "/", &[H, ("content-length", "10"), ("content-length", "10")]),
+            (400, "POST", "/", &[H, ("content-length", "10, 10")]),
+            (400, "POST", "/", &[H, ("content-length", "+10")]),
+            (400, "POST", "/", &[H, ("content-length", "")]),
+            (405, "TRACE", "/", &[H]),
+            (405, "CONNECT", "gateway:80", &[H]),
+            (414, "GET", "/v1/info?aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &[H]),
+        ];
+        for (expected, method, uri, headers) in cases {
+            assert_eq!(status(method, uri, headers), *expected, "{method} {uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_connection_do_not_travel() {
+        let headers = [
+            ("connection", "keep-alive, X-Private , host, content-length"),
+            ("x-private", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "Basic eDp5"),
+            ("transfer-encoding", "chunked"),
+            ("expect", "100-continue"),
+            ("host", "gateway"),
+            ("x-kept", "1"),
+        ];
+        let mut headers: HeaderMap = head("GET", "/", &headers).headers;
+        strip_request(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["host", "x-kept"]);
+    }
+}

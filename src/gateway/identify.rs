@@ -1,0 +1,232 @@
+//! Who asks: the token names the app, the request names the user.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
+
+use crate::dify;
+use crate::dify::multipart::MultipartScan;
+use crate::dify::scan::UserScan;
+use crate::gateway::body::{Keeper, Kept};
+use crate::gateway::outbound::APP;
+use crate::gateway::snapshot::{App, Limits, Snapshot};
+use crate::model::{Reason, Refusal};
+
+const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+
+/// The app that a request's token opens.
+///
+/// # Errors
+/// 401 in Dify's words; 400 when the token opens several apps and none is named.
+pub(super) fn app(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<App>, Refusal> {
+    let token = bearer(headers)?;
+    let unknown = || unauthorized(dify::error::UNAUTHORIZED_KEY);
+    let places = snapshot.tokens.apps(token).ok_or_else(unknown)?;
+    let apps = places.iter().filter_map(|place| snapshot.apps.get(*place));
+    let app = match headers.get(APP) {
+        None if places.len() > 1 => return Err(ambiguous(apps)),
+        None => apps.into_iter().next(),
+        Some(named) => {
+            let found = apps.clone().find(|app| app.name.as_str().as_bytes() == named.as_bytes());
+            if found.is_none() {
+                return Err(ambiguous(apps));
+            }
+            found
+        }
+    };
+    app.cloned().ok_or_else(unknown)
+}
+
+fn ambiguous<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> Refusal {
+    let names: Vec<_> = apps.map(|app| app.name.as_str()).collect();
+    let names = names.join(", ");
+    Refusal::client(
+        Reason::AmbiguousApp,
+        400,
+        "invalid_param",
+        format!("This token opens these apps: {names}. Name one in the header `X-Difygate-App`."),
+    )
+}
+
+fn unauthorized(message: &'static str) -> Refusal {
+    Refusal::client(Reason::Unauthorized, 401, dify::error::UNAUTHORIZED, message)
+}
+
+/// The token of `Authorization: Bearer <token>`. Dify takes any case and several blanks, and joins
+/// two headers to one wrong token.
+fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = match (values.next(), values.next()) {
+        (Some(value), None) => value.as_bytes(),
+        (Some(_), Some(_)) => return Err(unauthorized(dify::error::UNAUTHORIZED_KEY)),
+        (None, _) => return Err(unauthorized(dify::error::UNAUTHORIZED_NO_KEY)),
+    };
+    let Some(blank) = value.iter().position(|byte| *byte == b' ') else {
+        return Err(unauthorized(dify::error::UNAUTHORIZED_NO_KEY));
+    };
+    if !value[..blank].eq_ignore_ascii_case(b"bearer") {
+        return Err(unauthorized(dify::error::UNAUTHORIZED_SCHEME));
+    }
+    Ok(value[blank..].trim_ascii())
+}
+
+/// The whole body and the user id of a request: header `X-User-ID`, query `user_id`, cookie
+/// `user_id`, JSON or form field `user`, query `user`; the first of these that is not empty.
+///
+/// # Errors
+/// The body is too large, too slow, not what it says it is, or could not be kept.
+pub(super) async fn user(
+    head: &Parts,
+    body: Incoming,
+    snapshot: &Snapshot,
+) -> Result<(Option<String>, Kept), Refusal> {
+    let (in_body, kept) = take_in(head, body, snapshot).await?;
+    let user = match in_header(&head.headers)? {
+        Some(user) => Some(user),
+        None => in_query(head, "user_id")
+            .or_else(|| in_cookie(&head.headers))
+            .or(in_body)
+            .or_else(|| in_query(head, "user")),
+    };
+    Ok((user, kept))
+}
+
+fn in_header(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    match headers.get(USER_ID).map(|value| std::str::from_utf8(value.as_bytes())) {
+        None => Ok(None),
+        Some(Ok(user)) => Ok(Some(user.to_owned()).filter(|user| !user.is_empty())),
+        Some(Err(_)) => Err(bad_request("The header `X-User-ID` is not UTF-8.")),
+    }
+}
+
+fn in_query(head: &Parts, name: &str) -> Option<String> {
+    let query = head.uri.query()?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(key, value)| key == name && !value.is_empty())
+        .map(|(_, value)| value.into_owned())
+}
+
+fn in_cookie(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|cookie| cookie.trim().strip_prefix("user_id="))
+        .map(|value| percent_decode_str(value.trim_matches('"')).decode_utf8_lossy().into_owned())
+        .find(|value| !value.is_empty())
+}
+
+fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal::client(Reason::BadRequest, 400, "bad_request", message)
+}
+
+/// What looks for the user while the body comes in.
+enum Scan {
+    Json(UserScan),
+    /// Boxed: it is twice the size of the usual case.
+    Form(Box<MultipartScan>),
+    /// Any other type: Dify answers 415 itself.
+    None,
+}
+
+impl Scan {
+    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        if headers.contains_key(CONTENT_ENCODING) {
+            return Ok(Self::None);
+        }
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+        let essence = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        if essence == "application/json" || essence.ends_with("+json") {
+            Ok(Self::Json(UserScan::new()))
+        } else if essence == "multipart/form-data" {
+            let scan = MultipartScan::new(kind).map_err(|error| bad_request(error.to_string()))?;
+            Ok(Self::Form(Box::new(scan)))
+        } else {
+            Ok(Self::None)
+        }
+    }
+
+    fn feed(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        match self {
+            Self::Json(scan) => scan.feed(piece).map_err(|error| bad_request(error.to_string())),
+            Self::Form(scan) => scan.feed(piece).map_err(|error| bad_request(error.to_string())),
+            Self::None => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Result<Option<String>, Refusal> {
+        match self {
+            Self::Json(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
+            Self::Form(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
+            Self::None => Ok(None),
+        }
+    }
+}
+
+async fn take_in(
+    head: &Parts,
+    mut body: Incoming,
+    snapshot: &Snapshot,
+) -> Result<(Option<String>, Kept), Refusal> {
+    let limits = &snapshot.limits;
+    if body.is_end_stream() {
+        return Ok((None, Kept::EMPTY));
+    }
+    if announced(&head.headers).is_some_and(|bytes| bytes > limits.max_body_bytes) {
+        return Err(too_large(limits));
+    }
+    let mut scan = Scan::of(&head.headers)?;
+    let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir);
+    let wait = snapshot.timeouts.body;
+    loop {
+        let frame = timeout(wait, body.frame()).await.map_err(|_| {
+            let message = format!("The request's body stood still for {} s.", wait.as_secs_f64());
+            Refusal::client(Reason::BodyTimeout, 408, "request_timeout", message)
+        })?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| {
+            bad_request("The request's body is not complete.").with_detail(error.to_string())
+        })?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if keeper.len() + piece.len() as u64 > limits.max_body_bytes {
+            return Err(too_large(limits));
+        }
+        scan.feed(&piece)?;
+        keeper.push(piece).await.map_err(|error| spool_failed(&error, limits))?;
+    }
+    let kept = keeper.finish().await.map_err(|error| spool_failed(&error, limits))?;
+    let user = if kept.is_empty() { None } else { scan.finish()? };
+    Ok((user, kept))
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large(limits: &Limits) -> Refusal {
+    let limit = limits.max_body_bytes;
+    Refusal::client(
+        Reason::BodyTooLarge,
+        413,
+        "request_entity_too_large",
+        format!("The request's body is larger than {limit} bytes (`limits.max_body`)."),
+    )
+}
+
+fn spool_failed(error: &std::io::Error, limits: &Limits) -> Refusal {
+    let folder = limits.spool_dir.display();
+    Refusal::gateway(
+        Reason::SpoolFailed,
+        507,
+        "insufficient_storage",
+        "The gateway has no room to keep the request's body.",
+    )
+    .with_detail(format!("spool_dir {folder}: {error}"))
+}

@@ -1,0 +1,364 @@
+//! What the gateway knows about one Dify, whichever apps and snapshots refer to it.
+//!
+//! An instance is its address: apps that name the same address share its slots, its breaker and its
+//! connections, and all of that survives a reload. A changed address starts cold.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use http::uri::Authority;
+use tokio::net::lookup_host;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::balance::{Breaker, Cause, Pass, Thresholds, Verdict};
+use crate::telemetry::{Counter, Gauge};
+
+/// Where an instance listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// A name or an IP address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Address {
+    /// The socket addresses to try, in order. A name is asked for again at each connection, so a
+    /// container that moved is found.
+    ///
+    /// # Errors
+    /// The name does not resolve.
+    pub async fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
+        match self.host.parse::<IpAddr>() {
+            Ok(ip) => Ok(vec![SocketAddr::new(ip, self.port)]),
+            Err(_) => Ok(lookup_host((self.host.as_str(), self.port)).await?.collect()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// One Dify.
+#[derive(Debug)]
+pub struct Instance {
+    id: u64,
+    address: Address,
+    authority: Option<Authority>,
+    slots: Slots,
+    breaker: Breaker,
+    in_flight: Gauge,
+    waiting: AtomicU32,
+    idle: AtomicU32,
+    probing: AtomicBool,
+    last_failure: ArcSwapOption<String>,
+    ejections: Counter,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+impl Instance {
+    /// An instance that nothing is known about yet, with `slots` connections.
+    pub fn new(address: Address, slots: u32) -> Self {
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            authority: address.to_string().parse().ok(),
+            address,
+            slots: Slots::new(slots),
+            breaker: Breaker::default(),
+            in_flight: Gauge::default(),
+            waiting: AtomicU32::new(0),
+            idle: AtomicU32::new(0),
+            probing: AtomicBool::new(false),
+            last_failure: ArcSwapOption::empty(),
+            ejections: Counter::default(),
+        }
+    }
+
+    /// A number that no other instance of this process has or had.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// `host:port`, for a request without a host of its own.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+
+    /// Its connection slots.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// Its passive judgement.
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// Requests under way.
+    pub fn in_flight(&self) -> &Gauge {
+        &self.in_flight
+    }
+
+    /// How often it was taken out of rotation.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.get()
+    }
+
+    /// What went wrong last, for an operator.
+    pub fn last_failure(&self) -> Option<Arc<String>> {
+        self.last_failure.load_full()
+    }
+
+    /// Requests that wait for a slot.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Counts a connection as idle for as long as the mark is kept.
+    pub(super) fn mark_idle(self: &Arc<Self>) -> IdleMark {
+        self.idle.fetch_add(1, Ordering::AcqRel);
+        IdleMark(Arc::clone(self))
+    }
+
+    /// Joins the queue for a slot unless `limit` requests are in it already. Who waits only for an
+    /// idle connection on another worker to give way is not counted.
+    pub fn enter_queue(self: &Arc<Self>, limit: u32) -> Option<Queued> {
+        let limit = limit.saturating_add(self.idle.load(Ordering::Acquire));
+        let room = |waiting| (waiting < limit).then_some(waiting + 1);
+        self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
+        Some(Queued(Arc::clone(self)))
+    }
+
+    /// Begins a probe, if none is under way.
+    pub fn begin_probe(self: &Arc<Self>) -> Option<Probing> {
+        let begun = !self.probing.swap(true, Ordering::AcqRel);
+        begun.then(|| Probing(Arc::clone(self)))
+    }
+}
+
+/// An idle connection, counted until dropped.
+pub(super) struct IdleMark(Arc<Instance>);
+
+impl Drop for IdleMark {
+    fn drop(&mut self) {
+        self.0.idle.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A place in an instance's queue, given up when dropped.
+pub struct Queued(Arc<Instance>);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The one probe that may be under way, over when dropped.
+pub struct Probing(Arc<Instance>);
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.probing.store(false, Ordering::Release);
+    }
+}
+
+/// The connections an instance may have from us, all workers together, idle ones included: Dify
+/// 1.5.0 serves ten per worker process and lets the eleventh hang without an answer.
+#[derive(Debug)]
+pub struct Slots {
+    free: Arc<Semaphore>,
+    limit: AtomicU32,
+    /// Slots that a lowered limit takes away when they come back.
+    owed: Arc<AtomicU32>,
+}
+
+impl Slots {
+    fn new(limit: u32) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(limit as usize)),
+            limit: AtomicU32::new(limit),
+            owed: Arc::default(),
+        }
+    }
+
+    /// The limit.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Slots in use now.
+    pub fn used(&self) -> u32 {
+        let free = u32::try_from(self.free.available_permits()).unwrap_or(u32::MAX);
+        let owed = self.owed.load(Ordering::Acquire);
+        (self.limit() + owed).saturating_sub(free)
+    }
+
+    /// A slot, if one is free and nobody waits for it.
+    pub fn try_take(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(self.slot(permit))
+    }
+
+    /// A slot, when one comes free; first come, first served.
+    pub async fn take(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
+        Some(self.slot(permit))
+    }
+
+    /// Changes the limit. Slots in use stay in use; those above a lower limit go when given back.
+    /// Only one caller at a time: a reload.
+    pub fn resize(&self, limit: u32) {
+        let old = self.limit.swap(limit, Ordering::AcqRel);
+        if limit >= old {
+            let mut more = limit - old;
+            let paid = |owed: u32| Some(owed.saturating_sub(more));
+            if let Ok(owed) = self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, paid) {
+                more -= owed.min(more);
+            }
+            self.free.add_permits(more as usize);
+        } else {
+            let fewer = (old - limit) as usize;
+            let gone = self.free.forget_permits(fewer);
+            let owed = u32::try_from(fewer - gone).unwrap_or(u32::MAX);
+            self.owed.fetch_add(owed, Ordering::AcqRel);
+        }
+    }
+
+    fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
+        Slot { permit: Some(permit), owed: Arc::clone(&self.owed) }
+    }
+}
+
+/// One connection's slot, free again when dropped. The connection holds it, idle or busy.
+#[derive(Debug)]
+pub struct Slot {
+    permit: Option<OwnedSemaphorePermit>,
+    owed: Arc<AtomicU32>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let one_less = |owed: u32| owed.checked_sub(1);
+        let owed = self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok();
+        if let (true, Some(permit)) = (owed, self.permit.take()) {
+            permit.forget();
+        }
+    }
+}
+
+/// The right to send one request to an instance, and the duty to say how it went. Dropped without
+/// a word, it says nothing about the instance.
+#[derive(Debug)]
+pub(super) struct Trust {
+    instance: Arc<Instance>,
+    pass: Pass,
+    thresholds: Thresholds,
+    settled: bool,
+}
+
+impl Trust {
+    /// Takes over a pass that the instance's breaker gave.
+    pub(super) fn new(instance: Arc<Instance>, pass: Pass, thresholds: Thresholds) -> Self {
+        Self { instance, pass, thresholds, settled: false }
+    }
+
+    /// A response head came.
+    pub(super) fn good(mut self, now_ms: u64) {
+        self.settle(Verdict::Good, now_ms);
+    }
+
+    /// The instance failed; `what` is for the log and status.
+    pub(super) fn bad(mut self, cause: Cause, what: &str, now_ms: u64) {
+        let address = self.instance.address();
+        tracing::debug!("instance {address}: {what}");
+        self.instance.last_failure.store(Some(Arc::new(what.to_owned())));
+        if self.settle(Verdict::Bad(cause), now_ms) {
+            self.instance.ejections.add_one();
+            let seconds = self.thresholds.fail_timeout_ms as f64 / 1000.0;
+            tracing::warn!(
+                "instance {} is out of rotation for {seconds} s: {what}",
+                self.instance.address()
+            );
+        }
+    }
+
+    fn settle(&mut self, verdict: Verdict, now_ms: u64) -> bool {
+        self.settled = true;
+        self.instance.breaker.settle(self.pass, verdict, self.thresholds, now_ms)
+    }
+}
+
+impl Drop for Trust {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.settle(Verdict::Unknown, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Address, Instance};
+
+    fn instance(slots: u32) -> Arc<Instance> {
+        Arc::new(Instance::new(Address { host: "::1".into(), port: 5001 }, slots))
+    }
+
+    #[test]
+    fn a_lowered_limit_takes_slots_away_as_they_come_back() {
+        let instance = instance(3);
+        let slots = instance.slots();
+        let taken: Vec<_> = (0..3).filter_map(|_| slots.try_take()).collect();
+        assert!(slots.try_take().is_none());
+        slots.resize(1);
+        assert_eq!((slots.limit(), slots.used()), (1, 3));
+        drop(taken);
+        assert_eq!(slots.used(), 0);
+        let one = slots.try_take();
+        assert!(one.is_some() && slots.try_take().is_none());
+    }
+
+    #[test]
+    fn a_raised_limit_first_pays_what_a_lowered_one_owes() {
+        let instance = instance(4);
+        let slots = instance.slots();
+        let taken: Vec<_> = (0..4).filter_map(|_| slots.try_take()).collect();
+        slots.resize(1);
+        slots.resize(3);
+        drop(taken);
+        assert_eq!((0..9).map_while(|_| slots.try_take()).collect::<Vec<_>>().len(), 3);
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_a_place_comes_back() {
+        let instance = instance(1);
+        let places: Vec<_> = (0..3).map_while(|_| instance.enter_queue(2)).collect();
+        assert_eq!((places.len(), instance.waiting()), (2, 2));
+        drop(places);
+        assert!(instance.enter_queue(2).is_some());
+    }
+
+    #[test]
+    fn an_ipv6_address_is_written_with_brackets() {
+        assert_eq!(instance(1).authority().unwrap().as_str(), "[::1]:5001");
+    }
+}

@@ -1,0 +1,220 @@
+//! Sockets, worker threads and clients' connections.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use crate::gateway::client::{Client, ClientIo, Ending, close};
+use crate::gateway::handle::handle;
+use crate::gateway::snapshot::Limits;
+use crate::gateway::worker::{Shared, Worker};
+use crate::telemetry::Sink;
+
+/// Connections that the kernel holds for each worker until it accepts them.
+const BACKLOG: i32 = 4096;
+/// How long accepting pauses when the process is out of descriptors.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// How the workers are set up. A change needs a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// Whether worker n stays on CPU n.
+    pub pin_cpus: bool,
+    /// Clients' connections open at once; further ones wait in the kernel.
+    pub max_connections: usize,
+}
+
+/// Binds one listener per worker, so that the kernel spreads connections over them.
+///
+/// # Errors
+/// The address is in use or not ours. It is bound alone first: with `SO_REUSEPORT` from the start, a
+/// second gateway on the same port would silently take half of the clients.
+pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
+    let address = {
+        let alone = socket(address)?;
+        alone.bind(&address.into())?;
+        alone.local_addr()?.as_socket().unwrap_or(address)
+    };
+    let bind_one = |_| {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(StdListener::from(socket))
+    };
+    (0..workers.max(1)).map(bind_one).collect()
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The worker threads of a running gateway.
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts a thread for each listener.
+    ///
+    /// # Errors
+    /// A thread or its runtime could not be made.
+    pub fn start(
+        listeners: Vec<StdListener>,
+        shared: &Arc<Shared>,
+        setup: Setup,
+        sink: Option<Sink>,
+    ) -> io::Result<Self> {
+        let room = Arc::new(Semaphore::new(setup.max_connections.min(Semaphore::MAX_PERMITS)));
+        let mut threads = Vec::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let (shared, room, sink) = (Arc::clone(shared), Arc::clone(&room), sink.clone());
+            let runtime = Builder::new_current_thread();
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            threads.push(thread.spawn(move || {
+                if setup.pin_cpus {
+                    pin(index);
+                }
+                let worker = Rc::new(Worker::new(index, shared, sink));
+                if let Err(error) = run(runtime, worker, listener, &room) {
+                    tracing::error!("worker {index} ended: {error}");
+                }
+            })?);
+        }
+        Ok(Self { threads })
+    }
+
+    /// Waits until every worker has served its last request, which they do after
+    /// [`Shared::drain`]. Blocks.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+    }
+}
+
+fn pin(index: usize) {
+    let mut cpus = rustix::thread::CpuSet::new();
+    cpus.set(index);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &cpus) {
+        tracing::warn!("worker {index} cannot be pinned to CPU {index}: {error}");
+    }
+}
+
+fn run(
+    mut runtime: Builder,
+    worker: Rc<Worker>,
+    listener: StdListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<()> {
+    let runtime = runtime.enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        let sweeper = Rc::clone(&worker);
+        let sweep = spawn_local(async move { sweeper.sweep().await });
+        tokio::select! {
+            () = accept(&worker, &listener, room) => {}
+            () = worker.draining() => {}
+        }
+        // Who is already in the kernel's queue is served; closing it would reset them.
+        while let Some((stream, peer)) = accept_now(&listener).await {
+            greet(&worker, stream, peer, None);
+        }
+        drop(listener);
+        worker.drain_clients();
+        worker.emptied().await;
+        sweep.abort();
+        Ok(())
+    })
+}
+
+async fn accept(worker: &Rc<Worker>, listener: &TcpListener, room: &Arc<Semaphore>) {
+    loop {
+        // The semaphore is never closed.
+        let permit = Arc::clone(room).acquire_owned().await.ok();
+        match listener.accept().await {
+            Ok((stream, peer)) => greet(worker, stream, peer, permit),
+            Err(error) => {
+                // A client that went away already is no matter; without descriptors, accepting again
+                // at once would only burn the CPU.
+                tracing::warn!("cannot accept a connection: {error}");
+                sleep(EXHAUSTED).await;
+            }
+        }
+    }
+}
+
+async fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    std::future::poll_fn(|context| match listener.poll_accept(context) {
+        Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
+        Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+fn greet(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: Option<OwnedSemaphorePermit>,
+) {
+    let worker = Rc::clone(worker);
+    spawn_local(async move {
+        let client = Rc::new(Client::new(peer, worker.clock().get()));
+        let place = worker.enter(Rc::clone(&client));
+        // Without it, small answers wait for the client's acknowledgement.
+        if stream.set_nodelay(true).is_ok() {
+            let limits = worker.shared().snapshot().limits.clone();
+            serve(&worker, &client, stream, &limits).await;
+        }
+        worker.leave(place);
+        drop(permit);
+    });
+}
+
+async fn serve(worker: &Rc<Worker>, client: &Rc<Client>, stream: TcpStream, limits: &Limits) {
+    let io = ClientIo::new(stream, Rc::clone(client), Rc::clone(worker.clock()));
+    let service = service_fn(|request| handle(Rc::clone(worker), Rc::clone(client), request));
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(limits.header_bytes).max_headers(limits.headers).half_close(false);
+    let mut connection = builder.serve_connection(io, service);
+    if worker.shared().is_draining() {
+        Pin::new(&mut connection).graceful_shutdown();
+    }
+    let ending = std::future::poll_fn(|context| {
+        match client.asked_to_end(context) {
+            Some(Ending::Drain) => Pin::new(&mut connection).graceful_shutdown(),
+            Some(ending) => return Poll::Ready(Some(ending)),
+            None => {}
+        }
+        Pin::new(&mut connection).poll(context).map(|done| {
+            if let Err(error) = done {
+                tracing::debug!("client {}: {error}", client.peer);
+            }
+            None
+        })
+    })
+    .await;
+    close(client, connection.into_parts().io.into_stream(), ending).await;
+}

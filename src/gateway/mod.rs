@@ -1,0 +1,35 @@
+//! The data plane, in the order in which a request travels:
+//!
+//! `listen → handle → door → identify → select → forward (attempt, outbound) → stream → record`
+//!
+//! `snapshot` is what it knows, `worker` what a thread keeps, `instance` what is known of one Dify,
+//! `connection` the way there, `framing` what must not pass, `probe` the way back into rotation.
+//! It never sees the configuration; `control` builds its snapshots.
+
+mod attempt;
+mod body;
+mod client;
+mod connection;
+mod door;
+mod forward;
+mod framing;
+mod handle;
+mod identify;
+mod instance;
+mod listen;
+mod outbound;
+pub mod probe;
+mod record;
+mod respond;
+mod select;
+pub mod snapshot;
+mod stream;
+mod tokens;
+mod worker;
+
+pub use door::DESK_PATHS;
+pub use instance::{Address, Instance, Slots};
+pub use listen::{Setup, Workers, bind};
+pub use select::key;
+pub use tokens::TokenTable;
+pub use worker::{Desk, GatewayStats, Shared, Visit};

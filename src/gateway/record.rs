@@ -1,0 +1,194 @@
+//! One record per accepted request, kept with its answer and written when that ends, however.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{REFERER, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderValue, Method, Uri, Version};
+use jiff::Timestamp;
+
+use crate::gateway::attempt::Failure;
+use crate::gateway::client::Client;
+use crate::gateway::snapshot::{App, Member};
+use crate::gateway::worker::Worker;
+use crate::model::{Reason, Refusal};
+use crate::telemetry::Entry;
+
+/// What nginx writes for a client that went away before its answer.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What is known of a request. Dropping it writes the access log's line and counts it.
+pub(super) struct Record {
+    worker: Rc<Worker>,
+    connection: Rc<Client>,
+    began: Instant,
+    time: Timestamp,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    client: IpAddr,
+    request_id: HeaderValue,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    app: Option<Arc<App>>,
+    user: Option<String>,
+    member: Option<Arc<Member>>,
+    failed_attempts: Vec<String>,
+    bytes_in: u64,
+    bytes_out: Cell<u64>,
+    status: Option<u16>,
+    first_byte: Option<Duration>,
+    reason: Option<Reason>,
+    detail: Option<String>,
+}
+
+impl Record {
+    /// Begins with the request's head.
+    pub(super) fn begin(
+        worker: &Rc<Worker>,
+        connection: &Rc<Client>,
+        head: &Parts,
+        client: IpAddr,
+        request_id: HeaderValue,
+    ) -> Self {
+        connection.begin_exchange(worker.clock().get());
+        worker.shared().stats.in_flight.rise();
+        Self {
+            worker: Rc::clone(worker),
+            connection: Rc::clone(connection),
+            began: Instant::now(),
+            time: Timestamp::now(),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            client,
+            request_id,
+            user_agent: head.headers.get(USER_AGENT).cloned(),
+            referer: head.headers.get(REFERER).cloned(),
+            app: None,
+            user: None,
+            member: None,
+            failed_attempts: Vec::new(),
+            bytes_in: 0,
+            bytes_out: Cell::new(0),
+            status: None,
+            first_byte: None,
+            reason: None,
+            detail: None,
+        }
+    }
+
+    /// `X-Request-ID`.
+    pub(super) fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    /// The token named this app.
+    pub(super) fn caller_known(&mut self, app: &Arc<App>) {
+        app.stats.requests.add_one();
+        self.app = Some(Arc::clone(app));
+    }
+
+    /// The body is complete and has named this user.
+    pub(super) fn body_read(&mut self, user: Option<String>, bytes: u64) {
+        self.user = user;
+        self.bytes_in = bytes;
+    }
+
+    /// An attempt gave no answer.
+    pub(super) fn attempt_failed(&mut self, member: &Member, failure: &Failure) {
+        self.failed_attempts.push(format!("{}: {}", member.name, failure.reason.label()));
+    }
+
+    /// An instance's answer is passed on from here.
+    pub(super) fn answered(&mut self, member: &Arc<Member>, status: u16) {
+        member.stats.requests.add_one();
+        self.member = Some(Arc::clone(member));
+        self.head_sent(status);
+    }
+
+    /// The gateway answers itself.
+    pub(super) fn local(&mut self, status: u16) {
+        self.head_sent(status);
+        self.end(Reason::Local);
+    }
+
+    /// The gateway refuses.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        self.head_sent(refusal.status);
+        self.detail.clone_from(&refusal.detail);
+        self.end(refusal.reason);
+    }
+
+    /// Bytes of the answer's body went out.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.bytes_out.set(self.bytes_out.get() + bytes as u64);
+    }
+
+    /// How it ends. The first word counts.
+    pub(super) fn end(&mut self, reason: Reason) {
+        self.reason.get_or_insert(reason);
+    }
+
+    /// More for the operator.
+    pub(super) fn note(&mut self, detail: String) {
+        self.detail = Some(detail);
+    }
+
+    fn head_sent(&mut self, status: u16) {
+        self.status = Some(status);
+        self.first_byte = Some(self.began.elapsed());
+    }
+
+    fn write(&self, status: u16, reason: Reason, took: Duration) {
+        let text = |value: &Option<HeaderValue>| {
+            value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let (user_agent, referer) = (text(&self.user_agent), text(&self.referer));
+        let millis = |took: Duration| took.as_micros() as f64 / 1000.0;
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        self.worker.batch().borrow_mut().push(&Entry {
+            time: self.time,
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            client: self.client,
+            method: self.method.as_str(),
+            path,
+            status,
+            reason: reason.label(),
+            app: self.app.as_ref().map(|app| app.name.as_str()).filter(|name| !name.is_empty()),
+            user: self.user.as_deref(),
+            instance: self.member.as_ref().map(|member| member.name.as_str()),
+            failed_attempts: &self.failed_attempts,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out.get(),
+            first_byte_ms: self.first_byte.map(millis),
+            duration_ms: millis(took),
+            detail: self.detail.as_deref(),
+            protocol: if self.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            referer: referer.as_deref(),
+            user_agent: user_agent.as_deref(),
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
+        let reason = self.reason.unwrap_or(Reason::ClientGone);
+        let stats = &self.worker.shared().stats;
+        stats.in_flight.fall();
+        stats.by_reason[reason as usize].add_one();
+        if let Some(app) = &self.app {
+            app.stats.duration.observe(took);
+            let class = usize::from(status / 100).clamp(1, 5) - 1;
+            app.stats.by_class[class].add_one();
+        }
+        self.write(status, reason, took);
+        self.connection.end_exchange(self.worker.clock().get());
+    }
+}

@@ -1,0 +1,62 @@
+//! The gateway's own answers.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use crate::dify;
+use crate::gateway::outbound::REQUEST_ID;
+use crate::gateway::record::Record;
+use crate::gateway::stream::Outgoing;
+use crate::model::Refusal;
+
+/// `Allow` of a path that this version does not know; the instance may.
+const ANY_METHOD: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+
+/// What the gateway answers itself, with its record.
+pub(super) fn local(response: Response<Bytes>, mut record: Record) -> Response<Outgoing> {
+    record.local(response.status().as_u16());
+    whole(response, record)
+}
+
+/// A refusal in Dify's shape, with the CORS headers that let a browser's script read it; of the
+/// request's headers, only `Origin` matters.
+pub(super) fn refuse(
+    refusal: &Refusal,
+    request: &HeaderMap,
+    mut record: Record,
+) -> Response<Outgoing> {
+    if let Some(detail) = &refusal.detail {
+        tracing::debug!("refused: {} {}: {detail}", refusal.status, refusal.reason.label());
+    }
+    let body = dify::error::body(refusal.code, &refusal.message, refusal.status);
+    let mut response = Response::new(body);
+    *response.status_mut() =
+        StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    dify::cors::add(request, headers);
+    if let Some(seconds) = refusal.retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    record.refused(refusal);
+    whole(response, record)
+}
+
+/// The answer to a browser's preflight, as Dify 1.5.0 gives it.
+pub(super) fn preflight(head: &Parts) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let allow = dify::path::allowed_methods(head.uri.path()).unwrap_or(ANY_METHOD);
+    headers.insert(ALLOW, HeaderValue::from_static(allow));
+    dify::cors::add_preflight(&head.headers, headers);
+    response
+}
+
+fn whole(response: Response<Bytes>, record: Record) -> Response<Outgoing> {
+    let (mut head, body) = response.into_parts();
+    head.headers.insert(REQUEST_ID, record.request_id().clone());
+    Response::from_parts(head, Outgoing::Whole(Some(body), Box::new(record)))
+}

@@ -1,0 +1,238 @@
+//! What the request path knows: built whole by `control`, then never changed.
+//!
+//! A request loads one snapshot, once, and keeps it to its end, so it never sees two configurations.
+//! What must survive a reload (instances, counters) is shared between snapshots by pointer.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::HeaderValue;
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use crate::balance::{HashAlgorithm, Load, Method, Order, Thresholds};
+use crate::gateway::instance::Instance;
+use crate::gateway::tokens::TokenTable;
+use crate::model::{AppName, InstanceName};
+use crate::telemetry::{Counter, Gauge, Histogram};
+
+/// One configuration, ready for requests.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Apps in the order of the configuration.
+    pub apps: Vec<Arc<App>>,
+    /// User tokens to places in `apps`.
+    pub tokens: TokenTable,
+    /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.
+    pub everyone: Arc<App>,
+    /// The configured hash, for status.
+    pub algorithm: HashAlgorithm,
+    /// Limits on requests.
+    pub limits: Limits,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Further attempts after the first.
+    pub further_attempts: u32,
+    /// Whether instances that are out are tried when all are.
+    pub last_resort: LastResort,
+    /// Proxies whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many configurations came before this one.
+    pub generation: u64,
+    /// When it was built.
+    pub loaded_at: Timestamp,
+}
+
+impl Snapshot {
+    /// Every instance of every app, once.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.everyone.pool.members.iter().map(|member| &member.instance)
+    }
+
+    /// Whether `address` is a proxy whose headers are believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// Bounds on what a client may send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A request body, in bytes.
+    pub max_body_bytes: u64,
+    /// What of a body is kept in memory; the rest goes to `spool_dir`.
+    pub memory_body_bytes: u64,
+    /// Where larger bodies are spooled.
+    pub spool_dir: PathBuf,
+    /// A request's line and headers, in bytes.
+    pub header_bytes: usize,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// A request's URI, in bytes.
+    pub uri_bytes: usize,
+}
+
+/// How long to wait for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a TCP connection to an instance.
+    pub connect: Duration,
+    /// For the head of an answer to GET and HEAD, while another candidate is left.
+    pub first_byte_idempotent: Duration,
+    /// For the head of any other answer.
+    pub first_byte: Duration,
+    /// Between two pieces of an answer.
+    pub idle: Duration,
+    /// From the first byte of a request's head to its last.
+    pub header: Duration,
+    /// Between two pieces of a request's body.
+    pub body: Duration,
+    /// A client's connection between two requests.
+    pub keep_alive: Duration,
+}
+
+/// What happens when every instance of an app is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastResort {
+    /// They are tried anyway, in the request's own order.
+    Try,
+    /// 503 with `Retry-After`.
+    Refuse,
+}
+
+/// An app and its instances.
+#[derive(Debug)]
+pub struct App {
+    /// Its key in the configuration.
+    pub name: AppName,
+    /// Its instances.
+    pub pool: Pool,
+    /// Its counters; they survive a reload by name.
+    pub stats: Arc<AppStats>,
+}
+
+/// What is counted for an app.
+#[derive(Debug, Default)]
+pub struct AppStats {
+    /// Requests that named this app.
+    pub requests: Counter,
+    /// Answers and refusals by hundreds of their status, 1xx to 5xx.
+    pub by_class: [Counter; 5],
+    /// From a request's head to the end of its answer.
+    pub duration: Histogram,
+}
+
+/// The instances of an app and the way they are chosen.
+#[derive(Debug)]
+pub struct Pool {
+    /// In the order of the configuration.
+    pub members: Vec<Arc<Member>>,
+    /// For requests that carry a user.
+    pub method: Method,
+    turn: AtomicUsize,
+}
+
+impl Pool {
+    /// A pool; the method must have been built over the same members.
+    pub fn new(members: Vec<Arc<Member>>, method: Method) -> Self {
+        Self { members, method, turn: AtomicUsize::new(0) }
+    }
+
+    /// The order in which a request of `key` tries the members; without a key the least busy first.
+    pub fn order(&self, key: Option<&[u8]>) -> Order {
+        let Method::ConsistentHash(ring) = &self.method;
+        match key {
+            Some(key) => Order::of_key(ring, key),
+            None => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                Order::by_load(self.members.len(), turn)
+            }
+        }
+    }
+
+    /// The next member of an order that this pool gave.
+    pub fn next(&self, order: &mut Order) -> Option<&Arc<Member>> {
+        let index = order.next(&self.method, |index| self.members[index].load())?;
+        self.members.get(index)
+    }
+}
+
+/// An instance as one app sees it.
+#[derive(Debug)]
+pub struct Member {
+    /// Its name in the app; the ring is keyed by it.
+    pub name: InstanceName,
+    /// The Dify behind it.
+    pub instance: Arc<Instance>,
+    /// `Bearer <app key>`, marked sensitive; none in [`Snapshot::everyone`].
+    pub authorization: Option<HeaderValue>,
+    /// Its share of users, relative to the others'.
+    pub weight: u32,
+    /// When it is taken out.
+    pub thresholds: Thresholds,
+    /// Requests that may wait for a slot, and for how long.
+    pub queue: QueueLimits,
+    /// Its counters; they survive a reload by app, name and address.
+    pub stats: Arc<MemberStats>,
+}
+
+impl Member {
+    fn load(&self) -> Load {
+        let in_flight = u32::try_from(self.instance.in_flight().get()).unwrap_or(u32::MAX);
+        Load { in_flight, weight: self.weight.max(1) }
+    }
+}
+
+/// Bounds on waiting for a connection slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Requests that may wait.
+    pub size: u32,
+    /// How long each may wait.
+    pub timeout: Duration,
+}
+
+/// What is counted for an instance within an app.
+#[derive(Debug, Default)]
+pub struct MemberStats {
+    /// Answers passed on from it.
+    pub requests: Counter,
+    /// Attempts that failed through its fault.
+    pub failures: Counter,
+    /// Requests under way for this app.
+    pub in_flight: Gauge,
+    /// From sending a request to the head of its answer.
+    pub first_byte: Histogram,
+}
+
+/// The counters of earlier snapshots, by what they belong to.
+#[derive(Debug, Default)]
+pub struct Survivors {
+    /// By app.
+    pub apps: HashMap<AppName, Arc<AppStats>>,
+    /// By app, instance name and address.
+    pub members: HashMap<(AppName, InstanceName, String), Arc<MemberStats>>,
+    /// By address.
+    pub instances: HashMap<String, Arc<Instance>>,
+}
+
+impl Survivors {
+    /// What `old` leaves to the next snapshot.
+    pub fn of(old: &Snapshot) -> Self {
+        let mut survivors = Self::default();
+        for app in &old.apps {
+            survivors.apps.insert(app.name.clone(), Arc::clone(&app.stats));
+            for member in &app.pool.members {
+                let address = member.instance.address().to_string();
+                let key = (app.name.clone(), member.name.clone(), address.clone());
+                survivors.members.insert(key, Arc::clone(&member.stats));
+                survivors.instances.insert(address, Arc::clone(&member.instance));
+            }
+        }
+        survivors
+    }
+}

@@ -1,0 +1,14 @@
+//! difygate: one program in front of several Dify instances.
+//!
+//! `ARCHITECTURE.md` is the map; `tests/layers.rs` keeps the walls between the rooms.
+
+pub mod admin;
+pub mod balance;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod dify;
+pub mod gateway;
+pub mod model;
+pub mod sse;
+pub mod telemetry;

@@ -1,0 +1,7 @@
+//! The `difygate` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    difygate::cli::run(std::env::args_os()).into()
+}

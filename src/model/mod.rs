@@ -1,0 +1,11 @@
+//! The nouns that every room shares. Nothing here does IO, reads a clock or imports another room.
+
+mod id;
+mod reason;
+mod refusal;
+mod token;
+
+pub use id::{AppName, InstanceName, RequestId};
+pub use reason::Reason;
+pub use refusal::{Refusal, Source};
+pub use token::Token;

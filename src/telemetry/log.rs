@@ -1,0 +1,22 @@
+//! The error log: what an operator reads when something is wrong, on standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts the error log. `RUST_LOG` chooses what it holds (default `info`). A second call, as in a
+/// test, changes nothing.
+pub fn start() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        // A closed standard error must not end the gateway.
+        .log_internal_errors(false)
+        .finish();
+    // An earlier subscriber stays: there is one log per process.
+    let _ = subscriber.try_init();
+}

@@ -1,0 +1,20 @@
+//! The gateway on real sockets, in front of simulated Difys. One binary, so that it is linked once.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, also in its own functions"
+)]
+
+mod rig;
+
+mod control;
+mod failure;
+mod identify;
+mod process;
+mod reload;
+mod routing;
+mod slots;
+mod streaming;
+mod strict;

@@ -1,0 +1,173 @@
+//! Which instance answers whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::{Request, StatusCode};
+use serde_json::json;
+
+use crate::rig::{Plan, Rig, TOKEN, chat, post, request};
+
+#[tokio::test]
+async fn a_user_always_lands_on_the_same_instance() {
+    let rig = Rig::start(3).await;
+    let first = rig.instance_of("alice").await;
+    for _ in 0..99 {
+        assert_eq!(rig.instance_of("alice").await, first);
+    }
+    assert_eq!(rig.served().iter().max(), Some(&100));
+}
+
+#[tokio::test]
+async fn ten_users_use_all_three_instances() {
+    let rig = Rig::start(3).await;
+    let mut used = BTreeSet::new();
+    for user in 0..10 {
+        used.insert(rig.instance_of(&format!("user-{user}")).await);
+    }
+    assert_eq!(used.len(), 3, "{used:?}");
+}
+
+#[tokio::test]
+async fn the_instance_gets_its_own_key_and_never_the_users_token() {
+    let rig = Rig::start(3).await;
+    for user in 0..10 {
+        rig.chat(&format!("user-{user}")).await;
+    }
+    for (number, dify) in (1..).zip(&rig.difys) {
+        for served in dify.served() {
+            assert_eq!(served.key.as_deref(), Some(format!("app-shop-{number}").as_str()));
+            assert!(served.headers.iter().all(|(_, value)| !value.contains(TOKEN)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_without_a_user_are_spread() {
+    let rig = Rig::start(3).await;
+    let mut answered = BTreeMap::new();
+    for _ in 0..9 {
+        let answer = rig.send(request("GET", "/v1/parameters").body("").unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        *answered.entry(answer.instance()).or_insert(0) += 1;
+    }
+    assert_eq!(answered.into_values().collect::<Vec<_>>(), [3, 3, 3]);
+}
+
+#[tokio::test]
+async fn the_root_answers_without_a_key() {
+    let rig = Rig::start(1).await;
+    let answer = rig.send(Request::get("/v1/").body("").unwrap()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.json()["server_version"], "1.5.0");
+    let wrong = Request::get("/v1/").header("authorization", "Bearer wrong").body("").unwrap();
+    assert_eq!(rig.send(wrong).await.status, StatusCode::OK);
+    assert!(rig.difys[0].served().iter().all(|served| served.key.is_none()));
+}
+
+#[tokio::test]
+async fn a_path_below_v1_that_the_gateway_does_not_know_is_forwarded() {
+    let rig = Rig::start(2).await;
+    let answer = rig.send(post("/v1/next-year/feature", &json!({ "user": "alice" }))).await;
+    // Dify's own 404 is a page.
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(answer.instance(), rig.instance_of("alice").await);
+}
+
+#[tokio::test]
+async fn outside_v1_nothing_is_served() {
+    let rig = Rig::start(1).await;
+    for path in ["/", "/console/api/setup", "/v2/info"] {
+        let answer = rig.send(request("GET", path).body("").unwrap()).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.json()["code"], "not_found");
+    }
+    assert_eq!(rig.served(), [0]);
+}
+
+#[tokio::test]
+async fn a_token_of_several_apps_names_its_app_by_header() {
+    let rig = Plan::new(1).start().await;
+    let text = std::fs::read_to_string(&rig.config_path).unwrap();
+    std::fs::write(
+        &rig.config_path,
+        text.replace("[usertoken--flow]", "[usertoken--flow, usertoken--shop]"),
+    )
+    .unwrap();
+    rig.gateway.reloader().reload().await.unwrap();
+
+    let answer = rig.send(request("GET", "/v1/info").body("").unwrap()).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.json()["code"], "invalid_param");
+    assert!(answer.text().contains("shop, flow"), "{answer:?}");
+
+    for (app, mode) in [("shop", "chat"), ("flow", "workflow")] {
+        let named = request("GET", "/v1/info").header("x-difygate-app", app).body("").unwrap();
+        assert_eq!(rig.send(named).await.json()["mode"], mode);
+    }
+    let other = request("GET", "/v1/info").header("x-difygate-app", "other").body("").unwrap();
+    assert_eq!(rig.send(other).await.status, StatusCode::BAD_REQUEST);
+    assert!(
+        rig.difys[0].served().iter().all(|r| r.headers.iter().all(|(n, _)| n != "x-difygate-app"))
+    );
+}
+
+#[tokio::test]
+async fn a_heavier_instance_gets_more_users() {
+    let rig = Rig::start(2).await;
+    let text = std::fs::read_to_string(&rig.config_path).unwrap();
+    let heavier = text.replace("token: app-shop-2", "token: app-shop-2, weight: 9");
+    std::fs::write(&rig.config_path, heavier).unwrap();
+    rig.gateway.reloader().reload().await.unwrap();
+    for user in 0..60 {
+        assert_eq!(rig.send(chat(&format!("user-{user}"))).await.status, StatusCode::OK);
+    }
+    let served = rig.served();
+    assert!(served[1] > 40 && served[0] > 0, "{served:?}");
+}
+
+/// The figures that a hash ring must reach, over as many users as a large company has.
+#[test]
+fn shares_and_moves_of_a_hundred_thousand_users() {
+    use difygate::balance::{HashAlgorithm, Load, Method, Order, Ring};
+    use difygate::gateway::key;
+    use std::sync::Arc;
+
+    const USERS: u32 = 100_000;
+    let names = ["dify1", "dify2", "dify3", "dify4", "dify5"];
+    let owners = |names: &[&'static str], algorithm| -> Vec<&'static str> {
+        let members: Vec<_> = names.iter().map(|name| (*name, 1)).collect();
+        let ring = Arc::new(Ring::new(&members, 160, algorithm));
+        let method = Method::ConsistentHash(Arc::clone(&ring));
+        let load = |_| Load { in_flight: 0, weight: 1 };
+        let owner = |user| {
+            let key = key("customer_service", &format!("user-{user}"));
+            Order::of_key(&ring, key.as_bytes()).next(&method, load).unwrap()
+        };
+        (0..USERS).map(|user| names[owner(user)]).collect()
+    };
+    for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Xxh3] {
+        let before = owners(&names, algorithm);
+        let mut shares = BTreeMap::new();
+        before.iter().for_each(|owner| *shares.entry(*owner).or_insert(0_u32) += 1);
+        let largest = f64::from(*shares.values().max().unwrap()) / f64::from(USERS / 5);
+        println!("{}: shares {shares:?}, largest {largest:.3} of the mean", algorithm.label());
+        assert!(algorithm != HashAlgorithm::Sha256 || largest <= 1.15, "{shares:?}");
+
+        let after = owners(&names[..4], algorithm);
+        let mut heirs = BTreeMap::new();
+        let mut moved = 0;
+        for (before, after) in before.iter().zip(&after) {
+            if *before == "dify5" {
+                *heirs.entry(*after).or_insert(0) += 1;
+            } else if before != after {
+                moved += 1;
+            }
+        }
+        println!(
+            "{}: without dify5 {moved} users of others move; heirs {heirs:?}",
+            algorithm.label()
+        );
+        assert_eq!((moved, heirs.len()), (0, 4));
+    }
+}
