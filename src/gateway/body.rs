@@ -17,6 +17,10 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+/// Smaller pieces after the first are gathered: each would keep a whole read buffer alive.
+const SMALL_BYTES: usize = 4096;
+/// How much is gathered of them at a time.
+const GATHERED_BYTES: usize = 64 * 1024;
 /// How much is written to or read from the spool at a time.
 const PIECE_BYTES: usize = 256 * 1024;
 
@@ -65,6 +69,8 @@ pub(super) struct Keeper<'a> {
     spool_dir: &'a Path,
     /// Not yet written to the spool.
     pending: Vec<Bytes>,
+    /// Small pieces that come after `pending`.
+    gathered: BytesMut,
     pending_bytes: u64,
     spool: Option<File>,
     len: u64,
@@ -73,7 +79,15 @@ pub(super) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Keeps up to `memory_bytes` in memory and the rest in `spool_dir`.
     pub(super) fn new(memory_bytes: u64, spool_dir: &'a Path) -> Self {
-        Self { memory_bytes, spool_dir, pending: Vec::new(), pending_bytes: 0, spool: None, len: 0 }
+        Self {
+            memory_bytes,
+            spool_dir,
+            pending: Vec::new(),
+            gathered: BytesMut::new(),
+            pending_bytes: 0,
+            spool: None,
+            len: 0,
+        }
     }
 
     /// Bytes taken in so far.
@@ -91,7 +105,15 @@ impl<'a> Keeper<'a> {
         }
         self.len += piece.len() as u64;
         self.pending_bytes += piece.len() as u64;
-        self.pending.push(piece);
+        if piece.len() < SMALL_BYTES && !self.pending.is_empty() {
+            self.gathered.extend_from_slice(&piece);
+            if self.gathered.len() >= GATHERED_BYTES {
+                self.close_gathered();
+            }
+        } else {
+            self.close_gathered();
+            self.pending.push(piece);
+        }
         let bound = match self.spool {
             Some(_) => PIECE_BYTES as u64,
             None => self.memory_bytes,
@@ -104,6 +126,7 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// The spool could not be written to.
     pub(super) async fn finish(mut self) -> io::Result<Kept> {
+        self.close_gathered();
         if self.spool.is_some() {
             self.spill().await?;
         }
@@ -115,7 +138,14 @@ impl<'a> Keeper<'a> {
         })
     }
 
+    fn close_gathered(&mut self) {
+        if !self.gathered.is_empty() {
+            self.pending.push(self.gathered.split().freeze());
+        }
+    }
+
     async fn spill(&mut self) -> io::Result<()> {
+        self.close_gathered();
         let pieces = mem::take(&mut self.pending);
         self.pending_bytes = 0;
         let file = match self.spool.take() {
@@ -233,6 +263,15 @@ mod tests {
                 assert_eq!(replayed(&kept).await, whole);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_many_small_pieces_is_gathered_in_order() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+        let pieces: Vec<&[u8]> = bytes.chunks(7).collect();
+        let kept = keep(1 << 20, &pieces).await.unwrap();
+        assert!(matches!(&kept, Kept::Memory { pieces, .. } if pieces.len() == 3), "{kept:?}");
+        assert_eq!(replayed(&kept).await, bytes);
     }
 
     #[tokio::test]
