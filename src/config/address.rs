@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::types::Address;
+use crate::model::Address;
 
 /// Where Dify's API listens unless told otherwise (`DIFY_PORT` of Dify 1.5.0).
 const DIFY_PORT: u16 = 5001;
@@ -27,7 +27,7 @@ pub(super) fn from_host(host: &str, port: Option<u16>) -> Result<Address, Unusab
     }
     let port = port.unwrap_or(DIFY_PORT);
     if let Some(host) = valid_host(host) {
-        return Ok(Address { host, port, https: false });
+        return Ok(Address { host, port });
     }
     let named = host.rsplit_once(':').filter(|(name, _)| valid_host(name).is_some());
     if named.is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
@@ -73,7 +73,7 @@ pub(super) fn from_url(url: &str) -> Result<Address, Unusable> {
         return unusable("the host in `url` is neither a name nor an IP address", hint);
     }
     match valid_host(host) {
-        Some(host) => Ok(Address { host, port, https: false }),
+        Some(host) => Ok(Address { host, port }),
         None => unusable("the host in `url` is neither a name nor an IP address", FORM),
     }
 }

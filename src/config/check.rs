@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use super::check_app;
 use super::notes::{Draft, Notes};
 use super::scalar::format_size;
-use super::types::{Address, collide};
+use super::types::collide;
 use super::written::{Written, WrittenInstance};
 use super::yaml::{Places, Step};
+use crate::model::Address;
 
 /// Checks everything.
 pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {

@@ -2,10 +2,10 @@
 
 use super::address::{self, Unusable};
 use super::notes::{Draft, Notes};
-use super::types::Address;
 use super::words::is_name;
 use super::written::{WrittenApp, WrittenInstance};
 use super::yaml::{Places, Step};
+use crate::model::Address;
 use crate::model::Token;
 
 /// For a token that cannot be sent.

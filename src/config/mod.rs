@@ -55,6 +55,6 @@ pub use load::{Environment, Loaded, load, parse};
 pub use scalar::{format_duration, format_size, parse_duration, parse_size};
 pub use schema::schema;
 pub use types::{
-    AccessLog, Address, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort,
-    Limits, LogFormat, Queue, Retry, Timeouts,
+    AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
+    LogFormat, Queue, Retry, Timeouts,
 };

@@ -7,7 +7,6 @@
 //! Limits of numbers are kept by the readers in `scalar`. Deliberately absent: options whose code
 //! has not landed yet.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scalar::{self, duration, maybe_whole, networks, size, whole, write_size};
 use super::schema;
-use crate::model::{AppName, InstanceName, Token};
+use crate::model::{Address, AppName, InstanceName, Token};
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -83,28 +82,6 @@ pub struct Instance {
     pub max_concurrent: u32,
     /// Who waits when all connections are taken.
     pub queue: Queue,
-}
-
-/// Where an instance listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address {
-    /// A name or an IP address; an IPv6 address stands without its brackets. Lower case.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
-    /// Whether TLS is spoken. Always `false` so far.
-    pub https: bool,
-}
-
-impl fmt::Display for Address {
-    /// `host:port` as it stands in a `Host` header or a URL.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
 }
 
 /// How users are spread over instances.

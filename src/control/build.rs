@@ -12,8 +12,8 @@ use crate::config::{self, Config, ConsistentHash};
 use crate::gateway::snapshot::{
     App, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
 };
-use crate::gateway::{Address, Instance, TokenTable};
-use crate::model::{AppName, InstanceName};
+use crate::gateway::{Instance, TokenTable};
+use crate::model::{Address, AppName, InstanceName};
 
 /// Builds the snapshot of a configuration. What `old` knows of the same instances, apps and members
 /// is taken over; the rest starts cold.
@@ -164,7 +164,7 @@ struct Shared {
 }
 
 struct Instances {
-    by_address: HashMap<config::Address, Shared>,
+    by_address: HashMap<Address, Shared>,
 }
 
 impl Instances {
@@ -179,7 +179,7 @@ impl Instances {
                     .get(&written.address.to_string())
                     .cloned()
                     .unwrap_or_else(|| {
-                        Arc::new(Instance::new(address(&written.address), written.max_concurrent))
+                        Arc::new(Instance::new(written.address.clone(), written.max_concurrent))
                     }),
                 slots: u32::MAX,
                 thresholds: Thresholds { max_fails: u32::MAX, fail_timeout_ms: u64::MAX },
@@ -203,8 +203,4 @@ impl Instances {
             }
         }
     }
-}
-
-fn address(written: &config::Address) -> Address {
-    Address { host: written.host.clone(), port: written.port }
 }

@@ -8,9 +8,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, timeout};
 
-use crate::balance::Cause;
 use crate::gateway::body::Replay;
 use crate::gateway::connection::{Lease, Wanted, lease};
+use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::outbound::Outbound;
 use crate::gateway::snapshot::{Member, Timeouts};
 use crate::gateway::worker::Worker;
@@ -19,39 +19,6 @@ use crate::model::Reason;
 /// A reused connection that dies this soon after a request is taken for one that the instance had
 /// already closed. Later than that, the instance may have worked on the request.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
-
-/// How much of the request may have reached the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// Nothing, for certain: any other instance may be asked.
-    Nothing,
-    /// Perhaps all of it: only a request that changes nothing may be asked again.
-    Perhaps,
-}
-
-/// Why an attempt gave no answer. What follows from it is decided in `forward`.
-#[derive(Clone, Debug)]
-pub(super) struct Failure {
-    /// The word for it.
-    pub reason: Reason,
-    /// Whether the instance may have the request.
-    pub sent: Sent,
-    /// For the log and status; it names the instance and holds no secret.
-    pub text: String,
-}
-
-impl Failure {
-    /// What it says about the instance; none for a failure that is not its fault.
-    pub(super) fn cause(&self) -> Option<Cause> {
-        match self.reason {
-            Reason::ConnectFailed | Reason::InstanceClosed | Reason::InstanceTimeout => {
-                Some(Cause::Unreachable)
-            }
-            Reason::InstanceGarbled => Some(Cause::BrokenAnswer),
-            _ => None,
-        }
-    }
-}
 
 /// An answer whose body is still to come, and the connection that it comes on.
 pub(super) struct Answer {
@@ -122,16 +89,4 @@ async fn exchange(
             Err(Failure { reason: Reason::InstanceTimeout, sent: Sent::Perhaps, text })
         }
     }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use crate::gateway::attempt::{Failure, Sent};
 use crate::gateway::body::Replay;
-use crate::gateway::instance::{IdleMark, Instance, Slot};
+use crate::gateway::failure::{Failure, Sent};
+use crate::gateway::instance::{IdleMark, Instance, Slot, resolve};
 use crate::gateway::snapshot::{Member, Timeouts};
 use crate::gateway::worker::Worker;
 use crate::model::Reason;
@@ -189,7 +189,7 @@ async fn open(instance: &Instance, slot: Slot) -> io::Result<SendRequest<Replay>
 
 async fn connect(instance: &Instance) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in instance.address().resolve().await? {
+    for address in resolve(instance.address()).await? {
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,

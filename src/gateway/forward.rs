@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::gateway::attempt::{Answer, Failure, Sent, attempt};
+use crate::gateway::attempt::{Answer, attempt};
+use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::outbound::Outbound;
 use crate::gateway::record::Record;
 use crate::gateway::select::{Candidate, Candidates};

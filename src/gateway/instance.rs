@@ -3,7 +3,6 @@
 //! An instance is its address: apps that name the same address share its slots, its breaker and its
 //! connections, and all of that survives a reload. A changed address starts cold.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -14,38 +13,18 @@ use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::balance::{Breaker, Cause, Pass, Thresholds, Verdict};
+use crate::model::Address;
 use crate::telemetry::{Counter, Gauge};
 
-/// Where an instance listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Address {
-    /// A name or an IP address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl Address {
-    /// The socket addresses to try, in order. A name is asked for again at each connection, so a
-    /// container that moved is found.
-    ///
-    /// # Errors
-    /// The name does not resolve.
-    pub async fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
-        match self.host.parse::<IpAddr>() {
-            Ok(ip) => Ok(vec![SocketAddr::new(ip, self.port)]),
-            Err(_) => Ok(lookup_host((self.host.as_str(), self.port)).await?.collect()),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+/// The socket addresses to try, in order. A name is asked for again at each connection, so a
+/// container that moved is found.
+///
+/// # Errors
+/// The name does not resolve.
+pub(super) async fn resolve(address: &Address) -> std::io::Result<Vec<SocketAddr>> {
+    match address.host.parse::<IpAddr>() {
+        Ok(ip) => Ok(vec![SocketAddr::new(ip, address.port)]),
+        Err(_) => Ok(lookup_host((address.host.as_str(), address.port)).await?.collect()),
     }
 }
 
@@ -317,7 +296,8 @@ impl Drop for Trust {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Address, Instance};
+    use super::Instance;
+    use crate::model::Address;
 
     fn instance(slots: u32) -> Arc<Instance> {
         Arc::new(Instance::new(Address { host: "::1".into(), port: 5001 }, slots))

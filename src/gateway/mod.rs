@@ -11,6 +11,7 @@ mod body;
 mod client;
 mod connection;
 mod door;
+mod failure;
 mod forward;
 mod framing;
 mod handle;
@@ -28,7 +29,7 @@ mod tokens;
 mod worker;
 
 pub use door::DESK_PATHS;
-pub use instance::{Address, Instance, Slots};
+pub use instance::{Instance, Slots};
 pub use listen::{Setup, Workers, bind};
 pub use select::key;
 pub use tokens::TokenTable;

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::balance::{BreakerState, Cause};
-use crate::gateway::instance::Instance;
+use crate::gateway::instance::{Instance, resolve};
 use crate::gateway::worker::Shared;
 
 /// Between two probes of an instance that is out.
@@ -62,7 +62,7 @@ async fn probe(instance: Arc<Instance>) {
 }
 
 async fn ask(instance: &Instance) -> io::Result<StatusCode> {
-    let addresses = instance.address().resolve().await?;
+    let addresses = resolve(instance.address()).await?;
     let stream = TcpStream::connect(addresses.as_slice()).await?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;

@@ -11,8 +11,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
 
-use crate::gateway::attempt::Failure;
 use crate::gateway::client::Client;
+use crate::gateway::failure::Failure;
 use crate::gateway::snapshot::{App, Member};
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};

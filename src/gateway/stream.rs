@@ -20,8 +20,9 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::balance::{Cause, Pass};
 use crate::dify::error::StreamError;
-use crate::gateway::attempt::{Answer, chain};
+use crate::gateway::attempt::Answer;
 use crate::gateway::body::Replay;
+use crate::gateway::failure::chain;
 use crate::gateway::forward::{Flight, Forwarded};
 use crate::gateway::framing;
 use crate::gateway::instance::Trust;

@@ -1,10 +1,12 @@
 //! The nouns that every room shares. Nothing here does IO, reads a clock or imports another room.
 
+mod address;
 mod id;
 mod reason;
 mod refusal;
 mod token;
 
+pub use address::Address;
 pub use id::{AppName, InstanceName, RequestId};
 pub use reason::Reason;
 pub use refusal::{Refusal, Source};

@@ -1,0 +1,49 @@
+//! Why an attempt gave no answer, as data; what follows from it is decided in `forward`.
+
+use crate::balance::Cause;
+use crate::model::Reason;
+
+/// How much of the request may have reached the instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Nothing, for certain: any other instance may be asked.
+    Nothing,
+    /// Perhaps all of it: only a request that changes nothing may be asked again.
+    Perhaps,
+}
+
+/// Why an attempt gave no answer. What follows from it is decided in `forward`.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// The word for it.
+    pub reason: Reason,
+    /// Whether the instance may have the request.
+    pub sent: Sent,
+    /// For the log and status; it names the instance and holds no secret.
+    pub text: String,
+}
+
+impl Failure {
+    /// What it says about the instance; none for a failure that is not its fault.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        match self.reason {
+            Reason::ConnectFailed | Reason::InstanceClosed | Reason::InstanceTimeout => {
+                Some(Cause::Unreachable)
+            }
+            Reason::InstanceGarbled => Some(Cause::BrokenAnswer),
+            _ => None,
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
