@@ -14,6 +14,7 @@ use crate::cli::serve::{Gateway, block_on};
 use crate::cli::sim::pace;
 use crate::cli::{ExitStatus, environment};
 use crate::config;
+use crate::control;
 use crate::telemetry::{self, Destination, Format};
 
 const INSTANCES: usize = 3;
@@ -32,6 +33,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     telemetry::start_error_log();
     block_on(async {
+        let signals = control::signals()?;
         let mut instances = Vec::new();
         for number in 1..=INSTANCES {
             instances.push((format!("dify{number}"), start_instance(number).await?));
@@ -53,7 +55,7 @@ pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result
         let log = Some((Format::Live, Destination::Stdout));
         let gateway = Gateway::start(loaded.config, path.clone(), log).await?;
         printer.out(&welcome(&gateway, &instances, faults_at, &path.display().to_string()))?;
-        gateway.run_until_ended().await
+        Ok(gateway.run_until_ended(signals).await)
     })
 }
 

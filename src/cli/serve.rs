@@ -17,7 +17,7 @@ use crate::cli::check::style;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config};
-use crate::control::{self, Reloader, Running, Signal, capacity};
+use crate::control::{self, Reloader, Running, Signal, Signals, capacity};
 use crate::gateway::{Setup, Shared, Workers, bind, probe};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
@@ -50,13 +50,15 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     telemetry::start_error_log();
     let log = access_log(&loaded.config.access_log);
     block_on(async {
+        // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
+        let signals = control::signals().context("cannot watch signals")?;
         let gateway = Gateway::start(loaded.config, path, log).await?;
         tracing::info!(
             "serving on http://{}, admin on http://{}",
             gateway.listen(),
             gateway.admin()
         );
-        gateway.run_until_ended().await
+        Ok(gateway.run_until_ended(signals).await)
     })
 }
 
@@ -165,12 +167,8 @@ impl Gateway {
         &self.reloader
     }
 
-    /// Serves until a signal ends it and the last answer is out.
-    ///
-    /// # Errors
-    /// Signals cannot be watched.
-    pub async fn run_until_ended(self) -> anyhow::Result<ExitStatus> {
-        let mut signals = control::signals().context("cannot watch signals")?;
+    /// Serves until a signal ends it and the last answer is out, or a second signal at once.
+    pub async fn run_until_ended(self, mut signals: Signals) -> ExitStatus {
         loop {
             match signals.next().await {
                 Signal::Drain => break,
@@ -189,11 +187,11 @@ impl Gateway {
             tokio::select! {
                 () = &mut drained => {
                     tracing::info!("ended");
-                    return Ok(ExitStatus::Done);
+                    return ExitStatus::Done;
                 }
                 signal = signals.next() => if signal == Signal::Drain {
                     tracing::warn!("ended at once: running answers were cut");
-                    return Ok(ExitStatus::Failed);
+                    return ExitStatus::Failed;
                 }
             }
         }
