@@ -9,15 +9,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::gateway::head::HeadWatch;
 use crate::gateway::snapshot::Timeouts;
 
 /// What a client that was refused early may still send before its connection is cut. Closing with
@@ -63,6 +64,7 @@ pub(super) struct Client {
     waker: RefCell<Option<Waker>>,
     /// The body of the last request was refused unread.
     unread: Cell<bool>,
+    head: RefCell<HeadWatch>,
 }
 
 impl Client {
@@ -75,12 +77,14 @@ impl Client {
             ending: Cell::new(None),
             waker: RefCell::new(None),
             unread: Cell::new(false),
+            head: RefCell::default(),
         }
     }
 
-    /// A head is complete.
-    pub(super) fn begin_exchange(&self, now_ms: u64) {
+    /// A head is complete. Gives what was seen of it on the wire, if all of it was.
+    pub(super) fn begin_exchange(&self, now_ms: u64) -> Option<HeadWatch> {
         self.enter(Phase::Exchange, now_ms);
+        Some(self.head.take()).filter(HeadWatch::is_whole)
     }
 
     /// The answer is complete.
@@ -126,13 +130,13 @@ impl Client {
         self.since_ms.set(now_ms);
     }
 
-    /// Bytes came in: between requests they begin a head.
-    fn received(&self, now_ms: u64) {
-        match self.phase.get() {
-            Phase::Idle => self.enter(Phase::Head, now_ms),
-            Phase::Head => {}
-            Phase::Exchange => self.since_ms.set(now_ms),
+    /// Bytes of a head came in; between requests they begin one.
+    fn received_head(&self, bytes: &[u8], now_ms: u64) {
+        if self.phase.get() == Phase::Idle {
+            self.head.take();
+            self.enter(Phase::Head, now_ms);
         }
+        self.head.borrow_mut().feed(bytes);
     }
 
     /// Bytes went out. The last ones of an answer may leave after its end.
@@ -172,12 +176,27 @@ pub(super) struct ClientIo {
     client: Rc<Client>,
     /// The worker's coarse time, in milliseconds.
     clock: Rc<Cell<u64>>,
+    /// The worker's buffer for heads; nothing stays in it.
+    scratch: Scratch,
+}
+
+/// A buffer that a worker's connections use in turn.
+pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
+
+/// A scratch buffer that holds any usual head.
+pub(super) fn scratch() -> Scratch {
+    Rc::new(RefCell::new(vec![0; 16 * 1024].into()))
 }
 
 impl ClientIo {
     /// Wraps the socket of `client`.
-    pub(super) fn new(stream: TcpStream, client: Rc<Client>, clock: Rc<Cell<u64>>) -> Self {
-        Self { stream: TokioIo::new(stream), client, clock }
+    pub(super) fn new(
+        stream: TcpStream,
+        client: Rc<Client>,
+        clock: Rc<Cell<u64>>,
+        scratch: Scratch,
+    ) -> Self {
+        Self { stream: TokioIo::new(stream), client, clock, scratch }
     }
 
     /// The socket back.
@@ -190,13 +209,24 @@ impl Read for ClientIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let done = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if done.is_ready() {
-            self.client.received(self.clock.get());
+        let this = &mut *self;
+        if this.client.phase.get() == Phase::Exchange {
+            let done = Pin::new(&mut this.stream).poll_read(context, buffer);
+            if done.is_ready() {
+                this.client.since_ms.set(this.clock.get());
+            }
+            return done;
         }
-        done
+        // A head is read by way of a buffer of our own, to look at it.
+        let mut scratch = this.scratch.borrow_mut();
+        let size = scratch.len().min(buffer.remaining());
+        let mut piece = ReadBuf::new(&mut scratch[..size]);
+        ready!(Pin::new(&mut this.stream).poll_read(context, piece.unfilled()))?;
+        this.client.received_head(piece.filled(), this.clock.get());
+        buffer.put_slice(piece.filled());
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,9 +1,8 @@
 //! What HTTP/1 leaves ambiguous is refused here or taken out, in both directions.
 //!
-//! hyper has already refused what it cannot parse. It joins equal `Content-Length` headers and, where
-//! `Transfer-Encoding` is present, hides `Content-Length`; so a request with `Transfer-Encoding` is
-//! answered with `Connection: close` (RFC 9112 §6.3), and nothing of either is passed on: the
-//! gateway frames its own request to the instance.
+//! hyper has already refused what it cannot parse; what it hides is seen by `head`. Beside
+//! `Transfer-Encoding`, `Content-Length` does not count and the connection closes after the answer
+//! (RFC 9112 §6.3). Neither is passed on: the gateway frames its own request to the instance.
 
 use std::borrow::Cow;
 
@@ -15,6 +14,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Version};
 
+use crate::gateway::head::HeadWatch;
 use crate::gateway::snapshot::Limits;
 use crate::model::{Reason, Refusal};
 
@@ -38,7 +38,11 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ///
 /// # Errors
 /// 400, 405 or 414 with what was wrong.
-pub(super) fn check(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
+pub(super) fn check(
+    head: &Parts,
+    seen: Option<&HeadWatch>,
+    limits: &Limits,
+) -> Result<(), Refusal> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::client(
             Reason::BadRequest,
@@ -60,6 +64,9 @@ pub(super) fn check(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
     head_size(head, limits)?;
     host(head)?;
     transfer_encoding(&head.headers)?;
+    if seen.is_some_and(HeadWatch::repeats_length) {
+        return Err(bad("The request has more than one Content-Length header."));
+    }
     content_length(&head.headers)
 }
 
@@ -126,9 +133,11 @@ fn content_length(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Whether the request came chunked, after which the client's connection is closed.
-pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING)
+/// Whether the client's connection must close after the answer, because its next request could
+/// begin elsewhere for somebody else. A chunked head that was not seen on the wire may hide a
+/// `Content-Length`.
+pub(super) fn must_close(headers: &HeaderMap, seen: Option<&HeadWatch>) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) && seen.is_none_or(HeadWatch::has_two_framings)
 }
 
 /// Takes out what belongs to the client's connection and to its framing.
@@ -194,7 +203,8 @@ mod tests {
     }
 
     fn status(method: &str, uri: &str, headers: &[(&str, &str)]) -> u16 {
-        check(&head(method, uri, headers), &LIMITS).map_or_else(|refusal| refusal.status, |()| 200)
+        check(&head(method, uri, headers), None, &LIMITS)
+            .map_or_else(|refusal| refusal.status, |()| 200)
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::gateway::client::Client;
 use crate::gateway::door::{self, Door};
 use crate::gateway::forward::{Forwarded, Tie, forward};
 use crate::gateway::framing;
+use crate::gateway::head::HeadWatch;
 use crate::gateway::identify;
 use crate::gateway::outbound::{FORWARDED_FOR, Origin, Outbound, REQUEST_ID};
 use crate::gateway::record::Record;
@@ -41,14 +42,16 @@ pub(super) async fn handle(
 ) -> Result<Response<Outgoing>, Infallible> {
     let snapshot = worker.shared().snapshot();
     let (head, body) = request.into_parts();
+    let seen = client.begin_exchange(worker.clock().get());
     let origin = origin(&snapshot, &client, &head.headers);
     let mut record = Record::begin(&worker, &client, &head, origin.client, request_id(&head));
     let web_origin: HeaderMap =
         head.headers.get(ORIGIN).map(|origin| (ORIGIN, origin.clone())).into_iter().collect();
-    let close = framing::is_chunked(&head.headers);
+    let close = framing::must_close(&head.headers, seen.as_ref());
     let has_body = !body.is_end_stream();
 
-    let exchange = Exchange { worker: &worker, snapshot: &snapshot, origin, record: &mut record };
+    let exchange =
+        Exchange { worker: &worker, snapshot: &snapshot, origin, seen, record: &mut record };
     let mut response = match exchange.run(head, body).await {
         Ok(Outcome::Forwarded(forwarded)) => {
             relay(&worker, forwarded, record, snapshot.timeouts.idle)
@@ -72,12 +75,13 @@ struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     snapshot: &'a Arc<Snapshot>,
     origin: Origin,
+    seen: Option<HeadWatch>,
     record: &'a mut Record,
 }
 
 impl Exchange<'_> {
     async fn run(self, head: Parts, body: Incoming) -> Result<Outcome, Refusal> {
-        framing::check(&head, &self.snapshot.limits)?;
+        framing::check(&head, self.seen.as_ref(), &self.snapshot.limits)?;
         match door::open(&head) {
             Door::Desk => {
                 let visit = Visit { head, client: self.origin.client };
@@ -95,7 +99,7 @@ impl Exchange<'_> {
     }
 
     async fn serve(self, head: Parts, body: Incoming) -> Result<Forwarded, Refusal> {
-        let Self { worker, snapshot, origin, record } = self;
+        let Self { worker, snapshot, origin, record, .. } = self;
         let app = caller(snapshot, &head)?;
         record.caller_known(&app);
         let (user, body) = identify::user(&head, body, snapshot).await?;

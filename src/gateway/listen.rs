@@ -194,7 +194,8 @@ fn greet(
 }
 
 async fn serve(worker: &Rc<Worker>, client: &Rc<Client>, stream: TcpStream, limits: &Limits) {
-    let io = ClientIo::new(stream, Rc::clone(client), Rc::clone(worker.clock()));
+    let (clock, scratch) = (Rc::clone(worker.clock()), Rc::clone(worker.scratch()));
+    let io = ClientIo::new(stream, Rc::clone(client), clock, scratch);
     let service = service_fn(|request| handle(Rc::clone(worker), Rc::clone(client), request));
     let mut builder = http1::Builder::new();
     builder.max_buf_size(limits.header_bytes).max_headers(limits.headers).half_close(false);

@@ -15,6 +15,7 @@ mod failure;
 mod forward;
 mod framing;
 mod handle;
+mod head;
 mod identify;
 mod instance;
 mod listen;

@@ -55,7 +55,6 @@ impl Record {
         client: IpAddr,
         request_id: HeaderValue,
     ) -> Self {
-        connection.begin_exchange(worker.clock().get());
         worker.shared().stats.in_flight.rise();
         Self {
             worker: Rc::clone(worker),

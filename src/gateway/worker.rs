@@ -16,7 +16,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::gateway::client::{Client, Ending};
+use crate::gateway::client::{Client, Ending, Scratch, scratch};
 use crate::gateway::connection::Connections;
 use crate::gateway::instance::Instance;
 use crate::gateway::snapshot::Snapshot;
@@ -141,6 +141,7 @@ pub(super) struct Worker {
     clients: RefCell<Slab<Rc<Client>>>,
     batch: RefCell<Batch>,
     clock: Rc<Cell<u64>>,
+    scratch: Scratch,
     /// Woken when the last client is gone.
     empty: Notify,
 }
@@ -155,6 +156,7 @@ impl Worker {
             clients: RefCell::default(),
             batch: RefCell::new(Batch::new(sink)),
             clock: Rc::default(),
+            scratch: scratch(),
             empty: Notify::new(),
         }
     }
@@ -172,6 +174,11 @@ impl Worker {
     /// Coarse time in milliseconds since the start, at most one sweep old.
     pub(super) fn clock(&self) -> &Rc<Cell<u64>> {
         &self.clock
+    }
+
+    /// The buffer in which its connections read heads.
+    pub(super) fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     /// Takes note of a client's connection.

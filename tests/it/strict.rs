@@ -30,6 +30,12 @@ async fn malformed_and_ambiguous_requests_are_refused() {
         (
             "400",
             format!(
+                "POST /v1/x HTTP/1.1\r\nHost: g\r\n{auth}Content-Length: 1\r\nContent-Length: 1\r\n{close}a"
+            ),
+        ),
+        (
+            "400",
+            format!(
                 "POST /v1/x HTTP/1.1\r\nHost: g\r\n{auth}Content-Length: 1\r\nContent-Length: 2\r\n{close}ab"
             ),
         ),
@@ -93,6 +99,21 @@ async fn transfer_encoding_wins_over_content_length_and_the_connection_closes() 
         .collect();
     assert_eq!(lengths, [body.len().to_string()]);
     assert!(served.headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("transfer-encoding")));
+}
+
+#[tokio::test]
+async fn a_chunked_request_alone_leaves_the_connection_open() {
+    let rig = Rig::start(1).await;
+    let body = "{\"inputs\": {}, \"query\": \"hi\", \"user\": \"alice\"}";
+    let request = format!(
+        "POST /v1/chat-messages HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    let next = "GET /health HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n";
+    let answers = raw(rig.addr(), (request + next).as_bytes()).await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
 }
 
 #[tokio::test]
