@@ -4,6 +4,8 @@
 
 mod check;
 mod demo;
+mod get;
+mod health;
 mod printer;
 mod schema;
 pub mod serve;
@@ -64,6 +66,8 @@ enum Command {
     Schema,
     /// Show what a running gateway is doing
     Status(status::Arguments),
+    /// Ask whether a gateway is alive, for health checks
+    Health(health::Arguments),
     /// Try it: three simulated Dify instances, two apps and a gateway in one process
     Demo(demo::Arguments),
     /// Run simulated Dify instances to test against
@@ -86,6 +90,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Check(arguments) => check::run(&arguments, &mut printer),
         Command::Schema => schema::run(&mut printer),
         Command::Status(arguments) => status::run(&arguments, &mut printer),
+        Command::Health(arguments) => health::run(&arguments, &mut printer),
         Command::Demo(arguments) => demo::run(arguments, &mut printer),
         Command::Sim(arguments) => sim::run(arguments, &mut printer),
     };

@@ -1,6 +1,6 @@
 //! `difygate sim`: simulated Dify instances to test against.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// How many instances, named dify1, dify2, …
     #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     instances: u16,
+    /// Address that the instances listen on, such as 0.0.0.0 in a container
+    #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    listen: IpAddr,
     /// Port of the first instance; the others follow. 0 takes free ports
     #[arg(short, long, default_value_t = 5001)]
     port: u16,
@@ -107,7 +110,7 @@ async fn start(arguments: &Arguments, number: u16) -> anyhow::Result<Dify> {
         0 => 0,
         first => first.checked_add(number - 1).context("the ports end at 65535")?,
     };
-    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listen = SocketAddr::new(arguments.listen, port);
     let mut setup = Setup::default()
         .with_listen(listen)
         .with_version(&arguments.dify_version)

@@ -6,18 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use clap::Args;
-use http::header::{AUTHORIZATION, HOST};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::check::style;
+use crate::cli::get::get;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 use crate::cli::{ExitStatus, environment};
@@ -80,25 +76,7 @@ async fn ask(address: SocketAddr, token: Option<&Token>) -> anyhow::Result<Value
     let stream = TcpStream::connect(address).await.with_context(|| {
         format!("no gateway answers at {address}: is it running, and is `admin.listen` the same?")
     })?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let mut request = Request::get("/status").header(HOST, address.to_string());
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
-    }
-    let exchange = async {
-        let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        anyhow::Ok((status, body))
-    };
-    let (status, body) = tokio::select! {
-        biased;
-        done = exchange => done?,
-        ended = connection => {
-            ended?;
-            bail!("the gateway at {address} closed the connection");
-        }
-    };
+    let (status, body) = get(stream, &address.to_string(), "/status", token).await?;
     match status {
         StatusCode::OK => serde_json::from_slice(&body).context("the status is not JSON"),
         StatusCode::FORBIDDEN => {

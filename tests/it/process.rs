@@ -252,7 +252,7 @@ fn schema_is_json_and_help_is_there_for_every_command() {
     let schema = difygate(&["schema"]);
     let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
     assert!(schema["properties"]["apps"].is_object(), "{schema}");
-    for command in ["serve", "check", "schema", "status", "demo", "sim"] {
+    for command in ["serve", "check", "schema", "status", "health", "demo", "sim"] {
         let help = difygate(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0));
         assert!(help.stdout.len() > 100, "{command}");
@@ -281,6 +281,56 @@ async fn status_prints_a_table_and_json() {
         tokio::task::spawn_blocking(move || difygate(&["status", "--admin", &admin, "--json"]));
     let json: Value = serde_json::from_slice(&json.await.unwrap().stdout).unwrap();
     assert_eq!(json["stats"]["total_requests"], 1);
+}
+
+#[tokio::test]
+async fn health_exits_with_0_when_the_answer_is_200_and_with_1_when_it_is_not() {
+    let difys = difys(1).await;
+    let gateway = Process::start(&difys, "").await;
+    let ask = async |url: String| {
+        let arguments = move || difygate(&["health", "--url", &url]);
+        tokio::task::spawn_blocking(arguments).await.unwrap()
+    };
+    for url in [format!("http://{}/health", gateway.listen), format!("{}/health", difys[0].url())] {
+        let asked = ask(url).await;
+        assert_eq!(
+            (asked.status.code(), &asked.stdout[..]),
+            (Some(0), &b"healthy\n"[..]),
+            "{asked:?}"
+        );
+    }
+    for (url, why) in [
+        (format!("http://{}/nothing", gateway.listen), "answers 404"),
+        ("http://127.0.0.1:1/health".to_owned(), "nothing listens"),
+    ] {
+        let asked = ask(url).await;
+        let said = String::from_utf8_lossy(&asked.stderr);
+        assert!(asked.status.code() == Some(1) && said.contains(why), "{asked:?}");
+    }
+    // The kernel accepts for a program that never reads.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let asked = ask(format!("http://{}/health", silent.local_addr().unwrap())).await;
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert!(asked.status.code() == Some(1) && said.contains("in 2 s"), "{asked:?}");
+    assert_eq!(ask("https://127.0.0.1/health".to_owned()).await.status.code(), Some(2));
+}
+
+#[test]
+fn sim_listens_where_it_is_told() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_difygate"))
+        .args(["sim", "--listen", "127.0.0.2", "--port", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Kept open: the program ends when nobody reads what it prints.
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let url = line.split_whitespace().find(|word| word.starts_with("http://127.0.0.2:"));
+    let asked = url.map(|url| difygate(&["health", "--url", &format!("{url}/health")]));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(asked.expect(&line).status.code(), Some(0));
 }
 
 /// The folder of the Python environment that `make test` prepares.

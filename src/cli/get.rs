@@ -1,0 +1,46 @@
+//! One GET to a running gateway, for the commands that ask it something. No redirects, no TLS.
+
+use anyhow::{anyhow, bail};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::model::Token;
+
+/// A longer answer is an error: the status of a thousand instances takes less than one of these.
+const ANSWER_LIMIT_BYTES: usize = 16 << 20;
+
+/// Asks `host` for `path` over this connection, once, and gives the answer's status and body.
+///
+/// # Errors
+/// The other end does not speak HTTP, closes the connection or answers at too great length.
+pub(super) async fn get(
+    stream: TcpStream,
+    host: &str,
+    path: &str,
+    token: Option<&Token>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::get(path).header(HOST, host);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
+    }
+    let exchange = async {
+        let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_LIMIT_BYTES).collect().await;
+        anyhow::Ok((status, body.map_err(|error| anyhow!(error))?.to_bytes()))
+    };
+    tokio::select! {
+        biased;
+        done = exchange => done,
+        ended = connection => {
+            ended?;
+            bail!("{host} closed the connection");
+        }
+    }
+}
