@@ -17,7 +17,7 @@ use crate::cli::check::style;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config};
-use crate::control::{self, Reloader, Running, Signal, Signals, capacity};
+use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::gateway::{Setup, Shared, Workers, bind, probe};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
@@ -25,7 +25,7 @@ use crate::telemetry::{self, AccessLog, Destination, Format};
 #[derive(Debug, Args)]
 #[command(
     after_help = "SIGTERM and SIGINT end it after the running answers, a second one at once; \
-    SIGHUP reads the file again;\nSIGUSR1 opens the access log again. RUST_LOG chooses what the error \
+    SIGHUP reads the file again, as does a change of it;\nSIGUSR1 opens the access log again. RUST_LOG chooses what the error \
     log on standard error holds."
 )]
 pub struct Arguments {
@@ -145,8 +145,9 @@ impl Gateway {
         tasks.spawn(probe::run(Arc::clone(&shared)));
         tasks.spawn(answer_admin(admin_listener, office(&Arc::downgrade(&shared))));
         let apply = move |config: &Config| access.store(Arc::new(self::access(config)));
+        let watch = Watch::start(&path, &config.secret_files);
         let (environment, shared_) = (environment(), Arc::clone(&shared));
-        let running = Running { path, environment, started_with: config, shared: shared_ };
+        let running = Running { path, environment, started_with: config, shared: shared_, watch };
         tasks.spawn(Reloader::serve(requests, running, apply));
         let workers = Workers::start(listeners, &shared, setup, sink)?;
         Ok(Self { listen, admin, shared, workers, access_log, reloader, tasks })

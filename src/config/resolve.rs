@@ -23,6 +23,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         retry: written.retry,
         timeouts: written.timeouts,
         limits: written.limits,
+        secret_files: written.secret_files,
     })
 }
 

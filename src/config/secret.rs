@@ -24,6 +24,7 @@ pub(super) fn fetch_all(
     base: &Path,
     notes: &mut Notes,
 ) {
+    let mut files = Vec::new();
     let mut fetch = |token: &mut Token, path: &[Step<'_>]| {
         let Some(named) = token.expose().strip_prefix("file:") else { return };
         let file = base.join(named);
@@ -35,6 +36,7 @@ pub(super) fn fetch_all(
                     notes.add(draft.hint("take that right away with `chmod o-r`"));
                 }
                 *token = Token::new(secret);
+                files.push(file);
             }
             Err(fault) => {
                 notes.add(Draft::error(span, fault.message).hint(fault.hint));
@@ -55,6 +57,7 @@ pub(super) fn fetch_all(
             fetch(token, &[at[0], at[1], Step::Key("instances"), item, Step::Key("token")]);
         }
     }
+    written.secret_files = files;
 }
 
 struct Fault {

@@ -50,6 +50,8 @@ pub struct Config {
     pub limits: Limits,
     /// The apps in the order in which they are written. Never empty.
     pub apps: IndexMap<AppName, App>,
+    /// The files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// One app: who may use it and who answers.

@@ -81,6 +81,9 @@ pub(super) struct Written {
     #[serde(default, alias = "applications")]
     #[schemars(with = "BTreeMap<String, WrittenApp>")]
     pub(super) apps: IndexMap<String, WrittenApp>,
+    /// The files that secrets were read from; no key.
+    #[serde(skip)]
+    pub(super) secret_files: Vec<PathBuf>,
 }
 
 fn default_listen() -> SocketAddr {

@@ -4,7 +4,9 @@
 mod build;
 mod lifecycle;
 mod reload;
+mod watch;
 
 pub use build::snapshot;
 pub use lifecycle::{Capacity, Signal, Signals, capacity, signals};
 pub use reload::{ReloadError, Reloaded, Reloader, Requests, Running};
+pub use watch::Watch;

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{self, Config, Diagnostics, Environment};
 use crate::control::build;
+use crate::control::watch::Watch;
 use crate::gateway::Shared;
 
 /// What a reload did.
@@ -56,6 +57,8 @@ pub struct Running {
     pub started_with: Arc<Config>,
     /// Where the new snapshot goes.
     pub shared: Arc<Shared>,
+    /// Says when the file, or one of its secrets', has changed.
+    pub watch: Watch,
 }
 
 impl Reloader {
@@ -75,20 +78,32 @@ impl Reloader {
         answer.await.map_err(|_| ReloadError::Ending)?
     }
 
-    /// Works off reloads for as long as the process lives. `apply` gives what the snapshot does not
+    /// Works off reloads for as long as the process lives: those that are asked for, and one after
+    /// each change of the files. `apply` gives what the snapshot does not
     /// hold to those who need it, and cannot fail.
-    pub async fn serve(mut requests: Requests, running: Running, apply: impl Fn(&Config)) {
-        while let Some(reply) = requests.0.recv().await {
+    pub async fn serve(mut requests: Requests, mut running: Running, apply: impl Fn(&Config)) {
+        loop {
+            let reply = tokio::select! {
+                asked = requests.0.recv() => match asked {
+                    Some(reply) => Some(reply),
+                    None => return,
+                },
+                () = running.watch.changed() => None,
+            };
             let done = running.reload(&apply);
             log(&running.path, &done);
-            // Whoever asked may have gone away; the reload has happened all the same.
-            let _ = reply.send(done);
+            if let Some(reply) = reply {
+                // Whoever asked may have gone away; the reload has happened all the same.
+                let _ = reply.send(done);
+            }
         }
     }
 }
 
 impl Running {
-    fn reload(&self, apply: &impl Fn(&Config)) -> Result<Reloaded, ReloadError> {
+    fn reload(&mut self, apply: &impl Fn(&Config)) -> Result<Reloaded, ReloadError> {
+        // Before the files are read: what changes while they are is a change.
+        self.watch.look();
         let loaded = config::load(&self.path, &self.environment).map_err(ReloadError::Refused)?;
         let old = self.shared.snapshot();
         let snapshot =
@@ -96,6 +111,7 @@ impl Running {
         // From here on nothing can fail.
         self.shared.swap(Arc::new(snapshot));
         apply(&loaded.config);
+        self.watch.follow(&self.path, &loaded.config.secret_files);
         let needs_restart = needs_restart(&self.started_with, &loaded.config);
         Ok(Reloaded { warnings: loaded.warnings, needs_restart })
     }

@@ -10,6 +10,7 @@ use dify_sim::{App, Dify, Mode, Setup};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::rig::{TOKEN, chat, configuration, open, request, send, stream, upload};
 
@@ -24,6 +25,8 @@ struct Process {
     admin: SocketAddr,
     log: PathBuf,
     config: PathBuf,
+    /// The lines of its error log after the first.
+    said: UnboundedReceiver<String>,
     _folder: TempDir,
 }
 
@@ -42,7 +45,7 @@ impl Process {
             .unwrap();
         // "serving on http://127.0.0.1:40001, admin on http://127.0.0.1:40002"
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (lines, mut said) = tokio::sync::mpsc::unbounded_channel();
+        let (lines, mut said) = unbounded_channel();
         std::thread::spawn(move || {
             stderr.lines().map_while(Result::ok).all(|line| lines.send(line).is_ok())
         });
@@ -56,7 +59,7 @@ impl Process {
         let mut address =
             || addresses.next().unwrap().trim_end_matches(", admin on ").parse().unwrap();
         let (listen, admin) = (address(), address());
-        Self { child, listen, admin, log, config, _folder: folder }
+        Self { child, listen, admin, log, config, said, _folder: folder }
     }
 
     fn signal(&self, signal: Signal) {
@@ -132,18 +135,35 @@ async fn a_second_sigterm_ends_it_at_once() {
 #[tokio::test]
 async fn sighup_reloads_and_sigusr1_opens_the_log_again() {
     let difys = difys(2).await;
-    let gateway = Process::start(&difys, "").await;
-    let text = std::fs::read_to_string(&gateway.config).unwrap();
-    std::fs::write(&gateway.config, text.replace("[usertoken--shop]", "[usertoken--new]")).unwrap();
+    let mut gateway = Process::start(&difys, "").await;
     gateway.signal(Signal::HUP);
-    while send(gateway.listen, chat("alice")).await.status != 401 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let line = gateway.said.recv().await.unwrap();
+    assert!(line.ends_with("reloaded"), "{line}");
     let rotated = gateway.log.with_extension("1");
     std::fs::rename(&gateway.log, &rotated).unwrap();
     gateway.signal(Signal::USR1);
     while !gateway.log.exists() {
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_broken_file_is_logged_once_and_changes_nothing() {
+    let difys = difys(1).await;
+    let mut gateway = Process::start(&difys, "").await;
+    let text = std::fs::read_to_string(&gateway.config).unwrap();
+    std::fs::write(&gateway.config, text.replace("instances:", "instnaces:")).unwrap();
+    let line = gateway.said.recv().await.unwrap();
+    assert!(line.contains("reload refused") && line.contains("difygate.yaml:"), "{line}");
+    assert_eq!(send(gateway.listen, chat("alice")).await.status, 200);
+    // What is mended is taken, and nothing was said in between but the findings of one refusal.
+    std::fs::write(&gateway.config, text).unwrap();
+    loop {
+        let line = gateway.said.recv().await.unwrap();
+        assert!(!line.contains("reload refused"), "{line}");
+        if line.contains("reloaded") {
+            break;
+        }
     }
 }
 

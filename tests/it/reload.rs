@@ -1,7 +1,11 @@
 //! A new configuration without a dropped request.
 
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
+use difygate::cli::serve::Gateway;
+use difygate::config::{self, Environment};
 use http::{Request, StatusCode};
 
 use crate::rig::{Plan, Rig, chat, configuration, open, send, stream, try_send};
@@ -105,4 +109,54 @@ async fn a_drain_ends_the_running_stream_whole() {
     let text = body.await.unwrap().unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&text).contains("message_end"));
     assert!(tokio::net::TcpStream::connect(addr).await.is_err());
+}
+
+/// Waits until the rig's token is or is not known; the test's own time limit ends it.
+async fn until(addr: SocketAddr, status: StatusCode) {
+    while send(addr, chat("alice")).await.status != status {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_rewritten_or_replaced_by_another_is_read_again() {
+    let rig = Rig::start(1).await;
+    let text = std::fs::read_to_string(&rig.config_path).unwrap();
+    let other = text.replace("[usertoken--shop]", "[usertoken--new]");
+    until(rig.addr(), StatusCode::OK).await;
+    std::fs::write(&rig.config_path, &other).unwrap();
+    until(rig.addr(), StatusCode::UNAUTHORIZED).await;
+    let new = rig.config_path.with_extension("new");
+    std::fs::write(&new, &text).unwrap();
+    std::fs::rename(&new, &rig.config_path).unwrap();
+    until(rig.addr(), StatusCode::OK).await;
+    // The replaced file is watched as the first one was.
+    std::fs::write(&rig.config_path, &other).unwrap();
+    until(rig.addr(), StatusCode::UNAUTHORIZED).await;
+}
+
+/// A config map of Kubernetes: the file is a link through `..data`, which is swapped.
+#[tokio::test]
+async fn a_swapped_link_and_a_changed_secret_are_read_again() {
+    let rig = Rig::start(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let text = std::fs::read_to_string(&rig.config_path).unwrap();
+    for (version, token) in [("..1", "usertoken--old"), ("..2", "\"file:token\"")] {
+        std::fs::create_dir(at(version)).unwrap();
+        let text = text.replace("[usertoken--shop]", &format!("[{token}]"));
+        std::fs::write(at(version).join("difygate.yaml"), text).unwrap();
+    }
+    std::fs::write(at("token"), "usertoken--shop\n").unwrap();
+    symlink("..1", at("..data")).unwrap();
+    symlink("..data/difygate.yaml", at("difygate.yaml")).unwrap();
+    let loaded = config::load(&at("difygate.yaml"), &Environment::default()).unwrap();
+    let gateway = Gateway::start(loaded.config, at("difygate.yaml"), None).await.unwrap();
+    until(gateway.listen(), StatusCode::UNAUTHORIZED).await;
+
+    symlink("..2", at("..new")).unwrap();
+    std::fs::rename(at("..new"), at("..data")).unwrap();
+    until(gateway.listen(), StatusCode::OK).await;
+    std::fs::write(at("token"), "usertoken--another\n").unwrap();
+    until(gateway.listen(), StatusCode::UNAUTHORIZED).await;
 }
