@@ -13,8 +13,8 @@ fail() { say "FAILED: $*" >&2; exit 1; }
 install() { # PACKAGES…; another process may have wiped apt's folder: once more
   export DEBIAN_FRONTEND=noninteractive
   for _ in 1 2; do
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/dev/null && return
-    apt-get install -y -qq -f >/dev/null || true
+    timeout 60 apt-get update -qq && timeout 120 apt-get install -y -qq --no-install-recommends "$@" >/dev/null && return
+    timeout 60 apt-get install -y -qq -f >/dev/null || true
   done
   return 1
 }
@@ -27,7 +27,7 @@ fetch_compose() {
   mkdir -p "$to" "$fetch/lists/partial" "$fetch/cache/archives/partial"
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
     >"$fetch/trixie.list"
-  apt=(apt-get -qq -o "Dir::Etc::sourcelist=$fetch/trixie.list" -o Dir::Etc::sourceparts=/dev/null
+  apt=(timeout 60 apt-get -qq -o "Dir::Etc::sourcelist=$fetch/trixie.list" -o Dir::Etc::sourceparts=/dev/null
     -o "Dir::State::lists=$fetch/lists" -o "Dir::Cache=$fetch/cache" -o APT::Sandbox::User=root)
   (cd "$fetch" && "${apt[@]}" update && "${apt[@]}" download docker-compose &&
     dpkg-deb -x docker-compose_*.deb . && cp usr/libexec/docker/cli-plugins/docker-compose "$to/")
@@ -64,7 +64,7 @@ start_engine() {
     >"$work/dockerd.log" 2>&1 </dev/null &
   engine=$!
   for _ in $(seq 100); do
-    docker info >/dev/null 2>&1 && return
+    timeout 5 docker info >/dev/null 2>&1 && return
     kill -0 "$engine" 2>/dev/null || break
     sleep 0.2
   done
@@ -73,14 +73,14 @@ start_engine() {
 }
 
 cleanup() {
-  local status=$? pids=() pid
+  local status=$? containerd pid
   if [ -n "$engine" ]; then
-    [ "$status" = 0 ] || docker ps -aq | xargs -r -n1 docker logs --tail 20 2>&1 | tail -60
-    pids=("$engine" $(cat "$work/exec/containerd/containerd.pid" 2>/dev/null || true))
-    docker ps -aq | xargs -r timeout 30 docker rm -f >/dev/null || true
+    [ "$status" = 0 ] || timeout 10 docker ps -aq | xargs -r -n1 timeout 5 docker logs --tail 20 2>&1 | tail -60
+    containerd=$(cat "$work/exec/containerd/containerd.pid" 2>/dev/null || true)
+    timeout 10 docker ps -aq | xargs -r timeout 30 docker rm -f >/dev/null || true
     kill "$engine" 2>/dev/null || true
     for _ in $(seq 100); do kill -0 "$engine" 2>/dev/null || break; sleep 0.1; done
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+    for pid in $engine $containerd; do kill -9 "$pid" 2>/dev/null || true; done
     wait "$engine" 2>/dev/null || true
   fi
   rm -rf "$work" || say "left behind: $work"
@@ -108,11 +108,19 @@ spools() { # ADDRESS
     -F user=alice -F "file=@$WORK/file.txt;type=text/plain"
 }
 
+# All commands of a section of deploy/README.md, as printed.
+readme() { # SECTION
+  say "deploy/README.md, $1"
+  awk -v section="## $1" '/^## / { inside = $0 == section } /^```/ { code = /^```sh/; next } inside && code' \
+    deploy/README.md >"$WORK/commands.sh"
+  [ -s "$WORK/commands.sh" ] || fail "this section has no commands"
+  inside bash -euxo pipefail "$WORK/commands.sh" >"$WORK/said" 2>&1 </dev/null || { cat "$WORK/said"; return 1; }
+}
+
 test_image() {
-  docker build -q -t "$DIFYGATE_IMAGE" -f deploy/Dockerfile "$CONTEXT" >/dev/null 2>"$WORK/build.log" ||
-    { cat "$WORK/build.log"; fail "the image cannot be built"; }
-  say "image: $(of "$DIFYGATE_IMAGE" '{{.Size}}') bytes, $(docker run --rm "$DIFYGATE_IMAGE" --version)"
-  equal "the image's user" "$(of "$DIFYGATE_IMAGE" '{{.Config.User}}')" 65532:65532
+  readme "A container"
+  say "image: $(of difygate '{{.Size}}') bytes, $(docker run --rm difygate --version)"
+  equal "the image's user" "$(of difygate '{{.Config.User}}')" 65532:65532
 }
 
 test_dev() {
@@ -130,7 +138,7 @@ test_dev() {
     --config /etc/difygate/difygate.yaml | grep -c ' healthy')" 6
   # The image alone, its root writable and nothing mounted over /tmp.
   docker run -d --name alone --network difygate-dev_default -v "$PWD/deploy/dev:/etc/difygate:ro" \
-    "$DIFYGATE_IMAGE" >/dev/null
+    difygate >/dev/null
   local address
   address=$(of alone '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}')
   for _ in $(seq 50); do ask -o /dev/null "http://$address:8080/health" 2>/dev/null && break; sleep 0.1; done
@@ -159,19 +167,25 @@ test_drain() { # FILE GATEWAY
 }
 
 test_production() {
-  local folder=$WORK/deploy gateway token=test-admin-token
+  local folder=$WORK/checkout/deploy gateway token command
+  # In a copy, because it writes secrets.
+  mkdir "$WORK/checkout"
   cp -r deploy "$folder"
-  mkdir -m 700 "$folder/secrets"
-  for name in dify1_key dify2_key; do echo "app-$name" >"$folder/secrets/$name"; done
-  echo "$token" >"$folder/secrets/admin_token"
-  chmod 444 "$folder"/secrets/*
-  compose "$folder/compose.yaml" up -d --wait
+  rm -rf "$folder/secrets"
+  (cd "$WORK/checkout" && readme "Production with compose")
+  token=$(cat "$folder/secrets/admin_token")
   gateway=$(docker compose -f "$folder/compose.yaml" ps -q gateway)
   equal "production" "$(of "$gateway" '{{.State.Health.Status}}')" healthy
   equal "its limits" "$(of "$gateway" '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.CapDrop}}')" \
     "true 1073741824 2000000000 200 unless-stopped [ALL]"
   equal "status without the token" "$(code http://127.0.0.1:9090/status)" 403
   equal "status with it" "$(code -H "Authorization: Bearer $token" http://127.0.0.1:9090/status)" 200
+  # What the table of that section says, but for the end.
+  grep -o '`docker[^`]*` |$' deploy/README.md | tr -d '`|' | grep -v ' stop' | while read -r command; do
+    say "$command"
+    (cd "$WORK/checkout" && bash -c "$command" </dev/null >"$WORK/said" 2>&1) ||
+      { cat "$WORK/said"; fail "see above"; }
+  done
   # An editor replaces the file; the mounted folder shows the new one.
   sed 's/usertoken--customer-service-v1/usertoken--new/' "$folder/config/difygate.yaml" >"$WORK/new.yaml"
   mv "$WORK/new.yaml" "$folder/config/difygate.yaml"
@@ -188,6 +202,8 @@ test_production() {
 
 if [ "${1:-}" = inside ]; then
   test_image
+  readme "Try it with compose"
+  grep -q '"answer": "Echo: hello"' "$WORK/said" || fail "no answer: $(cat "$WORK/said")"
   test_dev
   test_production
   exit
@@ -201,7 +217,6 @@ trap 'exit 130' INT TERM
 prepare
 make image-context STATIC_PROFILE=ci
 start_engine
-CONTEXT=${CARGO_TARGET_DIR:-$PWD/target}/image
-ENGINE=$engine WORK=$work CONTEXT=$CONTEXT DIFYGATE_IMAGE=difygate:test \
+ENGINE=$engine WORK=$work STATIC_PROFILE=ci \
   timeout --kill-after=5 220 tests/docker.sh inside || fail "see above (limit: 220 s)"
 say "passed in $SECONDS s with engine $(docker version --format '{{.Server.Version}}'), compose $(docker compose version --short)"

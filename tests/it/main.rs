@@ -10,6 +10,7 @@
 mod rig;
 
 mod control;
+mod deploy;
 mod failure;
 mod identify;
 mod process;

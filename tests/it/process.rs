@@ -14,16 +14,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::rig::{TOKEN, chat, configuration, open, request, send, stream, upload};
 
-fn difygate(arguments: &[&str]) -> Output {
+pub(crate) fn difygate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_difygate")).args(arguments).output().unwrap()
 }
 
 /// A gateway in a process of its own.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    listen: SocketAddr,
+    pub listen: SocketAddr,
     admin: SocketAddr,
-    log: PathBuf,
+    pub log: PathBuf,
     config: PathBuf,
     /// The lines of its error log after the first.
     said: UnboundedReceiver<String>,
@@ -31,7 +31,7 @@ struct Process {
 }
 
 impl Process {
-    async fn start(difys: &[Dify], settings: &str) -> Self {
+    pub(crate) async fn start(difys: &[Dify], settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("difygate.yaml");
         let log = folder.path().join("access.log");
@@ -62,6 +62,10 @@ impl Process {
         Self { child, listen, admin, log, config, said, _folder: folder }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -78,7 +82,7 @@ impl Process {
 
     /// Resident memory in KiB.
     fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
@@ -92,7 +96,7 @@ impl Drop for Process {
     }
 }
 
-async fn difys(count: usize) -> Vec<Dify> {
+pub(crate) async fn difys(count: usize) -> Vec<Dify> {
     let mut difys = Vec::new();
     for number in 1..=count {
         let setup = Setup::default()
