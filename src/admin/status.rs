@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::balance::{BreakerState, Method};
+use crate::balance::{BreakerState, HashAlgorithm, MaxLoad, Method};
 use crate::gateway::Shared;
 use crate::gateway::snapshot::{App, Member};
 use crate::model::Reason;
@@ -21,13 +21,14 @@ pub(super) fn status(shared: &Shared) -> Value {
         .collect();
     let applications: Map<_, _> =
         snapshot.apps.iter().map(|app| (app.name.to_string(), application(app, now_ms))).collect();
+    let method = snapshot.apps.first().map(|app| &app.pool.method);
     json!({
         "status": if shared.is_draining() { "draining" } else { "running" },
         "version": env!("CARGO_PKG_VERSION"),
         "uptime": shared.uptime().as_secs(),
         "architecture": "multi-application",
-        "algorithm": "consistent_hash",
-        "hash_algorithm": snapshot.algorithm.label(),
+        "algorithm": method.map(Method::label),
+        "hash_algorithm": method.and_then(Method::hash_algorithm).map(HashAlgorithm::label),
         "stats": {
             "total_requests": stats.requests(),
             "active_connections": stats.clients.get(),
@@ -44,7 +45,8 @@ pub(super) fn status(shared: &Shared) -> Value {
 }
 
 fn application(app: &App, now_ms: u64) -> Value {
-    let Method::ConsistentHash(ring) = &app.pool.method;
+    let method = &app.pool.method;
+    let factor = |max_load: MaxLoad| f64::from(max_load.thousandths()) / 1000.0;
     let instances: Map<_, _> = app
         .pool
         .members
@@ -53,8 +55,9 @@ fn application(app: &App, now_ms: u64) -> Value {
         .collect();
     json!({
         "total_requests": app.stats.requests.get(),
-        "method": "consistent_hash",
-        "hash_algorithm": ring.algorithm().label(),
+        "method": method.label(),
+        "hash_algorithm": method.hash_algorithm().map(HashAlgorithm::label),
+        "max_load": app.pool.max_load.map(factor),
         "latency": rounded(app.stats.duration.mean_ms()),
         "instances": instances,
     })

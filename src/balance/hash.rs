@@ -1,5 +1,7 @@
-//! The hash functions of the ring.
+//! The hash functions of the ring and of rendezvous.
 
+use md5::Md5;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -13,19 +15,27 @@ pub enum HashAlgorithm {
     Sha256,
     /// XXH3 with 64 bits and seed 0.
     Xxh3,
+    /// The first eight bytes of SHA-1, big endian.
+    Sha1,
+    /// The first eight bytes of MD5, big endian.
+    Md5,
+    /// CRC-32 (IEEE), twice side by side. A ring over these numbers has the same order as one over
+    /// the 32 bits alone, and they fill the 64 bits from end to end.
+    Crc32,
 }
 
 impl HashAlgorithm {
     /// The place of `bytes` on the ring.
     pub fn hash(self, bytes: &[u8]) -> u64 {
         match self {
-            Self::Sha256 => {
-                let digest = Sha256::digest(bytes);
-                let mut head = [0_u8; 8];
-                head.copy_from_slice(&digest[..8]);
-                u64::from_be_bytes(head)
-            }
+            Self::Sha256 => head(&Sha256::digest(bytes)),
             Self::Xxh3 => xxh3_64(bytes),
+            Self::Sha1 => head(&Sha1::digest(bytes)),
+            Self::Md5 => head(&Md5::digest(bytes)),
+            Self::Crc32 => {
+                let crc = u64::from(crc32fast::hash(bytes));
+                crc << 32 | crc
+            }
         }
     }
 
@@ -34,13 +44,21 @@ impl HashAlgorithm {
         match self {
             Self::Sha256 => "sha256",
             Self::Xxh3 => "xxh3",
+            Self::Sha1 => "sha1",
+            Self::Md5 => "md5",
+            Self::Crc32 => "crc32",
         }
     }
 }
 
+/// The first eight bytes of a digest, big endian.
+fn head(digest: &[u8]) -> u64 {
+    digest.iter().take(8).fold(0, |head, byte| head << 8 | u64::from(*byte))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::HashAlgorithm::{Sha256, Xxh3};
+    use super::HashAlgorithm::{Crc32, Md5, Sha1, Sha256, Xxh3};
 
     #[test]
     fn hashes_are_pinned() {
@@ -54,5 +72,15 @@ mod tests {
         assert_eq!(Sha256.hash(b"customer_service:alice"), 0x5076_bb67_5400_cc8f);
         assert_eq!(Sha256.hash(b"dify1#0"), 0x3b0b_d8e6_1160_9560);
         assert_eq!(Xxh3.hash(b"dify1#0"), 0xa780_52c7_963a_577e);
+        assert_eq!(Sha1.hash(b"abc"), 0xa999_3e36_4706_816a);
+        assert_eq!(Sha1.hash(b"customer_service:alice"), 0x7deb_3cd9_e571_4068);
+        assert_eq!(Sha1.hash(b"dify1#0"), 0xdbec_8ca5_bfa7_7280);
+        assert_eq!(Md5.hash(b"abc"), 0x9001_5098_3cd2_4fb0);
+        assert_eq!(Md5.hash(b"customer_service:alice"), 0x4dbf_1fe6_e18c_d4b1);
+        assert_eq!(Md5.hash(b"dify1#0"), 0x8820_3703_48ce_d53b);
+        // The check value of CRC-32 (IEEE), and two more, each twice side by side.
+        assert_eq!(Crc32.hash(b"123456789"), 0xcbf4_3926_cbf4_3926);
+        assert_eq!(Crc32.hash(b"customer_service:alice"), 0xb2a0_bf4a_b2a0_bf4a);
+        assert_eq!(Crc32.hash(b"dify1#0"), 0x70f2_4c8b_70f2_4c8b);
     }
 }

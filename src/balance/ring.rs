@@ -17,7 +17,6 @@ pub struct Ring {
     /// Sorted hashes; `owners[i]` is the member that `points[i]` belongs to.
     points: Vec<u64>,
     owners: Vec<u16>,
-    members: usize,
 }
 
 impl Ring {
@@ -36,18 +35,12 @@ impl Ring {
             algorithm,
             points: placed.iter().map(|(hash, _, _)| *hash).collect(),
             owners: placed.iter().map(|(_, _, owner)| *owner).collect(),
-            members: members.len(),
         }
     }
 
     /// The hash that the ring was built with.
     pub fn algorithm(&self) -> HashAlgorithm {
         self.algorithm
-    }
-
-    /// How many members it was built from.
-    pub fn members(&self) -> usize {
-        self.members
     }
 
     /// Where on the ring `key` begins to look for its instance.

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use super::check_app;
 use super::notes::{Draft, Notes};
 use super::scalar::format_size;
-use super::types::collide;
-use super::written::{Written, WrittenInstance};
+use super::types::{Method, collide};
+use super::written::{Written, WrittenApp, WrittenInstance};
 use super::yaml::{Places, Step};
 use crate::model::Address;
 
@@ -50,8 +50,40 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     for (name, app) in &written.apps {
         check_app::check(name, app, places, notes);
     }
+    unread(written, places, notes);
     bypasses(written, places, notes);
     shared_addresses(written, places, notes);
+}
+
+/// A key, its path below the top or an app, and the methods that read it.
+type MethodSetting<'a> = (&'a str, &'a [Step<'a>], fn(Method) -> bool);
+
+/// Settings that the chosen method does not read.
+fn unread(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    let ring = Step::Key("consistent_hash");
+    let settings: [MethodSetting<'_>; 3] = [
+        ("virtual_nodes", &[ring, Step::Key("virtual_nodes")], Method::has_ring),
+        ("hash_algorithm", &[ring, Step::Key("hash_algorithm")], Method::hashes),
+        ("max_load", &[Step::Key("max_load")], Method::hashes),
+    ];
+    let method = |app: &WrittenApp| app.method.unwrap_or(written.method);
+    for (key, path, reads) in settings {
+        let mut unread = |path: &[Step<'_>], message: String| {
+            if places.has(path) {
+                notes.add(
+                    Draft::warning(places.value(path), message)
+                        .hint("take it out, or choose a `method` that reads it"),
+                );
+            }
+        };
+        if !written.apps.is_empty() && !written.apps.values().any(|app| reads(method(app))) {
+            unread(path, format!("the `method` of no app reads `{key}`"));
+        }
+        for (name, app) in written.apps.iter().filter(|(_, app)| !reads(method(app))) {
+            let path = [&[Step::Key("apps"), Step::Key(name)], path].concat();
+            unread(&path, format!("`{key}` is not read by `method: {}`", method(app).label()));
+        }
+    }
 }
 
 /// Whoever has an app's key of Dify and reaches the instance needs no gateway.

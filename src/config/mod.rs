@@ -56,5 +56,5 @@ pub use scalar::{format_duration, format_size, parse_duration, parse_size};
 pub use schema::schema;
 pub use types::{
     AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
-    LogFormat, Queue, Retry, Timeouts,
+    LogFormat, MaxLoad, Method, Queue, Retry, Timeouts,
 };

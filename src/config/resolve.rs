@@ -1,15 +1,19 @@
 //! From what is written to what is used: defaults and inheritance, once all checks have passed.
 
 use super::check_app::address;
-use super::types::{App, Config, ConsistentHash, Instance};
+use super::types::{App, Config, ConsistentHash, Instance, MaxLoad, Method};
 use super::written::{Written, WrittenApp, WrittenInstance};
 
 /// The configuration. `None` only if an instance has no address or token, which the checks have
 /// refused.
 pub(super) fn resolve(written: Written) -> Option<Config> {
-    let hash = written.consistent_hash.or(ConsistentHash::default());
+    let top = Top {
+        method: written.method,
+        max_load: written.max_load.unwrap_or_default(),
+        hash: written.consistent_hash.or(ConsistentHash::default()),
+    };
     let apps = written.apps.into_iter();
-    let apps = apps.map(|(name, app)| Some((name.into(), resolve_app(app, hash)?)));
+    let apps = apps.map(|(name, app)| Some((name.into(), resolve_app(app, &top)?)));
     Some(Config {
         apps: apps.collect::<Option<_>>()?,
         listen: written.listen,
@@ -27,10 +31,19 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
     })
 }
 
-fn resolve_app(app: WrittenApp, hash: ConsistentHash) -> Option<App> {
+/// What an app takes from the top.
+struct Top {
+    method: Method,
+    max_load: MaxLoad,
+    hash: ConsistentHash,
+}
+
+fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
     Some(App {
         user_tokens: app.user_tokens,
-        consistent_hash: app.consistent_hash.or(hash),
+        method: app.method.unwrap_or(top.method),
+        max_load: app.max_load.unwrap_or(top.max_load),
+        consistent_hash: app.consistent_hash.or(top.hash),
         instances: app.instances.into_iter().map(resolve_instance).collect::<Option<_>>()?,
     })
 }

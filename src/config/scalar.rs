@@ -22,6 +22,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::de::{Deserializer, Error, Visitor};
 
+use super::types::MaxLoad;
+
 /// The longest duration that is believed: a week.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -141,6 +143,30 @@ where
     T: TryFrom<u64>,
 {
     whole::<D, T, MIN, MAX>(de).map(Some)
+}
+
+/// `off` or a factor from 1 to 100 with up to three decimals, for a key that may be absent.
+pub(super) fn max_load<'de, D: Deserializer<'de>>(de: D) -> Result<Option<MaxLoad>, D::Error> {
+    from_text(de, |text| {
+        if text == "off" {
+            return Ok(Some(MaxLoad::Off));
+        }
+        let thousandths =
+            parse_thousandths(text).filter(|factor| (1000..=100_000).contains(factor));
+        let message = "must be a number from 1 to 100 with up to three decimals, or `off`";
+        thousandths.map(|factor| Some(MaxLoad::Thousandths(factor))).ok_or(message.to_owned())
+    })
+}
+
+/// Reads `1`, `1.25` or `1.125` exactly, as thousandths.
+fn parse_thousandths(text: &str) -> Option<u32> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) || decimals.len() > 3 {
+        return None;
+    }
+    let decimals: u32 = format!("{decimals:0<3}").parse().ok()?;
+    whole.parse::<u32>().ok()?.checked_mul(1000)?.checked_add(decimals)
 }
 
 /// A size in bytes from `MIN` to `MAX`, both included.

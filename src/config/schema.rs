@@ -29,6 +29,15 @@ pub(super) fn whole<const MIN: u64, const MAX: u64>(_: &mut SchemaGenerator) -> 
     })
 }
 
+pub(super) fn max_load(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "type": "number", "minimum": 1, "maximum": 100 },
+            { "type": "string", "pattern": format!(r"^off$|^[0-9]+(\.[0-9]{{1,3}})?$|{REFERENCE}") },
+        ],
+    })
+}
+
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [

@@ -81,7 +81,7 @@ fn a_key_nobody_knows() {
     1 | colour: ***
       | ^^^^^^
       |
-      = hint: the keys here are `listen`, `admin`, `workers`, `pin_cpus`, `access_log`, `trusted_proxies`, `last_resort`, `spool_dir`, `consistent_hash`, `retry`, `timeouts`, `limits`, `applications`, `apps`; what begins with `x-` is ignored
+      = hint: the keys here are `listen`, `admin`, `workers`, `pin_cpus`, `access_log`, `trusted_proxies`, `last_resort`, `spool_dir`, `method`, `max_load`, `consistent_hash`, `retry`, `timeouts`, `limits`, `applications`, `apps`; what begins with `x-` is ignored
     ");
 }
 
@@ -153,7 +153,7 @@ fn numbers_out_of_range() {
 fn values_of_a_wrong_kind() {
     let text = "pin_cpus: maybe\nlast_resort: [try]\naccess_log: xml\nadmin: yes\n\
                 trusted_proxies: 10.0.0.0/8\nspool_dir: { a: b }\n\
-                consistent_hash: { hash_algorithm: md5 }\ntimeouts: { connect: fast }\n\
+                consistent_hash: { hash_algorithm: md4 }\ntimeouts: { connect: fast }\n\
                 limits: { max_body: 15 MiBi }\n\
                 apps:\n  a: [x]\n  b:\n    user_tokens: user-1\n    instances: { name: x }\n";
     insta::assert_snapshot!(lines(text), @"
@@ -163,7 +163,7 @@ fn values_of_a_wrong_kind() {
     gateway.yaml:4:8: error: `admin` must be a map of keys
     gateway.yaml:5:18: error: `trusted_proxies` must be a list
     gateway.yaml:6:12: error: `spool_dir` must be a single value
-    gateway.yaml:7:36: error: `hash_algorithm` must be `sha256` or `xxh3`
+    gateway.yaml:7:36: error: `hash_algorithm` must be `sha256` or `xxh3` or `sha1` or `md5` or `crc32`
     gateway.yaml:8:22: error: `connect` must be a duration such as `30s`, `500ms`, `2m`, `1h` or `1m30s`
     gateway.yaml:9:21: error: `max_body` must be a size such as `256KiB`, `15MiB`, `10MB` or a number of bytes
     gateway.yaml:11:6: error: `a` must be a map of keys

@@ -240,3 +240,44 @@ fn one_address_with_two_limits() {
       = hint: these settings are kept per address, and the smallest value stands
     ");
 }
+
+#[test]
+fn a_max_load_that_is_none() {
+    for wrong in ["0.99", "100.001", "1.2345", "1,25", "-2", ".5", "1.", "125%", "on"] {
+        let lines = lines(&with(&format!("max_load: {wrong}")));
+        let expected =
+            "`max_load` must be a number from 1 to 100 with up to three decimals, or `off`";
+        assert_eq!(lines, format!("gateway.yaml:1:11: error: {expected}"), "{wrong}");
+    }
+    for good in ["1", "1.25", "\"1.5\"", "100.000", "off"] {
+        assert_eq!(lines(&with(&format!("max_load: {good}"))), "", "{good}");
+    }
+}
+
+#[test]
+fn a_setting_that_the_method_does_not_read() {
+    let top = "method: rendezvous\nconsistent_hash: { virtual_nodes: 40, hash_algorithm: md5 }";
+    insta::assert_snapshot!(shown(&with(top)), @"
+    warning: the `method` of no app reads `virtual_nodes`
+     --> gateway.yaml:2:35
+      |
+    2 | consistent_hash: { virtual_nodes: 40, hash_algorithm: md5 }
+      |                                   ^^
+      |
+      = hint: take it out, or choose a `method` that reads it
+    ");
+    let app = "    method: least_connections\n    max_load: 2\n    consistent_hash: { hash_algorithm: md5 }\n    instances";
+    insta::assert_snapshot!(lines(&with("").replace("    instances", app)), @"
+    gateway.yaml:6:15: warning: `max_load` is not read by `method: least_connections`
+    gateway.yaml:7:40: warning: `hash_algorithm` is not read by `method: least_connections`
+    ");
+    // One app that reads it is enough for the top.
+    let text = with("method: weighted_round_robin\nmax_load: 2");
+    insta::assert_snapshot!(
+        lines(&text),
+        @"gateway.yaml:2:11: warning: the `method` of no app reads `max_load`"
+    );
+    let other =
+        "  b: { method: ip_hash, user_tokens: [u], instances: [{ name: d, host: i, token: k }] }\n";
+    assert_eq!(lines(&(text + other)), "");
+}

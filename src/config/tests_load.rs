@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     AccessLog, App, Config, ConsistentHash, Environment, HashAlgorithm, LastResort, Limits, Loaded,
-    LogFormat, Queue, Retry, Style, Timeouts, load, parse,
+    LogFormat, MaxLoad, Method, Queue, Retry, Style, Timeouts, load, parse,
 };
 use crate::model::AppName;
 
@@ -60,6 +60,7 @@ fn the_minimal_file_gets_every_default() {
         app.consistent_hash,
         ConsistentHash { virtual_nodes: 160, hash_algorithm: HashAlgorithm::Sha256 }
     );
+    assert_eq!((app.method, app.max_load), (Method::ConsistentHash, MaxLoad::Off));
     let instance = &app.instances[0];
     assert_eq!((instance.name.as_str(), instance.token.expose()), ("dify1", "app-one"));
     assert_eq!(instance.address.to_string(), "127.0.0.1:5001");
@@ -80,6 +81,8 @@ access_log: { path: /var/log/x.log, format: combined }
 trusted_proxies: [10.1.2.3/8, "fd00::/8"]
 last_resort: refuse
 spool_dir: /var/tmp
+method: rendezvous
+max_load: 1.25
 consistent_hash: { virtual_nodes: 40, hash_algorithm: xxh3 }
 retry: { attempts: 0 }
 timeouts: { connect: 500ms, first_byte_idempotent: 4, first_byte: 1h, idle: 1m30s, header: 5s, keep_alive: 60s }
@@ -87,6 +90,8 @@ limits: { max_body: 15MiB, memory_body: 100kb, header_bytes: 8KiB, headers: 50, 
 apps:
   a:
     user_tokens: [t1, 12345]
+    method: ip_hash
+    max_load: off
     consistent_hash: { virtual_nodes: 80 }
     instances:
       - { name: one, url: "http://10.0.0.1:81", token: 0815, weight: 5, max_fails: 9, fail_timeout: 2m, max_concurrent: 7, queue: { size: 0, timeout: 1s } }
@@ -117,6 +122,8 @@ apps:
     let hash =
         |virtual_nodes| ConsistentHash { virtual_nodes, hash_algorithm: HashAlgorithm::Xxh3 };
     assert_eq!((a.consistent_hash, b.consistent_hash), (hash(80), hash(40)));
+    assert_eq!((a.method, b.method), (Method::IpHash, Method::Rendezvous));
+    assert_eq!((a.max_load, b.max_load), (MaxLoad::Off, MaxLoad::Thousandths(1250)));
     assert_eq!(a.user_tokens[1].expose(), "12345");
     assert_eq!(a.instances[0].token.expose(), "0815", "a token of digits keeps its zero");
     assert_eq!(a.instances[0].address.to_string(), "10.0.0.1:81");

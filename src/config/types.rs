@@ -59,7 +59,11 @@ pub struct Config {
 pub struct App {
     /// The tokens of its clients. Never empty, each once; a token may stand in several apps.
     pub user_tokens: Vec<Token>,
-    /// How users are spread over the instances.
+    /// How requests are spread over the instances.
+    pub method: Method,
+    /// How far above its fair share an instance may be.
+    pub max_load: MaxLoad,
+    /// The ring and its hash, for the methods that have one.
     pub consistent_hash: ConsistentHash,
     /// Who answers. Never empty, names differ.
     pub instances: Vec<Instance>,
@@ -86,7 +90,58 @@ pub struct Instance {
     pub queue: Queue,
 }
 
-/// How users are spread over instances.
+/// How requests are spread over instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Each user has an instance, found on a ring.
+    #[default]
+    ConsistentHash,
+    /// Each user has an instance, found by highest random weight.
+    Rendezvous,
+    /// In turn, by weight; a user has no instance of their own.
+    WeightedRoundRobin,
+    /// The least busy; a user has no instance of their own.
+    LeastConnections,
+    /// Each client address has an instance, found on a ring.
+    IpHash,
+}
+
+impl Method {
+    /// As it is written.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::ConsistentHash => "consistent_hash",
+            Self::Rendezvous => "rendezvous",
+            Self::WeightedRoundRobin => "weighted_round_robin",
+            Self::LeastConnections => "least_connections",
+            Self::IpHash => "ip_hash",
+        }
+    }
+
+    /// Whether the method has a ring with points.
+    pub(super) fn has_ring(self) -> bool {
+        matches!(self, Self::ConsistentHash | Self::IpHash)
+    }
+
+    /// Whether the method hashes, and so has an order of its own that `max_load` can move along.
+    pub(super) fn hashes(self) -> bool {
+        self.has_ring() || self == Self::Rendezvous
+    }
+}
+
+/// How far above its fair share of the requests in flight an instance may be. Written as a number
+/// from 1 to 100 or `off`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MaxLoad {
+    /// As far as it comes.
+    #[default]
+    Off,
+    /// A factor in thousandths.
+    Thousandths(u32),
+}
+
+/// The ring and its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ConsistentHash {
     /// Points on the ring per unit of weight.
@@ -109,6 +164,12 @@ pub enum HashAlgorithm {
     Sha256,
     /// XXH3 with 64 bits: faster, the same spread.
     Xxh3,
+    /// SHA-1, its first 64 bits.
+    Sha1,
+    /// MD5, its first 64 bits.
+    Md5,
+    /// CRC-32: an uneven spread; for a ring that exists already.
+    Crc32,
 }
 
 /// The listener for those who run the gateway. It answers loopback clients and those named here.

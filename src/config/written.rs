@@ -18,11 +18,11 @@ use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::scalar::{self, duration, maybe_whole, networks, whole};
+use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
 use super::types::{
-    AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, Queue, Retry,
-    Timeouts,
+    AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
+    Method, Queue, Retry, Timeouts,
 };
 use crate::model::Token;
 
@@ -65,7 +65,15 @@ pub(super) struct Written {
     /// temporary files.
     #[serde(default)]
     pub(super) spool_dir: Option<PathBuf>,
-    /// How users are spread over the instances of every app.
+    /// How requests are spread over the instances of every app; absent: `consistent_hash`.
+    #[serde(default)]
+    pub(super) method: Method,
+    /// How far above its fair share an instance of any app may be before requests that no id ties
+    /// down pass it over: a factor from 1 to 100 or `off`; absent: `off`.
+    #[serde(default, deserialize_with = "max_load")]
+    #[schemars(schema_with = "schema::max_load")]
+    pub(super) max_load: Option<MaxLoad>,
+    /// The ring and its hash, for the methods that have one, for every app.
     #[serde(default)]
     pub(super) consistent_hash: WrittenHash,
     /// What is tried again.
@@ -90,7 +98,7 @@ fn default_listen() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))
 }
 
-/// How users are spread over instances. An app takes what it leaves out from the top.
+/// The ring and its hash. An app takes what it leaves out from the top.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename = "ConsistentHash")]
 pub(super) struct WrittenHash {
@@ -122,7 +130,15 @@ pub(super) struct WrittenApp {
     #[serde(default)]
     #[schemars(schema_with = "schema::secrets")]
     pub(super) user_tokens: Vec<Token>,
-    /// How users are spread over its instances, where it differs from the top.
+    /// How requests are spread over its instances, where it differs from the top.
+    #[serde(default)]
+    pub(super) method: Option<Method>,
+    /// How far above its fair share an instance may be before requests that no id ties down pass
+    /// it over, where it differs from the top.
+    #[serde(default, deserialize_with = "max_load")]
+    #[schemars(schema_with = "schema::max_load")]
+    pub(super) max_load: Option<MaxLoad>,
+    /// The ring and its hash, where they differ from the top.
     #[serde(default)]
     pub(super) consistent_hash: WrittenHash,
     /// The Dify installations that answer.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use jiff::Timestamp;
 
-use crate::balance::{HashAlgorithm, Method, Ring, Thresholds};
+use crate::balance::{Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Thresholds};
 use crate::config::{self, Config, ConsistentHash};
 use crate::gateway::snapshot::{
     App, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
@@ -37,11 +37,6 @@ pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, Str
         apps,
         tokens: TokenTable::new(tokens),
         everyone: Arc::new(everyone),
-        algorithm: config
-            .apps
-            .values()
-            .next()
-            .map_or(HashAlgorithm::Sha256, |app| algorithm(app.consistent_hash)),
         limits: limits(config),
         timeouts: timeouts(config.timeouts),
         further_attempts: config.retry.attempts,
@@ -83,11 +78,18 @@ fn algorithm(hash: ConsistentHash) -> HashAlgorithm {
     match hash.hash_algorithm {
         config::HashAlgorithm::Sha256 => HashAlgorithm::Sha256,
         config::HashAlgorithm::Xxh3 => HashAlgorithm::Xxh3,
+        config::HashAlgorithm::Sha1 => HashAlgorithm::Sha1,
+        config::HashAlgorithm::Md5 => HashAlgorithm::Md5,
+        config::HashAlgorithm::Crc32 => HashAlgorithm::Crc32,
     }
 }
 
 /// What decides a ring: apps that agree in it share one.
 type RingKey = (Vec<(InstanceName, u32)>, ConsistentHash);
+
+fn weights(members: &[Arc<Member>]) -> Vec<(&str, u32)> {
+    members.iter().map(|member| (member.name.as_str(), member.weight)).collect()
+}
 
 struct Builder {
     survivors: Survivors,
@@ -100,9 +102,30 @@ impl Builder {
         let members: Result<Vec<_>, _> =
             app.instances.iter().map(|instance| self.member(name, instance)).collect();
         let members = members?;
-        let method = Method::ConsistentHash(self.ring(&members, app.consistent_hash));
+        let method = self.method(&members, app);
+        let max_load = match app.max_load {
+            config::MaxLoad::Off => None,
+            config::MaxLoad::Thousandths(factor) => Some(MaxLoad::from_thousandths(factor)),
+        };
         let stats = self.survivors.apps.get(name).cloned().unwrap_or_default();
-        Ok(Arc::new(App { name: name.clone(), pool: Pool::new(members, method), stats }))
+        let pool = Pool::new(members, method, max_load);
+        Ok(Arc::new(App { name: name.clone(), pool, stats }))
+    }
+
+    fn method(&mut self, members: &[Arc<Member>], app: &config::App) -> Method {
+        let hash = app.consistent_hash;
+        match app.method {
+            config::Method::ConsistentHash => Method::ConsistentHash(self.ring(members, hash)),
+            config::Method::IpHash => Method::IpHash(self.ring(members, hash)),
+            config::Method::Rendezvous => {
+                Method::Rendezvous(Rendezvous::new(&weights(members), algorithm(hash)))
+            }
+            config::Method::WeightedRoundRobin => {
+                let weights: Vec<_> = members.iter().map(|member| member.weight).collect();
+                Method::WeightedRoundRobin(Cycle::new(&weights))
+            }
+            config::Method::LeastConnections => Method::LeastConnections,
+        }
     }
 
     fn member(&self, app: &AppName, written: &config::Instance) -> Result<Arc<Member>, String> {
@@ -131,14 +154,13 @@ impl Builder {
     fn ring(&mut self, members: &[Arc<Member>], hash: ConsistentHash) -> Arc<Ring> {
         let key = (members.iter().map(|m| (m.name.clone(), m.weight)).collect(), hash);
         let ring = self.rings.entry(key).or_insert_with(|| {
-            let members: Vec<_> = members.iter().map(|m| (m.name.as_str(), m.weight)).collect();
-            Arc::new(Ring::new(&members, hash.virtual_nodes, algorithm(hash)))
+            Arc::new(Ring::new(&weights(members), hash.virtual_nodes, algorithm(hash)))
         });
         Arc::clone(ring)
     }
 
-    /// Every instance once, under the first name it has.
-    fn everyone(&mut self, config: &Config) -> App {
+    /// Every instance once, under the first name it has: the least busy answers.
+    fn everyone(&self, config: &Config) -> App {
         let name = AppName::from("");
         let mut seen = std::collections::HashSet::new();
         let members: Vec<_> = config
@@ -148,9 +170,8 @@ impl Builder {
             .filter(|instance| seen.insert(instance.address.clone()))
             .map(|instance| Arc::new(self.keyless(&name, instance)))
             .collect();
-        let method = Method::ConsistentHash(self.ring(&members, ConsistentHash::default()));
         let stats = self.survivors.apps.get(&name).cloned().unwrap_or_default();
-        App { name, pool: Pool::new(members, method), stats }
+        App { name, pool: Pool::new(members, Method::LeastConnections, None), stats }
     }
 }
 

@@ -7,19 +7,10 @@ use crate::gateway::attempt::{Answer, attempt};
 use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::outbound::Outbound;
 use crate::gateway::record::Record;
-use crate::gateway::select::{Candidate, Candidates};
+use crate::gateway::select::{Candidate, Candidates, Tie};
 use crate::gateway::snapshot::{Member, Snapshot};
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
-
-/// What ties a request to its first candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tie {
-    /// A user: their data is on their own instance, so a full one is waited for.
-    User,
-    /// Nothing: a full instance is passed over.
-    Free,
-}
 
 /// An answer's head, whose it is, and the body to come.
 pub(super) struct Forwarded {
@@ -60,11 +51,12 @@ pub(super) async fn forward(
     worker: &Rc<Worker>,
     snapshot: &Snapshot,
     mut candidates: Candidates,
-    (outbound, tie): (&Outbound, Tie),
+    outbound: &Outbound,
     record: &mut Record,
 ) -> Result<Forwarded, Refusal> {
     let timeouts = &snapshot.timeouts;
     let clock = worker.shared();
+    let tie = candidates.tie();
     let mut left = snapshot.further_attempts;
     let mut last: Option<Failure> = None;
     while let Some(Candidate { member, trust }) = candidates.next(clock.now_ms()) {

@@ -12,17 +12,17 @@ use http_body::Body;
 use hyper::body::Incoming;
 use uuid::Uuid;
 
-use crate::dify::path::{CallKind, classify};
+use crate::dify::path::{CallKind, Id, classify};
 use crate::gateway::client::Client;
 use crate::gateway::door::{self, Door};
-use crate::gateway::forward::{Forwarded, Tie, forward};
+use crate::gateway::forward::{Forwarded, forward};
 use crate::gateway::framing;
 use crate::gateway::head::HeadWatch;
 use crate::gateway::identify;
 use crate::gateway::outbound::{FORWARDED_FOR, Origin, Outbound, REQUEST_ID};
 use crate::gateway::record::Record;
 use crate::gateway::respond;
-use crate::gateway::select::Candidates;
+use crate::gateway::select::{Asker, BoundToId, Candidates};
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, relay};
 use crate::gateway::worker::{Visit, Worker};
@@ -104,10 +104,11 @@ impl Exchange<'_> {
         record.caller_known(&app);
         let (user, body) = identify::user(&head, body, snapshot).await?;
         record.body_read(user.clone(), body.len());
-        let candidates = Candidates::new(&app, user.as_deref(), snapshot.last_resort);
-        let tie = if user.is_some() { Tie::User } else { Tie::Free };
+        let (address, bound_to_id) = (origin.client, bound_to_id(&head));
+        let asker = Asker { user: user.as_deref(), address, bound_to_id };
+        let candidates = Candidates::new(&app, asker, snapshot.last_resort);
         let outbound = Outbound::new(head, body, origin, record.request_id());
-        forward(worker, snapshot, candidates, (&outbound, tie), record).await
+        forward(worker, snapshot, candidates, &outbound, record).await
     }
 }
 
@@ -118,6 +119,16 @@ fn caller(snapshot: &Snapshot, head: &Parts) -> Result<Arc<App>, Refusal> {
             Ok(Arc::clone(&snapshot.everyone))
         }
         found => found,
+    }
+}
+
+/// Whether the request's path names something that only one instance has. Ids in bodies are not
+/// known here yet.
+fn bound_to_id(head: &Parts) -> BoundToId {
+    match classify(head.uri.path()).id {
+        // A workflow's version is the same text wherever the app was imported.
+        None | Some(Id::Workflow(_)) => BoundToId::No,
+        Some(_) => BoundToId::Yes,
     }
 }
 

@@ -14,7 +14,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::balance::{HashAlgorithm, Load, Method, Order, Thresholds};
+use crate::balance::{Bound, BreakerState, Load, MaxLoad, Method, Order, Thresholds};
 use crate::gateway::instance::Instance;
 use crate::gateway::tokens::TokenTable;
 use crate::model::{AppName, InstanceName};
@@ -29,8 +29,6 @@ pub struct Snapshot {
     pub tokens: TokenTable,
     /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.
     pub everyone: Arc<App>,
-    /// The configured hash, for status.
-    pub algorithm: HashAlgorithm,
     /// Limits on requests.
     pub limits: Limits,
     /// How long to wait for what.
@@ -131,40 +129,47 @@ pub struct AppStats {
 pub struct Pool {
     /// In the order of the configuration.
     pub members: Vec<Arc<Member>>,
-    /// For requests that carry a user.
+    /// How they are chosen.
     pub method: Method,
+    /// How far above its fair share one may be when a free request comes.
+    pub max_load: Option<MaxLoad>,
     turn: AtomicUsize,
 }
 
 impl Pool {
     /// A pool; the method must have been built over the same members.
-    pub fn new(members: Vec<Arc<Member>>, method: Method) -> Self {
-        Self { members, method, turn: AtomicUsize::new(0) }
+    pub fn new(members: Vec<Arc<Member>>, method: Method, max_load: Option<MaxLoad>) -> Self {
+        Self { members, method, max_load, turn: AtomicUsize::new(0) }
     }
 
-    /// The order in which a request of `key` tries the members; without a key the least busy first.
+    /// The order in which a request of `key` tries the members.
     pub fn order(&self, key: Option<&[u8]>) -> Order {
-        let Method::ConsistentHash(ring) = &self.method;
-        match key {
-            Some(key) => Order::of_key(ring, key),
-            None => {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                Order::by_load(self.members.len(), turn)
-            }
-        }
+        let turn = || self.turn.fetch_add(1, Ordering::Relaxed);
+        Order::new(&self.method, key, self.members.len(), turn)
     }
 
-    /// The next member of an order that this pool gave.
-    pub fn next(&self, order: &mut Order) -> Option<&Arc<Member>> {
-        let index = order.next(&self.method, |index| self.members[index].load())?;
-        self.members.get(index)
+    /// The next member of an order that this pool gave; with a bound, the next that it admits.
+    pub fn next(&self, order: &mut Order, bound: Option<&Bound>) -> Option<&Arc<Member>> {
+        let load = |index: usize| self.members[index].load();
+        let index = match bound {
+            None => order.next(&self.method, load),
+            Some(bound) => order.next_within(bound, &self.method, load),
+        };
+        self.members.get(index?)
+    }
+
+    /// The bound of this instant. An instance that is out has no share: the others bear it.
+    pub fn bound(&self, max_load: MaxLoad, now_ms: u64) -> Bound {
+        let is_in =
+            |member: &&Arc<Member>| member.instance.breaker().state(now_ms) == BreakerState::Closed;
+        Bound::new(max_load, self.members.iter().filter(is_in).map(|member| member.load()))
     }
 }
 
 /// An instance as one app sees it.
 #[derive(Debug)]
 pub struct Member {
-    /// Its name in the app; the ring is keyed by it.
+    /// Its name in the app; hashes are keyed by it.
     pub name: InstanceName,
     /// The Dify behind it.
     pub instance: Arc<Instance>,
