@@ -60,7 +60,9 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
         Ok(bytes) => bytes,
         Err(error) => {
             let message = format!("the configuration cannot be read: {}", reason(&error));
-            return refuse(Draft::placeless(message).hint("name the file with `--config`"));
+            return refuse(
+                Draft::placeless(message).hint("name a file that exists, or make this one"),
+            );
         }
     };
     let Ok(text) = String::from_utf8(bytes) else {

@@ -260,7 +260,7 @@ fn a_file_that_cannot_be_read_is_a_finding_without_a_place() {
     insta::assert_snapshot!(faults.render(Style::Plain), @"
     error: the configuration cannot be read: no such file
     --> /nowhere/gateway.yaml
-     = hint: name the file with `--config`
+     = hint: name a file that exists, or make this one
     ");
 }
 

@@ -80,7 +80,7 @@ pub struct Instance {
     pub token: Token,
     /// Its share of users relative to the others, 1 to 10000.
     pub weight: u32,
-    /// Failures in a row that take it out.
+    /// Failures within `fail_timeout` that take it out.
     pub max_fails: u32,
     /// How long it then stays out.
     pub fail_timeout: Duration,

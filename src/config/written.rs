@@ -171,7 +171,7 @@ pub(super) struct WrittenInstance {
     #[serde(default = "one", deserialize_with = "whole::<_, _, 1, 10_000>")]
     #[schemars(schema_with = "schema::whole::<1, 10_000>")]
     pub(super) weight: u32,
-    /// Failures in a row that take it out.
+    /// Failures within `fail_timeout` that take it out.
     #[serde(default = "three", deserialize_with = "whole::<_, _, 1, 10_000>")]
     #[schemars(schema_with = "schema::whole::<1, 10_000>")]
     pub(super) max_fails: u32,

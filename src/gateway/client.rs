@@ -102,7 +102,8 @@ impl Client {
         let (limit, ending) = match self.phase.get() {
             Phase::Idle => (timeouts.keep_alive, Ending::Idle),
             Phase::Head => (timeouts.header, Ending::HeaderTimeout),
-            Phase::Exchange => (timeouts.idle, Ending::Idle),
+            // An answer that has not begun may take longer than a pause within one.
+            Phase::Exchange => (timeouts.idle.max(timeouts.first_byte), Ending::Idle),
         };
         let stood_still = Duration::from_millis(now_ms.saturating_sub(self.since_ms.get()));
         (stood_still > limit).then_some(ending)

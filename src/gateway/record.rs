@@ -113,7 +113,8 @@ impl Record {
     /// The gateway answers itself.
     pub(super) fn local(&mut self, status: u16) {
         self.head_sent(status);
-        self.end(Reason::Local);
+        // The desk refuses only those who may not ask.
+        self.end(if status == 403 { Reason::Forbidden } else { Reason::Local });
     }
 
     /// The gateway refuses.

@@ -45,13 +45,11 @@ pub enum Reason {
     AnswerIdle,
     /// The client went away before the end.
     ClientGone,
-    /// The gateway has a fault; the log says which.
-    Internal,
 }
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 19] = [
         Self::Answered,
         Self::Local,
         Self::Unauthorized,
@@ -71,7 +69,6 @@ impl Reason {
         Self::AnswerCut,
         Self::AnswerIdle,
         Self::ClientGone,
-        Self::Internal,
     ];
 
     /// The label: lower case, words joined by `_`.
@@ -96,7 +93,6 @@ impl Reason {
             Self::AnswerCut => "answer_cut",
             Self::AnswerIdle => "answer_idle",
             Self::ClientGone => "client_gone",
-            Self::Internal => "internal",
         }
     }
 }
@@ -112,6 +108,6 @@ mod tests {
             let json = serde_json::to_string(&reason).unwrap();
             assert_eq!(json, format!("\"{}\"", reason.label()));
         }
-        assert_eq!(Reason::ALL.len(), Reason::Internal as usize + 1);
+        assert_eq!(Reason::ALL.len(), Reason::ClientGone as usize + 1);
     }
 }

@@ -36,6 +36,8 @@ async fn the_rest_is_for_operators() {
         let as_user = request("GET", path).body("").unwrap();
         assert_eq!(rig.send(as_user).await.status, StatusCode::FORBIDDEN, "{path}");
     }
+    let by_reason = &rig.status().await["stats"]["by_reason"];
+    assert_eq!(by_reason["forbidden"], 8, "{by_reason}");
     // A token for operators closes the admin listener to others and opens the main one; it takes
     // effect with a reload.
     std::fs::write(&rig.config_path, text.replace("admin: { listen: 127.0.0.1:0 }", token))
