@@ -122,13 +122,14 @@ fn caller(snapshot: &Snapshot, head: &Parts) -> Result<Arc<App>, Refusal> {
     }
 }
 
-/// Whether the request's path names something that only one instance has. Ids in bodies are not
-/// known here yet.
+/// Whether the request's path or query names something that only one instance has. Ids in bodies
+/// are not known here yet.
 fn bound_to_id(head: &Parts) -> BoundToId {
-    match classify(head.uri.path()).id {
-        // A workflow's version is the same text wherever the app was imported.
-        None | Some(Id::Workflow(_)) => BoundToId::No,
-        Some(_) => BoundToId::Yes,
+    // A workflow's version is the same text wherever the app was imported.
+    let in_path = classify(head.uri.path()).id.filter(|id| !matches!(id, Id::Workflow(_)));
+    match in_path.is_some() || identify::in_query(head, "conversation_id").is_some() {
+        true => BoundToId::Yes,
+        false => BoundToId::No,
     }
 }
 

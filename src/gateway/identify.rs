@@ -107,7 +107,8 @@ fn in_header(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     }
 }
 
-fn in_query(head: &Parts, name: &str) -> Option<String> {
+/// The first value of a parameter of the query that is not empty.
+pub(super) fn in_query(head: &Parts, name: &str) -> Option<String> {
     let query = head.uri.query()?;
     form_urlencoded::parse(query.as_bytes())
         .find(|(key, value)| key == name && !value.is_empty())

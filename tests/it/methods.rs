@@ -16,6 +16,8 @@ use crate::rig::{Plan, Rig, chat, open, request, stream};
 
 const CONVERSATION: &str = "/v1/conversations/0b799e6d-9af7-4a5f-9f9a-2a5a2e4c1f4a";
 
+const MESSAGES: &str = "/v1/messages?conversation_id=0b799e6d-9af7-4a5f-9f9a-2a5a2e4c1f4a";
+
 async fn rig(count: usize, settings: &str) -> Rig {
     Plan::new(count).with("trusted_proxies: [127.0.0.1]").with(settings).start().await
 }
@@ -150,9 +152,29 @@ async fn under_max_load_a_busy_user_overflows_but_an_id_does_not() {
         let (second, _second) = running(&rig, "alice").await;
         assert_eq!(second, home, "{method}");
         assert_ne!(rig.instance_of("alice").await, home, "{method}");
-        let named = request("DELETE", CONVERSATION).header("x-user-id", "alice");
-        assert_eq!(rig.send(named.body("").unwrap()).await.instance(), home, "{method}");
+        for (method, path) in [("DELETE", CONVERSATION), ("GET", MESSAGES)] {
+            let named = request(method, path).header("x-user-id", "alice");
+            assert_eq!(rig.send(named.body("").unwrap()).await.instance(), home, "{path}");
+        }
         assert_eq!(shop(&rig).await["max_load"], 1.25);
+    }
+}
+
+#[tokio::test]
+async fn a_full_instance_is_passed_over_unless_users_live_there() {
+    for (settings, status) in [
+        ("method: weighted_round_robin", StatusCode::OK),
+        ("method: least_connections", StatusCode::OK),
+        ("method: rendezvous\nmax_load: 100", StatusCode::OK),
+        ("method: rendezvous", StatusCode::TOO_MANY_REQUESTS),
+        ("method: ip_hash", StatusCode::TOO_MANY_REQUESTS),
+    ] {
+        let full = ", max_concurrent: 1, queue: { size: 0, timeout: 1s }";
+        let rig = Plan::new(2).with(settings).with_instances(full).start().await;
+        let _running = running(&rig, "alice").await;
+        for _ in 0..3 {
+            assert_eq!(rig.chat("alice").await.status, status, "{settings}");
+        }
     }
 }
 
