@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod dify;
 pub mod gateway;
+pub mod import;
 pub mod model;
 pub mod sse;
 pub mod telemetry;

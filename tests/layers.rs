@@ -10,13 +10,27 @@ use std::path::{Path, PathBuf};
 /// `room: what it may import`.
 const TABLE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["admin", "balance", "config", "control", "dify", "gateway", "model", "telemetry"]),
+    (
+        "cli",
+        &[
+            "admin",
+            "balance",
+            "config",
+            "control",
+            "dify",
+            "gateway",
+            "import",
+            "model",
+            "telemetry",
+        ],
+    ),
     ("admin", &["balance", "control", "gateway", "model", "telemetry"]),
     ("control", &["balance", "config", "gateway", "model", "telemetry"]),
     ("gateway", &["balance", "dify", "model", "sse", "telemetry"]),
     ("dify", &["model", "sse"]),
     ("config", &["model"]),
     ("balance", &["model"]),
+    ("import", &[]),
     ("telemetry", &["model"]),
     ("model", &[]),
     ("sse", &[]),

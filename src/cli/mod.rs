@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod get;
 mod health;
+mod import;
 mod printer;
 mod schema;
 pub mod serve;
@@ -64,6 +65,8 @@ enum Command {
     Check(check::Arguments),
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
+    /// Make a configuration of the Lua configuration of an OpenResty balancer
+    Import(import::Arguments),
     /// Show what a running gateway is doing
     Status(status::Arguments),
     /// Ask whether a gateway is alive, for health checks
@@ -89,6 +92,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Serve(arguments) => serve::run(arguments, &mut printer),
         Command::Check(arguments) => check::run(&arguments, &mut printer),
         Command::Schema => schema::run(&mut printer),
+        Command::Import(arguments) => import::run(&arguments, &mut printer),
         Command::Status(arguments) => status::run(&arguments, &mut printer),
         Command::Health(arguments) => health::run(&arguments, &mut printer),
         Command::Demo(arguments) => demo::run(arguments, &mut printer),

@@ -13,6 +13,7 @@ mod control;
 mod deploy;
 mod failure;
 mod identify;
+mod import;
 mod methods;
 mod process;
 mod reload;

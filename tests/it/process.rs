@@ -276,7 +276,7 @@ fn schema_is_json_and_help_is_there_for_every_command() {
     let schema = difygate(&["schema"]);
     let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
     assert!(schema["properties"]["apps"].is_object(), "{schema}");
-    for command in ["serve", "check", "schema", "status", "health", "demo", "sim"] {
+    for command in ["serve", "check", "schema", "import", "status", "health", "demo", "sim"] {
         let help = difygate(&[command, "--help"]);
         assert_eq!(help.status.code(), Some(0));
         assert!(help.stdout.len() > 100, "{command}");
