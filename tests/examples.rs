@@ -1,0 +1,116 @@
+//! The example configurations are good ones, and a gateway starts from each.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, also in its own functions"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use difygate::cli::serve::Gateway;
+use difygate::config::{self, Environment};
+use serde_json::Value;
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+/// Whether `check` accepts an example, and a gateway starts from it.
+async fn serves(name: &str, vars: &[(&str, &str)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("difygate.yaml");
+    let mut text = fs::read_to_string(examples().join(name)).unwrap();
+    for secret in ["difygate_admin", "dify1_key", "dify2_key"] {
+        let file = folder.path().join(secret);
+        fs::write(&file, format!("secret-{secret}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    text = text.replace("/run/secrets", folder.path().to_str().unwrap());
+    text = text.replace("access.log", folder.path().join("access.log").to_str().unwrap());
+    fs::write(&path, &text).unwrap();
+    let checked = Command::new(env!("CARGO_BIN_EXE_difygate"))
+        .args(["check", path.to_str().unwrap()])
+        .envs(vars.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.is_empty(), "{name}: {said}");
+
+    let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment = Environment { vars: vars.collect(), ..Environment::default() };
+    let loaded = config::load(&path, &environment);
+    let mut config = loaded.unwrap_or_else(|findings| panic!("{findings}")).config;
+    config.listen.set_port(0);
+    config.admin.listen.set_port(0);
+    config.listen.set_ip([127, 0, 0, 1].into());
+    config.admin.listen.set_ip([127, 0, 0, 1].into());
+    let gateway = Gateway::start(config, path, None).await.unwrap();
+    assert_ne!(gateway.listen().port(), 0);
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn the_smallest_one() {
+    serves("minimal.yaml", &[]).await;
+}
+
+#[tokio::test]
+async fn the_one_with_two_instances() {
+    serves("two-instances.yaml", &[]).await;
+}
+
+#[tokio::test]
+async fn the_one_for_containers() {
+    serves("docker.yaml", &[("USER_TOKEN", "usertoken--shop"), ("DIFY1_HOST", "dify1-api")]).await;
+}
+
+#[tokio::test]
+async fn the_one_with_every_key() {
+    let vars = [
+        ("ADMIN_TOKEN", "secret-admin"),
+        ("SECOND_USER_TOKEN", "usertoken--second"),
+        ("DIFY1_KEY", "app-1"),
+        ("DIFY2_KEY", "app-2"),
+    ];
+    serves("full.yaml", &vars).await;
+}
+
+/// The names of all keys below a schema.
+fn keys(schema: &Value, names: &mut Vec<String>) {
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        names.extend(properties.keys().cloned());
+    }
+    match schema {
+        Value::Object(object) => object.values().for_each(|inner| keys(inner, names)),
+        Value::Array(items) => items.iter().for_each(|inner| keys(inner, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_full_one_leaves_no_key_out() {
+    let text = fs::read_to_string(examples().join("full.yaml")).unwrap();
+    let mut names = Vec::new();
+    keys(&config::schema(), &mut names);
+    let inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let written = |name: &String| {
+        let key = format!("{name}:");
+        text.match_indices(&key).any(|(at, _)| !text[..at].ends_with(inside))
+    };
+    names.retain(|name| name != "applications" && !written(name));
+    assert!(names.is_empty(), "examples/full.yaml has no {names:?}");
+}
+
+#[test]
+fn every_example_has_its_test() {
+    let own = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples.rs"));
+    let own = own.unwrap();
+    for example in fs::read_dir(examples()).unwrap() {
+        let name = example.unwrap().file_name().into_string().unwrap();
+        assert!(own.contains(&format!("serves(\"{name}\"")), "{name} is not tested");
+    }
+}
