@@ -12,7 +12,7 @@ CLIENTS := target/clients
 CLIENT_PACKAGES := dify-client==0.1.10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build static image image-context test lint format unit doc docker-test clients tools
+.PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,11 @@ unit: clients tools ## Run all tests
 
 doc: ## Build the API documentation, with broken links as errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+
+docs: ## Make docs/configuration.md anew from the types
+	mkdir -p target docs
+	$(CARGO) run --quiet --locked -- schema --markdown > target/configuration.md
+	mv target/configuration.md docs/configuration.md
 
 docker-test: ## Test the image and the compose files on a Docker engine of our own
 	tests/docker.sh

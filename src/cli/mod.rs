@@ -64,7 +64,7 @@ enum Command {
     /// Check a configuration file and say what is wrong with it
     Check(check::Arguments),
     /// Print the JSON Schema of the configuration file, for editors
-    Schema,
+    Schema(schema::Arguments),
     /// Make a configuration of the Lua configuration of an OpenResty balancer
     Import(import::Arguments),
     /// Show what a running gateway is doing
@@ -91,7 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
     let done = match cli.command {
         Command::Serve(arguments) => serve::run(arguments, &mut printer),
         Command::Check(arguments) => check::run(&arguments, &mut printer),
-        Command::Schema => schema::run(&mut printer),
+        Command::Schema(arguments) => schema::run(&arguments, &mut printer),
         Command::Import(arguments) => import::run(&arguments, &mut printer),
         Command::Status(arguments) => status::run(&arguments, &mut printer),
         Command::Health(arguments) => health::run(&arguments, &mut printer),

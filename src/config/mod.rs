@@ -21,6 +21,7 @@ mod check;
 mod check_app;
 mod diagnostic;
 mod load;
+mod markdown;
 mod mask;
 mod notes;
 mod render;
@@ -52,6 +53,7 @@ mod tests_secrets;
 
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use load::{Environment, Loaded, load, parse};
+pub use markdown::markdown;
 pub use scalar::{format_duration, format_size, parse_duration, parse_size};
 pub use schema::schema;
 pub use types::{

@@ -1,0 +1,235 @@
+//! The page about the configuration, `docs/configuration.md`, made of the JSON Schema.
+//!
+//! Types, defaults and meanings are the schema's; the examples are the values that
+//! `examples/full.yaml` has, which is tested. So the page cannot say what the reader does not do.
+
+use std::collections::BTreeMap;
+
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+use super::schema;
+
+const HEAD: &str = "\
+<!-- Made by `make docs` from the types. Do not edit. -->
+
+# Configuration
+
+A configuration is one YAML file. `difygate check difygate.yaml` says what is wrong with one, and
+where. Unknown keys are refused. A changed file is read again by itself; what needs a restart says so
+in the log.
+
+Any value may name an environment variable: `${NAME}`, or `${NAME:-default}`; `$${` is a plain `${`.
+A secret may be `file:` and a path. Keys at the top that begin with `x-` are ignored and may hold
+anchors. Durations are written `500ms`, `30s`, `1m30s`, `2h`, or as a number of seconds; sizes `256KiB`,
+`15MiB`, `10MB`, or as a number of bytes.
+
+An editor with a YAML language server completes and checks the keys:
+
+```sh
+difygate schema > difygate.schema.json
+```
+
+```yaml
+# yaml-language-server: $schema=difygate.schema.json
+apps:
+```
+
+Whole files to begin with are in [examples/](../examples/).
+";
+
+const FULL: &str = include_str!("../../examples/full.yaml");
+
+/// The page.
+pub fn markdown() -> String {
+    let schema = schema::schema();
+    // Without an example a key stands there all the same, and a test reads the file.
+    let example = serde_saphyr::from_str(FULL).unwrap_or_default();
+    let root = Section { paths: vec![String::new()], schema: &schema, rows: String::new() };
+    let mut page = Page { schema: &schema, example, sections: vec![root] };
+    let mut described = 0;
+    while described < page.sections.len() {
+        page.sections[described].rows = page.rows(described);
+        described += 1;
+    }
+    page.sections.iter().map(Section::text).fold(HEAD.to_owned(), |page, text| page + &text)
+}
+
+/// A map, where it may stand, and a line for each of its keys.
+struct Section<'s> {
+    paths: Vec<String>,
+    schema: &'s Value,
+    rows: String,
+}
+
+impl Section<'_> {
+    fn text(&self) -> String {
+        let mut text = match self.paths[0].as_str() {
+            "" => "\n## At the top\n\n".to_owned(),
+            path => format!("\n## `{path}`\n\n{}\n\n", words(self.schema)),
+        };
+        for other in &self.paths[1..] {
+            text += &format!("Also as `{other}`.\n\n");
+        }
+        text + "| key | type | default | example | meaning |\n|---|---|---|---|---|\n" + &self.rows
+    }
+}
+
+struct Page<'s> {
+    schema: &'s Value,
+    example: Value,
+    /// Maps in the order in which they are named.
+    sections: Vec<Section<'s>>,
+}
+
+impl<'s> Page<'s> {
+    /// The lines of a section, whose maps become sections behind it.
+    fn rows(&mut self, section: usize) -> String {
+        let path = self.sections[section].paths[0].clone();
+        let schema: &'s Value = self.sections[section].schema;
+        let mut rows = String::new();
+        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+            let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let kind = self.kind(property, &below);
+            let default = default(schema, key, property);
+            let example = self.example(&below).unwrap_or_default();
+            let row = [format!("`{key}`"), kind, default, example, words(property)];
+            rows += &format!("| {} |\n", row.map(|cell| cell.replace('|', "\\|")).join(" | "));
+        }
+        rows
+    }
+
+    /// What a key takes. Maps among it get sections of their own.
+    fn kind(&mut self, property: &'s Value, path: &str) -> String {
+        if let Some(name) = known().get(property_kind(property).as_str()) {
+            return (*name).to_owned();
+        }
+        if let Some(kinds) = property["anyOf"].as_array() {
+            if let (Some(least), Some(most)) = (kinds[0].get("minimum"), kinds[0].get("maximum")) {
+                return format!("{least} to {most}");
+            }
+            let kinds: Vec<_> = kinds.iter().filter(|kind| kind["type"] != "null").collect();
+            let kinds: Vec<_> = kinds.into_iter().map(|kind| self.kind(kind, path)).collect();
+            return kinds.join(" or ");
+        }
+        let choices = property["enum"].as_array().map(|words| words.iter().collect::<Vec<_>>());
+        let choices = choices.or_else(|| {
+            let consts = property["oneOf"].as_array()?.iter();
+            consts.map(|one| one.get("const")).collect::<Option<Vec<_>>>()
+        });
+        if let Some(choices) = choices {
+            let words = choices.into_iter().filter_map(Value::as_str);
+            return words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        }
+        if let Some(target) = property["$ref"].as_str() {
+            return self.reference(target, path);
+        }
+        if let Some(inner) = property["additionalProperties"].as_object() {
+            let target = inner.get("$ref").and_then(Value::as_str).unwrap_or_default();
+            return format!("{} by name", self.reference(target, &format!("{path}.<name>")));
+        }
+        if let Some(inner) = property["items"].as_object() {
+            let target = inner.get("$ref").and_then(Value::as_str).unwrap_or_default();
+            return format!("list of {}", self.reference(target, &format!("{path}[]")));
+        }
+        "text".to_owned()
+    }
+
+    fn reference(&mut self, target: &str, path: &str) -> String {
+        let name = target.trim_start_matches("#/$defs/");
+        let Some(definition) = self.schema["$defs"].get(name) else { return "text".to_owned() };
+        if definition.get("properties").is_none() {
+            return self.kind(definition, path);
+        }
+        // `applications` is `apps` once more.
+        let path = path.replacen("applications", "apps", 1);
+        let known = self.sections.iter_mut().find(|other| other.schema == definition);
+        let first = match known {
+            Some(section) => {
+                if !section.paths.contains(&path) {
+                    section.paths.push(path.clone());
+                }
+                section.paths[0].clone()
+            }
+            None => {
+                let (paths, rows) = (vec![path.clone()], String::new());
+                self.sections.push(Section { paths, schema: definition, rows });
+                path
+            }
+        };
+        format!("[map](#{})", anchor(&first))
+    }
+
+    /// The value of `examples/full.yaml`, if it is a single one.
+    fn example(&self, path: &str) -> Option<String> {
+        let steps: Vec<_> = path.split('.').collect();
+        let value = find(&self.example, &steps)?;
+        match value {
+            Value::String(text) => Some(format!("`{text}`")),
+            Value::Array(items) if items.iter().all(Value::is_string) => {
+                let items: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+                Some(format!("`[{}]`", items.join(", ")))
+            }
+            Value::Object(_) | Value::Array(_) | Value::Null => None,
+            single => Some(format!("`{single}`")),
+        }
+    }
+}
+
+/// The first value at a path, whose steps are `key`, `key[]` for any item and `<name>` for any key.
+fn find<'v>(value: &'v Value, steps: &[&str]) -> Option<&'v Value> {
+    let Some((step, rest)) = steps.split_first() else { return Some(value) };
+    if *step == "<name>" {
+        return value.as_object()?.values().find_map(|inner| find(inner, rest));
+    }
+    match step.strip_suffix("[]") {
+        Some(list) => value.get(list)?.as_array()?.iter().find_map(|item| find(item, rest)),
+        None => find(value.get(step)?, rest),
+    }
+}
+
+/// The kinds of values that have a reader of their own, by their schema.
+fn known() -> BTreeMap<String, &'static str> {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let kinds = [
+        (schema::duration(&mut generator), "duration"),
+        (schema::size(&mut generator), "size"),
+        (schema::boolean(&mut generator), "`true`, `false`"),
+        (schema::listen(&mut generator), "address and port"),
+        (schema::networks(&mut generator), "list of networks"),
+        (schema::secret(&mut generator), "secret"),
+        (schema::secrets(&mut generator), "list of secrets"),
+    ];
+    kinds.into_iter().map(|(schema, name)| (property_kind(&schema.to_value()), name)).collect()
+}
+
+/// A property without what describes it.
+fn property_kind(property: &Value) -> String {
+    let mut bare = property.clone();
+    if let Some(object) = bare.as_object_mut() {
+        object.retain(|key, _| key != "description" && key != "default");
+    }
+    bare.to_string()
+}
+
+/// A key's default as one writes it.
+fn default(owner: &Value, key: &str, property: &Value) -> String {
+    let required = owner["required"].as_array();
+    let required = required.is_some_and(|keys| keys.iter().any(|name| name == key));
+    match property.get("default") {
+        _ if required || key == "apps" => "required".to_owned(),
+        Some(Value::String(text)) => format!("`{text}`"),
+        Some(Value::Object(_)) | None => String::new(),
+        Some(Value::Array(items)) if items.is_empty() => "none".to_owned(),
+        Some(value) => format!("`{value}`"),
+    }
+}
+
+fn words(schema: &Value) -> String {
+    schema["description"].as_str().unwrap_or_default().replace('\n', " ")
+}
+
+/// How GitHub names a heading.
+fn anchor(path: &str) -> String {
+    path.chars().filter(|c| c.is_ascii_alphanumeric() || "_-".contains(*c)).collect()
+}
