@@ -20,7 +20,7 @@ _M.applications = {
     },
 }
 
-_M.consistent_hash = { virtual_nodes = 160, hash_algorithm = "sha256" }
+_M.consistent_hash = { virtual_nodes = 160, hash_algorithm = "crc32" }
 _M.health_check = { interval = 10, timeout = 5 }
 
 function _M.get_application(name)
