@@ -22,7 +22,7 @@ const SMALL_BYTES: usize = 4096;
 /// How much is gathered of them at a time.
 const GATHERED_BYTES: usize = 64 * 1024;
 /// How much is written to or read from the spool at a time.
-const PIECE_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// A whole body. Cloning it copies nothing.
 #[derive(Clone, Debug)]

@@ -26,6 +26,10 @@ use crate::model::Reason;
 /// An idle connection older than this is not used again: half of what Dify's server allows.
 const IDLE_MS: u64 = 1000;
 
+/// What a connection gathers of a request before it waits for the instance to take it, and the
+/// longest head of an answer.
+const BUFFER_BYTES: usize = 64 * 1024;
+
 /// A worker's idle connections, by instance.
 #[derive(Default)]
 pub(super) struct Connections {
@@ -177,7 +181,8 @@ async fn wait_for_slot(worker: &Worker, member: &Member) -> Result<Slot, Failure
 async fn open(instance: &Instance, slot: Slot) -> io::Result<SendRequest<Replay>> {
     let stream = connect(instance).await?;
     stream.set_nodelay(true)?;
-    let handshake = http1::Builder::new().handshake(TokioIo::new(stream)).await;
+    let handshake =
+        http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(io::Error::other)?;
     spawn_local(async move {
         // A failure reaches whoever waits for the answer.

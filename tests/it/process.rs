@@ -232,7 +232,8 @@ async fn an_upload_of_20_mib_costs_less_than_2_mib_of_memory() {
     let content = vec![b'x'; 20 << 20];
     let image = [("file", Some("a.mp4"), &content[..]), ("user", None, &b"alice"[..])];
     let answer = send(gateway.listen, upload(&image)).await;
-    let grown = gateway.resident_kib() - before;
+    // The kernel counts memory roughly, so the peak may even seem to fall.
+    let grown = gateway.resident_kib().saturating_sub(before);
     println!(
         "20 MiB upload, user after the file: {} at {}, peak memory +{grown} KiB over {before} KiB",
         answer.status,
