@@ -125,11 +125,12 @@ Break an instance, watch its users move, and mend it:
   curl -X POST http://{faults_at}/instances/dify1/fault -d '{{"fault": "refused"}}'
   curl -X POST http://{faults_at}/instances/dify1/fault -d '{{"fault": "none"}}'
 
-Status: difygate status --admin {admin}   Metrics: curl http://{admin}/metrics
+Status: {program} status --admin {admin}   Metrics: curl http://{admin}/metrics
 Ctrl-C ends it.
 
 Who answers whom:
 "#,
         places = places.join(", "),
+        program = std::env::args().next().unwrap_or_else(|| "difygate".to_owned()),
     )
 }

@@ -1,6 +1,5 @@
 //! One attempt: one request to one instance, up to the head of its answer.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -9,11 +8,10 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, timeout};
 
 use crate::gateway::body::Replay;
-use crate::gateway::connection::{Lease, Wanted, lease};
+use crate::gateway::connection::{Connections, Lease, Wanted};
 use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::outbound::Outbound;
 use crate::gateway::snapshot::{Member, Timeouts};
-use crate::gateway::worker::Worker;
 use crate::model::Reason;
 
 /// A reused connection that dies this soon after a request is taken for one that the instance had
@@ -38,18 +36,18 @@ pub(super) struct Answer {
 /// # Errors
 /// Why there is no answer, and whether the instance may have the request.
 pub(super) async fn attempt(
-    worker: &Rc<Worker>,
+    connections: &Connections,
     member: &Member,
     outbound: &Outbound,
     timeouts: &Timeouts,
     patience: Duration,
 ) -> Result<Answer, Failure> {
-    let first = lease(worker, member, timeouts, Wanted::Any).await?;
+    let first = connections.lease(member, timeouts, Wanted::Any).await?;
     let reused = first.reused;
     let began = Instant::now();
     match exchange(first, member, outbound.request(member), patience).await {
         Err(failure) if reused && is_stale(&failure, began) => {
-            let fresh = lease(worker, member, timeouts, Wanted::Fresh).await?;
+            let fresh = connections.lease(member, timeouts, Wanted::Fresh).await?;
             exchange(fresh, member, outbound.request(member), patience).await
         }
         done => done,

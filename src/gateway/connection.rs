@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::client::conn::http1::{self, SendRequest};
@@ -19,8 +18,8 @@ use tokio::time::timeout;
 use crate::gateway::body::Replay;
 use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::instance::{IdleMark, Instance, Slot, resolve};
+use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::{Member, Timeouts};
-use crate::gateway::worker::Worker;
 use crate::model::Reason;
 
 /// An idle connection older than this is not used again: half of what Dify's server allows.
@@ -30,9 +29,10 @@ const IDLE_MS: u64 = 1000;
 /// longest head of an answer.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A worker's idle connections, by instance.
-#[derive(Default)]
+/// A worker's connections to instances.
 pub(super) struct Connections {
+    shared: Arc<Shared>,
+    /// By instance.
     idle: RefCell<HashMap<u64, Idle>>,
 }
 
@@ -55,8 +55,71 @@ impl IdleConnection {
 }
 
 impl Connections {
+    /// None yet.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, idle: RefCell::default() }
+    }
+
+    /// A connection to a member's instance, waiting for a slot within the queue's limits.
+    ///
+    /// # Errors
+    /// The queue is full or too slow ([`Reason::Busy`]), or connecting failed.
+    pub(super) async fn lease(
+        &self,
+        member: &Member,
+        timeouts: &Timeouts,
+        wanted: Wanted,
+    ) -> Result<Lease, Failure> {
+        let instance = &member.instance;
+        match wanted {
+            Wanted::Any => {
+                if let Some(sender) = self.take(instance) {
+                    return Ok(Lease { sender, reused: true });
+                }
+            }
+            Wanted::Fresh => self.forget(instance),
+        }
+        let slot = match instance.slots().try_take() {
+            Some(slot) => slot,
+            None => self.wait_for_slot(member).await?,
+        };
+        let opened = timeout(timeouts.connect, open(instance, slot)).await.unwrap_or_else(|_| {
+            let waited = timeouts.connect.as_secs_f64();
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {waited} s")))
+        });
+        match opened {
+            Ok(sender) => Ok(Lease { sender, reused: false }),
+            Err(error) => Err(Failure {
+                reason: Reason::ConnectFailed,
+                sent: Sent::Nothing,
+                text: format!("cannot connect to {}: {error}", instance.address()),
+            }),
+        }
+    }
+
+    async fn wait_for_slot(&self, member: &Member) -> Result<Slot, Failure> {
+        let busy = |text: String| Failure { reason: Reason::Busy, sent: Sent::Nothing, text };
+        let (slots, name) = (member.instance.slots(), &member.name);
+        let limit = slots.limit();
+        let Some(_queued) = member.instance.enter_queue(member.queue.size) else {
+            let size = member.queue.size;
+            return Err(busy(format!(
+                "all {limit} slots of {name} are taken and {size} requests wait"
+            )));
+        };
+        self.shared.ask_for_slots();
+        match timeout(member.queue.timeout, slots.take()).await {
+            Ok(Some(slot)) => Ok(slot),
+            Ok(None) | Err(_) => {
+                let waited = member.queue.timeout.as_secs_f64();
+                Err(busy(format!("all {limit} slots of {name} stayed taken for {waited} s")))
+            }
+        }
+    }
+
     /// An open connection to an instance, if there is one.
-    fn take(&self, instance: &Instance, now_ms: u64) -> Option<SendRequest<Replay>> {
+    fn take(&self, instance: &Instance) -> Option<SendRequest<Replay>> {
+        let now_ms = self.shared.now_ms();
         let mut idle = self.idle.borrow_mut();
         let list = &mut idle.get_mut(&instance.id())?.list;
         while let Some(connection) = list.pop() {
@@ -68,7 +131,7 @@ impl Connections {
     }
 
     /// Keeps a connection whose answer has been read to its end, unless its slot is wanted.
-    pub(super) fn put(&self, instance: &Arc<Instance>, sender: SendRequest<Replay>, now_ms: u64) {
+    pub(super) fn put(&self, instance: &Arc<Instance>, sender: SendRequest<Replay>) {
         if sender.is_closed() || instance.waiting() > 0 {
             return;
         }
@@ -77,7 +140,7 @@ impl Connections {
             .entry(instance.id())
             .or_insert_with(|| Idle { instance: Arc::clone(instance), list: Vec::new() });
         let mark = instance.mark_idle();
-        entry.list.push(IdleConnection { sender, since_ms: now_ms, _mark: mark });
+        entry.list.push(IdleConnection { sender, since_ms: self.shared.now_ms(), _mark: mark });
     }
 
     /// Drops all idle connections to an instance: one of them was found dead.
@@ -86,17 +149,18 @@ impl Connections {
     }
 
     /// Drops what has been idle for too long.
-    pub(super) fn drop_idle(&self, now_ms: u64) {
+    pub(super) fn drop_idle(&self) {
+        let now_ms = self.shared.now_ms();
         self.idle.borrow_mut().retain(|_, idle| {
             idle.list.retain(|connection| connection.is_fit(now_ms));
             !idle.list.is_empty()
         });
     }
 
-    /// Drops as many idle connections to each instance as `wanted` says.
-    pub(super) fn make_room(&self, wanted: impl Fn(&Instance) -> u32) {
+    /// Drops as many idle connections to each instance as requests wait for one.
+    pub(super) fn make_room(&self) {
         for idle in self.idle.borrow_mut().values_mut() {
-            let keep = idle.list.len().saturating_sub(wanted(&idle.instance) as usize);
+            let keep = idle.list.len().saturating_sub(idle.instance.waiting() as usize);
             idle.list.truncate(keep);
         }
     }
@@ -117,64 +181,6 @@ pub(super) enum Wanted {
     Any,
     /// A fresh one: an idle one has just been found dead.
     Fresh,
-}
-
-/// A connection to a member's instance, waiting for a slot within the queue's limits.
-///
-/// # Errors
-/// The queue is full or too slow ([`Reason::Busy`]), or connecting failed.
-pub(super) async fn lease(
-    worker: &Rc<Worker>,
-    member: &Member,
-    timeouts: &Timeouts,
-    wanted: Wanted,
-) -> Result<Lease, Failure> {
-    let instance = &member.instance;
-    match wanted {
-        Wanted::Any => {
-            let now_ms = worker.shared().now_ms();
-            if let Some(sender) = worker.connections.take(instance, now_ms) {
-                return Ok(Lease { sender, reused: true });
-            }
-        }
-        Wanted::Fresh => worker.connections.forget(instance),
-    }
-    let slot = match instance.slots().try_take() {
-        Some(slot) => slot,
-        None => wait_for_slot(worker, member).await?,
-    };
-    let opened = timeout(timeouts.connect, open(instance, slot)).await.unwrap_or_else(|_| {
-        let waited = timeouts.connect.as_secs_f64();
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {waited} s")))
-    });
-    match opened {
-        Ok(sender) => Ok(Lease { sender, reused: false }),
-        Err(error) => Err(Failure {
-            reason: Reason::ConnectFailed,
-            sent: Sent::Nothing,
-            text: format!("cannot connect to {}: {error}", instance.address()),
-        }),
-    }
-}
-
-async fn wait_for_slot(worker: &Worker, member: &Member) -> Result<Slot, Failure> {
-    let busy = |text: String| Failure { reason: Reason::Busy, sent: Sent::Nothing, text };
-    let (slots, name) = (member.instance.slots(), &member.name);
-    let limit = slots.limit();
-    let Some(_queued) = member.instance.enter_queue(member.queue.size) else {
-        let size = member.queue.size;
-        return Err(busy(format!(
-            "all {limit} slots of {name} are taken and {size} requests wait"
-        )));
-    };
-    worker.shared().ask_for_slots();
-    match timeout(member.queue.timeout, slots.take()).await {
-        Ok(Some(slot)) => Ok(slot),
-        Ok(None) | Err(_) => {
-            let waited = member.queue.timeout.as_secs_f64();
-            Err(busy(format!("all {limit} slots of {name} stayed taken for {waited} s")))
-        }
-    }
 }
 
 /// Connects and lets hyper drive the connection in a task that holds the slot.

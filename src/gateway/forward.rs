@@ -1,6 +1,5 @@
 //! The retry loop: candidate after candidate, until one answers or none may be asked any more.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::gateway::attempt::{Answer, attempt};
@@ -48,7 +47,7 @@ impl Drop for Flight {
 /// # Errors
 /// The refusal for the client, when no candidate is left or may be asked.
 pub(super) async fn forward(
-    worker: &Rc<Worker>,
+    worker: &Worker,
     snapshot: &Snapshot,
     mut candidates: Candidates,
     outbound: &Outbound,
@@ -66,14 +65,15 @@ pub(super) async fn forward(
             false => timeouts.first_byte,
         };
         let flight = Flight::begin(&member);
-        let failure = match attempt(worker, &member, outbound, timeouts, patience).await {
-            Ok(answer) => {
-                trust.good(clock.now_ms());
-                member.stats.first_byte.observe(answer.first_byte);
-                return Ok(Forwarded { member, answer, flight });
-            }
-            Err(failure) => failure,
-        };
+        let failure =
+            match attempt(&worker.connections, &member, outbound, timeouts, patience).await {
+                Ok(answer) => {
+                    trust.good(clock.now_ms());
+                    member.stats.first_byte.observe(answer.first_byte);
+                    return Ok(Forwarded { member, answer, flight });
+                }
+                Err(failure) => failure,
+            };
         if let Some(cause) = failure.cause() {
             member.stats.failures.add_one();
             trust.bad(cause, &failure.text, clock.now_ms());

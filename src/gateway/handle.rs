@@ -23,9 +23,10 @@ use crate::gateway::outbound::{FORWARDED_FOR, Origin, Outbound, REQUEST_ID};
 use crate::gateway::record::Record;
 use crate::gateway::respond;
 use crate::gateway::select::{Asker, BoundToId, Candidates};
+use crate::gateway::shared::Visit;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, relay};
-use crate::gateway::worker::{Visit, Worker};
+use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
 
 /// What a request has come to.

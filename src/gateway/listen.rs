@@ -20,8 +20,9 @@ use tokio::time::sleep;
 
 use crate::gateway::client::{Client, ClientIo, Ending, close};
 use crate::gateway::handle::handle;
+use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::Limits;
-use crate::gateway::worker::{Shared, Worker};
+use crate::gateway::worker::Worker;
 use crate::telemetry::Sink;
 
 /// Connections that the kernel holds for each worker until it accepts them.

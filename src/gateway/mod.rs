@@ -2,8 +2,9 @@
 //!
 //! `listen → handle → door → identify → select → forward (attempt, outbound) → stream → record`
 //!
-//! `snapshot` is what it knows, `worker` what a thread keeps, `instance` what is known of one Dify,
-//! `connection` the way there, `framing` what must not pass, `probe` the way back into rotation.
+//! `snapshot` is what it knows, `shared` what all threads see, `worker` what one keeps, `instance`
+//! what is known of one Dify, `connection` the way there, `framing` what must not pass, `probe` the
+//! way back into rotation.
 //! It never sees the configuration; `control` builds its snapshots.
 
 mod attempt;
@@ -24,6 +25,7 @@ pub mod probe;
 mod record;
 mod respond;
 mod select;
+mod shared;
 pub mod snapshot;
 mod stream;
 mod tokens;
@@ -33,5 +35,5 @@ pub use door::DESK_PATHS;
 pub use instance::{Instance, Slots};
 pub use listen::{Setup, Workers, bind};
 pub use select::key;
+pub use shared::{Desk, GatewayStats, Shared, Visit};
 pub use tokens::TokenTable;
-pub use worker::{Desk, GatewayStats, Shared, Visit};

@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::balance::{BreakerState, Cause};
 use crate::gateway::instance::{Instance, resolve};
-use crate::gateway::worker::Shared;
+use crate::gateway::shared::Shared;
 
 /// Between two probes of an instance that is out.
 const INTERVAL: Duration = Duration::from_millis(250);

@@ -174,8 +174,7 @@ impl Relay {
         self.body = None;
         self.record.end(Reason::Answered);
         if let Some(sender) = self.sender.take() {
-            let now_ms = self.worker.shared().now_ms();
-            self.worker.connections.put(&self.member.instance, sender, now_ms);
+            self.worker.connections.put(&self.member.instance, sender);
         }
     }
 
