@@ -14,22 +14,11 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
+use crate::gateway::farewell::HeadFault;
 use crate::gateway::head::HeadWatch;
 use crate::gateway::snapshot::Timeouts;
-
-/// What a client that was refused early may still send before its connection is cut. Closing with
-/// unread bytes would reset the connection and could take the answer with it.
-const LINGER_BYTES: usize = 32 * 1024 * 1024;
-const LINGER: Duration = Duration::from_secs(2);
-
-const HEADER_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\
-    content-type: application/json\r\ncontent-length: 102\r\n\r\n\
-    {\"code\": \"request_timeout\", \"message\": \"The request's head was not complete in time.\", \
-    \"status\": 408}\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -65,6 +54,8 @@ pub(super) struct Client {
     /// The body of the last request was refused unread.
     unread: Cell<bool>,
     head: RefCell<HeadWatch>,
+    /// hyper could not make a request of the head.
+    fault: Cell<Option<HeadFault>>,
 }
 
 impl Client {
@@ -78,6 +69,7 @@ impl Client {
             waker: RefCell::new(None),
             unread: Cell::new(false),
             head: RefCell::default(),
+            fault: Cell::new(None),
         }
     }
 
@@ -95,6 +87,24 @@ impl Client {
     /// The answer goes out although the request's body was not read to its end.
     pub(super) fn leave_unread(&self) {
         self.unread.set(true);
+    }
+
+    /// Whether the last request's body was left unread.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    /// Why the last head became no request, if it did not.
+    pub(super) fn head_fault(&self) -> Option<HeadFault> {
+        self.fault.get()
+    }
+
+    /// Whether hyper is about to refuse the head by itself; then its words are not sent.
+    fn refuses_head(&self, bytes: &[u8]) -> bool {
+        if self.phase.get() == Phase::Head {
+            self.fault.set(HeadFault::of_hyper(bytes));
+        }
+        self.fault.get().is_some()
     }
 
     /// What the sweep finds: whether this connection's time is up.
@@ -146,29 +156,6 @@ impl Client {
             self.since_ms.set(now_ms);
         }
     }
-}
-
-/// Closes a connection that hyper is done with, so that the last answer arrives.
-pub(super) async fn close(client: &Client, mut stream: TcpStream, ending: Option<Ending>) {
-    if ending == Some(Ending::HeaderTimeout) {
-        // Best effort: a client that does not read either is simply closed.
-        let _ = stream.try_write(HEADER_TIMEOUT);
-    }
-    if stream.shutdown().await.is_err() || !client.unread.get() {
-        return;
-    }
-    let swallow = async {
-        let mut waste = vec![0; 16 * 1024];
-        let mut left = LINGER_BYTES;
-        while let Ok(read @ 1..) = stream.read(&mut waste).await {
-            left = left.saturating_sub(read);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // Whatever comes after that is the client's loss.
-    let _ = timeout(LINGER, swallow).await;
 }
 
 /// The client's socket as hyper sees it; it notes when bytes move.
@@ -237,6 +224,9 @@ impl Write for ClientIo {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.client.refuses_head(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let done = Pin::new(&mut self.stream).poll_write(context, bytes);
         if done.is_ready() {
             self.client.sent(self.clock.get());
@@ -248,7 +238,7 @@ impl Write for ClientIo {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Shutting down is left to [`close`], which knows whether the client may still be sending.
+    /// Shutting down is left to [`close`](super::farewell::close), which knows whether the client may still be sending.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -262,6 +252,11 @@ impl Write for ClientIo {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [bytes] = pieces
+            && self.client.refuses_head(bytes)
+        {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let done = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
         if done.is_ready() {
             self.client.sent(self.clock.get());

@@ -18,11 +18,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use crate::gateway::client::{Client, ClientIo, Ending, close};
+use crate::gateway::client::{Client, ClientIo, Ending};
+use crate::gateway::farewell::close;
 use crate::gateway::handle::handle;
 use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::worker::Worker;
+use crate::model::Reason;
 use crate::telemetry::Sink;
 
 /// Connections that the kernel holds for each worker until it accepts them.
@@ -218,5 +220,8 @@ async fn serve(worker: &Rc<Worker>, client: &Rc<Client>, stream: TcpStream, limi
         })
     })
     .await;
-    close(client, connection.into_parts().io.into_stream(), ending).await;
+    if close(client, connection.into_parts().io.into_stream(), ending).await.is_some() {
+        // It never became a request with a record, and yet it should be seen.
+        worker.shared().stats.by_reason[Reason::BadRequest as usize].add_one();
+    }
 }

@@ -13,6 +13,7 @@ mod client;
 mod connection;
 mod door;
 mod failure;
+mod farewell;
 mod forward;
 mod framing;
 mod handle;

@@ -71,6 +71,13 @@ async fn malformed_and_ambiguous_requests_are_refused() {
         let answer = raw(rig.addr(), request.as_bytes()).await;
         let shown = &request[..request.len().min(120)];
         assert_eq!(status(&answer), expected, "{shown:?}\n{answer}");
+        if expected != "200" {
+            // Whoever found the fault, the refusal has Dify's shape and says what to mend.
+            let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            let refusal: serde_json::Value = serde_json::from_str(body).expect(&answer);
+            assert_eq!(refusal["status"].to_string(), expected, "{shown:?}");
+            assert!(refusal["message"].as_str().is_some_and(|text| text.len() > 20), "{answer}");
+        }
     }
     // The gateway has survived it.
     assert_eq!(rig.chat("alice").await.status, 200);

@@ -1,0 +1,136 @@
+//! How a client's connection ends: with the last answer delivered, also when the request could not
+//! even be read.
+//!
+//! hyper answers what it cannot parse with an empty body. That answer is caught where it would be
+//! written, and one in Dify's shape goes out in its place.
+
+use std::time::Duration;
+
+use memchr::memmem;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::dify;
+use crate::gateway::client::{Client, Ending};
+use crate::gateway::outbound::REQUEST_ID;
+
+/// What a client that was refused early may still send before its connection is cut. Closing with
+/// unread bytes would reset the connection and could take the answer with it.
+const LINGER_BYTES: usize = 32 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Why a head was refused before it became a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadFault {
+    /// It is not HTTP/1.
+    Malformed,
+    /// Its target is longer than any that can be taken.
+    UriTooLong,
+    /// It has too many headers, or they are too long.
+    TooLarge,
+    /// It was not complete in time.
+    TooSlow,
+}
+
+impl HeadFault {
+    /// What hyper is about to answer, if these bytes are its own refusal: a whole head without a
+    /// body, which all of ours, with their request id, are not.
+    pub(super) fn of_hyper(bytes: &[u8]) -> Option<Self> {
+        let whole = bytes.starts_with(b"HTTP/1.1 4") && bytes.ends_with(b"\r\n\r\n");
+        if !whole || memmem::find(bytes, REQUEST_ID.as_str().as_bytes()).is_some() {
+            return None;
+        }
+        Some(match &bytes[9..12] {
+            b"414" => Self::UriTooLong,
+            b"431" => Self::TooLarge,
+            _ => Self::Malformed,
+        })
+    }
+
+    fn answer(self) -> Vec<u8> {
+        let (status, phrase, code, message) = match self {
+            Self::Malformed => {
+                (400, "Bad Request", "bad_request", "The request's head is not valid HTTP/1.1.")
+            }
+            Self::UriTooLong => {
+                (414, "URI Too Long", "uri_too_long", "The URI is too long (`limits.uri_bytes`).")
+            }
+            Self::TooLarge => (
+                431,
+                "Request Header Fields Too Large",
+                "request_header_fields_too_large",
+                "The headers are too long or too many (`limits.header_bytes`, `limits.headers`).",
+            ),
+            Self::TooSlow => (
+                408,
+                "Request Timeout",
+                "request_timeout",
+                "The request's head was not complete in time (`timeouts.header`).",
+            ),
+        };
+        let body = dify::error::body(code, message, status);
+        let head = format!(
+            "HTTP/1.1 {status} {phrase}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             access-control-allow-origin: *\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), &body].concat()
+    }
+}
+
+/// Closes a connection that hyper is done with, so that the last answer arrives. Gives the fault of
+/// a head that never became a request.
+pub(super) async fn close(
+    client: &Client,
+    mut stream: TcpStream,
+    ending: Option<Ending>,
+) -> Option<HeadFault> {
+    let fault = match ending {
+        Some(Ending::HeaderTimeout) => Some(HeadFault::TooSlow),
+        _ => client.head_fault(),
+    };
+    if let Some(fault) = fault {
+        // Best effort: a client that does not read either is simply closed.
+        let _ = stream.try_write(&fault.answer());
+    }
+    if stream.shutdown().await.is_ok() && (fault.is_some() || client.has_unread()) {
+        // Whatever comes after that is the client's loss.
+        let _ = timeout(LINGER, swallow(&mut stream)).await;
+    }
+    fault
+}
+
+async fn swallow(stream: &mut TcpStream) {
+    let mut waste = vec![0; 16 * 1024];
+    let mut left = LINGER_BYTES;
+    while let Ok(read @ 1..) = stream.read(&mut waste).await {
+        left = left.saturating_sub(read);
+        if left == 0 {
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HeadFault;
+
+    #[test]
+    fn only_hypers_own_refusals_are_caught() {
+        let refusal = |status| {
+            format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        };
+        let of = |text: &str| HeadFault::of_hyper(text.as_bytes());
+        assert_eq!(of(&refusal(400)), Some(HeadFault::Malformed));
+        assert_eq!(of(&refusal(414)), Some(HeadFault::UriTooLong));
+        assert_eq!(of(&refusal(431)), Some(HeadFault::TooLarge));
+        assert_eq!(of(&refusal(200)), None);
+        assert_eq!(
+            of("HTTP/1.1 404 Not Found\r\nx-request-id: 1\r\ncontent-length: 0\r\n\r\n"),
+            None
+        );
+        assert_eq!(of("HTTP/1.1 400 Bad Request\r\ncontent-length: 5\r\n\r\nwrong"), None);
+        assert_eq!(of("data: HTTP/1.1 400\r\n\r\n"), None);
+    }
+}
