@@ -129,9 +129,10 @@ fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {
 }
 
 /// What looks for the user while the body comes in.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual case, and lives once")]
 enum Scan {
     Json(UserScan),
-    /// Boxed: it is twice the size of the usual case.
+    /// Boxed: it is larger than the usual case.
     Form(Box<MultipartScan>),
     /// Any other type: Dify answers 415 itself.
     None,
@@ -164,7 +165,10 @@ impl Scan {
 
     fn finish(self) -> Result<Option<String>, Refusal> {
         match self {
-            Self::Json(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
+            Self::Json(scan) => match scan.finish() {
+                Ok(facts) => Ok(facts.user),
+                Err(error) => Err(bad_request(error.to_string())),
+            },
             Self::Form(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
             Self::None => Ok(None),
         }

@@ -14,6 +14,7 @@
 mod tests;
 
 use http::Method;
+use uuid::Uuid;
 
 /// The three calls that start a run, and so what a stop stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,21 @@ pub enum Id<'p> {
     File(&'p str),
     /// Of an annotation (UUID).
     Annotation(&'p str),
+}
+
+impl Id<'_> {
+    /// The id, if its text is a UUID. Dify makes all of them as UUIDs; those of tasks and of
+    /// workflows' runs its routes do not check.
+    pub fn uuid(&self) -> Option<Uuid> {
+        let (Self::Conversation(text)
+        | Self::Message(text)
+        | Self::Task(text)
+        | Self::WorkflowRun(text)
+        | Self::Workflow(text)
+        | Self::File(text)
+        | Self::Annotation(text)) = *self;
+        Uuid::try_parse(text).ok()
+    }
 }
 
 /// A path, understood.

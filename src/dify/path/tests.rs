@@ -97,6 +97,10 @@ fn the_id_in_a_path_is_given() {
         assert_eq!(classify(&path).id, Some(id), "{path}");
     }
     assert_eq!(classify("/v1/chat-messages").id, None);
+    let path = format!("/v1/chat-messages/{UUID}/stop");
+    let id = classify(&path).id.and_then(|id| id.uuid());
+    assert_eq!(id.map(|id| id.to_string()).as_deref(), Some(UUID));
+    assert_eq!(Id::Task("t-1").uuid(), None);
 }
 
 #[test]

@@ -1,29 +1,100 @@
 //! Laws: whatever serde_json reads, the scanner reads the same, in pieces of any size.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use proptest::prelude::{Just, Strategy, prop, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::TestCaseError;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
+use uuid::Uuid;
 
-use super::{MAX_USER_CHARS, ScanError, UserScan};
+use super::files::Files;
+use super::{BodyFacts, MAX_FILES, MAX_USER_CHARS, ScanError, UserScan};
 
-/// The rules, from a parser that builds the whole map.
-fn expected(body: &str) -> Result<Option<String>, ()> {
-    let body = body.strip_prefix('\u{feff}').unwrap_or(body);
-    let map: HashMap<String, Box<RawValue>> = serde_json::from_str(body).map_err(|_| ())?;
-    let Some(raw) = map.get("user").map(|value| value.get()) else { return Ok(None) };
-    let user = if raw.starts_with('"') {
-        serde_json::from_str::<String>(raw).map_err(|_| ())?
-    } else if raw == "null" {
-        String::new()
-    } else {
-        raw.to_owned()
-    };
-    Ok(Some(user).filter(|user| !user.is_empty()))
+/// Every `upload_file_id` that is a string, duplicates included.
+#[derive(Default)]
+struct FileTexts(Vec<String>);
+
+impl<'de> Deserialize<'de> for FileTexts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Walk)
+    }
 }
 
-fn scanned(body: &[u8], cuts: &[usize]) -> Result<Option<String>, ScanError> {
+struct Walk;
+
+impl<'de> Visitor<'de> for Walk {
+    type Value = FileTexts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FileTexts, A::Error> {
+        let mut found = FileTexts::default();
+        while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
+            match serde_json::from_str::<String>(value.get()) {
+                Ok(text) if key == "upload_file_id" => found.0.push(text),
+                Ok(_) => {}
+                Err(_) => found.0.extend(inside(&value)),
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FileTexts, A::Error> {
+        let mut found = FileTexts::default();
+        while let Some(value) = seq.next_element::<Box<RawValue>>()? {
+            found.0.extend(inside(&value));
+        }
+        Ok(found)
+    }
+}
+
+fn inside(value: &RawValue) -> Vec<String> {
+    let text = value.get();
+    let nested = text.starts_with(['{', '[']);
+    if nested { serde_json::from_str::<FileTexts>(text).unwrap().0 } else { Vec::new() }
+}
+
+/// The rules, from a parser that builds the whole map.
+fn expected(whole: &str) -> Result<BodyFacts, ()> {
+    let body = whole.strip_prefix('\u{feff}').unwrap_or(whole);
+    serde_json::from_str::<IgnoredAny>(body).map_err(|_| ())?;
+    let map: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(body).map_err(|_| ())?;
+    let text = |key: &str| {
+        let raw = map.get(key)?.get();
+        serde_json::from_str::<String>(raw).ok()
+    };
+    let user = match map.get("user").map(|value| value.get()) {
+        None | Some("null") => None,
+        Some(raw) if raw.starts_with('"') => text("user"),
+        Some(raw) => Some(raw.to_owned()),
+    };
+    let uuid = |key: &str| Uuid::try_parse(&text(key)?).ok();
+    let conversation = map.get("conversation_id").map(|raw| raw.get());
+    let place = conversation.filter(|raw| raw.starts_with('"')).map(|raw| {
+        let begin = raw.as_ptr() as u64 - whole.as_ptr() as u64;
+        begin..begin + raw.len() as u64
+    });
+    let mut files = Vec::new();
+    for text in serde_json::from_str::<FileTexts>(body).map_err(|_| ())?.0 {
+        files.extend(Uuid::try_parse(&text).ok().filter(|id| !files.contains(id)));
+    }
+    files.truncate(MAX_FILES);
+    Ok(BodyFacts {
+        user: user.filter(|user| !user.is_empty()),
+        conversation_id: uuid("conversation_id"),
+        conversation_place: place,
+        message_id: uuid("message_id"),
+        files: files.into(),
+    })
+}
+
+fn scanned(body: &[u8], cuts: &[usize]) -> Result<BodyFacts, ScanError> {
     let mut scan = UserScan::new();
     let mut rest = body;
     for cut in cuts.iter().cycle().take(if cuts.is_empty() { 0 } else { body.len() }) {
@@ -35,6 +106,19 @@ fn scanned(body: &[u8], cuts: &[usize]) -> Result<Option<String>, ScanError> {
     scan.finish()
 }
 
+/// A few ids, so that some come twice.
+fn id() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        r#""02b4ca2f-e6b9-4817-9796-79ad0513ede0""#,
+        r#""{02B4CA2FE6B94817979679AD0513EDE1}""#,
+        r#""02b4ca2f\u002de6b9-4817-9796-79ad0513ed\u00652""#,
+        r#""02b4ca2f-e6b9-4817-9796-79ad0513ede""#,
+        r#""upload_file_id""#,
+        r#""""#,
+    ])
+    .prop_map(str::to_owned)
+}
+
 fn string() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[a-z ]{1,5}",
@@ -43,6 +127,8 @@ fn string() -> impl Strategy<Value = String> {
         2 => prop::sample::select(vec![
             r#"\""#, r"\\", r"\/", r"\b", r"\f", r"\n", r"\r", r"\t", r"\u0075", r"\u00e9",
             r"\ud83d\ude00", "é", "😀", "{", "}", "[", "]", ":", ",", r#"\"user\": \"x\""#,
+            r#"\"upload_file_id\": \"02b4ca2f-e6b9-4817-9796-79ad0513ede0\""#,
+            r#"\"upload_file_id"#, "upload_file_id",
         ])
         .prop_map(str::to_owned),
     ];
@@ -58,12 +144,18 @@ fn key() -> impl Strategy<Value = String> {
         2 => string(),
         3 => prop::sample::select(vec![r#""user""#, r#""\u0075ser""#, r#""us\u0065r""#, r#""query""#])
             .prop_map(str::to_owned),
+        3 => prop::sample::select(vec![
+            r#""upload_file_id""#, r#""conversation_id""#, r#""message_id""#,
+            r#""conversation\u005fid""#, r#""mess\u0061ge_id""#,
+        ])
+        .prop_map(str::to_owned),
     ]
 }
 
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         3 => string(),
+        2 => id(),
         2 => prop::sample::select(vec!["null", "true", "false", "0", "42", "-1.5e+9", "1E5", "\"\""])
             .prop_map(str::to_owned),
     ];
@@ -98,14 +190,14 @@ fn cuts() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
-/// Agreement on a body: the same user, or both refuse it, or a limit of ours was met.
+/// Agreement on a body: the same facts, or both refuse it, or a limit of ours was met.
 fn agree(body: &str, cuts: &[usize]) -> Result<(), TestCaseError> {
     let found = scanned(body.as_bytes(), cuts);
     match expected(body) {
-        Ok(Some(user)) if user.chars().count() > MAX_USER_CHARS => {
+        Ok(facts) if facts.user.iter().any(|user| user.chars().count() > MAX_USER_CHARS) => {
             prop_assert_eq!(found, Err(ScanError::UserTooLong), "{}", body);
         }
-        Ok(user) => prop_assert_eq!(found, Ok(user), "{}", body),
+        Ok(facts) => prop_assert_eq!(found, Ok(facts), "{}", body),
         // What the scanner skips it does not check, so it may take what serde_json refuses.
         Err(()) => {}
     }
@@ -135,6 +227,32 @@ proptest! {
         cuts in cuts(),
     ) {
         prop_assert_eq!(scanned(&bytes, &cuts), scanned(&bytes, &[]));
+    }
+
+    #[test]
+    fn nested_bytes_of_any_kind_give_the_same_files_in_pieces(
+        pieces in prop::collection::vec(
+            prop::sample::select(vec![
+                "\"upload_file_id\"", "upload_file_id", "\"upload_", "file_id\"", "\\", "\"", ":", " ",
+                "\"02b4ca2f-e6b9-4817-9796-79ad0513ede0\"", "02b4ca2f-e6b9-4817-9796-79ad0513ede1",
+                "\\\"", ",", "{", "}", "xxxxxxxxxxxxxxxxxxxxxxxx", "upload",
+            ]),
+            0..20,
+        ),
+        cuts in cuts(),
+    ) {
+        let found = |cuts: &[usize]| {
+            let (text, mut files, mut ids) = (pieces.concat(), Files::default(), SmallVec::new());
+            let mut rest = text.as_bytes();
+            for cut in cuts.iter().cycle().take(if cuts.is_empty() { 0 } else { text.len() }) {
+                let (chunk, after) = rest.split_at((*cut).min(rest.len()));
+                files.feed(chunk, &mut ids);
+                rest = after;
+            }
+            files.feed(rest, &mut ids);
+            ids
+        };
+        prop_assert_eq!(found(&cuts), found(&[]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Finds the top-level `user` of a JSON request body while the body arrives.
+//! Finds the top-level `user` of a JSON request body, and Dify's ids in it, while the body arrives.
 //!
-//! The gateway needs one field of a body that may hold 100 MiB. Building a tree would cost more
+//! The gateway needs a few fields of a body that may hold 100 MiB. Building a tree would cost more
 //! than all the rest of a request, so this is a push scanner: bytes go in as they come, in pieces
 //! of any size, and what is kept is one key, one value and one bit per open bracket.
 //!
@@ -11,17 +11,22 @@
 //! - of duplicate keys the last wins, also when it is `null` or `""`, which mean "absent";
 //! - only the key at the top counts, however it is escaped;
 //! - a UTF-8 byte order mark is skipped. Dify takes UTF-16 and UTF-32 too; those are refused here,
-//!   because the answer is to send UTF-8 and not to carry a second scanner.
+//!   because the answer is to send UTF-8 and not to carry a second scanner;
+//! - `conversation_id` and `message_id` count at the top, as UUIDs in any form that Python's
+//!   `uuid.UUID` takes; what is none is Dify's to refuse, and no error here;
+//! - `upload_file_id` counts at any depth: chat apps have it in `files`, workflows in `inputs`.
 //!
 //! Limits: 512 open brackets (Python gives up near 1,000 with a 500), 255 characters of `user` (a
-//! longer one is a 500 in Dify), 4 KiB of text before unescaping.
+//! longer one is a 500 in Dify), 4 KiB of text before unescaping, 16 files.
 //!
 //! Deliberately absent: validation of what is skipped. The text of strings other than `user`,
 //! numbers, literals and the commas and colons of nested values are Dify's to check. Noticed are:
 //! an end inside a value, a missing colon or comma at the top, brackets that do not match, and
-//! text after the object.
+//! text after the object. A nested key `upload_file_id` with escapes in it is not found: nobody
+//! writes it so, and the price of a miss is one more question to an instance.
 
 mod error;
+mod files;
 mod nest;
 mod text;
 
@@ -30,9 +35,15 @@ mod laws;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
+use smallvec::SmallVec;
+use uuid::Uuid;
+
 pub use self::error::{JsonKind, ScanError};
+use self::files::Files;
 use self::nest::Nest;
-use self::text::Key;
+use self::text::{Field, Key};
 
 /// The longest `user` in characters (Unicode scalar values): Dify's column holds 255.
 pub const MAX_USER_CHARS: usize = 255;
@@ -40,6 +51,26 @@ pub const MAX_USER_CHARS: usize = 255;
 /// The longest text of a `user` before unescaping, in bytes: 255 characters as surrogate pairs are
 /// 3,060.
 const MAX_RAW: usize = 4096;
+
+/// The most file ids kept of a body. One is enough to find the owner; the rest are for the case
+/// that it is unknown.
+pub const MAX_FILES: usize = 16;
+
+/// What a body says about who asks, and which ids tie the request to an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BodyFacts {
+    /// The `user`; `None` if it is missing, `null` or empty.
+    pub user: Option<String>,
+    /// The `conversation_id`, if it is a UUID.
+    pub conversation_id: Option<Uuid>,
+    /// Where the value of the last `conversation_id` stands, in bytes of the body, quotes included;
+    /// `None` if it is no string.
+    pub conversation_place: Option<Range<u64>>,
+    /// The `message_id`, if it is a UUID.
+    pub message_id: Option<Uuid>,
+    /// Every other `upload_file_id` that is a UUID, each once, at most [`MAX_FILES`].
+    pub files: SmallVec<[Uuid; 2]>,
+}
 
 /// Where the scanner stands between two bytes.
 #[derive(Clone, Copy, Debug)]
@@ -82,21 +113,26 @@ enum Found {
 
 /// The scanner: [`feed`](Self::feed) it the body, then [`finish`](Self::finish).
 ///
-/// It allocates only for the value of `user`, and at most 4 KiB at a time for that.
+/// It allocates only for the values of wanted fields, and at most 4 KiB at a time for that.
 #[derive(Debug)]
 pub struct UserScan {
     state: State,
     /// Bytes in the chunks before this one.
     offset: u64,
     key: Key,
-    /// The value being read is that of `user`.
-    keep: bool,
-    /// The value of `user` as sent, without quotes; `MAX_RAW + 1` bytes mean "longer".
+    /// Whose value is being read.
+    field: Field,
+    /// Where the string being read begins in the body: at its quote.
+    begins: u64,
+    /// The value of a wanted field as sent, without quotes; `MAX_RAW + 1` bytes mean "longer".
     raw: Vec<u8>,
     /// The last chunk ended after a backslash inside a key or string.
     escaped: bool,
     nest: Nest,
-    found: Found,
+    user: Found,
+    /// All but the user.
+    facts: BodyFacts,
+    files: Files,
     failed: Option<ScanError>,
 }
 
@@ -113,11 +149,14 @@ impl UserScan {
             state: State::Begin,
             offset: 0,
             key: Key::default(),
-            keep: false,
+            field: Field::Other,
+            begins: 0,
             raw: Vec::new(),
             escaped: false,
             nest: Nest::default(),
-            found: Found::Absent,
+            user: Found::Absent,
+            facts: BodyFacts::default(),
+            files: Files::default(),
             failed: None,
         }
     }
@@ -139,18 +178,19 @@ impl UserScan {
         }
     }
 
-    /// Ends the body and gives its `user`; `None` if it is missing, `null` or empty.
-    pub fn finish(self) -> Result<Option<String>, ScanError> {
+    /// Ends the body and gives what it says.
+    pub fn finish(self) -> Result<BodyFacts, ScanError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let what = match self.state {
             State::End => {
-                return match self.found {
-                    Found::Absent => Ok(None),
-                    Found::TooLong => Err(ScanError::UserTooLong),
-                    Found::User(user) => Ok(Some(user)),
+                let user = match self.user {
+                    Found::Absent => None,
+                    Found::TooLong => return Err(ScanError::UserTooLong),
+                    Found::User(user) => Some(user),
                 };
+                return Ok(BodyFacts { user, ..self.facts });
             }
             State::Begin | State::Open => return Err(ScanError::Empty),
             State::Mark(_) => "it ends inside a byte order mark",
@@ -169,7 +209,7 @@ impl UserScan {
         let mut at = 0;
         while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
             at += match self.state {
-                State::Key => self.in_key(rest),
+                State::Key => self.in_key(rest, at),
                 State::Text => self.in_text(rest, at)?,
                 State::Scalar => self.in_scalar(rest, at)?,
                 State::Nested => self.in_nested(rest, at)?,
@@ -235,7 +275,10 @@ impl UserScan {
     fn value(&mut self, byte: u8, at: usize) -> Result<usize, ScanError> {
         self.raw.clear();
         self.state = match byte {
-            b'"' => State::Text,
+            b'"' => {
+                self.begins = self.offset + at as u64;
+                State::Text
+            }
             b'{' | b'[' => {
                 self.nest.open(byte).map_err(|fault| self.fault(fault, at))?;
                 self.keep(&[byte]);
@@ -250,12 +293,15 @@ impl UserScan {
         Ok(1)
     }
 
-    fn in_key(&mut self, rest: &[u8]) -> usize {
+    fn in_key(&mut self, rest: &[u8], at: usize) -> usize {
         match text::end(rest, &mut self.escaped) {
             Some(end) => {
-                self.keep = self.key.ends_as_user(&rest[..end - 1]);
+                self.field = self.key.ends_with(&rest[..end - 1]);
                 self.state = State::Colon;
-                end + self.colon_ahead(&rest[end..])
+                let read = end + self.colon_ahead(&rest[end..]);
+                // Of a string; any other value sets it anew or does without.
+                self.begins = self.offset + (at + read) as u64 - 1;
+                read
             }
             None => {
                 self.key.push(rest);
@@ -271,8 +317,10 @@ impl UserScan {
         };
         self.keep(&rest[..end - 1]);
         self.state = State::Comma;
-        if self.keep {
-            self.settle(at + end, text::unescape)?;
+        match self.field {
+            Field::Other => {}
+            Field::User => self.settle(at + end, text::unescape)?,
+            _ => self.settle_id(self.offset + (at + end) as u64),
         }
         Ok(end + self.comma_ahead(&rest[end..]))
     }
@@ -283,8 +331,10 @@ impl UserScan {
         self.keep(&rest[..read]);
         if end.is_some() {
             self.state = State::Comma;
-            if self.keep {
-                self.settle(at + read, text::scalar)?;
+            match self.field {
+                Field::Other => {}
+                Field::User => self.settle(at + read, text::scalar)?,
+                _ => self.settle_no_id(),
             }
             return Ok(read + self.comma_ahead(&rest[read..]));
         }
@@ -295,10 +345,16 @@ impl UserScan {
         let end = self.nest.skip(rest).map_err(|fault| self.fault(fault, at))?;
         let read = end.unwrap_or(rest.len());
         self.keep(&rest[..read]);
+        if end.is_none() || self.files.may_end_in(read) {
+            self.files.feed(&rest[..read], &mut self.facts.files);
+        }
         if end.is_some() {
+            self.files.reset();
             self.state = State::Comma;
-            if self.keep {
-                self.settle(at + read, text::nested)?;
+            match self.field {
+                Field::Other => {}
+                Field::User => self.settle(at + read, text::nested)?,
+                _ => self.settle_no_id(),
             }
             return Ok(read + self.comma_ahead(&rest[read..]));
         }
@@ -338,9 +394,9 @@ impl UserScan {
         read + 1
     }
 
-    /// Adds to the value of `user`, up to one byte beyond the limit.
+    /// Adds to the value of a wanted field, up to one byte beyond the limit.
     fn keep(&mut self, bytes: &[u8]) {
-        if self.keep {
+        if self.field != Field::Other {
             let room = (MAX_RAW + 1).saturating_sub(self.raw.len());
             self.raw.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
@@ -352,9 +408,9 @@ impl UserScan {
         at: usize,
         read: fn(Vec<u8>) -> Result<Option<String>, &'static str>,
     ) -> Result<(), ScanError> {
-        self.keep = false;
+        self.field = Field::Other;
         let raw = std::mem::take(&mut self.raw);
-        self.found = if raw.len() > MAX_RAW {
+        self.user = if raw.len() > MAX_RAW {
             Found::TooLong
         } else {
             match read(raw).map_err(|what| self.malformed(at, what))? {
@@ -364,6 +420,32 @@ impl UserScan {
             }
         };
         Ok(())
+    }
+
+    /// The string of an id is whole and ends before `end`: it replaces what was found before.
+    fn settle_id(&mut self, end: u64) {
+        let id = text::id(std::mem::take(&mut self.raw));
+        match std::mem::take(&mut self.field) {
+            Field::Conversation => {
+                self.facts.conversation_id = id;
+                self.facts.conversation_place = Some(self.begins..end);
+            }
+            Field::Message => self.facts.message_id = id,
+            Field::File => files::add(&mut self.facts.files, id),
+            Field::User | Field::Other => {}
+        }
+    }
+
+    /// The value of an id is no string.
+    fn settle_no_id(&mut self) {
+        match std::mem::take(&mut self.field) {
+            Field::Conversation => {
+                self.facts.conversation_id = None;
+                self.facts.conversation_place = None;
+            }
+            Field::Message => self.facts.message_id = None,
+            Field::File | Field::User | Field::Other => {}
+        }
     }
 
     fn not_an_object(&self, byte: u8, at: usize) -> ScanError {
@@ -391,8 +473,8 @@ impl UserScan {
     }
 }
 
-/// Finds the `user` of a body that is in memory as a whole. The same as [`UserScan`] fed once.
-pub fn user_of(body: &[u8]) -> Result<Option<String>, ScanError> {
+/// Reads a body that is in memory as a whole. The same as [`UserScan`] fed once.
+pub fn facts_of(body: &[u8]) -> Result<BodyFacts, ScanError> {
     let mut scan = UserScan::new();
     scan.feed(body)?;
     scan.finish()

@@ -1,9 +1,26 @@
 //! Cases from recordings of Dify 1.5.0, and the limits.
 
-use super::{JsonKind, MAX_RAW, ScanError, UserScan, user_of};
+use uuid::Uuid;
+
+use super::{BodyFacts, JsonKind, MAX_FILES, MAX_RAW, ScanError, UserScan, facts_of};
+
+const ID: &str = "02b4ca2f-e6b9-4817-9796-79ad0513ede0";
 
 fn user(body: &str) -> Result<Option<String>, ScanError> {
-    user_of(body.as_bytes())
+    facts_of(body.as_bytes()).map(|facts| facts.user)
+}
+
+fn facts(body: &str) -> BodyFacts {
+    facts_of(body.as_bytes()).unwrap()
+}
+
+fn id(number: usize) -> Uuid {
+    Uuid::try_parse(&numbered(number)).unwrap()
+}
+
+/// The text of the id with this number.
+fn numbered(number: usize) -> String {
+    format!("02b4ca2f-e6b9-4817-9796-{number:012}")
 }
 
 fn found(body: &str) -> Option<String> {
@@ -99,13 +116,13 @@ fn utf8_with_a_byte_order_mark_is_read_and_wider_encodings_are_refused() {
     let big: Vec<u8> = "{\"user\": \"a\"}".encode_utf16().flat_map(u16::to_be_bytes).collect();
     let marked = [&[0xFF, 0xFE][..], &little].concat();
     for body in [little, big, marked] {
-        assert_eq!(user_of(&body), Err(ScanError::Utf16));
+        assert_eq!(facts_of(&body), Err(ScanError::Utf16));
         let mut scan = UserScan::new();
         let fed = body.iter().try_for_each(|byte| scan.feed(&[*byte]));
         assert_eq!(fed, Err(ScanError::Utf16));
     }
     // A gzip-ed body: Dify answers 400 to it.
-    assert!(matches!(user_of(b"\x1f\x8b\x08\0"), Err(ScanError::Malformed { offset: 0, .. })));
+    assert!(matches!(facts_of(b"\x1f\x8b\x08\0"), Err(ScanError::Malformed { offset: 0, .. })));
 }
 
 #[test]
@@ -191,4 +208,75 @@ fn long_nested_values_are_skipped_at_every_alignment() {
         assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok(), "{body}");
         assert_eq!(found(&body).unwrap(), "u", "{body}");
     }
+}
+
+#[test]
+fn the_conversation_is_found_and_where_it_stands() {
+    let body = format!(r#"{{"query": "x", "conversation_id": "{ID}", "user": "a"}}"#);
+    let found = facts(&body);
+    assert_eq!(found.conversation_id.unwrap().to_string(), ID);
+    let place = found.conversation_place.unwrap();
+    let place = usize::try_from(place.start).unwrap()..usize::try_from(place.end).unwrap();
+    assert_eq!(&body[place], format!("\"{ID}\""));
+    for (value, id, stands) in [
+        (r#""""#, None, Some(20..22)),
+        (r#""x", "conversation_id": "y\"z""#, None, Some(44..50)),
+        (&format!(r#""{ID}", "conversation_id": null"#), None, None),
+        (&format!(r#""{ID}", "conversation_id": {{"id": "{ID}"}}"#), None, None),
+        (&format!(r#"{{"conversation_id": "{ID}"}}"#), None, None),
+        (&format!(r#"1,"conversation_id":"{ID}""#), Some(ID), Some(40..78)),
+    ] {
+        let body = format!(r#"{{"conversation_id": {value}}}"#);
+        let found = facts(&body);
+        assert_eq!(found.conversation_id.map(|id| id.to_string()).as_deref(), id, "{body}");
+        assert_eq!(found.conversation_place, stands, "{body}");
+    }
+}
+
+#[test]
+fn the_message_counts_at_the_top_only() {
+    let found = facts(&format!(r#"{{"text": "x", "message_id": "{ID}"}}"#));
+    assert_eq!(found.message_id.unwrap().to_string(), ID);
+    for body in [
+        format!(r#"{{"inputs": {{"message_id": "{ID}"}}}}"#),
+        format!(r#"{{"message_id": "{ID}", "message_id": "x"}}"#),
+        format!(r#"{{"message_id": "{ID}", "message_id": 1}}"#),
+    ] {
+        assert_eq!(facts(&body).message_id, None, "{body}");
+    }
+}
+
+#[test]
+fn files_are_found_wherever_chat_and_workflow_requests_have_them() {
+    let file = |number| {
+        let id = numbered(number);
+        format!(
+            r#"{{"type": "document", "transfer_method": "local_file", "upload_file_id": "{id}"}}"#
+        )
+    };
+    let chat = format!(r#"{{"inputs": {{}}, "query": "q", "files": [{}, {}]}}"#, file(1), file(2));
+    assert_eq!(facts(&chat).files[..], [id(1), id(2)]);
+    let inputs = format!(r#"{{"a": {}, "b": [{}, {}]}}"#, file(3), file(4), file(3));
+    assert_eq!(facts(&format!(r#"{{"inputs": {inputs}}}"#)).files[..], [id(3), id(4)]);
+    let many: Vec<_> = (0..MAX_FILES + 4).map(file).collect();
+    assert_eq!(facts(&format!(r#"{{"files": [{}]}}"#, many.join(","))).files.len(), MAX_FILES);
+}
+
+#[test]
+fn text_that_looks_like_a_file_is_none() {
+    let id = numbered(1);
+    for body in [
+        format!(r#"{{"query": "\"upload_file_id\": \"{id}\""}}"#),
+        format!(r#"{{"inputs": {{"q": "\"upload_file_id\": \"{id}\""}}}}"#),
+        format!(r#"{{"inputs": {{"x\"upload_file_id": "{id}"}}}}"#),
+        format!(r#"{{"inputs": ["upload_file_id", "{id}"]}}"#),
+        format!(r#"{{"inputs": {{"upload_file_id": {{"id": "{id}"}}}}}}"#),
+        format!(r#"{{"inputs": {{"upload_file_id2": "{id}"}}}}"#),
+        format!(r#"{{"inputs": {{"upload_file_id": null, "x": "{id}"}}}}"#),
+    ] {
+        assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok(), "{body}");
+        assert!(facts(&body).files.is_empty(), "{body}");
+    }
+    let nested = format!(r#"{{"a": [[{{"upload_file_id" :\n "{id}"}}]]}}"#).replace("\\n", "\n");
+    assert_eq!(facts(&nested).files.len(), 1);
 }

@@ -1,15 +1,27 @@
 //! Strings: where they end, and what they say.
 
 use memchr::{memchr, memchr2};
+use uuid::Uuid;
 
-/// The key wanted, at most: `user` with each letter as `\uXXXX`.
-const LONGEST: usize = 24;
+/// The key wanted, at most: `conversation_id` with each letter as `\uXXXX`.
+const LONGEST: usize = 90;
 
 /// How many bytes of a string are looked at without vector code.
 const SHORT: usize = 16;
 
-/// The text of a key as sent, as far as it can still be `user`.
-#[derive(Debug, Default)]
+/// The keys that are wanted at the top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Field {
+    User,
+    Conversation,
+    Message,
+    File,
+    #[default]
+    Other,
+}
+
+/// The text of a key as sent, as far as it can still be a wanted one.
+#[derive(Debug)]
 pub(super) struct Key {
     bytes: [u8; LONGEST],
     /// Above `LONGEST` the key is another one.
@@ -32,25 +44,54 @@ impl Key {
         }
     }
 
-    /// Whether the key that ends with `part` is `user`.
-    pub(super) fn ends_as_user(&mut self, part: &[u8]) -> bool {
+    /// Which key it is that ends with `part`.
+    pub(super) fn ends_with(&mut self, part: &[u8]) -> Field {
         if self.len == 0 {
-            return names_user(part);
+            return named(part);
         }
         self.push(part);
-        self.bytes.get(..self.len).is_some_and(names_user)
+        self.bytes.get(..self.len).map_or(Field::Other, named)
     }
 }
 
-fn names_user(raw: &[u8]) -> bool {
-    // Each escaped letter is five bytes longer.
-    match raw.len() {
-        4 => raw == b"user",
-        9 | 14 | 19 | LONGEST => {
-            raw.contains(&b'\\') && matches!(unescape(raw.to_vec()), Ok(Some(key)) if key == "user")
-        }
-        _ => false,
+impl Default for Key {
+    fn default() -> Self {
+        Self { bytes: [0; LONGEST], len: 0 }
     }
+}
+
+fn named(raw: &[u8]) -> Field {
+    let plain = exactly(raw);
+    // Each escaped letter is five bytes longer, and the shortest wanted key has 4.
+    if plain != Field::Other || !(9..=LONGEST).contains(&raw.len()) || memchr(b'\\', raw).is_none()
+    {
+        return plain;
+    }
+    match unescape(raw.to_vec()) {
+        Ok(Some(key)) => exactly(key.as_bytes()),
+        _ => Field::Other,
+    }
+}
+
+fn exactly(key: &[u8]) -> Field {
+    match key {
+        b"user" => Field::User,
+        b"conversation_id" => Field::Conversation,
+        b"message_id" => Field::Message,
+        b"upload_file_id" => Field::File,
+        _ => Field::Other,
+    }
+}
+
+/// The longest text of a UUID in bytes: `urn:uuid:` and 36 characters, each as `\uXXXX`.
+const MAX_ID: usize = 6 * 45;
+
+/// Reads the inside of a JSON string as a UUID.
+pub(super) fn id(raw: Vec<u8>) -> Option<Uuid> {
+    if raw.len() > MAX_ID {
+        return None;
+    }
+    Uuid::try_parse(&unescape(raw).ok()??).ok()
 }
 
 /// The place after the closing quote, if it is among these bytes. `escaped` carries a backslash
