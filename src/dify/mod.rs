@@ -4,6 +4,7 @@
 //! or a state machine fed with bytes: no IO, no clock, and no knowledge of which instance a
 //! request goes to.
 
+pub mod answer;
 pub mod cors;
 pub mod error;
 pub mod multipart;

@@ -1,0 +1,205 @@
+//! Learns from a stream while it passes.
+//!
+//! Dify writes each event as one line `data: {"event": "…", …}` and a blank line; its JSON has no
+//! line ends in it. So the learner looks at lines. Until one has named the task each is read whole;
+//! after that only its first bytes, which hold the event's name, and the rest is passed over at the
+//! speed of a search for the line's end. One of a few that end a run is read whole again.
+
+use memchr::memchr;
+
+use super::envelope::{End, Envelope, Wanted};
+use super::{Learned, Usage};
+
+/// The most bytes kept of an event that is cut over pieces of the stream. One that is whole in its
+/// piece is not copied, whatever its size.
+const MAX_KEPT: usize = 256 * 1024;
+
+/// By how many bytes of a line the event's name is known: `data: {"event": "human_input_required"`
+/// and room for blanks.
+const MAX_HEAD: usize = 96;
+
+/// How many events without a task are read whole before the stream is taken for another than
+/// Dify's.
+pub(super) const PATIENCE: u8 = 64;
+
+/// What is known of a line by its first bytes.
+enum Line {
+    /// Read it whole.
+    Wanted,
+    /// No matter what follows.
+    Skipped,
+    /// Too few bytes.
+    Unsure,
+}
+
+/// Reads the events of a stream beside their way: [`feed`](Self::feed) it each piece.
+#[derive(Debug, Default)]
+pub struct EventLearner {
+    found: Envelope,
+    ended: bool,
+    /// Events read whole that named no task.
+    pub(super) without_task: u8,
+    /// The line that the last piece left unfinished, if it may matter.
+    pub(super) kept: Vec<u8>,
+    /// The last piece ended within a line that does not matter.
+    skipping: bool,
+}
+
+impl EventLearner {
+    /// A learner before the first byte.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The ids seen so far.
+    pub fn learned(&self) -> &Learned {
+        &self.found.learned
+    }
+
+    /// What the run used; known with its end at the earliest.
+    pub fn usage(&self) -> Option<Usage> {
+        self.found.usage
+    }
+
+    /// Whether an event was seen after which the run does no more: `message_end`, `error`,
+    /// `workflow_paused`, and of workflow apps `workflow_finished` (in a chat `message_end` or
+    /// `error` follows it). A stream that ends without one was cut.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Looks at the next piece of the stream.
+    pub fn feed(&mut self, piece: &[u8]) {
+        if self.is_done() {
+            return;
+        }
+        let mut rest = piece;
+        while let Some(end) = memchr(b'\n', rest) {
+            self.last_of_line(&rest[..end]);
+            rest = &rest[end + 1..];
+        }
+        if !rest.is_empty() {
+            self.part_of_line(rest);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.ended && self.found.usage.is_some()
+    }
+
+    fn last_of_line(&mut self, part: &[u8]) {
+        if std::mem::take(&mut self.skipping) {
+            return;
+        }
+        if self.kept.is_empty() {
+            self.line(part);
+        } else if self.kept.len() + part.len() <= MAX_KEPT {
+            let mut line = std::mem::take(&mut self.kept);
+            line.extend_from_slice(part);
+            self.line(&line);
+        } else {
+            self.give_up();
+        }
+    }
+
+    fn part_of_line(&mut self, part: &[u8]) {
+        if self.skipping {
+            return;
+        }
+        // The first bytes alone may settle it, without copying what follows.
+        let verdict = if self.kept.is_empty() {
+            self.judge(part)
+        } else if self.kept.len() < MAX_HEAD {
+            let more = part.len().min(MAX_HEAD);
+            let mut head = self.kept.clone();
+            head.extend_from_slice(&part[..more]);
+            self.judge(&head)
+        } else {
+            Line::Wanted
+        };
+        if matches!(verdict, Line::Skipped) {
+            self.kept = Vec::new();
+            self.skipping = true;
+        } else if self.kept.len() + part.len() <= MAX_KEPT {
+            self.kept.extend_from_slice(part);
+        } else {
+            self.kept.extend_from_slice(&part[..MAX_KEPT - self.kept.len()]);
+            self.give_up();
+            self.skipping = true;
+        }
+    }
+
+    /// The line is too long to be kept: what its beginning says is noted.
+    fn give_up(&mut self) {
+        let line = std::mem::take(&mut self.kept);
+        self.line(&line);
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        if line.is_empty() || !matches!(self.judge(line), Line::Wanted) {
+            return;
+        }
+        let Some(json) = line.strip_prefix(b"data:") else { return };
+        self.found.end = None;
+        self.found.of_a_message = false;
+        self.found.read(Wanted::Event, json);
+        if self.found.learned.task_text.is_none() {
+            self.without_task = self.without_task.saturating_add(1);
+        }
+        self.ended |= match self.found.end {
+            None => false,
+            Some(End::Workflow) => !self.found.of_a_message,
+            Some(End::Message | End::Other) => true,
+        };
+    }
+
+    /// Whether a line matters, by its first bytes.
+    fn judge(&self, line: &[u8]) -> Line {
+        let wants_all = self.found.learned.task_text.is_none() && self.without_task < PATIENCE;
+        match name(line) {
+            _ if self.is_done() => Line::Skipped,
+            Name::Unsure => Line::Unsure,
+            Name::NoData => Line::Skipped,
+            Name::Event(_) | Name::Elsewhere if wants_all => Line::Wanted,
+            Name::Event(event) if End::named(event).is_none() => Line::Skipped,
+            Name::Event(_) => Line::Wanted,
+            // In another order than Dify's: the name may follow.
+            Name::Elsewhere if self.without_task < PATIENCE => Line::Wanted,
+            Name::Elsewhere => Line::Skipped,
+        }
+    }
+}
+
+/// The name of an event as its line begins with it.
+enum Name<'a> {
+    Event(&'a [u8]),
+    /// Data that does not begin with the name.
+    Elsewhere,
+    /// No line of data.
+    NoData,
+    Unsure,
+}
+
+fn name(line: &[u8]) -> Name<'_> {
+    // As Dify 1.5 writes it, and as newer versions do.
+    let exact = [&b"data: {\"event\": \""[..], b"data: {\"event\":\""];
+    for start in exact {
+        if let Some(rest) = line.strip_prefix(start) {
+            let head = &rest[..rest.len().min(MAX_HEAD - start.len())];
+            return match memchr(b'"', head) {
+                Some(end) => Name::Event(&head[..end]),
+                None if rest.len() > head.len() => Name::Elsewhere,
+                None => Name::Unsure,
+            };
+        }
+        if start.starts_with(line) {
+            return Name::Unsure;
+        }
+    }
+    let is_data = line.starts_with(b"data:");
+    if is_data { Name::Elsewhere } else { not_data(line) }
+}
+
+fn not_data(line: &[u8]) -> Name<'static> {
+    if b"data:".starts_with(line) { Name::Unsure } else { Name::NoData }
+}
