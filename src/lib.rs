@@ -12,4 +12,5 @@ pub mod gateway;
 pub mod import;
 pub mod model;
 pub mod sse;
+pub mod store;
 pub mod telemetry;

@@ -31,6 +31,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("balance", &["model"]),
     ("import", &[]),
+    ("store", &["model"]),
     ("telemetry", &["model"]),
     ("model", &[]),
     ("sse", &[]),

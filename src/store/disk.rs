@@ -1,0 +1,149 @@
+//! A store in one file of redb.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+#[expect(clippy::disallowed_types, reason = "a store is no part of a request's path")]
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageError, TableDefinition, TableError,
+};
+
+use super::{Change, Store, StoreError, Table};
+
+/// What redb may keep of the file in memory, in bytes. Rows are written once and read at the start.
+const CACHE: usize = 4 << 20;
+
+pub(super) struct Disk {
+    path: PathBuf,
+    /// `None` after an error: redb refuses everything after one, so the file is opened again.
+    #[expect(clippy::disallowed_types, reason = "a store is no part of a request's path")]
+    database: Mutex<Option<Database>>,
+}
+
+impl Disk {
+    /// Opens the file, or makes it. Every page is read and checked, after a crash or not: redb may
+    /// panic on a file that somebody else has changed.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let database = open(path)?;
+        #[expect(clippy::disallowed_types, reason = "see the field")]
+        let database = Mutex::new(Some(database));
+        Ok(Self { path: path.to_owned(), database })
+    }
+
+    /// Works on the file, which is opened again if the last work failed.
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let mut place = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = match place.take() {
+            Some(database) => database,
+            None => open(&self.path)?,
+        };
+        let done = work(&database);
+        if done.is_ok() {
+            *place = Some(database);
+        }
+        done.map_err(|error| failed(&self.path, error))
+    }
+}
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    let refuse = |source| StoreError::Open { path: path.to_owned(), source };
+    let damaged = |what: String| StoreError::Damaged { path: path.to_owned(), what };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    let file = file.map_err(refuse)?;
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let backend = FileBackend::new(file)?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+        builder.create_with_backend(backend)
+    }));
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch)) => {
+            Err(StoreError::InUse(path.to_owned()))
+        }
+        Ok(Err(DatabaseError::Storage(StorageError::Io(source)))) => match source.kind() {
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Err(damaged(source.to_string())),
+            _ => Err(refuse(source)),
+        },
+        Ok(Err(error @ DatabaseError::Storage(StorageError::Corrupted(_)))) => {
+            Err(damaged(error.to_string()))
+        }
+        Ok(Err(error @ (DatabaseError::UpgradeRequired(_) | DatabaseError::RepairAborted))) => {
+            Err(damaged(error.to_string()))
+        }
+        Ok(Err(error)) => Err(failed(path, error)),
+        Err(_) => Err(damaged("reading it ended in a panic".to_owned())),
+    }
+}
+
+fn failed(path: &Path, error: impl std::fmt::Display) -> StoreError {
+    StoreError::Failed { path: path.to_owned(), what: error.to_string() }
+}
+
+fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(table.name())
+}
+
+impl Store for Disk {
+    fn load(&self, table: Table, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        self.with(|database| {
+            let rows = match database.begin_read()?.open_table(definition(table)) {
+                // Nothing has been written yet.
+                Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+                rows => rows?,
+            };
+            for row in rows.iter()? {
+                let (key, value) = row?;
+                each(key.value(), value.value());
+            }
+            Ok(())
+        })
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        self.with(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            for change in changes {
+                let mut rows = transaction.open_table(definition(change.table))?;
+                match &change.value {
+                    Some(value) => rows.insert(&change.key[..], &value[..])?,
+                    None => rows.remove(&change.key[..])?,
+                };
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        self.with(|database| match database.begin_read()?.open_table(definition(table)) {
+            Err(TableError::TableDoesNotExist(_)) => Ok(0),
+            rows => Ok(rows?.len()?),
+        })
+    }
+
+    fn kind(&self) -> &'static str {
+        "redb"
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}

@@ -1,0 +1,175 @@
+//! One list of laws for both stores, and what only the file has to stand.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::{Change, FILE, Store, Table, in_memory, open};
+
+fn set(key: &str, value: &str) -> Change {
+    Change { table: Table::Owners, key: key.into(), value: Some(value.into()) }
+}
+
+fn removed(key: &str) -> Change {
+    Change { table: Table::Owners, key: key.into(), value: None }
+}
+
+fn rows(store: &dyn Store) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    store.load(Table::Owners, &mut |key, value| rows.push((text(key), text(value)))).unwrap();
+    rows
+}
+
+fn row(key: &str, value: &str) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}
+
+/// What every store does.
+fn keeps_rows(store: &dyn Store) {
+    assert_eq!((rows(store), store.count(Table::Owners).unwrap()), (vec![], 0));
+    store.commit(&[]).unwrap();
+    store.commit(&[removed("a")]).unwrap();
+    assert_eq!(rows(store), []);
+    store.commit(&[set("b", "1"), set("a", "2"), set("c", "")]).unwrap();
+    store.commit(&[set("b", "3"), removed("c"), set("c", "4"), removed("x")]).unwrap();
+    assert_eq!(rows(store), [row("a", "2"), row("b", "3"), row("c", "4")]);
+    store.commit(&[set("a", "5"), removed("a")]).unwrap();
+    assert_eq!(rows(store), [row("b", "3"), row("c", "4")]);
+    assert_eq!(store.count(Table::Owners).unwrap(), 2);
+}
+
+#[test]
+fn a_store_in_memory_keeps_rows() {
+    let store = in_memory();
+    keeps_rows(store.as_ref());
+    assert_eq!((store.kind(), store.path()), ("memory", None));
+}
+
+#[test]
+fn a_store_on_disk_keeps_rows_and_finds_them_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("deep/down");
+    let (store, warning) = open(&folder);
+    assert_eq!((store.kind(), warning), ("redb", None));
+    keeps_rows(store.as_ref());
+    let file = store.path().unwrap().to_owned();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
+    drop(store);
+    let (store, warning) = open(&folder);
+    assert_eq!((store.kind(), warning), ("redb", None));
+    assert_eq!(rows(store.as_ref()), [row("b", "3"), row("c", "4")]);
+}
+
+#[test]
+fn a_second_process_gets_memory_and_is_told_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, _) = open(folder.path());
+    let (second, warning) = open(folder.path());
+    assert_eq!(second.kind(), "memory");
+    let warning = warning.unwrap();
+    assert!(warning.contains("in use by another process; end that one"), "{warning}");
+    first.commit(&[set("a", "1")]).unwrap();
+    assert_eq!(rows(first.as_ref()), [row("a", "1")]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_gives_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let (store, warning) = open(&file.join("below"));
+    assert_eq!(store.kind(), "memory");
+    let warning = warning.unwrap();
+    assert!(warning.contains("cannot be made") && warning.contains("`store.path`"), "{warning}");
+    // A folder in the place of the file.
+    fs::create_dir_all(folder.path().join("other").join(FILE)).unwrap();
+    let (store, warning) = open(&folder.path().join("other"));
+    assert_eq!(store.kind(), "memory");
+    assert!(warning.unwrap().contains("cannot be opened"));
+}
+
+#[test]
+fn a_damaged_file_is_put_aside_and_a_new_one_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(FILE);
+    let (store, _) = open(folder.path());
+    (0..100).for_each(|n| store.commit(&[set(&format!("key {n:03}"), "v")]).unwrap());
+    drop(store);
+    let good = fs::read(&file).unwrap();
+    let mut scratched = good.clone();
+    let place = good.windows(7).rposition(|bytes| bytes == b"key 050").unwrap();
+    scratched[place] ^= 0xFF;
+    let damages =
+        [b"This is no database. ".repeat(1000), good[..good.len() / 2].to_vec(), scratched];
+    for (number, damage) in (1..).zip(damages) {
+        fs::write(&file, &damage).unwrap();
+        let (store, warning) = open(folder.path());
+        assert_eq!(store.kind(), "redb", "{warning:?}");
+        let warning = warning.unwrap();
+        let aside = folder.path().join(format!("{FILE}.damaged-{number}"));
+        assert!(warning.contains(&aside.display().to_string()), "{warning}");
+        assert_eq!(fs::read(&aside).unwrap().len(), damage.len());
+        assert_eq!(rows(store.as_ref()), []);
+        store.commit(&[set("a", "1")]).unwrap();
+    }
+}
+
+/// Rows of one batch of the test below.
+const BATCH: usize = 7;
+
+/// Where the child of the test below writes.
+const CHILD: &str = "DIFYGATE_TEST_STORE";
+
+/// No test of its own: the child that the next one kills.
+#[test]
+fn child_that_writes_until_it_is_killed() {
+    let Ok(folder) = std::env::var(CHILD) else { return };
+    let (store, warning) = open(Path::new(&folder));
+    assert_eq!(warning, None);
+    let begin = store.count(Table::Owners).unwrap() as usize / BATCH;
+    for batch in begin..begin + 100_000 {
+        let value = batch.to_string();
+        let changes: Vec<_> = (0..BATCH).map(|n| set(&format!("{batch:08} {n}"), &value)).collect();
+        store.commit(&changes).unwrap();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "\nacked {batch}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_50_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut acked = 0;
+    for round in 0..50 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::tests::child_that_writes_until_it_is_killed", "--nocapture"])
+            .env(CHILD, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let acks = lines.filter_map(|line| line.unwrap().strip_prefix("acked ")?.parse().ok());
+        // Killed at another point of a commit each time, as the threads fall.
+        let last: Option<usize> = acks.take(round % 5 + 1).last();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        acked = acked.max(last.expect("the child committed nothing") + 1);
+        let (store, warning) = open(folder.path());
+        assert_eq!((store.kind(), warning), ("redb", None));
+        let mut batches = BTreeMap::<_, usize>::new();
+        rows(store.as_ref()).into_iter().for_each(|(_, batch)| {
+            *batches.entry(batch.parse::<usize>().unwrap()).or_default() += 1;
+        });
+        assert!(batches.len() >= acked, "round {round}: {} of {acked}", batches.len());
+        assert!(batches.keys().copied().eq(0..batches.len()), "round {round}");
+        assert!(batches.values().all(|rows| *rows == BATCH), "round {round}: half a batch");
+        acked = batches.len();
+    }
+    assert!(acked >= 50);
+}
