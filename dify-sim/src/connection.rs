@@ -6,7 +6,7 @@
 
 use crate::api::front::{self, Admitted, Read};
 use crate::api::multipart::Reader;
-use crate::api::{self, BodyKind, Reply};
+use crate::api::{self, BodyKind, Reply, Route};
 use crate::run::stage::Halt;
 use crate::run::{self, Opening};
 use crate::served::Served;
@@ -196,6 +196,10 @@ impl Request<'_> {
                 self.body.swallow(self.wire).await?;
                 self.note_body();
             }
+            Fault::RunStatus(_) if self.starts_run() => {
+                self.body.swallow(self.wire).await?;
+                self.note_body();
+            }
             Fault::Slow(wait) => {
                 self.wire.pause(wait).await;
                 return Ok(None);
@@ -211,7 +215,7 @@ impl Request<'_> {
                 self.wire.write(GARBAGE).await?;
                 After::Close
             }
-            Fault::Status(status) => self.answer(&bare(status)).await?,
+            Fault::Status(status) | Fault::RunStatus(status) => self.answer(&bare(status)).await?,
             _ => After::Close,
         }))
     }
@@ -257,6 +261,12 @@ impl Request<'_> {
             Ok(()) if keep => Ok(After::KeepAlive),
             Ok(()) | Err(Halt::Gone | Halt::Stopped) => Ok(After::Close),
         }
+    }
+
+    fn starts_run(&self) -> bool {
+        let route = api::routes::find(&self.head.path());
+        self.head.method == "POST"
+            && matches!(route, Some(Route::Chat | Route::Completion | Route::WorkflowRun))
     }
 
     fn keep(&self) -> bool {

@@ -4,9 +4,10 @@
 //! GET  /instances               [{"name", "url", "fault", "served", "open_connections"}, …]
 //! POST /instances/<name>/fault  {"fault": "status", "value": 503}   what is now, as above
 //! ```
-//! Faults: `none`, `frozen`, `refused`, `killed`, `reset`, `close_after_request`, `half_head`,
-//! `half_body`, `garbage`, `database_down`, `redis_down`, and with a `value`: `cut_after` (bytes),
-//! `status` (200 to 599), `slow` (milliseconds). Errors are 400, 404 or 405 with
+//! Faults: `none`, `frozen`, `black_hole`, `refused`, `stopped`, `killed`, `reset`,
+//! `close_after_request`, `half_head`, `half_body`, `garbage`, `database_down`, `redis_down`, and
+//! with a `value`: `cut_after` (bytes), `status` and `run_status` (200 to 599), `slow`
+//! (milliseconds). Errors are 400, 404 or 405 with
 //! `{"error": "<what is wrong and what would be right>"}`. One request a connection; no key, so
 //! listen on loopback only.
 
@@ -25,8 +26,9 @@ const REQUEST_LIMIT: usize = 64 * 1024;
 /// For a request to arrive and its answer to leave.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The words for a fault, as an error shows them.
-const WORDS: &str = "none, frozen, refused, killed, reset, close_after_request, cut_after, \
-    half_head, half_body, garbage, status, slow, database_down, redis_down";
+const WORDS: &str = "none, frozen, black_hole, refused, stopped, killed, reset, \
+    close_after_request, cut_after, half_head, half_body, garbage, status, run_status, slow, \
+    database_down, redis_down";
 
 /// Serves until the listener fails or the future is dropped. The names are those of the paths.
 ///
@@ -147,7 +149,7 @@ fn shown(name: &str, dify: &Dify) -> Value {
     });
     match dify.fault() {
         Fault::CutAfter(bytes) => shown["value"] = bytes.into(),
-        Fault::Status(status) => shown["value"] = status.into(),
+        Fault::Status(status) | Fault::RunStatus(status) => shown["value"] = status.into(),
         Fault::Slow(wait) => shown["value"] = (wait.as_millis() as u64).into(),
         _ => {}
     }
@@ -158,7 +160,9 @@ fn word(fault: Fault) -> &'static str {
     match fault {
         Fault::None => "none",
         Fault::Frozen => "frozen",
+        Fault::BlackHole => "black_hole",
         Fault::Refused => "refused",
+        Fault::Stopped => "stopped",
         Fault::Killed => "killed",
         Fault::Reset => "reset",
         Fault::CloseAfterRequest => "close_after_request",
@@ -167,6 +171,7 @@ fn word(fault: Fault) -> &'static str {
         Fault::HalfBody => "half_body",
         Fault::Garbage => "garbage",
         Fault::Status(_) => "status",
+        Fault::RunStatus(_) => "run_status",
         Fault::Slow(_) => "slow",
         Fault::DatabaseDown => "database_down",
         Fault::RedisDown => "redis_down",
@@ -187,16 +192,13 @@ fn parse(asked: &Value) -> Result<Fault, String> {
     let fault = match word {
         "cut_after" => return Ok(Fault::CutAfter(number("bytes of the answer")?)),
         "slow" => return Ok(Fault::Slow(Duration::from_millis(number("milliseconds")?))),
-        "status" => {
-            let status = number("the status")?;
-            return match u16::try_from(status) {
-                Ok(status @ 200..600) => Ok(Fault::Status(status)),
-                _ => Err(format!("status {status} is not between 200 and 599")),
-            };
-        }
+        "status" => return Ok(Fault::Status(status(number("the status")?)?)),
+        "run_status" => return Ok(Fault::RunStatus(status(number("the status")?)?)),
         "none" => Fault::None,
         "frozen" => Fault::Frozen,
+        "black_hole" => Fault::BlackHole,
         "refused" => Fault::Refused,
+        "stopped" => Fault::Stopped,
         "killed" => Fault::Killed,
         "reset" => Fault::Reset,
         "close_after_request" => Fault::CloseAfterRequest,
@@ -211,6 +213,13 @@ fn parse(asked: &Value) -> Result<Fault, String> {
         return Err(format!("{word} takes no \"value\""));
     }
     Ok(fault)
+}
+
+fn status(number: u64) -> Result<u16, String> {
+    match u16::try_from(number) {
+        Ok(status @ 200..600) => Ok(status),
+        _ => Err(format!("status {number} is not between 200 and 599")),
+    }
 }
 
 #[cfg(test)]

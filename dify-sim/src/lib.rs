@@ -21,6 +21,7 @@
 //! TLS, HTTP/2, and more than one worker process.
 
 mod api;
+mod black_hole;
 mod connection;
 mod control;
 mod db;

@@ -1,5 +1,6 @@
 //! The instance as its owner sees it: start, faults, stop, and what it served.
 
+use crate::black_hole::Fillers;
 use crate::connection;
 use crate::served::Served;
 use crate::setup::{Fault, Setup};
@@ -29,15 +30,34 @@ struct Inner {
     /// Where its tasks run: the runtime it was started on.
     runtime: Handle,
     slots: Arc<Semaphore>,
-    accepting: Mutex<Option<JoinHandle<()>>>,
+    door: Mutex<Option<Door>>,
     /// Bound to the port for life without listening, so that no one else takes the port while
     /// the instance refuses connections.
     _port: Socket,
 }
 
+/// A port that is listened on.
+struct Door {
+    listener: Arc<TcpListener>,
+    /// Takes connections in, unless nobody comes through.
+    accepting: Option<JoinHandle<()>>,
+    /// Our own connections that keep the kernel from taking in others.
+    fillers: Fillers,
+}
+
+impl Door {
+    /// Waits until no connection is being taken in.
+    async fn leave_shut(&mut self) {
+        if let Some(task) = self.accepting.take() {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(task) = self.accepting.get_mut().take() {
+        if let Some(task) = self.door.get_mut().take().and_then(|door| door.accepting) {
             task.abort();
         }
         self.shared.condition.send_modify(|now| now.epoch += 1);
@@ -64,7 +84,7 @@ impl Dify {
                 shared: Arc::new(Shared::new(setup, addr)),
                 runtime: Handle::current(),
                 slots,
-                accepting: Mutex::new(None),
+                door: Mutex::new(None),
                 _port: port,
             }),
         };
@@ -93,21 +113,31 @@ impl Dify {
     /// Breaks the instance, or heals it with [`Fault::None`]: it then listens on the same port
     /// again. Its data stay, as a database does. After `Refused` the port is closed when this
     /// returns, after `Killed` all connections are, too. Faults of answers act on requests that
-    /// come after; `Frozen` and `Killed` act on running ones.
+    /// come after; `Frozen`, `BlackHole` and `Killed` act on running ones.
     ///
     /// # Errors
-    /// That of the operating system, if it cannot listen again.
+    /// That of the operating system, if it cannot listen again, or cannot be made to take no
+    /// connection in.
     pub async fn set_fault(&self, fault: Fault) -> io::Result<()> {
         let shared = &self.inner.shared;
-        if matches!(fault, Fault::Refused | Fault::Killed) {
-            self.close_port(fault, Closing::Idle).await;
-            if fault == Fault::Killed {
+        match fault {
+            Fault::Refused => {
+                self.close_port(fault, Closing::Idle).await;
+                return Ok(());
+            }
+            Fault::Stopped => {
+                self.stop_politely().await;
+                return Ok(());
+            }
+            Fault::Killed => {
+                self.close_port(fault, Closing::Idle).await;
                 shared.condition.send_modify(|now| now.epoch += 1);
                 self.finished().await;
+                return Ok(());
             }
-            return Ok(());
+            Fault::BlackHole => self.swallow().await?,
+            _ => self.listen().await?,
         }
-        self.listen().await?;
         shared.condition.send_modify(|now| {
             now.fault = fault;
             now.closing = false;
@@ -119,7 +149,7 @@ impl Dify {
     /// connections stay usable until they have been idle for the keep-alive time, as recorded.
     /// [`Dify::finished`] waits for them; [`Dify::set_fault`] with [`Fault::None`] starts it again.
     pub async fn stop_politely(&self) {
-        self.close_port(Fault::Refused, Closing::None).await;
+        self.close_port(Fault::Stopped, Closing::None).await;
     }
 
     /// Waits until no connection is open.
@@ -170,10 +200,9 @@ impl Dify {
     }
 
     async fn close_port(&self, fault: Fault, closing: Closing) {
-        let mut accepting = self.inner.accepting.lock().await;
-        if let Some(task) = accepting.take() {
-            task.abort();
-            let _ = task.await;
+        let mut door = self.inner.door.lock().await;
+        if let Some(mut door) = door.take() {
+            door.leave_shut().await;
         }
         self.inner.shared.condition.send_modify(|now| {
             now.fault = fault;
@@ -182,18 +211,38 @@ impl Dify {
     }
 
     async fn listen(&self) -> io::Result<()> {
-        let mut accepting = self.inner.accepting.lock().await;
-        if accepting.is_some() {
-            return Ok(());
+        let mut place = self.inner.door.lock().await;
+        let door = match place.take() {
+            Some(door) => place.insert(door),
+            None => place.insert(self.open()?),
+        };
+        if door.accepting.is_none() {
+            door.fillers.leave(&door.listener, BACKLOG)?;
+            let listener = Arc::clone(&door.listener);
+            let shared = Arc::clone(&self.inner.shared);
+            let slots = Arc::clone(&self.inner.slots);
+            door.accepting = Some(self.inner.runtime.spawn(accept(shared, listener, slots)));
         }
+        Ok(())
+    }
+
+    /// Listens, with nobody who takes connections in and no room for them in the kernel.
+    async fn swallow(&self) -> io::Result<()> {
+        let mut place = self.inner.door.lock().await;
+        let door = match place.take() {
+            Some(door) => place.insert(door),
+            None => place.insert(self.open()?),
+        };
+        door.leave_shut().await;
+        door.fillers.crowd(&door.listener).await
+    }
+
+    fn open(&self) -> io::Result<Door> {
         let socket = bound(self.addr())?;
         socket.listen(BACKLOG)?;
         let _runtime = self.inner.runtime.enter();
-        let listener = TcpListener::from_std(socket.into())?;
-        let shared = Arc::clone(&self.inner.shared);
-        let slots = Arc::clone(&self.inner.slots);
-        *accepting = Some(self.inner.runtime.spawn(accept(shared, listener, slots)));
-        Ok(())
+        let listener = Arc::new(TcpListener::from_std(socket.into())?);
+        Ok(Door { listener, accepting: None, fillers: Fillers::default() })
     }
 }
 
@@ -214,7 +263,7 @@ fn bound(addr: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Accepts a connection only when a slot is free: others wait in the kernel, unread.
-async fn accept(shared: Arc<Shared>, listener: TcpListener, slots: Arc<Semaphore>) {
+async fn accept(shared: Arc<Shared>, listener: Arc<TcpListener>, slots: Arc<Semaphore>) {
     let mut condition = shared.condition.subscribe();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -222,7 +271,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, slots: Arc<Semaphore
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             continue;
         };
-        if condition.wait_for(|now| now.fault != Fault::Frozen).await.is_err() {
+        if condition.wait_for(|now| !now.fault.is_silent()).await.is_err() {
             return;
         }
         let shared = Arc::clone(&shared);

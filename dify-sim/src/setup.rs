@@ -275,8 +275,15 @@ pub enum Fault {
     /// As under SIGSTOP: connections are accepted by the kernel and nothing is read or written;
     /// running streams pause, and go on when healed.
     Frozen,
+    /// As behind a firewall that drops packets: a new connection is not even answered by the
+    /// kernel, and open ones are silent as under `Frozen`. Of a network that is cut only this much
+    /// can be had on loopback: what is sent on open connections is still acknowledged.
+    BlackHole,
     /// The listening socket is closed. Running requests finish, idle connections are closed.
     Refused,
+    /// As SIGTERM to gunicorn: the listening socket is closed, running requests finish, and
+    /// connections stay usable until they have been idle for the keep-alive time, as recorded.
+    Stopped,
     /// As under SIGKILL of all processes: the listening socket and every connection are closed at
     /// once, streams without their terminal chunk. SIGKILL of the worker alone, whose master keeps
     /// the socket, is this and then `Frozen`.
@@ -295,10 +302,20 @@ pub enum Fault {
     Garbage,
     /// Every request is answered with this status and nothing is run.
     Status(u16),
+    /// As `Status`, but only for calls that start a run (chat, completion, workflow); the others,
+    /// and so every health check, are served.
+    RunStatus(u16),
     /// Every answer begins so much later.
     Slow(Duration),
     /// PostgreSQL is down: 500 for all that needs it, `/health` is still fine.
     DatabaseDown,
     /// Redis is down: runs and stops answer 500, `GET /v1/info` and `/health` are still fine.
     RedisDown,
+}
+
+impl Fault {
+    /// Whether nothing is read or written.
+    pub(crate) fn is_silent(self) -> bool {
+        matches!(self, Self::Frozen | Self::BlackHole)
+    }
 }

@@ -18,7 +18,10 @@ use crate::control;
 #[command(after_help = "Faults are set at run time:\n  \
     curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"frozen\"}'\n  \
     curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"status\", \"value\": 503}'\n  \
-    curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"none\"}'")]
+    curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"none\"}'\n\n\
+    There are: frozen, black_hole, refused, stopped, killed, reset, close_after_request, half_head,\n\
+    half_body, garbage, database_down, redis_down, and with a value cut_after (bytes), status and\n\
+    run_status (200 to 599; the latter only for calls that start a run), slow (milliseconds).")]
 pub(super) struct Arguments {
     /// How many instances, named dify1, dify2, …
     #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]

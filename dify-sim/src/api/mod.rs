@@ -12,7 +12,7 @@ pub(crate) mod front;
 mod messages;
 pub(crate) mod multipart;
 mod outside;
-mod routes;
+pub(crate) mod routes;
 mod upload;
 mod workflows;
 

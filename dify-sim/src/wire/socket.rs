@@ -1,6 +1,6 @@
 //! One accepted connection: buffered reads, whole writes, and the faults that act on bytes.
 //!
-//! While the instance is frozen nothing is read or written. A cut answer ends in a FIN after
+//! While the instance is silent nothing is read or written. A cut answer ends in a FIN after
 //! exactly the bytes asked for.
 
 use crate::setup::Fault;
@@ -40,10 +40,10 @@ impl Wire {
         self.condition.borrow().closing
     }
 
-    /// Waits until the instance is not frozen.
+    /// Waits until the instance is neither frozen nor in a black hole.
     pub(crate) async fn thawed(&mut self) {
-        if self.fault() == Fault::Frozen {
-            let _ = self.condition.wait_for(|now| now.fault != Fault::Frozen).await;
+        if self.fault().is_silent() {
+            let _ = self.condition.wait_for(|now| !now.fault.is_silent()).await;
         }
     }
 

@@ -83,6 +83,20 @@ async fn garbage_is_no_http_and_a_status_is_any_status() {
 }
 
 #[tokio::test]
+async fn a_status_of_runs_spares_health_checks() {
+    let dify = dify().await;
+    dify.set_fault(Fault::RunStatus(503)).await.unwrap();
+    for request in [streaming("x"), post("/v1/workflows/run", "workflow", &json!({}))] {
+        let answer = ask(&dify, &request).await;
+        assert!(answer.head.starts_with("HTTP/1.1 503 "), "{}", answer.head);
+    }
+    for request in [get("/v1/", ""), get("/v1/parameters", "chat"), get("/health", "")] {
+        let answer = ask(&dify, &request).await;
+        assert!(answer.head.starts_with("HTTP/1.1 200 "), "{}", answer.head);
+    }
+}
+
+#[tokio::test]
 async fn a_slow_answer_comes_later() {
     let dify = dify().await;
     dify.set_fault(Fault::Slow(Duration::from_millis(200))).await.unwrap();
@@ -141,12 +155,47 @@ async fn a_frozen_instance_accepts_and_says_nothing_until_it_thaws() {
 }
 
 #[tokio::test]
+async fn a_black_hole_answers_no_connection_and_is_silent_on_open_ones() {
+    let dify = dify().await;
+    let mut open = Client::send(dify.addr(), b"").await;
+    dify.wait_for_open(1).await;
+    dify.set_fault(Fault::BlackHole).await.unwrap();
+    for _ in 0..3 {
+        let connect = TcpStream::connect(dify.addr());
+        let unanswered = tokio::time::timeout(Duration::from_millis(200), connect).await;
+        assert!(unanswered.is_err(), "{unanswered:?}");
+    }
+    open.write(&get("/health", "")).await;
+    let silent = tokio::time::timeout(Duration::from_millis(200), open.read_head()).await;
+    assert!(silent.is_err(), "answered out of a black hole");
+    dify.set_fault(Fault::None).await.unwrap();
+    open.read_all("GET").await;
+    assert!(open.head.starts_with("HTTP/1.1 200"));
+    ask(&dify, &get("/health", "")).await;
+}
+
+#[tokio::test]
+async fn every_fault_may_follow_every_other() {
+    let dify = dify().await;
+    let faults = [Fault::BlackHole, Fault::Killed, Fault::Frozen, Fault::Refused, Fault::Stopped];
+    for first in faults {
+        for second in faults {
+            dify.set_fault(first).await.unwrap();
+            dify.set_fault(second).await.unwrap();
+            assert_eq!(dify.fault(), second);
+        }
+    }
+    dify.set_fault(Fault::None).await.unwrap();
+    ask(&dify, &get("/health", "")).await;
+}
+
+#[tokio::test]
 async fn a_polite_stop_lets_streams_finish() {
     let pace = Pace { between_tokens: Duration::from_millis(5), ..Pace::default() };
     let dify = Dify::start(setup().with_pace(pace)).await.unwrap();
     let mut client = Client::send(dify.addr(), &streaming("tokens 30")).await;
     client.read_chunks(1).await;
-    dify.stop_politely().await;
+    dify.set_fault(Fault::Stopped).await.unwrap();
     assert!(TcpStream::connect(dify.addr()).await.is_err());
     client.read_all("POST").await;
     assert!(client.complete);
