@@ -8,9 +8,9 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::balance::BreakerState;
+use crate::balance::ProbeVerdict;
 use crate::gateway::Shared;
-use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::gateway::snapshot::{App, Drain, Member, Snapshot};
 use crate::model::Reason;
 use crate::telemetry::Histogram;
 
@@ -91,7 +91,8 @@ impl Reading {
         let mut families = gateway(shared, &snapshot, log_dropped);
         families.extend(apps(&snapshot));
         families.extend(members(&snapshot));
-        families.extend(instances(shared, &snapshot));
+        families.extend(instances(&snapshot));
+        families.extend(probes(&snapshot));
         Self(families)
     }
 }
@@ -195,6 +196,10 @@ fn members(snapshot: &Snapshot) -> Vec<Family> {
     let failures = lines(&|labels, member| count(labels, member.stats.failures.get()));
     let in_flight = lines(&|labels, member| now(labels, member.stats.in_flight.get()));
     let first_byte = lines(&|labels, member| spread(labels, &member.stats.first_byte));
+    let up = lines(&|labels, member| now(labels, u64::from(!member.is_down())));
+    let ejected =
+        lines(&|labels, member| now(labels, u64::from(member.instance.breaker().is_open())));
+    let draining = lines(&|labels, member| now(labels, u64::from(member.drain == Drain::Yes)));
     vec![
         counter("difygate_instance_requests", "Answers passed on, by app and instance", requests),
         counter(
@@ -208,16 +213,19 @@ fn members(snapshot: &Snapshot) -> Vec<Family> {
             "From sending a request to the head of its answer",
             first_byte,
         ),
+        gauge("difygate_instance_up", "0 while its probes fail, else 1", up),
+        gauge("difygate_instance_ejected", "1 while failed requests keep it out, else 0", ejected),
+        gauge("difygate_instance_draining", "1 while it takes nothing new, else 0", draining),
     ]
 }
 
-fn instances(shared: &Shared, snapshot: &Snapshot) -> Vec<Family> {
-    let now_ms = shared.now_ms();
+fn instances(snapshot: &Snapshot) -> Vec<Family> {
     let (mut healthy, mut ejections) = (Vec::new(), Vec::new());
     let (mut used, mut limit, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-    for instance in snapshot.instances() {
+    for member in &snapshot.everyone.pool.members {
+        let instance = &member.instance;
         let labels = || vec![("address", instance.address().to_string())];
-        let in_rotation = instance.breaker().state(now_ms) == BreakerState::Closed;
+        let in_rotation = !member.is_down() && !instance.breaker().is_open();
         healthy.push(now(labels(), u64::from(in_rotation)));
         ejections.push(count(labels(), instance.ejections()));
         used.push(now(labels(), u64::from(instance.slots().used())));
@@ -230,5 +238,28 @@ fn instances(shared: &Shared, snapshot: &Snapshot) -> Vec<Family> {
         gauge("difygate_instance_connections", "Connections of ours, idle ones included", used),
         gauge("difygate_instance_max_concurrent", "Connections it may have", limit),
         gauge("difygate_instance_waiting", "Requests that wait for a connection", waiting),
+    ]
+}
+
+fn probes(snapshot: &Snapshot) -> Vec<Family> {
+    let (mut results, mut took, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    for instance in snapshot.instances() {
+        let label = || ("address", instance.address().to_string());
+        let stats = instance.probes();
+        for verdict in [ProbeVerdict::Good, ProbeVerdict::Bad, ProbeVerdict::Busy] {
+            let labels = vec![label(), ("result", verdict.label().to_owned())];
+            results.push(count(labels, stats.by_verdict[verdict as usize].get()));
+        }
+        took.push(spread(vec![label()], &stats.duration));
+        changes.push(count(vec![label()], stats.changes.get()));
+    }
+    vec![
+        counter("difygate_probes", "Probes that ended, by result", results),
+        seconds("difygate_probe_duration", "From the beginning of a probe to its answer", took),
+        counter(
+            "difygate_instance_state_changes",
+            "How often probes took it out or brought it back",
+            changes,
+        ),
     ]
 }

@@ -4,6 +4,7 @@
 //! ask is decided in `access`, in one place for both.
 
 mod access;
+mod health;
 mod metrics;
 mod status;
 

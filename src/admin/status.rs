@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::balance::{BreakerState, HashAlgorithm, MaxLoad, Method};
+use crate::admin::health;
+use crate::balance::{HashAlgorithm, MaxLoad, Method};
 use crate::gateway::Shared;
 use crate::gateway::snapshot::{App, Member};
 use crate::model::Reason;
@@ -11,7 +12,6 @@ use crate::model::Reason;
 /// The whole status.
 pub(super) fn status(shared: &Shared) -> Value {
     let snapshot = shared.snapshot();
-    let now_ms = shared.now_ms();
     let stats = &shared.stats;
     let by_reason: Map<_, _> = Reason::ALL
         .into_iter()
@@ -20,7 +20,7 @@ pub(super) fn status(shared: &Shared) -> Value {
         .map(|(reason, count)| (reason.label().to_owned(), json!(count)))
         .collect();
     let applications: Map<_, _> =
-        snapshot.apps.iter().map(|app| (app.name.to_string(), application(app, now_ms))).collect();
+        snapshot.apps.iter().map(|app| (app.name.to_string(), application(shared, app))).collect();
     let method = snapshot.apps.first().map(|app| &app.pool.method);
     json!({
         "status": if shared.is_draining() { "draining" } else { "running" },
@@ -44,14 +44,14 @@ pub(super) fn status(shared: &Shared) -> Value {
     })
 }
 
-fn application(app: &App, now_ms: u64) -> Value {
+fn application(shared: &Shared, app: &App) -> Value {
     let method = &app.pool.method;
     let factor = |max_load: MaxLoad| f64::from(max_load.thousandths()) / 1000.0;
     let instances: Map<_, _> = app
         .pool
         .members
         .iter()
-        .map(|member| (member.name.to_string(), instance(member, now_ms)))
+        .map(|member| (member.name.to_string(), instance(shared, member)))
         .collect();
     json!({
         "total_requests": app.stats.requests.get(),
@@ -63,13 +63,18 @@ fn application(app: &App, now_ms: u64) -> Value {
     })
 }
 
-fn instance(member: &Member, now_ms: u64) -> Value {
+fn instance(shared: &Shared, member: &Member) -> Value {
     let instance = &member.instance;
-    let (status, reason) = health(member, now_ms);
+    let state = member.state(shared.now_ms());
     json!({
         "requests": member.stats.requests.get(),
-        "status": status,
-        "reason": reason,
+        "status": state.kind.status(),
+        "state": state.kind.label(),
+        "reason": state.reason,
+        "since": state.since_ms.map(|since_ms| health::time(shared, since_ms)),
+        "probe": health::probe(shared, member),
+        "version": instance.version().map(|version| version.to_string()),
+        "hint": health::hint(member),
         "in_flight": member.stats.in_flight.get(),
         "weight": member.weight,
         "latency": rounded(member.stats.first_byte.mean_ms()),
@@ -82,27 +87,11 @@ fn instance(member: &Member, now_ms: u64) -> Value {
     })
 }
 
-/// `healthy` or `unhealthy`, and why.
-fn health(member: &Member, now_ms: u64) -> (&'static str, Option<String>) {
-    let last = member.instance.last_failure();
-    let last = last.map_or_else(|| "failed".to_owned(), |text| text.to_string());
-    match member.instance.breaker().state(now_ms) {
-        BreakerState::Closed => ("healthy", None),
-        BreakerState::Open { until_ms } => {
-            let seconds = until_ms.saturating_sub(now_ms).div_ceil(1000);
-            ("unhealthy", Some(format!("{last}; out for {seconds} s more")))
-        }
-        BreakerState::HalfOpen => ("unhealthy", Some(format!("{last}; the next request tries it"))),
-    }
-}
-
 /// Apps none of whose instances is in rotation.
 pub(super) fn apps_without_instance(shared: &Shared) -> Vec<String> {
-    let now_ms = shared.now_ms();
     let snapshot = shared.snapshot();
-    let healthy = |member: &Member| member.instance.breaker().state(now_ms) == BreakerState::Closed;
     let without =
-        snapshot.apps.iter().filter(|app| !app.pool.members.iter().any(|member| healthy(member)));
+        snapshot.apps.iter().filter(|app| !app.pool.members.iter().any(|member| member.is_in()));
     without.map(|app| app.name.to_string()).collect()
 }
 

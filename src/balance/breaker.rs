@@ -1,10 +1,12 @@
-//! The passive judgement of an instance: `max_fails` within `fail_timeout` takes it out for
-//! `fail_timeout`, then one request at a time is let through to see whether it answers again.
+//! The passive judgement of an instance: `max_fails` within `fail_timeout`, or as many answers in a
+//! row with a status that counts, take it out for `fail_timeout`; then one request at a time is let
+//! through to see whether it answers again.
 //!
-//! All state is in two atomics, so that asking costs a load and a success costs nothing. Times are
-//! milliseconds since a fixed point; the clock is the caller's.
+//! All state is in atomics, so that asking costs a load and a success nearly nothing. Times are
+//! milliseconds since a fixed point; the clock is the caller's. Whether an instance that has failed
+//! often enough may be taken out is the caller's decision too: it knows the others.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// When an instance is taken out, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,8 @@ pub enum Cause {
     /// Connecting failed, the connection was reset, or no answer came in time. A good probe ends
     /// the ejection early.
     Unreachable,
-    /// The answer was garbled or cut. The ejection runs its term, since a probe cannot see this.
+    /// The answer was garbled, cut, or of a status that counts. The ejection runs its term, since a
+    /// probe cannot see this.
     BrokenAnswer,
 }
 
@@ -39,10 +42,26 @@ pub enum Pass {
 pub enum Verdict {
     /// A response head came. The end of a stream is not waited for.
     Good,
+    /// A response head came, with a status that counts against the instance if more of them come
+    /// in a row.
+    BadStatus,
     /// It failed through the instance's fault.
     Bad(Cause),
     /// It says nothing about the instance: the client went away, a slot did not come free.
     Unknown,
+}
+
+/// What a verdict came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Nothing.
+    Unchanged,
+    /// It has failed often enough: the caller may [open](Breaker::open) the breaker.
+    Due(Cause),
+    /// The trial failed: it is out for another term.
+    StaysOut,
+    /// The trial succeeded: it is in again.
+    IsBack,
 }
 
 /// What a reader of status sees.
@@ -70,7 +89,11 @@ pub struct Breaker {
     state: AtomicU64,
     /// The start of the window in ms (upper 44 bits) and the failures in it (lower 20 bits).
     window: AtomicU64,
+    /// Answers in a row whose status counts.
+    bad_statuses: AtomicU32,
     cause: AtomicU8,
+    /// When it was taken out or came back last; 0 if it was never out.
+    since_ms: AtomicU64,
 }
 
 impl Breaker {
@@ -89,34 +112,68 @@ impl Breaker {
             .map(|_| Pass::Trial)
     }
 
-    /// Takes the verdict of a request that was let through. True when it opened the breaker.
-    pub fn settle(&self, pass: Pass, verdict: Verdict, limits: Thresholds, now_ms: u64) -> bool {
+    /// Takes the verdict of a request that was let through.
+    pub fn settle(&self, pass: Pass, verdict: Verdict, limits: Thresholds, now_ms: u64) -> Settled {
         match (pass, verdict) {
-            (Pass::Normal, Verdict::Good | Verdict::Unknown) => false,
-            (Pass::Normal, Verdict::Bad(cause)) => self.count(cause, limits, now_ms),
+            (Pass::Normal, Verdict::Unknown) => Settled::Unchanged,
+            (Pass::Normal, Verdict::Good) => {
+                // Nearly always 0 already; a store would take the line from the other cores.
+                if self.bad_statuses.load(Ordering::Relaxed) != 0 {
+                    self.bad_statuses.store(0, Ordering::Relaxed);
+                }
+                Settled::Unchanged
+            }
+            (Pass::Normal, Verdict::BadStatus) => {
+                let fails = u64::from(self.bad_statuses.fetch_add(1, Ordering::Relaxed)) + 1;
+                self.due(fails, Cause::BrokenAnswer, limits)
+            }
+            (Pass::Normal, Verdict::Bad(cause)) => {
+                self.due(self.count(limits, now_ms), cause, limits)
+            }
             (Pass::Trial, Verdict::Good) => {
-                self.close();
-                false
+                self.close(now_ms);
+                Settled::IsBack
             }
-            (Pass::Trial, Verdict::Bad(cause)) => {
-                self.open(cause, limits, now_ms);
-                true
-            }
+            (Pass::Trial, Verdict::BadStatus) => self.stay_out(Cause::BrokenAnswer, limits, now_ms),
+            (Pass::Trial, Verdict::Bad(cause)) => self.stay_out(cause, limits, now_ms),
             (Pass::Trial, Verdict::Unknown) => {
                 self.state.fetch_and(!TRIAL_OUT, Ordering::AcqRel);
-                false
+                Settled::Unchanged
             }
         }
     }
 
+    /// Takes the instance out for its term. False if it was out already.
+    pub fn open(&self, cause: Cause, limits: Thresholds, now_ms: u64) -> bool {
+        let until = until(limits, now_ms);
+        let opens = self
+            .state
+            .compare_exchange(CLOSED, until << 1, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok();
+        if opens {
+            self.note(cause);
+            self.since_ms.store(now_ms.max(1), Ordering::Relaxed);
+        }
+        opens
+    }
+
     /// An active probe answered: ends an ejection for being unreachable. True if it did.
-    pub fn probed_well(&self) -> bool {
-        let out = self.state.load(Ordering::Acquire) != CLOSED;
-        let ends = out && self.cause() == Cause::Unreachable;
+    pub fn probed_well(&self, now_ms: u64) -> bool {
+        let ends = self.is_open() && self.cause() == Cause::Unreachable;
         if ends {
-            self.close();
+            self.close(now_ms);
         }
         ends
+    }
+
+    /// Whether the instance is out, its trial included.
+    pub fn is_open(&self) -> bool {
+        self.state.load(Ordering::Acquire) != CLOSED
+    }
+
+    /// When the instance was taken out or came back last, in ms; 0 if it was never out.
+    pub fn since_ms(&self) -> u64 {
+        self.since_ms.load(Ordering::Relaxed)
     }
 
     /// Where it stands.
@@ -136,131 +193,53 @@ impl Breaker {
         }
     }
 
-    fn count(&self, cause: Cause, limits: Thresholds, now_ms: u64) -> bool {
+    /// Failures within the window, with this one.
+    fn count(&self, limits: Thresholds, now_ms: u64) -> u64 {
         const COUNT_BITS: u32 = 20;
         const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
-        if limits.max_fails == 0 {
-            return false;
-        }
         let mut seen = self.window.load(Ordering::Relaxed);
-        let fails = loop {
+        loop {
             let (start, fails) = (seen >> COUNT_BITS, seen & COUNT_MASK);
             let fresh = fails == 0 || now_ms.saturating_sub(start) > limits.fail_timeout_ms;
             let next =
                 if fresh { now_ms << COUNT_BITS | 1 } else { (seen + 1).min(seen | COUNT_MASK) };
             match self.window.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed)
             {
-                Ok(_) => break next & COUNT_MASK,
+                Ok(_) => return next & COUNT_MASK,
                 Err(other) => seen = other,
             }
-        };
-        let opens =
-            fails >= u64::from(limits.max_fails) && self.state.load(Ordering::Acquire) == CLOSED;
-        if opens {
-            self.open(cause, limits, now_ms);
         }
-        opens
     }
 
-    fn open(&self, cause: Cause, limits: Thresholds, now_ms: u64) {
+    fn due(&self, fails: u64, cause: Cause, limits: Thresholds) -> Settled {
+        let enough = limits.max_fails != 0 && fails >= u64::from(limits.max_fails);
+        if enough && !self.is_open() { Settled::Due(cause) } else { Settled::Unchanged }
+    }
+
+    fn stay_out(&self, cause: Cause, limits: Thresholds, now_ms: u64) -> Settled {
+        self.note(cause);
+        self.state.store(until(limits, now_ms) << 1, Ordering::Release);
+        Settled::StaysOut
+    }
+
+    fn note(&self, cause: Cause) {
         self.cause.store(u8::from(cause == Cause::BrokenAnswer), Ordering::Relaxed);
-        // At least 1, so that the state differs from closed whatever the clock says.
-        let until = (now_ms + limits.fail_timeout_ms).max(1);
-        self.state.store(until << 1, Ordering::Release);
     }
 
-    fn close(&self) {
+    fn close(&self, now_ms: u64) {
         self.window.store(0, Ordering::Relaxed);
+        self.bad_statuses.store(0, Ordering::Relaxed);
+        self.since_ms.store(now_ms.max(1), Ordering::Relaxed);
         self.state.store(CLOSED, Ordering::Release);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Breaker, BreakerState, Cause, Pass, Thresholds, Verdict};
-
-    const LIMITS: Thresholds = Thresholds { max_fails: 3, fail_timeout_ms: 30_000 };
-    const BAD: Verdict = Verdict::Bad(Cause::Unreachable);
-
-    fn opened(cause: Cause) -> Breaker {
-        let breaker = Breaker::default();
-        for at in 0..3 {
-            let opened = breaker.settle(Pass::Normal, Verdict::Bad(cause), LIMITS, at);
-            assert_eq!(opened, at == 2);
-        }
-        breaker
-    }
-
-    #[test]
-    fn opens_at_max_fails_within_the_window() {
-        let breaker = opened(Cause::Unreachable);
-        assert_eq!(breaker.admit(3), None);
-        assert_eq!(breaker.state(3), BreakerState::Open { until_ms: 30_002 });
-    }
-
-    #[test]
-    fn failures_further_apart_than_the_window_do_not_add_up() {
-        let breaker = Breaker::default();
-        for at in 0..20 {
-            assert!(!breaker.settle(Pass::Normal, BAD, LIMITS, at * 15_001));
-        }
-        assert_eq!(breaker.admit(400_000), Some(Pass::Normal));
-    }
-
-    #[test]
-    fn half_open_admits_one_request_at_a_time() {
-        let breaker = opened(Cause::BrokenAnswer);
-        assert_eq!(breaker.admit(30_001), None);
-        assert_eq!(breaker.admit(30_002), Some(Pass::Trial));
-        assert_eq!(breaker.admit(30_003), None);
-        breaker.settle(Pass::Trial, Verdict::Good, LIMITS, 30_004);
-        assert_eq!(breaker.admit(30_005), Some(Pass::Normal));
-    }
-
-    #[test]
-    fn a_failed_trial_keeps_it_out_for_another_term() {
-        let breaker = opened(Cause::Unreachable);
-        assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
-        assert!(breaker.settle(Pass::Trial, BAD, LIMITS, 40_001));
-        assert_eq!(breaker.admit(70_000), None);
-        assert_eq!(breaker.admit(70_001), Some(Pass::Trial));
-    }
-
-    #[test]
-    fn a_trial_without_a_verdict_makes_room_for_the_next() {
-        let breaker = opened(Cause::Unreachable);
-        assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
-        breaker.settle(Pass::Trial, Verdict::Unknown, LIMITS, 40_001);
-        assert_eq!(breaker.admit(40_002), Some(Pass::Trial));
-    }
-
-    #[test]
-    fn a_good_probe_ends_unreachable_but_not_broken_answers() {
-        let unreachable = opened(Cause::Unreachable);
-        assert!(unreachable.probed_well());
-        assert_eq!(unreachable.admit(5), Some(Pass::Normal));
-        let broken = opened(Cause::BrokenAnswer);
-        assert!(!broken.probed_well());
-        assert_eq!(broken.admit(5), None);
-    }
-
-    #[test]
-    fn no_max_fails_means_never_out() {
-        let breaker = Breaker::default();
-        let off = Thresholds { max_fails: 0, ..LIMITS };
-        for at in 0..100 {
-            assert!(!breaker.settle(Pass::Normal, BAD, off, at));
-        }
-        assert_eq!(breaker.admit(100), Some(Pass::Normal));
-    }
-
-    #[test]
-    fn a_full_counter_does_not_spill_into_the_window() {
-        let breaker = Breaker::default();
-        let high = Thresholds { max_fails: u32::MAX, fail_timeout_ms: 30_000 };
-        for _ in 0..(1 << 20) + 10 {
-            breaker.settle(Pass::Normal, BAD, high, 7);
-        }
-        assert_eq!(breaker.state(8), BreakerState::Closed);
-    }
+/// The end of a term that begins now; at least 1, so that the state differs from closed whatever the
+/// clock says.
+fn until(limits: Thresholds, now_ms: u64) -> u64 {
+    now_ms.saturating_add(limits.fail_timeout_ms).clamp(1, u64::MAX >> 1)
 }
+
+#[cfg(test)]
+#[path = "breaker_tests.rs"]
+mod tests;

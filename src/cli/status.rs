@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             .await
             .with_context(|| format!("no answer from the gateway at {address} within 5 s"))?
     })?;
-    let unhealthy = instances(&status).any(|(_, _, instance)| instance["status"] != "healthy");
+    let unhealthy = instances(&status).any(|(_, _, instance)| instance["status"] == "unhealthy");
     if arguments.json {
         printer.line(&serde_json::to_string_pretty(&status)?)?;
     } else {

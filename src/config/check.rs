@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::check_app;
+use super::check_health;
 use super::notes::{Draft, Notes};
 use super::scalar::format_size;
 use super::types::{Method, collide};
@@ -50,6 +51,7 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     for (name, app) in &written.apps {
         check_app::check(name, app, places, notes);
     }
+    check_health::check(written, places, notes);
     unread(written, places, notes);
     bypasses(written, places, notes);
     shared_addresses(written, places, notes);
@@ -61,10 +63,11 @@ type MethodSetting<'a> = (&'a str, &'a [Step<'a>], fn(Method) -> bool);
 /// Settings that the chosen method does not read.
 fn unread(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     let ring = Step::Key("consistent_hash");
-    let settings: [MethodSetting<'_>; 3] = [
+    let settings: [MethodSetting<'_>; 4] = [
         ("virtual_nodes", &[ring, Step::Key("virtual_nodes")], Method::has_ring),
         ("hash_algorithm", &[ring, Step::Key("hash_algorithm")], Method::hashes),
         ("max_load", &[Step::Key("max_load")], Method::hashes),
+        ("slow_start", &[Step::Key("slow_start")], Method::hashes),
     ];
     let method = |app: &WrittenApp| app.method.unwrap_or(written.method);
     for (key, path, reads) in settings {

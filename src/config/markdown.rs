@@ -193,6 +193,12 @@ fn known() -> BTreeMap<String, &'static str> {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let kinds = [
         (schema::duration(&mut generator), "duration"),
+        (schema::duration_or_zero(&mut generator), "duration or `0s`"),
+        (schema::percent(&mut generator), "`1%` to `100%`"),
+        (schema::path(&mut generator), "path"),
+        (schema::statuses(&mut generator), "status, range or list of them"),
+        (schema::fail_statuses(&mut generator), "status or list of them"),
+        (schema::headers(&mut generator), "secrets by name"),
         (schema::size(&mut generator), "size"),
         (schema::boolean(&mut generator), "`true`, `false`"),
         (schema::listen(&mut generator), "address and port"),

@@ -203,7 +203,7 @@ impl Walk {
             self.hide(start + at..start + at + word.len());
         }
         let own = match parent {
-            Kind::Secret => Kind::Secret,
+            Kind::Secret | Kind::Headers => Kind::Secret,
             Kind::Apps => Kind::Structure,
             _ => kind(name),
         };
@@ -244,12 +244,15 @@ impl Walk {
         // was not closed, or by a later one, takes in what comes after the value.
         let harmless = !word.contains('@') && is_closed(word);
         match value {
-            Some(Kind::Open) => harmless,
+            Some(Kind::Open | Kind::Headers) => harmless,
             Some(Kind::OpenList) => is_network(word),
             Some(_) => false,
             None => {
                 let in_list = self.flows.last().is_none_or(|flow| flow.list);
-                (alone && in_list && parent == Kind::OpenList && is_network(word)) || word == "---"
+                let item = alone && in_list;
+                (item && parent == Kind::OpenList && is_network(word))
+                    || (item && parent == Kind::Open && is_status(word))
+                    || word == "---"
             }
         }
     }
@@ -330,6 +333,11 @@ fn is_network(word: &str) -> bool {
     let bare = word.trim_matches(['"', '\'']);
     let digits = bare.bytes().all(|byte| byte.is_ascii_hexdigit() || b".:/".contains(&byte));
     is_reference(word) || (digits && bare.contains(['.', ':']))
+}
+
+/// Three digits, as in a list of statuses.
+fn is_status(word: &str) -> bool {
+    word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `file:` with a path that looks like one.

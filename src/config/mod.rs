@@ -19,7 +19,9 @@
 mod address;
 mod check;
 mod check_app;
+mod check_health;
 mod diagnostic;
+mod health;
 mod load;
 mod markdown;
 mod mask;
@@ -41,6 +43,8 @@ mod tests_findings_app;
 #[cfg(test)]
 mod tests_findings_yaml;
 #[cfg(test)]
+mod tests_health;
+#[cfg(test)]
 mod tests_load;
 #[cfg(test)]
 mod tests_mask;
@@ -52,6 +56,7 @@ mod tests_schema;
 mod tests_secrets;
 
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
+pub use health::{Probe, ProbeMethod};
 pub use load::{Environment, Loaded, load, parse};
 pub use markdown::markdown;
 pub use scalar::{format_duration, format_size, parse_duration, parse_size};

@@ -1,6 +1,9 @@
 //! From what is written to what is used: defaults and inheritance, once all checks have passed.
 
+use std::time::Duration;
+
 use super::check_app::address;
+use super::health::{FAIL_STATUSES, Probe};
 use super::types::{App, Config, ConsistentHash, Instance, MaxLoad, Method};
 use super::written::{Written, WrittenApp, WrittenInstance};
 
@@ -11,6 +14,10 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         method: written.method,
         max_load: written.max_load.unwrap_or_default(),
         hash: written.consistent_hash.or(ConsistentHash::default()),
+        probe: written.probe.or(&Probe::default()),
+        fail_statuses: written.fail_statuses.unwrap_or(FAIL_STATUSES.into()),
+        max_ejected_percent: written.max_ejected_share.unwrap_or(100),
+        slow_start: written.slow_start.unwrap_or_default(),
     };
     let apps = written.apps.into_iter();
     let apps = apps.map(|(name, app)| Some((name.into(), resolve_app(app, &top)?)));
@@ -36,19 +43,33 @@ struct Top {
     method: Method,
     max_load: MaxLoad,
     hash: ConsistentHash,
+    probe: Probe,
+    fail_statuses: Vec<u16>,
+    max_ejected_percent: u32,
+    slow_start: Duration,
 }
 
 fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
+    let probe = app.probe.or(&top.probe);
+    let slow_start = app.slow_start.unwrap_or(top.slow_start);
+    let instances = app.instances.into_iter();
+    let instances = instances.map(|instance| resolve_instance(instance, &probe, slow_start));
     Some(App {
         user_tokens: app.user_tokens,
         method: app.method.unwrap_or(top.method),
         max_load: app.max_load.unwrap_or(top.max_load),
         consistent_hash: app.consistent_hash.or(top.hash),
-        instances: app.instances.into_iter().map(resolve_instance).collect::<Option<_>>()?,
+        fail_statuses: app.fail_statuses.unwrap_or_else(|| top.fail_statuses.clone()),
+        max_ejected_percent: app.max_ejected_share.unwrap_or(top.max_ejected_percent),
+        instances: instances.collect::<Option<_>>()?,
     })
 }
 
-fn resolve_instance(instance: WrittenInstance) -> Option<Instance> {
+fn resolve_instance(
+    instance: WrittenInstance,
+    probe: &Probe,
+    slow_start: Duration,
+) -> Option<Instance> {
     Some(Instance {
         address: address(&instance)?,
         name: instance.name.into(),
@@ -58,5 +79,8 @@ fn resolve_instance(instance: WrittenInstance) -> Option<Instance> {
         fail_timeout: instance.fail_timeout,
         max_concurrent: instance.max_concurrent,
         queue: instance.queue,
+        probe: instance.probe.or(probe),
+        slow_start: instance.slow_start.unwrap_or(slow_start),
+        drain: instance.drain,
     })
 }

@@ -99,7 +99,7 @@ pub fn format_size(bytes: u64) -> String {
 }
 
 /// For serde: the text of a scalar, handed to `read`, whose error is the predicate.
-fn from_text<'de, D: Deserializer<'de>, T>(
+pub(super) fn from_text<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<T, D::Error> {

@@ -52,6 +52,51 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(super) fn duration_or_zero(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "type": "integer", "minimum": 0, "maximum": 86_400 },
+            {
+                "type": "string",
+                "pattern": format!(
+                    "^[0-9]+$|^(?=.)([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|{REFERENCE}"
+                ),
+            },
+        ],
+    })
+}
+
+pub(super) fn percent(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": format!("^([1-9][0-9]?|100)%$|{REFERENCE}"),
+    })
+}
+
+pub(super) fn path(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": format!("^/|{REFERENCE}") })
+}
+
+/// One status from `least` on, or a text of this pattern, or a list of such.
+fn status_list(least: u32, pattern: &str) -> Schema {
+    let number = json!({ "type": "integer", "minimum": least, "maximum": 599 });
+    let text = json!({ "type": "string", "pattern": format!("{pattern}|{REFERENCE}") });
+    let one = json!({ "anyOf": [number, text] });
+    json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+}
+
+pub(super) fn statuses(_: &mut SchemaGenerator) -> Schema {
+    status_list(100, "^[1-5][0-9]{2}( *- *[1-5][0-9]{2})?$")
+}
+
+pub(super) fn fail_statuses(_: &mut SchemaGenerator) -> Schema {
+    status_list(500, "^5[0-9]{2}$")
+}
+
+pub(super) fn headers(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": secret(generator) })
+}
+
 pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [

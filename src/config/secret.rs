@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::health::WrittenProbe;
 use super::notes::{Draft, Notes};
 use super::written::Written;
 use super::yaml::{Places, Step};
@@ -15,6 +16,9 @@ use crate::model::Token;
 
 /// A secret is a line, not a document.
 const LARGEST: u64 = 64 << 10;
+
+/// Replaces one secret; the path says where it stands.
+type Fetch<'f> = dyn FnMut(&mut Token, &[Step<'_>]) + 'f;
 
 /// Replaces every secret that names a file by the file's content. One that cannot be read is noted
 /// and stays as it is.
@@ -46,15 +50,24 @@ pub(super) fn fetch_all(
     if let Some(token) = &mut written.admin.token {
         fetch(token, &[Step::Key("admin"), Step::Key("token")]);
     }
+    let probe_key = Step::Key("probe");
+    let fetch_headers = |fetch: &mut Fetch<'_>, probe: &mut WrittenProbe, at: &[Step<'_>]| {
+        for (name, value) in probe.headers.iter_mut().flatten() {
+            fetch(value, &[at, &[probe_key, Step::Key("headers"), Step::Key(name)]].concat());
+        }
+    };
+    fetch_headers(&mut fetch, &mut written.probe, &[]);
     for (name, app) in &mut written.apps {
         let at = [Step::Key("apps"), Step::Key(name)];
+        fetch_headers(&mut fetch, &mut app.probe, &at);
         for (index, token) in app.user_tokens.iter_mut().enumerate() {
             fetch(token, &[at[0], at[1], Step::Key("user_tokens"), Step::Item(index)]);
         }
         for (index, instance) in app.instances.iter_mut().enumerate() {
+            let item = [at[0], at[1], Step::Key("instances"), Step::Item(index)];
+            fetch_headers(&mut fetch, &mut instance.probe, &item);
             let Some(token) = &mut instance.token else { continue };
-            let item = Step::Item(index);
-            fetch(token, &[at[0], at[1], Step::Key("instances"), item, Step::Key("token")]);
+            fetch(token, &[&item[..], &[Step::Key("token")]].concat());
         }
     }
     written.secret_files = files;

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::health::Probe;
 use super::scalar::{self, duration, maybe_whole, networks, size, whole, write_size};
 use super::schema;
 use crate::model::{Address, AppName, InstanceName, Token};
@@ -65,6 +66,10 @@ pub struct App {
     pub max_load: MaxLoad,
     /// The ring and its hash, for the methods that have one.
     pub consistent_hash: ConsistentHash,
+    /// Statuses of answers, from 500 to 599, that count against an instance.
+    pub fail_statuses: Vec<u16>,
+    /// How many of the instances passive judgement may take out at a time, in percent.
+    pub max_ejected_percent: u32,
     /// Who answers. Never empty, names differ.
     pub instances: Vec<Instance>,
 }
@@ -88,6 +93,12 @@ pub struct Instance {
     pub max_concurrent: u32,
     /// Who waits when all connections are taken.
     pub queue: Queue,
+    /// How it is asked whether it answers.
+    pub probe: Probe,
+    /// For how long its users come home little by little after it came back; zero: all at once.
+    pub slow_start: Duration,
+    /// Whether it keeps what it has and takes nothing new.
+    pub drain: bool,
 }
 
 /// How requests are spread over instances.

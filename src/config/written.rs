@@ -18,6 +18,7 @@ use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::health::{self, WrittenProbe};
 use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
 use super::types::{
@@ -76,6 +77,24 @@ pub(super) struct Written {
     /// The ring and its hash, for the methods that have one, for every app.
     #[serde(default)]
     pub(super) consistent_hash: WrittenHash,
+    /// How every instance is asked whether it answers.
+    #[serde(default)]
+    pub(super) probe: WrittenProbe,
+    /// Statuses from 500 to 599 that take an instance out when `max_fails` answers in a row have
+    /// them: one, a list, or `[]` for none; absent: 500, 502, 503 and 504.
+    #[serde(default, deserialize_with = "health::fail_statuses")]
+    #[schemars(schema_with = "schema::fail_statuses")]
+    pub(super) fail_statuses: Option<Vec<u16>>,
+    /// How many instances of an app failed requests may take out at a time, from `1%` to `100%`,
+    /// and at least one; absent: `100%`.
+    #[serde(default, deserialize_with = "health::percent")]
+    #[schemars(schema_with = "schema::percent")]
+    pub(super) max_ejected_share: Option<u32>,
+    /// For how long users of an instance that came back go home little by little; absent: `0s`, all
+    /// at once.
+    #[serde(default, deserialize_with = "health::slow_start")]
+    #[schemars(schema_with = "schema::duration_or_zero")]
+    pub(super) slow_start: Option<Duration>,
     /// What is tried again.
     #[serde(default)]
     pub(super) retry: Retry,
@@ -141,6 +160,21 @@ pub(super) struct WrittenApp {
     /// The ring and its hash, where they differ from the top.
     #[serde(default)]
     pub(super) consistent_hash: WrittenHash,
+    /// How its instances are asked whether they answer, where it differs from the top.
+    #[serde(default)]
+    pub(super) probe: WrittenProbe,
+    /// Statuses that take an instance out, where they differ from the top.
+    #[serde(default, deserialize_with = "health::fail_statuses")]
+    #[schemars(schema_with = "schema::fail_statuses")]
+    pub(super) fail_statuses: Option<Vec<u16>>,
+    /// How many of its instances failed requests may take out, where it differs from the top.
+    #[serde(default, deserialize_with = "health::percent")]
+    #[schemars(schema_with = "schema::percent")]
+    pub(super) max_ejected_share: Option<u32>,
+    /// For how long users go home little by little, where it differs from the top.
+    #[serde(default, deserialize_with = "health::slow_start")]
+    #[schemars(schema_with = "schema::duration_or_zero")]
+    pub(super) slow_start: Option<Duration>,
     /// The Dify installations that answer.
     #[serde(default)]
     #[schemars(length(min = 1))]
@@ -186,6 +220,17 @@ pub(super) struct WrittenInstance {
     /// Who waits when all connections are taken.
     #[serde(default)]
     pub(super) queue: Queue,
+    /// How it is asked whether it answers, where it differs from the app.
+    #[serde(default)]
+    pub(super) probe: WrittenProbe,
+    /// For how long its users go home little by little, where it differs from the app.
+    #[serde(default, deserialize_with = "health::slow_start")]
+    #[schemars(schema_with = "schema::duration_or_zero")]
+    pub(super) slow_start: Option<Duration>,
+    /// Whether it keeps what it has and takes nothing new.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) drain: bool,
 }
 
 fn one() -> u32 {

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use http::HeaderValue;
 use jiff::Timestamp;
 
-use crate::balance::{Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Thresholds};
-use crate::config::{self, Config, ConsistentHash};
-use crate::gateway::snapshot::{
-    App, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
+use crate::balance::{
+    Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Statuses, Thresholds,
 };
-use crate::gateway::{Instance, TokenTable};
+use crate::config::{self, Config, ConsistentHash};
+use crate::control::probes::Probes;
+use crate::gateway::snapshot::{
+    App, Drain, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
+};
+use crate::gateway::{Instance, PoolMates, TokenTable};
 use crate::model::{Address, AppName, InstanceName};
 
 /// Builds the snapshot of a configuration. What `old` knows of the same instances, apps and members
@@ -22,8 +25,7 @@ use crate::model::{Address, AppName, InstanceName};
 /// An app key cannot stand in a header; the check of the configuration refuses such keys already.
 pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, String> {
     let survivors = old.map(Survivors::of).unwrap_or_default();
-    let mut builder =
-        Builder { instances: Instances::of(config, &survivors), survivors, rings: HashMap::new() };
+    let mut builder = Builder::new(config, survivors);
     let apps: Result<Vec<_>, _> =
         config.apps.iter().map(|(name, app)| builder.app(name, app)).collect();
     let apps = apps?;
@@ -31,12 +33,13 @@ pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, Str
         config.apps.values().enumerate().flat_map(|(place, app)| {
             app.user_tokens.iter().map(move |token| (token.clone(), place))
         });
-    let everyone = builder.everyone(config);
+    let everyone = builder.everyone(config)?;
     builder.instances.resize();
     Ok(Snapshot {
         apps,
         tokens: TokenTable::new(tokens),
         everyone: Arc::new(everyone),
+        probed: builder.probes.into_all(),
         limits: limits(config),
         timeouts: timeouts(config.timeouts),
         further_attempts: config.retry.attempts,
@@ -95,12 +98,23 @@ struct Builder {
     survivors: Survivors,
     instances: Instances,
     rings: HashMap<RingKey, Arc<Ring>>,
+    probes: Probes,
 }
 
 impl Builder {
+    fn new(config: &Config, mut survivors: Survivors) -> Self {
+        let probes = Probes::new(std::mem::take(&mut survivors.probed));
+        let instances = Instances::of(config, &survivors);
+        Self { survivors, instances, rings: HashMap::new(), probes }
+    }
+
     fn app(&mut self, name: &AppName, app: &config::App) -> Result<Arc<App>, String> {
-        let members: Result<Vec<_>, _> =
-            app.instances.iter().map(|instance| self.member(name, instance)).collect();
+        let judgement = self.judgement(app);
+        let members: Result<Vec<_>, _> = app
+            .instances
+            .iter()
+            .map(|instance| self.member(name, instance, judgement.clone()))
+            .collect();
         let members = members?;
         let method = self.method(&members, app);
         let max_load = match app.max_load {
@@ -128,27 +142,54 @@ impl Builder {
         }
     }
 
-    fn member(&self, app: &AppName, written: &config::Instance) -> Result<Arc<Member>, String> {
+    fn judgement(&self, app: &config::App) -> Judgement {
+        let instance = |written: &config::Instance| {
+            Arc::clone(&self.instances.by_address[&written.address].instance)
+        };
+        let mates = app.instances.iter().map(instance).collect();
+        Judgement {
+            fail_statuses: Statuses::new(app.fail_statuses.iter().copied()),
+            pool_mates: Arc::new(PoolMates::new(mates, app.max_ejected_percent)),
+        }
+    }
+
+    fn member(
+        &mut self,
+        app: &AppName,
+        written: &config::Instance,
+        judgement: Judgement,
+    ) -> Result<Arc<Member>, String> {
         let bearer = format!("Bearer {}", written.token.expose());
         let mut authorization = HeaderValue::try_from(bearer)
             .map_err(|_| format!("the token of `{}` cannot stand in a header", written.name))?;
         authorization.set_sensitive(true);
-        Ok(Arc::new(Member { authorization: Some(authorization), ..self.keyless(app, written) }))
+        let keyless = self.keyless(app, written, judgement)?;
+        Ok(Arc::new(Member { authorization: Some(authorization), ..keyless }))
     }
 
-    fn keyless(&self, app: &AppName, written: &config::Instance) -> Member {
+    fn keyless(
+        &mut self,
+        app: &AppName,
+        written: &config::Instance,
+        judgement: Judgement,
+    ) -> Result<Member, String> {
         let shared = &self.instances.by_address[&written.address];
         let address = written.address.to_string();
         let stats = self.survivors.members.get(&(app.clone(), written.name.clone(), address));
-        Member {
+        Ok(Member {
             name: written.name.clone(),
             instance: Arc::clone(&shared.instance),
             authorization: None,
             weight: written.weight,
             thresholds: shared.thresholds,
+            fail_statuses: judgement.fail_statuses,
+            pool_mates: judgement.pool_mates,
+            probed: self.probes.of(&shared.instance, written)?,
+            slow_start_ms: u64::try_from(written.slow_start.as_millis()).unwrap_or(u64::MAX),
+            drain: if written.drain { Drain::Yes } else { Drain::No },
             queue: shared.queue,
             stats: stats.cloned().unwrap_or_default(),
-        }
+        })
     }
 
     fn ring(&mut self, members: &[Arc<Member>], hash: ConsistentHash) -> Arc<Ring> {
@@ -160,19 +201,29 @@ impl Builder {
     }
 
     /// Every instance once, under the first name it has: the least busy answers.
-    fn everyone(&self, config: &Config) -> App {
+    fn everyone(&mut self, config: &Config) -> Result<App, String> {
         let name = AppName::from("");
         let mut seen = std::collections::HashSet::new();
-        let members: Vec<_> = config
-            .apps
-            .values()
-            .flat_map(|app| &app.instances)
-            .filter(|instance| seen.insert(instance.address.clone()))
-            .map(|instance| Arc::new(self.keyless(&name, instance)))
-            .collect();
+        let mut members = Vec::new();
+        for app in config.apps.values() {
+            let judgement = self.judgement(app);
+            for instance in &app.instances {
+                if seen.insert(instance.address.clone()) {
+                    let member = self.keyless(&name, instance, judgement.clone())?;
+                    members.push(Arc::new(member));
+                }
+            }
+        }
         let stats = self.survivors.apps.get(&name).cloned().unwrap_or_default();
-        App { name, pool: Pool::new(members, Method::LeastConnections, None), stats }
+        Ok(App { name, pool: Pool::new(members, Method::LeastConnections, None), stats })
     }
+}
+
+/// What the members of an app share of its judgement.
+#[derive(Clone)]
+struct Judgement {
+    fail_statuses: Statuses,
+    pool_mates: Arc<PoolMates>,
 }
 
 /// What all apps share of an address. Where they differ, the smallest value stands; the check of

@@ -3,6 +3,7 @@
 
 mod build;
 mod lifecycle;
+mod probes;
 mod reload;
 mod watch;
 

@@ -59,7 +59,7 @@ pub(super) async fn forward(
     let mut left = snapshot.further_attempts;
     let mut last: Option<Failure> = None;
     while let Some(Candidate { member, trust }) = candidates.next(clock.now_ms()) {
-        let another = left > 0 && candidates.has_next(clock.now_ms());
+        let another = left > 0 && candidates.has_next();
         let patience = match outbound.is_idempotent() && another {
             true => timeouts.first_byte_idempotent,
             false => timeouts.first_byte,
@@ -68,13 +68,13 @@ pub(super) async fn forward(
         let failure =
             match attempt(&worker.connections, &member, outbound, timeouts, patience).await {
                 Ok(answer) => {
-                    trust.good(clock.now_ms());
+                    trust.answered(answer.response.status().as_u16(), clock.now_ms());
                     member.stats.first_byte.observe(answer.first_byte);
                     return Ok(Forwarded { member, answer, flight });
                 }
                 Err(failure) => failure,
             };
-        if let Some(cause) = failure.cause() {
+        if let Some(cause) = failure.cause(member.instance.slots()) {
             member.stats.failures.add_one();
             trust.bad(cause, &failure.text, clock.now_ms());
         }
@@ -98,7 +98,11 @@ fn may_ask_another(failure: &Failure, idempotent: bool, tie: Tie) -> bool {
 }
 
 fn nobody(candidates: &Candidates) -> Refusal {
-    let out: Vec<_> = candidates.skipped().iter().map(|member| member.name.as_str()).collect();
+    let out: Vec<_> = candidates
+        .skipped()
+        .iter()
+        .map(|(member, why)| format!("{} ({})", member.name, why.label()))
+        .collect();
     Refusal::instance(
         Reason::NoInstance,
         503,

@@ -5,16 +5,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::uri::Authority;
 use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::balance::{Breaker, Cause, Pass, Thresholds, Verdict};
+use crate::balance::Breaker;
 use crate::model::Address;
-use crate::telemetry::{Counter, Gauge};
+use crate::telemetry::{Counter, Gauge, Histogram};
 
 /// The socket addresses to try, in order. A name is asked for again at each connection, so a
 /// container that moved is found.
@@ -39,9 +39,21 @@ pub struct Instance {
     in_flight: Gauge,
     waiting: AtomicU32,
     idle: AtomicU32,
-    probing: AtomicBool,
     last_failure: ArcSwapOption<String>,
     ejections: Counter,
+    version: ArcSwapOption<String>,
+    probes: ProbeStats,
+}
+
+/// What is counted of the probes of an address, whichever apps they are for.
+#[derive(Debug, Default)]
+pub struct ProbeStats {
+    /// Probes that ended, by [`ProbeVerdict`](crate::balance::ProbeVerdict).
+    pub by_verdict: [Counter; 3],
+    /// From the beginning of a probe to its answer.
+    pub duration: Histogram,
+    /// How often they took the instance out or brought it back.
+    pub changes: Counter,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -58,9 +70,10 @@ impl Instance {
             in_flight: Gauge::default(),
             waiting: AtomicU32::new(0),
             idle: AtomicU32::new(0),
-            probing: AtomicBool::new(false),
             last_failure: ArcSwapOption::empty(),
             ejections: Counter::default(),
+            version: ArcSwapOption::empty(),
+            probes: ProbeStats::default(),
         }
     }
 
@@ -104,6 +117,37 @@ impl Instance {
         self.last_failure.load_full()
     }
 
+    /// Notes what went wrong, for an operator.
+    pub(super) fn failed(&self, what: &str) {
+        self.last_failure.store(Some(Arc::new(what.to_owned())));
+    }
+
+    /// Counts that it was taken out, or stays out for another term, and why.
+    pub(super) fn ejected(&self, what: &str) {
+        self.failed(what);
+        self.ejections.add_one();
+    }
+
+    /// Its probes' counters.
+    pub fn probes(&self) -> &ProbeStats {
+        &self.probes
+    }
+
+    /// Dify's version, as its answers' `X-Version` gave it to a probe.
+    pub fn version(&self) -> Option<Arc<String>> {
+        self.version.load_full()
+    }
+
+    /// Takes the `X-Version` of an answer; what does not look like a version is not believed.
+    pub(super) fn learn_version(&self, version: &str) {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte);
+        let known = self.version.load();
+        let same = known.as_ref().is_some_and(|known| known.as_str() == version);
+        if !same && (1..=32).contains(&version.len()) && version.bytes().all(fits) {
+            self.version.store(Some(Arc::new(version.to_owned())));
+        }
+    }
+
     /// Requests that wait for a slot.
     pub fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Acquire)
@@ -123,12 +167,6 @@ impl Instance {
         self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
         Some(Queued(Arc::clone(self)))
     }
-
-    /// Begins a probe, if none is under way.
-    pub fn begin_probe(self: &Arc<Self>) -> Option<Probing> {
-        let begun = !self.probing.swap(true, Ordering::AcqRel);
-        begun.then(|| Probing(Arc::clone(self)))
-    }
 }
 
 /// An idle connection, counted until dropped.
@@ -146,15 +184,6 @@ pub struct Queued(Arc<Instance>);
 impl Drop for Queued {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// The one probe that may be under way, over when dropped.
-pub struct Probing(Arc<Instance>);
-
-impl Drop for Probing {
-    fn drop(&mut self) {
-        self.0.probing.store(false, Ordering::Release);
     }
 }
 
@@ -187,6 +216,13 @@ impl Slots {
         let free = u32::try_from(self.free.available_permits()).unwrap_or(u32::MAX);
         let owed = self.owed.load(Ordering::Acquire);
         (self.limit() + owed).saturating_sub(free)
+    }
+
+    /// Whether all slots are in use, by more than the one who asks: then a late answer says nothing
+    /// about the instance.
+    pub fn is_full_beside_one(&self) -> bool {
+        let limit = self.limit();
+        limit > 1 && self.used() >= limit
     }
 
     /// A slot, if one is free and nobody waits for it.
@@ -238,56 +274,6 @@ impl Drop for Slot {
         let owed = self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok();
         if let (true, Some(permit)) = (owed, self.permit.take()) {
             permit.forget();
-        }
-    }
-}
-
-/// The right to send one request to an instance, and the duty to say how it went. Dropped without
-/// a word, it says nothing about the instance.
-#[derive(Debug)]
-pub(super) struct Trust {
-    instance: Arc<Instance>,
-    pass: Pass,
-    thresholds: Thresholds,
-    settled: bool,
-}
-
-impl Trust {
-    /// Takes over a pass that the instance's breaker gave.
-    pub(super) fn new(instance: Arc<Instance>, pass: Pass, thresholds: Thresholds) -> Self {
-        Self { instance, pass, thresholds, settled: false }
-    }
-
-    /// A response head came.
-    pub(super) fn good(mut self, now_ms: u64) {
-        self.settle(Verdict::Good, now_ms);
-    }
-
-    /// The instance failed; `what` is for the log and status.
-    pub(super) fn bad(mut self, cause: Cause, what: &str, now_ms: u64) {
-        let address = self.instance.address();
-        tracing::debug!("instance {address}: {what}");
-        self.instance.last_failure.store(Some(Arc::new(what.to_owned())));
-        if self.settle(Verdict::Bad(cause), now_ms) {
-            self.instance.ejections.add_one();
-            let seconds = self.thresholds.fail_timeout_ms as f64 / 1000.0;
-            tracing::warn!(
-                "instance {} is out of rotation for {seconds} s: {what}",
-                self.instance.address()
-            );
-        }
-    }
-
-    fn settle(&mut self, verdict: Verdict, now_ms: u64) -> bool {
-        self.settled = true;
-        self.instance.breaker.settle(self.pass, verdict, self.thresholds, now_ms)
-    }
-}
-
-impl Drop for Trust {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.settle(Verdict::Unknown, 0);
         }
     }
 }

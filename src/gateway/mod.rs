@@ -3,8 +3,8 @@
 //! `listen → handle → door → identify → select → forward (attempt, outbound) → stream → record`
 //!
 //! `snapshot` is what it knows, `shared` what all threads see, `worker` what one keeps, `instance`
-//! what is known of one Dify, `connection` the way there, `framing` what must not pass, `probe` the
-//! way back into rotation.
+//! what is known of one Dify, `connection` the way there, `framing` what must not pass; `probe` and
+//! `trust` judge instances by probes and by requests, `standing` says what follows.
 //! It never sees the configuration; `control` builds its snapshots.
 
 mod attempt;
@@ -23,18 +23,24 @@ mod instance;
 mod listen;
 mod outbound;
 pub mod probe;
+mod probed;
 mod record;
 mod respond;
 mod select;
 mod shared;
 pub mod snapshot;
+mod standing;
 mod stream;
 mod tokens;
+mod trust;
 mod worker;
 
 pub use door::DESK_PATHS;
-pub use instance::{Instance, Slots};
+pub use instance::{Instance, ProbeStats, Slots};
 pub use listen::{Setup, Workers, bind};
+pub use probed::{LastProbe, Probe, Probed};
 pub use select::key;
 pub use shared::{Desk, GatewayStats, Shared, Visit};
+pub use standing::{Claim, MemberState, Skipped, StateKind};
 pub use tokens::TokenTable;
+pub use trust::PoolMates;

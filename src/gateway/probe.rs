@@ -1,82 +1,187 @@
-//! Brings instances back that were taken out for being unreachable.
+//! Asks every instance, all the time, whether it answers.
 //!
-//! Only those are probed: the rest of active health checking is not here yet. A probe is `GET /v1/`,
-//! which Dify answers without a key or a database, also behind its own nginx (where `/health` leads
-//! to the web interface).
+//! The default probe is `GET /v1/`, which Dify answers without a key or a database, also behind its
+//! own nginx (where `/health` leads to the web interface). A probe is a connection like any other:
+//! it takes one of the instance's slots, and where all of them are ours the instance is busy and
+//! nothing is learned. Each [`Probed`] has a task of its own, which follows the snapshots.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
-use http::{Request, StatusCode};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use memchr::memmem;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::balance::{BreakerState, Cause};
-use crate::gateway::instance::{Instance, resolve};
+use crate::balance::ProbeVerdict;
+use crate::gateway::failure::chain;
+use crate::gateway::instance::resolve;
+use crate::gateway::probed::Probed;
 use crate::gateway::shared::Shared;
 
-/// Between two probes of an instance that is out.
-const INTERVAL: Duration = Duration::from_millis(250);
-/// For the whole of a probe.
-const TIMEOUT: Duration = Duration::from_millis(500);
+/// What is read of an answer whose body matters.
+const BODY_BYTES: usize = 64 << 10;
+const USER_AGENT_NAME: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
 
-/// Probes what is out, for as long as the process lives.
+/// Probes whatever the snapshot of the moment names, for as long as the process lives.
 pub async fn run(shared: Arc<Shared>) {
-    let mut ticks = interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut probes = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    let mut running: HashMap<u64, AbortHandle> = HashMap::new();
     loop {
-        ticks.tick().await;
-        while probes.try_join_next().is_some() {}
-        let now_ms = shared.now_ms();
-        for instance in shared.snapshot().instances() {
-            let breaker = instance.breaker();
-            let out = breaker.state(now_ms) != BreakerState::Closed;
-            if out && breaker.cause() == Cause::Unreachable {
-                probes.spawn(probe(Arc::clone(instance)));
+        let snapshot = shared.snapshot();
+        let named: HashSet<_> = snapshot.probed.iter().map(|probed| probed.id()).collect();
+        running.retain(|id, task| {
+            let stays = named.contains(id);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for probed in &snapshot.probed {
+            running
+                .entry(probed.id())
+                .or_insert_with(|| tasks.spawn(watch(Arc::clone(&shared), Arc::clone(probed))));
+        }
+        drop(snapshot);
+        shared.swapped().await;
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+/// Probe after probe. After one that failed the next begins at once if its time has come: the time
+/// from one beginning to the next is what counts.
+async fn watch(shared: Arc<Shared>, probed: Arc<Probed>) {
+    for round in 0_u64.. {
+        let began = Instant::now();
+        let (verdict, text) = look(&probed, began).await;
+        probed.settle(verdict, text, shared.now_ms());
+        let seed = probed.id() << 32 ^ round;
+        let next_ms = probed.health().next_in_ms(probed.probe().rhythm, seed);
+        sleep_until(began + Duration::from_millis(next_ms)).await;
+    }
+}
+
+async fn look(probed: &Probed, began: Instant) -> (ProbeVerdict, String) {
+    let (instance, probe) = (probed.instance(), probed.probe());
+    let slots = instance.slots();
+    let Some(_slot) = slots.try_take() else {
+        return (ProbeVerdict::Busy, "busy: all connections are in use".to_owned());
+    };
+    // Who finds no slot meanwhile waits for the probe to end, also where nobody may queue.
+    let _mark = instance.mark_idle();
+    let limit = probe.timeout;
+    let asked = timeout(limit, ask(probed)).await;
+    let took = began.elapsed();
+    match asked {
+        Ok(Ok(answer)) => {
+            instance.probes().duration.observe(took);
+            let millis = took.as_secs_f64() * 1000.0;
+            let text = format!("{} in {millis:.1} ms", answer.status);
+            let expected = probe.expect.iter().any(|range| range.contains(&answer.status));
+            match (expected, answer.body) {
+                (true, Body::AsExpected) => (ProbeVerdict::Good, text),
+                (true, Body::Other) => (ProbeVerdict::Bad, format!("{text} without `expect_body`")),
+                (false, _) => (ProbeVerdict::Bad, text),
+            }
+        }
+        Ok(Err(error)) => (ProbeVerdict::Bad, chain(&error)),
+        Err(_) => {
+            let seconds = limit.as_secs_f64();
+            let text = format!("no answer within {seconds} s");
+            if slots.is_full_beside_one() {
+                (ProbeVerdict::Busy, format!("busy: {text}, and all connections are in use"))
+            } else if took > limit + limit / 2 {
+                // This machine stood still; whether the instance did, nobody knows.
+                (ProbeVerdict::Busy, format!("{text}, but the gateway itself was late"))
+            } else {
+                (ProbeVerdict::Bad, text)
             }
         }
     }
 }
 
-async fn probe(instance: Arc<Instance>) {
-    let Some(_probing) = instance.begin_probe() else { return };
-    // A probe is a connection like any other; where all slots are ours, the instance is busy and
-    // nothing is learned.
-    let Some(_slot) = instance.slots().try_take() else { return };
-    let good = matches!(timeout(TIMEOUT, ask(&instance)).await,
-        Ok(Ok(status)) if status.is_success() || status.is_redirection());
-    if good && instance.breaker().probed_well() {
-        tracing::info!(
-            "instance {} is back in rotation: its probe was answered",
-            instance.address()
-        );
+/// What matters of an answer.
+struct Answer {
+    status: u16,
+    body: Body,
+}
+
+enum Body {
+    AsExpected,
+    Other,
+}
+
+async fn ask(probed: &Probed) -> io::Result<Answer> {
+    let addresses = resolve(probed.instance().address()).await?;
+    let stream = TcpStream::connect(addresses.as_slice()).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let mut connection = Box::pin(connection);
+    let exchange = exchange(probed, sender);
+    tokio::pin!(exchange);
+    tokio::select! {
+        biased;
+        answer = &mut exchange => answer.map_err(io::Error::other),
+        ended = &mut connection => {
+            // What came before the end has not been looked at yet.
+            drop(connection);
+            let why = match ended {
+                Ok(()) => io::Error::other("the connection was closed"),
+                Err(error) => io::Error::other(error),
+            };
+            exchange.await.map_err(|_| why)
+        }
     }
 }
 
-async fn ask(instance: &Instance) -> io::Result<StatusCode> {
-    let addresses = resolve(instance.address()).await?;
-    let stream = TcpStream::connect(addresses.as_slice()).await?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let request = Request::get("/v1/")
-        .header(HOST, instance.address().to_string())
-        .header(USER_AGENT, concat!("difygate/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())
-        .map_err(io::Error::other)?;
-    tokio::select! {
-        biased;
-        answer = sender.send_request(request) => Ok(answer.map_err(io::Error::other)?.status()),
-        ended = connection => {
-            let cause = ended.err().map_or_else(|| "closed".to_owned(), |error| error.to_string());
-            Err(io::Error::other(cause))
+async fn exchange(
+    probed: &Probed,
+    mut sender: SendRequest<Empty<Bytes>>,
+) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    let probe = probed.probe();
+    let mut request = Request::builder()
+        .method(probe.method.clone())
+        .uri(probe.path.as_str())
+        .body(Empty::<Bytes>::new())?;
+    let headers = request.headers_mut();
+    headers.insert(HOST, probed.instance().address().to_string().try_into()?);
+    headers.insert(USER_AGENT, http::HeaderValue::from_static(USER_AGENT_NAME));
+    for (name, value) in &probe.headers {
+        headers.insert(name, value.clone());
+    }
+    let response = sender.send_request(request).await?;
+    if let Some(version) = response.headers().get("x-version").and_then(|v| v.to_str().ok()) {
+        probed.instance().learn_version(version);
+    }
+    let status = response.status().as_u16();
+    let body = match &probe.expect_body {
+        Some(text) if !holds(response, text).await? => Body::Other,
+        _ => Body::AsExpected,
+    };
+    Ok(Answer { status, body })
+}
+
+/// Whether `text` stands in the first 64 KiB of an answer.
+async fn holds(mut response: Response<Incoming>, text: &str) -> Result<bool, hyper::Error> {
+    let mut begin = Vec::new();
+    while begin.len() < BODY_BYTES {
+        let Some(frame) = response.body_mut().frame().await else { break };
+        if let Ok(data) = frame?.into_data() {
+            begin.extend_from_slice(&data[..data.len().min(BODY_BYTES - begin.len())]);
+        }
+        if memmem::find(&begin, text.as_bytes()).is_some() {
+            return Ok(true);
         }
     }
+    Ok(memmem::find(&begin, text.as_bytes()).is_some())
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::balance::{BreakerState, Keyed, MaxLoad, Order, Pass};
-use crate::gateway::instance::Trust;
+use crate::balance::{Keyed, MaxLoad, Order, Pass, fraction};
 use crate::gateway::snapshot::{App, LastResort, Member};
+use crate::gateway::standing::{Claim, Skipped};
+use crate::gateway::trust::Trust;
 
 /// A request's candidates, first the best. An instance that is out is skipped without moving
 /// anybody else.
@@ -17,7 +18,8 @@ pub(super) struct Candidates {
     tie: Tie,
     max_load: Option<MaxLoad>,
     last_resort: LastResort,
-    skipped: SmallVec<[Arc<Member>; 2]>,
+    claim: Claim,
+    skipped: SmallVec<[(Arc<Member>, Skipped); 2]>,
     found: Found,
 }
 
@@ -83,6 +85,12 @@ impl Candidates {
             pool.max_load.filter(|_| key.is_some() && asker.bound_to_id == BoundToId::No);
         let tie = if key.is_some() && max_load.is_none() { Tie::Key } else { Tie::Free };
         let order = pool.order(key.as_deref().map(str::as_bytes));
+        let claim = match asker.bound_to_id {
+            BoundToId::Yes => Claim::Owned,
+            BoundToId::No => {
+                Claim::Free { key_fraction: key.as_deref().map(|key| fraction(key.as_bytes())) }
+            }
+        };
         // One instance alone is never refused because of its own breaker.
         let last_resort = if app.pool.members.len() == 1 { LastResort::Try } else { last_resort };
         Self {
@@ -91,32 +99,45 @@ impl Candidates {
             tie,
             max_load,
             last_resort,
+            claim,
             skipped: SmallVec::new(),
             found: Found::Nobody,
         }
     }
 
-    /// The next candidate, if there is one.
+    /// The next candidate, if there is one. Those that are out come last, if at all: first who only
+    /// waits for slow start, then, as a last resort, who is draining, then the others.
     pub(super) fn next(&mut self, now_ms: u64) -> Option<Candidate> {
         let pool = &self.app.pool;
-        let bound = self.max_load.map(|max_load| pool.bound(max_load, now_ms));
+        let bound = self.max_load.map(|max_load| pool.bound(max_load));
         while let Some(member) = pool.next(&mut self.order, bound.as_ref()) {
-            match member.instance.breaker().admit(now_ms) {
-                Some(pass) => {
+            match member.admit(now_ms, self.claim) {
+                Ok(pass) => {
                     self.found = Found::Somebody;
                     return Some(candidate(member, pass));
                 }
-                None => self.skipped.push(Arc::clone(member)),
+                Err(why) => self.skipped.push((Arc::clone(member), why)),
             }
+        }
+        if let Some(member) = self.take_skipped(|why| why == Skipped::SlowStart) {
+            self.found = Found::Somebody;
+            return Some(candidate(&member, Pass::Normal));
         }
         if self.found == Found::Nobody && self.last_resort == LastResort::Try {
             self.found = Found::LastResort;
         }
-        if self.found == Found::LastResort && !self.skipped.is_empty() {
-            let member = self.skipped.remove(0);
-            return Some(candidate(&member, Pass::Normal));
+        if self.found != Found::LastResort {
+            return None;
         }
-        None
+        let member = self
+            .take_skipped(|why| why == Skipped::Draining)
+            .or_else(|| self.take_skipped(|_| true))?;
+        Some(candidate(&member, Pass::Normal))
+    }
+
+    fn take_skipped(&mut self, is_wanted: impl Fn(Skipped) -> bool) -> Option<Arc<Member>> {
+        let place = self.skipped.iter().position(|(_, why)| is_wanted(*why))?;
+        Some(self.skipped.remove(place).0)
     }
 
     /// What ties the request to its first candidate.
@@ -125,23 +146,21 @@ impl Candidates {
     }
 
     /// Whether another candidate would come after this one, as far as can be told now.
-    pub(super) fn has_next(&self, now_ms: u64) -> bool {
+    pub(super) fn has_next(&self) -> bool {
         let mut members = self.app.pool.members.iter().enumerate();
-        (self.found == Found::LastResort && !self.skipped.is_empty())
-            || members.any(|(index, member)| {
-                !self.order.has_given(index)
-                    && member.instance.breaker().state(now_ms) == BreakerState::Closed
-            })
+        let mut skipped = self.skipped.iter();
+        skipped.any(|(_, why)| self.found == Found::LastResort || *why == Skipped::SlowStart)
+            || members.any(|(index, member)| !self.order.has_given(index) && member.is_in())
     }
 
-    /// Instances that were passed over because they are out, in the request's order.
-    pub(super) fn skipped(&self) -> &[Arc<Member>] {
+    /// Instances that were passed over, in the request's order, and why.
+    pub(super) fn skipped(&self) -> &[(Arc<Member>, Skipped)] {
         &self.skipped
     }
 }
 
 fn candidate(member: &Arc<Member>, pass: Pass) -> Candidate {
-    let trust = Trust::new(Arc::clone(&member.instance), pass, member.thresholds);
+    let trust = Trust::new(Arc::clone(member), pass);
     Candidate { member: Arc::clone(member), trust }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Response, request};
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use crate::gateway::snapshot::Snapshot;
@@ -39,6 +40,8 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     desk: Box<dyn Desk>,
     started: Instant,
+    started_at: Timestamp,
+    swapped: Notify,
     draining: AtomicBool,
     /// One per worker: look for what is to be done now.
     wakes: Vec<Notify>,
@@ -71,6 +74,8 @@ impl Shared {
             snapshot: ArcSwap::new(snapshot),
             desk,
             started: Instant::now(),
+            started_at: Timestamp::now(),
+            swapped: Notify::new(),
             draining: AtomicBool::new(false),
             wakes: (0..workers).map(|_| Notify::new()).collect(),
             stats: GatewayStats::default(),
@@ -85,6 +90,12 @@ impl Shared {
     /// Replaces the snapshot. Requests under way keep the old one. It cannot fail.
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(snapshot);
+        self.swapped.notify_one();
+    }
+
+    /// Returns after the snapshot was replaced. For one caller: the prober.
+    pub(super) async fn swapped(&self) {
+        self.swapped.notified().await;
     }
 
     /// What answers the desk's paths.
@@ -95,6 +106,12 @@ impl Shared {
     /// Milliseconds since the start: the clock of breakers and phases. It never goes back.
     pub fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The time of day at `ms` on the gateway's clock, by what it was at the start.
+    pub fn time_of(&self, ms: u64) -> Timestamp {
+        let since_start = SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+        self.started_at.checked_add(since_start).unwrap_or(self.started_at)
     }
 
     /// How long the gateway has been up.

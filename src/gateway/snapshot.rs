@@ -7,16 +7,18 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::balance::{Bound, BreakerState, Load, MaxLoad, Method, Order, Thresholds};
+use crate::balance::{Bound, Load, MaxLoad, Method, Order, Statuses, Thresholds};
 use crate::gateway::instance::Instance;
+use crate::gateway::probed::{Probe, Probed};
 use crate::gateway::tokens::TokenTable;
+use crate::gateway::trust::PoolMates;
 use crate::model::{AppName, InstanceName};
 use crate::telemetry::{Counter, Gauge, Histogram};
 
@@ -29,6 +31,8 @@ pub struct Snapshot {
     pub tokens: TokenTable,
     /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.
     pub everyone: Arc<App>,
+    /// Everything that is probed, once.
+    pub probed: Vec<Arc<Probed>>,
     /// Limits on requests.
     pub limits: Limits,
     /// How long to wait for what.
@@ -159,9 +163,8 @@ impl Pool {
     }
 
     /// The bound of this instant. An instance that is out has no share: the others bear it.
-    pub fn bound(&self, max_load: MaxLoad, now_ms: u64) -> Bound {
-        let is_in =
-            |member: &&Arc<Member>| member.instance.breaker().state(now_ms) == BreakerState::Closed;
+    pub fn bound(&self, max_load: MaxLoad) -> Bound {
+        let is_in = |member: &&Arc<Member>| member.is_in();
         Bound::new(max_load, self.members.iter().filter(is_in).map(|member| member.load()))
     }
 }
@@ -179,6 +182,16 @@ pub struct Member {
     pub weight: u32,
     /// When it is taken out.
     pub thresholds: Thresholds,
+    /// Statuses of answers that take it out when they come in a row.
+    pub fail_statuses: Statuses,
+    /// The app's instances, of which not too many may be out.
+    pub pool_mates: Arc<PoolMates>,
+    /// Its probes; none if they are switched off.
+    pub probed: Option<Arc<Probed>>,
+    /// For how long after it came back its users come home little by little, in ms.
+    pub slow_start_ms: u64,
+    /// Whether it takes nothing new.
+    pub drain: Drain,
     /// Requests that may wait for a slot, and for how long.
     pub queue: QueueLimits,
     /// Its counters; they survive a reload by app, name and address.
@@ -190,6 +203,15 @@ impl Member {
         let in_flight = u32::try_from(self.instance.in_flight().get()).unwrap_or(u32::MAX);
         Load { in_flight, weight: self.weight.max(1) }
     }
+}
+
+/// Whether an instance takes nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// It keeps what it has.
+    Yes,
+    /// It takes what comes.
+    No,
 }
 
 /// Bounds on waiting for a connection slot.
@@ -212,6 +234,19 @@ pub struct MemberStats {
     pub in_flight: Gauge,
     /// From sending a request to the head of its answer.
     pub first_byte: Histogram,
+    held_until_ms: AtomicU64,
+}
+
+impl MemberStats {
+    /// Until when it would be out if `max_ejected_share` did not hold it in, in ms.
+    pub fn held_until_ms(&self) -> u64 {
+        self.held_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it is held in until then. True if it was not before.
+    pub(super) fn hold_in(&self, until_ms: u64, now_ms: u64) -> bool {
+        self.held_until_ms.swap(until_ms, Ordering::Relaxed) <= now_ms
+    }
 }
 
 /// The counters of earlier snapshots, by what they belong to.
@@ -223,6 +258,8 @@ pub struct Survivors {
     pub members: HashMap<(AppName, InstanceName, String), Arc<MemberStats>>,
     /// By address.
     pub instances: HashMap<String, Arc<Instance>>,
+    /// By address and probe.
+    pub probed: HashMap<(String, Probe), Arc<Probed>>,
 }
 
 impl Survivors {
@@ -237,6 +274,10 @@ impl Survivors {
                 survivors.members.insert(key, Arc::clone(&member.stats));
                 survivors.instances.insert(address, Arc::clone(&member.instance));
             }
+        }
+        for probed in &old.probed {
+            let key = (probed.instance().address().to_string(), probed.probe().clone());
+            survivors.probed.insert(key, Arc::clone(probed));
         }
         survivors
     }

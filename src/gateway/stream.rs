@@ -25,10 +25,10 @@ use crate::gateway::body::Replay;
 use crate::gateway::failure::chain;
 use crate::gateway::forward::{Flight, Forwarded};
 use crate::gateway::framing;
-use crate::gateway::instance::Trust;
 use crate::gateway::outbound::REQUEST_ID;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::Member;
+use crate::gateway::trust::Trust;
 use crate::gateway::worker::Worker;
 use crate::model::Reason;
 
@@ -185,8 +185,7 @@ impl Relay {
         self.sender = None;
         let text = format!("{}: answer cut: {what}", self.member.name);
         self.member.stats.failures.add_one();
-        let instance = Arc::clone(&self.member.instance);
-        Trust::new(instance, Pass::Normal, self.member.thresholds).bad(
+        Trust::new(Arc::clone(&self.member), Pass::Normal).bad(
             Cause::BrokenAnswer,
             &text,
             self.worker.shared().now_ms(),

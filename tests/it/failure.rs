@@ -7,7 +7,7 @@ use dify_sim::Fault;
 use http::StatusCode;
 use tokio::time::{sleep, timeout};
 
-use crate::rig::{Plan, Rig, request};
+use crate::rig::{Plan, Rig, request, requests};
 
 const USERS: usize = 30;
 
@@ -65,14 +65,14 @@ async fn a_second_try_carries_the_second_instances_key() {
     let other = rig.instance_of("alice").await;
     assert_ne!(other, home);
     let number = other.strip_prefix("dify").unwrap();
-    let served = rig.dify(&other).served();
+    let served = requests(rig.dify(&other));
     assert_eq!(served.last().unwrap().key.as_deref(), Some(format!("app-shop-{number}").as_str()));
 }
 
 #[tokio::test]
 async fn a_post_that_may_have_been_executed_is_not_sent_to_another() {
     for fault in [Fault::CloseAfterRequest, Fault::Reset, Fault::Garbage, Fault::HalfHead] {
-        let rig = Rig::start(3).await;
+        let rig = Plan::new(3).without_probes().start().await;
         let home = rig.instance_of("alice").await;
         rig.difys.iter().for_each(dify_sim::Dify::clear_served);
         // Idle connections must not stand in for a fresh one.
@@ -148,7 +148,8 @@ async fn a_single_instance_is_never_refused_because_of_its_breaker() {
 
 #[tokio::test]
 async fn an_instance_whose_answers_are_garbled_is_taken_out_for_its_term() {
-    let rig = Plan::new(2).with_instances(", max_fails: 3, fail_timeout: 2s").start().await;
+    let plan = Plan::new(2).with_instances(", max_fails: 3, fail_timeout: 2s");
+    let rig = plan.without_probes().start().await;
     let home = rig.instance_of("alice").await;
     rig.dify(&home).set_fault(Fault::Garbage).await.unwrap();
     let mut failed = 0;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use http::{Request, StatusCode};
 use serde_json::json;
 
-use crate::rig::{Plan, Rig, TOKEN, chat, form, post, raw, request, send, upload};
+use crate::rig::{Plan, Rig, TOKEN, chat, form, post, raw, request, requests, send, upload};
 
 #[tokio::test]
 async fn a_bad_token_is_refused_in_difys_words_and_reaches_no_instance() {
@@ -223,7 +223,7 @@ async fn a_client_that_waits_for_100_continue_is_answered() {
     let refused = raw(rig.addr(), head("wrong").as_bytes()).await;
     assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
     assert!(
-        rig.difys[0].served()[0]
+        requests(&rig.difys[0])[0]
             .headers
             .iter()
             .all(|(name, _)| !name.eq_ignore_ascii_case("expect"))

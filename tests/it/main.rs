@@ -12,6 +12,7 @@ mod rig;
 mod control;
 mod deploy;
 mod failure;
+mod health;
 mod identify;
 mod import;
 mod methods;

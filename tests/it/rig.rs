@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use dify_sim::{App, Dify, Mode, Setup};
+use dify_sim::{App, Dify, Mode, Served, Setup};
 use difygate::cli::serve::Gateway;
 use difygate::config::{self, Environment};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -71,6 +71,11 @@ impl Plan {
     pub(crate) fn with_difys(mut self, change: impl Fn(Setup) -> Setup) -> Self {
         self.difys = self.difys.into_iter().map(change).collect();
         self
+    }
+
+    /// Asks no instance whether it answers.
+    pub(crate) fn without_probes(self) -> Self {
+        self.with("probe: { enabled: false }")
     }
 
     /// Starts it all.
@@ -150,9 +155,13 @@ impl Rig {
 
     /// Requests that each Dify has served, without the gateway's probes.
     pub(crate) fn served(&self) -> Vec<usize> {
-        let asked = |dify: &Dify| dify.served().iter().filter(|r| r.path != "/v1/").count();
-        self.difys.iter().map(asked).collect()
+        self.difys.iter().map(|dify| requests(dify).len()).collect()
     }
+}
+
+/// What a Dify has served, without the gateway's probes.
+pub(crate) fn requests(dify: &Dify) -> Vec<Served> {
+    dify.served().into_iter().filter(|served| served.path != "/v1/").collect()
 }
 
 /// A whole answer.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::sleep;
 
-use crate::rig::{Plan, Rig, chat, open, request, stream, try_send};
+use crate::rig::{Plan, chat, open, request, stream, try_send};
 
 #[tokio::test]
 async fn no_more_connections_than_slots_and_everybody_is_served() {
@@ -74,7 +74,7 @@ async fn a_request_without_a_user_passes_a_full_instance_over() {
 
 #[tokio::test]
 async fn an_idle_connection_is_reused_soon_and_dropped_after_a_second() {
-    let rig = Plan::new(1).with("workers: 1").start().await;
+    let rig = Plan::new(1).with("workers: 1").without_probes().start().await;
     for _ in 0..5 {
         rig.chat("alice").await;
     }
@@ -116,7 +116,7 @@ async fn a_connection_that_the_instance_closed_meanwhile_costs_nothing() {
 async fn a_half_sent_body_takes_no_slot() {
     use tokio::io::AsyncWriteExt;
 
-    let rig = Rig::start(1).await;
+    let rig = Plan::new(1).without_probes().start().await;
     let mut stalled = tokio::net::TcpStream::connect(rig.addr()).await.unwrap();
     let head = format!(
         "POST /v1/chat-messages HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {}\r\n\

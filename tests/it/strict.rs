@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rig::{Plan, Rig, TOKEN, raw};
+use crate::rig::{Plan, Rig, TOKEN, raw, requests};
 
 fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or(answer)
@@ -97,7 +97,7 @@ async fn transfer_encoding_wins_over_content_length_and_the_connection_closes() 
     let answer = raw(rig.addr(), request.as_bytes()).await;
     assert_eq!(status(&answer), "200", "{answer}");
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
-    let served = &rig.difys[0].served()[0];
+    let served = &requests(&rig.difys[0])[0];
     let lengths: Vec<_> = served
         .headers
         .iter()
@@ -178,7 +178,7 @@ async fn an_idle_connection_is_closed_but_not_by_the_header_timeout() {
 #[tokio::test]
 async fn forwarded_headers_of_strangers_are_replaced_and_of_proxies_kept() {
     let header = |rig: &Rig, name: &str| {
-        let served = rig.difys[0].served();
+        let served = requests(&rig.difys[0]);
         let headers = &served.last().unwrap().headers;
         headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
     };

@@ -1,0 +1,185 @@
+//! The breaker's states, with the clock passed in.
+
+use proptest::prelude::{Just, Strategy, prop, prop_assert, prop_oneof, proptest};
+
+use super::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict};
+
+const LIMITS: Thresholds = Thresholds { max_fails: 3, fail_timeout_ms: 30_000 };
+const BAD: Verdict = Verdict::Bad(Cause::Unreachable);
+
+/// Settles as the gateway does where nothing holds an instance in. True when that opened it.
+fn settle(breaker: &Breaker, verdict: Verdict, limits: Thresholds, now_ms: u64) -> bool {
+    match breaker.settle(Pass::Normal, verdict, limits, now_ms) {
+        Settled::Due(cause) => breaker.open(cause, limits, now_ms),
+        _ => false,
+    }
+}
+
+fn opened(cause: Cause) -> Breaker {
+    let breaker = Breaker::default();
+    for at in 0..3 {
+        assert_eq!(settle(&breaker, Verdict::Bad(cause), LIMITS, at), at == 2);
+    }
+    breaker
+}
+
+#[test]
+fn opens_at_max_fails_within_the_window() {
+    let breaker = opened(Cause::Unreachable);
+    assert_eq!(breaker.admit(3), None);
+    assert_eq!(breaker.state(3), BreakerState::Open { until_ms: 30_002 });
+    assert_eq!(breaker.since_ms(), 2);
+}
+
+#[test]
+fn failures_further_apart_than_the_window_do_not_add_up() {
+    let breaker = Breaker::default();
+    for at in 0..20 {
+        assert!(!settle(&breaker, BAD, LIMITS, at * 15_001));
+    }
+    assert_eq!(breaker.admit(400_000), Some(Pass::Normal));
+}
+
+#[test]
+fn bad_statuses_count_only_in_a_row() {
+    let breaker = Breaker::default();
+    for at in 0..20 {
+        assert!(!settle(&breaker, Verdict::BadStatus, LIMITS, at));
+        assert!(!settle(&breaker, Verdict::BadStatus, LIMITS, at));
+        assert!(!settle(&breaker, Verdict::Good, LIMITS, at));
+    }
+    // However far apart, and whatever says nothing in between.
+    assert!(!settle(&breaker, Verdict::BadStatus, LIMITS, 100));
+    assert!(!settle(&breaker, Verdict::Unknown, LIMITS, 100));
+    assert!(!settle(&breaker, Verdict::BadStatus, LIMITS, 200_000));
+    assert!(settle(&breaker, Verdict::BadStatus, LIMITS, 400_000));
+    assert_eq!(breaker.cause(), Cause::BrokenAnswer);
+    assert!(!breaker.probed_well(400_001));
+}
+
+#[test]
+fn an_answer_does_not_forgive_failures_of_other_kinds() {
+    let breaker = Breaker::default();
+    assert!(!settle(&breaker, BAD, LIMITS, 1));
+    assert!(!settle(&breaker, BAD, LIMITS, 2));
+    assert!(!settle(&breaker, Verdict::Good, LIMITS, 3));
+    assert!(settle(&breaker, BAD, LIMITS, 4));
+}
+
+#[test]
+fn what_is_due_but_held_in_stays_due() {
+    let breaker = Breaker::default();
+    for at in 0..10 {
+        let settled = breaker.settle(Pass::Normal, BAD, LIMITS, at);
+        let expected = if at < 2 { Settled::Unchanged } else { Settled::Due(Cause::Unreachable) };
+        assert_eq!(settled, expected);
+        assert_eq!(breaker.admit(at), Some(Pass::Normal));
+    }
+    assert!(breaker.open(Cause::Unreachable, LIMITS, 10));
+    assert!(!breaker.open(Cause::Unreachable, LIMITS, 11), "it is open already");
+}
+
+#[test]
+fn half_open_admits_one_request_at_a_time() {
+    let breaker = opened(Cause::BrokenAnswer);
+    assert_eq!(breaker.admit(30_001), None);
+    assert_eq!(breaker.admit(30_002), Some(Pass::Trial));
+    assert_eq!(breaker.admit(30_003), None);
+    assert_eq!(breaker.settle(Pass::Trial, Verdict::Good, LIMITS, 30_004), Settled::IsBack);
+    assert_eq!(breaker.admit(30_005), Some(Pass::Normal));
+    assert_eq!(breaker.since_ms(), 30_004);
+}
+
+#[test]
+fn a_failed_trial_keeps_it_out_for_another_term() {
+    for verdict in [BAD, Verdict::BadStatus] {
+        let breaker = opened(Cause::Unreachable);
+        assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
+        assert_eq!(breaker.settle(Pass::Trial, verdict, LIMITS, 40_001), Settled::StaysOut);
+        assert_eq!(breaker.admit(70_000), None);
+        assert_eq!(breaker.admit(70_001), Some(Pass::Trial));
+        assert_eq!(breaker.since_ms(), 2, "it has been out all the time");
+    }
+}
+
+#[test]
+fn a_trial_without_a_verdict_makes_room_for_the_next() {
+    let breaker = opened(Cause::Unreachable);
+    assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
+    breaker.settle(Pass::Trial, Verdict::Unknown, LIMITS, 40_001);
+    assert_eq!(breaker.admit(40_002), Some(Pass::Trial));
+}
+
+#[test]
+fn a_good_probe_ends_unreachable_but_not_broken_answers() {
+    let unreachable = opened(Cause::Unreachable);
+    assert!(unreachable.probed_well(4));
+    assert_eq!(unreachable.admit(5), Some(Pass::Normal));
+    let broken = opened(Cause::BrokenAnswer);
+    assert!(!broken.probed_well(4));
+    assert_eq!(broken.admit(5), None);
+}
+
+#[test]
+fn no_max_fails_means_never_out() {
+    let breaker = Breaker::default();
+    let off = Thresholds { max_fails: 0, ..LIMITS };
+    for at in 0..100 {
+        assert!(!settle(&breaker, BAD, off, at));
+    }
+    assert_eq!(breaker.admit(100), Some(Pass::Normal));
+}
+
+#[test]
+fn a_full_counter_does_not_spill_into_the_window() {
+    let breaker = Breaker::default();
+    let high = Thresholds { max_fails: u32::MAX, fail_timeout_ms: 30_000 };
+    for _ in 0..(1 << 20) + 10 {
+        settle(&breaker, BAD, high, 7);
+    }
+    assert_eq!(breaker.state(8), BreakerState::Closed);
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        Just(Verdict::Good),
+        Just(Verdict::BadStatus),
+        Just(Verdict::Unknown),
+        Just(BAD),
+        Just(Verdict::Bad(Cause::BrokenAnswer)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn it_never_opens_before_max_fails_and_half_open_admits_one(
+        steps in prop::collection::vec((verdict(), 0_u64..20_000), 0..80),
+        max_fails in 1_u32..5,
+    ) {
+        let limits = Thresholds { max_fails, ..LIMITS };
+        let breaker = Breaker::default();
+        let (mut now_ms, mut failures) = (0, 0);
+        for (verdict, later) in steps {
+            now_ms += later;
+            let Some(pass) = breaker.admit(now_ms) else {
+                let open = matches!(breaker.state(now_ms), BreakerState::Open { .. });
+                prop_assert!(open, "nobody was let through although the term was over");
+                continue;
+            };
+            if pass == Pass::Trial {
+                prop_assert!(breaker.admit(now_ms).is_none(), "two trials at once");
+            }
+            let failed = matches!(verdict, Verdict::BadStatus | Verdict::Bad(_));
+            failures += u32::from(failed);
+            match breaker.settle(pass, verdict, limits, now_ms) {
+                Settled::Due(cause) => {
+                    prop_assert!(failures >= max_fails);
+                    prop_assert!(breaker.open(cause, limits, now_ms));
+                }
+                Settled::IsBack => failures = 0,
+                Settled::StaysOut => prop_assert!(failed),
+                Settled::Unchanged => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! How instances are judged, as an operator writes it: probes, statuses that count, slow start.
+//!
+//! An instance takes what it leaves out from its app, and the app from the top, key by key.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::scalar::{duration, from_text, maybe_whole, parse_duration};
+use super::schema;
+use crate::model::Token;
+
+/// How an instance is asked whether it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Whether it is asked at all.
+    pub enabled: bool,
+    /// What is asked for; begins with `/`.
+    pub path: String,
+    /// How.
+    pub method: ProbeMethod,
+    /// Sent with it. Names and values are fit for a request.
+    pub headers: IndexMap<String, Token>,
+    /// Whether the app's key is sent with it.
+    pub with_key: bool,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// The same while the instance is out, or on its way out.
+    pub fast_interval: Duration,
+    /// For the whole of a probe.
+    pub timeout: Duration,
+    /// Good ones in a row that bring an instance back.
+    pub rise: u32,
+    /// Bad ones in a row that take it out.
+    pub fall: u32,
+    /// Statuses of a good answer.
+    pub expect: Vec<RangeInclusive<u16>>,
+    /// What a good answer holds.
+    pub expect_body: Option<String>,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            path: "/v1/".to_owned(),
+            method: ProbeMethod::Get,
+            headers: IndexMap::new(),
+            with_key: false,
+            interval: Duration::from_secs(1),
+            fast_interval: Duration::from_millis(250),
+            timeout: Duration::from_millis(500),
+            rise: 1,
+            fall: 2,
+            expect: vec![200..=399],
+            expect_body: None,
+        }
+    }
+}
+
+/// Methods that change nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ProbeMethod {
+    /// The whole answer.
+    #[default]
+    Get,
+    /// Its head alone.
+    Head,
+    /// What may be asked.
+    Options,
+}
+
+/// How an instance is asked whether it answers. An instance takes what it leaves out from its app,
+/// and the app from the top.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename = "Probe")]
+pub(super) struct WrittenProbe {
+    /// Whether it is asked at all; absent: `true`.
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) enabled: Option<bool>,
+    /// What is asked for; absent: `/v1/`, which Dify answers without a key and without its
+    /// database.
+    #[serde(deserialize_with = "path")]
+    #[schemars(schema_with = "schema::path")]
+    pub(super) path: Option<String>,
+    /// How it is asked for; absent: `GET`.
+    pub(super) method: Option<ProbeMethod>,
+    /// Headers to send, by their names; they replace those from above. A value may be `file:` and a
+    /// path.
+    #[schemars(schema_with = "schema::headers")]
+    pub(super) headers: Option<IndexMap<String, Token>>,
+    /// Whether the app's key is sent, for a deeper check such as `path: /v1/info`, which needs
+    /// Dify's database; absent: `false`.
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) with_key: Option<bool>,
+    /// From one probe to the next, less 5 to 15 %; absent: `1s`.
+    #[serde(deserialize_with = "maybe_duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub(super) interval: Option<Duration>,
+    /// The same while the instance is out, or on its way out; absent: `250ms`.
+    #[serde(deserialize_with = "maybe_duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub(super) fast_interval: Option<Duration>,
+    /// For the whole of a probe; absent: `500ms`.
+    #[serde(deserialize_with = "maybe_duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub(super) timeout: Option<Duration>,
+    /// Good ones in a row that bring an instance back; absent: 1.
+    #[serde(deserialize_with = "maybe_whole::<_, _, 1, 100>")]
+    #[schemars(schema_with = "schema::whole::<1, 100>")]
+    pub(super) rise: Option<u32>,
+    /// Bad ones in a row that take it out; absent: 2.
+    #[serde(deserialize_with = "maybe_whole::<_, _, 1, 100>")]
+    #[schemars(schema_with = "schema::whole::<1, 100>")]
+    pub(super) fall: Option<u32>,
+    /// Statuses of a good answer, such as `200` or `200-399`, or a list of them; absent: `200-399`.
+    #[serde(deserialize_with = "statuses")]
+    #[schemars(schema_with = "schema::statuses")]
+    pub(super) expect: Option<Vec<RangeInclusive<u16>>>,
+    /// A text that must stand in the first 64KiB of a good answer; absent or empty: none.
+    pub(super) expect_body: Option<String>,
+}
+
+impl WrittenProbe {
+    /// Fills what is left out.
+    pub(super) fn or(self, above: &Probe) -> Probe {
+        let above = above.clone();
+        Probe {
+            enabled: self.enabled.unwrap_or(above.enabled),
+            path: self.path.unwrap_or(above.path),
+            method: self.method.unwrap_or(above.method),
+            headers: self.headers.unwrap_or(above.headers),
+            with_key: self.with_key.unwrap_or(above.with_key),
+            interval: self.interval.unwrap_or(above.interval),
+            fast_interval: self.fast_interval.unwrap_or(above.fast_interval),
+            timeout: self.timeout.unwrap_or(above.timeout),
+            rise: self.rise.unwrap_or(above.rise),
+            fall: self.fall.unwrap_or(above.fall),
+            expect: self.expect.unwrap_or(above.expect),
+            expect_body: match self.expect_body {
+                Some(text) if text.is_empty() => None,
+                written => written.or(above.expect_body),
+            },
+        }
+    }
+}
+
+/// Statuses that count against an instance where nothing else is written.
+pub(super) const FAIL_STATUSES: [u16; 4] = [500, 502, 503, 504];
+
+fn maybe_duration<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Duration>, D::Error> {
+    duration::deserialize(de).map(Some)
+}
+
+/// A duration, or `0s` for none.
+pub(super) fn slow_start<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Duration>, D::Error> {
+    from_text(de, |text| {
+        let longest = Duration::from_secs(24 * 3600);
+        parse_duration(text)
+            .filter(|duration| *duration <= longest)
+            .map(Some)
+            .ok_or_else(|| "must be a duration such as `30s` or `2m`, at most `24h`".to_owned())
+    })
+}
+
+/// `50%`, as a number from 1 to 100.
+pub(super) fn percent<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u32>, D::Error> {
+    from_text(de, |text| {
+        let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+        number
+            .filter(|percent| (1..=100).contains(percent))
+            .map(Some)
+            .ok_or_else(|| "must be a share from `1%` to `100%`".to_owned())
+    })
+}
+
+fn path<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
+    from_text(de, |text| {
+        let fits = text.starts_with('/') && text.len() <= 2048;
+        match text.parse::<PathAndQuery>() {
+            Ok(_) if fits => Ok(Some(text.to_owned())),
+            _ => Err("must be a path such as `/v1/`".to_owned()),
+        }
+    })
+}
+
+/// One status or a range of them, or a list of such.
+fn statuses<'de, D>(de: D) -> Result<Option<Vec<RangeInclusive<u16>>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    one_or_many::<D, Range>(de).map(|ranges| Some(ranges.into_iter().map(|Range(r)| r).collect()))
+}
+
+/// Statuses that may count against an instance: one or a list.
+pub(super) fn fail_statuses<'de, D>(de: D) -> Result<Option<Vec<u16>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let statuses = one_or_many::<D, FailStatus>(de)?;
+    Ok(Some(statuses.into_iter().map(|FailStatus(status)| status).collect()))
+}
+
+struct Range(RangeInclusive<u16>);
+
+impl<'de> Deserialize<'de> for Range {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        from_text(de, |text| read_range(text).map(Self))
+    }
+}
+
+fn read_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let status = |text: &str| text.trim().parse().ok().filter(|s| (100..=599).contains(s));
+    match (status(from), status(to)) {
+        (Some(from), Some(to)) if from <= to => Ok(from..=to),
+        _ => Err("must be a status such as `200` or a range such as `200-399`".to_owned()),
+    }
+}
+
+struct FailStatus(u16);
+
+impl<'de> Deserialize<'de> for FailStatus {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        from_text(de, |text| {
+            let status = text.parse().ok().filter(|status| (500..=599).contains(status));
+            // A line break parts the predicate from its hint.
+            status.map(Self).ok_or_else(|| {
+                "must be a status from 500 to 599\nothers are the client's or a model provider's \
+                 doing, and say nothing about the instance"
+                    .to_owned()
+            })
+        })
+    }
+}
+
+/// A list, or one item alone.
+fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(de: D) -> Result<Vec<T>, D::Error> {
+    struct Items<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a status or a list of them")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
+            let text: serde::de::value::StrDeserializer<'_, E> =
+                serde::de::IntoDeserializer::into_deserializer(text);
+            T::deserialize(text).map(|one| vec![one])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(item) = items.next_element()? {
+                all.push(item);
+            }
+            Ok(all)
+        }
+    }
+
+    de.deserialize_any(Items(PhantomData))
+}

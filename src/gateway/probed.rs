@@ -1,0 +1,113 @@
+//! What is probed, how, and what the probes have said.
+//!
+//! Members whose address and probe are equal share one [`Probed`], so an address is asked once
+//! however many apps use it. It survives a reload by the same two: a changed probe starts afresh.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::balance::{Change, Health, ProbeVerdict, Rhythm, Rules};
+use crate::gateway::instance::Instance;
+
+/// One kind of probe.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Probe {
+    /// What is asked for.
+    pub path: PathAndQuery,
+    /// How.
+    pub method: Method,
+    /// Sent with it, values marked sensitive; the app's key may be among them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How often.
+    pub rhythm: Rhythm,
+    /// For the whole of a probe.
+    pub timeout: Duration,
+    /// How many decide.
+    pub rules: Rules,
+    /// Statuses of a good answer.
+    pub expect: Vec<RangeInclusive<u16>>,
+    /// What a good answer holds in its first 64 KiB.
+    pub expect_body: Option<String>,
+}
+
+/// An instance and one kind of probe.
+#[derive(Debug)]
+pub struct Probed {
+    id: u64,
+    instance: Arc<Instance>,
+    probe: Probe,
+    health: Health,
+    last: ArcSwapOption<LastProbe>,
+}
+
+/// The last probe.
+#[derive(Debug)]
+pub struct LastProbe {
+    /// `200 in 1.2 ms`, or what went wrong; it holds no secret.
+    pub text: String,
+    /// When it ended, in ms.
+    pub at_ms: u64,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+impl Probed {
+    /// Nothing has been asked yet.
+    pub fn new(instance: Arc<Instance>, probe: Probe) -> Self {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Self { id, instance, probe, health: Health::new(0), last: ArcSwapOption::empty() }
+    }
+
+    /// A number that no other of this process has or had.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What is probed.
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    /// How it is probed.
+    pub fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// What the probes say.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The last probe, if there was one.
+    pub fn last(&self) -> Option<Arc<LastProbe>> {
+        self.last.load_full()
+    }
+
+    /// Takes the end of a probe: judges, counts, and logs what has changed.
+    pub(super) fn settle(&self, verdict: ProbeVerdict, text: String, now_ms: u64) {
+        let stats = self.instance.probes();
+        stats.by_verdict[verdict as usize].add_one();
+        let (address, path) = (self.instance.address(), &self.probe.path);
+        match self.health.settle(verdict, self.probe.rules, now_ms) {
+            Some(Change::WentDown) => {
+                stats.changes.add_one();
+                tracing::warn!("instance {address} is out of rotation: its probe {path}: {text}");
+            }
+            Some(Change::CameBack) => {
+                stats.changes.add_one();
+                tracing::info!("instance {address} is back in rotation: its probe {path}: {text}");
+            }
+            None => {}
+        }
+        self.last.store(Some(Arc::new(LastProbe { text, at_ms: now_ms })));
+        if verdict == ProbeVerdict::Good && self.instance.breaker().probed_well(now_ms) {
+            tracing::info!("instance {address} is back in rotation: its probe was answered");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Whether a member may be asked, and if not, why: probes, breaker, slow start and `drain` together.
+
+use crate::balance::{BreakerState, HealthState, Pass, Standing, lets_in};
+use crate::gateway::snapshot::{Drain, Member};
+
+/// What a request has to do with a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It names something that this member has.
+    Owned,
+    /// Any member would do.
+    Free {
+        /// The [fraction](crate::balance::fraction) of what it is keyed by, if it is.
+        key_fraction: Option<u64>,
+    },
+}
+
+/// Why a member was passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// Its probes fail.
+    Down,
+    /// Requests have failed there.
+    Ejected,
+    /// It has just come back, and it is not this user's turn yet.
+    SlowStart,
+    /// It takes nothing new.
+    Draining,
+}
+
+impl Skipped {
+    /// The word for it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Ejected => "ejected",
+            Self::SlowStart => "slow_start",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// How a member stands, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// In rotation.
+    Up,
+    /// In rotation, and no probe has been answered yet.
+    Checking,
+    /// Out: its probes fail.
+    Down,
+    /// Out: requests have failed there.
+    Ejected,
+    /// Out until a request finds that it answers again.
+    HalfOpen,
+    /// It keeps what it has and takes nothing new.
+    Draining,
+}
+
+impl StateKind {
+    /// The word for it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Checking => "checking",
+            Self::Down => "down",
+            Self::Ejected => "ejected",
+            Self::HalfOpen => "half_open",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// `healthy`, `unhealthy` or `draining`.
+    pub fn status(self) -> &'static str {
+        match self {
+            Self::Up | Self::Checking => "healthy",
+            Self::Down | Self::Ejected | Self::HalfOpen => "unhealthy",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// How a member stands, for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberState {
+    /// In one word.
+    pub kind: StateKind,
+    /// Why, unless there is nothing to say.
+    pub reason: Option<String>,
+    /// Since when, in ms on the gateway's clock; none where nobody knows.
+    pub since_ms: Option<u64>,
+}
+
+impl Member {
+    /// Leave to send a request, which may be the trial of a breaker that is half open, or why not.
+    pub fn admit(&self, now_ms: u64, claim: Claim) -> Result<Pass, Skipped> {
+        let free = match claim {
+            Claim::Owned => None,
+            Claim::Free { key_fraction } => Some(key_fraction),
+        };
+        if self.is_down() {
+            return Err(Skipped::Down);
+        }
+        if free.is_some() && self.drain == Drain::Yes {
+            return Err(Skipped::Draining);
+        }
+        if let Some(fraction) = free.flatten()
+            && !self.is_turn_of(fraction, now_ms)
+        {
+            return Err(Skipped::SlowStart);
+        }
+        self.instance.breaker().admit(now_ms).ok_or(Skipped::Ejected)
+    }
+
+    /// Whether it serves whatever comes: up, not ejected and not draining.
+    pub fn is_in(&self) -> bool {
+        self.drain == Drain::No && !self.is_down() && !self.instance.breaker().is_open()
+    }
+
+    /// Whether its probes fail.
+    pub fn is_down(&self) -> bool {
+        self.probed.as_ref().is_some_and(|probed| probed.health().is_down())
+    }
+
+    /// How it stands, for an operator.
+    pub fn state(&self, now_ms: u64) -> MemberState {
+        let probes = self.probed.as_ref().map(|probed| probed.health().standing());
+        if let Some(Standing { state: HealthState::Down, since_ms, .. }) = probes {
+            let last = self.probed.as_ref().and_then(|probed| probed.last());
+            let why = last.map_or_else(String::new, |last| format!(": {}", last.text));
+            let reason = format!("its probe fails{why}");
+            return MemberState {
+                kind: StateKind::Down,
+                reason: Some(reason),
+                since_ms: Some(since_ms),
+            };
+        }
+        self.ejection(now_ms).unwrap_or_else(|| self.in_rotation(probes, now_ms))
+    }
+
+    /// When it last came back from being out, in ms; 0 if it never was out.
+    fn returned_ms(&self) -> u64 {
+        let breaker = self.instance.breaker();
+        let by_breaker = if breaker.is_open() { 0 } else { breaker.since_ms() };
+        let by_probe = self.probed.as_ref().map_or(0, |probed| probed.health().returned_ms());
+        by_breaker.max(by_probe)
+    }
+
+    /// Whether slow start lets a user in.
+    fn is_turn_of(&self, key_fraction: u64, now_ms: u64) -> bool {
+        if self.slow_start_ms == 0 {
+            return true;
+        }
+        let returned_ms = self.returned_ms();
+        let elapsed_ms = now_ms.saturating_sub(returned_ms);
+        returned_ms == 0 || lets_in(key_fraction, elapsed_ms, self.slow_start_ms)
+    }
+
+    fn ejection(&self, now_ms: u64) -> Option<MemberState> {
+        let breaker = self.instance.breaker();
+        let (kind, until) = match breaker.state(now_ms) {
+            BreakerState::Closed => return None,
+            BreakerState::Open { until_ms } => {
+                let seconds = until_ms.saturating_sub(now_ms).div_ceil(1000);
+                (StateKind::Ejected, format!("out for {seconds} s more"))
+            }
+            BreakerState::HalfOpen => (StateKind::HalfOpen, "the next request tries it".to_owned()),
+        };
+        let reason = Some(format!("{}; {until}", self.last_failure()));
+        Some(MemberState { kind, reason, since_ms: Some(breaker.since_ms()) })
+    }
+
+    fn in_rotation(&self, probes: Option<Standing>, now_ms: u64) -> MemberState {
+        let (returned_ms, held_until_ms) = (self.returned_ms(), self.stats.held_until_ms());
+        let slow_ms = now_ms.saturating_sub(returned_ms);
+        let checking = probes.is_some_and(|probes| probes.state == HealthState::Checking);
+        let since_ms = Some(probes.map_or(0, |probes| probes.since_ms).max(returned_ms));
+        let (kind, reason) = match (self.drain, checking) {
+            (Drain::Yes, _) => {
+                let reason = "`drain: true`: it keeps what it has and takes nothing new";
+                return MemberState {
+                    kind: StateKind::Draining,
+                    reason: Some(reason.to_owned()),
+                    since_ms: None,
+                };
+            }
+            (Drain::No, true) => (StateKind::Checking, None),
+            (Drain::No, false) => (StateKind::Up, None),
+        };
+        let reason = reason.or_else(|| {
+            if now_ms < held_until_ms {
+                let last = self.last_failure();
+                Some(format!("would be out, but `max_ejected_share` holds it in: {last}"))
+            } else if returned_ms > 0 && slow_ms < self.slow_start_ms {
+                let percent = slow_ms * 100 / self.slow_start_ms;
+                Some(format!("slow start: {percent} % of its users are back"))
+            } else {
+                None
+            }
+        });
+        MemberState { kind, reason, since_ms }
+    }
+
+    fn last_failure(&self) -> String {
+        self.instance.last_failure().map_or_else(|| "failed".to_owned(), |text| text.to_string())
+    }
+}
