@@ -30,6 +30,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         access_log: written.access_log,
         trusted_proxies: written.trusted_proxies,
         last_resort: written.last_resort,
+        instance_header: written.instance_header,
         spool_dir: written.spool_dir,
         retry: written.retry,
         timeouts: written.timeouts,

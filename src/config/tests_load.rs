@@ -80,6 +80,7 @@ pin_cpus: true
 access_log: { path: /var/log/x.log, format: combined }
 trusted_proxies: [10.1.2.3/8, "fd00::/8"]
 last_resort: refuse
+instance_header: false
 spool_dir: /var/tmp
 method: rendezvous
 max_load: 1.25
@@ -107,6 +108,7 @@ apps:
     assert_eq!(config.access_log, file);
     assert_eq!(config.trusted_proxies[0].to_string(), "10.0.0.0/8");
     assert_eq!(config.last_resort, LastResort::Refuse);
+    assert!(!config.instance_header);
     assert_eq!(config.spool_dir.as_deref(), Some(Path::new("/var/tmp")));
     assert_eq!(config.retry.attempts, 0);
     assert_eq!(config.timeouts.connect, Duration::from_millis(500));

@@ -41,6 +41,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// What happens when every instance of an app is out.
     pub last_resort: LastResort,
+    /// Whether answers say which instance gave them, as `X-Difygate-Instance`.
+    pub instance_header: bool,
     /// Where large bodies are kept; `None` is the system's folder for temporary files.
     pub spool_dir: Option<PathBuf>,
     /// What is tried again.

@@ -51,6 +51,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("headers", Kind::Headers),
     ("host", Kind::Open),
     ("idle", Kind::Open),
+    ("instance_header", Kind::Open),
     ("instances", Kind::Structure),
     ("body", Kind::Open),
     ("keep_alive", Kind::Open),

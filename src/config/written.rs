@@ -62,6 +62,10 @@ pub(super) struct Written {
     /// What happens when every instance of an app is out: `try` them anyway, or `refuse` with 503.
     #[serde(default)]
     pub(super) last_resort: LastResort,
+    /// Whether answers say which instance gave them, in the header `X-Difygate-Instance`.
+    #[serde(default = "yes")]
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) instance_header: bool,
     /// Where bodies beyond `limits.memory_body` are kept; absent: the system's folder for
     /// temporary files.
     #[serde(default)]
@@ -231,6 +235,10 @@ pub(super) struct WrittenInstance {
     #[serde(default)]
     #[schemars(schema_with = "schema::boolean")]
     pub(super) drain: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> u32 {

@@ -99,13 +99,15 @@ struct Builder {
     instances: Instances,
     rings: HashMap<RingKey, Arc<Ring>>,
     probes: Probes,
+    instance_header: bool,
 }
 
 impl Builder {
     fn new(config: &Config, mut survivors: Survivors) -> Self {
         let probes = Probes::new(std::mem::take(&mut survivors.probed));
         let instances = Instances::of(config, &survivors);
-        Self { survivors, instances, rings: HashMap::new(), probes }
+        let instance_header = config.instance_header;
+        Self { survivors, instances, rings: HashMap::new(), probes, instance_header }
     }
 
     fn app(&mut self, name: &AppName, app: &config::App) -> Result<Arc<App>, String> {
@@ -181,6 +183,10 @@ impl Builder {
             instance: Arc::clone(&shared.instance),
             authorization: None,
             weight: written.weight,
+            header: self
+                .instance_header
+                .then(|| HeaderValue::try_from(written.name.as_str()).ok())
+                .flatten(),
             thresholds: shared.thresholds,
             fail_statuses: judgement.fail_statuses,
             pool_mates: judgement.pool_mates,

@@ -180,6 +180,8 @@ pub struct Member {
     pub authorization: Option<HeaderValue>,
     /// Its share of users, relative to the others'.
     pub weight: u32,
+    /// What answers say of it in `X-Difygate-Instance`; none where they say nothing.
+    pub header: Option<HeaderValue>,
     /// When it is taken out.
     pub thresholds: Thresholds,
     /// Statuses of answers that take it out when they come in a row.

@@ -104,8 +104,8 @@ pub(super) fn relay(
     let (mut head, body) = response.into_parts();
     framing::strip_response(&mut head.headers);
     head.headers.insert(REQUEST_ID, record.request_id().clone());
-    if let Ok(name) = member.name.as_str().try_into() {
-        head.headers.insert(INSTANCE, name);
+    if let Some(name) = &member.header {
+        head.headers.insert(INSTANCE, name.clone());
     }
     let is_event_stream = head
         .headers

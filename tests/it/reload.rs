@@ -63,6 +63,17 @@ async fn a_changed_listener_is_said_to_need_a_restart() {
     std::fs::write(&rig.config_path, format!("workers: 3\n{text}")).unwrap();
     assert_eq!(reload(&rig).await.json()["needs_restart"], serde_json::json!(["workers"]));
 }
+#[tokio::test]
+async fn answers_name_their_instance_unless_it_is_switched_off() {
+    let rig = Rig::start(1).await;
+    assert_eq!(rig.chat("alice").await.header("x-difygate-instance"), Some("dify1"));
+    let text = std::fs::read_to_string(&rig.config_path).unwrap();
+    std::fs::write(&rig.config_path, format!("instance_header: false\n{text}")).unwrap();
+    rig.gateway.reloader().reload().await.unwrap();
+    let answer = rig.chat("alice").await;
+    assert_eq!((answer.status, answer.header("x-difygate-instance")), (StatusCode::OK, None));
+}
+
 
 #[tokio::test]
 async fn no_request_and_no_stream_is_dropped_by_reloads() {
