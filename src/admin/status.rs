@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::health;
 use crate::balance::{HashAlgorithm, MaxLoad, Method};
-use crate::gateway::Shared;
 use crate::gateway::snapshot::{App, Member};
+use crate::gateway::{Departed, Shared};
 use crate::model::Reason;
 
 /// The whole status.
@@ -41,6 +41,7 @@ pub(super) fn status(shared: &Shared) -> Value {
         },
         "timestamp": Timestamp::now().as_second(),
         "applications": applications,
+        "draining_instances": snapshot.departed.iter().filter_map(draining).collect::<Vec<_>>(),
     })
 }
 
@@ -84,6 +85,21 @@ fn instance(shared: &Shared, member: &Member) -> Value {
         "connections": instance.slots().used(),
         "max_concurrent": instance.slots().limit(),
         "waiting": instance.waiting(),
+    })
+}
+
+/// An instance that a reload took away while requests were under way there.
+fn draining(departed: &Departed) -> Option<Value> {
+    let in_flight = departed.stats()?.in_flight.get();
+    let address = departed.instance()?.address().to_string();
+    (in_flight > 0).then(|| {
+        json!({
+            "app": departed.app,
+            "instance": departed.name,
+            "address": address,
+            "in_flight": in_flight,
+            "since": departed.since.to_string(),
+        })
     })
 }
 

@@ -163,6 +163,11 @@ impl Gateway {
         self.admin
     }
 
+    /// What its threads share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Reads the configuration again, when asked.
     pub fn reloader(&self) -> &Reloader {
         &self.reloader

@@ -15,7 +15,7 @@ use crate::control::probes::Probes;
 use crate::gateway::snapshot::{
     App, Drain, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
 };
-use crate::gateway::{Instance, PoolMates, TokenTable};
+use crate::gateway::{Departed, Instance, PoolMates, TokenTable};
 use crate::model::{Address, AppName, InstanceName};
 
 /// Builds the snapshot of a configuration. What `old` knows of the same instances, apps and members
@@ -36,6 +36,7 @@ pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, Str
     let everyone = builder.everyone(config)?;
     builder.instances.resize();
     Ok(Snapshot {
+        departed: old.map(|old| Departed::after(old, &apps)).unwrap_or_default(),
         apps,
         tokens: TokenTable::new(tokens),
         everyone: Arc::new(everyone),
@@ -182,11 +183,11 @@ impl Builder {
             name: written.name.clone(),
             instance: Arc::clone(&shared.instance),
             authorization: None,
-            weight: written.weight,
             header: self
                 .instance_header
                 .then(|| HeaderValue::try_from(written.name.as_str()).ok())
                 .flatten(),
+            weight: written.weight,
             thresholds: shared.thresholds,
             fail_statuses: judgement.fail_statuses,
             pool_mates: judgement.pool_mates,

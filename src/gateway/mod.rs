@@ -11,6 +11,7 @@ mod attempt;
 mod body;
 mod client;
 mod connection;
+mod departed;
 mod door;
 mod failure;
 mod farewell;
@@ -35,6 +36,7 @@ mod tokens;
 mod trust;
 mod worker;
 
+pub use departed::Departed;
 pub use door::DESK_PATHS;
 pub use instance::{Instance, ProbeStats, Slots};
 pub use listen::{Setup, Workers, bind};

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::balance::{Bound, Load, MaxLoad, Method, Order, Statuses, Thresholds};
+use crate::gateway::departed::Departed;
 use crate::gateway::instance::Instance;
 use crate::gateway::probed::{Probe, Probed};
 use crate::gateway::tokens::TokenTable;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub everyone: Arc<App>,
     /// Everything that is probed, once.
     pub probed: Vec<Arc<Probed>>,
+    /// Instances that earlier configurations had and that may still have requests.
+    pub departed: Vec<Departed>,
     /// Limits on requests.
     pub limits: Limits,
     /// How long to wait for what.
@@ -268,6 +271,15 @@ impl Survivors {
     /// What `old` leaves to the next snapshot.
     pub fn of(old: &Snapshot) -> Self {
         let mut survivors = Self::default();
+        for departed in &old.departed {
+            let Some(instance) = departed.instance() else { continue };
+            let address = instance.address().to_string();
+            if let Some(stats) = departed.stats() {
+                let key = (departed.app.clone(), departed.name.clone(), address.clone());
+                survivors.members.insert(key, stats);
+            }
+            survivors.instances.insert(address, instance);
+        }
         for app in &old.apps {
             survivors.apps.insert(app.name.clone(), Arc::clone(&app.stats));
             for member in &app.pool.members {

@@ -2,13 +2,20 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use dify_sim::Fault;
 use difygate::cli::serve::Gateway;
 use difygate::config::{self, Environment};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
 
-use crate::rig::{Plan, Rig, chat, configuration, open, send, stream, try_send};
+use crate::rig::{Plan, Rig, chat, configuration, open, request, send, stream, try_send};
 
 async fn reload(rig: &Rig) -> crate::rig::Answer {
     send(rig.gateway.admin(), Request::post("/reload-config").body("").unwrap()).await
@@ -57,13 +64,6 @@ async fn a_failing_reload_changes_nothing_says_where_and_shows_no_secret() {
 }
 
 #[tokio::test]
-async fn a_changed_listener_is_said_to_need_a_restart() {
-    let rig = Rig::start(1).await;
-    let text = std::fs::read_to_string(&rig.config_path).unwrap();
-    std::fs::write(&rig.config_path, format!("workers: 3\n{text}")).unwrap();
-    assert_eq!(reload(&rig).await.json()["needs_restart"], serde_json::json!(["workers"]));
-}
-#[tokio::test]
 async fn answers_name_their_instance_unless_it_is_switched_off() {
     let rig = Rig::start(1).await;
     assert_eq!(rig.chat("alice").await.header("x-difygate-instance"), Some("dify1"));
@@ -74,40 +74,189 @@ async fn answers_name_their_instance_unless_it_is_switched_off() {
     assert_eq!((answer.status, answer.header("x-difygate-instance")), (StatusCode::OK, None));
 }
 
+#[tokio::test]
+async fn a_changed_listener_is_said_to_need_a_restart() {
+    let rig = Rig::start(1).await;
+    let text = std::fs::read_to_string(&rig.config_path).unwrap();
+    std::fs::write(&rig.config_path, format!("workers: 3\n{text}")).unwrap();
+    assert_eq!(reload(&rig).await.json()["needs_restart"], serde_json::json!(["workers"]));
+}
+
+/// Starts a stream of 40 s at most and gives it with the name of its instance.
+async fn long_stream(rig: &Rig, user: &str) -> (Response<Incoming>, String) {
+    let answer = open(rig.addr(), stream(user, 2000, 0.02)).await.unwrap();
+    let name = answer.headers()["x-difygate-instance"].to_str().unwrap().to_owned();
+    (answer, name)
+}
+
+/// Reloads a configuration with these Difys, which keep their names.
+async fn only(rig: &Rig, names: &[&str], settings: &str) {
+    let mut text = configuration(&rig.difys, &format!("{settings}\n"), ", max_concurrent: 70");
+    for (number, dify) in (1..).zip(&rig.difys) {
+        if !names.contains(&format!("dify{number}").as_str()) {
+            text = text
+                .lines()
+                .filter(|line| !line.contains(&dify.url()))
+                .fold(String::new(), |text, line| text + line + "\n");
+        }
+    }
+    std::fs::write(&rig.config_path, text).unwrap();
+    rig.gateway.reloader().reload().await.unwrap();
+}
+
+/// Waits until as many instances drain; the test's own time limit ends it.
+async fn until_draining(rig: &Rig, count: usize) -> Value {
+    loop {
+        let draining = rig.status().await["draining_instances"].clone();
+        if draining.as_array().unwrap().len() == count {
+            return draining;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 #[tokio::test]
-async fn no_request_and_no_stream_is_dropped_by_reloads() {
+async fn a_removed_instance_drains_its_stream_to_the_end_and_is_forgotten() {
+    let rig = Plan::new(2).start().await;
+    let answer = open(rig.addr(), stream("alice", 60, 0.02)).await.unwrap();
+    let home = answer.headers()["x-difygate-instance"].to_str().unwrap().to_owned();
+    let other = if home == "dify1" { "dify2" } else { "dify1" };
+    only(&rig, &[other], "").await;
+    let draining = until_draining(&rig, 1).await;
+    assert_eq!((&draining[0]["app"], &draining[0]["instance"]), (&json!("shop"), &json!(home)));
+    assert_eq!(draining[0]["in_flight"], 1);
+    assert_eq!(draining[0]["address"], rig.dify(&home).addr().to_string());
+    let removed = rig.gateway.shared().snapshot().departed.clone();
+    assert_eq!(removed.len(), 2, "one for each app");
+    // Requests that come now go to the other one, also after a reload that changes nothing here.
+    only(&rig, &[other], "workers: 1").await;
+    assert_eq!(rig.instance_of("alice").await, other);
+    until_draining(&rig, 1).await;
+
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&text).contains("message_end"));
+    until_draining(&rig, 0).await;
+    // Its idle connection is dropped within two seconds, and nothing keeps it then.
+    while removed.iter().any(|departed| departed.instance().is_some()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    only(&rig, &[other], "").await;
+    assert!(rig.gateway.shared().snapshot().departed.is_empty());
+}
+
+#[tokio::test]
+async fn an_instance_that_comes_back_while_it_drains_is_the_same() {
+    let rig = Plan::new(2).start().await;
+    let (_running, home) = long_stream(&rig, "alice").await;
+    let other = if home == "dify1" { "dify2" } else { "dify1" };
+    let instance = |rig: &Rig| {
+        let snapshot = rig.gateway.shared().snapshot();
+        let all: Vec<_> = snapshot.instances().cloned().collect();
+        let address = rig.dify(&home).addr().to_string();
+        all.into_iter().find(|instance| instance.address().to_string() == address)
+    };
+    let before = instance(&rig).unwrap().id();
+    // Twice: the second time it is no longer in the configuration before.
+    for settings in ["", "workers: 1"] {
+        only(&rig, &[other], settings).await;
+        assert!(instance(&rig).is_none());
+    }
+    only(&rig, &["dify1", "dify2"], "").await;
+    assert_eq!(instance(&rig).unwrap().id(), before);
+    until_draining(&rig, 0).await;
+    let status = &rig.status().await["applications"]["shop"]["instances"][&home];
+    assert_eq!((&status["in_flight"], &status["connections"]), (&json!(1), &json!(1)));
+    assert_eq!((&status["requests"], &status["max_concurrent"]), (&json!(1), &json!(70)));
+}
+
+/// GETs and POSTs, one after the other, until told to end: how many were answered.
+async fn load(addr: SocketAddr, client: usize, ended: Arc<AtomicBool>) -> usize {
+    let mut answered = 0;
+    while !ended.load(Ordering::Acquire) {
+        let user = format!("u{client}-{answered}");
+        let path = format!("/v1/parameters?user={user}");
+        let request = match answered % 2 {
+            0 => chat(&user),
+            _ => request("GET", &path).body(Bytes::new()).unwrap(),
+        };
+        let answer = try_send(addr, request).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answered += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    answered
+}
+
+#[tokio::test]
+async fn no_request_and_no_stream_is_dropped_by_100_reloads() {
     let rig = Plan::new(3).start().await;
-    let streams: Vec<_> = (0..20)
-        .map(|user| tokio::spawn(try_send(rig.addr(), stream(&format!("s{user}"), 40, 0.05))))
-        .collect();
-    let addr = rig.addr();
-    let load = tokio::spawn(async move {
-        let mut answered = 0;
-        for round in 0..100 {
-            let turns: Vec<_> = (0..4)
-                .map(|user| tokio::spawn(try_send(addr, chat(&format!("u{round}-{user}")))))
-                .collect();
-            for turn in turns {
-                assert_eq!(turn.await.unwrap().unwrap().status, StatusCode::OK);
-                answered += 1;
-            }
+    let before = rig.instance_of("alice").await;
+    // They outlast the reloads: read only after them.
+    let mut streams = Vec::new();
+    for user in 0..20 {
+        streams.push(open(rig.addr(), stream(&format!("s{user}"), 100, 0.05)).await.unwrap());
+    }
+    let ended = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> =
+        (0..40).map(|client| tokio::spawn(load(rig.addr(), client, Arc::clone(&ended)))).collect();
+    for round in 0..100 {
+        // Each reload changes something: limits, a whole instance, and what is hashed.
+        match round % 4 {
+            0 => only(&rig, &["dify1", "dify2"], "").await,
+            1 => only(&rig, &["dify2", "dify3"], "max_load: 1.25").await,
+            2 => only(&rig, &["dify3", "dify1"], "method: rendezvous").await,
+            _ => only(&rig, &["dify1", "dify2", "dify3"], "").await,
         }
-        answered
-    });
-    let text = std::fs::read_to_string(&rig.config_path).unwrap();
-    for round in 0..20 {
-        // Each reload changes something: an instance's limit, and a whole instance.
-        let two = configuration(&rig.difys[..2], "", ", max_concurrent: 50");
-        std::fs::write(&rig.config_path, if round % 2 == 0 { &two } else { &text }).unwrap();
-        rig.gateway.reloader().reload().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(load.await.unwrap(), 400);
+    ended.store(true, Ordering::Release);
+    let mut answered = 0;
+    for client in clients {
+        answered += client.await.unwrap();
+    }
     for stream in streams {
-        let answer = stream.await.unwrap().unwrap();
-        assert!(answer.text().contains("\"event\": \"message_end\""), "{answer:?}");
+        let text = stream.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&text).contains("\"event\": \"message_end\""));
     }
+    let status = rig.status().await;
+    let shop = &status["applications"]["shop"];
+    assert!(status["configuration"]["generation"].as_u64() >= Some(100), "{status}");
+    assert_eq!(status["stats"]["in_flight"], 0);
+    assert_eq!(status["stats"]["by_reason"]["answered"], answered + 21);
+    assert_eq!(shop["total_requests"], answered + 21);
+    let sum = |key: &str| -> u64 {
+        let instances = shop["instances"].as_object().unwrap().values();
+        instances.map(|instance| instance[key].as_u64().unwrap()).sum()
+    };
+    assert_eq!((sum("in_flight"), sum("waiting"), sum("failures")), (0, 0, 0));
+    assert_eq!(until_draining(&rig, 0).await, json!([]));
+    assert_eq!(rig.instance_of("alice").await, before);
+    // Slots come back: idle connections go within two seconds.
+    let connections = async |rig: &Rig| {
+        let status = rig.status().await;
+        let instances = status["applications"]["shop"]["instances"].as_object().unwrap().clone();
+        instances.values().map(|instance| instance["connections"].as_u64().unwrap()).sum::<u64>()
+    };
+    while connections(&rig).await > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn health_survives_a_reload() {
+    let rig = Rig::start(2).await;
+    let home = rig.instance_of("alice").await;
+    rig.dify(&home).set_fault(Fault::Refused).await.unwrap();
+    for _ in 0..3 {
+        rig.chat("alice").await;
+    }
+    let unhealthy = async |rig: &Rig| {
+        let status = rig.status().await;
+        status["applications"]["shop"]["instances"][&home]["status"] == "unhealthy"
+    };
+    assert!(unhealthy(&rig).await);
+    only(&rig, &["dify1", "dify2"], "").await;
+    assert!(unhealthy(&rig).await);
 }
 
 #[tokio::test]

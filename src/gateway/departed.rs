@@ -1,0 +1,66 @@
+//! Instances that a reload took away while requests were still under way there.
+//!
+//! They are known by weak pointers only: requests and connections keep an instance, and with their
+//! end it is forgotten. One that comes back before then is the same instance as before, so that its slots and
+//! counters stay right. There are never more of them than requests under way and members of the
+//! configuration before.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
+
+use jiff::Timestamp;
+
+use crate::gateway::instance::Instance;
+use crate::gateway::snapshot::{App, Member, MemberStats, Snapshot};
+use crate::model::{AppName, InstanceName};
+
+/// An instance that an app no longer has at this address.
+#[derive(Clone, Debug)]
+pub struct Departed {
+    /// The app that had it.
+    pub app: AppName,
+    /// Its name there.
+    pub name: InstanceName,
+    /// Since when no new request goes there.
+    pub since: Timestamp,
+    instance: Weak<Instance>,
+    stats: Weak<MemberStats>,
+}
+
+impl Departed {
+    /// The instance, while a request, a connection or the snapshot that had it keeps it.
+    pub fn instance(&self) -> Option<Arc<Instance>> {
+        self.instance.upgrade()
+    }
+
+    /// What is counted for it, while a request or the snapshot that had it keeps that.
+    pub fn stats(&self) -> Option<Arc<MemberStats>> {
+        self.stats.upgrade()
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.instance.strong_count() == 0 && self.stats.strong_count() == 0
+    }
+
+    /// Those that `old` had or was still waiting for, and that are not among `apps`.
+    pub fn after(old: &Snapshot, apps: &[Arc<App>]) -> Vec<Self> {
+        let present: HashSet<_> =
+            members(apps).map(|(_, member)| Arc::as_ptr(&member.stats)).collect();
+        let now = Timestamp::now();
+        let left = members(&old.apps).map(|(app, member)| Self {
+            app: app.name.clone(),
+            name: member.name.clone(),
+            since: now,
+            instance: Arc::downgrade(&member.instance),
+            stats: Arc::downgrade(&member.stats),
+        });
+        let waiting = old.departed.iter().filter(|departed| !departed.is_forgotten());
+        left.chain(waiting.cloned())
+            .filter(|departed| !present.contains(&departed.stats.as_ptr()))
+            .collect()
+    }
+}
+
+fn members(apps: &[Arc<App>]) -> impl Iterator<Item = (&Arc<App>, &Arc<Member>)> {
+    apps.iter().flat_map(|app| app.pool.members.iter().map(move |member| (app, member)))
+}
