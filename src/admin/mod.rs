@@ -19,7 +19,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, serve};
 use bytes::Bytes;
 use jiff::{Timestamp, TimestampRound, Unit};
@@ -29,6 +29,7 @@ use tower::ServiceExt;
 
 pub use access::Access;
 
+use crate::control::plan::{Answer, Question};
 use crate::control::{ReloadError, Reloader};
 use crate::gateway::{Desk, Shared, Visit};
 use crate::telemetry::Counter;
@@ -115,6 +116,7 @@ fn router(office: Arc<Office>) -> Router {
         .route("/status", get(status))
         .route("/metrics", get(metrics))
         .route("/reload-config", get(reload).post(reload))
+        .route("/shape", post(shape))
         .route_layer(from_fn_with_state(Arc::clone(&office), guard));
     Router::new()
         .route("/health", get(health))
@@ -176,6 +178,15 @@ async fn status(State(office): State<Arc<Office>>) -> Response {
     with_gateway(&office, |shared| Json(status::status(shared)).into_response())
 }
 
+/// What runs, for `difygate plan`. Only the admin listener leads here.
+async fn shape(State(office): State<Arc<Office>>, Json(question): Json<Question>) -> Response {
+    with_gateway(&office, |shared| {
+        let shape = office.reloader.shape(&question);
+        let in_flight = status::in_flight(&shared.snapshot());
+        Json(Answer { shape, in_flight }).into_response()
+    })
+}
+
 async fn metrics(State(office): State<Arc<Office>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let dropped = office.log_dropped.as_ref().map_or(0, |dropped| dropped.get());
@@ -202,8 +213,8 @@ async fn reload(State(office): State<Arc<Office>>) -> Response {
             if !done.warnings.is_empty() {
                 body["warnings"] = done.warnings.to_json();
             }
-            if !done.needs_restart.is_empty() {
-                body["needs_restart"] = json!(done.needs_restart);
+            if !done.changes.needs_restart.is_empty() {
+                body["needs_restart"] = json!(done.changes.needs_restart);
             }
             (StatusCode::OK, body)
         }

@@ -1,11 +1,14 @@
 //! `/status`: what runs, in one JSON object, without a secret.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::admin::health;
 use crate::balance::{HashAlgorithm, MaxLoad, Method};
-use crate::gateway::snapshot::{App, Member};
+use crate::control::plan::InFlight;
+use crate::gateway::snapshot::{App, Member, Snapshot};
 use crate::gateway::{Departed, Shared};
 use crate::model::Reason;
 
@@ -86,6 +89,15 @@ fn instance(shared: &Shared, member: &Member) -> Value {
         "max_concurrent": instance.slots().limit(),
         "waiting": instance.waiting(),
     })
+}
+
+/// Requests under way by app and instance.
+pub(super) fn in_flight(snapshot: &Snapshot) -> InFlight {
+    let of_app = |app: &App| {
+        let count = |member: &Arc<Member>| (member.name.clone(), member.stats.in_flight.get());
+        app.pool.members.iter().map(count).collect()
+    };
+    snapshot.apps.iter().map(|app| (app.name.clone(), of_app(app))).collect()
 }
 
 /// An instance that a reload took away while requests were under way there.

@@ -1,10 +1,11 @@
-//! One GET to a running gateway, for the commands that ask it something. No redirects, no TLS.
+//! One request to a running gateway, for the commands that ask it something. No redirects, no TLS.
 
 use anyhow::{anyhow, bail};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::request::Builder;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -24,13 +25,38 @@ pub(super) async fn get(
     path: &str,
     token: Option<&Token>,
 ) -> anyhow::Result<(StatusCode, Bytes)> {
+    exchange(stream, host, Request::get(path), token, Bytes::new()).await
+}
+
+/// Sends `json` to `path`, and gives the answer as [`get`] does.
+///
+/// # Errors
+/// As of [`get`].
+pub(super) async fn post(
+    stream: TcpStream,
+    host: &str,
+    path: &str,
+    token: Option<&Token>,
+    json: Vec<u8>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    let request = Request::post(path).header(CONTENT_TYPE, "application/json");
+    exchange(stream, host, request, token, json.into()).await
+}
+
+async fn exchange(
+    stream: TcpStream,
+    host: &str,
+    request: Builder,
+    token: Option<&Token>,
+    body: Bytes,
+) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let mut request = Request::get(path).header(HOST, host);
+    let mut request = request.header(HOST, host);
     if let Some(token) = token {
         request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
     }
     let exchange = async {
-        let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+        let answer = sender.send_request(request.body(Full::new(body))?).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_LIMIT_BYTES).collect().await;
         anyhow::Ok((status, body.map_err(|error| anyhow!(error))?.to_bytes()))

@@ -7,7 +7,9 @@ mod demo;
 mod get;
 mod health;
 mod import;
+mod plan;
 mod printer;
+mod reach;
 mod schema;
 pub mod serve;
 mod sim;
@@ -63,6 +65,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Check a configuration file and say what is wrong with it
     Check(check::Arguments),
+    /// Show what a new configuration would change, and which users would move
+    Plan(plan::Arguments),
     /// Print the JSON Schema of the configuration file, for editors
     Schema(schema::Arguments),
     /// Make a configuration of the Lua configuration of an OpenResty balancer
@@ -91,6 +95,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
     let done = match cli.command {
         Command::Serve(arguments) => serve::run(arguments, &mut printer),
         Command::Check(arguments) => check::run(&arguments, &mut printer),
+        Command::Plan(arguments) => plan::run(&arguments, &mut printer),
         Command::Schema(arguments) => schema::run(&arguments, &mut printer),
         Command::Import(arguments) => import::run(&arguments, &mut printer),
         Command::Status(arguments) => status::run(&arguments, &mut printer),

@@ -125,7 +125,7 @@ impl Gateway {
             Some((format, destination)) => Some(AccessLog::start(format, destination)?),
             None => None,
         };
-        let (reloader, requests) = Reloader::new();
+        let (reloader, requests) = Reloader::new(Arc::clone(&config));
         let access = Arc::new(ArcSwap::from_pointee(access(&config)));
         let sink = access_log.as_ref().map(AccessLog::sink);
         let log_dropped = sink.as_ref().map(telemetry::Sink::dropped);
@@ -147,7 +147,7 @@ impl Gateway {
         let apply = move |config: &Config| access.store(Arc::new(self::access(config)));
         let watch = Watch::start(&path, &config.secret_files);
         let (environment, shared_) = (environment(), Arc::clone(&shared));
-        let running = Running { path, environment, started_with: config, shared: shared_, watch };
+        let running = Running { path, environment, shared: shared_, watch };
         tasks.spawn(Reloader::serve(requests, running, apply));
         let workers = Workers::start(listeners, &shared, setup, sink)?;
         Ok(Self { listen, admin, shared, workers, access_log, reloader, tasks })

@@ -1,26 +1,17 @@
 //! `difygate status`: what a running gateway says of itself, as a table or as JSON.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
 use clap::Args;
-use http::StatusCode;
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::cli::check::style;
-use crate::cli::get::get;
 use crate::cli::printer::Printer;
+use crate::cli::reach::{Desk, Reach};
 use crate::cli::serve::block_on;
 use crate::cli::{ExitStatus, environment};
 use crate::config;
-use crate::model::Token;
-
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Show what a running gateway is doing.
 #[derive(Debug, Args)]
@@ -32,12 +23,8 @@ pub(super) struct Arguments {
     /// The configuration file of the gateway; its `admin` says where to ask
     #[arg(short, long, value_name = "FILE", default_value = "difygate.yaml")]
     config: PathBuf,
-    /// Ask this admin listener; no configuration file is read
-    #[arg(long, value_name = "HOST:PORT")]
-    admin: Option<SocketAddr>,
-    /// The admin token, with `--admin`
-    #[arg(long, value_name = "TOKEN", env = "DIFYGATE_ADMIN_TOKEN", hide_env_values = true)]
-    admin_token: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
     /// Print the whole status as JSON
     #[arg(long)]
     json: bool,
@@ -45,24 +32,17 @@ pub(super) struct Arguments {
 
 /// Asks a gateway and prints what it says.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let (address, token) = match arguments.admin {
-        Some(address) => (address, arguments.admin_token.clone().map(Token::new)),
-        None => {
-            let path = &arguments.config;
-            match config::load(path, &environment()) {
-                Ok(loaded) => (loaded.config.admin.listen, loaded.config.admin.token),
-                Err(findings) => {
-                    printer.findings(&findings.render(style(printer)));
-                    return Ok(ExitStatus::Misused);
-                }
+    let desk = match arguments.reach.named() {
+        Some(desk) => desk,
+        None => match config::load(&arguments.config, &environment()) {
+            Ok(loaded) => Desk::of(&loaded.config),
+            Err(findings) => {
+                printer.findings(&findings.render(style(printer)));
+                return Ok(ExitStatus::Misused);
             }
-        }
+        },
     };
-    let status = block_on(async {
-        timeout(PATIENCE, ask(address, token.as_ref()))
-            .await
-            .with_context(|| format!("no answer from the gateway at {address} within 5 s"))?
-    })?;
+    let status = block_on(desk.get("/status"))?;
     let unhealthy = instances(&status).any(|(_, _, instance)| instance["status"] == "unhealthy");
     if arguments.json {
         printer.line(&serde_json::to_string_pretty(&status)?)?;
@@ -70,20 +50,6 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         printer.out(&table(&status))?;
     }
     Ok(if unhealthy { ExitStatus::Failed } else { ExitStatus::Done })
-}
-
-async fn ask(address: SocketAddr, token: Option<&Token>) -> anyhow::Result<Value> {
-    let stream = TcpStream::connect(address).await.with_context(|| {
-        format!("no gateway answers at {address}: is it running, and is `admin.listen` the same?")
-    })?;
-    let (status, body) = get(stream, &address.to_string(), "/status", token).await?;
-    match status {
-        StatusCode::OK => serde_json::from_slice(&body).context("the status is not JSON"),
-        StatusCode::FORBIDDEN => {
-            bail!("the gateway at {address} does not answer this address or token: see `admin`")
-        }
-        other => bail!("{address} answers {other}: is it a difygate admin listener?"),
-    }
 }
 
 /// `(app, instance, its status)`.

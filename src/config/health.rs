@@ -18,7 +18,7 @@ use super::schema;
 use crate::model::Token;
 
 /// How an instance is asked whether it answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Probe {
     /// Whether it is asked at all.
     pub enabled: bool,
@@ -31,10 +31,13 @@ pub struct Probe {
     /// Whether the app's key is sent with it.
     pub with_key: bool,
     /// From one probe to the next.
+    #[serde(with = "duration")]
     pub interval: Duration,
     /// The same while the instance is out, or on its way out.
+    #[serde(with = "duration")]
     pub fast_interval: Duration,
     /// For the whole of a probe.
+    #[serde(with = "duration")]
     pub timeout: Duration,
     /// Good ones in a row that bring an instance back.
     pub rise: u32,

@@ -31,6 +31,7 @@ mod resolve;
 mod scalar;
 mod schema;
 mod secret;
+mod shape;
 mod types;
 mod words;
 mod written;
@@ -61,6 +62,7 @@ pub use load::{Environment, Loaded, load, parse};
 pub use markdown::markdown;
 pub use scalar::{format_duration, format_size, parse_duration, parse_size};
 pub use schema::schema;
+pub use shape::{AppShape, Setting, Settings, Shape, mark, shape};
 pub use types::{
     AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
     LogFormat, MaxLoad, Method, Queue, Retry, Timeouts,

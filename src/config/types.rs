@@ -25,7 +25,7 @@ const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
 /// A configuration that has been read and checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Config {
     /// Where clients connect.
     pub listen: SocketAddr,
@@ -38,6 +38,7 @@ pub struct Config {
     /// Where the record of each request goes.
     pub access_log: AccessLog,
     /// Proxies whose `X-Forwarded-For` is believed.
+    #[serde(with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// What happens when every instance of an app is out.
     pub last_resort: LastResort,
@@ -54,11 +55,12 @@ pub struct Config {
     /// The apps in the order in which they are written. Never empty.
     pub apps: IndexMap<AppName, App>,
     /// The files that secrets were read from.
+    #[serde(skip)]
     pub secret_files: Vec<PathBuf>,
 }
 
 /// One app: who may use it and who answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct App {
     /// The tokens of its clients. Never empty, each once; a token may stand in several apps.
     pub user_tokens: Vec<Token>,
@@ -77,11 +79,12 @@ pub struct App {
 }
 
 /// One Dify installation as one app uses it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Instance {
     /// Its name within the app; the ring is keyed by it.
     pub name: InstanceName,
     /// Where it listens.
+    #[serde(rename = "url")]
     pub address: Address,
     /// The app's key in this installation.
     pub token: Token,
@@ -90,6 +93,7 @@ pub struct Instance {
     /// Failures within `fail_timeout` that take it out.
     pub max_fails: u32,
     /// How long it then stays out.
+    #[serde(with = "duration")]
     pub fail_timeout: Duration,
     /// Connections to it at most, idle ones counted.
     pub max_concurrent: u32,
@@ -98,6 +102,7 @@ pub struct Instance {
     /// How it is asked whether it answers.
     pub probe: Probe,
     /// For how long its users come home little by little after it came back; zero: all at once.
+    #[serde(with = "duration")]
     pub slow_start: Duration,
     /// Whether it keeps what it has and takes nothing new.
     pub drain: bool,
@@ -152,6 +157,15 @@ pub enum MaxLoad {
     Off,
     /// A factor in thousandths.
     Thousandths(u32),
+}
+
+impl Serialize for MaxLoad {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::Thousandths(factor) => serializer.serialize_f64(f64::from(*factor) / 1000.0),
+        }
+    }
 }
 
 /// The ring and its hash.

@@ -3,6 +3,7 @@
 
 mod build;
 mod lifecycle;
+pub mod plan;
 mod probes;
 mod reload;
 mod watch;

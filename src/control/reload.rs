@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{self, Config, Diagnostics, Environment};
+use crate::config::{self, Config, Diagnostics, Environment, Shape};
 use crate::control::build;
+use crate::control::plan::{self, Changes, Question};
 use crate::control::watch::Watch;
 use crate::gateway::Shared;
 
@@ -16,8 +18,8 @@ use crate::gateway::Shared;
 pub struct Reloaded {
     /// Findings that do not stop it.
     pub warnings: Diagnostics,
-    /// Keys whose change needs a restart.
-    pub needs_restart: Vec<&'static str>,
+    /// What it changed, and what of it needs a restart.
+    pub changes: Changes,
 }
 
 /// Why a reload did nothing.
@@ -41,11 +43,31 @@ type Reply = oneshot::Sender<Result<Reloaded, ReloadError>>;
 #[derive(Clone, Debug)]
 pub struct Reloader {
     requests: mpsc::Sender<Reply>,
+    configs: Arc<Configs>,
 }
 
 /// Reloads that were asked for.
 #[derive(Debug)]
-pub struct Requests(mpsc::Receiver<Reply>);
+pub struct Requests {
+    queue: mpsc::Receiver<Reply>,
+    configs: Arc<Configs>,
+}
+
+/// The configurations that run.
+#[derive(Debug)]
+struct Configs {
+    /// What listeners and threads were set up by.
+    started_with: Arc<Config>,
+    /// What the snapshot was built of.
+    current: ArcSwap<Config>,
+}
+
+impl Configs {
+    fn shape(&self, mark: &dyn Fn(&str) -> Option<String>) -> Shape {
+        let current = config::shape(&self.current.load(), mark);
+        plan::with_what_runs(current, config::shape(&self.started_with, mark))
+    }
+}
 
 /// What a reload reads and changes.
 pub struct Running {
@@ -53,8 +75,6 @@ pub struct Running {
     pub path: PathBuf,
     /// What `${NAME}` stands for in it.
     pub environment: Environment,
-    /// What listeners and threads were set up by.
-    pub started_with: Arc<Config>,
     /// Where the new snapshot goes.
     pub shared: Arc<Shared>,
     /// Says when the file, or one of its secrets', has changed.
@@ -63,9 +83,18 @@ pub struct Running {
 
 impl Reloader {
     /// A reloader and the queue that [`serve`](Self::serve) works off.
-    pub fn new() -> (Self, Requests) {
+    pub fn new(started_with: Arc<Config>) -> (Self, Requests) {
         let (requests, queue) = mpsc::channel(16);
-        (Self { requests }, Requests(queue))
+        let current = ArcSwap::new(Arc::clone(&started_with));
+        let configs = Arc::new(Configs { started_with, current });
+        (Self { requests, configs: Arc::clone(&configs) }, Requests { queue, configs })
+    }
+
+    /// What runs, for a [`plan`]: of secrets only the marks that `question` holds already.
+    pub fn shape(&self, question: &Question) -> Shape {
+        self.configs.shape(&|secret| {
+            Some(config::mark(&question.salt, secret)).filter(|mark| question.known.contains(mark))
+        })
     }
 
     /// Reads the file again. On any error the old configuration stays as it is.
@@ -84,13 +113,13 @@ impl Reloader {
     pub async fn serve(mut requests: Requests, mut running: Running, apply: impl Fn(&Config)) {
         loop {
             let reply = tokio::select! {
-                asked = requests.0.recv() => match asked {
+                asked = requests.queue.recv() => match asked {
                     Some(reply) => Some(reply),
                     None => return,
                 },
                 () = running.watch.changed() => None,
             };
-            let done = running.reload(&apply);
+            let done = running.reload(&requests.configs, &apply);
             log(&running.path, &done);
             if let Some(reply) = reply {
                 // Whoever asked may have gone away; the reload has happened all the same.
@@ -101,7 +130,11 @@ impl Reloader {
 }
 
 impl Running {
-    fn reload(&mut self, apply: &impl Fn(&Config)) -> Result<Reloaded, ReloadError> {
+    fn reload(
+        &mut self,
+        configs: &Configs,
+        apply: &impl Fn(&Config),
+    ) -> Result<Reloaded, ReloadError> {
         // Before the files are read: what changes while they are is a change.
         self.watch.look();
         let loaded = config::load(&self.path, &self.environment).map_err(ReloadError::Refused)?;
@@ -112,33 +145,24 @@ impl Running {
         self.shared.swap(Arc::new(snapshot));
         apply(&loaded.config);
         self.watch.follow(&self.path, &loaded.config.secret_files);
-        let needs_restart = needs_restart(&self.started_with, &loaded.config);
-        Ok(Reloaded { warnings: loaded.warnings, needs_restart })
+        // These marks stay here, so they need no salt.
+        let mark = |secret: &str| Some(config::mark("", secret));
+        let changes = plan::changes(&configs.shape(&mark), &config::shape(&loaded.config, &mark));
+        configs.current.store(Arc::new(loaded.config));
+        Ok(Reloaded { warnings: loaded.warnings, changes })
     }
-}
-
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let changed = [
-        ("listen", old.listen != new.listen),
-        ("admin.listen", old.admin.listen != new.admin.listen),
-        ("workers", old.workers != new.workers),
-        ("pin_cpus", old.pin_cpus != new.pin_cpus),
-        ("access_log", old.access_log != new.access_log),
-        ("limits.max_connections", old.limits.max_connections != new.limits.max_connections),
-    ];
-    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
 }
 
 fn log(path: &Path, done: &Result<Reloaded, ReloadError>) {
     let path = path.display();
     match done {
-        Ok(Reloaded { warnings, needs_restart }) => {
-            tracing::info!("configuration {path} reloaded");
+        Ok(Reloaded { warnings, changes }) => {
+            tracing::info!("configuration {path} reloaded: {changes}");
             if !warnings.is_empty() {
                 tracing::warn!("{warnings}");
             }
-            if !needs_restart.is_empty() {
-                let keys = needs_restart.join(", ");
+            if !changes.needs_restart.is_empty() {
+                let keys = changes.needs_restart.join(", ");
                 tracing::warn!("a change of {keys} takes effect only after a restart");
             }
         }

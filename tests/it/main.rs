@@ -16,6 +16,7 @@ mod health;
 mod identify;
 mod import;
 mod methods;
+mod plan;
 mod process;
 mod reload;
 mod routing;

@@ -1,0 +1,211 @@
+//! `difygate plan`: what a new configuration would change, before it does.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::cli::check::style;
+use crate::cli::printer::Printer;
+use crate::cli::reach::{Desk, Reach};
+use crate::cli::serve::block_on;
+use crate::cli::{ExitStatus, environment};
+use crate::config::{self, Config, Shape, mark, shape};
+use crate::control::plan::{
+    Answer, AppChange, Change, Changes, Fate, InstanceChange, Moves, Question, SAMPLE, plan,
+};
+
+/// Ways of users that are printed for an app; the rest is summed up.
+const MOST_WAYS: usize = 6;
+
+/// Show what a new configuration would change.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Compares with the running gateway: that at the `admin.listen` of NEW, unless --admin names \
+    another. It is told no secret and tells none: only whether they are the same.\n\
+    Exit codes: 0 printed, 1 an app moves more than --max-moved or the gateway does not answer, \
+    2 the command line or a configuration is wrong."
+)]
+pub(super) struct Arguments {
+    /// The new configuration file
+    #[arg(value_name = "NEW")]
+    new: PathBuf,
+    /// Compare with this file instead of a running gateway
+    #[arg(short, long, value_name = "CURRENT", conflicts_with = "admin")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
+    /// Fail if more of the users of any app would get another instance; with an app go all its users
+    #[arg(long, value_name = "PERCENT", value_parser = parse_share)]
+    max_moved: Option<f64>,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').unwrap_or(text).trim_end().parse::<f64>().ok();
+    let share = percent.filter(|percent| (0.0..=100.0).contains(percent));
+    share.map(|percent| percent / 100.0).ok_or_else(|| "write it as `10%`".to_owned())
+}
+
+/// Prints a plan.
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+    let Some(new) = load(&arguments.new, printer) else { return Ok(ExitStatus::Misused) };
+    let salt = Uuid::new_v4().to_string();
+    let shape = |config: &Config| shape(config, &|secret| Some(mark(&salt, secret)));
+    let wanted = shape(&new);
+    let (against, runs) = match &arguments.config {
+        Some(path) => {
+            let Some(old) = load(path, printer) else { return Ok(ExitStatus::Misused) };
+            (path.display().to_string(), (shape(&old), None))
+        }
+        None => {
+            let desk = arguments.reach.named().unwrap_or_else(|| Desk::of(&new));
+            let known = wanted.marks().map(str::to_owned).collect();
+            let question = Question { salt: salt.clone(), known };
+            let answer: Answer = block_on(desk.ask("/shape", &question)).map_err(|error| {
+                error.context("cannot compare with a running gateway; `--config CURRENT` compares with a file")
+            })?;
+            (format!("the gateway at {}", desk.address), (answer.shape, Some(answer.in_flight)))
+        }
+    };
+    let (old, in_flight): (Shape, _) = runs;
+    let changes = plan(&old, &wanted, in_flight.as_ref(), SAMPLE).map_err(|what| anyhow!(what))?;
+    let too_many = arguments.max_moved.map_or_else(Vec::new, |most| too_many(&changes, most));
+    if arguments.json {
+        let mut report = json!({ "against": against, "changes": changes });
+        if arguments.max_moved.is_some() {
+            report["moves_too_many"] = json!(names(&too_many));
+        }
+        printer.line(&serde_json::to_string_pretty(&report)?)?;
+    } else {
+        printer.out(&text(&changes, &arguments.new, &against))?;
+    }
+    for app in &too_many {
+        let (share, most) =
+            (percent(app.moved_share()), percent(arguments.max_moved.unwrap_or(0.0)));
+        let app = &app.app;
+        printer.error(&format!(
+            "{share} of the users of {app} would lose their instance; --max-moved allows {most}"
+        ));
+    }
+    Ok(if too_many.is_empty() { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+fn load(path: &Path, printer: &mut Printer) -> Option<Config> {
+    match config::load(path, &environment()) {
+        Ok(loaded) => {
+            if !loaded.warnings.is_empty() {
+                printer.findings(&loaded.warnings.render(style(printer)));
+            }
+            Some(loaded.config)
+        }
+        Err(findings) => {
+            printer.findings(&findings.render(style(printer)));
+            None
+        }
+    }
+}
+
+fn too_many(changes: &Changes, most: f64) -> Vec<&AppChange> {
+    changes.apps.iter().filter(|app| app.moved_share() > most).collect()
+}
+
+fn names(apps: &[&AppChange]) -> Vec<String> {
+    apps.iter().map(|app| app.app.to_string()).collect()
+}
+
+fn text(changes: &Changes, new: &Path, against: &str) -> String {
+    let mut text = format!("{} against {against}\n", new.display());
+    let nothing = changes.apps.is_empty() && changes.settings.is_empty();
+    if nothing {
+        text.push_str("\nNothing changes.\n");
+    }
+    // Writing to a string does not fail.
+    for app in &changes.apps {
+        let _ = writeln!(text, "\n{} app {}", app.fate.sign(), app.app);
+        settings(&mut text, "    ", &app.settings);
+        for instance in &app.instances {
+            let _ = write!(text, "{}", shown(instance));
+        }
+        let _ = writeln!(text, "    {}", users(app));
+        if let Some(Moves::Counted { sample, between, .. }) = &app.moves {
+            for way in between.iter().take(MOST_WAYS) {
+                let share = percent(f64::from(way.users) / f64::from(*sample));
+                let _ = writeln!(text, "      {share:>7}  {} -> {}", way.from, way.to);
+            }
+            if let Some(more) = between.len().checked_sub(MOST_WAYS).filter(|more| *more > 0) {
+                let _ = writeln!(text, "               and {more} more ways");
+            }
+        }
+    }
+    if !changes.settings.is_empty() {
+        text.push_str("\n~ for all apps\n");
+        settings(&mut text, "    ", &changes.settings);
+    }
+    if !changes.needs_restart.is_empty() {
+        let _ = writeln!(text, "\nOnly after a restart: {}", changes.needs_restart.join(", "));
+    }
+    text
+}
+
+fn settings(text: &mut String, indent: &str, changes: &[Change]) {
+    let value = |value: &Option<Value>| match value {
+        None => "not set".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+    };
+    for change in changes {
+        let key = if change.key == "url" { "address" } else { &change.key };
+        let (from, to) = (value(&change.from), value(&change.to));
+        let _ = match from == to {
+            // Secrets, of which it is only known that they differ.
+            true => writeln!(text, "{indent}{key}: changed"),
+            false => writeln!(text, "{indent}{key}: {from} -> {to}"),
+        };
+    }
+}
+
+fn shown(instance: &InstanceChange) -> String {
+    let InstanceChange { instance: name, fate, address, settings: changes, draining } = instance;
+    let mut text = format!("  {} instance {name} at {address}\n", fate.sign());
+    settings(&mut text, "      ", changes);
+    match draining {
+        Some(1) => text.push_str("      1 request under way there ends first\n"),
+        Some(count @ 2..) => {
+            let _ = writeln!(text, "      {count} requests under way there end first");
+        }
+        Some(0) | None => {}
+    }
+    text
+}
+
+fn users(app: &AppChange) -> String {
+    match (app.fate, &app.moves) {
+        (Fate::Added, _) => "It is new: no users yet.".to_owned(),
+        (Fate::Removed, _) => "Its tokens are refused: all of its users lose it.".to_owned(),
+        (Fate::Changed, None | Some(Moves::NoHomes)) => {
+            "No user has an instance of their own.".to_owned()
+        }
+        (Fate::Changed, Some(Moves::HomesGained)) => {
+            "Each user gets an instance of their own; now no user has one.".to_owned()
+        }
+        (Fate::Changed, Some(Moves::HomesLost)) => {
+            "No user keeps an instance of their own: conversations are lost to their users."
+                .to_owned()
+        }
+        (Fate::Changed, Some(Moves::Counted { moved: 0, .. })) => "No user moves.".to_owned(),
+        (Fate::Changed, Some(moves @ Moves::Counted { .. })) => {
+            format!("{} of its users move:", percent(moves.share()))
+        }
+    }
+}
+
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent > 0.0 && percent < 0.1 { "< 0.1 %".to_owned() } else { format!("{percent:.1} %") }
+}

@@ -1,0 +1,135 @@
+//! How the commands that ask a running gateway find it and speak with it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::cli::get::{get, post};
+use crate::config::Config;
+use crate::model::Token;
+
+/// An admin listener answers at once; this is for a machine under load.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Which gateway, where the command line says it.
+#[derive(Debug, Args)]
+pub(super) struct Reach {
+    /// Ask this admin listener, and not the one that the configuration names
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
+    admin: Option<SocketAddr>,
+    /// The admin token, with `--admin`
+    #[arg(long, value_name = "TOKEN", env = "DIFYGATE_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+}
+
+/// `HOST:PORT`, also written as a URL.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    address.parse().map_err(|_| "write it as `127.0.0.1:9090`".to_owned())
+}
+
+/// A gateway's admin listener.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pub address: SocketAddr,
+    token: Option<Token>,
+}
+
+impl Reach {
+    /// The admin listener that the command line names.
+    pub(super) fn named(&self) -> Option<Desk> {
+        let token = self.admin_token.clone().map(Token::new);
+        self.admin.map(|address| Desk { address, token })
+    }
+}
+
+impl Desk {
+    /// The one of a configuration.
+    pub(super) fn of(config: &Config) -> Self {
+        Self { address: config.admin.listen, token: config.admin.token.clone() }
+    }
+
+    /// What it answers to a GET.
+    ///
+    /// # Errors
+    /// Nothing answers there within five seconds, or not this.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let answer = async {
+            let stream = self.connect().await?;
+            get(stream, &self.address.to_string(), path, self.token.as_ref()).await
+        };
+        self.within(answer).await
+    }
+
+    /// What it answers to a question.
+    ///
+    /// # Errors
+    /// Nothing answers there within five seconds, or not this.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let body = serde_json::to_vec(question)?;
+        let answer = async {
+            let stream = self.connect().await?;
+            post(stream, &self.address.to_string(), path, self.token.as_ref(), body).await
+        };
+        self.within(answer).await
+    }
+
+    async fn connect(&self) -> anyhow::Result<TcpStream> {
+        TcpStream::connect(self.address).await.with_context(|| {
+            let address = self.address;
+            format!(
+                "no gateway answers at {address}: is it running, and is `admin.listen` the same?"
+            )
+        })
+    }
+
+    async fn within<T: DeserializeOwned>(
+        &self,
+        answer: impl Future<Output = anyhow::Result<(StatusCode, bytes::Bytes)>>,
+    ) -> anyhow::Result<T> {
+        let address = self.address;
+        let (status, body) = timeout(PATIENCE, answer)
+            .await
+            .with_context(|| format!("no answer from the gateway at {address} within 5 s"))??;
+        match status {
+            StatusCode::OK => {
+                serde_json::from_slice(&body).context("the answer is not what it should be")
+            }
+            StatusCode::FORBIDDEN => {
+                bail!("the gateway at {address} does not answer this address or token: see `admin`")
+            }
+            StatusCode::BAD_REQUEST => {
+                let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+                bail!("{}", body["message"].as_str().unwrap_or("the gateway refuses the question"))
+            }
+            other => bail!("{address} answers {other}: is it a difygate admin listener?"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_address;
+
+    #[test]
+    fn an_admin_listener_is_named_by_address_or_url() {
+        for text in ["127.0.0.1:9090", "http://127.0.0.1:9090", "http://[::1]:9090/"] {
+            assert!(parse_address(text).is_ok(), "{text}");
+        }
+        for text in ["9090", "https://127.0.0.1:9090", "gateway:9090", ""] {
+            assert!(parse_address(text).is_err(), "{text}");
+        }
+    }
+}

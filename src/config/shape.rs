@@ -1,0 +1,178 @@
+//! A configuration as a plain list of keys and values, to be compared and shown. No secret is in it.
+//!
+//! What is not known to be open (`words`) is taken for a secret: it stands here as a mark that says
+//! whether two are the same, made with a salt, or not at all.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::types::{App, Config, Instance};
+use super::words::{Kind, kind};
+use crate::model::{AppName, InstanceName};
+
+/// A configuration, its defaults filled in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// What stands at the top.
+    pub settings: Settings,
+    /// The apps in their order.
+    pub apps: IndexMap<AppName, AppShape>,
+}
+
+/// An app.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppShape {
+    /// All but the instances.
+    pub settings: Settings,
+    /// The instances in their order; `url` is the address.
+    pub instances: IndexMap<InstanceName, Settings>,
+}
+
+/// Values by their keys, as in `timeouts.idle`. What is not set is absent.
+pub type Settings = IndexMap<String, Setting>;
+
+/// One value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Setting {
+    /// As it is.
+    Open(Value),
+    /// A mark in place of a secret; none says that it is none of those that were asked about.
+    Secret(Option<String>),
+}
+
+impl Shape {
+    /// The marks of all its secrets.
+    pub fn marks(&self) -> impl Iterator<Item = &str> {
+        let apps = self.apps.values();
+        let settings = apps.flat_map(|app| app.instances.values().chain([&app.settings]));
+        settings.chain([&self.settings]).flat_map(IndexMap::values).filter_map(|setting| {
+            match setting {
+                Setting::Secret(mark) => mark.as_deref(),
+                Setting::Open(_) => None,
+            }
+        })
+    }
+}
+
+/// The mark of a secret: equal only for equal secrets, and without the secret of no use.
+pub fn mark(salt: &str, secret: &str) -> String {
+    let digest = Sha256::new().chain_update(salt).chain_update([0]).chain_update(secret).finalize();
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The shape of a configuration. `mark` makes marks of secrets.
+pub fn shape(config: &Config, mark: &dyn Fn(&str) -> Option<String>) -> Shape {
+    let app = |app: &App| {
+        let instance = |instance: &Instance| {
+            let settings = flat(values(instance), "name", mark);
+            (instance.name.clone(), settings)
+        };
+        AppShape {
+            settings: flat(values(app), "instances", mark),
+            instances: app.instances.iter().map(instance).collect(),
+        }
+    };
+    Shape {
+        settings: flat(values(config), "apps", mark),
+        apps: config.apps.iter().map(|(name, written)| (name.clone(), app(written))).collect(),
+    }
+}
+
+fn values(part: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(part) {
+        Ok(Value::Object(values)) => values,
+        // A value that JSON cannot hold: the types have none.
+        _ => Map::new(),
+    }
+}
+
+fn flat(
+    mut values: Map<String, Value>,
+    without: &str,
+    mark: &dyn Fn(&str) -> Option<String>,
+) -> Settings {
+    values.shift_remove(without);
+    let mut settings = Settings::new();
+    for (key, value) in values {
+        put(&mut settings, key.clone(), &key, value, mark);
+    }
+    settings
+}
+
+fn put(
+    settings: &mut Settings,
+    path: String,
+    key: &str,
+    value: Value,
+    mark: &dyn Fn(&str) -> Option<String>,
+) {
+    let is_plain = |value: &Value| !value.is_object() && !value.is_array();
+    let setting = match (kind(key), value) {
+        (_, Value::Null) => return,
+        (Kind::Secret, value) => Setting::Secret(mark(&value.to_string())),
+        (_, Value::Object(values)) => {
+            for (key, value) in values {
+                put(settings, format!("{path}.{key}"), &key, value, mark);
+            }
+            return;
+        }
+        (Kind::Open | Kind::OpenList, Value::Array(items)) if items.iter().all(is_plain) => {
+            Setting::Open(Value::Array(items))
+        }
+        (Kind::Open | Kind::OpenList, value) if is_plain(&value) => Setting::Open(value),
+        (_, value) => Setting::Secret(mark(&value.to_string())),
+    };
+    settings.insert(path, setting);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Setting, Shape, mark, shape};
+    use crate::config::{Environment, parse};
+
+    fn of(text: &str) -> Shape {
+        let config = parse("gateway.yaml", text, &Environment::default()).unwrap().config;
+        shape(&config, &|secret| Some(mark("salt", secret)))
+    }
+
+    const TEXT: &str = "admin: { token: admin-secret }\ntimeouts: { idle: 10m }\n\
+        access_log: { path: /x, format: json }\napps:\n  shop:\n    \
+        user_tokens: [usertoken--shop]\n    instances:\n      - { name: one, host: dify1, \
+        token: app-one, weight: 2, queue: { size: 3 } }\n";
+
+    #[test]
+    fn it_has_every_value_under_its_key_and_no_secret() {
+        let shape = of(TEXT);
+        let open = |value| Some(Setting::Open(value));
+        assert_eq!(shape.settings.get("timeouts.idle").cloned(), open(json!("10m")));
+        assert_eq!(shape.settings.get("access_log.path").cloned(), open(json!("/x")));
+        assert_eq!(shape.settings.get("limits.max_body").cloned(), open(json!("100MiB")));
+        let (name, app) = shape.apps.first().unwrap();
+        assert_eq!(name.as_str(), "shop");
+        assert_eq!(app.settings.get("method").cloned(), open(json!("consistent_hash")));
+        assert_eq!(app.settings.get("max_load").cloned(), open(json!("off")));
+        let instance = &app.instances[0];
+        assert_eq!(instance.get("url").cloned(), open(json!("dify1:5001")));
+        assert_eq!(instance.get("queue.size").cloned(), open(json!(3)));
+        assert_eq!(instance.get("fail_timeout").cloned(), open(json!("30s")));
+        assert!(matches!(instance["token"], Setting::Secret(Some(_))));
+        assert_eq!(shape.marks().count(), 3);
+        let text = serde_json::to_string(&shape).unwrap();
+        for secret in ["admin-secret", "usertoken--shop", "app-one"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        assert_eq!(serde_json::from_str::<Shape>(&text).unwrap(), shape);
+    }
+
+    #[test]
+    fn a_mark_tells_secrets_apart_and_depends_on_the_salt() {
+        assert_eq!(of(TEXT), of(TEXT));
+        assert_ne!(of(TEXT), of(&TEXT.replace("app-one", "app-two")));
+        assert_ne!(mark("a", "secret"), mark("b", "secret"));
+    }
+}
