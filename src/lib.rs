@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` is the map; `tests/layers.rs` keeps the walls between the rooms.
 
 pub mod admin;
+pub mod affinity;
 pub mod balance;
 pub mod cli;
 pub mod config;

@@ -31,6 +31,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("balance", &["model"]),
     ("import", &[]),
+    ("affinity", &["model", "store", "telemetry"]),
     ("store", &["model"]),
     ("telemetry", &["model"]),
     ("model", &[]),
