@@ -6,7 +6,7 @@ use std::fmt;
 
 use proptest::prelude::{Just, Strategy, prop, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::TestCaseError;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ impl<'de> Visitor<'de> for Walk {
             match serde_json::from_str::<String>(value.get()) {
                 Ok(text) if key == "upload_file_id" => found.0.push(text),
                 Ok(_) => {}
-                Err(_) => found.0.extend(inside(&value)),
+                Err(_) => found.0.extend(inside(&value).map_err(A::Error::custom)?),
             }
         }
         Ok(found)
@@ -48,16 +48,19 @@ impl<'de> Visitor<'de> for Walk {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FileTexts, A::Error> {
         let mut found = FileTexts::default();
         while let Some(value) = seq.next_element::<Box<RawValue>>()? {
-            found.0.extend(inside(&value));
+            found.0.extend(inside(&value).map_err(A::Error::custom)?);
         }
         Ok(found)
     }
 }
 
-fn inside(value: &RawValue) -> Vec<String> {
+/// An error for half a surrogate pair, which a value that is passed over may hold.
+fn inside(value: &RawValue) -> serde_json::Result<Vec<String>> {
     let text = value.get();
-    let nested = text.starts_with(['{', '[']);
-    if nested { serde_json::from_str::<FileTexts>(text).unwrap().0 } else { Vec::new() }
+    if !text.starts_with(['{', '[']) {
+        return Ok(Vec::new());
+    }
+    Ok(serde_json::from_str::<FileTexts>(text)?.0)
 }
 
 /// The rules, from a parser that builds the whole map.
