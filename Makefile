@@ -31,7 +31,7 @@ static: ## Build a release binary that needs no libraries
 
 image-context: static
 	rm -rf $(TARGET)/image
-	mkdir -p $(TARGET)/image/tmp
+	mkdir -p $(TARGET)/image/tmp $(TARGET)/image/state
 	cp $(STATIC) $(TARGET)/image/difygate
 
 image: image-context ## Build the container image, difygate:latest

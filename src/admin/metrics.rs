@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::affinity::OwnersStats;
 use crate::balance::ProbeVerdict;
 use crate::gateway::Shared;
 use crate::gateway::snapshot::{App, Drain, Member, Snapshot};
@@ -89,6 +90,7 @@ impl Reading {
     fn of(shared: &Shared, log_dropped: u64) -> Self {
         let snapshot = shared.snapshot();
         let mut families = gateway(shared, &snapshot, log_dropped);
+        families.extend(owners(shared.owners().stats()));
         families.extend(apps(&snapshot));
         families.extend(members(&snapshot));
         families.extend(instances(&snapshot));
@@ -158,6 +160,33 @@ fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family
             vec![count(vec![], log_dropped)],
         ),
     ]
+}
+
+fn owners(stats: OwnersStats) -> Vec<Family> {
+    let counters = [
+        ("difygate_owners_learned", "Ids whose owner was learned", stats.learned),
+        (
+            "difygate_owners_asked_around",
+            "Requests that asked further instances",
+            stats.asked_around,
+        ),
+        ("difygate_owners_dropped", "Changes that were not stored", stats.dropped),
+        ("difygate_store_written", "Changes committed to the store", stats.written),
+    ];
+    let gauges = [
+        ("difygate_owners_known", "Ids whose owner is known", stats.known),
+        ("difygate_store_pending", "Changes that wait for a commit", stats.pending),
+        ("difygate_store_failing", "1 while the store fails", stats.error.is_some().into()),
+        (
+            "difygate_store_durable",
+            "1 if the store survives a restart",
+            stats.store_path.is_some().into(),
+        ),
+    ];
+    let counters =
+        counters.map(|(name, help, value)| counter(name, help, vec![count(vec![], value)]));
+    let gauges = gauges.map(|(name, help, value)| gauge(name, help, vec![now(vec![], value)]));
+    counters.into_iter().chain(gauges).collect()
 }
 
 fn apps(snapshot: &Snapshot) -> Vec<Family> {

@@ -24,6 +24,7 @@ pub(super) fn status(shared: &Shared) -> Value {
         .collect();
     let applications: Map<_, _> =
         snapshot.apps.iter().map(|app| (app.name.to_string(), application(shared, app))).collect();
+    let owners = shared.owners().stats();
     let method = snapshot.apps.first().map(|app| &app.pool.method);
     json!({
         "status": if shared.is_draining() { "draining" } else { "running" },
@@ -37,6 +38,20 @@ pub(super) fn status(shared: &Shared) -> Value {
             "active_connections": stats.clients.get(),
             "in_flight": stats.in_flight.get(),
             "by_reason": by_reason,
+        },
+        "owners": {
+            "known": owners.known,
+            "learned": owners.learned,
+            "asked_around": owners.asked_around,
+            "dropped": owners.dropped,
+        },
+        "store": {
+            "kind": owners.store_kind,
+            "path": owners.store_path,
+            "warning": owners.warning,
+            "error": owners.error,
+            "pending": owners.pending,
+            "written": owners.written,
         },
         "configuration": {
             "generation": snapshot.generation,

@@ -41,7 +41,9 @@ pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result
         let folder = tempfile::tempdir().context("no folder for the demo's configuration")?;
         let path = folder.path().join("difygate.yaml");
         let port = arguments.port.unwrap_or_else(|| free_or_any(8080));
-        fs::write(&path, configuration(port, free_or_any(9090), &instances))?;
+        let store = folder.path().join("store").display().to_string();
+        let settings = format!("store: {{ path: {} }}\n", serde_json::Value::from(store));
+        fs::write(&path, configuration(port, free_or_any(9090), &instances) + &settings)?;
         let loaded = match config::load(&path, &environment()) {
             Ok(loaded) => loaded,
             Err(findings) => {

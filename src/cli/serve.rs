@@ -1,7 +1,7 @@
 //! `difygate serve`: wires control, gateway and admin together. The only place that does.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -13,12 +13,14 @@ use tokio::runtime::Builder;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::admin::{self, Access, AdminDesk, Office};
+use crate::affinity::{Limits, Owners};
 use crate::cli::check::style;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::gateway::{Setup, Shared, Workers, bind, probe};
+use crate::store;
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
 /// Serve the apps of a configuration file.
@@ -125,6 +127,8 @@ impl Gateway {
             Some((format, destination)) => Some(AccessLog::start(format, destination)?),
             None => None,
         };
+        // After the listeners: who finds the port taken would also find the store in use.
+        let owners = Arc::new(owners(&config, &path)?);
         let (reloader, requests) = Reloader::new(Arc::clone(&config));
         let access = Arc::new(ArcSwap::from_pointee(access(&config)));
         let sink = access_log.as_ref().map(AccessLog::sink);
@@ -139,7 +143,7 @@ impl Gateway {
         };
         let shared = Arc::new_cyclic(|shared| {
             let desk = Box::new(AdminDesk::new(office(shared)));
-            Shared::new(Arc::new(snapshot), desk, setup.workers)
+            Shared::new(Arc::new(snapshot), owners, desk, setup.workers)
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(probe::run(Arc::clone(&shared)));
@@ -203,7 +207,8 @@ impl Gateway {
         }
     }
 
-    /// Takes no new connections, waits for the last answer and the last line of the log.
+    /// Takes no new connections, waits for the last answer, the last line of the log and the last
+    /// commit of the store.
     pub async fn drain(self) {
         let Self { shared, workers, access_log, mut tasks, .. } = self;
         shared.drain();
@@ -211,6 +216,7 @@ impl Gateway {
         let joined = spawn_blocking(move || {
             workers.join();
             access_log.into_iter().for_each(AccessLog::finish);
+            shared.owners().finish();
         });
         if joined.await.is_err() {
             tracing::error!("the workers could not be waited for");
@@ -235,6 +241,60 @@ fn setup(config: &Config) -> anyhow::Result<Setup> {
     })
 }
 
+/// The owners of ids, from the store where they are kept.
+fn owners(config: &Config, path: &Path) -> anyhow::Result<Owners> {
+    let (store, warning) = store::open(&state_folder(config, path, &environment()));
+    if let Some(warning) = &warning {
+        tracing::warn!("{warning}");
+    }
+    let config::Owners { max_entries, max_age } = config.owners;
+    let owners = Owners::start(store, warning, Limits { max_entries, max_age });
+    owners.context("cannot start the thread that writes to the store")
+}
+
+/// `store.path`, else the first folder of `$STATE_DIRECTORY`, else one beside the configuration.
+fn state_folder(config: &Config, path: &Path, environment: &config::Environment) -> PathBuf {
+    if let Some(folder) = &config.store.path {
+        return folder.clone();
+    }
+    let given = environment.vars.get("STATE_DIRECTORY").and_then(|list| list.split(':').next());
+    match given.filter(|folder| !folder.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => path.parent().unwrap_or(Path::new("")).join("difygate-data"),
+    }
+}
+
 fn access(config: &Config) -> Access {
     Access { token: config.admin.token.clone(), allow: config.admin.allow.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::state_folder;
+    use crate::config::{Environment, parse};
+
+    #[test]
+    fn the_state_is_where_the_operator_or_systemd_says() {
+        let folder = |store: &str, state: Option<&str>, path: &str| {
+            let text = format!(
+                "{store}\napps: {{ a: {{ user_tokens: [t], instances: [{{ name: one, host: dify, token: key }}] }} }}"
+            );
+            let config = parse("x", &text, &Environment::default()).unwrap().config;
+            let vars = state.map(|folder| ("STATE_DIRECTORY".to_owned(), folder.to_owned()));
+            let environment =
+                Environment { vars: vars.into_iter().collect(), ..Default::default() };
+            state_folder(&config, Path::new(path), &environment)
+        };
+        for (store, state, path, expected) in [
+            ("", None, "/etc/difygate/difygate.yaml", "/etc/difygate/difygate-data"),
+            ("", None, "difygate.yaml", "difygate-data"),
+            ("", Some(""), "difygate.yaml", "difygate-data"),
+            ("", Some("/var/lib/a:/var/lib/b"), "/etc/x.yaml", "/var/lib/a"),
+            ("store: { path: /data }", Some("/var/lib/a"), "/etc/x.yaml", "/data"),
+        ] {
+            assert_eq!(folder(store, state, path), PathBuf::from(expected), "{store} {state:?}");
+        }
+    }
 }

@@ -199,6 +199,7 @@ fn known() -> BTreeMap<String, &'static str> {
         (schema::statuses(&mut generator), "status, range or list of them"),
         (schema::fail_statuses(&mut generator), "status or list of them"),
         (schema::headers(&mut generator), "secrets by name"),
+        (schema::age(&mut generator), "duration"),
         (schema::size(&mut generator), "size"),
         (schema::boolean(&mut generator), "`true`, `false`"),
         (schema::listen(&mut generator), "address and port"),

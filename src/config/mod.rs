@@ -65,5 +65,5 @@ pub use schema::schema;
 pub use shape::{AppShape, Setting, Settings, Shape, mark, shape};
 pub use types::{
     AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
-    LogFormat, MaxLoad, Method, Queue, Retry, Timeouts,
+    LogFormat, MaxLoad, Method, Owners, Queue, Retry, Store, Timeouts,
 };

@@ -35,6 +35,8 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         retry: written.retry,
         timeouts: written.timeouts,
         limits: written.limits,
+        owners: written.owners,
+        store: written.store,
         secret_files: written.secret_files,
     })
 }

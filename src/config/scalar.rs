@@ -7,7 +7,7 @@
 //! Every value may also be written as text that names an environment variable; the variable has
 //! been replaced before these functions see it, and only the schema has to know.
 //!
-//! Deliberately absent: fractions (`1.5s`), days and months, and `k` for a thousand, which people
+//! Deliberately absent: fractions (`1.5s`), months, and `k` for a thousand, which people
 //! read differently.
 //!
 //! Error texts are predicates ("must be …"): the reader puts the key in front. A line break parts
@@ -27,7 +27,10 @@ use super::types::MaxLoad;
 /// The longest duration that is believed: a week.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Reads `30`, `30s`, `500ms`, `2m`, `1h` or `1m30s`. A number alone is in seconds; units go from
+/// The longest age that is believed: ten years.
+const OLDEST: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// Reads `30`, `30s`, `500ms`, `2m`, `1h`, `30d` or `1m30s`. A number alone is in seconds; units go from
 /// large to small, each once. `None` for anything else.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -41,6 +44,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         let (unit, tail) =
             after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
         let millis = match unit {
+            "d" => 86_400_000,
             "h" => 3_600_000,
             "m" => 60_000,
             "s" => 1000,
@@ -61,7 +65,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 pub fn format_duration(duration: Duration) -> String {
     let mut millis = duration.as_millis();
     let mut text = String::new();
-    for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
+    {
         if millis >= size {
             text.push_str(&format!("{}{unit}", millis / size));
             millis %= size;
@@ -215,6 +220,21 @@ pub(super) mod duration {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_duration(*duration))
+    }
+}
+
+/// For `with`: a [`Duration`] from a minute to ten years.
+pub(super) mod age {
+    pub(crate) use super::duration::serialize;
+    use super::{Deserializer, Duration, OLDEST, from_text, parse_duration};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(de: D) -> Result<Duration, D::Error> {
+        from_text(de, |text| {
+            let age =
+                parse_duration(text).ok_or("must be a duration such as `30d`, `12h` or `1d12h`")?;
+            let fits = (Duration::from_secs(60)..=OLDEST).contains(&age);
+            if fits { Ok(age) } else { Err("must be a duration from `1m` to `3650d`".to_owned()) }
+        })
     }
 }
 

@@ -39,15 +39,20 @@ pub(super) fn max_load(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    seconds(1, 604_800)
+}
+
+pub(super) fn age(_: &mut SchemaGenerator) -> Schema {
+    seconds(60, 315_360_000)
+}
+
+/// A number of seconds within limits, or text with units.
+fn seconds(least: u64, most: u64) -> Schema {
+    let units = "([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?";
     json_schema!({
         "anyOf": [
-            { "type": "integer", "minimum": 1, "maximum": 604_800 },
-            {
-                "type": "string",
-                "pattern": format!(
-                    "^[0-9]+$|^(?=.)([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|{REFERENCE}"
-                ),
-            },
+            { "type": "integer", "minimum": least, "maximum": most },
+            { "type": "string", "pattern": format!("^[0-9]+$|^(?=.){units}$|{REFERENCE}") },
         ],
     })
 }

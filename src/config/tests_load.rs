@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     AccessLog, App, Config, ConsistentHash, Environment, HashAlgorithm, LastResort, Limits, Loaded,
-    LogFormat, MaxLoad, Method, Queue, Retry, Style, Timeouts, load, parse,
+    LogFormat, MaxLoad, Method, Owners, Queue, Retry, Store, Style, Timeouts, load, parse,
 };
 use crate::model::AppName;
 
@@ -53,6 +53,8 @@ fn the_minimal_file_gets_every_default() {
     assert_eq!(config.retry, Retry { attempts: 2 });
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.limits, Limits::default());
+    let owners = Owners { max_entries: 1_000_000, max_age: Duration::from_secs(2_592_000) };
+    assert_eq!((config.owners, &config.store), (owners, &Store { path: None }));
     assert!(config.trusted_proxies.is_empty() && config.spool_dir.is_none());
     let app = app(&config, "customer_service");
     assert_eq!(app.user_tokens[0].expose(), "usertoken--customer-service-v1");
@@ -88,6 +90,8 @@ consistent_hash: { virtual_nodes: 40, hash_algorithm: xxh3 }
 retry: { attempts: 0 }
 timeouts: { connect: 500ms, first_byte_idempotent: 4, first_byte: 1h, idle: 1m30s, header: 5s, keep_alive: 60s }
 limits: { max_body: 15MiB, memory_body: 100kb, header_bytes: 8KiB, headers: 50, uri_bytes: 4096, max_connections: 9 }
+owners: { max_entries: 7, max_age: 1d12h }
+store: { path: /var/lib/x }
 apps:
   a:
     user_tokens: [t1, 12345]
@@ -111,6 +115,11 @@ apps:
     assert!(!config.instance_header);
     assert_eq!(config.spool_dir.as_deref(), Some(Path::new("/var/tmp")));
     assert_eq!(config.retry.attempts, 0);
+    let owners = Owners { max_entries: 7, max_age: Duration::from_secs(129_600) };
+    assert_eq!(
+        (config.owners, config.store.path.as_deref()),
+        (owners, Some(Path::new("/var/lib/x")))
+    );
     assert_eq!(config.timeouts.connect, Duration::from_millis(500));
     assert_eq!(config.timeouts.first_byte_idempotent, Duration::from_secs(4));
     assert_eq!(config.timeouts.idle, Duration::from_secs(90));

@@ -18,12 +18,24 @@ fn durations_are_read_as_people_write_them() {
         ("1h", 3_600_000),
         ("1m30s", 90_000),
         ("1h1ms", 3_600_001),
+        ("30d", 2_592_000_000),
+        ("1d12h", 129_600_000),
     ] {
         assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
     }
-    for text in
-        ["s", "1x", "1.5s", "-1s", "1s1m", "1s1s", "1 s", "30s ", "1h30", "99999999999999999h"]
-    {
+    for text in [
+        "s",
+        "1x",
+        "1.5s",
+        "-1s",
+        "1s1m",
+        "1h1d",
+        "1s1s",
+        "1 s",
+        "30s ",
+        "1h30",
+        "99999999999999999h",
+    ] {
         assert_eq!(parse_duration(text), None, "{text}");
     }
 }

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::health::Probe;
-use super::scalar::{self, duration, maybe_whole, networks, size, whole, write_size};
+use super::scalar::{self, age, duration, maybe_whole, networks, size, whole, write_size};
 use super::schema;
 use crate::model::{Address, AppName, InstanceName, Token};
 
@@ -52,6 +52,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How much the gateway takes.
     pub limits: Limits,
+    /// What is remembered of Dify's ids.
+    pub owners: Owners,
+    /// Where what must survive a restart is kept.
+    pub store: Store,
     /// The apps in the order in which they are written. Never empty.
     pub apps: IndexMap<AppName, App>,
     /// The files that secrets were read from.
@@ -373,6 +377,36 @@ impl Default for Limits {
             max_connections: None,
         }
     }
+}
+
+/// What is remembered of Dify's ids: which instance owns which conversation, message, file, run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Owners {
+    /// How many ids; the ones used longest ago give way. Each takes 16 bytes of memory once used.
+    #[serde(deserialize_with = "whole::<_, _, 1, 100_000_000>")]
+    #[schemars(schema_with = "schema::whole::<1, 100_000_000>")]
+    pub max_entries: usize,
+    /// How long after their last use.
+    #[serde(with = "age")]
+    #[schemars(schema_with = "schema::age")]
+    pub max_age: Duration,
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self { max_entries: 1_000_000, max_age: Duration::from_secs(30 * 24 * 3600) }
+    }
+}
+
+/// Where what must survive a restart is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// The folder, which is made if it is missing; absent: the first of `$STATE_DIRECTORY`, which
+    /// systemd sets, else `difygate-data` beside the configuration. If it cannot be written, all is
+    /// kept in memory, and the status says so.
+    pub path: Option<PathBuf>,
 }
 
 /// Who waits when all connections to an instance are taken.

@@ -23,7 +23,7 @@ use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
 use super::types::{
     AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
-    Method, Queue, Retry, Timeouts,
+    Method, Owners, Queue, Retry, Store, Timeouts,
 };
 use crate::model::Token;
 
@@ -108,6 +108,12 @@ pub(super) struct Written {
     /// How much the gateway takes.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// What is remembered of Dify's ids: which instance owns which conversation, message, file, run.
+    #[serde(default)]
+    pub(super) owners: Owners,
+    /// Where what must survive a restart is kept.
+    #[serde(default)]
+    pub(super) store: Store,
     /// The apps by their names, which are 1 to 64 of `A-Z a-z 0-9 . _ -`.
     #[serde(default, alias = "applications")]
     #[schemars(with = "BTreeMap<String, WrittenApp>")]

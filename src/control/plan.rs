@@ -25,8 +25,16 @@ use crate::model::{AppName, InstanceName};
 pub const SAMPLE: u32 = 100_000;
 
 /// Keys whose change needs a restart, with all that is below them.
-const NEEDS_RESTART: [&str; 6] =
-    ["listen", "admin.listen", "workers", "pin_cpus", "access_log", "limits.max_connections"];
+const NEEDS_RESTART: [&str; 8] = [
+    "listen",
+    "admin.listen",
+    "workers",
+    "pin_cpus",
+    "access_log",
+    "limits.max_connections",
+    "owners",
+    "store",
+];
 
 /// Requests under way now, by app and instance.
 pub type InFlight = BTreeMap<AppName, BTreeMap<InstanceName, u64>>;

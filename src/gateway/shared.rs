@@ -14,6 +14,7 @@ use http::{Response, request};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
+use crate::affinity::Owners;
 use crate::gateway::snapshot::Snapshot;
 use crate::model::Reason;
 use crate::telemetry::{Counter, Gauge};
@@ -39,6 +40,7 @@ pub struct Visit {
 pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     desk: Box<dyn Desk>,
+    owners: Arc<Owners>,
     started: Instant,
     started_at: Timestamp,
     swapped: Notify,
@@ -69,10 +71,16 @@ impl GatewayStats {
 
 impl Shared {
     /// The shared state of `workers` workers.
-    pub fn new(snapshot: Arc<Snapshot>, desk: Box<dyn Desk>, workers: usize) -> Self {
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        owners: Arc<Owners>,
+        desk: Box<dyn Desk>,
+        workers: usize,
+    ) -> Self {
         Self {
             snapshot: ArcSwap::new(snapshot),
             desk,
+            owners,
             started: Instant::now(),
             started_at: Timestamp::now(),
             swapped: Notify::new(),
@@ -101,6 +109,11 @@ impl Shared {
     /// What answers the desk's paths.
     pub fn desk(&self) -> &dyn Desk {
         self.desk.as_ref()
+    }
+
+    /// Which instance owns which id.
+    pub fn owners(&self) -> &Owners {
+        &self.owners
     }
 
     /// Milliseconds since the start: the clock of breakers and phases. It never goes back.

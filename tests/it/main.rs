@@ -21,5 +21,6 @@ mod process;
 mod reload;
 mod routing;
 mod slots;
+mod store;
 mod streaming;
 mod strict;
