@@ -78,6 +78,12 @@ fn application(shared: &Shared, app: &App) -> Value {
         "hash_algorithm": method.hash_algorithm().map(HashAlgorithm::label),
         "max_load": app.pool.max_load.map(factor),
         "latency": rounded(app.stats.duration.mean_ms()),
+        "retries": app.stats.retries.get(),
+        "retries_refused": app.stats.retries_refused.get(),
+        "retry_budget_left": app.stats.budget.left(),
+        "asked_around": app.stats.asked_around.get(),
+        "stopped": app.stats.stopped.get(),
+        "drained": app.stats.drained.get(),
         "instances": instances,
     })
 }

@@ -5,6 +5,7 @@
 
 mod bound;
 mod breaker;
+mod budget;
 mod cycle;
 mod hash;
 mod health;
@@ -17,6 +18,7 @@ mod statuses;
 
 pub use bound::{Bound, MaxLoad};
 pub use breaker::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict};
+pub use budget::Budget;
 pub use cycle::Cycle;
 pub use hash::HashAlgorithm;
 pub use health::{Change, Health, HealthState, ProbeVerdict, Rhythm, Rules, Standing};

@@ -134,6 +134,13 @@ impl Order {
         self.given.contains(member)
     }
 
+    /// Leaves out a member that was asked for another reason than its turn.
+    pub fn pass_over(&mut self, member: usize) {
+        if !self.has_given(member) {
+            self.give(member);
+        }
+    }
+
     fn give(&mut self, member: usize) -> usize {
         self.given.insert(member);
         self.left = self.left.saturating_sub(1);

@@ -44,9 +44,22 @@ pub struct Probe {
     /// Bad ones in a row that take it out.
     pub fall: u32,
     /// Statuses of a good answer.
+    #[serde(serialize_with = "write_expect")]
     pub expect: Vec<RangeInclusive<u16>>,
     /// What a good answer holds.
     pub expect_body: Option<String>,
+}
+
+/// Writes ranges of statuses as an operator does: `200-399`.
+fn write_expect<S: serde::Serializer>(
+    expect: &[RangeInclusive<u16>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let text = |range: &RangeInclusive<u16>| match (range.start(), range.end()) {
+        (start, end) if start == end => start.to_string(),
+        (start, end) => format!("{start}-{end}"),
+    };
+    serializer.collect_seq(expect.iter().map(text))
 }
 
 impl Default for Probe {

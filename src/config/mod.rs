@@ -26,6 +26,7 @@ mod load;
 mod markdown;
 mod mask;
 mod notes;
+mod policy;
 mod render;
 mod resolve;
 mod scalar;
@@ -60,10 +61,11 @@ pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use health::{Probe, ProbeMethod};
 pub use load::{Environment, Loaded, load, parse};
 pub use markdown::markdown;
+pub use policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 pub use scalar::{format_duration, format_size, parse_duration, parse_size};
 pub use schema::schema;
 pub use shape::{AppShape, Setting, Settings, Shape, mark, shape};
 pub use types::{
     AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
-    LogFormat, MaxLoad, Method, Owners, Queue, Retry, Store, Timeouts,
+    LogFormat, MaxLoad, Method, Owners, Queue, Store, Timeouts,
 };

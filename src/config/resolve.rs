@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::check_app::address;
 use super::health::{FAIL_STATUSES, Probe};
+use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::types::{App, Config, ConsistentHash, Instance, MaxLoad, Method};
 use super::written::{Written, WrittenApp, WrittenInstance};
 
@@ -18,6 +19,11 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         fail_statuses: written.fail_statuses.unwrap_or(FAIL_STATUSES.into()),
         max_ejected_percent: written.max_ejected_share.unwrap_or(100),
         slow_start: written.slow_start.unwrap_or_default(),
+        retry: written.retry.or(&Retry::default()),
+        on_disconnect: written.on_disconnect,
+        on_owner_down: written.on_owner_down,
+        storage: written.storage,
+        one_turn_at_a_time: written.one_turn_at_a_time,
     };
     let apps = written.apps.into_iter();
     let apps = apps.map(|(name, app)| Some((name.into(), resolve_app(app, &top)?)));
@@ -32,7 +38,6 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         last_resort: written.last_resort,
         instance_header: written.instance_header,
         spool_dir: written.spool_dir,
-        retry: written.retry,
         timeouts: written.timeouts,
         limits: written.limits,
         owners: written.owners,
@@ -50,6 +55,11 @@ struct Top {
     fail_statuses: Vec<u16>,
     max_ejected_percent: u32,
     slow_start: Duration,
+    retry: Retry,
+    on_disconnect: Option<OnDisconnect>,
+    on_owner_down: OnOwnerDown,
+    storage: Storage,
+    one_turn_at_a_time: bool,
 }
 
 fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
@@ -64,6 +74,11 @@ fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
         consistent_hash: app.consistent_hash.or(top.hash),
         fail_statuses: app.fail_statuses.unwrap_or_else(|| top.fail_statuses.clone()),
         max_ejected_percent: app.max_ejected_share.unwrap_or(top.max_ejected_percent),
+        retry: app.retry.or(&top.retry),
+        on_disconnect: app.on_disconnect.or(top.on_disconnect),
+        on_owner_down: app.on_owner_down.unwrap_or(top.on_owner_down),
+        storage: app.storage.unwrap_or(top.storage),
+        one_turn_at_a_time: app.one_turn_at_a_time.unwrap_or(top.one_turn_at_a_time),
         instances: instances.collect::<Option<_>>()?,
     })
 }

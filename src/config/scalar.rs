@@ -163,6 +163,18 @@ pub(super) fn max_load<'de, D: Deserializer<'de>>(de: D) -> Result<Option<MaxLoa
     })
 }
 
+/// A share such as `20%` or `12.5%`, from nothing to all, in thousandths; for a key that may be
+/// absent.
+pub(super) fn maybe_share<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u32>, D::Error> {
+    from_text(de, |text| {
+        let share = text.strip_suffix('%').and_then(|number| parse_thousandths(number.trim_end()));
+        // Thousandths of a percent, of which only whole tenths of a percent are kept.
+        let share = share.filter(|share| *share <= 100_000 && share.is_multiple_of(100));
+        let message = "must be a share from `0%` to `100%`, with at most one decimal";
+        share.map(|share| Some(share / 100)).ok_or(message.to_owned())
+    })
+}
+
 /// Reads `1`, `1.25` or `1.125` exactly, as thousandths.
 fn parse_thousandths(text: &str) -> Option<u32> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));

@@ -38,6 +38,10 @@ pub(super) fn max_load(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(super) fn share(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": format!(r"^[0-9]+(\.[0-9])? *%$|{REFERENCE}") })
+}
+
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     seconds(1, 604_800)
 }

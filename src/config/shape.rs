@@ -112,6 +112,8 @@ fn put(
     let is_plain = |value: &Value| !value.is_object() && !value.is_array();
     let setting = match (kind(key), value) {
         (_, Value::Null) => return,
+        // Secrets are text; `headers` is a number of them in one place and secrets in another.
+        (_, value @ (Value::Number(_) | Value::Bool(_))) => Setting::Open(value),
         (Kind::Secret, value) => Setting::Secret(mark(&value.to_string())),
         (_, Value::Object(values)) => {
             for (key, value) in values {

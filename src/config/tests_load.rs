@@ -50,7 +50,7 @@ fn the_minimal_file_gets_every_default() {
     assert_eq!((config.workers, config.pin_cpus), (None, false));
     assert_eq!(config.access_log, AccessLog::Stdout(LogFormat::Json));
     assert_eq!(config.last_resort, LastResort::Try);
-    assert_eq!(config.retry, Retry { attempts: 2 });
+    assert_eq!(config.apps[0].retry, Retry::default());
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.limits, Limits::default());
     let owners = Owners { max_entries: 1_000_000, max_age: Duration::from_secs(2_592_000) };
@@ -114,7 +114,7 @@ apps:
     assert_eq!(config.last_resort, LastResort::Refuse);
     assert!(!config.instance_header);
     assert_eq!(config.spool_dir.as_deref(), Some(Path::new("/var/tmp")));
-    assert_eq!(config.retry.attempts, 0);
+    assert_eq!(config.apps[0].retry.attempts, 0);
     let owners = Owners { max_entries: 7, max_age: Duration::from_secs(129_600) };
     assert_eq!(
         (config.owners, config.store.path.as_deref()),
@@ -189,7 +189,10 @@ apps:
         ("PORT", "5009"),
     ];
     let config = loaded(text, &vars).config;
-    assert_eq!((config.workers, config.retry.attempts, config.pin_cpus), (Some(3), 7, true));
+    assert_eq!(
+        (config.workers, config.apps[0].retry.attempts, config.pin_cpus),
+        (Some(3), 7, true)
+    );
     assert_eq!((config.limits.max_body, &config.spool_dir), (2 << 20, &None));
     let app = app(&config, "a");
     let tokens: Vec<_> = app.user_tokens.iter().map(|token| token.expose()).collect();

@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::health::Probe;
+use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::scalar::{self, age, duration, maybe_whole, networks, size, whole, write_size};
 use super::schema;
 use crate::model::{Address, AppName, InstanceName, Token};
@@ -46,8 +47,6 @@ pub struct Config {
     pub instance_header: bool,
     /// Where large bodies are kept; `None` is the system's folder for temporary files.
     pub spool_dir: Option<PathBuf>,
-    /// What is tried again.
-    pub retry: Retry,
     /// How long the gateway waits, and for what.
     pub timeouts: Timeouts,
     /// How much the gateway takes.
@@ -77,7 +76,18 @@ pub struct App {
     /// Statuses of answers, from 500 to 599, that count against an instance.
     pub fail_statuses: Vec<u16>,
     /// How many of the instances passive judgement may take out at a time, in percent.
+    #[serde(rename = "max_ejected_share")]
     pub max_ejected_percent: u32,
+    /// What is tried again.
+    pub retry: Retry,
+    /// What becomes of a run whose client went away.
+    pub on_disconnect: Option<OnDisconnect>,
+    /// What becomes of a request whose data is on an instance that is out.
+    pub on_owner_down: OnOwnerDown,
+    /// Whether the instances share their database.
+    pub storage: Storage,
+    /// Whether a conversation's second turn waits for the first.
+    pub one_turn_at_a_time: bool,
     /// Who answers. Never empty, names differ.
     pub instances: Vec<Instance>,
 }
@@ -272,22 +282,6 @@ pub enum LogFormat {
     Combined,
 }
 
-/// What is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Retry {
-    /// Further attempts after the first.
-    #[serde(deserialize_with = "whole::<_, _, 0, 10>")]
-    #[schemars(schema_with = "schema::whole::<0, 10>")]
-    pub attempts: u32,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { attempts: 2 }
-    }
-}
-
 /// How long the gateway waits, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -304,6 +298,10 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub first_byte: Duration,
+    /// For the head of an answer over all attempts, waiting for a connection included.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub all_attempts: Duration,
     /// For the next piece of an answer that has begun.
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
@@ -328,6 +326,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(1),
             first_byte_idempotent: Duration::from_secs(3),
             first_byte: Duration::from_secs(1200),
+            all_attempts: Duration::from_secs(1260),
             idle: Duration::from_secs(3600),
             header: Duration::from_secs(10),
             body: Duration::from_secs(60),

@@ -19,11 +19,12 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::health::{self, WrittenProbe};
+use super::policy::{OnDisconnect, OnOwnerDown, Storage, WrittenRetry};
 use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
 use super::types::{
     AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
-    Method, Owners, Queue, Retry, Store, Timeouts,
+    Method, Owners, Queue, Store, Timeouts,
 };
 use crate::model::Token;
 
@@ -101,7 +102,24 @@ pub(super) struct Written {
     pub(super) slow_start: Option<Duration>,
     /// What is tried again.
     #[serde(default)]
-    pub(super) retry: Retry,
+    pub(super) retry: WrittenRetry,
+    /// What becomes of a run whose client went away: `stop` it, `drain` it to its end, or `close`
+    /// the connection; absent: `stop` for streamed runs, `drain` for blocking ones.
+    #[serde(default)]
+    pub(super) on_disconnect: Option<OnDisconnect>,
+    /// What becomes of a request whose conversation, message, file or run is on an instance that is
+    /// out; absent: `fail`.
+    #[serde(default)]
+    pub(super) on_owner_down: OnOwnerDown,
+    /// Whether the instances of an app have databases of their own (`independent`) or `shared` ones;
+    /// absent: `independent`.
+    #[serde(default)]
+    pub(super) storage: Storage,
+    /// Whether a second turn of a conversation waits until the first has ended: Dify lets both run
+    /// and mixes them up.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) one_turn_at_a_time: bool,
     /// How long the gateway waits, and for what.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
@@ -185,6 +203,23 @@ pub(super) struct WrittenApp {
     #[serde(default, deserialize_with = "health::slow_start")]
     #[schemars(schema_with = "schema::duration_or_zero")]
     pub(super) slow_start: Option<Duration>,
+    /// What is tried again, where it differs from the top.
+    #[serde(default)]
+    pub(super) retry: WrittenRetry,
+    /// What becomes of a run whose client went away, where it differs from the top.
+    #[serde(default)]
+    pub(super) on_disconnect: Option<OnDisconnect>,
+    /// What becomes of a request whose data is on an instance that is out, where it differs from the
+    /// top.
+    #[serde(default)]
+    pub(super) on_owner_down: Option<OnOwnerDown>,
+    /// Whether its instances have databases of their own, where it differs from the top.
+    #[serde(default)]
+    pub(super) storage: Option<Storage>,
+    /// Whether a second turn of a conversation waits for the first, where it differs from the top.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) one_turn_at_a_time: Option<bool>,
     /// The Dify installations that answer.
     #[serde(default)]
     #[schemars(length(min = 1))]

@@ -12,10 +12,11 @@ use crate::balance::{
 };
 use crate::config::{self, Config, ConsistentHash};
 use crate::control::probes::Probes;
+use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
 use crate::gateway::snapshot::{
     App, Drain, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
 };
-use crate::gateway::{Departed, Instance, PoolMates, TokenTable};
+use crate::gateway::{Departed, Instance, PoolMates, TokenTable, Turns};
 use crate::model::{Address, AppName, InstanceName};
 
 /// Builds the snapshot of a configuration. What `old` knows of the same instances, apps and members
@@ -43,7 +44,6 @@ pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, Str
         probed: builder.probes.into_all(),
         limits: limits(config),
         timeouts: timeouts(config.timeouts),
-        further_attempts: config.retry.attempts,
         last_resort: match config.last_resort {
             config::LastResort::Try => LastResort::Try,
             config::LastResort::Refuse => LastResort::Refuse,
@@ -71,10 +71,41 @@ fn timeouts(timeouts: config::Timeouts) -> Timeouts {
         connect: timeouts.connect,
         first_byte_idempotent: timeouts.first_byte_idempotent,
         first_byte: timeouts.first_byte,
+        all_attempts: timeouts.all_attempts,
         idle: timeouts.idle,
         header: timeouts.header,
         body: timeouts.body,
         keep_alive: timeouts.keep_alive,
+    }
+}
+
+fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
+    Policy {
+        retry: Retry {
+            attempts: app.retry.attempts,
+            budget: app.retry.budget,
+            statuses: app.retry.statuses.iter().copied().collect(),
+            executed: match app.retry.non_idempotent {
+                true => Executed::Again,
+                false => Executed::Once,
+            },
+        },
+        on_disconnect: match app.on_disconnect {
+            None => OnDisconnect::Fitting,
+            Some(config::OnDisconnect::Stop) => OnDisconnect::Stop,
+            Some(config::OnDisconnect::Drain) => OnDisconnect::Drain,
+            Some(config::OnDisconnect::Close) => OnDisconnect::Close,
+        },
+        on_owner_down: match app.on_owner_down {
+            config::OnOwnerDown::Fail => OnOwnerDown::Fail,
+            config::OnOwnerDown::Queue => OnOwnerDown::Queue,
+            config::OnOwnerDown::Restart => OnOwnerDown::Restart,
+        },
+        storage: match app.storage {
+            config::Storage::Independent => Storage::Independent,
+            config::Storage::Shared => Storage::Shared,
+        },
+        turns: app.one_turn_at_a_time.then(|| turns.cloned().unwrap_or_default()),
     }
 }
 
@@ -126,7 +157,8 @@ impl Builder {
         };
         let stats = self.survivors.apps.get(name).cloned().unwrap_or_default();
         let pool = Pool::new(members, method, max_load);
-        Ok(Arc::new(App { name: name.clone(), pool, stats }))
+        let policy = policy(app, self.survivors.turns.get(name));
+        Ok(Arc::new(App { name: name.clone(), pool, policy, stats }))
     }
 
     fn method(&mut self, members: &[Arc<Member>], app: &config::App) -> Method {
@@ -222,7 +254,10 @@ impl Builder {
             }
         }
         let stats = self.survivors.apps.get(&name).cloned().unwrap_or_default();
-        Ok(App { name, pool: Pool::new(members, Method::LeastConnections, None), stats })
+        let pool = Pool::new(members, Method::LeastConnections, None);
+        let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
+        let policy = Policy { retry, storage: Storage::Shared, ..Policy::default() };
+        Ok(App { name, pool, policy, stats })
     }
 }
 

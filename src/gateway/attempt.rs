@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Response, response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::gateway::body::Replay;
 use crate::gateway::connection::{Connections, Lease, Wanted};
 use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::outbound::Outbound;
+use crate::gateway::progress::Progress;
 use crate::gateway::snapshot::{Member, Timeouts};
 use crate::model::Reason;
 
@@ -18,37 +20,57 @@ use crate::model::Reason;
 /// already closed. Later than that, the instance may have worked on the request.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
-/// An answer whose body is still to come, and the connection that it comes on.
+/// An answer's head, and its body, to come or read already.
 pub(super) struct Answer {
-    /// Head and body.
-    pub response: Response<Incoming>,
-    /// To be kept when the body has been read to its end.
-    pub sender: SendRequest<Replay>,
+    /// Status and headers.
+    pub head: response::Parts,
+    /// What follows them.
+    pub body: AnswerBody,
     /// From sending the request to the head.
     pub first_byte: Duration,
 }
 
-/// Sends the request to a member and waits up to `patience` for the head of the answer.
+/// The body of an answer.
+pub(super) enum AnswerBody {
+    /// Still to come, with the connection that it comes on, to be kept once it is read to its end.
+    Coming(Incoming, SendRequest<Replay>),
+    /// Read already.
+    Read(Bytes),
+}
+
+/// How long an attempt may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience<'a> {
+    /// The configured limits.
+    pub timeouts: &'a Timeouts,
+    /// For the head of the answer of this attempt.
+    pub first_byte: Duration,
+    /// When all attempts must have ended.
+    pub until: Instant,
+}
+
+/// Sends the request to a member and waits for the head of the answer.
 ///
 /// A reused connection that turns out to be dead is replaced by a fresh one to the same instance,
 /// once: Dify's server closes an idle connection after 2.0 s, and this may cross a request.
 ///
 /// # Errors
-/// Why there is no answer, and whether the instance may have the request.
+/// Why there is no answer, and how much of the request the instance may have.
 pub(super) async fn attempt(
     connections: &Connections,
     member: &Member,
     outbound: &Outbound,
-    timeouts: &Timeouts,
-    patience: Duration,
+    progress: &Progress,
+    patience: Patience<'_>,
 ) -> Result<Answer, Failure> {
-    let first = connections.lease(member, timeouts, Wanted::Any).await?;
+    let exchange = Exchange { connections, member, outbound, progress, patience };
+    let first = exchange.lease(Wanted::Any).await?;
     let reused = first.reused;
     let began = Instant::now();
-    match exchange(first, member, outbound.request(member), patience).await {
+    match exchange.run(first).await {
         Err(failure) if reused && is_stale(&failure, began) => {
-            let fresh = connections.lease(member, timeouts, Wanted::Fresh).await?;
-            exchange(fresh, member, outbound.request(member), patience).await
+            let fresh = exchange.lease(Wanted::Fresh).await?;
+            exchange.run(fresh).await
         }
         done => done,
     }
@@ -58,33 +80,73 @@ fn is_stale(failure: &Failure, began: Instant) -> bool {
     failure.reason == Reason::InstanceClosed && began.elapsed() < STALE_WITHIN
 }
 
-async fn exchange(
-    lease: Lease,
-    member: &Member,
-    request: Request<Replay>,
-    patience: Duration,
-) -> Result<Answer, Failure> {
-    let mut sender = lease.sender;
-    let began = Instant::now();
-    let name = &member.name;
-    match timeout(patience, sender.try_send_request(request)).await {
-        Ok(Ok(response)) => Ok(Answer { response, sender, first_byte: began.elapsed() }),
-        Ok(Err(mut failed)) => {
-            let sent = match failed.take_message() {
-                Some(_) => Sent::Nothing,
-                None => Sent::Perhaps,
-            };
-            let error = failed.into_error();
-            let reason = match error.is_parse() || error.is_parse_too_large() {
-                true => Reason::InstanceGarbled,
-                false => Reason::InstanceClosed,
-            };
-            Err(Failure { reason, sent, text: format!("{name}: {}", chain(&error)) })
-        }
-        Err(_) => {
-            let waited = patience.as_secs_f64();
-            let text = format!("{name}: no answer within {waited} s");
-            Err(Failure { reason: Reason::InstanceTimeout, sent: Sent::Perhaps, text })
+struct Exchange<'a> {
+    connections: &'a Connections,
+    member: &'a Member,
+    outbound: &'a Outbound,
+    progress: &'a Progress,
+    patience: Patience<'a>,
+}
+
+impl Exchange<'_> {
+    async fn lease(&self, wanted: Wanted) -> Result<Lease, Failure> {
+        let Self { connections, member, patience, .. } = self;
+        let lease = connections.lease(member, patience.timeouts, wanted);
+        match timeout_at(patience.until, lease).await {
+            Ok(leased) => leased,
+            Err(_) => Err(Failure {
+                reason: Reason::Busy,
+                sent: Sent::Nothing,
+                text: format!("{}: no slot within `timeouts.all_attempts`", member.name),
+            }),
         }
     }
+
+    async fn run(&self, lease: Lease) -> Result<Answer, Failure> {
+        let Self { member, outbound, progress, patience, .. } = self;
+        let mut sender = lease.sender;
+        let began = Instant::now();
+        let left = patience.until.saturating_duration_since(began);
+        let wait = patience.first_byte.min(left);
+        progress.begin();
+        let request = outbound.request(member, progress);
+        match timeout(wait, sender.try_send_request(request)).await {
+            Ok(Ok(response)) => Ok(answer(response, sender, began.elapsed())),
+            Ok(Err(mut failed)) => {
+                let sent = self.sent(failed.take_message().is_some());
+                let error = failed.into_error();
+                let reason = match error.is_parse() || error.is_parse_too_large() {
+                    true => Reason::InstanceGarbled,
+                    false => Reason::InstanceClosed,
+                };
+                Err(Failure { reason, sent, text: format!("{}: {}", member.name, chain(&error)) })
+            }
+            Err(_) => {
+                let text = format!("{}: no answer within {} s", member.name, wait.as_secs_f64());
+                Err(Failure { reason: Reason::InstanceTimeout, sent: self.sent(false), text })
+            }
+        }
+    }
+
+    /// How much of the request the instance may have. hyper gives back a request of which it has
+    /// sent nothing.
+    fn sent(&self, given_back: bool) -> Sent {
+        if given_back {
+            self.progress.take_back();
+            return Sent::Nothing;
+        }
+        match self.progress.is_body_taken() {
+            true => Sent::All,
+            false => Sent::Some,
+        }
+    }
+}
+
+fn answer(
+    response: Response<Incoming>,
+    sender: SendRequest<Replay>,
+    first_byte: Duration,
+) -> Answer {
+    let (head, body) = response.into_parts();
+    Answer { head, body: AnswerBody::Coming(body, sender), first_byte }
 }

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::pin::Pin;
@@ -16,6 +17,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::gateway::progress::Progress;
 
 /// Smaller pieces after the first are gathered: each would keep a whole read buffer alive.
 const SMALL_BYTES: usize = 4096;
@@ -57,10 +60,52 @@ impl Kept {
         }
     }
 
+    /// The same with the bytes at `place` replaced by as many others. What was sent before is not
+    /// changed; what is being sent must not be.
+    ///
+    /// # Errors
+    /// The spool could not be written to.
+    pub(super) async fn overwritten(self, place: Range<u64>, with: Vec<u8>) -> io::Result<Self> {
+        match self {
+            Self::Spooled { file, len } => {
+                let spool = Arc::clone(&file);
+                let write = spawn_blocking(move || spool.write_all_at(&with, place.start));
+                write.await.map_err(io::Error::other)??;
+                Ok(Self::Spooled { file, len })
+            }
+            Self::Piece(piece) => Ok(Self::Piece(patched(&piece, 0, &place, &with))),
+            Self::Memory { pieces, len } => {
+                let mut offset = 0;
+                let pieces = pieces.iter().map(|piece| {
+                    let begin = offset;
+                    offset += piece.len() as u64;
+                    patched(piece, begin, &place, &with)
+                });
+                Ok(Self::Memory { pieces: pieces.collect(), len })
+            }
+        }
+    }
+
     /// Whether there is no byte in it.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A piece that begins at `offset` of its body, with what lies at `place` replaced by `with`.
+fn patched(piece: &Bytes, offset: u64, place: &Range<u64>, with: &[u8]) -> Bytes {
+    let end = offset + piece.len() as u64;
+    if place.end <= offset || end <= place.start {
+        return piece.clone();
+    }
+    let mut bytes = BytesMut::from(&piece[..]);
+    for at in place.start.max(offset)..place.end.min(end) {
+        let (to, from) = ((at - offset) as usize, (at - place.start) as usize);
+        if let Some(byte) = with.get(from) {
+            bytes[to] = *byte;
+        }
+    }
+    bytes.freeze()
 }
 
 /// Takes a body in, piece by piece.
@@ -174,12 +219,17 @@ pub(super) struct Replay {
     /// Pieces handed out, for a body in memory.
     piece: usize,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+    /// Told when the last byte was handed out.
+    progress: Progress,
 }
 
 impl Replay {
     /// The body from its beginning.
-    pub(super) fn new(kept: Kept) -> Self {
-        Self { kept, sent: 0, piece: 0, reading: None }
+    pub(super) fn new(kept: Kept, progress: Progress) -> Self {
+        if kept.is_empty() {
+            progress.body_taken();
+        }
+        Self { kept, sent: 0, piece: 0, reading: None, progress }
     }
 }
 
@@ -209,6 +259,9 @@ impl Body for Replay {
         };
         this.piece += 1;
         this.sent += data.len() as u64;
+        if this.sent == this.kept.len() {
+            this.progress.body_taken();
+        }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
@@ -236,6 +289,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::{Keeper, Kept, Replay};
+    use crate::gateway::progress::Progress;
 
     async fn keep(memory_bytes: u64, pieces: &[&[u8]]) -> std::io::Result<Kept> {
         let folder = std::env::temp_dir();
@@ -247,7 +301,7 @@ mod tests {
     }
 
     async fn replayed(kept: &Kept) -> Bytes {
-        Replay::new(kept.clone()).collect().await.unwrap().to_bytes()
+        Replay::new(kept.clone(), Progress::default()).collect().await.unwrap().to_bytes()
     }
 
     #[tokio::test]
@@ -272,6 +326,24 @@ mod tests {
         let kept = keep(1 << 20, &pieces).await.unwrap();
         assert!(matches!(&kept, Kept::Memory { pieces, .. } if pieces.len() == 3), "{kept:?}");
         assert_eq!(replayed(&kept).await, bytes);
+    }
+
+    #[tokio::test]
+    async fn a_place_in_a_body_is_overwritten_wherever_it_is_kept() {
+        let large = vec![b'-'; 300_000];
+        let pieces: [&[u8]; 4] = [&large, b"ab", &large, b"tail"];
+        for (memory_bytes, pieces) in [(0, &pieces[..]), (1 << 20, &pieces), (1 << 20, &[&large])] {
+            let mut whole = pieces.concat();
+            let place = 299_990..300_000.min(whole.len());
+            let kept = keep(memory_bytes, pieces).await.unwrap();
+            let range = place.start as u64..place.end as u64;
+            let changed = kept.overwritten(range, b"0123456789".to_vec()).await.unwrap();
+            whole[place].copy_from_slice(b"0123456789");
+            assert_eq!(replayed(&changed).await, whole);
+        }
+        let across = keep(1 << 20, &[&large, &large]).await.unwrap();
+        let across = across.overwritten(299_999..300_001, b"xy".to_vec()).await.unwrap();
+        assert_eq!(&replayed(&across).await[299_998..300_002], b"-xy-");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Why an attempt gave no answer, as data; what follows from it is decided in `forward`.
+//! Why an attempt gave no answer to pass on, as data; what follows from it is decided in `retry`.
 
 use crate::balance::Cause;
 use crate::gateway::instance::Slots;
@@ -7,18 +7,22 @@ use crate::model::Reason;
 /// How much of the request may have reached the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// Nothing, for certain: any other instance may be asked.
+    /// Nothing, for certain.
     Nothing,
-    /// Perhaps all of it: only a request that changes nothing may be asked again.
-    Perhaps,
+    /// Not all of its body. Dify acts only on whole bodies, so it has not acted on this one.
+    Some,
+    /// Perhaps all of it: the instance may have acted on it.
+    All,
+    /// All of it, and the instance answered with a head.
+    Head,
 }
 
-/// Why an attempt gave no answer. What follows from it is decided in `forward`.
+/// Why an attempt gave no answer. What follows from it is decided in `retry`.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     /// The word for it.
     pub reason: Reason,
-    /// Whether the instance may have the request.
+    /// How much of the request the instance may have.
     pub sent: Sent,
     /// For the log and status; it names the instance and holds no secret.
     pub text: String,

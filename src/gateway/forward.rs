@@ -1,15 +1,64 @@
 //! The retry loop: candidate after candidate, until one answers or none may be asked any more.
+//!
+//! What may be repeated is decided in `retry`; what an answer says, in `inspect`.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::gateway::attempt::{Answer, attempt};
+use http::HeaderValue;
+use tokio::time::{Instant, sleep};
+
+use crate::dify::path::{CallKind, Run};
+use crate::gateway::attempt::{Answer, Patience, attempt};
+use crate::gateway::claim::Claims;
 use crate::gateway::failure::{Failure, Sent};
+use crate::gateway::inspect::{Finding, Look, inspect};
+use crate::gateway::instance::Queued;
 use crate::gateway::outbound::Outbound;
+use crate::gateway::policy::OnOwnerDown;
+use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
-use crate::gateway::select::{Candidate, Candidates, Tie};
-use crate::gateway::snapshot::{Member, Snapshot};
+use crate::gateway::refusals;
+use crate::gateway::retry::{Allowance, Denied, Repeat};
+use crate::gateway::select::{Candidate, Candidates, Next, Tie};
+use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::gateway::turns::Turn;
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
+
+/// Between two looks at an owner that is out.
+const OWNER_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// All that a request needs from its first attempt on. It owns it, because it may outlive its client.
+pub(super) struct Journey {
+    /// Whose request it is.
+    pub worker: Rc<Worker>,
+    /// The configuration it goes by.
+    pub snapshot: Arc<Snapshot>,
+    /// The app.
+    pub app: Arc<App>,
+    /// The call.
+    pub kind: CallKind,
+    /// The run that it starts, if it starts one.
+    pub run: Option<Run>,
+    /// The user as Dify will know it: the one in the body.
+    pub user_in_body: Option<String>,
+    /// What it names.
+    pub claims: Claims,
+    /// Who may be asked.
+    pub candidates: Candidates,
+    /// What is sent.
+    pub outbound: Outbound,
+    /// How far it is.
+    pub progress: Progress,
+    /// What is written of it.
+    pub record: Record,
+    /// The right to speak in its conversation, where that is needed.
+    pub turn: Option<Turn>,
+}
+
+/// A request at the end of its attempts.
+pub(super) type Travelled = Box<(Journey, Result<Forwarded, Refusal>)>;
 
 /// An answer's head, whose it is, and the body to come.
 pub(super) struct Forwarded {
@@ -19,13 +68,15 @@ pub(super) struct Forwarded {
     pub answer: Answer,
     /// The member counts this request as under way until this is dropped.
     pub flight: Flight,
+    /// What the client is told of its conversation.
+    pub conversation: Option<HeaderValue>,
 }
 
 /// A request under way at an instance.
 pub(super) struct Flight(Arc<Member>);
 
 impl Flight {
-    fn begin(member: &Arc<Member>) -> Self {
+    pub(super) fn begin(member: &Arc<Member>) -> Self {
         member.instance.in_flight().rise();
         member.stats.in_flight.rise();
         Self(Arc::clone(member))
@@ -40,96 +91,274 @@ impl Drop for Flight {
 }
 
 /// Sends the request to its candidates in turn.
-///
-/// The next one is asked only if the last certainly did not get the request, or if asking twice
-/// changes nothing.
-///
-/// # Errors
-/// The refusal for the client, when no candidate is left or may be asked.
-pub(super) async fn forward(
-    worker: &Worker,
-    snapshot: &Snapshot,
-    mut candidates: Candidates,
-    outbound: &Outbound,
-    record: &mut Record,
-) -> Result<Forwarded, Refusal> {
-    let timeouts = &snapshot.timeouts;
-    let clock = worker.shared();
-    let tie = candidates.tie();
-    let mut left = snapshot.further_attempts;
-    let mut last: Option<Failure> = None;
-    while let Some(Candidate { member, trust }) = candidates.next(clock.now_ms()) {
-        let another = left > 0 && candidates.has_next();
-        let patience = match outbound.is_idempotent() && another {
+pub(super) async fn forward(mut journey: Journey) -> Travelled {
+    let app = Arc::clone(&journey.app);
+    let result = match journey.take_turn().await {
+        Ok(()) => Search::new(&mut journey, &app).run().await,
+        Err(refusal) => Err(refusal),
+    };
+    Box::new((journey, result))
+}
+
+impl Journey {
+    /// Waits for the turn before in the same conversation, where the app wants that.
+    async fn take_turn(&mut self) -> Result<(), Refusal> {
+        let (Some(turns), Some(conversation), Some(_)) =
+            (&self.app.policy.turns, self.claims.conversation, self.run)
+        else {
+            return Ok(());
+        };
+        let members = self.app.pool.members.iter();
+        let patience = members.map(|member| member.queue.timeout).max().unwrap_or_default();
+        self.turn = turns.take(conversation, patience).await;
+        match self.turn {
+            Some(_) => Ok(()),
+            None => Err(refusals::turn_taken(conversation, patience)),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.worker.shared().now_ms()
+    }
+}
+
+/// What came of one candidate.
+enum Asked {
+    /// An answer to pass on.
+    Answered(Forwarded),
+    /// An answer that may be thrown away to ask another.
+    Discardable(Forwarded),
+    /// It does not have what the request names; its answer says so.
+    NotHere(Forwarded),
+    /// No answer.
+    Failed(Arc<Member>, Failure),
+}
+
+/// The search for an answer, with what has come of it so far.
+struct Search<'a> {
+    journey: &'a mut Journey,
+    allowance: Allowance<'a>,
+    until: Instant,
+    /// The first answer of somebody who does not have what the request names.
+    not_here: Option<Forwarded>,
+    /// Who said so is known to have had it.
+    owner_said_so: bool,
+    /// An answer that will do if nobody gives a better one.
+    discarded: Option<Forwarded>,
+    last: Option<Failure>,
+    /// Waiting for an owner that is out.
+    owner: Option<(Instant, Queued)>,
+    conversation: Option<HeaderValue>,
+}
+
+impl<'a> Search<'a> {
+    fn new(journey: &'a mut Journey, app: &'a App) -> Self {
+        let repeat = match journey.outbound.is_idempotent() {
+            true => Repeat::Harmless,
+            false => Repeat::Twice,
+        };
+        Self {
+            allowance: Allowance::new(&app.policy.retry, &app.stats, repeat),
+            until: Instant::now() + journey.snapshot.timeouts.all_attempts,
+            journey,
+            not_here: None,
+            owner_said_so: false,
+            discarded: None,
+            last: None,
+            owner: None,
+            conversation: None,
+        }
+    }
+
+    async fn run(mut self) -> Result<Forwarded, Refusal> {
+        loop {
+            match self.journey.candidates.next(self.journey.now_ms()) {
+                Next::Nobody => return self.end(),
+                Next::OwnerOut(member) => self.owner_out(&member, None).await?,
+                Next::Ask(candidate) => match self.ask(candidate).await {
+                    Asked::Answered(forwarded) => return Ok(self.found(forwarded)),
+                    Asked::NotHere(forwarded) => self.ask_around(forwarded),
+                    Asked::Discardable(forwarded) => {
+                        let failure = refusals::bad_status(&forwarded);
+                        let tie = self.journey.candidates.tie();
+                        if self.allowance.take(&failure, tie).is_err() {
+                            return Ok(self.found(forwarded));
+                        }
+                        self.journey.record.attempt_failed(&forwarded.member, failure.reason);
+                        self.discarded = Some(forwarded);
+                    }
+                    Asked::Failed(member, failure) => self.failed(&member, failure).await?,
+                },
+            }
+        }
+    }
+
+    /// One attempt at one candidate.
+    async fn ask(&mut self, candidate: Candidate) -> Asked {
+        let Candidate { member, trust } = candidate;
+        let journey = &mut *self.journey;
+        let shared = Arc::clone(journey.worker.shared());
+        let another = self.allowance.has_left() && journey.candidates.has_next();
+        let timeouts = &journey.snapshot.timeouts;
+        let first_byte = match journey.outbound.is_idempotent() && another {
             true => timeouts.first_byte_idempotent,
             false => timeouts.first_byte,
         };
+        let patience = Patience { timeouts, first_byte, until: self.until };
         let flight = Flight::begin(&member);
-        let failure =
-            match attempt(&worker.connections, &member, outbound, timeouts, patience).await {
-                Ok(answer) => {
-                    trust.answered(answer.response.status().as_u16(), clock.now_ms());
-                    member.stats.first_byte.observe(answer.first_byte);
-                    return Ok(Forwarded { member, answer, flight });
+        let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
+        let done = attempt(connections, &member, outbound, &journey.progress, patience).await;
+        let done = match done {
+            Ok(answer) => inspect(answer, journey.look(), &member, connections).await,
+            Err(failure) => Err(failure),
+        };
+        match done {
+            Ok((answer, finding)) => {
+                let status = answer.head.status.as_u16();
+                trust.answered(status, shared.now_ms());
+                member.stats.first_byte.observe(answer.first_byte);
+                let conversation = self.conversation.clone();
+                let forwarded = Forwarded { member, answer, flight, conversation };
+                let tie = journey.candidates.tie();
+                match finding {
+                    Finding::NotHere => Asked::NotHere(forwarded),
+                    Finding::Busy => {
+                        journey.progress.take_back();
+                        Asked::Failed(Arc::clone(&forwarded.member), refusals::busy(&forwarded))
+                    }
+                    Finding::Fine if another && self.allowance.discards(status, tie) => {
+                        Asked::Discardable(forwarded)
+                    }
+                    Finding::Fine => Asked::Answered(forwarded),
                 }
-                Err(failure) => failure,
-            };
-        if let Some(cause) = failure.cause(member.instance.slots()) {
-            member.stats.failures.add_one();
-            trust.bad(cause, &failure.text, clock.now_ms());
+            }
+            Err(failure) => {
+                if let Some(cause) = failure.cause(member.instance.slots()) {
+                    member.stats.failures.add_one();
+                    trust.bad(cause, &failure.text, shared.now_ms());
+                }
+                Asked::Failed(member, failure)
+            }
         }
-        record.attempt_failed(&member, &failure);
-        let again = left > 0 && may_ask_another(&failure, outbound.is_idempotent(), tie);
-        last = Some(failure);
-        if !again {
-            break;
-        }
-        left -= 1;
     }
-    Err(last.map_or_else(|| nobody(&candidates), |failure| refusal(&failure)))
-}
 
-fn may_ask_another(failure: &Failure, idempotent: bool, tie: Tie) -> bool {
-    match (failure.reason, failure.sent) {
-        (Reason::Busy, _) => tie == Tie::Free,
-        (_, Sent::Nothing) => true,
-        (_, Sent::Perhaps) => idempotent,
+    /// This is the answer.
+    fn found(&self, forwarded: Forwarded) -> Forwarded {
+        let journey = &self.journey;
+        let known = journey.candidates.tie() == Tie::Owner || !journey.is_searched_for();
+        if !known && forwarded.answer.head.status.is_success() {
+            let owners = journey.worker.shared().owners();
+            journey.claims.remember(journey.kind, &forwarded.member, owners);
+        }
+        forwarded
+    }
+
+    /// Somebody does not have it: the others are asked. Dify has refused before doing anything.
+    fn ask_around(&mut self, forwarded: Forwarded) {
+        if self.journey.candidates.tie() == Tie::Owner {
+            self.owner_said_so = true;
+            self.journey.candidates.leave_owner();
+        }
+        self.journey.progress.take_back();
+        self.journey.app.stats.asked_around.add_one();
+        self.journey.worker.shared().owners().asked_around.add_one();
+        self.not_here.get_or_insert(forwarded);
+    }
+
+    async fn failed(&mut self, member: &Arc<Member>, failure: Failure) -> Result<(), Refusal> {
+        let tie = self.journey.candidates.tie();
+        self.journey.record.attempt_failed(member, failure.reason);
+        let late = Instant::now() >= self.until;
+        if late || self.journey.progress.is_client_gone() {
+            return Err(refusals::of(&failure));
+        }
+        match self.allowance.take(&failure, tie) {
+            Ok(()) => {
+                self.last = Some(failure);
+                Ok(())
+            }
+            Err(Denied::Rule)
+                if tie == Tie::Owner
+                    && failure.reason == Reason::ConnectFailed
+                    && failure.sent == Sent::Nothing =>
+            {
+                self.owner_out(member, Some(failure)).await
+            }
+            Err(Denied::Budget) => Err(refusals::out_of_budget(&failure)),
+            Err(Denied::Rule | Denied::Attempts) => Err(refusals::of(&failure)),
+        }
+    }
+
+    /// The one that has what the request names is out.
+    async fn owner_out(
+        &mut self,
+        member: &Arc<Member>,
+        failure: Option<Failure>,
+    ) -> Result<(), Refusal> {
+        let refusal = || refusals::owner_out(member, failure.as_ref());
+        match self.journey.app.policy.on_owner_down {
+            OnOwnerDown::Queue => {
+                if self.owner.is_none() {
+                    let place = member.instance.enter_queue(member.queue.size);
+                    let queued = place.ok_or_else(refusal)?;
+                    self.owner = Some((Instant::now() + member.queue.timeout, queued));
+                }
+                if self.owner.as_ref().is_none_or(|(until, _)| *until <= Instant::now()) {
+                    return Err(refusal());
+                }
+                sleep(OWNER_PAUSE).await;
+                self.journey.candidates.ask_owner_again();
+                Ok(())
+            }
+            OnOwnerDown::Restart if self.journey.run == Some(Run::Chat) => {
+                let conversation = self.journey.leave_conversation().await?.ok_or_else(refusal)?;
+                self.conversation = Some(conversation);
+                Ok(())
+            }
+            OnOwnerDown::Fail | OnOwnerDown::Restart => Err(refusal()),
+        }
+    }
+
+    /// Nobody is left to be asked.
+    fn end(self) -> Result<Forwarded, Refusal> {
+        if let Some(discarded) = self.discarded {
+            return Ok(discarded);
+        }
+        let candidates = &self.journey.candidates;
+        match (self.not_here, self.last) {
+            (Some(answer), None) if self.owner_said_so || candidates.skipped().is_empty() => {
+                self.journey.claims.forget(self.journey.worker.shared().owners());
+                Ok(answer)
+            }
+            (Some(_), last) => Err(refusals::perhaps_elsewhere(candidates, last.as_ref())),
+            (None, Some(failure)) => Err(refusals::of(&failure)),
+            (None, None) => Err(refusals::nobody(candidates)),
+        }
     }
 }
 
-fn nobody(candidates: &Candidates) -> Refusal {
-    let out: Vec<_> = candidates
-        .skipped()
-        .iter()
-        .map(|(member, why)| format!("{} ({})", member.name, why.label()))
-        .collect();
-    Refusal::instance(
-        Reason::NoInstance,
-        503,
-        "service_unavailable",
-        "No instance of this app is available at the moment. Please try again.",
-    )
-    .with_detail(format!("out of rotation: {}", out.join(", ")))
-    .retry_after(1)
-}
+impl Journey {
+    /// Which answers must be understood before they are passed on.
+    fn look(&self) -> Look {
+        Look {
+            names_an_id: self.is_searched_for(),
+            starts_run: self.run.is_some(),
+            run_detail: self.kind == CallKind::WorkflowRunDetail,
+        }
+    }
 
-fn refusal(failure: &Failure) -> Refusal {
-    let (status, code, message) = match failure.reason {
-        Reason::Busy => (
-            429,
-            "too_many_requests",
-            "The instance that serves you is busy. Please try again in a moment.",
-        ),
-        Reason::InstanceTimeout => (504, "gateway_timeout", "The instance did not answer in time."),
-        Reason::ConnectFailed => {
-            (502, "bad_gateway", "No instance of this app could be reached. Please try again.")
-        }
-        Reason::InstanceGarbled => {
-            (502, "bad_gateway", "The instance gave an answer that is not HTTP.")
-        }
-        _ => (502, "bad_gateway", "The instance closed the connection before it answered."),
-    };
-    let refusal =
-        Refusal::instance(failure.reason, status, code, message).with_detail(failure.text.clone());
-    if failure.reason == Reason::Busy { refusal.retry_after(1) } else { refusal }
+    /// Whether what it names is on one instance, and others can be asked for it.
+    fn is_searched_for(&self) -> bool {
+        self.claims.is_any() && self.candidates.are_independent()
+    }
+
+    /// Makes the turn one of a new conversation, that any instance can have. What the client is told
+    /// of that, or none if the request names no conversation, or something else beside it.
+    async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, Refusal> {
+        let Some((id, place)) = self.claims.leave_conversation() else { return Ok(None) };
+        self.outbound.leave_conversation(place).await.map_err(|error| refusals::spool(&error))?;
+        self.candidates.leave_owner();
+        self.record.note(format!("conversation {id} is left: its instance is out"));
+        Ok(HeaderValue::try_from(format!("restarted; was={id}")).ok())
+    }
 }

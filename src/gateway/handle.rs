@@ -12,27 +12,35 @@ use http_body::Body;
 use hyper::body::Incoming;
 use uuid::Uuid;
 
-use crate::dify::path::{CallKind, Id, classify};
+use crate::dify::path::{CallKind, classify};
+use crate::dify::scan::BodyFacts;
+use crate::gateway::body::Kept;
+use crate::gateway::claim::Claims;
 use crate::gateway::client::Client;
 use crate::gateway::door::{self, Door};
-use crate::gateway::forward::{Forwarded, forward};
+use crate::gateway::everywhere::everywhere;
+use crate::gateway::forward::{Journey, Travelled, forward};
 use crate::gateway::framing;
 use crate::gateway::head::HeadWatch;
 use crate::gateway::identify;
 use crate::gateway::outbound::{FORWARDED_FOR, Origin, Outbound, REQUEST_ID};
+use crate::gateway::outlive::Outlive;
+use crate::gateway::policy::OnDisconnect;
+use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
 use crate::gateway::respond;
-use crate::gateway::select::{Asker, BoundToId, Candidates};
+use crate::gateway::select::{Asker, Candidates};
 use crate::gateway::shared::Visit;
 use crate::gateway::snapshot::{App, Snapshot};
-use crate::gateway::stream::{Outgoing, relay};
+use crate::gateway::stream::{Outgoing, open};
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
 
 /// What a request has come to.
 enum Outcome {
-    Forwarded(Forwarded),
-    Local(Response<Bytes>),
+    Forwarded(Response<Outgoing>),
+    Local(Record, Response<Bytes>),
+    Refused(Record, Refusal),
 }
 
 /// Answers one request. It always answers: what goes wrong becomes a refusal.
@@ -45,20 +53,17 @@ pub(super) async fn handle(
     let (head, body) = request.into_parts();
     let seen = client.begin_exchange(worker.clock().get());
     let origin = origin(&snapshot, &client, &head.headers);
-    let mut record = Record::begin(&worker, &client, &head, origin.client, request_id(&head));
+    let record = Record::begin(&worker, &client, &head, origin.client, request_id(&head));
     let web_origin: HeaderMap =
         head.headers.get(ORIGIN).map(|origin| (ORIGIN, origin.clone())).into_iter().collect();
     let close = framing::must_close(&head.headers, seen.as_ref());
     let has_body = !body.is_end_stream();
 
-    let exchange =
-        Exchange { worker: &worker, snapshot: &snapshot, origin, seen, record: &mut record };
+    let exchange = Exchange { worker, snapshot, origin, seen, record };
     let mut response = match exchange.run(head, body).await {
-        Ok(Outcome::Forwarded(forwarded)) => {
-            relay(&worker, forwarded, record, snapshot.timeouts.idle)
-        }
-        Ok(Outcome::Local(response)) => respond::local(response, record),
-        Err(refusal) => {
+        Outcome::Forwarded(response) => response,
+        Outcome::Local(record, response) => respond::local(response, record),
+        Outcome::Refused(record, refusal) => {
             if has_body {
                 client.leave_unread();
             }
@@ -71,66 +76,120 @@ pub(super) async fn handle(
     Ok(response)
 }
 
-/// A request between its head and the head of its answer.
-struct Exchange<'a> {
-    worker: &'a Rc<Worker>,
-    snapshot: &'a Arc<Snapshot>,
+/// A request between its head and its first attempt.
+struct Exchange {
+    worker: Rc<Worker>,
+    snapshot: Arc<Snapshot>,
     origin: Origin,
     seen: Option<HeadWatch>,
-    record: &'a mut Record,
+    record: Record,
 }
 
-impl Exchange<'_> {
-    async fn run(self, head: Parts, body: Incoming) -> Result<Outcome, Refusal> {
-        framing::check(&head, self.seen.as_ref(), &self.snapshot.limits)?;
+impl Exchange {
+    async fn run(self, head: Parts, body: Incoming) -> Outcome {
+        if let Err(refusal) = framing::check(&head, self.seen.as_ref(), &self.snapshot.limits) {
+            return Outcome::Refused(self.record, refusal);
+        }
         match door::open(&head) {
             Door::Desk => {
                 let visit = Visit { head, client: self.origin.client };
-                Ok(Outcome::Local(self.worker.shared().desk().answer(visit).await))
+                let response = self.worker.shared().desk().answer(visit).await;
+                Outcome::Local(self.record, response)
             }
-            Door::Preflight => Ok(Outcome::Local(respond::preflight(&head))),
-            Door::Dify => self.serve(head, body).await.map(Outcome::Forwarded),
-            Door::Nothing => Err(Refusal::client(
-                Reason::NoRoute,
-                404,
-                "not_found",
-                "Nothing is served at this path. Dify's service API is below /v1/.",
-            )),
+            Door::Preflight => Outcome::Local(self.record, respond::preflight(&head)),
+            Door::Dify => self.serve(head, body).await,
+            Door::Nothing => {
+                let message = "Nothing is served at this path. Dify's service API is below /v1/.";
+                let refusal = Refusal::client(Reason::NoRoute, 404, "not_found", message);
+                Outcome::Refused(self.record, refusal)
+            }
         }
     }
 
-    async fn serve(self, head: Parts, body: Incoming) -> Result<Forwarded, Refusal> {
+    async fn serve(mut self, head: Parts, body: Incoming) -> Outcome {
+        let caller = match self.identify(&head, body).await {
+            Ok(caller) => caller,
+            Err(refusal) => return Outcome::Refused(self.record, refusal),
+        };
+        let (journey, result) = *travel(self.journey(head, caller)).await;
+        match result {
+            Ok(forwarded) => Outcome::Forwarded(open(journey, forwarded)),
+            Err(refusal) => Outcome::Refused(journey.record, refusal),
+        }
+    }
+
+    async fn identify(&mut self, head: &Parts, body: Incoming) -> Result<Caller, Refusal> {
+        let app = app(&self.snapshot, head)?;
+        self.record.caller_known(&app);
+        let (user, facts, body) = identify::user(head, body, &self.snapshot).await?;
+        self.record.body_read(user.clone(), body.len());
+        Ok(Caller { app, user, facts, body })
+    }
+
+    /// Where the request goes: to who has what it names, else by its user.
+    fn journey(self, head: Parts, caller: Caller) -> Journey {
         let Self { worker, snapshot, origin, record, .. } = self;
-        let app = caller(snapshot, &head)?;
-        record.caller_known(&app);
-        let (user, body) = identify::user(&head, body, snapshot).await?;
-        record.body_read(user.clone(), body.len());
-        let (address, bound_to_id) = (origin.client, bound_to_id(&head));
-        let asker = Asker { user: user.as_deref(), address, bound_to_id };
+        let Caller { app, user, facts, body } = caller;
+        let call = classify(head.uri.path());
+        let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
+        let claims = Claims::of(&head, call, &facts);
+        let ties = claims.ties(&app, worker.shared().owners());
+        let asker = Asker { user: user.as_deref(), address: origin.client, ties };
         let candidates = Candidates::new(&app, asker, snapshot.last_resort);
-        let outbound = Outbound::new(head, body, origin, record.request_id());
-        forward(worker, snapshot, candidates, &outbound, record).await
+        let run = match kind {
+            CallKind::Run(run) if starts_run => Some(run),
+            _ => None,
+        };
+        let mut outbound = Outbound::new(head, body, origin, record.request_id());
+        if run.is_some() || claims.is_any() || kind == CallKind::Upload {
+            outbound.refuse_packed_answers();
+        }
+        let (user_in_body, progress, turn) = (facts.user, Progress::default(), None);
+        Journey {
+            worker,
+            snapshot,
+            app,
+            kind,
+            run,
+            user_in_body,
+            claims,
+            candidates,
+            outbound,
+            progress,
+            record,
+            turn,
+        }
+    }
+}
+
+/// Who asks, and for what.
+struct Caller {
+    app: Arc<App>,
+    user: Option<String>,
+    facts: BodyFacts,
+    body: Kept,
+}
+
+/// Takes a request to its instance. What an instance may act on goes on when the client goes away.
+async fn travel(journey: Journey) -> Travelled {
+    let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
+    if journey.is_stop_for_all() {
+        return Outlive::new(everywhere(journey), progress, worker).await;
+    }
+    let may_close = journey.app.policy.on_disconnect == OnDisconnect::Close;
+    match journey.run {
+        Some(_) if !may_close => Outlive::new(forward(journey), progress, worker).await,
+        _ => forward(journey).await,
     }
 }
 
 /// The app of the request's token. Dify answers its root without a key, so any instance may.
-fn caller(snapshot: &Snapshot, head: &Parts) -> Result<Arc<App>, Refusal> {
+fn app(snapshot: &Snapshot, head: &Parts) -> Result<Arc<App>, Refusal> {
     match identify::app(snapshot, &head.headers) {
         Err(_) if classify(head.uri.path()).kind == CallKind::Root => {
             Ok(Arc::clone(&snapshot.everyone))
         }
         found => found,
-    }
-}
-
-/// Whether the request's path or query names something that only one instance has. Ids in bodies
-/// are not known here yet.
-fn bound_to_id(head: &Parts) -> BoundToId {
-    // A workflow's version is the same text wherever the app was imported.
-    let in_path = classify(head.uri.path()).id.filter(|id| !matches!(id, Id::Workflow(_)));
-    match in_path.is_some() || identify::in_query(head, "conversation_id").is_some() {
-        true => BoundToId::Yes,
-        false => BoundToId::No,
     }
 }
 

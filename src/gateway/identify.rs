@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::dify;
 use crate::dify::multipart::MultipartScan;
-use crate::dify::scan::UserScan;
+use crate::dify::scan::{BodyFacts, UserScan};
 use crate::gateway::body::{Keeper, Kept};
 use crate::gateway::outbound::APP;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
@@ -78,7 +78,7 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     Ok(value[blank..].trim_ascii())
 }
 
-/// The whole body and the user id of a request: header `X-User-ID`, query `user_id`, cookie
+/// The user id of a request, what else its body says, and the whole body. The user is that of header `X-User-ID`, query `user_id`, cookie
 /// `user_id`, JSON or form field `user`, query `user`; the first of these that is not empty.
 ///
 /// # Errors
@@ -87,16 +87,16 @@ pub(super) async fn user(
     head: &Parts,
     body: Incoming,
     snapshot: &Snapshot,
-) -> Result<(Option<String>, Kept), Refusal> {
-    let (in_body, kept) = take_in(head, body, snapshot).await?;
+) -> Result<(Option<String>, BodyFacts, Kept), Refusal> {
+    let (facts, kept) = take_in(head, body, snapshot).await?;
     let user = match in_header(&head.headers)? {
         Some(user) => Some(user),
         None => in_query(head, "user_id")
             .or_else(|| in_cookie(&head.headers))
-            .or(in_body)
+            .or_else(|| facts.user.clone())
             .or_else(|| in_query(head, "user")),
     };
-    Ok((user, kept))
+    Ok((user, facts, kept))
 }
 
 fn in_header(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
@@ -108,7 +108,7 @@ fn in_header(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 }
 
 /// The first value of a parameter of the query that is not empty.
-pub(super) fn in_query(head: &Parts, name: &str) -> Option<String> {
+fn in_query(head: &Parts, name: &str) -> Option<String> {
     let query = head.uri.query()?;
     form_urlencoded::parse(query.as_bytes())
         .find(|(key, value)| key == name && !value.is_empty())
@@ -128,7 +128,7 @@ fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::client(Reason::BadRequest, 400, "bad_request", message)
 }
 
-/// What looks for the user while the body comes in.
+/// What looks for the user and for ids while the body comes in.
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual case, and lives once")]
 enum Scan {
     Json(UserScan),
@@ -163,14 +163,14 @@ impl Scan {
         }
     }
 
-    fn finish(self) -> Result<Option<String>, Refusal> {
+    fn finish(self) -> Result<BodyFacts, Refusal> {
         match self {
-            Self::Json(scan) => match scan.finish() {
-                Ok(facts) => Ok(facts.user),
-                Err(error) => Err(bad_request(error.to_string())),
-            },
-            Self::Form(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
-            Self::None => Ok(None),
+            Self::Json(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
+            Self::Form(scan) => {
+                let user = scan.finish().map_err(|error| bad_request(error.to_string()))?;
+                Ok(BodyFacts { user, ..BodyFacts::default() })
+            }
+            Self::None => Ok(BodyFacts::default()),
         }
     }
 }
@@ -179,10 +179,10 @@ async fn take_in(
     head: &Parts,
     mut body: Incoming,
     snapshot: &Snapshot,
-) -> Result<(Option<String>, Kept), Refusal> {
+) -> Result<(BodyFacts, Kept), Refusal> {
     let limits = &snapshot.limits;
     if body.is_end_stream() {
-        return Ok((None, Kept::EMPTY));
+        return Ok((BodyFacts::default(), Kept::EMPTY));
     }
     if announced(&head.headers).is_some_and(|bytes| bytes > limits.max_body_bytes) {
         return Err(too_large(limits));
@@ -207,8 +207,8 @@ async fn take_in(
         keeper.push(piece).await.map_err(|error| spool_failed(&error, limits))?;
     }
     let kept = keeper.finish().await.map_err(|error| spool_failed(&error, limits))?;
-    let user = if kept.is_empty() { None } else { scan.finish()? };
-    Ok((user, kept))
+    let facts = if kept.is_empty() { BodyFacts::default() } else { scan.finish()? };
+    Ok((facts, kept))
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {

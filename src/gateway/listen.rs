@@ -32,6 +32,9 @@ const BACKLOG: i32 = 4096;
 /// How long accepting pauses when the process is out of descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
+/// How long the gateway's own end waits for runs whose clients are gone.
+const SEE_OUT: Duration = Duration::from_secs(10);
+
 /// How the workers are set up. A change needs a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
@@ -147,6 +150,7 @@ fn run(
         drop(listener);
         worker.drain_clients();
         worker.emptied().await;
+        worker.seen_out(SEE_OUT).await;
         sweep.abort();
         Ok(())
     })

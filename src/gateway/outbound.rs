@@ -1,14 +1,20 @@
 //! The request as it goes to an instance.
 
+use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, HeaderMap,
+    HeaderName, HeaderValue, USER_AGENT,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version};
 
 use crate::gateway::body::{Kept, Replay};
 use crate::gateway::framing;
+use crate::gateway::progress::Progress;
 use crate::gateway::snapshot::Member;
 
 /// `X-Request-ID`.
@@ -21,8 +27,11 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+/// What the gateway calls itself in requests of its own.
+const AGENT: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
+
 /// A request ready for any member of the pool: all but the member's own token.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outbound {
     head: Parts,
     body: Kept,
@@ -68,13 +77,46 @@ impl Outbound {
         Self { head, body }
     }
 
+    /// A request of the gateway's own, with a JSON body.
+    pub(super) fn own(method: Method, path: &str, json: String, request_id: &HeaderValue) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, request_id.clone());
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(json.len()));
+        let mut head = Request::new(()).into_parts().0;
+        head.method = method;
+        head.uri = path.parse().unwrap_or_default();
+        head.headers = headers;
+        Self { head, body: Kept::Piece(json.into()) }
+    }
+
+    /// The instance's answer must be read here, so it may not be packed.
+    pub(super) fn refuse_packed_answers(&mut self) {
+        self.head.headers.remove(ACCEPT_ENCODING);
+    }
+
+    /// Takes the conversation out of a JSON body, whose value stands at `place`, quotes included: the
+    /// turn then begins a new one.
+    ///
+    /// # Errors
+    /// The spool could not be written to.
+    pub(super) async fn leave_conversation(&mut self, place: Range<u64>) -> io::Result<()> {
+        let mut empty = b"\"\"".to_vec();
+        // Blanks after a value mean nothing, and the length stays the same.
+        empty.resize(usize::try_from(place.end - place.start).unwrap_or(2), b' ');
+        let body = std::mem::replace(&mut self.body, Kept::EMPTY);
+        self.body = body.overwritten(place, empty).await?;
+        Ok(())
+    }
+
     /// Whether the request may be sent to a second instance after the first may have had it.
     pub(super) fn is_idempotent(&self) -> bool {
         matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
     /// The request for one member, with that member's token.
-    pub(super) fn request(&self, member: &Member) -> Request<Replay> {
+    pub(super) fn request(&self, member: &Member, progress: &Progress) -> Request<Replay> {
         let mut head = self.head.clone();
         if let Some(authorization) = &member.authorization {
             head.headers.insert(AUTHORIZATION, authorization.clone());
@@ -85,7 +127,7 @@ impl Outbound {
                 head.headers.insert(HOST, host);
             }
         }
-        Request::from_parts(head, Replay::new(self.body.clone()))
+        Request::from_parts(head, Replay::new(self.body.clone(), progress.clone()))
     }
 }
 

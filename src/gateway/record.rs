@@ -11,8 +11,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
 
+use crate::dify::answer::Usage;
 use crate::gateway::client::Client;
-use crate::gateway::failure::Failure;
 use crate::gateway::snapshot::{App, Member};
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
@@ -20,6 +20,9 @@ use crate::telemetry::Entry;
 
 /// What nginx writes for a client that went away before its answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Failed attempts that a record names.
+const MAX_FAILED_ATTEMPTS: usize = 16;
 
 /// What is known of a request. Dropping it writes the access log's line and counts it.
 pub(super) struct Record {
@@ -42,6 +45,7 @@ pub(super) struct Record {
     bytes_out: Cell<u64>,
     status: Option<u16>,
     first_byte: Option<Duration>,
+    usage: Option<Usage>,
     reason: Option<Reason>,
     detail: Option<String>,
 }
@@ -76,6 +80,7 @@ impl Record {
             bytes_out: Cell::new(0),
             status: None,
             first_byte: None,
+            usage: None,
             reason: None,
             detail: None,
         }
@@ -99,8 +104,11 @@ impl Record {
     }
 
     /// An attempt gave no answer.
-    pub(super) fn attempt_failed(&mut self, member: &Member, failure: &Failure) {
-        self.failed_attempts.push(format!("{}: {}", member.name, failure.reason.label()));
+    pub(super) fn attempt_failed(&mut self, member: &Member, reason: Reason) {
+        // One that is waited for may fail many times.
+        if self.failed_attempts.len() < MAX_FAILED_ATTEMPTS {
+            self.failed_attempts.push(format!("{}: {}", member.name, reason.label()));
+        }
     }
 
     /// An instance's answer is passed on from here.
@@ -129,6 +137,11 @@ impl Record {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
     }
 
+    /// What the run used.
+    pub(super) fn used(&mut self, usage: Usage) {
+        self.usage = Some(usage);
+    }
+
     /// How it ends. The first word counts.
     pub(super) fn end(&mut self, reason: Reason) {
         self.reason.get_or_insert(reason);
@@ -137,6 +150,11 @@ impl Record {
     /// More for the operator.
     pub(super) fn note(&mut self, detail: String) {
         self.detail = Some(detail);
+    }
+
+    /// More for the operator, if nothing was said yet.
+    pub(super) fn note_if_none(&mut self, detail: &str) {
+        self.detail.get_or_insert_with(|| detail.to_owned());
     }
 
     fn head_sent(&mut self, status: u16) {
@@ -165,6 +183,9 @@ impl Record {
             failed_attempts: &self.failed_attempts,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out.get(),
+            prompt_tokens: self.usage.map(|usage| usage.prompt_tokens),
+            completion_tokens: self.usage.map(|usage| usage.completion_tokens),
+            total_tokens: self.usage.map(|usage| usage.total_tokens),
             first_byte_ms: self.first_byte.map(millis),
             duration_ms: millis(took),
             detail: self.detail.as_deref(),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::balance::{Keyed, MaxLoad, Order, Pass, fraction};
+use crate::gateway::claim::Ties;
+use crate::gateway::policy::Storage;
 use crate::gateway::snapshot::{App, LastResort, Member};
 use crate::gateway::standing::{Claim, Skipped};
 use crate::gateway::trust::Trust;
@@ -15,6 +17,7 @@ use crate::gateway::trust::Trust;
 pub(super) struct Candidates {
     app: Arc<App>,
     order: Order,
+    owner: Option<Owner>,
     tie: Tie,
     max_load: Option<MaxLoad>,
     last_resort: LastResort,
@@ -33,9 +36,18 @@ enum Found {
     LastResort,
 }
 
+/// The member that has what the request names.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    place: usize,
+    asked: bool,
+}
+
 /// What ties a request to its first candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tie {
+    /// What it names exists there alone: nobody else is asked.
+    Owner,
     /// What it is keyed by: data is on its own instance, so a full one is waited for.
     Key,
     /// Nothing: a full instance is passed over.
@@ -49,17 +61,18 @@ pub(super) struct Asker<'a> {
     pub user: Option<&'a str>,
     /// The client's address, behind trusted proxies.
     pub address: IpAddr,
-    /// Whether the request names something that only one instance has.
-    pub bound_to_id: BoundToId,
+    /// Where it must go because of what it names.
+    pub ties: Ties,
 }
 
-/// Whether a request names something that only one instance has, such as a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BoundToId {
-    /// It does: `max_load` moves it nowhere.
-    Yes,
-    /// It does not.
-    No,
+/// Who comes next.
+pub(super) enum Next {
+    /// This one may be asked.
+    Ask(Candidate),
+    /// The one that has what the request names is out.
+    OwnerOut(Arc<Member>),
+    /// All have been asked, or may not be.
+    Nobody,
 }
 
 /// A candidate, and the duty to say how it went.
@@ -81,13 +94,16 @@ impl Candidates {
             }
             Keyed::ByNothing => None,
         };
-        let max_load =
-            pool.max_load.filter(|_| key.is_some() && asker.bound_to_id == BoundToId::No);
+        let max_load = pool.max_load.filter(|_| key.is_some() && asker.ties == Ties::None);
         let tie = if key.is_some() && max_load.is_none() { Tie::Key } else { Tie::Free };
+        let owner = match asker.ties {
+            Ties::Owner(place) => Some(Owner { place, asked: false }),
+            Ties::None | Ties::Unknown => None,
+        };
         let order = pool.order(key.as_deref().map(str::as_bytes));
-        let claim = match asker.bound_to_id {
-            BoundToId::Yes => Claim::Owned,
-            BoundToId::No => {
+        let claim = match asker.ties {
+            Ties::Owner(_) | Ties::Unknown => Claim::Owned,
+            Ties::None => {
                 Claim::Free { key_fraction: key.as_deref().map(|key| fraction(key.as_bytes())) }
             }
         };
@@ -96,6 +112,7 @@ impl Candidates {
         Self {
             app: Arc::clone(app),
             order,
+            owner,
             tie,
             max_load,
             last_resort,
@@ -105,9 +122,46 @@ impl Candidates {
         }
     }
 
+    /// Who comes next.
+    pub(super) fn next(&mut self, now_ms: u64) -> Next {
+        match self.owner {
+            None => self.next_in_order(now_ms).map_or(Next::Nobody, Next::Ask),
+            Some(Owner { asked: true, .. }) => Next::Nobody,
+            Some(Owner { place, .. }) => self.the_owner(place, now_ms),
+        }
+    }
+
+    fn the_owner(&mut self, place: usize, now_ms: u64) -> Next {
+        let pool = &self.app.pool;
+        let Some(member) = pool.members.get(place) else { return Next::Nobody };
+        let all_out = || self.last_resort == LastResort::Try && !pool.is_any_in();
+        let pass = match member.admit(now_ms, Claim::Owned) {
+            Ok(pass) => pass,
+            Err(_) if all_out() => Pass::Normal,
+            Err(_) => return Next::OwnerOut(Arc::clone(member)),
+        };
+        self.owner = Some(Owner { place, asked: true });
+        Next::Ask(candidate(member, pass))
+    }
+
+    /// The owner is to be asked once more.
+    pub(super) fn ask_owner_again(&mut self) {
+        if let Some(owner) = &mut self.owner {
+            owner.asked = false;
+        }
+    }
+
+    /// The owner does not have it, or the request no longer needs what it has: the others come in
+    /// the request's own order.
+    pub(super) fn leave_owner(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            self.order.pass_over(owner.place);
+        }
+    }
+
     /// The next candidate, if there is one. Those that are out come last, if at all: first who only
     /// waits for slow start, then, as a last resort, who is draining, then the others.
-    pub(super) fn next(&mut self, now_ms: u64) -> Option<Candidate> {
+    fn next_in_order(&mut self, now_ms: u64) -> Option<Candidate> {
         let pool = &self.app.pool;
         let bound = self.max_load.map(|max_load| pool.bound(max_load));
         while let Some(member) = pool.next(&mut self.order, bound.as_ref()) {
@@ -142,11 +196,19 @@ impl Candidates {
 
     /// What ties the request to its first candidate.
     pub(super) fn tie(&self) -> Tie {
-        self.tie
+        if self.owner.is_some() { Tie::Owner } else { self.tie }
+    }
+
+    /// Whether what one instance made is nowhere else, and there is another to ask.
+    pub(super) fn are_independent(&self) -> bool {
+        self.app.policy.storage == Storage::Independent && self.app.pool.members.len() > 1
     }
 
     /// Whether another candidate would come after this one, as far as can be told now.
     pub(super) fn has_next(&self) -> bool {
+        if self.owner.is_some() {
+            return false;
+        }
         let mut members = self.app.pool.members.iter().enumerate();
         let mut skipped = self.skipped.iter();
         skipped.any(|(_, why)| self.found == Found::LastResort || *why == Skipped::SlowStart)

@@ -14,12 +14,14 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::balance::{Bound, Load, MaxLoad, Method, Order, Statuses, Thresholds};
+use crate::balance::{Bound, Budget, Load, MaxLoad, Method, Order, Statuses, Thresholds};
 use crate::gateway::departed::Departed;
 use crate::gateway::instance::Instance;
+use crate::gateway::policy::Policy;
 use crate::gateway::probed::{Probe, Probed};
 use crate::gateway::tokens::TokenTable;
 use crate::gateway::trust::PoolMates;
+use crate::gateway::turns::Turns;
 use crate::model::{AppName, InstanceName};
 use crate::telemetry::{Counter, Gauge, Histogram};
 
@@ -40,8 +42,6 @@ pub struct Snapshot {
     pub limits: Limits,
     /// How long to wait for what.
     pub timeouts: Timeouts,
-    /// Further attempts after the first.
-    pub further_attempts: u32,
     /// Whether instances that are out are tried when all are.
     pub last_resort: LastResort,
     /// Proxies whose `X-Forwarded-*` are believed.
@@ -90,6 +90,8 @@ pub struct Timeouts {
     pub first_byte_idempotent: Duration,
     /// For the head of any other answer.
     pub first_byte: Duration,
+    /// For the head of an answer over all attempts, waiting for a slot included.
+    pub all_attempts: Duration,
     /// Between two pieces of an answer.
     pub idle: Duration,
     /// From the first byte of a request's head to its last.
@@ -116,6 +118,8 @@ pub struct App {
     pub name: AppName,
     /// Its instances.
     pub pool: Pool,
+    /// What it does when something goes wrong.
+    pub policy: Policy,
     /// Its counters; they survive a reload by name.
     pub stats: Arc<AppStats>,
 }
@@ -129,6 +133,18 @@ pub struct AppStats {
     pub by_class: [Counter; 5],
     /// From a request's head to the end of its answer.
     pub duration: Histogram,
+    /// Attempts at a further instance after a failed one.
+    pub retries: Counter,
+    /// Attempts that the budget did not allow.
+    pub retries_refused: Counter,
+    /// What is left of the retry budget.
+    pub budget: Budget,
+    /// Attempts at a further instance because one does not have what the request names.
+    pub asked_around: Counter,
+    /// Runs that were stopped because their client went away.
+    pub stopped: Counter,
+    /// Answers that were read to their end because their client went away.
+    pub drained: Counter,
 }
 
 /// The instances of an app and the way they are chosen.
@@ -163,6 +179,11 @@ impl Pool {
             Some(bound) => order.next_within(bound, &self.method, load),
         };
         self.members.get(index?)
+    }
+
+    /// Whether any member is in rotation.
+    pub fn is_any_in(&self) -> bool {
+        self.members.iter().any(|member| member.is_in())
     }
 
     /// The bound of this instant. An instance that is out has no share: the others bear it.
@@ -259,6 +280,8 @@ impl MemberStats {
 pub struct Survivors {
     /// By app.
     pub apps: HashMap<AppName, Arc<AppStats>>,
+    /// By app, where turns wait for each other.
+    pub turns: HashMap<AppName, Arc<Turns>>,
     /// By app, instance name and address.
     pub members: HashMap<(AppName, InstanceName, String), Arc<MemberStats>>,
     /// By address.
@@ -282,6 +305,9 @@ impl Survivors {
         }
         for app in &old.apps {
             survivors.apps.insert(app.name.clone(), Arc::clone(&app.stats));
+            if let Some(turns) = &app.policy.turns {
+                survivors.turns.insert(app.name.clone(), Arc::clone(turns));
+            }
             for member in &app.pool.members {
                 let address = member.instance.address().to_string();
                 let key = (app.name.clone(), member.name.clone(), address.clone());

@@ -8,12 +8,29 @@ use std::time::Duration;
 
 use slab::Slab;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::gateway::client::{Client, Ending, Scratch, scratch};
 use crate::gateway::connection::Connections;
 use crate::gateway::shared::Shared;
 use crate::telemetry::{Batch, Sink};
+
+/// Counts a run that goes on without its client.
+struct Orphan(Rc<Worker>);
+
+impl Orphan {
+    fn new(worker: &Rc<Worker>) -> Self {
+        worker.orphans.set(worker.orphans.get() + 1);
+        Self(Rc::clone(worker))
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        self.0.orphans.set(self.0.orphans.get().saturating_sub(1));
+    }
+}
 
 /// How often a worker looks for connections whose time is up.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -30,6 +47,8 @@ pub(super) struct Worker {
     scratch: Scratch,
     /// Woken when the last client is gone.
     empty: Notify,
+    /// Runs that go on without their clients.
+    orphans: Cell<usize>,
 }
 
 impl Worker {
@@ -44,6 +63,7 @@ impl Worker {
             clock: Rc::default(),
             scratch: scratch(),
             empty: Notify::new(),
+            orphans: Cell::new(0),
         }
     }
 
@@ -86,6 +106,27 @@ impl Worker {
     pub(super) async fn emptied(&self) {
         while !self.clients.borrow().is_empty() {
             self.empty.notified().await;
+        }
+    }
+
+    /// Sees something to its end that its client no longer waits for.
+    pub(super) fn adopt(self: &Rc<Self>, work: impl Future<Output = ()> + 'static) {
+        // At the end of the thread there is nobody left to do it.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let orphan = Orphan::new(self);
+        spawn_local(async move {
+            work.await;
+            drop(orphan);
+        });
+    }
+
+    /// Returns when no run goes on without its client, or after `limit`.
+    pub(super) async fn seen_out(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while self.orphans.get() > 0 && Instant::now() < until {
+            sleep(SWEEP / 5).await;
         }
     }
 

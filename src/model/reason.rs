@@ -45,11 +45,15 @@ pub enum Reason {
     AnswerIdle,
     /// The client went away before the end.
     ClientGone,
+    /// The instance that has what the request names is out.
+    OwnerOut,
+    /// The instance answered with a status after which another is asked. Of attempts only.
+    BadStatus,
 }
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Answered,
         Self::Local,
         Self::Unauthorized,
@@ -69,6 +73,8 @@ impl Reason {
         Self::AnswerCut,
         Self::AnswerIdle,
         Self::ClientGone,
+        Self::OwnerOut,
+        Self::BadStatus,
     ];
 
     /// The label: lower case, words joined by `_`.
@@ -93,6 +99,8 @@ impl Reason {
             Self::AnswerCut => "answer_cut",
             Self::AnswerIdle => "answer_idle",
             Self::ClientGone => "client_gone",
+            Self::OwnerOut => "owner_out",
+            Self::BadStatus => "bad_status",
         }
     }
 }
@@ -108,6 +116,6 @@ mod tests {
             let json = serde_json::to_string(&reason).unwrap();
             assert_eq!(json, format!("\"{}\"", reason.label()));
         }
-        assert_eq!(Reason::ALL.len(), Reason::ClientGone as usize + 1);
+        assert_eq!(Reason::ALL.len(), Reason::BadStatus as usize + 1);
     }
 }

@@ -52,6 +52,15 @@ pub struct Entry<'a> {
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
+    /// Tokens of the question, where Dify said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of the answer, where Dify said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_tokens: Option<u64>,
+    /// Tokens of the run, where Dify said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_tokens: Option<u64>,
     /// Milliseconds until the answer's head was sent, if one was.
     pub first_byte_ms: Option<f64>,
     /// Milliseconds until the end.

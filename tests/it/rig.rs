@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dify_sim::{App, Dify, Mode, Served, Setup};
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 /// The user token of every rig's first app, `shop`.
 pub(crate) const TOKEN: &str = "usertoken--shop";
@@ -27,6 +29,43 @@ pub(crate) struct Rig {
     pub gateway: Gateway,
     pub config_path: PathBuf,
     _folder: TempDir,
+}
+
+/// A second gateway before a rig's Difys.
+pub(crate) struct Beside {
+    gateway: Gateway,
+    _folder: TempDir,
+}
+
+impl Beside {
+    /// Where its clients connect.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.gateway.listen()
+    }
+
+    /// Sends a request to it on a connection of its own.
+    pub(crate) async fn send(&self, request: Request<impl Into<Bytes>>) -> Answer {
+        send(self.gateway.listen(), request).await
+    }
+
+    /// Waits until its `/status` says so of an instance.
+    pub(crate) async fn until(&self, app: &str, instance: &str, status: &str) {
+        until(self.gateway.admin(), app, instance, status).await;
+    }
+}
+
+/// Waits until `/status` says so of an instance.
+pub(crate) async fn until(admin: SocketAddr, app: &str, instance: &str, status: &str) {
+    let reached = async {
+        loop {
+            let now = send(admin, Request::get("/status").body("").unwrap()).await.json();
+            if now["applications"][app]["instances"][instance]["status"] == status {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), reached).await.unwrap();
 }
 
 /// What a rig is made of.
@@ -118,6 +157,16 @@ impl Rig {
     /// `count` fast Difys and defaults.
     pub(crate) async fn start(count: usize) -> Self {
         Plan::new(count).start().await
+    }
+
+    /// A second gateway with the same configuration, which knows nothing of what the first learned.
+    pub(crate) async fn beside(&self) -> Beside {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("difygate.yaml");
+        std::fs::copy(&self.config_path, &path).unwrap();
+        let loaded = config::load(&path, &Environment::default()).unwrap();
+        let gateway = Gateway::start(loaded.config, path, None).await.unwrap();
+        Beside { gateway, _folder: folder }
     }
 
     /// Where clients connect.

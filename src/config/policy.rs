@@ -1,0 +1,103 @@
+//! What an app does when something goes wrong: what is tried again, what becomes of a run whose client
+//! went away, of a conversation whose instance is out.
+//!
+//! All of it stands at the top and may stand in an app, which then takes what it leaves out from the
+//! top.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::health;
+use super::scalar::{maybe_share, maybe_whole};
+use super::schema;
+
+/// What is tried again, every default filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retry {
+    /// Further attempts after the first.
+    pub attempts: u32,
+    /// Retries as a share of requests, in thousandths.
+    pub budget: u32,
+    /// Statuses, 500 to 599, after which the next instance is asked.
+    pub statuses: Vec<u16>,
+    /// Whether also a request that may have been executed is sent to another instance.
+    pub non_idempotent: bool,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 2, budget: 200, statuses: Vec::new(), non_idempotent: false }
+    }
+}
+
+/// What is tried again. An app takes what it leaves out from the top.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename = "Retry")]
+pub(super) struct WrittenRetry {
+    /// Further attempts after the first; absent: 2.
+    #[serde(deserialize_with = "maybe_whole::<_, _, 0, 10>")]
+    #[schemars(schema_with = "schema::whole::<0, 10>")]
+    pub(super) attempts: Option<u32>,
+    /// Retries at most, as a share of the app's requests, with a reserve of 100; absent: `20%`.
+    #[serde(deserialize_with = "maybe_share")]
+    #[schemars(schema_with = "schema::share")]
+    pub(super) budget: Option<u32>,
+    /// Statuses from 500 to 599 of an answer that is thrown away to ask the next instance; absent:
+    /// none.
+    #[serde(deserialize_with = "health::fail_statuses")]
+    #[schemars(schema_with = "schema::fail_statuses")]
+    pub(super) statuses: Option<Vec<u16>>,
+    /// Whether also a POST that an instance may have executed is sent to another. It may run twice
+    /// then; absent: `false`.
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) non_idempotent: Option<bool>,
+}
+
+impl WrittenRetry {
+    /// Fills what is left out.
+    pub(super) fn or(self, other: &Retry) -> Retry {
+        Retry {
+            attempts: self.attempts.unwrap_or(other.attempts),
+            budget: self.budget.unwrap_or(other.budget),
+            statuses: self.statuses.unwrap_or_else(|| other.statuses.clone()),
+            non_idempotent: self.non_idempotent.unwrap_or(other.non_idempotent),
+        }
+    }
+}
+
+/// What becomes of a run whose client went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisconnect {
+    /// Dify is told to stop it, as far as it can be: a blocking run cannot.
+    Stop,
+    /// It goes on, and its answer is read to the end.
+    Drain,
+    /// The connection is closed. Dify 1.5.0 loses the answer and may run on.
+    Close,
+}
+
+/// What becomes of a request whose data is on an instance that is out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOwnerDown {
+    /// The client gets 503 with `Retry-After`.
+    #[default]
+    Fail,
+    /// It waits for the instance as long as for a connection: `queue.timeout`.
+    Queue,
+    /// A chat goes on in a new conversation on another instance; the header
+    /// `X-Difygate-Conversation` says so. Anything else gets 503.
+    Restart,
+}
+
+/// Whether the instances of an app share their database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// Each has its own: a conversation exists on one of them.
+    #[default]
+    Independent,
+    /// All use one database and one Redis: any of them can answer anything.
+    Shared,
+}

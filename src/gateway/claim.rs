@@ -1,0 +1,127 @@
+//! What a request names that exists in one instance only, and who has it.
+//!
+//! Dify makes its ids per installation: a conversation, message, file, task or run of one is unknown
+//! to the others. So an id goes before the user's hash. An id that is not known here (the gateway is
+//! new, or forgot) is asked around for, which `forward` does.
+
+use std::ops::Range;
+
+use http::request::Parts;
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+use crate::affinity::{Lasting, Owners, now_s};
+use crate::dify::answer::Learned;
+use crate::dify::path::{Call, CallKind, Id};
+use crate::dify::scan::BodyFacts;
+use crate::gateway::policy::Storage;
+use crate::gateway::snapshot::{App, Member};
+
+/// The ids of a request, those first that say most.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claims {
+    ids: SmallVec<[Uuid; 4]>,
+    /// An id of some kind is named, be it one that is not remembered here.
+    any: bool,
+    /// The conversation of a turn.
+    pub conversation: Option<Uuid>,
+    /// Where it stands in the body.
+    pub conversation_place: Option<Range<u64>>,
+}
+
+/// Where a request must go because of what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ties {
+    /// Anywhere.
+    None,
+    /// To who has it, who is not known.
+    Unknown,
+    /// To this member, by its place in the pool.
+    Owner(usize),
+}
+
+impl Claims {
+    /// What path, query and body name.
+    pub(super) fn of(head: &Parts, call: Call<'_>, facts: &BodyFacts) -> Self {
+        let mut claims = Self {
+            conversation: facts.conversation_id,
+            conversation_place: facts.conversation_place.clone(),
+            ..Self::default()
+        };
+        claims.add(facts.conversation_id);
+        claims.add(facts.message_id);
+        // A workflow's version is the same text wherever the app was imported.
+        if let Some(id) = call.id.filter(|id| !matches!(id, Id::Workflow(_))) {
+            claims.any = true;
+            claims.add(id.uuid());
+        }
+        let query = head.uri.query().unwrap_or_default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if let "conversation_id" | "last_id" | "first_id" = name.as_ref() {
+                claims.add(Uuid::try_parse(&value).ok());
+            }
+        }
+        facts.files.iter().for_each(|file| claims.add(Some(*file)));
+        claims
+    }
+
+    fn add(&mut self, id: Option<Uuid>) {
+        self.ids.extend(id);
+        self.any |= id.is_some();
+    }
+
+    /// Whether it names anything of one instance.
+    pub(super) fn is_any(&self) -> bool {
+        self.any
+    }
+
+    /// Where that leads among the members of an app.
+    pub(super) fn ties(&self, app: &App, owners: &Owners) -> Ties {
+        if !self.any || app.policy.storage == Storage::Shared {
+            return Ties::None;
+        }
+        let now_s = now_s();
+        let members = &app.pool.members;
+        let owner = self.ids.iter().find_map(|id| {
+            let name = owners.owner_of(*id, now_s)?;
+            members.iter().position(|member| member.name == name)
+        });
+        owner.map_or(Ties::Unknown, Ties::Owner)
+    }
+
+    /// A member has answered for what the request names: it is the owner. `kind` matters because
+    /// some calls are answered kindly by those who know nothing.
+    pub(super) fn remember(&self, kind: CallKind, member: &Member, owners: &Owners) {
+        let kindly = matches!(kind, CallKind::Stop(_) | CallKind::TextToAudio);
+        if !kindly {
+            let now_s = now_s();
+            self.ids.iter().for_each(|id| owners.learn(*id, &member.name, Lasting::Yes, now_s));
+        }
+    }
+
+    /// Takes the conversation out, if it is all that ties the request down: its id, and where it
+    /// stands in the body.
+    pub(super) fn leave_conversation(&mut self) -> Option<(Uuid, Range<u64>)> {
+        if self.ids.len() != 1 {
+            return None;
+        }
+        let left = (self.conversation?, self.conversation_place.clone()?);
+        *self = Self::default();
+        Some(left)
+    }
+
+    /// Nobody has it any more.
+    pub(super) fn forget(&self, owners: &Owners) {
+        let now_s = now_s();
+        self.ids.iter().for_each(|id| owners.forget(*id, now_s));
+    }
+}
+
+/// Remembers whose ids an answer named.
+pub(super) fn remember(learned: &Learned, member: &Member, owners: &Owners) {
+    let now_s = now_s();
+    learned.lasting().for_each(|id| owners.learn(id, &member.name, Lasting::Yes, now_s));
+    if let Some(task) = learned.task_id {
+        owners.learn(task, &member.name, Lasting::No, now_s);
+    }
+}

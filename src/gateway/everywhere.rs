@@ -1,0 +1,101 @@
+//! A stop whose task's instance is not known: it is sent to all of them.
+//!
+//! Dify answers 200 to a stop of any task, also of one that it never had (measured on 1.5.0), so
+//! asking one after the other until somebody agrees would stop nothing. All are asked at once, because
+//! one that hangs must not keep the stop from the one that runs the task.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::dify::path::CallKind;
+use crate::gateway::attempt::{Patience, attempt};
+use crate::gateway::failure::Failure;
+use crate::gateway::forward::{Flight, Forwarded, Journey, Travelled};
+use crate::gateway::inspect;
+use crate::gateway::progress::Progress;
+use crate::gateway::refusals;
+use crate::gateway::select::{Candidate, Next, Tie};
+use crate::model::Refusal;
+
+impl Journey {
+    /// Whether this is a stop of a task that may run on any of several instances.
+    pub(super) fn is_stop_for_all(&self) -> bool {
+        matches!(self.kind, CallKind::Stop(_))
+            && self.candidates.tie() != Tie::Owner
+            && self.candidates.are_independent()
+    }
+}
+
+/// Sends the request to every instance in rotation. The answer is the first in the request's own order
+/// that succeeded, else the first.
+pub(super) async fn everywhere(mut journey: Journey) -> Travelled {
+    let result = ask_all(&mut journey).await;
+    Box::new((journey, result))
+}
+
+async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
+    let mut asked = JoinSet::new();
+    let outbound = Rc::new(journey.outbound.clone());
+    journey.progress.begin();
+    let mut place = 0;
+    while let Next::Ask(candidate) = journey.candidates.next(journey.worker.shared().now_ms()) {
+        let (worker, outbound) = (Rc::clone(&journey.worker), Rc::clone(&outbound));
+        let snapshot = Arc::clone(&journey.snapshot);
+        let order = place;
+        place += 1;
+        asked.spawn_local(async move {
+            let Candidate { member, trust } = candidate;
+            let flight = Flight::begin(&member);
+            let timeouts = &snapshot.timeouts;
+            let first_byte = timeouts.first_byte_idempotent;
+            let patience = Patience { timeouts, first_byte, until: Instant::now() + first_byte };
+            let (connections, progress) = (&worker.connections, Progress::default());
+            let answer = attempt(connections, &member, &outbound, &progress, patience).await;
+            let answer = match answer {
+                Ok(answer) => inspect::read(answer, &member, connections).await,
+                Err(failure) => Err(failure),
+            };
+            let now_ms = worker.shared().now_ms();
+            let result: Result<Forwarded, Failure> = match answer {
+                Ok(answer) => {
+                    trust.answered(answer.head.status.as_u16(), now_ms);
+                    Ok(Forwarded { member, answer, flight, conversation: None })
+                }
+                Err(failure) => {
+                    if let Some(cause) = failure.cause(member.instance.slots()) {
+                        trust.bad(cause, &failure.text, now_ms);
+                    }
+                    Err(failure)
+                }
+            };
+            (order, result)
+        });
+    }
+    let mut results = asked.join_all().await;
+    results.sort_by_key(|(order, _)| *order);
+    let mut last = None;
+    let mut best: Option<Forwarded> = None;
+    for (_, result) in results {
+        match result {
+            Ok(forwarded) if best.as_ref().is_none_or(|best| !succeeded(best)) => {
+                if best.is_none() || succeeded(&forwarded) {
+                    best = Some(forwarded);
+                }
+            }
+            Ok(_) => {}
+            Err(failure) => last = Some(failure),
+        }
+    }
+    match (best, last) {
+        (Some(forwarded), _) => Ok(forwarded),
+        (None, Some(failure)) => Err(refusals::of(&failure)),
+        (None, None) => Err(refusals::nobody(&journey.candidates)),
+    }
+}
+
+fn succeeded(forwarded: &Forwarded) -> bool {
+    forwarded.answer.head.status.is_success()
+}

@@ -1,0 +1,125 @@
+//! Answers that must be understood before they are passed on: small ones in JSON, by which Dify says
+//! that it does not have what the request names, or that it is busy.
+//!
+//! Dify refuses both before it does anything, so the same request may go to another instance.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::response;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::dify::answer::{KnownRefusal, is_null_run, refusal};
+use crate::gateway::attempt::{Answer, AnswerBody};
+use crate::gateway::connection::Connections;
+use crate::gateway::failure::{Failure, Sent, chain};
+use crate::gateway::snapshot::Member;
+use crate::model::Reason;
+
+/// The largest answer that is read here; refusals have some hundred bytes, the detail of a run that
+/// is not there has about as many.
+const MAX_BYTES: usize = 16 * 1024;
+/// For the body of such an answer, which Dify sends in one piece with its head.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which answers matter to a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Look {
+    /// It names an id of which one instance only knows.
+    pub names_an_id: bool,
+    /// It starts a run.
+    pub starts_run: bool,
+    /// It asks for a run's detail, which Dify 1.5.0 answers with nulls when it has none.
+    pub run_detail: bool,
+}
+
+/// What an answer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It is to be passed on.
+    Fine,
+    /// The instance does not have what the request names.
+    NotHere,
+    /// The instance takes no more runs of this app at the moment.
+    Busy,
+}
+
+impl Look {
+    /// Whether the head of an answer leaves it open what the answer says.
+    fn must_read(self, head: &response::Parts) -> bool {
+        let matters = match head.status.as_u16() {
+            404 => self.names_an_id,
+            400 => self.names_an_id || self.starts_run,
+            200 => self.run_detail && self.names_an_id,
+            _ => false,
+        };
+        matters && is_small_json(head)
+    }
+
+    fn find(self, status: u16, body: &[u8]) -> Finding {
+        match refusal(status, body) {
+            Some(KnownRefusal::NotHere) if self.names_an_id => Finding::NotHere,
+            Some(KnownRefusal::Busy) if self.starts_run => Finding::Busy,
+            _ if status == 200 && self.run_detail && is_null_run(body) => Finding::NotHere,
+            _ => Finding::Fine,
+        }
+    }
+}
+
+/// Reads an answer if that is needed to understand it, and says what it says.
+///
+/// # Errors
+/// The answer broke off.
+pub(super) async fn inspect(
+    answer: Answer,
+    look: Look,
+    member: &Member,
+    connections: &Connections,
+) -> Result<(Answer, Finding), Failure> {
+    if !look.must_read(&answer.head) {
+        return Ok((answer, Finding::Fine));
+    }
+    let answer = read(answer, member, connections).await?;
+    let finding = match &answer.body {
+        AnswerBody::Read(bytes) => look.find(answer.head.status.as_u16(), bytes),
+        AnswerBody::Coming(..) => Finding::Fine,
+    };
+    Ok((answer, finding))
+}
+
+/// Reads a small answer whole and keeps its connection.
+///
+/// # Errors
+/// It broke off, or it is larger than it said.
+pub(super) async fn read(
+    answer: Answer,
+    member: &Member,
+    connections: &Connections,
+) -> Result<Answer, Failure> {
+    let AnswerBody::Coming(body, sender) = answer.body else { return Ok(answer) };
+    let bytes = collect(body).await.map_err(|what| Failure {
+        reason: Reason::InstanceClosed,
+        sent: Sent::Head,
+        text: format!("{}: answer cut: {what}", member.name),
+    })?;
+    connections.put(&member.instance, sender);
+    Ok(Answer { body: AnswerBody::Read(bytes), ..answer })
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, String> {
+    match timeout(PATIENCE, Limited::new(body, MAX_BYTES).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) => Err(chain(error.as_ref())),
+        Err(_) => Err(format!("silent for {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn is_small_json(head: &response::Parts) -> bool {
+    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let length = header(CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"))
+        && length.is_some_and(|length| length <= MAX_BYTES)
+}

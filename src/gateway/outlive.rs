@@ -1,0 +1,53 @@
+//! A request that goes on when its client goes away.
+//!
+//! hyper drops the future of a request whose client is gone. For a run that an instance has already
+//! got that would close the connection, and Dify 1.5.0 then loses the answer and works on. So what
+//! carries a run is wrapped here: dropped before its end, it goes on in a task of its own, which
+//! stops or drains the run as the app says. While the client is there, nothing is spawned, and no
+//! channel lies between the instance's answer and the client.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::gateway::forward::Travelled;
+use crate::gateway::orphan;
+use crate::gateway::progress::Progress;
+use crate::gateway::worker::Worker;
+
+/// The future of a request from its first attempt to the head of its answer.
+pub(super) struct Outlive<F: Future<Output = Travelled> + 'static> {
+    future: Option<Pin<Box<F>>>,
+    progress: Progress,
+    worker: Rc<Worker>,
+}
+
+impl<F: Future<Output = Travelled> + 'static> Outlive<F> {
+    /// Wraps the future that reports its `progress`.
+    pub(super) fn new(future: F, progress: Progress, worker: Rc<Worker>) -> Self {
+        Self { future: Some(Box::pin(future)), progress, worker }
+    }
+}
+
+impl<F: Future<Output = Travelled> + 'static> Future for Outlive<F> {
+    type Output = Travelled;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Travelled> {
+        let Some(future) = &mut self.future else { return Poll::Pending };
+        let done = future.as_mut().poll(context);
+        if done.is_ready() {
+            self.future = None;
+        }
+        done
+    }
+}
+
+impl<F: Future<Output = Travelled> + 'static> Drop for Outlive<F> {
+    fn drop(&mut self) {
+        let Some(future) = self.future.take() else { return };
+        self.progress.client_gone();
+        if self.progress.is_sent() {
+            self.worker.adopt(async move { orphan::travelled(future.await).await });
+        }
+    }
+}

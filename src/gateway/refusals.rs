@@ -1,0 +1,120 @@
+//! What the client is told when no instance's answer can be passed on.
+
+use std::io;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::gateway::failure::{Failure, Sent};
+use crate::gateway::forward::Forwarded;
+use crate::gateway::select::Candidates;
+use crate::gateway::snapshot::Member;
+use crate::model::{Reason, Refusal};
+
+/// A failed attempt after which no other may follow.
+pub(super) fn of(failure: &Failure) -> Refusal {
+    let (status, code, message) = match failure.reason {
+        Reason::Busy => (
+            429,
+            "too_many_requests",
+            "The instance that serves you is busy. Please try again in a moment.",
+        ),
+        Reason::InstanceTimeout => (504, "gateway_timeout", "The instance did not answer in time."),
+        Reason::ConnectFailed => {
+            (502, "bad_gateway", "No instance of this app could be reached. Please try again.")
+        }
+        Reason::InstanceGarbled => {
+            (502, "bad_gateway", "The instance gave an answer that is not HTTP.")
+        }
+        _ => (502, "bad_gateway", "The instance closed the connection before it answered."),
+    };
+    let refusal =
+        Refusal::instance(failure.reason, status, code, message).with_detail(failure.text.clone());
+    if failure.reason == Reason::Busy { refusal.retry_after(1) } else { refusal }
+}
+
+/// The same, where only the app's retry budget stood in the way.
+pub(super) fn out_of_budget(failure: &Failure) -> Refusal {
+    of(failure).with_detail(format!("{}; the retry budget is used up", failure.text))
+}
+
+/// Every candidate is out.
+pub(super) fn nobody(candidates: &Candidates) -> Refusal {
+    unavailable(Reason::NoInstance, "No instance of this app is available at the moment.")
+        .with_detail(format!("out of rotation: {}", names(candidates)))
+}
+
+/// The one that has what the request names is out.
+pub(super) fn owner_out(member: &Member, failure: Option<&Failure>) -> Refusal {
+    let why = match (failure, member.instance.last_failure()) {
+        (Some(failure), _) => failure.text.clone(),
+        (None, Some(last)) => last.to_string(),
+        (None, None) => "it is out of rotation".to_owned(),
+    };
+    owner_message().with_detail(format!("{} has what the request names: {why}", member.name))
+}
+
+/// Nobody who could be asked has what the request names; somebody could not be asked.
+pub(super) fn perhaps_elsewhere(candidates: &Candidates, last: Option<&Failure>) -> Refusal {
+    let out = names(candidates);
+    let failed = last.map_or("", |failure| failure.text.as_str());
+    owner_message().with_detail(format!("not on those asked; not asked: {out} {failed}"))
+}
+
+fn owner_message() -> Refusal {
+    let message = "The instance that has this conversation or file is not available at the moment.";
+    unavailable(Reason::OwnerOut, message)
+}
+
+fn unavailable(reason: Reason, message: &str) -> Refusal {
+    let code = match reason {
+        Reason::OwnerOut => "owner_unavailable",
+        _ => "service_unavailable",
+    };
+    let message = format!("{message} Please try again.");
+    Refusal::instance(reason, 503, code, message).retry_after(1)
+}
+
+/// The turn before in the same conversation goes on for too long.
+pub(super) fn turn_taken(conversation: Uuid, waited: Duration) -> Refusal {
+    Refusal::client(
+        Reason::Busy,
+        429,
+        "too_many_requests",
+        "The conversation's last turn is still running. Please wait for its end.",
+    )
+    .with_detail(format!("conversation {conversation}: waited {} s", waited.as_secs_f64()))
+    .retry_after(1)
+}
+
+/// A changed body could not be kept.
+pub(super) fn spool(error: &io::Error) -> Refusal {
+    Refusal::gateway(
+        Reason::SpoolFailed,
+        507,
+        "insufficient_storage",
+        "The gateway has no room to keep the request's body.",
+    )
+    .with_detail(error.to_string())
+}
+
+/// Dify's own way to say that the app takes no more runs: 400 `invalid_param` "Too many requests".
+pub(super) fn busy(forwarded: &Forwarded) -> Failure {
+    let text = format!("{}: Dify takes no more runs of this app", forwarded.member.name);
+    Failure { reason: Reason::Busy, sent: Sent::Nothing, text }
+}
+
+/// An answer whose status says that another should be asked.
+pub(super) fn bad_status(forwarded: &Forwarded) -> Failure {
+    let status = forwarded.answer.head.status.as_u16();
+    let text = format!("{}: answered {status}", forwarded.member.name);
+    Failure { reason: Reason::BadStatus, sent: Sent::Head, text }
+}
+
+/// Who was passed over, and why.
+fn names(candidates: &Candidates) -> String {
+    let skipped = candidates.skipped().iter();
+    let names: Vec<_> =
+        skipped.map(|(member, why)| format!("{} ({})", member.name, why.label())).collect();
+    names.join(", ")
+}
