@@ -5,7 +5,6 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{Learned, Usage};
@@ -67,92 +66,51 @@ impl Envelope {
         let _ = Seed { wanted, found: self }.deserialize(&mut reader);
     }
 
-    fn note(&mut self, wanted: Wanted, key: &str, value: &RawValue) {
+    /// Whether a key's value is that of an id of this object, and whose.
+    fn id_place(&mut self, wanted: Wanted, key: &str) -> Option<&mut Option<Uuid>> {
         let learned = &mut self.learned;
-        let place = match (key, wanted) {
-            ("id", Wanted::Upload) => &mut learned.file_id,
-            ("event", Wanted::Event) => {
-                self.end = text(value).and_then(|name| End::named(name.as_bytes()));
-                return;
-            }
-            ("conversation_id", _) => &mut learned.conversation_id,
-            ("message_id", _) => {
+        Some(match key {
+            "id" if wanted == Wanted::Upload => &mut learned.file_id,
+            "conversation_id" => &mut learned.conversation_id,
+            "message_id" => {
                 self.of_a_message = true;
                 &mut learned.message_id
             }
-            ("workflow_run_id", _) => &mut learned.workflow_run_id,
-            ("task_id", _) => {
-                if learned.task_text.is_none() {
-                    let task = text(value).filter(|task| task.len() <= MAX_TASK);
-                    learned.task_text = task.map(Cow::into_owned).filter(|task| !task.is_empty());
-                }
-                &mut learned.task_id
-            }
-            ("metadata", _) => {
-                if matches!(wanted, Wanted::Turn) || self.end == Some(End::Message) {
-                    self.usage = metadata_usage(value).or(self.usage);
-                }
-                return;
-            }
-            ("data", _) => {
-                let ends = matches!(wanted, Wanted::WorkflowRun) || self.end == Some(End::Workflow);
-                // What a message's end says is more.
-                if ends && self.usage.is_none() {
-                    self.usage = data_usage(value);
-                }
-                return;
-            }
-            _ => return,
-        };
-        if place.is_none() {
-            *place = text(value).and_then(|id| Uuid::try_parse(&id).ok());
+            "workflow_run_id" => &mut learned.workflow_run_id,
+            _ => return None,
+        })
+    }
+
+    fn note_task(&mut self, task: &str) {
+        if self.learned.task_text.is_none() && (1..=MAX_TASK).contains(&task.len()) {
+            self.learned.task_id = Uuid::try_parse(task).ok();
+            self.learned.task_text = Some(task.to_owned());
         }
     }
 }
 
-fn is_wanted(key: &str) -> bool {
-    let ids = ["id", "event", "conversation_id", "message_id", "workflow_run_id", "task_id"];
-    ids.contains(&key) || matches!(key, "metadata" | "data")
+#[derive(Deserialize)]
+struct Metadata {
+    usage: Option<Tokens>,
 }
 
-/// A string's text; `None` for any other value.
-fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    let raw = value.get();
-    let plain = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if plain.contains('\\') {
-        return serde_json::from_str(raw).ok().map(Cow::Owned);
-    }
-    Some(Cow::Borrowed(plain))
+/// Of `metadata.usage`, and of a workflow's `data`, which has the total alone.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Tokens {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: Option<u64>,
 }
 
-fn metadata_usage(value: &RawValue) -> Option<Usage> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        usage: Option<Tokens>,
+impl Tokens {
+    fn usage(self) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens,
+            total_tokens: self.total_tokens.unwrap_or(0),
+        }
     }
-    #[derive(Deserialize)]
-    #[serde(default)]
-    #[derive(Default)]
-    struct Tokens {
-        prompt_tokens: u64,
-        completion_tokens: u64,
-        total_tokens: u64,
-    }
-    let tokens = serde_json::from_str::<Metadata>(value.get()).ok()?.usage?;
-    Some(Usage {
-        prompt_tokens: tokens.prompt_tokens,
-        completion_tokens: tokens.completion_tokens,
-        total_tokens: tokens.total_tokens,
-    })
-}
-
-fn data_usage(value: &RawValue) -> Option<Usage> {
-    #[derive(Deserialize)]
-    struct Data {
-        total_tokens: Option<u64>,
-    }
-    let total_tokens = serde_json::from_str::<Data>(value.get()).ok()?.total_tokens?;
-    Some(Usage { total_tokens, ..Usage::default() })
 }
 
 struct Seed<'f> {
@@ -176,15 +134,69 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Key<'_>>()? {
-            if is_wanted(&key.0) {
-                let value = map.next_value::<&RawValue>()?;
-                self.found.note(self.wanted, &key.0, value);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+        let Self { wanted, found } = self;
+        while let Some(Key(key)) = map.next_key::<Key<'_>>()? {
+            if let Some(place) = found.id_place(wanted, &key) {
+                let id = map.next_value::<Text<'_>>()?.0;
+                *place = place.or_else(|| Uuid::try_parse(&id?).ok());
+                continue;
+            }
+            let turn_ends = wanted == Wanted::Turn || found.end == Some(End::Message);
+            let workflow_ends = wanted == Wanted::WorkflowRun || found.end == Some(End::Workflow);
+            match key.as_ref() {
+                "event" if wanted == Wanted::Event => {
+                    let event = map.next_value::<Text<'_>>()?.0;
+                    found.end = event.and_then(|event| End::named(event.as_bytes()));
+                }
+                "task_id" => {
+                    let task = map.next_value::<Text<'_>>()?.0;
+                    task.into_iter().for_each(|task| found.note_task(&task));
+                }
+                "metadata" if turn_ends => {
+                    let usage = map.next_value::<Option<Metadata>>()?.and_then(|data| data.usage);
+                    found.usage = usage.map(Tokens::usage).or(found.usage);
+                }
+                // What a message's end says is more.
+                "data" if workflow_ends && found.usage.is_none() => {
+                    let data = map.next_value::<Option<Tokens>>()?;
+                    found.usage =
+                        data.filter(|data| data.total_tokens.is_some()).map(Tokens::usage);
+                }
+                _ => _ = map.next_value::<IgnoredAny>()?,
             }
         }
         Ok(())
+    }
+}
+
+/// A string's text, borrowed where it has no escapes; `None` for null.
+struct Text<'a>(Option<Cow<'a, str>>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or null")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Some(Cow::Borrowed(text))))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Some(Cow::Owned(text.to_owned()))))
+            }
+
+            fn visit_unit<E>(self) -> Result<Text<'de>, E> {
+                Ok(Text(None))
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
     }
 }
 

@@ -62,9 +62,9 @@ impl Default for Key {
 
 fn named(raw: &[u8]) -> Field {
     let plain = exactly(raw);
-    // Each escaped letter is five bytes longer, and the shortest wanted key has 4.
-    if plain != Field::Other || !(9..=LONGEST).contains(&raw.len()) || memchr(b'\\', raw).is_none()
-    {
+    // Each escaped letter is five bytes longer, and the wanted keys have 4, 10, 14 and 15 letters.
+    let may_be_escaped = matches!(raw.len() % 5, 0 | 4) && (9..=LONGEST).contains(&raw.len());
+    if plain != Field::Other || !may_be_escaped || memchr(b'\\', raw).is_none() {
         return plain;
     }
     match unescape(raw.to_vec()) {
