@@ -1,6 +1,5 @@
 //! What is known of an instance's health, for `/status` and `/metrics`.
 
-use jiff::{TimestampRound, Unit};
 use serde_json::{Value, json};
 
 use crate::gateway::Shared;
@@ -11,10 +10,9 @@ const FIRST_WITH_MANY: (u32, u32) = (1, 12);
 /// What earlier ones serve.
 const FEW: u32 = 10;
 
-/// A moment of the gateway's clock, as RFC 3339 in milliseconds.
+/// A moment of the gateway's clock, as RFC 3339 with milliseconds.
 pub(super) fn time(shared: &Shared, ms: u64) -> String {
-    let time = shared.time_of(ms);
-    time.round(TimestampRound::new().smallest(Unit::Millisecond)).unwrap_or(time).to_string()
+    format!("{:.3}", shared.time_of(ms))
 }
 
 /// The last probe; null where none is sent.

@@ -102,6 +102,9 @@ fn table(status: &Value) -> String {
         if let Some(reason) = instance["reason"].as_str() {
             let _ = writeln!(text, "\n{app}/{name}: {reason}");
         }
+        if let Some(hint) = instance["hint"].as_str() {
+            let _ = writeln!(text, "\n{app}/{name}: hint: {hint}");
+        }
     }
     text
 }

@@ -94,7 +94,10 @@ impl Probed {
         let stats = self.instance.probes();
         stats.by_verdict[verdict as usize].add_one();
         let (address, path) = (self.instance.address(), &self.probe.path);
-        match self.health.settle(verdict, self.probe.rules, now_ms) {
+        let change = self.health.settle(verdict, self.probe.rules, now_ms);
+        let ends_ejection =
+            verdict == ProbeVerdict::Good && self.instance.breaker().probed_well(now_ms);
+        match change {
             Some(Change::WentDown) => {
                 stats.changes.add_one();
                 tracing::warn!("instance {address} is out of rotation: its probe {path}: {text}");
@@ -103,11 +106,11 @@ impl Probed {
                 stats.changes.add_one();
                 tracing::info!("instance {address} is back in rotation: its probe {path}: {text}");
             }
+            None if ends_ejection => {
+                tracing::info!("instance {address} is back in rotation: its probe was answered");
+            }
             None => {}
         }
         self.last.store(Some(Arc::new(LastProbe { text, at_ms: now_ms })));
-        if verdict == ProbeVerdict::Good && self.instance.breaker().probed_well(now_ms) {
-            tracing::info!("instance {address} is back in rotation: its probe was answered");
-        }
     }
 }

@@ -174,7 +174,8 @@ impl Member {
         let (returned_ms, held_until_ms) = (self.returned_ms(), self.stats.held_until_ms());
         let slow_ms = now_ms.saturating_sub(returned_ms);
         let checking = probes.is_some_and(|probes| probes.state == HealthState::Checking);
-        let since_ms = Some(probes.map_or(0, |probes| probes.since_ms).max(returned_ms));
+        let judged = probes.filter(|_| !checking).map_or(0, |probes| probes.since_ms);
+        let since_ms = Some(judged.max(returned_ms)).filter(|since_ms| *since_ms > 0);
         let (kind, reason) = match (self.drain, checking) {
             (Drain::Yes, _) => {
                 let reason = "`drain: true`: it keeps what it has and takes nothing new";
