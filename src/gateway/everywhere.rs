@@ -65,7 +65,7 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
                     Ok(Forwarded { member, answer, flight, conversation: None })
                 }
                 Err(failure) => {
-                    if let Some(cause) = failure.cause(member.instance.slots()) {
+                    if let Some(cause) = failure.cause(trust.room()) {
                         trust.bad(cause, &failure.text, now_ms);
                     }
                     Err(failure)

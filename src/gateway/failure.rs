@@ -1,7 +1,7 @@
 //! Why an attempt gave no answer to pass on, as data; what follows from it is decided in `retry`.
 
 use crate::balance::Cause;
-use crate::gateway::instance::Slots;
+use crate::gateway::instance::Room;
 use crate::model::Reason;
 
 /// How much of the request may have reached the instance.
@@ -29,11 +29,11 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// What it says about the instance; none for a failure that is not its fault, such as a late
-    /// answer while our own requests fill it.
-    pub(super) fn cause(&self, slots: &Slots) -> Option<Cause> {
+    /// What it says about the instance, which had that room when the attempt began; none for a
+    /// failure that is not its fault.
+    pub(super) fn cause(&self, room: Room) -> Option<Cause> {
         match self.reason {
-            Reason::InstanceTimeout if slots.is_full_beside_one() => None,
+            Reason::InstanceTimeout if room == Room::Last => None,
             Reason::ConnectFailed | Reason::InstanceClosed | Reason::InstanceTimeout => {
                 Some(Cause::Unreachable)
             }

@@ -233,7 +233,7 @@ impl<'a> Search<'a> {
                 }
             }
             Err(failure) => {
-                if let Some(cause) = failure.cause(member.instance.slots()) {
+                if let Some(cause) = failure.cause(trust.room()) {
                     member.stats.failures.add_one();
                     trust.bad(cause, &failure.text, shared.now_ms());
                 }

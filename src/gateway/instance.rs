@@ -153,6 +153,15 @@ impl Instance {
         self.waiting.load(Ordering::Acquire)
     }
 
+    /// Whether whoever takes a slot now will find all others busy with our own requests. A late
+    /// answer then says nothing: the instance may serve less than it was said to. Whoever began
+    /// while there was room had a place in it.
+    pub(super) fn room(&self) -> Room {
+        let busy = self.slots.used().saturating_sub(self.idle.load(Ordering::Acquire));
+        let limit = self.slots.limit();
+        if limit > 1 && busy + 1 >= limit { Room::Last } else { Room::Enough }
+    }
+
     /// Counts a connection as idle for as long as the mark is kept.
     pub(super) fn mark_idle(self: &Arc<Self>) -> IdleMark {
         self.idle.fetch_add(1, Ordering::AcqRel);
@@ -167,6 +176,15 @@ impl Instance {
         self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
         Some(Queued(Arc::clone(self)))
     }
+}
+
+/// What of an instance is left beside our own requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// One slot of several, or none.
+    Last,
+    /// More.
+    Enough,
 }
 
 /// An idle connection, counted until dropped.
@@ -216,13 +234,6 @@ impl Slots {
         let free = u32::try_from(self.free.available_permits()).unwrap_or(u32::MAX);
         let owed = self.owed.load(Ordering::Acquire);
         (self.limit() + owed).saturating_sub(free)
-    }
-
-    /// Whether all slots are in use, by more than the one who asks: then a late answer says nothing
-    /// about the instance.
-    pub fn is_full_beside_one(&self) -> bool {
-        let limit = self.limit();
-        limit > 1 && self.used() >= limit
     }
 
     /// A slot, if one is free and nobody waits for it.

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::balance::ProbeVerdict;
 use crate::gateway::failure::chain;
-use crate::gateway::instance::resolve;
+use crate::gateway::instance::{IdleMark, Instance, Room, Slot, resolve};
 use crate::gateway::probed::Probed;
 use crate::gateway::shared::Shared;
 
@@ -60,24 +60,48 @@ pub async fn run(shared: Arc<Shared>) {
 /// Probe after probe. After one that failed the next begins at once if its time has come: the time
 /// from one beginning to the next is what counts.
 async fn watch(shared: Arc<Shared>, probed: Arc<Probed>) {
+    let mut place = None;
     for round in 0_u64.. {
         let began = Instant::now();
-        let (verdict, text) = look(&probed, began).await;
+        let (verdict, text) = match place.take().or_else(|| Place::take(probed.instance())) {
+            Some(taken) => {
+                let outcome = look(&probed, began, taken.room).await;
+                place = Some(taken);
+                outcome
+            }
+            None => (ProbeVerdict::Busy, "busy: all connections are in use".to_owned()),
+        };
         probed.settle(verdict, text, shared.now_ms());
+        // Until it is certain, requests that hang there must not take the place of the probe that
+        // finds out; but an only slot is theirs.
+        let uncertain = verdict == ProbeVerdict::Bad && !probed.health().is_down();
+        if !uncertain || probed.instance().slots().limit() == 1 {
+            place = None;
+        }
         let seed = probed.id() << 32 ^ round;
         let next_ms = probed.health().next_in_ms(probed.probe().rhythm, seed);
         sleep_until(began + Duration::from_millis(next_ms)).await;
     }
 }
 
-async fn look(probed: &Probed, began: Instant) -> (ProbeVerdict, String) {
+/// A slot for probing.
+struct Place {
+    room: Room,
+    _slot: Slot,
+    /// Who finds no slot meanwhile waits for the probe to end, also where nobody may queue.
+    _mark: IdleMark,
+}
+
+impl Place {
+    fn take(instance: &Arc<Instance>) -> Option<Self> {
+        let room = instance.room();
+        let slot = instance.slots().try_take()?;
+        Some(Self { room, _slot: slot, _mark: instance.mark_idle() })
+    }
+}
+
+async fn look(probed: &Probed, began: Instant, room: Room) -> (ProbeVerdict, String) {
     let (instance, probe) = (probed.instance(), probed.probe());
-    let slots = instance.slots();
-    let Some(_slot) = slots.try_take() else {
-        return (ProbeVerdict::Busy, "busy: all connections are in use".to_owned());
-    };
-    // Who finds no slot meanwhile waits for the probe to end, also where nobody may queue.
-    let _mark = instance.mark_idle();
     let limit = probe.timeout;
     let asked = timeout(limit, ask(probed)).await;
     let took = began.elapsed();
@@ -97,7 +121,7 @@ async fn look(probed: &Probed, began: Instant) -> (ProbeVerdict, String) {
         Err(_) => {
             let seconds = limit.as_secs_f64();
             let text = format!("no answer within {seconds} s");
-            if slots.is_full_beside_one() {
+            if room == Room::Last {
                 (ProbeVerdict::Busy, format!("busy: {text}, and all connections are in use"))
             } else if took > limit + limit / 2 {
                 // This machine stood still; whether the instance did, nobody knows.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::balance::{Cause, Pass, Settled, Verdict};
-use crate::gateway::instance::Instance;
+use crate::gateway::instance::{Instance, Room};
 use crate::gateway::snapshot::Member;
 
 /// The right to send one request to an instance, and the duty to say how it went. Dropped without
@@ -12,13 +12,20 @@ use crate::gateway::snapshot::Member;
 pub(super) struct Trust {
     member: Arc<Member>,
     pass: Pass,
+    room: Room,
     settled: bool,
 }
 
 impl Trust {
     /// Takes over a pass that [`Member::admit`] gave.
     pub(super) fn new(member: Arc<Member>, pass: Pass) -> Self {
-        Self { member, pass, settled: false }
+        let room = member.instance.room();
+        Self { member, pass, room, settled: false }
+    }
+
+    /// What room the instance had when the request was about to be sent.
+    pub(super) fn room(&self) -> Room {
+        self.room
     }
 
     /// A response head came.

@@ -104,7 +104,8 @@ async fn a_frozen_instance_goes_and_comes_back_without_any_request() {
     let down = until_state(&rig, "dify2", "down").await;
     assert_eq!((&down["status"], &down["probe"]["good"]), (&json!("unhealthy"), &json!(false)));
     assert_eq!(down["reason"], "its probe fails: no answer within 0.5 s");
-    assert!(down["since"].as_str().unwrap().ends_with('Z'), "{down}");
+    let since = down["since"].as_str().unwrap();
+    assert!(since.len() == "2026-11-21T15:22:14.300Z".len() && since.ends_with('Z'), "{down}");
     assert_eq!(instance(&rig, "dify1").await["state"], "up");
     for user in 0..10 {
         assert_eq!(rig.instance_of(&format!("user-{user}")).await, "dify1");
@@ -155,6 +156,26 @@ async fn a_late_answer_of_an_instance_that_we_fill_is_no_failure() {
     until(&rig, "dify1", |instance| instance["connections"] == 0).await;
     assert_eq!(rig.chat("bob").await.status, StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(instance(&rig, "dify1").await["failures"], 1);
+}
+
+#[tokio::test]
+async fn requests_that_had_room_count_although_later_ones_fill_the_instance() {
+    let rig = Plan::new(2)
+        .with("timeouts: { first_byte_idempotent: 300ms }")
+        .with_instances(", max_concurrent: 4")
+        .without_probes()
+        .start()
+        .await;
+    let home = rig.instance_of("alice").await;
+    rig.dify(&home).set_fault(Fault::Frozen).await.unwrap();
+    let gets = (0..8).map(|_| {
+        let get = request("GET", "/v1/conversations?user=alice").body("").unwrap();
+        tokio::spawn(send(rig.addr(), get))
+    });
+    for get in gets.collect::<Vec<_>>() {
+        assert_eq!(get.await.unwrap().status, StatusCode::OK);
+    }
+    until_state(&rig, &home, "ejected").await;
 }
 
 #[tokio::test]
