@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::scalar::{duration, from_text, maybe_whole, parse_duration};
 use super::schema;
@@ -44,22 +44,10 @@ pub struct Probe {
     /// Bad ones in a row that take it out.
     pub fall: u32,
     /// Statuses of a good answer.
-    #[serde(serialize_with = "write_expect")]
+    #[serde(serialize_with = "write_ranges")]
     pub expect: Vec<RangeInclusive<u16>>,
     /// What a good answer holds.
     pub expect_body: Option<String>,
-}
-
-/// Writes ranges of statuses as an operator does: `200-399`.
-fn write_expect<S: serde::Serializer>(
-    expect: &[RangeInclusive<u16>],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let text = |range: &RangeInclusive<u16>| match (range.start(), range.end()) {
-        (start, end) if start == end => start.to_string(),
-        (start, end) => format!("{start}-{end}"),
-    };
-    serializer.collect_seq(expect.iter().map(text))
 }
 
 impl Default for Probe {
@@ -171,6 +159,22 @@ impl WrittenProbe {
 
 /// Statuses that count against an instance where nothing else is written.
 pub(super) const FAIL_STATUSES: [u16; 4] = [500, 502, 503, 504];
+
+/// For `serialize_with`: as one writes them.
+fn write_ranges<S: Serializer>(
+    ranges: &[RangeInclusive<u16>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ranges.iter().map(|range| match (range.start(), range.end()) {
+        (from, to) if from == to => from.to_string(),
+        (from, to) => format!("{from}-{to}"),
+    }))
+}
+
+/// For `serialize_with`: as one writes it.
+pub(super) fn write_percent<S: Serializer>(percent: &u32, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{percent}%"))
+}
 
 fn maybe_duration<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Duration>, D::Error> {
     duration::deserialize(de).map(Some)

@@ -115,6 +115,13 @@ fn put(
         // Secrets are text; `headers` is a number of them in one place and secrets in another.
         (_, value @ (Value::Number(_) | Value::Bool(_))) => Setting::Open(value),
         (Kind::Secret, value) => Setting::Secret(mark(&value.to_string())),
+        (Kind::Headers, Value::Object(headers)) => {
+            for (name, value) in headers {
+                let setting = Setting::Secret(mark(&value.to_string()));
+                settings.insert(format!("{path}.{name}"), setting);
+            }
+            return;
+        }
         (_, Value::Object(values)) => {
             for (key, value) in values {
                 put(settings, format!("{path}.{key}"), &key, value, mark);
@@ -124,7 +131,9 @@ fn put(
         (Kind::Open | Kind::OpenList, Value::Array(items)) if items.iter().all(is_plain) => {
             Setting::Open(Value::Array(items))
         }
-        (Kind::Open | Kind::OpenList, value) if is_plain(&value) => Setting::Open(value),
+        (Kind::Open | Kind::OpenList | Kind::Headers, value) if is_plain(&value) => {
+            Setting::Open(value)
+        }
         (_, value) => Setting::Secret(mark(&value.to_string())),
     };
     settings.insert(path, setting);
@@ -169,6 +178,23 @@ mod tests {
             assert!(!text.contains(secret), "{text}");
         }
         assert_eq!(serde_json::from_str::<Shape>(&text).unwrap(), shape);
+    }
+
+    #[test]
+    fn a_probe_is_shown_but_for_its_headers() {
+        let text = format!("probe: {{ headers: {{ host: hush, X-Key: hush }} }}\n{TEXT}");
+        let shape = of(&text);
+        assert_eq!(shape.settings.get("limits.headers").cloned(), Some(Setting::Open(json!(100))));
+        let (_, app) = shape.apps.first().unwrap();
+        let open = |value| Some(Setting::Open(value));
+        assert_eq!(app.settings.get("max_ejected_share").cloned(), open(json!("100%")));
+        assert_eq!(app.settings.get("fail_statuses").cloned(), open(json!([500, 502, 503, 504])));
+        let instance = &app.instances[0];
+        assert_eq!(instance.get("probe.expect").cloned(), open(json!(["200-399"])));
+        assert_eq!(instance.get("probe.interval").cloned(), open(json!("1s")));
+        for header in ["probe.headers.host", "probe.headers.X-Key"] {
+            assert!(matches!(instance[header], Setting::Secret(Some(_))), "{instance:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::health::Probe;
+use super::health::{self, Probe};
 use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::scalar::{self, age, duration, maybe_whole, networks, size, whole, write_size};
 use super::schema;
@@ -76,7 +76,7 @@ pub struct App {
     /// Statuses of answers, from 500 to 599, that count against an instance.
     pub fail_statuses: Vec<u16>,
     /// How many of the instances passive judgement may take out at a time, in percent.
-    #[serde(rename = "max_ejected_share")]
+    #[serde(rename = "max_ejected_share", serialize_with = "health::write_percent")]
     pub max_ejected_percent: u32,
     /// What is tried again.
     pub retry: Retry,
