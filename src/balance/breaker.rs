@@ -157,6 +157,16 @@ impl Breaker {
         opens
     }
 
+    /// A probe answered after one that failed: what is there now is not what was judged, so that
+    /// ends any ejection. True if it did.
+    pub fn probed_anew(&self, now_ms: u64) -> bool {
+        let ends = self.is_open();
+        if ends {
+            self.close(now_ms);
+        }
+        ends
+    }
+
     /// An active probe answered: ends an ejection for being unreachable. True if it did.
     pub fn probed_well(&self, now_ms: u64) -> bool {
         let ends = self.is_open() && self.cause() == Cause::Unreachable;

@@ -118,6 +118,10 @@ fn a_good_probe_ends_unreachable_but_not_broken_answers() {
     let broken = opened(Cause::BrokenAnswer);
     assert!(!broken.probed_well(4));
     assert_eq!(broken.admit(5), None);
+    // Unless the probe before it failed: the instance was restarted, say.
+    assert!(broken.probed_anew(6));
+    assert_eq!(broken.admit(7), Some(Pass::Normal));
+    assert!(!broken.probed_anew(8), "it is in");
 }
 
 #[test]

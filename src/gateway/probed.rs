@@ -94,9 +94,14 @@ impl Probed {
         let stats = self.instance.probes();
         stats.by_verdict[verdict as usize].add_one();
         let (address, path) = (self.instance.address(), &self.probe.path);
+        let was_bad = self.health.standing().last_was_bad;
         let change = self.health.settle(verdict, self.probe.rules, now_ms);
-        let ends_ejection =
-            verdict == ProbeVerdict::Good && self.instance.breaker().probed_well(now_ms);
+        let breaker = self.instance.breaker();
+        let ends_ejection = match (verdict, was_bad) {
+            (ProbeVerdict::Good, true) => breaker.probed_anew(now_ms),
+            (ProbeVerdict::Good, false) => breaker.probed_well(now_ms),
+            (ProbeVerdict::Bad | ProbeVerdict::Busy, _) => false,
+        };
         match change {
             Some(Change::WentDown) => {
                 stats.changes.add_one();

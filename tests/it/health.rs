@@ -215,6 +215,26 @@ async fn three_bad_statuses_in_a_row_eject_although_probes_are_answered() {
 }
 
 #[tokio::test]
+async fn a_restart_that_cut_streams_does_not_keep_an_instance_out() {
+    let rig = Plan::new(1).with_instances(", fail_timeout: 1h").start().await;
+    let mut streams = Vec::new();
+    for user in 0..4 {
+        let request = stream(&format!("user-{user}"), 100_000, 0.02);
+        streams.push(open(rig.addr(), request).await.unwrap().into_body());
+    }
+    until_state(&rig, "dify1", "up").await;
+    rig.difys[0].set_fault(Fault::Killed).await.unwrap();
+    for body in streams {
+        let text = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&text).contains("\"event\": \"error\""));
+    }
+    let down = until_state(&rig, "dify1", "down").await;
+    assert_eq!(down["ejections"], 1, "{down}");
+    rig.difys[0].set_fault(Fault::None).await.unwrap();
+    until_state(&rig, "dify1", "up").await;
+}
+
+#[tokio::test]
 async fn a_trial_with_a_bad_status_fails_and_one_without_brings_it_back() {
     let rig = Plan::new(2).with_instances(", fail_timeout: 300ms").start().await;
     let home = rig.instance_of("alice").await;
@@ -319,7 +339,7 @@ async fn an_address_is_probed_once_for_all_apps_and_tells_its_version() {
 
 #[tokio::test]
 async fn without_probes_a_trial_brings_an_instance_back() {
-    let plan = Plan::new(2).without_probes().with_instances(", fail_timeout: 300ms");
+    let plan = Plan::new(2).without_probes().with_instances(", max_fails: 1, fail_timeout: 300ms");
     let rig = plan.start().await;
     let home = rig.instance_of("alice").await;
     rig.dify(&home).set_fault(Fault::Killed).await.unwrap();
