@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn it_has_every_value_under_its_key_and_no_secret() {
-        let shape = of(TEXT);
+        let probe = "probe: { headers: { host: inner-secret }, expect: [200, 300-399] }, weight: 2";
+        let shape = of(&TEXT.replace("weight: 2", probe));
         let open = |value| Some(Setting::Open(value));
         assert_eq!(shape.settings.get("timeouts.idle").cloned(), open(json!("10m")));
         assert_eq!(shape.settings.get("access_log.path").cloned(), open(json!("/x")));
@@ -170,11 +171,16 @@ mod tests {
         let instance = &app.instances[0];
         assert_eq!(instance.get("url").cloned(), open(json!("dify1:5001")));
         assert_eq!(instance.get("queue.size").cloned(), open(json!(3)));
+        assert_eq!(instance.get("probe.expect").cloned(), open(json!(["200", "300-399"])));
+        assert_eq!(instance.get("probe.interval").cloned(), open(json!("1s")));
+        assert_eq!(instance.get("slow_start").cloned(), open(json!("0s")));
+        assert!(matches!(instance["probe.headers"], Setting::Secret(Some(_))));
+        assert_eq!(shape.settings.get("limits.headers").cloned(), open(json!(100)));
         assert_eq!(instance.get("fail_timeout").cloned(), open(json!("30s")));
         assert!(matches!(instance["token"], Setting::Secret(Some(_))));
-        assert_eq!(shape.marks().count(), 3);
+        assert_eq!(shape.marks().count(), 4);
         let text = serde_json::to_string(&shape).unwrap();
-        for secret in ["admin-secret", "usertoken--shop", "app-one"] {
+        for secret in ["admin-secret", "usertoken--shop", "app-one", "inner-secret"] {
             assert!(!text.contains(secret), "{text}");
         }
         assert_eq!(serde_json::from_str::<Shape>(&text).unwrap(), shape);

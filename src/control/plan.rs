@@ -6,8 +6,9 @@
 //! an instance is out at the moment, and what `max_load` moves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::{fmt, iter};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use crate::balance::Keyed;
 use crate::config::{self, AppShape, Config, Environment, Setting, Settings, Shape};
 use crate::control::build;
 use crate::gateway::key;
-use crate::gateway::snapshot::{App, Pool, Snapshot};
+use crate::gateway::snapshot::{App, Drain, Member, Pool, Snapshot};
 use crate::model::{AppName, InstanceName};
 
 /// How many made-up users [`plan`] asks for unless told otherwise. With so many, the share of those
@@ -231,9 +232,8 @@ pub fn plan(
     let mut changes = changes(old, new);
     let (before, after) = (skeleton(old)?, skeleton(new)?);
     for change in changes.apps.iter_mut().filter(|change| change.fate == Fate::Changed) {
-        let find = |snapshot: &Snapshot| {
-            snapshot.apps.iter().find(|app| app.name == change.app).map(std::sync::Arc::clone)
-        };
+        let find =
+            |snapshot: &Snapshot| snapshot.apps.iter().find(|app| app.name == change.app).cloned();
         if let (Some(before), Some(after)) = (find(&before), find(&after)) {
             change.moves = Some(moves(&before, &after, sample));
         }
@@ -377,10 +377,14 @@ fn made_up(app: &App, number: u32) -> String {
     }
 }
 
-/// The first choice of a key.
+/// The first choice of a key that takes new users.
 fn home(pool: &Pool, key: &str) -> Option<InstanceName> {
     let mut order = pool.order(Some(key.as_bytes()));
-    pool.next(&mut order, None).map(|member| member.name.clone())
+    let mut members = iter::from_fn(|| pool.next(&mut order, None));
+    let first = members.next()?;
+    let takes = |member: &&Arc<Member>| member.drain == Drain::No;
+    let home = iter::once(first).chain(members).find(takes).unwrap_or(first);
+    Some(home.name.clone())
 }
 
 /// What of a shape decides where users are, built as a reload builds it.
@@ -394,7 +398,7 @@ fn skeleton(shape: &Shape) -> Result<Snapshot, String> {
     };
     let app = |(name, app): (&AppName, &AppShape)| {
         let instances = app.instances.iter().enumerate().map(|(number, (name, settings))| {
-            let mut instance = open(settings, &["weight"]);
+            let mut instance = open(settings, &["weight", "drain"]);
             instance.insert("name".into(), json!(name));
             // Not where they are: an instance that changes its address keeps its users.
             instance.insert("url".into(), json!(format!("http://instance-{number}:1")));

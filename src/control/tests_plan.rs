@@ -97,6 +97,15 @@ fn weights_nodes_and_hashes_move_users() {
 }
 
 #[test]
+fn an_instance_that_drains_moves_its_new_users_as_if_it_were_gone() {
+    let (old, gone) = (of("", "", &THREE), of("", "", &THREE[..2]));
+    let drains = of("", "", &[THREE[0], THREE[1], ("c", "host: h3, drain: true")]);
+    assert_eq!(counted(&planned(&old, &drains)), counted(&planned(&old, &gone)));
+    let none = THREE.map(|(name, _)| (name, "host: h, drain: true"));
+    assert_eq!(counted(&planned(&old, &of("", "", &none))).0, 0, "where all drain, none does");
+}
+
+#[test]
 fn without_an_instance_of_their_own_nobody_moves_and_who_loses_it_does() {
     let app = |method: &str| of("", &format!("    method: {method}\n"), &THREE);
     let moves = |from: &str, to: &str| planned(&app(from), &app(to)).apps[0].moves.clone().unwrap();
