@@ -4,6 +4,7 @@
 //! ask is decided in `access`, in one place for both.
 
 mod access;
+mod explain;
 mod health;
 mod metrics;
 mod status;
@@ -117,6 +118,7 @@ fn router(office: Arc<Office>) -> Router {
         .route("/metrics", get(metrics))
         .route("/reload-config", get(reload).post(reload))
         .route("/shape", post(shape))
+        .route("/explain", post(explain))
         .route_layer(from_fn_with_state(Arc::clone(&office), guard));
     Router::new()
         .route("/health", get(health))
@@ -184,6 +186,14 @@ async fn shape(State(office): State<Arc<Office>>, Json(question): Json<Question>
         let shape = office.reloader.shape(&question);
         let in_flight = status::in_flight(&shared.snapshot());
         Json(Answer { shape, in_flight }).into_response()
+    })
+}
+
+/// Where a request would go, for `difygate explain`. Only the admin listener leads here.
+async fn explain(State(office): State<Arc<Office>>, Json(asked): Json<explain::Asked>) -> Response {
+    with_gateway(&office, |shared| match explain::answer(shared, &asked) {
+        Ok(answer) => Json(answer).into_response(),
+        Err(message) => refuse(StatusCode::BAD_REQUEST, "invalid_param", &message),
     })
 }
 

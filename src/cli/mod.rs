@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod get;
 mod health;
 mod import;
@@ -73,6 +74,8 @@ enum Command {
     Import(import::Arguments),
     /// Show what a running gateway is doing
     Status(status::Arguments),
+    /// Show which instance a user's requests go to, and why
+    Explain(explain::Arguments),
     /// Ask whether a gateway is alive, for health checks
     Health(health::Arguments),
     /// Try it: three simulated Dify instances, two apps and a gateway in one process
@@ -99,6 +102,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Schema(arguments) => schema::run(&arguments, &mut printer),
         Command::Import(arguments) => import::run(&arguments, &mut printer),
         Command::Status(arguments) => status::run(&arguments, &mut printer),
+        Command::Explain(arguments) => explain::run(&arguments, &mut printer),
         Command::Health(arguments) => health::run(&arguments, &mut printer),
         Command::Demo(arguments) => demo::run(arguments, &mut printer),
         Command::Sim(arguments) => sim::run(arguments, &mut printer),

@@ -1,6 +1,7 @@
 //! How the commands that ask a running gateway find it and speak with it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,8 +13,11 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::cli::check::style;
+use crate::cli::environment;
 use crate::cli::get::{get, post};
-use crate::config::Config;
+use crate::cli::printer::Printer;
+use crate::config::{self, Config};
 use crate::model::Token;
 
 /// An admin listener answers at once; this is for a machine under load.
@@ -48,6 +52,21 @@ impl Reach {
     pub(super) fn named(&self) -> Option<Desk> {
         let token = self.admin_token.clone().map(Token::new);
         self.admin.map(|address| Desk { address, token })
+    }
+
+    /// The same, and where it names none that of a configuration file. None: the file is wrong, and
+    /// that was printed.
+    pub(super) fn desk(&self, config: &Path, printer: &mut Printer) -> Option<Desk> {
+        if let Some(desk) = self.named() {
+            return Some(desk);
+        }
+        match config::load(config, &environment()) {
+            Ok(loaded) => Some(Desk::of(&loaded.config)),
+            Err(findings) => {
+                printer.findings(&findings.render(style(printer)));
+                None
+            }
+        }
     }
 }
 

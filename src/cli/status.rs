@@ -6,12 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::check::style;
+use crate::cli::ExitStatus;
 use crate::cli::printer::Printer;
-use crate::cli::reach::{Desk, Reach};
+use crate::cli::reach::Reach;
 use crate::cli::serve::block_on;
-use crate::cli::{ExitStatus, environment};
-use crate::config;
 
 /// Show what a running gateway is doing.
 #[derive(Debug, Args)]
@@ -32,15 +30,8 @@ pub(super) struct Arguments {
 
 /// Asks a gateway and prints what it says.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let desk = match arguments.reach.named() {
-        Some(desk) => desk,
-        None => match config::load(&arguments.config, &environment()) {
-            Ok(loaded) => Desk::of(&loaded.config),
-            Err(findings) => {
-                printer.findings(&findings.render(style(printer)));
-                return Ok(ExitStatus::Misused);
-            }
-        },
+    let Some(desk) = arguments.reach.desk(&arguments.config, printer) else {
+        return Ok(ExitStatus::Misused);
     };
     let status = block_on(desk.get("/status"))?;
     let unhealthy = instances(&status).any(|(_, _, instance)| instance["status"] == "unhealthy");

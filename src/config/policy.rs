@@ -5,7 +5,7 @@
 //! top.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::health;
 use super::scalar::{maybe_share, maybe_whole};
@@ -17,11 +17,21 @@ pub struct Retry {
     /// Further attempts after the first.
     pub attempts: u32,
     /// Retries as a share of requests, in thousandths.
+    #[serde(serialize_with = "write_share")]
     pub budget: u32,
     /// Statuses, 500 to 599, after which the next instance is asked.
     pub statuses: Vec<u16>,
     /// Whether also a request that may have been executed is sent to another instance.
     pub non_idempotent: bool,
+}
+
+/// Writes thousandths as they are read: `20%`, `12.5%`.
+fn write_share<S: Serializer>(thousandths: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    let (whole, tenths) = (thousandths / 10, thousandths % 10);
+    match tenths {
+        0 => serializer.collect_str(&format_args!("{whole}%")),
+        _ => serializer.collect_str(&format_args!("{whole}.{tenths}%")),
+    }
 }
 
 impl Default for Retry {

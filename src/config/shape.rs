@@ -112,8 +112,6 @@ fn put(
     let is_plain = |value: &Value| !value.is_object() && !value.is_array();
     let setting = match (kind(key), value) {
         (_, Value::Null) => return,
-        // Secrets are text; `headers` is a number of them in one place and secrets in another.
-        (_, value @ (Value::Number(_) | Value::Bool(_))) => Setting::Open(value),
         (Kind::Secret, value) => Setting::Secret(mark(&value.to_string())),
         (Kind::Headers, Value::Object(headers)) => {
             for (name, value) in headers {
@@ -174,7 +172,7 @@ mod tests {
         assert_eq!(instance.get("probe.expect").cloned(), open(json!(["200", "300-399"])));
         assert_eq!(instance.get("probe.interval").cloned(), open(json!("1s")));
         assert_eq!(instance.get("slow_start").cloned(), open(json!("0s")));
-        assert!(matches!(instance["probe.headers"], Setting::Secret(Some(_))));
+        assert!(matches!(instance["probe.headers.host"], Setting::Secret(Some(_))));
         assert_eq!(shape.settings.get("limits.headers").cloned(), open(json!(100)));
         assert_eq!(instance.get("fail_timeout").cloned(), open(json!("30s")));
         assert!(matches!(instance["token"], Setting::Secret(Some(_))));

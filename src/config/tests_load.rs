@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{
     AccessLog, App, Config, ConsistentHash, Environment, HashAlgorithm, LastResort, Limits, Loaded,
-    LogFormat, MaxLoad, Method, Owners, Queue, Retry, Store, Style, Timeouts, load, parse,
+    LogFormat, MaxLoad, Method, OnOwnerDown, Owners, Queue, Retry, Store, Style, Timeouts, load,
+    parse,
 };
 use crate::model::AppName;
 
@@ -282,4 +283,22 @@ fn a_file_that_cannot_be_read_is_a_finding_without_a_place() {
 fn an_environment_shows_names_and_no_values() {
     let shown = format!("{:?}", env(&[("KEY", "hidden")]));
     assert!(shown.contains("KEY") && !shown.contains("hidden"), "{shown}");
+}
+
+#[test]
+fn an_app_takes_from_the_top_what_it_leaves_out_of_retry() {
+    let text = "retry: { attempts: 1, budget: 12.5%, statuses: [502, 503] }\non_owner_down: queue\n\
+        apps:\n  a: &a\n    user_tokens: [t]\n    retry: { attempts: 0, non_idempotent: true }\n    \
+        instances: [{ name: one, host: dify, token: key }]\n  b:\n    <<: *a\n    retry: {}\n    \
+        on_owner_down: restart\n";
+    let config = parse("x", text, &Environment::default()).unwrap().config;
+    let (a, b) = (&config.apps[0], &config.apps[1]);
+    let retry = |attempts, non_idempotent| Retry {
+        attempts,
+        budget: 125,
+        statuses: vec![502, 503],
+        non_idempotent,
+    };
+    assert_eq!((&a.retry, &b.retry), (&retry(0, true), &retry(1, false)));
+    assert_eq!((a.on_owner_down, b.on_owner_down), (OnOwnerDown::Queue, OnOwnerDown::Restart));
 }

@@ -104,7 +104,7 @@ pub struct AppChange {
     pub settings: Vec<Change>,
     /// Its instances in which something changes.
     pub instances: Vec<InstanceChange>,
-    /// Which users move, once [`moves`] was asked.
+    /// Which users move, if it stays and [`plan`] was asked.
     pub moves: Option<Moves>,
 }
 

@@ -15,6 +15,7 @@ mod connection;
 mod departed;
 mod door;
 mod everywhere;
+pub mod explain;
 mod failure;
 mod farewell;
 mod forward;

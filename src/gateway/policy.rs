@@ -72,6 +72,17 @@ pub enum OnOwnerDown {
     Restart,
 }
 
+impl OnOwnerDown {
+    /// As it is written.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Queue => "queue",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 /// Whether the instances of an app share their database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Storage {

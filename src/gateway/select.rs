@@ -87,13 +87,7 @@ impl Candidates {
     /// The candidates for a request to `app`.
     pub(super) fn new(app: &Arc<App>, asker: Asker<'_>, last_resort: LastResort) -> Self {
         let pool = &app.pool;
-        let key = match pool.method.keyed() {
-            Keyed::ByUser => asker.user.map(|user| key(app.name.as_str(), user)),
-            Keyed::ByAddress => {
-                Some(key(app.name.as_str(), &asker.address.to_canonical().to_string()))
-            }
-            Keyed::ByNothing => None,
-        };
+        let key = key_of(app, asker.user, asker.address);
         let max_load = pool.max_load.filter(|_| key.is_some() && asker.ties == Ties::None);
         let tie = if key.is_some() && max_load.is_none() { Tie::Key } else { Tie::Free };
         let owner = match asker.ties {
@@ -224,6 +218,15 @@ impl Candidates {
 fn candidate(member: &Arc<Member>, pass: Pass) -> Candidate {
     let trust = Trust::new(Arc::clone(member), pass);
     Candidate { member: Arc::clone(member), trust }
+}
+
+/// What a request to an app is hashed by, if by anything.
+pub(super) fn key_of(app: &App, user: Option<&str>, address: IpAddr) -> Option<String> {
+    match app.pool.method.keyed() {
+        Keyed::ByUser => user.map(|user| key(app.name.as_str(), user)),
+        Keyed::ByAddress => Some(key(app.name.as_str(), &address.to_canonical().to_string())),
+        Keyed::ByNothing => None,
+    }
 }
 
 /// What is hashed: `app:user`, or `app:address` with `ip_hash`.

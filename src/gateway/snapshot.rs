@@ -225,7 +225,7 @@ pub struct Member {
 }
 
 impl Member {
-    fn load(&self) -> Load {
+    pub(super) fn load(&self) -> Load {
         let in_flight = u32::try_from(self.instance.in_flight().get()).unwrap_or(u32::MAX);
         Load { in_flight, weight: self.weight.max(1) }
     }

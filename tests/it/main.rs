@@ -11,6 +11,7 @@ mod rig;
 
 mod control;
 mod deploy;
+mod explain;
 mod failure;
 mod health;
 mod identify;
