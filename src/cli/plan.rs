@@ -209,3 +209,78 @@ fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 0.0 && percent < 0.1 { "< 0.1 %".to_owned() } else { format!("{percent:.1} %") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{AppChange, Changes, Fate, InstanceChange, Moves, parse_share, text};
+    use crate::control::plan::Move;
+
+    fn app(name: &str, fate: Fate, moves: Option<Moves>, draining: &[u64]) -> AppChange {
+        let instances = draining.iter().zip(1..).map(|(count, number)| InstanceChange {
+            instance: format!("dify{number}").into(),
+            fate: Fate::Removed,
+            address: "10.0.0.1:5001".into(),
+            settings: vec![],
+            draining: Some(*count),
+        });
+        let instances = instances.collect();
+        AppChange { app: name.into(), fate, settings: vec![], instances, moves }
+    }
+
+    #[test]
+    fn it_says_what_drains_and_what_becomes_of_users() {
+        let way = |users| Move { from: "a".into(), to: "b".into(), users };
+        let between = (0..8).map(|_| way(10)).collect();
+        let counted = Moves::Counted { sample: 20_000, moved: 80, between };
+        let changes = Changes {
+            apps: vec![
+                app("shop", Fate::Changed, Some(counted), &[0, 1, 12]),
+                app("new", Fate::Added, None, &[]),
+                app("old", Fate::Removed, None, &[]),
+                app("turns", Fate::Changed, Some(Moves::NoHomes), &[]),
+                app("lost", Fate::Changed, Some(Moves::HomesLost), &[]),
+            ],
+            ..Changes::default()
+        };
+        insta::assert_snapshot!(text(&changes, Path::new("new.yaml"), "old.yaml"), @r"
+        new.yaml against old.yaml
+
+        ~ app shop
+          - instance dify1 at 10.0.0.1:5001
+          - instance dify2 at 10.0.0.1:5001
+              1 request under way there ends first
+          - instance dify3 at 10.0.0.1:5001
+              12 requests under way there end first
+            0.4 % of its users move:
+              < 0.1 %  a -> b
+              < 0.1 %  a -> b
+              < 0.1 %  a -> b
+              < 0.1 %  a -> b
+              < 0.1 %  a -> b
+              < 0.1 %  a -> b
+                       and 2 more ways
+
+        + app new
+            It is new: no users yet.
+
+        - app old
+            Its tokens are refused: all of its users lose it.
+
+        ~ app turns
+            No user has an instance of their own.
+
+        ~ app lost
+            No user keeps an instance of their own: conversations are lost to their users.
+        ");
+    }
+
+    #[test]
+    fn a_share_is_written_in_percent() {
+        assert_eq!(parse_share("10%"), Ok(0.1));
+        assert_eq!(parse_share("0"), Ok(0.0));
+        assert_eq!(parse_share("2.5 %"), Ok(0.025));
+        assert!(["", "%", "-1%", "101%", "NaN"].iter().all(|text| parse_share(text).is_err()));
+    }
+}

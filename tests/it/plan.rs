@@ -64,7 +64,7 @@ async fn it_says_who_moves_what_drains_and_what_needs_a_restart() {
         .replace("[usertoken--flow]", "[usertoken--other]")
         .replace("token: app-flow-1", "token: app-secret-9, weight: 2");
     let new = write(&rig, &format!("workers: 9\ntimeouts: {{ idle: 60s }}\n{new}"));
-    let output = planned(&rig, &new, &["--json", "--max-moved", "40%"]).await;
+    let output = planned(&rig, &new, &["--json", "--max-moved", "10%"]).await;
     let said = text(&output.stdout);
     for secret in ["usertoken--", "app-flow", "app-shop", "app-secret"] {
         assert!(!said.contains(secret), "{said}");
@@ -90,32 +90,26 @@ async fn it_says_who_moves_what_drains_and_what_needs_a_restart() {
         .map(|change| change["key"].as_str().unwrap())
         .collect();
     assert_eq!(keys, ["token", "weight"]);
-    assert_eq!(code(&output) == Some(1), moved > 0.4, "{output:?}");
-
-    // As text, with a limit that is passed, and against the file that runs: the same but for what
-    // is under way.
-    let output = planned(&rig, &new, &["--max-moved", "10%"]).await;
     assert_eq!(code(&output), Some(1));
     let complaint = text(&output.stderr);
     assert!(complaint.contains("of the users of shop would lose their instance"), "{complaint}");
-    let live = text(&output.stdout);
+
+    // As text, against the file that runs, which knows nothing of what is under way.
+    let files = [new.to_str().unwrap(), rig.config_path.to_str().unwrap()];
+    let output = command(&["plan", files[0], "--config", files[1]]).await;
+    assert_eq!(code(&output), Some(0));
+    let said = text(&output.stdout);
     for line in [
         "~ app shop",
-        "1 request under way there ends first",
         "token: changed",
         "user_tokens: changed",
         "weight: 1 -> 2",
         "timeouts.idle: 1h -> 1m",
         "Only after a restart: workers",
     ] {
-        assert!(live.contains(line), "{line}: {live}");
+        assert!(said.contains(line), "{line}: {said}");
     }
-    let files = [new.to_str().unwrap(), rig.config_path.to_str().unwrap()];
-    let output = command(&["plan", files[0], "--config", files[1]]).await;
-    assert_eq!(code(&output), Some(0));
-    let without = live.replace("      1 request under way there ends first\n", "");
-    let body = |text: &str| text.split_once('\n').unwrap().1.to_owned();
-    assert_eq!(body(&text(&output.stdout)), body(&without));
+    assert!(!said.contains("under way"), "{said}");
 }
 
 #[tokio::test]
