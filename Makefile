@@ -8,11 +8,15 @@ STATIC_PROFILE ?= release
 STATIC = $(TARGET)/$(HOST)/$(STATIC_PROFILE)/difygate
 IMAGE ?= difygate:latest
 CLIENTS := target/clients
+# Reliability does not depend on how well the compiler optimizes; `release` is fine, too.
+BENCH_PROFILE ?= dev
+BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
 # A changed version here installs the clients anew.
 CLIENT_PACKAGES := dify-client==0.1.10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients tools
+.PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients tools \
+  faults contenders
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +64,13 @@ docs: ## Make docs/configuration.md anew from the types
 
 docker-test: ## Test the image and the compose files on a Docker engine of our own
 	tests/docker.sh
+
+faults: contenders ## Break instances behind difygate, nginx and HAProxy; FAULTS= and CONTENDERS= choose
+	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
+	$(BENCH)/faults
+
+contenders:
+	bench/install.sh
 
 clients: $(CLIENTS)/$(CLIENT_PACKAGES) ## Install the client libraries that the tests use
 

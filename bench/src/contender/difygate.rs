@@ -1,0 +1,26 @@
+//! difygate with nothing but what it must be told: its defaults are what people run.
+
+use crate::contender::{APP_KEY, Contender, Scene, built};
+
+const TOKEN: &str = "usertoken--shop";
+
+pub(super) const CONTENDER: Contender = Contender {
+    name: "difygate",
+    program: || built("difygate"),
+    version: &["--version"],
+    token: TOKEN,
+    configure,
+};
+
+fn configure(scene: &Scene) -> anyhow::Result<Vec<String>> {
+    let Scene { listen, admin, .. } = scene;
+    let instances = scene.lines(|number, addr| {
+        format!("      - {{ name: dify{number}, url: \"http://{addr}\", token: {APP_KEY} }}\n")
+    });
+    let text = format!(
+        "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\naccess_log: off\napps:\n  shop:\n    \
+         user_tokens: [{TOKEN}]\n    instances:\n{instances}"
+    );
+    let path = scene.write("difygate.yaml", &text)?;
+    Ok(vec!["serve".to_owned(), "--config".to_owned(), path])
+}

@@ -1,0 +1,17 @@
+//! What is measured of difygate beside other proxies, and how.
+//!
+//! `faults` breaks instances and counts what clients notice. The proxies run as processes of their own, as
+//! they would in service; the simulated Difys and the clients share this process.
+//!
+//! Deliberately absent: anything of the gateway's code. It is measured from outside, like the
+//! others.
+
+pub mod case;
+pub mod client;
+pub mod contender;
+pub mod goals;
+pub mod load;
+pub mod measure;
+pub mod process;
+pub mod report;
+pub mod table;
