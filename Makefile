@@ -16,7 +16,7 @@ CLIENT_PACKAGES := dify-client==0.1.10
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients tools \
-  faults contenders
+  faults soak contenders
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ docker-test: ## Test the image and the compose files on a Docker engine of our o
 faults: contenders ## Break instances behind difygate, nginx and HAProxy; FAULTS= and CONTENDERS= choose
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
 	$(BENCH)/faults
+
+soak: ## Keep difygate busy among random faults for SOAK_SECONDS (600) and look for leaks
+	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
+	$(BENCH)/soak
 
 contenders:
 	bench/install.sh

@@ -1,6 +1,7 @@
 //! What is measured of difygate beside other proxies, and how.
 //!
-//! `faults` breaks instances and counts what clients notice. The proxies run as processes of their own, as
+//! Two programs: `faults` breaks instances and counts what clients notice, `soak` keeps a gateway
+//! busy and broken for minutes and looks for leaks. The proxies run as processes of their own, as
 //! they would in service; the simulated Difys and the clients share this process.
 //!
 //! Deliberately absent: anything of the gateway's code. It is measured from outside, like the
@@ -14,4 +15,5 @@ pub mod load;
 pub mod measure;
 pub mod process;
 pub mod report;
+pub mod soak;
 pub mod table;
