@@ -13,6 +13,7 @@ mod control;
 mod deploy;
 mod explain;
 mod failure;
+mod faults;
 mod health;
 mod identify;
 mod import;
