@@ -17,8 +17,13 @@ use crate::process::Running;
 const INSTANCES: usize = 3;
 /// The one that breaks.
 const BROKEN: usize = 1;
-/// Requests a second.
+/// Requests a second, and among reloads.
 const RATE: u32 = 150;
+const RATE_OF_RELOADS: u32 = 200;
+/// Reloads, spread over the time in which otherwise an instance is broken.
+const RELOADS: u32 = 10;
+/// Streams that run all the time among reloads.
+const STREAMS: u64 = 20;
 /// How long a blocking run takes, so that some are under way when an instance dies.
 const RUN: Duration = Duration::from_millis(50);
 /// How long all is well, one is broken, all is well again.
@@ -37,6 +42,8 @@ pub enum Break {
     Flap,
     /// All have this fault.
     All(Fault),
+    /// Nothing; the configuration is changed again and again.
+    Reload,
 }
 
 /// What is promised of a case, see `docs/faults.md`.
@@ -52,6 +59,8 @@ pub enum Promise {
     Slow,
     /// It gives bad answers: few get one.
     Bad,
+    /// The configuration changes: nobody notices.
+    Reload,
 }
 
 /// One way to break.
@@ -87,6 +96,7 @@ pub const ALL: &[Case] = &[
     case("503", Fault::Status(503), Promise::Bad),
     case("503-runs", Fault::RunStatus(503), Promise::Bad),
     case("500-runs", Fault::RunStatus(500), Promise::Bad),
+    Case { name: "reload", how: Break::Reload, promise: Promise::Reload },
 ];
 
 /// How long a case takes, without starting and waiting for late answers.
@@ -111,12 +121,22 @@ impl Case {
         for _ in 0..INSTANCES {
             instances.push(Dify::start(setup()).await.context("no simulated Dify")?);
         }
-        let running = Running::start(contender, &instances).await?;
+        let mut running = Running::start(contender, &instances).await?;
         let clients = Arc::new(Clients::new(running.listen));
-        let load = tokio::spawn(load::run(clients, contender.token, RATE, time()));
+        let (rate, streams) = match self.how {
+            Break::Reload => (RATE_OF_RELOADS, STREAMS),
+            _ => (RATE, 0),
+        };
+        let long =
+            tokio::spawn(load::streams(Arc::clone(&clients), contender.token, streams, time()));
+        let load = tokio::spawn(load::run(clients, contender.token, rate, time()));
         sleep(BEFORE).await;
-        let broken = self.break_and_heal(&instances).await?;
-        let sent = load.await.context("the load ended")?;
+        let broken = match self.how {
+            Break::Reload => reloads(&mut running, contender).await?,
+            _ => self.break_and_heal(&instances).await?,
+        };
+        let mut sent = load.await.context("the load ended")?;
+        sent.extend(long.await.context("the streams ended")?);
         running.stop().await.with_context(|| format!("{} in {}", contender.name, self.name))?;
         Ok(measure(self, &sent, &instances, &broken))
     }
@@ -126,6 +146,7 @@ impl Case {
             Break::One(fault) => (vec![BROKEN], fault),
             Break::Flap => (vec![BROKEN], Fault::Killed),
             Break::All(fault) => ((0..instances.len()).collect(), fault),
+            Break::Reload => (Vec::new(), Fault::None),
         };
         let mut broken = Broken::of(which);
         let end = Instant::now() + DURING;
@@ -153,7 +174,16 @@ impl Case {
     }
 }
 
-fn setup() -> Setup {
+async fn reloads(running: &mut Running, contender: &Contender) -> anyhow::Result<Broken> {
+    for _ in 0..RELOADS {
+        running.reload(contender)?;
+        sleep(DURING / RELOADS).await;
+    }
+    Ok(Broken::of(Vec::new()))
+}
+
+/// An instance as all cases use it.
+pub(crate) fn setup() -> Setup {
     Setup::default().with_app(App::new(Mode::Chat, APP_KEY)).with_slots(1000).with_pace(Pace {
         blocking: RUN,
         first_token: RUN,

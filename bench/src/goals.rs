@@ -17,8 +17,14 @@ struct Goal {
     missed: fn(&Measured) -> Option<String>,
 }
 
-const EVERY: &[Promise] =
-    &[Promise::Gone, Promise::AllGone, Promise::Hangs, Promise::Slow, Promise::Bad];
+const EVERY: &[Promise] = &[
+    Promise::Gone,
+    Promise::AllGone,
+    Promise::Hangs,
+    Promise::Slow,
+    Promise::Bad,
+    Promise::Reload,
+];
 
 const GOALS: &[Goal] = &[
     Goal {
@@ -49,6 +55,11 @@ const GOALS: &[Goal] = &[
         text: "broken, cut or 500 answers: out after at most 5",
         of: &[Promise::Bad],
         missed: |m| above(m.sent_after_enough, 0, "sent to it when 5 had come back"),
+    },
+    Goal {
+        text: "10 reloads at 200 requests a second with 20 streams: 0 failed, 0 cut",
+        of: &[Promise::Reload],
+        missed: |m| above(m.all_errors(), 0, "failed"),
     },
     Goal {
         text: "a cut answer is always visible to the client",

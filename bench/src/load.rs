@@ -16,6 +16,10 @@ use crate::client::{Answer, Clients, Via};
 pub const USERS: u64 = 200;
 /// After this a client gives up.
 pub const LIMIT: Duration = Duration::from_secs(10);
+/// Between two tokens of a long stream.
+const GAP: Duration = Duration::from_millis(100);
+/// The numbers of long streams begin here.
+const LONG_STREAMS: u64 = 1_000_000;
 /// One request of so many is sent on a connection of its own.
 const FRESH_EVERY: u64 = 8;
 
@@ -88,6 +92,34 @@ pub async fn run(
     sending.join_all().await
 }
 
+/// Opens so many streams that last for `time` and gives them all, each with its end.
+pub async fn streams(
+    clients: Arc<Clients>,
+    token: &'static str,
+    count: u64,
+    time: Duration,
+) -> Vec<Sent> {
+    let mut sending = JoinSet::new();
+    for stream in 0..count {
+        let clients = Arc::clone(&clients);
+        sending.spawn(async move {
+            // Numbers of their own, which are no one else's.
+            let number = LONG_STREAMS + stream;
+            let tokens = time.as_millis() / GAP.as_millis();
+            let query = format!("tokens {tokens} {}", GAP.as_secs_f64());
+            let started = Instant::now();
+            let answer = match turn(token, &query, "streaming", &format!("user-{stream}")) {
+                Ok(request) => clients.send(request, Via::Fresh, time + LIMIT).await,
+                Err(problem) => Err(problem.to_string()),
+            };
+            let kind = Kind::Stream;
+            let outcome = answer.map_or_else(Outcome::Lost, |answer| judge(kind, number, &answer));
+            Sent { number, kind, started, ended: Instant::now(), outcome }
+        });
+    }
+    sending.join_all().await
+}
+
 async fn send(clients: &Clients, token: &str, number: u64) -> Sent {
     let kind = Kind::of(number);
     let via = if number.is_multiple_of(FRESH_EVERY) { Via::Fresh } else { Via::Kept };
@@ -125,24 +157,28 @@ pub fn number_of(path: &str, body: &[u8]) -> Option<u64> {
 pub fn request(token: &str, number: u64) -> http::Result<Request<Full<Bytes>>> {
     // Scattered, so that each user does all kinds.
     let user = format!("user-{}", (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % USERS);
-    let start = Request::builder()
-        .header("host", "dify")
-        .header("authorization", format!("Bearer {token}"))
-        // For those who cannot look into bodies.
-        .header("x-user", &user);
-    let mode = match Kind::of(number) {
+    match Kind::of(number) {
         Kind::Get => {
             let path = if number.is_multiple_of(4) { "parameters" } else { "conversations" };
             let uri = format!("/v1/{path}?user={user}&n={number}");
-            return start.method("GET").uri(uri).body(Full::default());
+            begin(token, &user).method("GET").uri(uri).body(Full::default())
         }
-        Kind::Post => "blocking",
-        Kind::Stream => "streaming",
-    };
-    let body = json!({
-        "inputs": {}, "query": query(number), "response_mode": mode, "user": user,
-    });
-    start
+        Kind::Post => turn(token, &query(number), "blocking", &user),
+        Kind::Stream => turn(token, &query(number), "streaming", &user),
+    }
+}
+
+fn begin(token: &str, user: &str) -> http::request::Builder {
+    Request::builder()
+        .header("host", "dify")
+        .header("authorization", format!("Bearer {token}"))
+        // For those who cannot look into bodies.
+        .header("x-user", user)
+}
+
+fn turn(token: &str, query: &str, mode: &str, user: &str) -> http::Result<Request<Full<Bytes>>> {
+    let body = json!({ "inputs": {}, "query": query, "response_mode": mode, "user": user });
+    begin(token, user)
         .method("POST")
         .uri("/v1/chat-messages")
         .header("content-type", "application/json")

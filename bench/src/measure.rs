@@ -231,3 +231,67 @@ fn fifth_came_back<'a>(
     came.sort();
     came.get(ENOUGH - 1).map(|at| Instant::from_std(**at) + COME_BACK)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{ALL, setup};
+    use crate::client::{Clients, Via};
+    use crate::contender::APP_KEY;
+    use crate::load::{LIMIT, judge, request};
+
+    /// Sends a request straight to an instance.
+    async fn send(dify: &Dify, number: u64) -> Sent {
+        let (kind, started) = (Kind::of(number), Instant::now());
+        let request = request(APP_KEY, number).unwrap();
+        let answer = Clients::new(dify.addr()).send(request, Via::Fresh, LIMIT).await;
+        let outcome = answer.map_or_else(Outcome::Lost, |answer| judge(kind, number, &answer));
+        Sent { number, kind, started, ended: Instant::now(), outcome }
+    }
+
+    async fn instances() -> Vec<Dify> {
+        vec![Dify::start(setup()).await.unwrap(), Dify::start(setup()).await.unwrap()]
+    }
+
+    fn case(name: &str) -> &'static Case {
+        ALL.iter().find(|case| case.name == name).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_two_instances_received_is_counted_and_what_one_lost() {
+        let instances = instances().await;
+        let mut broken = Broken::of(vec![1]);
+        let mut sent = vec![send(&instances[1], 0).await];
+        broken.set(&instances, Fault::Killed).await.unwrap();
+        for number in [2, 3] {
+            sent.push(send(&instances[1], number).await);
+        }
+        broken.set(&instances, Fault::None).await.unwrap();
+        send(&instances[0], 5).await;
+        sent.push(send(&instances[1], 5).await);
+        let measured = measure(case("killed"), &sent, &instances, &broken);
+        // Nobody received them, and the instance was dead before: they are not excused.
+        assert_eq!((measured.gets_lost, measured.posts_lost_elsewhere), (1, 1), "{measured:?}");
+        assert_eq!((measured.posts_twice, measured.posts_repeated), (1, 0), "{measured:?}");
+        assert!(measured.back_after.is_some(), "{measured:?}");
+        assert_eq!(measured.sent, 4);
+    }
+
+    #[tokio::test]
+    async fn a_post_that_was_there_is_told_from_others() {
+        let instances = instances().await;
+        let mut broken = Broken::of(vec![1]);
+        broken.set(&instances, Fault::Reset).await.unwrap();
+        let mut sent = Vec::new();
+        for number in [1, 3, 5, 7, 11, 13, 15, 17] {
+            sent.push(send(&instances[1], number).await);
+        }
+        // Healing comes later than what was sent just before.
+        tokio::time::sleep(MARGIN).await;
+        broken.set(&instances, Fault::None).await.unwrap();
+        let measured = measure(case("reset"), &sent, &instances, &broken);
+        assert_eq!((measured.posts_lost_there, measured.errors()), (8, 0), "{measured:?}");
+        assert_eq!(measured.broken_answers, 8, "{measured:?}");
+        assert_eq!((measured.still_sent, measured.back_after), (Some(0), None), "{measured:?}");
+    }
+}

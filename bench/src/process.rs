@@ -23,10 +23,9 @@ pub struct Running {
     child: Child,
     /// Where clients connect.
     pub listen: SocketAddr,
-    /// Its admin listener, if it has one.
-    pub admin: SocketAddr,
     /// Its files.
     pub folder: TempDir,
+    scene: Scene,
 }
 
 impl Running {
@@ -42,6 +41,7 @@ impl Running {
             listen,
             admin,
             instances: instances.iter().map(Dify::addr).collect(),
+            weight: 1,
         };
         let arguments = (contender.configure)(&scene)?;
         let said = folder.path().join("said.log");
@@ -54,7 +54,7 @@ impl Running {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{} does not start", contender.name))?;
-        let mut running = Self { child, listen, admin, folder };
+        let mut running = Self { child, listen, folder, scene };
         if let Err(problem) = running.listening().await {
             let said = std::fs::read_to_string(&said).unwrap_or_default();
             bail!("{}: {problem}\n{said}", contender.name);
@@ -90,6 +90,16 @@ impl Running {
         let id = self.child.id().context("it has ended")?;
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).context("no process id")?;
         kill_process(pid, signal).context("cannot signal it")
+    }
+
+    /// Writes its configuration anew with another weight and makes it read that.
+    ///
+    /// # Errors
+    /// The file cannot be written, or it has ended.
+    pub fn reload(&mut self, contender: &Contender) -> anyhow::Result<()> {
+        self.scene.weight = 3 - self.scene.weight;
+        (contender.configure)(&self.scene)?;
+        self.signal(contender.reload)
     }
 
     /// Ends it at once, as its users would: a killed nginx would leave its workers behind.

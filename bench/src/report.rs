@@ -56,9 +56,17 @@ const TABLES: &[(&str, &[Promise], &[Line])] = &[
         &[Promise::Bad],
         &[NOTICED, BROKEN, ENOUGH, UNSEEN, BACK],
     ),
+    ("The configuration changes ten times", &[Promise::Reload], &[NOTICED, UNSEEN, WORST]),
     (
         "POSTs sent whole to a second instance",
-        &[Promise::Gone, Promise::AllGone, Promise::Hangs, Promise::Slow, Promise::Bad],
+        &[
+            Promise::Gone,
+            Promise::AllGone,
+            Promise::Hangs,
+            Promise::Slow,
+            Promise::Bad,
+            Promise::Reload,
+        ],
         &[TWICE],
     ),
 ];

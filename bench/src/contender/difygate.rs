@@ -1,5 +1,7 @@
 //! difygate with nothing but what it must be told: its defaults are what people run.
 
+use rustix::process::Signal;
+
 use crate::contender::{APP_KEY, Contender, Scene, built};
 
 const TOKEN: &str = "usertoken--shop";
@@ -9,13 +11,16 @@ pub(super) const CONTENDER: Contender = Contender {
     program: || built("difygate"),
     version: &["--version"],
     token: TOKEN,
+    reload: Signal::HUP,
     configure,
 };
 
 fn configure(scene: &Scene) -> anyhow::Result<Vec<String>> {
     let Scene { listen, admin, .. } = scene;
-    let instances = scene.lines(|number, addr| {
-        format!("      - {{ name: dify{number}, url: \"http://{addr}\", token: {APP_KEY} }}\n")
+    let instances = scene.lines(|number, addr, weight| {
+        format!(
+            "      - {{ name: dify{number}, url: \"http://{addr}\", token: {APP_KEY}, weight: {weight} }}\n"
+        )
     });
     let text = format!(
         "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\naccess_log: off\napps:\n  shop:\n    \

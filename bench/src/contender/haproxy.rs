@@ -1,5 +1,7 @@
 //! HAProxy from Debian, with health checks, what requests tell it, and careful retries.
 
+use rustix::process::Signal;
+
 use crate::contender::{Contender, Scene, installed};
 
 pub(super) const CONTENDER: Contender = Contender {
@@ -7,16 +9,19 @@ pub(super) const CONTENDER: Contender = Contender {
     program: || installed("haproxy"),
     version: &["-v"],
     token: super::APP_KEY,
+    reload: Signal::USR2,
     configure,
 };
 
 fn configure(scene: &Scene) -> anyhow::Result<Vec<String>> {
-    let servers = scene.lines(|number, addr| format!("    server dify{number} {addr} check\n"));
+    let servers = scene.lines(|number, addr, weight| {
+        format!("    server dify{number} {addr} weight {weight} check\n")
+    });
     let text =
         TEMPLATE.replace("LISTEN", &scene.listen.to_string()).replace("    SERVERS\n", &servers);
     let path = scene.write("haproxy.cfg", &text)?;
-    // In the foreground, without a word.
-    Ok(["-db", "-q", "-f", &path].map(str::to_owned).to_vec())
+    // A master, which can reload, in the foreground, without a word.
+    Ok(["-W", "-db", "-q", "-f", &path].map(str::to_owned).to_vec())
 }
 
 const TEMPLATE: &str = r"global
@@ -30,6 +35,8 @@ defaults
     timeout check 500ms
     timeout http-request 10s
     option http-keep-alive
+    # After a reload idle connections of clients end with an answer, not before a request.
+    option idle-close-on-response
     # Dify closes idle connections after two seconds.
     default-server pool-purge-delay 1s
     # The user is not read from bodies; clients here send a header, too.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
+use rustix::process::Signal;
 
 /// A proxy that takes part.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Contender {
     /// The key that clients send. Only difygate gives each app a token of its own; the others pass
     /// the instances' key through.
     pub token: &'static str,
+    /// Makes it read its configuration again.
+    pub reload: Signal,
     /// Writes its configuration and gives the arguments to serve with it, in the foreground.
     pub configure: fn(&Scene) -> anyhow::Result<Vec<String>>,
 }
@@ -47,19 +50,27 @@ pub struct Scene {
     pub admin: SocketAddr,
     /// The instances.
     pub instances: Vec<SocketAddr>,
+    /// The weight of the last instance, which reloads change; the others have 1.
+    pub weight: u32,
 }
 
 impl Scene {
     /// Writes a file into the folder and gives its path as text.
     fn write(&self, name: &str, text: &str) -> anyhow::Result<String> {
         let path = self.folder.join(name);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        // Replaced whole, so that nobody reads half of it.
+        let next = path.with_extension("next");
+        std::fs::write(&next, text)
+            .and_then(|()| std::fs::rename(&next, &path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path.display().to_string())
     }
 
-    /// One line for each instance: its number from 1 and its address.
-    fn lines(&self, line: impl Fn(usize, SocketAddr) -> String) -> String {
-        (1..).zip(&self.instances).map(|(number, addr)| line(number, *addr)).collect()
+    /// One line for each instance: its number from 1, its address and its weight.
+    fn lines(&self, line: impl Fn(usize, SocketAddr, u32) -> String) -> String {
+        let weight = |number| if number == self.instances.len() { self.weight } else { 1 };
+        let instances = (1..).zip(&self.instances);
+        instances.map(|(number, addr)| line(number, *addr, weight(number))).collect()
     }
 }
 

@@ -4,6 +4,8 @@
 //! work is therefore a short `fail_timeout`: an instance is out for two seconds after three
 //! failures, and then one request of a user finds out whether it is back.
 
+use rustix::process::Signal;
+
 use crate::contender::{Contender, Scene, installed};
 
 pub(super) const CONTENDER: Contender = Contender {
@@ -11,12 +13,14 @@ pub(super) const CONTENDER: Contender = Contender {
     program: || installed("nginx"),
     version: &["-v"],
     token: super::APP_KEY,
+    reload: Signal::HUP,
     configure,
 };
 
 fn configure(scene: &Scene) -> anyhow::Result<Vec<String>> {
-    let servers =
-        scene.lines(|_, addr| format!("        server {addr} max_fails=3 fail_timeout=2s;\n"));
+    let servers = scene.lines(|_, addr, weight| {
+        format!("        server {addr} weight={weight} max_fails=3 fail_timeout=2s;\n")
+    });
     // The folder is ours alone, so a worker that gave up its rights could not write there.
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
     let text = TEMPLATE

@@ -95,11 +95,12 @@ pub async fn reloading(gateway: &Running, config: PathBuf) -> anyhow::Result<()>
     let key = format!("token: {APP_KEY}");
     let original = std::fs::read_to_string(&config)?;
     let original = original.replace(&key, &format!("{key}, fail_timeout: 2s"));
+    let (start, end) = original.rsplit_once("weight: 1").context("no weight to change")?;
     for turn in 1_u32.. {
         sleep(RELOAD_EVERY).await;
-        let weight = format!("name: dify3, weight: {}", 1 + turn % 2);
+        let weight = 1 + turn % 2;
         // Replaced whole, so that nobody reads half of it.
-        std::fs::write(&next, original.replace("name: dify3", &weight))?;
+        std::fs::write(&next, format!("{start}weight: {weight}{end}"))?;
         std::fs::rename(&next, &config)?;
         gateway.signal(Signal::HUP)?;
     }
