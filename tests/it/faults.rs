@@ -141,6 +141,25 @@ async fn no_get_is_lost_at_an_instance_that_hangs() {
     }
 }
 
+#[tokio::test]
+async fn an_instance_that_hangs_is_out_by_its_probes_alone() {
+    for fault in [Fault::Frozen, Fault::BlackHole] {
+        let rig = Rig::start(3).await;
+        let user = user_of_dify2(&rig).await;
+        rig.difys[1].set_fault(fault).await.unwrap();
+        let out = async {
+            while rig.status().await["applications"]["shop"]["instances"]["dify2"]["status"]
+                != "unhealthy"
+            {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), out).await.unwrap();
+        assert_eq!(see(&rig, turn(&user, "hello", "blocking")).await, Seen::Good, "{fault:?}");
+        assert_eq!(see(&rig, list(&user)).await, Seen::Good, "{fault:?}");
+    }
+}
+
 /// Sends one request after the other and counts the errors until they end.
 async fn errors_until_out(fault: Fault, mode: &str) -> usize {
     let rig = Rig::start(3).await;
@@ -171,6 +190,14 @@ async fn an_instance_that_breaks_its_answers_is_out_after_five() {
             let errors = errors_until_out(fault, mode).await;
             assert!((1..=5).contains(&errors), "{fault:?}, {mode}: {errors} errors");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_answers_5xx_is_out_after_five() {
+    for fault in [Fault::Status(503), Fault::RunStatus(503), Fault::RunStatus(500)] {
+        let errors = errors_until_out(fault, "blocking").await;
+        assert!((1..=5).contains(&errors), "{fault:?}: {errors} errors");
     }
 }
 
