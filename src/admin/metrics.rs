@@ -11,9 +11,9 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::affinity::OwnersStats;
 use crate::balance::ProbeVerdict;
 use crate::gateway::Shared;
-use crate::gateway::snapshot::{App, Drain, Member, Snapshot};
+use crate::gateway::snapshot::{App, AppStats, Drain, Member, Snapshot};
 use crate::model::Reason;
-use crate::telemetry::Histogram;
+use crate::telemetry::{Counter, Histogram};
 
 /// The exposition text.
 ///
@@ -92,6 +92,7 @@ impl Reading {
         let mut families = gateway(shared, &snapshot, log_dropped);
         families.extend(owners(shared.owners().stats()));
         families.extend(apps(&snapshot));
+        families.extend(remedies(&snapshot));
         families.extend(members(&snapshot));
         families.extend(instances(&snapshot));
         families.extend(probes(&snapshot));
@@ -208,6 +209,45 @@ fn apps(snapshot: &Snapshot) -> Vec<Family> {
             "difygate_app_duration",
             "From a request's head to the end of its answer",
             durations,
+        ),
+    ]
+}
+
+/// What an app did when something went wrong.
+fn remedies(snapshot: &Snapshot) -> Vec<Family> {
+    let lines = |line: &dyn Fn(Labels, &App) -> Line| -> Vec<Line> {
+        snapshot.apps.iter().map(|app| line(vec![("app", app.name.to_string())], app)).collect()
+    };
+    let counted = |counter: fn(&AppStats) -> &Counter| {
+        lines(&|labels, app| count(labels, counter(&app.stats).get()))
+    };
+    let left = lines(&|labels, app| now(labels, app.stats.budget.left().into()));
+    vec![
+        counter(
+            "difygate_app_retries",
+            "Attempts at a further instance",
+            counted(|stats| &stats.retries),
+        ),
+        counter(
+            "difygate_app_retries_refused",
+            "Attempts that the retry budget did not allow",
+            counted(|stats| &stats.retries_refused),
+        ),
+        gauge("difygate_app_retry_budget_left", "Retries that the budget still allows", left),
+        counter(
+            "difygate_app_asked_around",
+            "Answers that said the instance does not have what was named",
+            counted(|stats| &stats.asked_around),
+        ),
+        counter(
+            "difygate_app_runs_stopped",
+            "Runs stopped because their client went away",
+            counted(|stats| &stats.stopped),
+        ),
+        counter(
+            "difygate_app_runs_drained",
+            "Runs read to their end although their client went away",
+            counted(|stats| &stats.drained),
         ),
     ]
 }

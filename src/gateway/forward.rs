@@ -184,7 +184,9 @@ impl<'a> Search<'a> {
                         if self.allowance.take(&failure, tie).is_err() {
                             return Ok(self.found(forwarded));
                         }
-                        self.journey.record.attempt_failed(&forwarded.member, failure.reason);
+                        self.journey
+                            .record
+                            .attempt_failed(&forwarded.member, failure.reason.label());
                         self.discarded = Some(forwarded);
                     }
                     Asked::Failed(member, failure) => self.failed(&member, failure).await?,
@@ -260,6 +262,7 @@ impl<'a> Search<'a> {
             self.journey.candidates.leave_owner();
         }
         self.journey.progress.take_back();
+        self.journey.record.attempt_failed(&forwarded.member, "not_here");
         self.journey.app.stats.asked_around.add_one();
         self.journey.worker.shared().owners().asked_around.add_one();
         self.not_here.get_or_insert(forwarded);
@@ -267,7 +270,7 @@ impl<'a> Search<'a> {
 
     async fn failed(&mut self, member: &Arc<Member>, failure: Failure) -> Result<(), Refusal> {
         let tie = self.journey.candidates.tie();
-        self.journey.record.attempt_failed(member, failure.reason);
+        self.journey.record.attempt_failed(member, failure.reason.label());
         let late = Instant::now() >= self.until;
         if late || self.journey.progress.is_client_gone() {
             return Err(refusals::of(&failure));

@@ -99,6 +99,11 @@ impl Tap {
         }
     }
 
+    /// Whether the stream has said that its run is over; it may stay open after that.
+    pub(super) fn run_ended(&self) -> bool {
+        matches!(self, Self::Events(stream) if stream.learner.ended())
+    }
+
     /// What the run used, once the answer has said it.
     pub(super) fn usage(&self) -> Option<Usage> {
         match self {

@@ -65,7 +65,7 @@ pub(super) async fn see_out(mut relay: Box<Relay>) {
     let mut until = all;
     if stop {
         // The task is in the first event; before that there is nothing to stop.
-        drain(&mut relay, until, |relay| relay.task().is_some()).await;
+        drain(&mut relay, until, |relay| relay.task().is_some() || relay.run_ended()).await;
         match stop_run(&mut relay).await {
             Some(true) => relay.note_stopped(),
             Some(false) => {
@@ -97,7 +97,7 @@ async fn drain(relay: &mut Relay, until: Instant, enough: impl Fn(&Relay) -> boo
 /// Asks Dify to stop the run. None if it is over or has not said its task.
 async fn stop_run(relay: &mut Relay) -> Option<bool> {
     let task = relay.task()?;
-    if relay.is_over() {
+    if relay.is_over() || relay.run_ended() {
         return None;
     }
     let leaving = relay.leaving.as_ref()?;
@@ -115,7 +115,9 @@ async fn stop_run(relay: &mut Relay) -> Option<bool> {
     };
     let (connections, member) = (&relay.worker.connections, &relay.member);
     let progress = Progress::default();
-    let answer = attempt(connections, member, &outbound, &progress, patience).await.ok()?;
-    let answer = inspect::read(answer, member, connections).await.ok()?;
-    Some(answer.head.status.is_success())
+    let Ok(answer) = attempt(connections, member, &outbound, &progress, patience).await else {
+        return Some(false);
+    };
+    let answer = inspect::read(answer, member, connections).await;
+    Some(answer.is_ok_and(|answer| answer.head.status.is_success()))
 }

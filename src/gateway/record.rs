@@ -103,11 +103,11 @@ impl Record {
         self.bytes_in = bytes;
     }
 
-    /// An attempt gave no answer.
-    pub(super) fn attempt_failed(&mut self, member: &Member, reason: Reason) {
+    /// An attempt gave no answer to pass on; why, in one word.
+    pub(super) fn attempt_failed(&mut self, member: &Member, why: &str) {
         // One that is waited for may fail many times.
         if self.failed_attempts.len() < MAX_FAILED_ATTEMPTS {
-            self.failed_attempts.push(format!("{}: {}", member.name, reason.label()));
+            self.failed_attempts.push(format!("{}: {why}", member.name));
         }
     }
 

@@ -205,6 +205,11 @@ impl Relay {
         self.is_event_stream
     }
 
+    /// Whether the stream has said that its run is over; it may stay open after that.
+    pub(super) fn run_ended(&self) -> bool {
+        self.tap.run_ended()
+    }
+
     /// The task of the run, once its stream has named it.
     pub(super) fn task(&self) -> Option<Uuid> {
         self.tap.learned()?.task_id

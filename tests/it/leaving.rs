@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::rig::{Plan, Rig, open, post, stream};
+use crate::rig::{Plan, Rig, open, post, send, stream};
 
 /// Begins a stream, reads its first event, goes away.
 async fn begin_and_leave(rig: &Rig, tokens: u32, gap_s: f64) {
@@ -46,6 +46,10 @@ async fn a_streamed_run_is_stopped_when_its_client_goes_away() {
     assert_eq!(stops[0].1.as_deref(), Some("alice"));
     assert_eq!(status["stats"]["by_reason"]["client_gone"], 1, "{status}");
     assert_eq!(status["applications"]["shop"]["stopped"], 1, "{status}");
+    let metrics = http::Request::get("/metrics").body("").unwrap();
+    let metrics = send(rig.gateway.admin(), metrics).await.text();
+    let line = "difygate_app_runs_stopped_total{app=\"shop\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod rig;
 
 mod control;
+mod crash;
 mod deploy;
 mod explain;
 mod failure;

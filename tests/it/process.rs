@@ -22,12 +22,12 @@ pub(crate) fn difygate(arguments: &[&str]) -> Output {
 pub(crate) struct Process {
     child: Child,
     pub listen: SocketAddr,
-    admin: SocketAddr,
+    pub admin: SocketAddr,
     pub log: PathBuf,
-    config: PathBuf,
+    pub config: PathBuf,
     /// The lines of its error log after the first.
     said: UnboundedReceiver<String>,
-    _folder: TempDir,
+    folder: Option<TempDir>,
 }
 
 impl Process {
@@ -37,6 +37,21 @@ impl Process {
         let log = folder.path().join("access.log");
         let settings = format!("{settings}\naccess_log: {{ path: {} }}\n", log.display());
         std::fs::write(&config, configuration(difys, &settings, "")).unwrap();
+        Self::serve(folder).await
+    }
+
+    /// Kills it as `kill -9` does and starts another in its place.
+    pub(crate) async fn killed_and_started(mut self) -> Self {
+        self.signal(Signal::KILL);
+        self.ended().await;
+        let folder = self.folder.take().unwrap();
+        drop(self);
+        Self::serve(folder).await
+    }
+
+    async fn serve(folder: TempDir) -> Self {
+        let config = folder.path().join("difygate.yaml");
+        let log = folder.path().join("access.log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_difygate"))
             .args(["serve", "-c"])
             .arg(&config)
@@ -59,7 +74,7 @@ impl Process {
         let mut address =
             || addresses.next().unwrap().trim_end_matches(", admin on ").parse().unwrap();
         let (listen, admin) = (address(), address());
-        Self { child, listen, admin, log, config, said, _folder: folder }
+        Self { child, listen, admin, log, config, said, folder: Some(folder) }
     }
 
     pub(crate) fn id(&self) -> u32 {
