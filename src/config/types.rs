@@ -402,9 +402,9 @@ impl Default for Owners {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// The folder, which is made if it is missing; absent: the first of `$STATE_DIRECTORY`, which
-    /// systemd sets, else `difygate-data` beside the configuration. If it cannot be written, all is
-    /// kept in memory, and the status says so.
+    /// The folder, which is made if it is missing; a relative one starts at the working directory.
+    /// Absent: the first of `$STATE_DIRECTORY`, which systemd sets, else `difygate-data` beside the
+    /// configuration. If it cannot be written, all is kept in memory, and the status says so.
     pub path: Option<PathBuf>,
 }
 
