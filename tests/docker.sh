@@ -180,6 +180,8 @@ test_production() {
     "true 1073741824 2000000000 200 unless-stopped [ALL]"
   equal "status without the token" "$(code http://127.0.0.1:9090/status)" 403
   equal "status with it" "$(code -H "Authorization: Bearer $token" http://127.0.0.1:9090/status)" 200
+  equal "what survives is in a file of the volume" "$(ask -H "Authorization: Bearer $token" \
+    http://127.0.0.1:9090/metrics | grep '^difygate_store_durable')" "difygate_store_durable 1"
   # What the table of that section says, but for the end.
   grep -o '`docker[^`]*` |$' deploy/README.md | tr -d '`|' | grep -v ' stop' | while read -r command; do
     say "$command"
