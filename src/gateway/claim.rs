@@ -65,6 +65,13 @@ impl Claims {
         claims
     }
 
+    /// What a turn of a conversation names.
+    pub(super) fn of_conversation(id: Option<Uuid>) -> Self {
+        let mut claims = Self { conversation: id, ..Self::default() };
+        claims.add(id);
+        claims
+    }
+
     fn add(&mut self, id: Option<Uuid>) {
         self.ids.extend(id);
         self.any |= id.is_some();

@@ -11,9 +11,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::affinity::now_s;
-use crate::gateway::claim::Ties;
-use crate::gateway::policy::Storage;
+use crate::gateway::claim::{Claims, Ties};
 use crate::gateway::select::{Asker, Candidates, Next, Tie, key_of};
 use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::{App, Member, Snapshot};
@@ -74,29 +72,38 @@ pub enum WhenFull {
 pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> Explanation {
     let Question { app, user, address, conversation } = question;
     let now_ms = shared.now_ms();
-    let ties = conversation.map_or(Ties::None, |id| ties(shared, app, id));
+    let ties = {
+        let id = conversation.and_then(|id| Uuid::try_parse(id).ok());
+        Claims::of_conversation(id).ties(app, shared.owners())
+    };
     let asker = Asker { user, address, ties };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
     let mut asked = Vec::new();
     let owner_out = loop {
         match candidates.next(now_ms) {
             Next::Ask(candidate) => asked.push(candidate.member),
-            Next::OwnerOut(_) => break true,
-            Next::Nobody => break false,
+            Next::OwnerOut(member) if member.is_down() => break Some((member, Skipped::Down)),
+            Next::OwnerOut(member) => break Some((member, Skipped::Ejected)),
+            Next::Nobody => break None,
         }
     };
-    let skipped = candidates.skipped();
+    let is_owner_out = owner_out.is_some();
+    let skipped: Vec<_> = candidates.skipped().iter().cloned().chain(owner_out).collect();
     let key = key_of(app, user, address);
     let pool = &app.pool;
     // Without a key the order is another one for each request: that of this one is shown.
-    let order: Vec<_> = match &key {
+    let mut order: Vec<_> = match &key {
         None => asked.iter().chain(skipped.iter().map(|(member, _)| member)).cloned().collect(),
         Some(key) => {
             let mut order = pool.order(Some(key.as_bytes()));
             std::iter::from_fn(|| pool.next(&mut order, None).cloned()).collect()
         }
     };
-    let max_load = pool.max_load.filter(|_| key.is_some() && conversation.is_none());
+    // With the owner known nobody else was looked at.
+    let unnamed = |member: &&Arc<Member>| !order.iter().any(|other| Arc::ptr_eq(other, member));
+    let unnamed: Vec<_> = pool.members.iter().filter(unnamed).cloned().collect();
+    order.extend(unnamed);
+    let max_load = pool.max_load.filter(|_| key.is_some() && ties == Ties::None);
     let bound = max_load.map(|max_load| pool.bound(max_load));
     let ranked = |member: Arc<Member>| Ranked {
         turn: asked.iter().position(|other| Arc::ptr_eq(other, &member)).map(|place| place + 1),
@@ -118,17 +125,6 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
             Ties::Owner(place) => pool.members.get(place).map(|member| member.name.clone()),
             Ties::None | Ties::Unknown => None,
         },
-        owner_out,
+        owner_out: is_owner_out,
     }
-}
-
-/// Where a conversation ties a request to, as far as that has been learned.
-fn ties(shared: &Shared, app: &App, conversation: &str) -> Ties {
-    if app.policy.storage == Storage::Shared {
-        return Ties::None;
-    }
-    let id = Uuid::try_parse(conversation).ok();
-    let owner = id.and_then(|id| shared.owners().owner_of(id, now_s()));
-    let place = |owner| app.pool.members.iter().position(|member| member.name == owner);
-    owner.and_then(place).map_or(Ties::Unknown, Ties::Owner)
 }

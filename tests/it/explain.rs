@@ -174,6 +174,13 @@ async fn a_loaded_instance_is_passed_over_by_new_work_and_not_by_a_conversation(
     rig.gateway.shared().owners().learn(id, &"dify2".into(), Lasting::Yes, now_s());
     let tied = ask(&rig, &question).await.json();
     assert_eq!((&tied["owner"], &tied["asked"]), (&json!("dify2"), &json!(["dify2"])), "{tied}");
+    // The same without a user, and all instances are listed.
+    let question = json!({ "app": "shop", "conversation": question["conversation"] });
+    let tied = ask(&rig, &question).await.json();
+    assert_eq!((asked(&tied), names(&tied)), (vec!["dify2"], vec!["dify2", "dify1"]));
+    // What is no id of Dify's ties nothing down, as in requests.
+    let question = json!({ "app": "shop", "user": "alice", "conversation": "none" });
+    assert_ne!(asked(&ask(&rig, &question).await.json())[0], home);
 }
 
 #[tokio::test]
