@@ -69,8 +69,12 @@ pub(super) async fn attempt(
     let began = Instant::now();
     match exchange.run(first).await {
         Err(failure) if reused && is_stale(&failure, began) => {
-            let fresh = exchange.lease(Wanted::Fresh).await?;
-            exchange.run(fresh).await
+            let again = async {
+                let fresh = exchange.lease(Wanted::Fresh).await?;
+                exchange.run(fresh).await
+            };
+            // What the first exchange may have delivered stays so, if the second delivers nothing.
+            again.await.map_err(|later| if failure.sent > later.sent { failure } else { later })
         }
         done => done,
     }

@@ -4,8 +4,8 @@ use crate::balance::Cause;
 use crate::gateway::instance::Room;
 use crate::model::Reason;
 
-/// How much of the request may have reached the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much of the request may have reached the instance, in rising order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sent {
     /// Nothing, for certain.
     Nothing,

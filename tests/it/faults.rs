@@ -260,3 +260,27 @@ async fn no_fault_makes_a_post_reach_two_instances() {
     }
     cases.join_all().await;
 }
+
+#[tokio::test]
+async fn a_run_that_dies_with_its_instance_is_not_run_again() {
+    let slow = |setup: dify_sim::Setup| {
+        setup.with_pace(dify_sim::Pace {
+            blocking: Duration::from_millis(300),
+            ..Default::default()
+        })
+    };
+    // One worker has all connections.
+    let rig = Plan::new(3).with("workers: 1").with_difys(slow).start().await;
+    let user = user_of_dify2(&rig).await;
+    // The connection of the last turn is reused.
+    let asked = tokio::spawn(try_send(rig.addr(), turn(&user, "once", "blocking")));
+    let received = async {
+        while !received_whole(&rig).contains_key("once") {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), received).await.unwrap();
+    rig.difys[1].set_fault(Fault::Killed).await.unwrap();
+    assert_eq!(judge(asked.await.unwrap()), Seen::Error);
+    assert_eq!(received_whole(&rig)["once"], 1);
+}
