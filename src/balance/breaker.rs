@@ -26,6 +26,18 @@ pub enum Cause {
     /// The answer was garbled, cut, or of a status that counts. The ejection runs its term, since a
     /// probe cannot see this.
     BrokenAnswer,
+    /// Runs were answered with statuses that count. So it goes, but only a run can be the trial: an
+    /// instance whose runs all fail may answer everything else.
+    BadRuns,
+}
+
+/// What a request asks of an instance, as far as one kind may work where the other fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// It starts a run: a model, a queue, other services.
+    Run,
+    /// Anything else.
+    Other,
 }
 
 /// Leave to send one request.
@@ -41,10 +53,10 @@ pub enum Pass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A response head came. The end of a stream is not waited for.
-    Good,
+    Good(Work),
     /// A response head came, with a status that counts against the instance if more of them come
-    /// in a row.
-    BadStatus,
+    /// in a row for the same kind of work.
+    BadStatus(Work),
     /// It failed through the instance's fault.
     Bad(Cause),
     /// It says nothing about the instance: the client went away, a slot did not come free.
@@ -89,21 +101,24 @@ pub struct Breaker {
     state: AtomicU64,
     /// The start of the window in ms (upper 44 bits) and the failures in it (lower 20 bits).
     window: AtomicU64,
-    /// Answers in a row whose status counts.
-    bad_statuses: AtomicU32,
+    /// Answers in a row whose status counts: to runs, and to the rest.
+    bad_statuses: [AtomicU32; 2],
     cause: AtomicU8,
     /// When it was taken out or came back last; 0 if it was never out.
     since_ms: AtomicU64,
 }
 
 impl Breaker {
-    /// Whether a request may be sent now, and as what.
-    pub fn admit(&self, now_ms: u64) -> Option<Pass> {
+    /// Whether a request for this work may be sent now, and as what.
+    pub fn admit(&self, now_ms: u64, work: Work) -> Option<Pass> {
         let state = self.state.load(Ordering::Acquire);
         if state == CLOSED {
             return Some(Pass::Normal);
         }
         if state & TRIAL_OUT != 0 || now_ms < state >> 1 {
+            return None;
+        }
+        if work == Work::Other && self.cause() == Cause::BadRuns {
             return None;
         }
         self.state
@@ -116,25 +131,28 @@ impl Breaker {
     pub fn settle(&self, pass: Pass, verdict: Verdict, limits: Thresholds, now_ms: u64) -> Settled {
         match (pass, verdict) {
             (Pass::Normal, Verdict::Unknown) => Settled::Unchanged,
-            (Pass::Normal, Verdict::Good) => {
+            (Pass::Normal, Verdict::Good(work)) => {
+                let in_a_row = self.bad_statuses(work);
                 // Nearly always 0 already; a store would take the line from the other cores.
-                if self.bad_statuses.load(Ordering::Relaxed) != 0 {
-                    self.bad_statuses.store(0, Ordering::Relaxed);
+                if in_a_row.load(Ordering::Relaxed) != 0 {
+                    in_a_row.store(0, Ordering::Relaxed);
                 }
                 Settled::Unchanged
             }
-            (Pass::Normal, Verdict::BadStatus) => {
-                let fails = u64::from(self.bad_statuses.fetch_add(1, Ordering::Relaxed)) + 1;
-                self.due(fails, Cause::BrokenAnswer, limits)
+            (Pass::Normal, Verdict::BadStatus(work)) => {
+                let fails = u64::from(self.bad_statuses(work).fetch_add(1, Ordering::Relaxed)) + 1;
+                self.due(fails, bad_status(work), limits)
             }
             (Pass::Normal, Verdict::Bad(cause)) => {
                 self.due(self.count(limits, now_ms), cause, limits)
             }
-            (Pass::Trial, Verdict::Good) => {
+            (Pass::Trial, Verdict::Good(_)) => {
                 self.close(now_ms);
                 Settled::IsBack
             }
-            (Pass::Trial, Verdict::BadStatus) => self.stay_out(Cause::BrokenAnswer, limits, now_ms),
+            (Pass::Trial, Verdict::BadStatus(work)) => {
+                self.stay_out(bad_status(work), limits, now_ms)
+            }
             (Pass::Trial, Verdict::Bad(cause)) => self.stay_out(cause, limits, now_ms),
             (Pass::Trial, Verdict::Unknown) => {
                 self.state.fetch_and(!TRIAL_OUT, Ordering::AcqRel);
@@ -199,7 +217,16 @@ impl Breaker {
     pub fn cause(&self) -> Cause {
         match self.cause.load(Ordering::Relaxed) {
             0 => Cause::Unreachable,
-            _ => Cause::BrokenAnswer,
+            1 => Cause::BrokenAnswer,
+            _ => Cause::BadRuns,
+        }
+    }
+
+    fn bad_statuses(&self, work: Work) -> &AtomicU32 {
+        let [of_runs, of_others] = &self.bad_statuses;
+        match work {
+            Work::Run => of_runs,
+            Work::Other => of_others,
         }
     }
 
@@ -233,14 +260,26 @@ impl Breaker {
     }
 
     fn note(&self, cause: Cause) {
-        self.cause.store(u8::from(cause == Cause::BrokenAnswer), Ordering::Relaxed);
+        let number = match cause {
+            Cause::Unreachable => 0,
+            Cause::BrokenAnswer => 1,
+            Cause::BadRuns => 2,
+        };
+        self.cause.store(number, Ordering::Relaxed);
     }
 
     fn close(&self, now_ms: u64) {
         self.window.store(0, Ordering::Relaxed);
-        self.bad_statuses.store(0, Ordering::Relaxed);
+        self.bad_statuses.iter().for_each(|in_a_row| in_a_row.store(0, Ordering::Relaxed));
         self.since_ms.store(now_ms.max(1), Ordering::Relaxed);
         self.state.store(CLOSED, Ordering::Release);
+    }
+}
+
+fn bad_status(work: Work) -> Cause {
+    match work {
+        Work::Run => Cause::BadRuns,
+        Work::Other => Cause::BrokenAnswer,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::{Just, Strategy, prop, prop_assert, prop_oneof, proptest};
 
-use super::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict};
+use super::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict, Work};
 
 const LIMITS: Thresholds = Thresholds { max_fails: 3, fail_timeout_ms: 30_000 };
 const BAD: Verdict = Verdict::Bad(Cause::Unreachable);
@@ -26,7 +26,7 @@ fn opened(cause: Cause) -> Breaker {
 #[test]
 fn opens_at_max_fails_within_the_window() {
     let breaker = opened(Cause::Unreachable);
-    assert_eq!(breaker.admit(3), None);
+    assert_eq!(breaker.admit(3, Work::Other), None);
     assert_eq!(breaker.state(3), BreakerState::Open { until_ms: 30_002 });
     assert_eq!(breaker.since_ms(), 2);
 }
@@ -37,22 +37,22 @@ fn failures_further_apart_than_the_window_do_not_add_up() {
     for at in 0..20 {
         assert!(!settle(&breaker, BAD, LIMITS, at * 15_001));
     }
-    assert_eq!(breaker.admit(400_000), Some(Pass::Normal));
+    assert_eq!(breaker.admit(400_000, Work::Other), Some(Pass::Normal));
 }
 
 #[test]
 fn bad_statuses_count_only_in_a_row() {
     let breaker = Breaker::default();
     for at in 0..20 {
-        assert!(!settle(&breaker, Verdict::BadStatus, LIMITS, at));
-        assert!(!settle(&breaker, Verdict::BadStatus, LIMITS, at));
-        assert!(!settle(&breaker, Verdict::Good, LIMITS, at));
+        assert!(!settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, at));
+        assert!(!settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, at));
+        assert!(!settle(&breaker, Verdict::Good(Work::Other), LIMITS, at));
     }
     // However far apart, and whatever says nothing in between.
-    assert!(!settle(&breaker, Verdict::BadStatus, LIMITS, 100));
+    assert!(!settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, 100));
     assert!(!settle(&breaker, Verdict::Unknown, LIMITS, 100));
-    assert!(!settle(&breaker, Verdict::BadStatus, LIMITS, 200_000));
-    assert!(settle(&breaker, Verdict::BadStatus, LIMITS, 400_000));
+    assert!(!settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, 200_000));
+    assert!(settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, 400_000));
     assert_eq!(breaker.cause(), Cause::BrokenAnswer);
     assert!(!breaker.probed_well(400_001));
 }
@@ -62,7 +62,7 @@ fn an_answer_does_not_forgive_failures_of_other_kinds() {
     let breaker = Breaker::default();
     assert!(!settle(&breaker, BAD, LIMITS, 1));
     assert!(!settle(&breaker, BAD, LIMITS, 2));
-    assert!(!settle(&breaker, Verdict::Good, LIMITS, 3));
+    assert!(!settle(&breaker, Verdict::Good(Work::Other), LIMITS, 3));
     assert!(settle(&breaker, BAD, LIMITS, 4));
 }
 
@@ -73,7 +73,7 @@ fn what_is_due_but_held_in_stays_due() {
         let settled = breaker.settle(Pass::Normal, BAD, LIMITS, at);
         let expected = if at < 2 { Settled::Unchanged } else { Settled::Due(Cause::Unreachable) };
         assert_eq!(settled, expected);
-        assert_eq!(breaker.admit(at), Some(Pass::Normal));
+        assert_eq!(breaker.admit(at, Work::Other), Some(Pass::Normal));
     }
     assert!(breaker.open(Cause::Unreachable, LIMITS, 10));
     assert!(!breaker.open(Cause::Unreachable, LIMITS, 11), "it is open already");
@@ -82,22 +82,25 @@ fn what_is_due_but_held_in_stays_due() {
 #[test]
 fn half_open_admits_one_request_at_a_time() {
     let breaker = opened(Cause::BrokenAnswer);
-    assert_eq!(breaker.admit(30_001), None);
-    assert_eq!(breaker.admit(30_002), Some(Pass::Trial));
-    assert_eq!(breaker.admit(30_003), None);
-    assert_eq!(breaker.settle(Pass::Trial, Verdict::Good, LIMITS, 30_004), Settled::IsBack);
-    assert_eq!(breaker.admit(30_005), Some(Pass::Normal));
+    assert_eq!(breaker.admit(30_001, Work::Other), None);
+    assert_eq!(breaker.admit(30_002, Work::Other), Some(Pass::Trial));
+    assert_eq!(breaker.admit(30_003, Work::Other), None);
+    assert_eq!(
+        breaker.settle(Pass::Trial, Verdict::Good(Work::Other), LIMITS, 30_004),
+        Settled::IsBack
+    );
+    assert_eq!(breaker.admit(30_005, Work::Other), Some(Pass::Normal));
     assert_eq!(breaker.since_ms(), 30_004);
 }
 
 #[test]
 fn a_failed_trial_keeps_it_out_for_another_term() {
-    for verdict in [BAD, Verdict::BadStatus] {
+    for verdict in [BAD, Verdict::BadStatus(Work::Other)] {
         let breaker = opened(Cause::Unreachable);
-        assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
+        assert_eq!(breaker.admit(40_000, Work::Other), Some(Pass::Trial));
         assert_eq!(breaker.settle(Pass::Trial, verdict, LIMITS, 40_001), Settled::StaysOut);
-        assert_eq!(breaker.admit(70_000), None);
-        assert_eq!(breaker.admit(70_001), Some(Pass::Trial));
+        assert_eq!(breaker.admit(70_000, Work::Other), None);
+        assert_eq!(breaker.admit(70_001, Work::Other), Some(Pass::Trial));
         assert_eq!(breaker.since_ms(), 2, "it has been out all the time");
     }
 }
@@ -105,22 +108,22 @@ fn a_failed_trial_keeps_it_out_for_another_term() {
 #[test]
 fn a_trial_without_a_verdict_makes_room_for_the_next() {
     let breaker = opened(Cause::Unreachable);
-    assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
+    assert_eq!(breaker.admit(40_000, Work::Other), Some(Pass::Trial));
     breaker.settle(Pass::Trial, Verdict::Unknown, LIMITS, 40_001);
-    assert_eq!(breaker.admit(40_002), Some(Pass::Trial));
+    assert_eq!(breaker.admit(40_002, Work::Other), Some(Pass::Trial));
 }
 
 #[test]
 fn a_good_probe_ends_unreachable_but_not_broken_answers() {
     let unreachable = opened(Cause::Unreachable);
     assert!(unreachable.probed_well(4));
-    assert_eq!(unreachable.admit(5), Some(Pass::Normal));
+    assert_eq!(unreachable.admit(5, Work::Other), Some(Pass::Normal));
     let broken = opened(Cause::BrokenAnswer);
     assert!(!broken.probed_well(4));
-    assert_eq!(broken.admit(5), None);
+    assert_eq!(broken.admit(5, Work::Other), None);
     // Unless the probe before it failed: the instance was restarted, say.
     assert!(broken.probed_anew(6));
-    assert_eq!(broken.admit(7), Some(Pass::Normal));
+    assert_eq!(broken.admit(7, Work::Other), Some(Pass::Normal));
     assert!(!broken.probed_anew(8), "it is in");
 }
 
@@ -131,7 +134,7 @@ fn no_max_fails_means_never_out() {
     for at in 0..100 {
         assert!(!settle(&breaker, BAD, off, at));
     }
-    assert_eq!(breaker.admit(100), Some(Pass::Normal));
+    assert_eq!(breaker.admit(100, Work::Other), Some(Pass::Normal));
 }
 
 #[test]
@@ -146,8 +149,8 @@ fn a_full_counter_does_not_spill_into_the_window() {
 
 fn verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![
-        Just(Verdict::Good),
-        Just(Verdict::BadStatus),
+        Just(Verdict::Good(Work::Other)),
+        Just(Verdict::BadStatus(Work::Other)),
         Just(Verdict::Unknown),
         Just(BAD),
         Just(Verdict::Bad(Cause::BrokenAnswer)),
@@ -165,15 +168,15 @@ proptest! {
         let (mut now_ms, mut failures) = (0, 0);
         for (verdict, later) in steps {
             now_ms += later;
-            let Some(pass) = breaker.admit(now_ms) else {
+            let Some(pass) = breaker.admit(now_ms, Work::Other) else {
                 let open = matches!(breaker.state(now_ms), BreakerState::Open { .. });
                 prop_assert!(open, "nobody was let through although the term was over");
                 continue;
             };
             if pass == Pass::Trial {
-                prop_assert!(breaker.admit(now_ms).is_none(), "two trials at once");
+                prop_assert!(breaker.admit(now_ms, Work::Other).is_none(), "two trials at once");
             }
-            let failed = matches!(verdict, Verdict::BadStatus | Verdict::Bad(_));
+            let failed = matches!(verdict, Verdict::BadStatus(_) | Verdict::Bad(_));
             failures += u32::from(failed);
             match breaker.settle(pass, verdict, limits, now_ms) {
                 Settled::Due(cause) => {
@@ -186,4 +189,20 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn runs_that_fail_are_not_excused_by_calls_that_work() {
+    let breaker = Breaker::default();
+    for at in 0..3 {
+        assert!(!settle(&breaker, Verdict::Good(Work::Other), LIMITS, at));
+        let opens = settle(&breaker, Verdict::BadStatus(Work::Run), LIMITS, at);
+        assert_eq!(opens, at == 2);
+    }
+    // Only a run can show that runs work again.
+    assert_eq!(breaker.admit(40_000, Work::Other), None);
+    assert_eq!(breaker.admit(40_000, Work::Run), Some(Pass::Trial));
+    let done = breaker.settle(Pass::Trial, Verdict::Good(Work::Run), LIMITS, 40_001);
+    assert_eq!(done, Settled::IsBack);
+    assert_eq!(breaker.admit(40_002, Work::Other), Some(Pass::Normal));
 }

@@ -17,7 +17,7 @@ mod slow_start;
 mod statuses;
 
 pub use bound::{Bound, MaxLoad};
-pub use breaker::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict};
+pub use breaker::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict, Work};
 pub use budget::Budget;
 pub use cycle::Cycle;
 pub use hash::HashAlgorithm;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::balance::Work;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Patience, attempt};
 use crate::gateway::failure::Failure;
@@ -61,7 +62,7 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
             let now_ms = worker.shared().now_ms();
             let result: Result<Forwarded, Failure> = match answer {
                 Ok(answer) => {
-                    trust.answered(answer.head.status.as_u16(), now_ms);
+                    trust.answered(answer.head.status.as_u16(), Work::Other, now_ms);
                     Ok(Forwarded { member, answer, flight, conversation: None })
                 }
                 Err(failure) => {

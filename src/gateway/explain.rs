@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::balance::Work;
 use crate::gateway::claim::{Claims, Ties};
 use crate::gateway::select::{Asker, Candidates, Next, Tie, key_of};
 use crate::gateway::shared::Shared;
@@ -76,7 +77,7 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
         let id = conversation.and_then(|id| Uuid::try_parse(id).ok());
         Claims::of_conversation(id).ties(app, shared.owners())
     };
-    let asker = Asker { user, address, ties };
+    let asker = Asker { user, address, ties, work: Work::Run };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
     let mut asked = Vec::new();
     let owner_out = loop {

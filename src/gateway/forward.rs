@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::time::{Instant, sleep};
 
+use crate::balance::Work;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::{Answer, Patience, attempt};
 use crate::gateway::claim::Claims;
@@ -217,7 +218,7 @@ impl<'a> Search<'a> {
         match done {
             Ok((answer, finding)) => {
                 let status = answer.head.status.as_u16();
-                trust.answered(status, shared.now_ms());
+                trust.answered(status, journey.work(), shared.now_ms());
                 member.stats.first_byte.observe(answer.first_byte);
                 let conversation = self.conversation.clone();
                 let forwarded = Forwarded { member, answer, flight, conversation };
@@ -341,6 +342,10 @@ impl<'a> Search<'a> {
 }
 
 impl Journey {
+    fn work(&self) -> Work {
+        if self.run.is_some() { Work::Run } else { Work::Other }
+    }
+
     /// Which answers must be understood before they are passed on.
     fn look(&self) -> Look {
         Look {

@@ -12,6 +12,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use uuid::Uuid;
 
+use crate::balance::Work;
 use crate::dify::path::{CallKind, classify};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::body::Kept;
@@ -134,12 +135,13 @@ impl Exchange {
         let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
         let claims = Claims::of(&head, call, &facts);
         let ties = claims.ties(&app, worker.shared().owners());
-        let asker = Asker { user: user.as_deref(), address: origin.client, ties };
-        let candidates = Candidates::new(&app, asker, snapshot.last_resort);
         let run = match kind {
             CallKind::Run(run) if starts_run => Some(run),
             _ => None,
         };
+        let work = if starts_run { Work::Run } else { Work::Other };
+        let asker = Asker { user: user.as_deref(), address: origin.client, ties, work };
+        let candidates = Candidates::new(&app, asker, snapshot.last_resort);
         let mut outbound = Outbound::new(head, body, origin, record.request_id());
         if run.is_some() || claims.is_any() || kind == CallKind::Upload {
             outbound.refuse_packed_answers();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::balance::{Keyed, MaxLoad, Order, Pass, fraction};
+use crate::balance::{Keyed, MaxLoad, Order, Pass, Work, fraction};
 use crate::gateway::claim::Ties;
 use crate::gateway::policy::Storage;
 use crate::gateway::snapshot::{App, LastResort, Member};
@@ -22,6 +22,7 @@ pub(super) struct Candidates {
     max_load: Option<MaxLoad>,
     last_resort: LastResort,
     claim: Claim,
+    work: Work,
     skipped: SmallVec<[(Arc<Member>, Skipped); 2]>,
     found: Found,
 }
@@ -63,6 +64,8 @@ pub(super) struct Asker<'a> {
     pub address: IpAddr,
     /// Where it must go because of what it names.
     pub ties: Ties,
+    /// What it asks for.
+    pub work: Work,
 }
 
 /// Who comes next.
@@ -111,6 +114,7 @@ impl Candidates {
             max_load,
             last_resort,
             claim,
+            work: asker.work,
             skipped: SmallVec::new(),
             found: Found::Nobody,
         }
@@ -129,7 +133,7 @@ impl Candidates {
         let pool = &self.app.pool;
         let Some(member) = pool.members.get(place) else { return Next::Nobody };
         let all_out = || self.last_resort == LastResort::Try && !pool.is_any_in();
-        let pass = match member.admit(now_ms, Claim::Owned) {
+        let pass = match member.admit(now_ms, Claim::Owned, self.work) {
             Ok(pass) => pass,
             Err(_) if all_out() => Pass::Normal,
             Err(_) => return Next::OwnerOut(Arc::clone(member)),
@@ -159,7 +163,7 @@ impl Candidates {
         let pool = &self.app.pool;
         let bound = self.max_load.map(|max_load| pool.bound(max_load));
         while let Some(member) = pool.next(&mut self.order, bound.as_ref()) {
-            match member.admit(now_ms, self.claim) {
+            match member.admit(now_ms, self.claim, self.work) {
                 Ok(pass) => {
                     self.found = Found::Somebody;
                     return Some(candidate(member, pass));

@@ -1,6 +1,6 @@
 //! Whether a member may be asked, and if not, why: probes, breaker, slow start and `drain` together.
 
-use crate::balance::{BreakerState, HealthState, Pass, Standing, lets_in};
+use crate::balance::{BreakerState, HealthState, Pass, Standing, Work, lets_in};
 use crate::gateway::snapshot::{Drain, Member};
 
 /// What a request has to do with a member.
@@ -93,7 +93,7 @@ pub struct MemberState {
 
 impl Member {
     /// Leave to send a request, which may be the trial of a breaker that is half open, or why not.
-    pub fn admit(&self, now_ms: u64, claim: Claim) -> Result<Pass, Skipped> {
+    pub fn admit(&self, now_ms: u64, claim: Claim, work: Work) -> Result<Pass, Skipped> {
         let free = match claim {
             Claim::Owned => None,
             Claim::Free { key_fraction } => Some(key_fraction),
@@ -109,7 +109,7 @@ impl Member {
         {
             return Err(Skipped::SlowStart);
         }
-        self.instance.breaker().admit(now_ms).ok_or(Skipped::Ejected)
+        self.instance.breaker().admit(now_ms, work).ok_or(Skipped::Ejected)
     }
 
     /// Whether it serves whatever comes: up, not ejected and not draining.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::balance::{Cause, Pass, Settled, Verdict};
+use crate::balance::{Cause, Pass, Settled, Verdict, Work};
 use crate::gateway::instance::{Instance, Room};
 use crate::gateway::snapshot::Member;
 
@@ -28,17 +28,17 @@ impl Trust {
         self.room
     }
 
-    /// A response head came.
-    pub(super) fn answered(mut self, status: u16, now_ms: u64) {
+    /// A response head came for this work.
+    pub(super) fn answered(mut self, status: u16, work: Work, now_ms: u64) {
         if self.member.fail_statuses.contains(status) {
             let fails = self.member.thresholds.max_fails;
             let what = match self.pass {
                 Pass::Normal => format!("it answered {status}, {fails} such answers in a row"),
                 Pass::Trial => format!("it answered {status}"),
             };
-            self.settle(Verdict::BadStatus, &what, now_ms);
+            self.settle(Verdict::BadStatus(work), &what, now_ms);
         } else {
-            self.settle(Verdict::Good, "", now_ms);
+            self.settle(Verdict::Good(work), "", now_ms);
         }
     }
 
