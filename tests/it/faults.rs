@@ -284,3 +284,17 @@ async fn a_run_that_dies_with_its_instance_is_not_run_again() {
     assert_eq!(judge(asked.await.unwrap()), Seen::Error);
     assert_eq!(received_whole(&rig)["once"], 1);
 }
+
+/// GETs that are fine in between do not hide that every run fails.
+#[tokio::test]
+async fn runs_that_fail_take_an_instance_out_although_gets_are_fine() {
+    let rig = Rig::start(3).await;
+    let user = user_of_dify2(&rig).await;
+    rig.difys[1].set_fault(Fault::RunStatus(500)).await.unwrap();
+    let mut errors = 0;
+    for _ in 0..12 {
+        assert_eq!(see(&rig, list(&user)).await, Seen::Good);
+        errors += usize::from(see(&rig, turn(&user, "hello", "blocking")).await != Seen::Good);
+    }
+    assert!((1..=5).contains(&errors), "{errors} errors");
+}

@@ -96,9 +96,10 @@ async fn an_upload_that_broke_off_in_the_middle_goes_to_another_instance() {
     std::fs::write(&rig.config_path, text).unwrap();
     rig.gateway.reloader().reload().await.unwrap();
     let mut moved = 0;
-    for number in 0..20 {
+    // More than the kernel takes in for who does not read.
+    let file = vec![b'x'; 24 << 20];
+    for number in 0..8 {
         let user = format!("user-{number}");
-        let file = vec![b'x'; 3 << 20];
         let parts: [(&str, Option<&str>, &[u8]); 2] =
             [("user", None, user.as_bytes()), ("file", Some("a.txt"), &file)];
         let answer = rig.send(upload(&parts)).await;
@@ -107,7 +108,7 @@ async fn an_upload_that_broke_off_in_the_middle_goes_to_another_instance() {
     }
     assert!(moved > 0, "no user was on the broken one");
     // Each of them got there once.
-    assert_eq!(posts(&rig), 20);
+    assert_eq!(posts(&rig), 8);
 }
 
 #[tokio::test]
