@@ -4,7 +4,7 @@ use dify_sim::{App, Dify, Fault, Mode};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::rig::{Plan, Rig, chat, open, request, stream, upload};
 
@@ -58,7 +58,11 @@ async fn a_post_is_sent_twice_only_where_the_app_says_so() {
 
 /// An instance that breaks the connection in the middle of a request's body.
 async fn breaker_of_uploads() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    // The kernel would take in megabytes for who does not read.
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(64).unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(async move {
         for _ in 0..100 {
@@ -96,8 +100,7 @@ async fn an_upload_that_broke_off_in_the_middle_goes_to_another_instance() {
     std::fs::write(&rig.config_path, text).unwrap();
     rig.gateway.reloader().reload().await.unwrap();
     let mut moved = 0;
-    // More than the kernel takes in for who does not read.
-    let file = vec![b'x'; 24 << 20];
+    let file = vec![b'x'; 12 << 20];
     for number in 0..8 {
         let user = format!("user-{number}");
         let parts: [(&str, Option<&str>, &[u8]); 2] =
