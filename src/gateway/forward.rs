@@ -2,7 +2,6 @@
 //!
 //! What may be repeated is decided in `retry`; what an answer says, in `inspect`.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -10,86 +9,20 @@ use tokio::time::{Instant, sleep};
 
 use crate::balance::Work;
 use crate::dify::path::{CallKind, Run};
-use crate::gateway::attempt::{Answer, Patience, attempt};
-use crate::gateway::claim::Claims;
+use crate::gateway::attempt::{Patience, attempt};
 use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::inspect::{Finding, Look, inspect};
 use crate::gateway::instance::Queued;
-use crate::gateway::outbound::Outbound;
+use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
 use crate::gateway::policy::OnOwnerDown;
-use crate::gateway::progress::Progress;
-use crate::gateway::record::Record;
 use crate::gateway::refusals;
 use crate::gateway::retry::{Allowance, Denied, Repeat};
-use crate::gateway::select::{Candidate, Candidates, Next, Tie};
-use crate::gateway::snapshot::{App, Member, Snapshot};
-use crate::gateway::turns::Turn;
-use crate::gateway::worker::Worker;
+use crate::gateway::select::{Candidate, Next, Tie};
+use crate::gateway::snapshot::{App, Member};
 use crate::model::{Reason, Refusal};
 
 /// Between two looks at an owner that is out.
 const OWNER_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// All that a request needs from its first attempt on. It owns it, because it may outlive its client.
-pub(super) struct Journey {
-    /// Whose request it is.
-    pub worker: Rc<Worker>,
-    /// The configuration it goes by.
-    pub snapshot: Arc<Snapshot>,
-    /// The app.
-    pub app: Arc<App>,
-    /// The call.
-    pub kind: CallKind,
-    /// The run that it starts, if it starts one.
-    pub run: Option<Run>,
-    /// The user as Dify will know it: the one in the body.
-    pub user_in_body: Option<String>,
-    /// What it names.
-    pub claims: Claims,
-    /// Who may be asked.
-    pub candidates: Candidates,
-    /// What is sent.
-    pub outbound: Outbound,
-    /// How far it is.
-    pub progress: Progress,
-    /// What is written of it.
-    pub record: Record,
-    /// The right to speak in its conversation, where that is needed.
-    pub turn: Option<Turn>,
-}
-
-/// A request at the end of its attempts.
-pub(super) type Travelled = Box<(Journey, Result<Forwarded, Refusal>)>;
-
-/// An answer's head, whose it is, and the body to come.
-pub(super) struct Forwarded {
-    /// The member that answered.
-    pub member: Arc<Member>,
-    /// Its answer.
-    pub answer: Answer,
-    /// The member counts this request as under way until this is dropped.
-    pub flight: Flight,
-    /// What the client is told of its conversation.
-    pub conversation: Option<HeaderValue>,
-}
-
-/// A request under way at an instance.
-pub(super) struct Flight(Arc<Member>);
-
-impl Flight {
-    pub(super) fn begin(member: &Arc<Member>) -> Self {
-        member.instance.in_flight().rise();
-        member.stats.in_flight.rise();
-        Self(Arc::clone(member))
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.0.instance.in_flight().fall();
-        self.0.stats.in_flight.fall();
-    }
-}
 
 /// Sends the request to its candidates in turn.
 pub(super) async fn forward(mut journey: Journey) -> Travelled {

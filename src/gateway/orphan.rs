@@ -12,46 +12,17 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::dify::path::Run;
 use crate::gateway::attempt::{Patience, attempt};
-use crate::gateway::forward::Travelled;
 use crate::gateway::inspect;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::progress::Progress;
-use crate::gateway::stream::{Relay, Seen, open};
+use crate::gateway::relay::{Relay, Seen};
 use crate::model::Reason;
 
 /// For Dify's answer to a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// For a stopped run to end: Dify 1.5.0 takes 0.03 to 1 s.
 const AFTER_STOP: Duration = Duration::from_secs(10);
-
-/// What is needed to stop a run.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    /// The app's rule.
-    pub rule: OnDisconnect,
-    /// Which kind of run.
-    pub run: Run,
-    /// The user as Dify knows it: the one in the body.
-    pub user: String,
-}
-
-/// Sees a run out whose client went away before the answer's head came.
-pub(super) async fn travelled(travelled: Travelled) {
-    let (journey, result) = *travelled;
-    match result {
-        Ok(forwarded) => {
-            if let Some(relay) = open(journey, forwarded).into_body().into_relay() {
-                see_out(relay).await;
-            }
-        }
-        Err(refusal) => {
-            let mut record = journey.record;
-            record.end(Reason::ClientGone);
-            record.note(format!("after the client had gone: {refusal}"));
-        }
-    }
-}
 
 /// Sees a run out whose client went away: stops it or drains it, as the app says.
 pub(super) async fn see_out(mut relay: Box<Relay>) {

@@ -10,10 +10,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::gateway::forward::Travelled;
-use crate::gateway::orphan;
+use crate::gateway::journey::{Forwarded, Journey, Travelled};
 use crate::gateway::progress::Progress;
+use crate::gateway::stream::open;
 use crate::gateway::worker::Worker;
+use crate::model::{Reason, Refusal};
 
 /// The future of a request from its first attempt to the head of its answer.
 pub(super) struct Outlive<F: Future<Output = Travelled> + 'static> {
@@ -47,7 +48,19 @@ impl<F: Future<Output = Travelled> + 'static> Drop for Outlive<F> {
         let Some(future) = self.future.take() else { return };
         self.progress.client_gone();
         if self.progress.is_sent() {
-            self.worker.adopt(async move { orphan::travelled(future.await).await });
+            self.worker.adopt(async move { leave(*future.await) });
+        }
+    }
+}
+
+/// An answer came, or none, and nobody waits for it.
+fn leave((mut journey, result): (Journey, Result<Forwarded, Refusal>)) {
+    match result {
+        // An answer that nobody takes is seen out as one whose client leaves later.
+        Ok(forwarded) => drop(open(journey, forwarded)),
+        Err(refusal) => {
+            journey.record.end(Reason::ClientGone);
+            journey.record.note(format!("after the client had gone: {refusal}"));
         }
     }
 }

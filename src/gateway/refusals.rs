@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::gateway::failure::{Failure, Sent};
-use crate::gateway::forward::Forwarded;
+use crate::gateway::journey::Forwarded;
 use crate::gateway::select::Candidates;
 use crate::gateway::snapshot::Member;
 use crate::model::{Reason, Refusal};

@@ -1,0 +1,308 @@
+//! An instance's answer under way: piece by piece, with what is learned on the way and how it ends.
+//!
+//! Nothing is gathered or paced, so an event of a stream is one write here as it was one write of
+//! Dify's; what is read in it is read beside the way (`learn`). The record travels with the answer
+//! and ends with it. A stream that breaks off ends with Dify's error event.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::response;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::{Instant, Sleep, sleep};
+use uuid::Uuid;
+
+use crate::balance::{Cause, Pass};
+use crate::dify::answer::Learned;
+use crate::dify::error::StreamError;
+use crate::dify::path::Run;
+use crate::gateway::body::Replay;
+use crate::gateway::failure::chain;
+use crate::gateway::journey::{Flight, Journey};
+use crate::gateway::learn::Tap;
+use crate::gateway::policy::OnDisconnect;
+use crate::gateway::record::Record;
+use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::gateway::trust::Trust;
+use crate::gateway::turns::Turn;
+use crate::gateway::worker::Worker;
+use crate::model::Reason;
+
+/// What is needed to see a run out whose client went away.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    /// The app's rule.
+    pub rule: OnDisconnect,
+    /// Which kind of run.
+    pub run: Run,
+    /// The user as Dify knows it: the one in the body.
+    pub user: String,
+}
+
+/// An instance's answer under way.
+pub(super) struct Relay {
+    /// None once it is over.
+    body: Option<Incoming>,
+    sender: Option<SendRequest<Replay>>,
+    /// Who answers.
+    pub member: Arc<Member>,
+    /// Whose thread it is on.
+    pub worker: Rc<Worker>,
+    /// The configuration that the request goes by.
+    pub snapshot: Arc<Snapshot>,
+    /// What is written of it.
+    pub record: Record,
+    /// What becomes of the run when its client goes away; none if it simply ends.
+    pub leaving: Option<Box<Leaving>>,
+    app: Arc<App>,
+    tap: Tap,
+    _flight: Flight,
+    _turn: Option<Turn>,
+    is_event_stream: bool,
+    /// The last piece stopped in the middle of an event.
+    in_event: bool,
+    idle: Idle,
+}
+
+/// What came of a piece that nobody is waiting for.
+pub(super) enum Seen {
+    /// There was one.
+    Piece,
+    /// There are no more.
+    End,
+}
+
+/// Where an answer comes from.
+pub(super) struct Source {
+    /// Who answers.
+    pub member: Arc<Member>,
+    /// What follows the head.
+    pub body: Incoming,
+    /// The connection that it comes on.
+    pub sender: SendRequest<Replay>,
+    /// Counts the request as under way.
+    pub flight: Flight,
+}
+
+impl Relay {
+    /// Begins to pass an answer on whose head is here.
+    pub(super) fn new(journey: Journey, head: &response::Parts, source: Source) -> Self {
+        let Journey { worker, snapshot, app, record, turn, kind, run, user_in_body, .. } = journey;
+        let Source { member, body, sender, flight } = source;
+        let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is_event_stream =
+            content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+        let leaving = run.and_then(|run| {
+            let rule = app.policy.on_disconnect;
+            let user = user_in_body.filter(|_| rule != OnDisconnect::Close)?;
+            Some(Box::new(Leaving { rule, run, user }))
+        });
+        let mut relay = Self {
+            body: Some(body),
+            sender: Some(sender),
+            member,
+            worker,
+            idle: Idle::new(snapshot.timeouts.idle),
+            snapshot,
+            record,
+            leaving,
+            tap: Tap::new(kind, &app, head, is_event_stream),
+            app,
+            _flight: flight,
+            _turn: turn,
+            is_event_stream,
+            in_event: false,
+        };
+        relay.finish_if_over();
+        relay
+    }
+
+    /// How much is still to come, as far as it is known.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or(SizeHint::new(), Body::size_hint)
+    }
+
+    /// Whether the answer has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// Whether it is a stream of events.
+    pub(super) fn is_event_stream(&self) -> bool {
+        self.is_event_stream
+    }
+
+    /// Whether the stream has said that its run is over; it may stay open after that.
+    pub(super) fn run_ended(&self) -> bool {
+        self.tap.run_ended()
+    }
+
+    /// The task of the run, once its stream has named it.
+    pub(super) fn task(&self) -> Option<Uuid> {
+        self.tap.learned()?.task_id
+    }
+
+    /// The run was stopped because its client went away.
+    pub(super) fn note_stopped(&mut self) {
+        self.app.stats.stopped.add_one();
+        self.record.note("the client went away; the run was stopped".into());
+    }
+
+    /// The answer was read to its end although its client went away.
+    pub(super) fn note_drained(&mut self) {
+        self.app.stats.drained.add_one();
+        self.record.note_if_none("the client went away; the run went on to its end");
+    }
+
+    /// As [`poll_piece`](Self::poll_piece), for an answer that nobody waits for.
+    pub(super) fn poll_seen(&mut self, context: &mut Context<'_>) -> Poll<Seen> {
+        match ready!(self.poll_piece(context)) {
+            Some(Ok(_)) if !self.is_over() => Poll::Ready(Seen::Piece),
+            _ => Poll::Ready(Seen::End),
+        }
+    }
+
+    /// The next piece.
+    pub(super) fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let piece = match Pin::new(body).poll_frame(context) {
+            Poll::Ready(piece) => piece,
+            Poll::Pending => {
+                ready!(self.idle.poll(context));
+                let waited = self.idle.limit.as_secs_f64();
+                return Poll::Ready(self.cut(Reason::AnswerIdle, format!("silent for {waited} s")));
+            }
+        };
+        self.idle.moved();
+        match piece {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.record.sent(data.len());
+                    self.in_event = !data.ends_with(b"\n\n");
+                    self.tap.pass(&data, &self.member, self.worker.shared().owners());
+                    self.finish_if_over();
+                    Poll::Ready(Some(Ok(Frame::data(data))))
+                }
+                // Trailers: Dify sends none, and they are not announced to the client.
+                Err(_) => self.poll_piece(context),
+            },
+            None => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => Poll::Ready(self.cut(Reason::AnswerCut, chain(&error))),
+        }
+    }
+
+    /// hyper does not ask for more once `Content-Length` is reached, so the end is noticed here.
+    fn finish_if_over(&mut self) {
+        if self.body.as_ref().is_some_and(Body::is_end_stream) {
+            self.finish();
+        }
+    }
+
+    /// The answer is whole: the connection can carry another request.
+    fn finish(&mut self) {
+        self.body = None;
+        self.learn();
+        self.record.end(Reason::Answered);
+        if let Some(sender) = self.sender.take() {
+            self.worker.connections.put(&self.member.instance, sender);
+        }
+    }
+
+    fn learn(&mut self) {
+        self.tap.end(&self.member, self.worker.shared().owners());
+        if let Some(usage) = self.tap.usage() {
+            self.record.used(usage);
+        }
+    }
+
+    /// The answer broke off. A client of a stream gets Dify's error event and a proper end; any other
+    /// answer ends visibly broken, because what is missing cannot be made up for.
+    fn cut(&mut self, reason: Reason, what: String) -> Option<io::Result<Frame<Bytes>>> {
+        self.body = None;
+        self.sender = None;
+        self.learn();
+        let text = format!("{}: answer cut: {what}", self.member.name);
+        self.member.stats.failures.add_one();
+        Trust::new(Arc::clone(&self.member), Pass::Normal).bad(
+            Cause::BrokenAnswer,
+            &text,
+            self.worker.shared().now_ms(),
+        );
+        self.record.note(text);
+        self.record.end(reason);
+        if self.is_event_stream {
+            let event = error_event(reason, self.tap.learned());
+            let event =
+                if self.in_event { [b"\n\n", event.as_ref()].concat().into() } else { event };
+            self.record.sent(event.len());
+            Some(Ok(Frame::data(event)))
+        } else {
+            Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the instance's answer was cut")))
+        }
+    }
+}
+
+/// The last event of a stream that broke off, in Dify's shape.
+fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
+    let message = match reason {
+        Reason::AnswerIdle => "The instance that ran this request has stopped answering.",
+        _ => "The connection to the instance that ran this request broke off.",
+    };
+    let text = |id: Option<Uuid>| id.map(|id| id.to_string());
+    let conversation_id = text(learned.and_then(|learned| learned.conversation_id));
+    let message_id = text(learned.and_then(|learned| learned.message_id));
+    StreamError {
+        conversation_id: conversation_id.as_deref(),
+        message_id: message_id.as_deref(),
+        created_at: None,
+        code: "bad_gateway",
+        status: 502,
+        message,
+    }
+    .event()
+}
+
+/// Notices that nothing has moved for too long, with one timer per silence and not per piece.
+struct Idle {
+    limit: Duration,
+    since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        Self { limit, since: Instant::now(), timer: None }
+    }
+
+    fn moved(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Ready when the limit is over. The timer runs on over pieces that move; when it rings early it
+    /// is set again for what is left.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        while timer.as_mut().poll(context).is_ready() {
+            let due = self.since + self.limit;
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
