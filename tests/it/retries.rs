@@ -57,7 +57,7 @@ async fn a_post_is_sent_twice_only_where_the_app_says_so() {
 }
 
 /// An instance that breaks the connection in the middle of a request's body.
-async fn breaker_of_uploads() -> std::net::SocketAddr {
+fn breaker_of_uploads() -> std::net::SocketAddr {
     let socket = TcpSocket::new_v4().unwrap();
     // The kernel would take in megabytes for who does not read.
     socket.set_recv_buffer_size(64 << 10).unwrap();
@@ -90,7 +90,7 @@ async fn breaker_of_uploads() -> std::net::SocketAddr {
 #[tokio::test]
 async fn an_upload_that_broke_off_in_the_middle_goes_to_another_instance() {
     let rig = Rig::start(1).await;
-    let broken = breaker_of_uploads().await;
+    let broken = breaker_of_uploads();
     let text = std::fs::read_to_string(&rig.config_path).unwrap().replace(
         "      - { name: dify1,",
         &format!(
