@@ -75,7 +75,7 @@ pub async fn working(
     }
 }
 
-/// Waits until a few hundred requests in a row are served, or for [`RECOVERY`].
+/// Waits until a few hundred requests in a row are served, or for `RECOVERY`.
 ///
 /// # Errors
 /// What the last client noticed.
