@@ -167,7 +167,7 @@ test_drain() { # FILE GATEWAY
 }
 
 test_production() {
-  local folder=$WORK/checkout/deploy gateway token command
+  local folder=$WORK/checkout/deploy gateway token command status
   # In a copy, because it writes secrets.
   mkdir "$WORK/checkout"
   cp -r deploy "$folder"
@@ -185,8 +185,11 @@ test_production() {
   # What the table of that section says, but for the end.
   grep -o '`docker[^`]*` |$' deploy/README.md | tr -d '`|' | grep -v ' stop' | while read -r command; do
     say "$command"
-    (cd "$WORK/checkout" && bash -c "$command" </dev/null >"$WORK/said" 2>&1) ||
-      { cat "$WORK/said"; fail "see above"; }
+    status=0
+    (cd "$WORK/checkout" && bash -c "$command" </dev/null >"$WORK/said" 2>&1) || status=$?
+    # The Difys of the example are not there, and `status` says so.
+    case $command in *' difygate status '*) equal "exit code" $status 1; status=0 ;; esac
+    [ "$status" = 0 ] || { cat "$WORK/said"; fail "see above"; }
   done
   # An editor replaces the file; the mounted folder shows the new one.
   sed 's/usertoken--customer-service-v1/usertoken--new/' "$folder/config/difygate.yaml" >"$WORK/new.yaml"
