@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` is the map; `tests/layers.rs` keeps the walls between the rooms.
 
+pub mod adapter;
 pub mod admin;
 pub mod affinity;
 pub mod balance;

@@ -1,0 +1,24 @@
+//! Between the protocols of AI clients and Dify's: pure, without IO and without a clock.
+//!
+//! ```text
+//! client's request ── openai::*, anthropic::* ──▶ Ask ── call ──▶ Dify's request
+//! Dify's stream ── hear ──▶ Heard ── Voice of the door ──▶ client's stream or JSON
+//! whatever goes wrong ──▶ Fault ──▶ the door's error
+//! ```
+//!
+//! An [`Ask`] is what all doors have in common, a [`Heard`] what all modes of Dify have in common;
+//! so a door knows nothing of modes, and a mode nothing of doors.
+
+pub mod anthropic;
+pub mod ask;
+pub mod call;
+pub mod fault;
+pub mod hear;
+pub mod openai;
+pub mod voice;
+
+pub use self::ask::{Ask, Attachment, Content, FileKind, Hints, Role, Saying};
+pub use self::call::Mode;
+pub use self::fault::{Fault, Kind, Shape};
+pub use self::hear::{Heard, Hearing};
+pub use self::voice::{Begun, Finish, Source, Told, Voice};

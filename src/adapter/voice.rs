@@ -1,0 +1,83 @@
+//! How a door speaks: what all of them tell, each in its own protocol.
+
+use bytes::{Bytes, BytesMut};
+use serde_json::Value;
+
+use super::fault::Fault;
+use super::hear::Heard;
+use crate::dify::answer::Usage;
+
+/// Tells a client what Dify says, event by event or at the end.
+///
+/// A stream is `begin`, then any number of `say`, then `end` or `fail`, each adding the frames that
+/// go out at once. A blocking answer is `whole` alone.
+pub trait Voice {
+    /// The first frames. Called once, before all others.
+    fn begin(&mut self, begun: &Begun, out: &mut BytesMut);
+
+    /// One thing that the app said.
+    fn say(&mut self, heard: &Heard, out: &mut BytesMut);
+
+    /// The last frames of an answer that is whole.
+    fn end(&mut self, told: &Told, out: &mut BytesMut);
+
+    /// The last frames of an answer that broke off; it is told so far.
+    fn fail(&mut self, fault: &Fault, told: &Told, out: &mut BytesMut);
+
+    /// A frame that keeps the connection alive and means nothing.
+    fn still_here(&mut self, out: &mut BytesMut);
+
+    /// The whole answer as one JSON text.
+    fn whole(&mut self, begun: &Begun, told: &Told) -> Bytes;
+}
+
+/// What is known when an answer begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// Dify's message, of workflows its run: unique, in lower-case hexadecimal with hyphens.
+    pub id: String,
+    /// Dify's conversation, of apps that have one.
+    pub conversation: Option<String>,
+    /// When the answer began, in seconds since 1970.
+    pub created_s: u64,
+    /// The model as the client named it.
+    pub model: String,
+}
+
+/// All that an app has said, summed up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// The answer, without reasoning.
+    pub text: String,
+    /// The reasoning.
+    pub reasoning: String,
+    /// Documents that the answer rests on.
+    pub sources: Vec<Source>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// What Dify counted.
+    pub usage: Option<Usage>,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Finish {
+    /// The app had said all.
+    #[default]
+    Stop,
+    /// A text of the client's `stop` came.
+    StopText,
+    /// Dify replaced the answer after part of it had gone out.
+    Filtered,
+}
+
+/// A document that an answer rests on, one of Dify's `retriever_resources`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Source {
+    /// The document's name.
+    pub title: String,
+    /// Where it can be read, if Dify knows.
+    pub url: Option<String>,
+    /// All that Dify says of it.
+    pub raw: Value,
+}
