@@ -12,13 +12,16 @@
 pub mod anthropic;
 pub mod ask;
 pub mod call;
+pub mod facts;
 pub mod fault;
 pub mod hear;
 pub mod openai;
+pub mod task;
 pub mod voice;
 
 pub use self::ask::{Ask, Attachment, Content, FileKind, Hints, Role, Saying};
-pub use self::call::Mode;
+pub use self::call::{FileRef, Intake, Mode, Place};
+pub use self::facts::Facts;
 pub use self::fault::{Fault, Kind, Shape};
-pub use self::hear::{Heard, Hearing};
+pub use self::hear::{Heard, Hearing, Manner, State};
 pub use self::voice::{Begun, Finish, Source, Told, Voice};
