@@ -12,6 +12,7 @@
 pub mod anthropic;
 pub mod ask;
 pub mod call;
+pub mod data_url;
 pub mod facts;
 pub mod fault;
 pub mod hear;
