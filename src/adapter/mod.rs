@@ -11,6 +11,7 @@
 
 pub mod anthropic;
 pub mod ask;
+pub mod attached;
 pub mod call;
 pub mod data_url;
 pub mod facts;
