@@ -1,0 +1,396 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::adapter::ask::{Content, FileKind, Hints, Role, Saying};
+use crate::adapter::fault::Kind;
+
+fn try_read(body: &Value) -> Result<Ask, Fault> {
+    read(body.to_string().as_bytes()).map(|(ask, _)| ask)
+}
+
+/// A request of one message with these fields added.
+fn request(more: Value) -> Value {
+    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+fn with(more: Value) -> Result<Ask, Fault> {
+    try_read(&request(more))
+}
+
+fn chat(messages: Value) -> Result<Ask, Fault> {
+    try_read(&json!({"model": "m", "messages": messages}))
+}
+
+fn place(fault: &Fault) -> (u16, &str, &str) {
+    (fault.status, &fault.code, fault.param.as_deref().unwrap_or(""))
+}
+
+#[test]
+fn the_plainest_request_is_a_question() {
+    let expected =
+        Ask { model: "m".into(), question: Saying::new(Role::User, "hi"), ..Ask::default() };
+    assert_eq!(with(json!({})), Ok(expected));
+}
+
+#[test]
+fn a_chat_is_system_transcript_and_question() {
+    let ask = chat(json!([
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "one"},
+        {"role": "user", "content": [{"type": "text", "text": "two"}, {"type": "text", "text": "2"}]},
+        {"role": "assistant", "content": null, "tool_calls": []},
+        {"role": "tool", "content": "42", "tool_call_id": "x"},
+        {"role": "assistant", "content": [{"type": "text", "text": "three"}]},
+        {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]},
+        {"role": "user", "content": "four", "name": "joe"},
+        {"role": "system", "content": " "},
+        {"role": "user", "content": "five"},
+    ]))
+    .unwrap();
+    assert_eq!(ask.system.as_deref(), Some("Be kind.\n\nBe brief."));
+    let before = [
+        Saying::new(Role::User, "one\n\ntwo\n2"),
+        Saying::new(Role::Assistant, ""),
+        Saying::new(Role::Tool, "42"),
+        Saying::new(Role::Assistant, "three"),
+    ];
+    assert_eq!(ask.before, before);
+    assert_eq!(ask.question, Saying::new(Role::User, "four\n\nfive"));
+    assert_eq!(ask.ignored, ["messages.name"]);
+}
+
+#[test]
+fn a_transcript_repeated_later_has_the_same_sayings() {
+    let messages = json!([
+        {"role": "user", "content": "a"},
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "b"},
+    ]);
+    let first = chat(messages.clone()).unwrap();
+    let mut later = messages.as_array().unwrap().clone();
+    later.push(json!({"role": "assistant", "content": "answer"}));
+    later.push(json!({"role": "user", "content": "c"}));
+    let second = chat(later.into()).unwrap();
+    assert_eq!(second.before, [first.question, Saying::new(Role::Assistant, "answer")]);
+}
+
+#[test]
+fn what_a_clients_tool_found_is_the_question() {
+    let ask = chat(json!([
+        {"role": "user", "content": "weather?"},
+        {"role": "assistant", "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "rain"},
+        {"role": "user", "content": "and now?"},
+    ]))
+    .unwrap();
+    assert_eq!(ask.question, Saying::new(Role::User, "rain\n\nand now?"));
+    assert_eq!(ask.before.len(), 2);
+}
+
+#[test]
+fn files_come_along_and_say_what_they_are() {
+    let ask = chat(json!([{"role": "user", "content": [
+        {"type": "text", "text": "look"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw==", "detail": "high"}},
+        {"type": "image_url", "image_url": "https://example.com/a.jpg"},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA", "filename": "a.pdf"}},
+        {"type": "file", "file": {"file_data": "AAAA", "filename": "b.csv", "file_id": null}},
+    ]}]))
+    .unwrap();
+    let found: Vec<_> = ask
+        .question
+        .attachments
+        .iter()
+        .map(|attachment| match &attachment.content {
+            Content::Data { name, media_type, .. } => {
+                (attachment.kind, format!("{name} {media_type}"))
+            }
+            Content::Url(url) => (attachment.kind, url.clone()),
+        })
+        .collect();
+    let expected = [
+        (FileKind::Image, "image.png image/png"),
+        (FileKind::Image, "https://example.com/a.jpg"),
+        (FileKind::Audio, "audio.wav audio/wav"),
+        (FileKind::Document, "a.pdf application/pdf"),
+        (FileKind::Document, "b.csv text/csv"),
+    ];
+    assert_eq!(found, expected.map(|(kind, text)| (kind, text.to_owned())));
+    assert_eq!(ask.question.text, "look");
+    assert_eq!(ask.ignored, ["messages.content.image_url.detail"]);
+}
+
+#[test]
+fn a_picture_alone_is_a_question() {
+    let picture = json!({"type": "image_url", "image_url": {"url": "https://a/b.png"}});
+    let ask = chat(json!([{"role": "user", "content": [picture]}])).unwrap();
+    assert_eq!((ask.question.text.as_str(), ask.question.attachments.len()), ("", 1));
+}
+
+#[test]
+fn errors_name_the_place() {
+    let user = |content: Value| json!([{"role": "user", "content": content}]);
+    let part = |part: Value| user(json!([{"type": "text", "text": "a"}, part]));
+    let hi = json!({"role": "user", "content": "hi"});
+    for (messages, code, param) in [
+        (json!("hi"), "invalid_type", "messages"),
+        (json!([]), "invalid_value", "messages"),
+        (json!(["hi"]), "invalid_type", "messages[0]"),
+        (json!([{"content": "hi"}]), "invalid_value", "messages[0].role"),
+        (json!([hi, {"role": "robot", "content": "hi"}]), "invalid_value", "messages[1].role"),
+        (json!([{"role": "system", "content": "s"}]), "invalid_value", "messages"),
+        (user(json!(" \n")), "invalid_value", "messages"),
+        (user(json!([])), "invalid_value", "messages"),
+        (user(Value::Null), "missing_required_parameter", "messages[0].content"),
+        (user(json!(3)), "invalid_type", "messages[0].content"),
+        (user(json!(["a"])), "invalid_type", "messages[0].content[0]"),
+        (json!([hi, {"role": "assistant", "content": "I"}]), "invalid_value", "messages[1].role"),
+        (part(json!({"type": "video"})), "invalid_value", "messages[0].content[1].type"),
+        (part(json!({})), "invalid_value", "messages[0].content[1].type"),
+        (
+            part(json!({"type": "text"})),
+            "missing_required_parameter",
+            "messages[0].content[1].text",
+        ),
+        (
+            part(json!({"type": "image_url", "image_url": {"url": "ftp://a"}})),
+            "invalid_value",
+            "messages[0].content[1].image_url.url",
+        ),
+        (
+            part(json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,!!"}})),
+            "invalid_value",
+            "messages[0].content[1].image_url.url",
+        ),
+        (
+            part(json!({"type": "image_url"})),
+            "missing_required_parameter",
+            "messages[0].content[1].image_url",
+        ),
+        (
+            part(json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "flac"}})),
+            "invalid_value",
+            "messages[0].content[1].input_audio.format",
+        ),
+        (
+            part(json!({"type": "file", "file": {"file_id": "file-1"}})),
+            "unsupported_parameter",
+            "messages[0].content[1].file.file_id",
+        ),
+        (
+            part(json!({"type": "file", "file": {"filename": "a.pdf"}})),
+            "missing_required_parameter",
+            "messages[0].content[1].file.file_data",
+        ),
+        (
+            json!([{"role": "system", "content": [{"type": "image_url"}]}, hi]),
+            "invalid_value",
+            "messages[0].content[0].type",
+        ),
+    ] {
+        let fault = chat(messages.clone()).unwrap_err();
+        assert_eq!(place(&fault), (400, code, param), "{messages}: {}", fault.message);
+        assert_eq!(fault.kind, Kind::InvalidRequest);
+    }
+}
+
+#[test]
+fn a_broken_body_is_told_by_line_and_column_and_not_quoted() {
+    let fault = read(b"{\"model\": \"secret\",\n nonsense}").unwrap_err();
+    assert_eq!(fault.message, "The request body is not valid JSON (line 2, column 2).");
+    assert_eq!((fault.status, &*fault.code), (400, "invalid_json"));
+    for (body, code) in [
+        (&b""[..], "invalid_json"),
+        (b"\xff\xfe{\0}\0", "invalid_json"),
+        (b"[]", "invalid_type"),
+        (b"null", "invalid_type"),
+        (b"\"secret\"", "invalid_type"),
+    ] {
+        let fault = read(body).unwrap_err();
+        assert_eq!((fault.status, &*fault.code), (400, code));
+        assert!(!fault.message.contains("secret"));
+    }
+}
+
+#[test]
+fn the_model_has_to_be_there() {
+    for model in [json!(null), json!("")] {
+        let fault = with(json!({"model": model})).unwrap_err();
+        assert_eq!(place(&fault), (400, "missing_required_parameter", "model"));
+    }
+    assert_eq!(place(&with(json!({"model": 4})).unwrap_err()), (400, "invalid_type", "model"));
+    let fault = try_read(&json!({"model": "m"})).unwrap_err();
+    assert_eq!(place(&fault), (400, "missing_required_parameter", "messages"));
+}
+
+#[test]
+fn the_user_is_the_first_that_is_named() {
+    for (fields, user) in [
+        (json!({"user": "a", "safety_identifier": "b", "metadata": {"user_id": "c"}}), Some("a")),
+        (json!({"user": "", "safety_identifier": "b", "metadata": {"user_id": "c"}}), Some("b")),
+        (json!({"user": null, "metadata": {"user_id": "c"}}), Some("c")),
+        (json!({"user": 7}), Some("7")),
+        (json!({"user": true}), Some("true")),
+        (json!({"metadata": {"user_id": ""}}), None),
+    ] {
+        let ask = with(fields.clone()).unwrap();
+        assert_eq!(ask.user.as_deref(), user, "{fields}");
+        assert!(ask.ignored.is_empty(), "{fields}: {:?}", ask.ignored);
+    }
+    for (fields, param) in [
+        (json!({"user": {}}), "user"),
+        (json!({"safety_identifier": []}), "safety_identifier"),
+        (json!({"metadata": {"user_id": []}}), "metadata.user_id"),
+        (json!({"metadata": "x"}), "metadata"),
+    ] {
+        assert_eq!(place(&with(fields).unwrap_err()), (400, "invalid_type", param));
+    }
+}
+
+#[test]
+fn a_conversation_may_be_named_in_four_ways() {
+    const ID: &str = "7a64ee9f-ccaa-4a06-85b4-8af1a3d8fcc2";
+    let bare = ID.replace('-', "");
+    for fields in [
+        json!({"conversation": ID}),
+        json!({"conversation": {"id": format!("conv_{bare}")}}),
+        json!({"conversation_id": ID.to_uppercase()}),
+        json!({"metadata": {"conversation_id": format!("conv_{ID}")}}),
+        json!({"conversation": ID, "conversation_id": "11111111-1111-4111-8111-111111111111"}),
+    ] {
+        let hints = Hints { conversation: Some(ID.into()), ..Hints::default() };
+        assert_eq!(with(fields.clone()).unwrap().hints, hints, "{fields}");
+    }
+    for fields in [json!({"conversation": ""}), json!({"conversation_id": null})] {
+        assert_eq!(with(fields).unwrap().hints, Hints::default());
+    }
+    for (fields, code, param) in [
+        (json!({"conversation": "x"}), "invalid_value", "conversation"),
+        (json!({"conversation": {"id": "x"}}), "invalid_value", "conversation.id"),
+        (json!({"conversation": []}), "invalid_type", "conversation"),
+        (json!({"conversation_id": "x"}), "invalid_value", "conversation_id"),
+        (
+            json!({"metadata": {"conversation_id": "x"}}),
+            "invalid_value",
+            "metadata.conversation_id",
+        ),
+    ] {
+        assert_eq!(place(&with(fields).unwrap_err()), (400, code, param));
+    }
+}
+
+#[test]
+fn metadata_may_name_the_chat_and_say_that_it_is_a_side_task() {
+    let metadata = json!({"chat_id": "c1", "task": "title_generation"});
+    let ask = with(json!({"metadata": metadata})).unwrap();
+    assert_eq!((ask.hints.chat.as_deref(), ask.is_task), (Some("c1"), true));
+    assert!(ask.ignored.is_empty());
+    let ask = with(json!({"metadata": {"chat_id": "", "task": null, "color": "red"}})).unwrap();
+    assert_eq!((ask.hints.chat, ask.is_task), (None, false));
+    assert_eq!(ask.ignored, ["metadata"]);
+}
+
+#[test]
+fn inputs_and_stop_are_taken_as_they_are() {
+    let ask = with(json!({"inputs": {"a": 1}, "stop": ["x", "", "y"]})).unwrap();
+    assert_eq!(ask.inputs, *json!({"a": 1}).as_object().unwrap());
+    assert_eq!(ask.stop, ["x", "y"]);
+    assert_eq!(with(json!({"stop": "end"})).unwrap().stop, ["end"]);
+    for (fields, code, param) in [
+        (json!({"inputs": []}), "invalid_type", "inputs"),
+        (json!({"stop": 1}), "invalid_type", "stop"),
+        (json!({"stop": ["a", 1]}), "invalid_type", "stop[1]"),
+        (json!({"stop": ["1", "2", "3", "4", "5"]}), "array_above_max_length", "stop"),
+        (json!({"stream": "yes"}), "invalid_type", "stream"),
+        (json!({"stream_options": true}), "invalid_type", "stream_options"),
+        (
+            json!({"stream_options": {"include_usage": 1}}),
+            "invalid_type",
+            "stream_options.include_usage",
+        ),
+    ] {
+        assert_eq!(place(&with(fields).unwrap_err()), (400, code, param));
+    }
+}
+
+#[test]
+fn every_unsupported_field_is_refused_by_name() {
+    let refused: &[(&str, &[Value], &[Value])] = &[
+        ("n", &[json!(2), json!(0), json!("1")], &[json!(1), json!(1.0)]),
+        (
+            "tool_choice",
+            &[
+                json!("required"),
+                json!({"type": "function", "function": {"name": "f"}}),
+                json!({"type": "allowed_tools", "allowed_tools": {"mode": "required"}}),
+            ],
+            &[
+                json!("auto"),
+                json!("none"),
+                json!({"type": "allowed_tools", "allowed_tools": {"mode": "auto"}}),
+            ],
+        ),
+        ("function_call", &[json!({"name": "f"})], &[json!("auto"), json!("none")]),
+        (
+            "response_format",
+            &[
+                json!({"type": "json_object"}),
+                json!({"type": "json_schema", "json_schema": {"strict": true}}),
+            ],
+            &[json!({"type": "text"})],
+        ),
+        ("logprobs", &[json!(true)], &[json!(false)]),
+        ("top_logprobs", &[json!(3)], &[json!(0)]),
+        ("modalities", &[json!(["text", "audio"]), json!("text")], &[json!(["text"])]),
+        ("audio", &[json!({"voice": "alloy", "format": "mp3"})], &[]),
+    ];
+    let in_table = RULES.iter().filter(|(_, rule)| matches!(rule, Rule::Refused(..)));
+    assert_eq!(
+        in_table.map(|(name, _)| *name).collect::<Vec<_>>(),
+        refused.iter().map(|(name, ..)| *name).collect::<Vec<_>>()
+    );
+    for (name, bad, fine) in refused {
+        for value in *bad {
+            let fault = with(json!({*name: value})).unwrap_err();
+            assert_eq!(place(&fault), (400, "unsupported_parameter", *name), "{value}");
+        }
+        for value in fine.iter().chain([&Value::Null]) {
+            let ask = with(json!({*name: value})).unwrap();
+            assert!(ask.ignored.is_empty(), "{name}: {value}");
+        }
+    }
+}
+
+#[test]
+fn every_ignored_field_is_told_of_once_in_order() {
+    let ignored: Vec<&str> = RULES
+        .iter()
+        .filter(|(_, rule)| matches!(rule, Rule::Ignored))
+        .map(|(name, _)| *name)
+        .chain(["top_k", "chat_template_kwargs"])
+        .collect();
+    let body: serde_json::Map<_, _> =
+        ignored.iter().map(|name| ((*name).to_owned(), json!(1))).collect();
+    assert_eq!(with(body.into()).unwrap().ignored, ignored);
+    for name in ignored {
+        for empty in [json!(null), json!([]), json!({}), json!("")] {
+            assert!(with(json!({name: empty})).unwrap().ignored.is_empty(), "{name}");
+        }
+    }
+    let options = json!({"include_usage": true, "include_obfuscation": true});
+    let ask = with(json!({"stream": true, "stream_options": options})).unwrap();
+    assert_eq!(ask.ignored, ["stream_options.include_obfuscation"]);
+}
+
+#[test]
+fn names_that_a_header_cannot_hold_are_told_of_together() {
+    let fields = json!({"a\r\nb": 1, "ü": 1, "x".repeat(65): 1, "ok": 1});
+    assert_eq!(with(fields).unwrap().ignored, ["others", "ok"]);
+    let many: serde_json::Map<_, _> = (0..99).map(|n| (format!("f{n}"), json!(1))).collect();
+    assert_eq!(with(many.into()).unwrap().ignored.len(), 40);
+}

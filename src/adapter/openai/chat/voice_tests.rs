@@ -1,0 +1,175 @@
+use bytes::BytesMut;
+use serde_json::{Value, json};
+
+use super::read;
+use super::voice::ChatVoice;
+use crate::adapter::fault::{Fault, Kind};
+use crate::adapter::hear::Heard;
+use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
+use crate::dify::answer::Usage;
+
+fn begun() -> Begun {
+    Begun {
+        id: "m-1".into(),
+        conversation: Some("c-1".into()),
+        created_s: 1_795_249_423,
+        model: "my \"app\"".into(),
+    }
+}
+
+fn voice(options: Value) -> ChatVoice {
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    let body = json!({"model": "m", "messages": messages, "stream_options": options});
+    read(body.to_string().as_bytes()).unwrap().1
+}
+
+/// The frames of a stream, its common beginning shortened to `…`.
+fn frames(out: &BytesMut) -> Vec<String> {
+    const HEAD: &str = "data: {\"id\":\"chatcmpl-m-1\",\"object\":\"chat.completion.chunk\",\
+                        \"created\":1795249423,\"model\":\"my \\\"app\\\"\",\
+                        \"system_fingerprint\":null,\"choices\":[";
+    let text = std::str::from_utf8(out).unwrap();
+    assert!(text.ends_with("\n\n"));
+    text.split_terminator("\n\n").map(|frame| frame.replace(HEAD, "…")).collect()
+}
+
+fn used() -> Usage {
+    Usage { prompt_tokens: 7, completion_tokens: 4, total_tokens: 11 }
+}
+
+fn sources() -> Vec<Source> {
+    let source = |title: &str, url: Option<&str>| Source {
+        title: title.into(),
+        url: url.map(str::to_owned),
+        raw: json!({"document_name": title}),
+    };
+    vec![source("a", Some("https://a")), source("b", None)]
+}
+
+#[test]
+fn a_stream_is_role_deltas_reason_and_done() {
+    let mut voice = voice(Value::Null);
+    let mut out = BytesMut::new();
+    voice.begin(&begun(), &mut out);
+    voice.say(&Heard::Reasoning("hm\n".into()), &mut out);
+    voice.say(&Heard::Text("你\"".into()), &mut out);
+    voice.say(&Heard::StillRunning, &mut out);
+    voice.still_here(&mut out);
+    voice.say(&Heard::Sources(sources()), &mut out);
+    let told = Told { usage: Some(used()), ..Told::default() };
+    voice.end(&told, &mut out);
+    let goes_on = ",\"logprobs\":null,\"finish_reason\":null}]";
+    let expected = [
+        format!(
+            "…{{\"index\":0,\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}}{goes_on},\
+             \"x_dify\":{{\"conversation_id\":\"c-1\"}}}}"
+        ),
+        format!("…{{\"index\":0,\"delta\":{{\"reasoning_content\":\"hm\\n\"}}{goes_on}}}"),
+        format!("…{{\"index\":0,\"delta\":{{\"content\":\"你\\\"\"}}{goes_on}}}"),
+        ": keep-alive".to_owned(),
+        ": keep-alive".to_owned(),
+        format!(
+            "…{{\"index\":0,\"delta\":{{\"annotations\":[{{\"type\":\"url_citation\",\
+             \"url_citation\":{{\"start_index\":0,\"end_index\":2,\"url\":\"https://a\",\
+             \"title\":\"a\"}}}}]}}{goes_on},\"x_dify\":{{\"retriever_resources\":\
+             [{{\"document_name\":\"a\"}},{{\"document_name\":\"b\"}}]}}}}"
+        ),
+        "…{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}".to_owned(),
+        "data: [DONE]".to_owned(),
+    ];
+    assert_eq!(frames(&out), expected);
+}
+
+#[test]
+fn usage_is_a_chunk_of_its_own_and_only_if_asked_for() {
+    let mut voice = voice(json!({"include_usage": true}));
+    let mut out = BytesMut::new();
+    voice.begin(&Begun { conversation: None, ..begun() }, &mut out);
+    voice.say(&Heard::Text("a".into()), &mut out);
+    let total = Usage { total_tokens: 9, ..Usage::default() };
+    voice.end(&Told { usage: Some(total), ..Told::default() }, &mut out);
+    let frames = frames(&out);
+    assert!(frames[..3].iter().all(|frame| frame.ends_with("}],\"usage\":null}")), "{frames:?}");
+    assert_eq!(
+        frames[3..],
+        [
+            "…],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":9},\
+             \"x_dify\":{\"usage_source\":\"workflow_total\"}}",
+            "data: [DONE]"
+        ]
+    );
+}
+
+#[test]
+fn an_answer_that_was_replaced_ends_with_what_replaced_it() {
+    let mut voice = voice(Value::Null);
+    let mut out = BytesMut::new();
+    voice.begin(&begun(), &mut out);
+    let finish = Finish::Filtered;
+    voice.end(&Told { text: "no".into(), finish, ..Told::default() }, &mut out);
+    assert!(
+        frames(&out)[1].ends_with(
+            "\"finish_reason\":\"content_filter\"}],\"x_dify\":{\"replaced_by\":\"no\"}}"
+        )
+    );
+}
+
+#[test]
+fn a_failure_is_an_error_and_never_done() {
+    let mut voice = voice(Value::Null);
+    let mut out = BytesMut::new();
+    let fault = Fault::new(502, Kind::Server, "upstream_model_error", "it \"broke\"");
+    voice.fail(&fault, &Told::default(), &mut out);
+    assert_eq!(
+        &out[..],
+        b"data: {\"error\":{\"message\":\"it \\\"broke\\\"\",\"type\":\"server_error\",\
+          \"param\":null,\"code\":\"upstream_model_error\"}}\n\n"
+    );
+}
+
+#[test]
+fn a_whole_answer_has_all_fields() {
+    let mut voice = voice(Value::Null);
+    let told = Told {
+        text: "yes".into(),
+        reasoning: "hm".into(),
+        sources: sources(),
+        finish: Finish::Stop,
+        usage: Some(used()),
+    };
+    let annotation = json!({"type": "url_citation", "url_citation":
+        {"start_index": 0, "end_index": 3, "url": "https://a", "title": "a"}});
+    let expected = json!({
+        "id": "chatcmpl-m-1",
+        "object": "chat.completion",
+        "created": 1_795_249_423,
+        "model": "my \"app\"",
+        "choices": [{
+            "index": 0,
+            "message": {
+                "role": "assistant",
+                "content": "yes",
+                "refusal": null,
+                "reasoning_content": "hm",
+                "annotations": [annotation],
+            },
+            "logprobs": null,
+            "finish_reason": "stop",
+        }],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11},
+        "system_fingerprint": null,
+        "x_dify": {
+            "conversation_id": "c-1",
+            "retriever_resources": [{"document_name": "a"}, {"document_name": "b"}],
+            "usage_source": "dify",
+        },
+    });
+    assert_eq!(voice.whole(&begun(), &told), expected.to_string());
+    let plain = voice.whole(&Begun { conversation: None, ..begun() }, &Told::default());
+    let plain: Value = serde_json::from_slice(&plain).unwrap();
+    assert_eq!(
+        plain["choices"][0]["message"],
+        json!({"role": "assistant", "content": "", "refusal": null})
+    );
+    assert_eq!((&plain["usage"], plain.get("x_dify")), (&Value::Null, None));
+}

@@ -1,0 +1,96 @@
+//! Answers of completions: a `text_completion`, whole or in chunks. There is no field for
+//! reasoning, so it is left out.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::json;
+
+use crate::adapter::fault::Fault;
+use crate::adapter::hear::Heard;
+use crate::adapter::openai::extra;
+use crate::adapter::openai::frames::{self, Frames, finish_reason, push, usage};
+use crate::adapter::voice::{Begun, Told, Voice};
+
+const OBJECT: &str = "text_completion";
+
+/// Speaks the protocol of completions.
+#[derive(Debug)]
+pub struct CompletionsVoice {
+    frames: Frames,
+}
+
+impl CompletionsVoice {
+    /// A voice that tells the usage at the end of a stream or does not.
+    pub(super) fn new(with_usage: bool) -> Self {
+        Self { frames: Frames::new(with_usage) }
+    }
+
+    /// A chunk of this text, and why it is the last, if it is.
+    fn chunk(&self, text: &str, finish: Option<&str>, out: &mut BytesMut) {
+        self.frames.open(out);
+        out.put_slice(b"{\"text\":");
+        push(out, text);
+        out.put_slice(b",\"index\":0,\"logprobs\":null,\"finish_reason\":");
+        push(out, &finish);
+        out.put_slice(b"}");
+    }
+}
+
+impl Voice for CompletionsVoice {
+    fn begin(&mut self, begun: &Begun, out: &mut BytesMut) {
+        self.frames.begin(&id(begun), OBJECT, begun);
+        self.chunk("", None, out);
+        self.frames.close(extra::of_begin(begun).as_ref(), out);
+    }
+
+    fn say(&mut self, heard: &Heard, out: &mut BytesMut) {
+        match heard {
+            Heard::Text(text) => {
+                self.chunk(text, None, out);
+                self.frames.close(None, out);
+            }
+            Heard::Reasoning(_) => {}
+            Heard::Sources(sources) => {
+                self.chunk("", None, out);
+                self.frames.close(Some(&extra::of_sources(sources)), out);
+            }
+            Heard::StillRunning => frames::still_here(out),
+        }
+    }
+
+    fn end(&mut self, told: &Told, out: &mut BytesMut) {
+        self.chunk("", Some(finish_reason(told.finish)), out);
+        self.frames.close(extra::of_end(told).as_ref(), out);
+        self.frames.end(told, out);
+    }
+
+    fn fail(&mut self, fault: &Fault, _told: &Told, out: &mut BytesMut) {
+        frames::fail(fault, out);
+    }
+
+    fn still_here(&mut self, out: &mut BytesMut) {
+        frames::still_here(out);
+    }
+
+    fn whole(&mut self, begun: &Begun, told: &Told) -> Bytes {
+        let mut answer = json!({
+            "id": id(begun),
+            "object": OBJECT,
+            "created": begun.created_s,
+            "model": begun.model,
+            "choices": [{
+                "text": told.text,
+                "index": 0,
+                "logprobs": null,
+                "finish_reason": finish_reason(told.finish),
+            }],
+            "usage": told.usage.as_ref().map(usage),
+            "system_fingerprint": null,
+        });
+        extra::add(&mut answer, begun, told);
+        Bytes::from(answer.to_string())
+    }
+}
+
+fn id(begun: &Begun) -> String {
+    format!("cmpl-{}", begun.id)
+}
