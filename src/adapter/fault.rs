@@ -87,11 +87,6 @@ impl Fault {
         Self::invalid("unsupported_parameter", param, message)
     }
 
-    /// An error of Dify's, by its status, code and message.
-    pub fn of_dify(status: u16, code: &str, message: &str) -> Self {
-        Self::new(status, Kind::Server, code.to_owned(), message)
-    }
-
     /// The same, not to be repeated.
     #[must_use]
     pub fn for_good(self) -> Self {

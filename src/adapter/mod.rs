@@ -18,6 +18,7 @@ pub mod facts;
 pub mod fault;
 pub mod hear;
 pub mod openai;
+pub mod refused;
 pub mod task;
 pub mod voice;
 
