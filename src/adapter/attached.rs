@@ -126,7 +126,7 @@ pub fn file_of(name: Option<&str>, media_type: String, bytes: Bytes) -> Attachme
 }
 
 /// A name that Dify takes, with an ending.
-fn file_name(name: Option<&str>, media_type: &str) -> String {
+pub fn file_name(name: Option<&str>, media_type: &str) -> String {
     let last = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").trim();
     let clean: String = last
         .chars()

@@ -1,5 +1,6 @@
 //! OpenAI's protocols.
 
+pub mod audio;
 pub mod chat;
 pub mod completions;
 pub mod error;
@@ -7,4 +8,5 @@ mod extra;
 mod fields;
 mod frames;
 mod messages;
+pub mod models;
 mod pass;

@@ -41,3 +41,13 @@ pub(super) fn text_format(value: &Value) -> bool {
 pub(super) fn text_only(value: &Value) -> bool {
     value.as_array().is_some_and(|list| list.iter().all(|modality| modality == "text"))
 }
+
+/// The one format in which Dify speaks.
+pub(super) fn mp3(value: &Value) -> bool {
+    value == "mp3"
+}
+
+/// Sound as it is.
+pub(super) fn audio(value: &Value) -> bool {
+    value == "audio"
+}
