@@ -1,0 +1,222 @@
+//! What a client of each door is told, byte for byte: `tests/golden/<door>/<case>/`.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `request.json` | what the client sends |
+//! | `app.json` | `mode` and `user_input_form` of the app, where it is not a plain chat |
+//! | `events.sse` | what Dify sends; absent where the request is refused |
+//! | `dify-request.json` | expected: what Dify is asked |
+//! | `ignored.txt` | expected: fields that the client is told were ignored |
+//! | `answer.sse`, `answer.json` | expected: the stream, or the whole answer |
+//! | `refused.json` | expected: status and body, where there is no answer |
+//!
+//! Ids and times are those of Dify's events, so nothing has to be masked.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its own functions")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::BytesMut;
+use serde_json::{Value, json};
+
+use difygate::adapter::call::{self, Intake, Run};
+use difygate::adapter::{
+    Ask, Attachment, Begun, Content, Facts, Fault, FileRef, Heard, Hearing, Manner, Place, Shape,
+    State, Voice, openai,
+};
+
+/// Set to anything, it makes the test write what it finds instead of comparing.
+const WRITE: &str = "DIFYGATE_GOLDEN_WRITE";
+
+/// How a door reads a request.
+type Read = fn(&[u8]) -> Result<(Ask, Box<dyn Voice>), Fault>;
+
+/// The doors, by the names of their folders.
+const DOORS: &[(&str, Shape, Read)] = &[
+    ("chat", Shape::OpenAi, |body| openai::chat::read(body).map(boxed)),
+    ("completions", Shape::OpenAi, |body| openai::completions::read(body).map(boxed)),
+];
+
+/// Expected files, by name.
+type Files = BTreeMap<&'static str, String>;
+
+/// Every file that a case may expect.
+const EXPECTED: [&str; 5] =
+    ["dify-request.json", "ignored.txt", "answer.sse", "answer.json", "refused.json"];
+
+fn boxed<V: Voice + 'static>((ask, voice): (Ask, V)) -> (Ask, Box<dyn Voice>) {
+    (ask, Box::new(voice))
+}
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths.filter(|path| path.is_dir()).collect();
+    paths.sort();
+    paths
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
+}
+
+/// The app of a case.
+fn facts(case: &Path) -> Facts {
+    let app = fs::read(case.join("app.json")).unwrap_or_else(|_| b"{\"mode\": \"chat\"}".to_vec());
+    Facts::read(&app, &app).unwrap()
+}
+
+/// What Dify is asked, with files as if they had been uploaded in turn.
+fn asked(ask: &Ask, facts: &Facts) -> Result<Value, Fault> {
+    let place = |(number, attachment): (usize, &Attachment)| FileRef {
+        kind: attachment.kind,
+        place: match &attachment.content {
+            Content::Data { name, .. } => Place::Uploaded(format!("upload-{number}-{name}")),
+            Content::Url(url) => Place::Url(url.clone()),
+        },
+    };
+    let files: Vec<_> = ask.question.attachments.iter().enumerate().map(place).collect();
+    let conversation = ask.hints.conversation.as_deref();
+    let user = ask.user.as_deref().unwrap_or("key");
+    let run = Run { user, conversation, files: &files };
+    call::body(ask, facts, &Intake::default(), run).map(Value::Object)
+}
+
+/// Hears a stream in pieces of so many bytes.
+struct Listened {
+    begun: Option<Begun>,
+    heard: Vec<Heard>,
+    state: State,
+    hearing: Hearing,
+}
+
+fn listen(ask: &Ask, facts: &Facts, events: &[u8], piece_bytes: usize) -> Listened {
+    let manner = Manner { stop: ask.stop.clone(), ..Manner::default() };
+    let mut hearing = Hearing::new(facts.mode, manner, ask.model.clone());
+    let mut heard = Vec::new();
+    for piece in events.chunks(piece_bytes) {
+        hearing.feed(piece, &mut |one| heard.push(one));
+    }
+    let state = hearing.end(&mut |one| heard.push(one)).clone();
+    Listened { begun: hearing.begun().cloned(), heard, state, hearing }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap() + "\n"
+}
+
+fn refused(fault: &Fault, shape: Shape) -> String {
+    let body: Value = serde_json::from_slice(&fault.body(shape, "req_0")).unwrap();
+    pretty(&json!({
+        "status": fault.status,
+        "x-should-retry": if fault.is_final { json!("false") } else { Value::Null },
+        "retry-after": fault.retry_after_s,
+        "body": body,
+    }))
+}
+
+/// The answer to a request that Dify answered with these events.
+fn answer(
+    read: (Ask, Box<dyn Voice>),
+    (facts, events): (&Facts, &[u8]),
+    (shape, piece_bytes): (Shape, usize),
+) -> (&'static str, String) {
+    let (ask, mut voice) = read;
+    let listened = listen(&ask, facts, events, piece_bytes);
+    let told = listened.hearing.told();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let failed = match &listened.state {
+        State::Failed(fault) => Some(fault),
+        _ => None,
+    };
+    if let Some(fault) = failed.filter(|_| !ask.streamed || listened.heard.is_empty()) {
+        return ("refused.json", refused(fault, shape));
+    }
+    let begun = listened.begun.unwrap();
+    if !ask.streamed {
+        return ("answer.json", text(&voice.whole(&begun, told)) + "\n");
+    }
+    let mut out = BytesMut::new();
+    voice.begin(&begun, &mut out);
+    for heard in &listened.heard {
+        voice.say(heard, &mut out);
+    }
+    match failed {
+        Some(fault) => voice.fail(fault, told, &mut out),
+        None => voice.end(told, &mut out),
+    }
+    ("answer.sse", text(&out))
+}
+
+/// All that a case should find in its folder.
+fn play(case: &Path, shape: Shape, read: Read) -> Files {
+    let request = fs::read(case.join("request.json")).unwrap();
+    let mut files = Files::new();
+    let ask = match read(&request) {
+        Ok((ask, _)) => ask,
+        Err(fault) => {
+            files.insert("refused.json", refused(&fault, shape));
+            return files;
+        }
+    };
+    if !ask.ignored.is_empty() {
+        files.insert("ignored.txt", ask.ignored.join(", ") + "\n");
+    }
+    let facts = facts(case);
+    match asked(&ask, &facts) {
+        Ok(body) => files.insert("dify-request.json", pretty(&body)),
+        Err(fault) => {
+            files.insert("refused.json", refused(&fault, shape));
+            return files;
+        }
+    };
+    let events = fs::read(case.join("events.sse")).unwrap();
+    let told = |piece_bytes| {
+        let read = read(&request).map_err(|fault| fault.message).unwrap();
+        answer(read, (&facts, &events), (shape, piece_bytes))
+    };
+    let (file, whole) = told(events.len());
+    for piece_bytes in [1, 7, 1000] {
+        assert_eq!(told(piece_bytes).1, whole, "{}: in pieces of {piece_bytes}", case.display());
+    }
+    files.insert(file, whole);
+    files
+}
+
+#[test]
+fn every_door_says_what_its_folder_expects() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let write = std::env::var_os(WRITE).is_some();
+    let mut differing = Vec::new();
+    let mut count = 0;
+    for folder in folders(&root) {
+        let door = DOORS.iter().find(|(door, ..)| *door == name(&folder));
+        let (_, shape, read) = door.unwrap_or_else(|| panic!("no door `{}`", name(&folder)));
+        for case in folders(&folder) {
+            count += 1;
+            let found = play(&case, *shape, *read);
+            for file in EXPECTED {
+                let path = case.join(file);
+                let expected = fs::read_to_string(&path).ok();
+                match found.get(file) {
+                    found if found == expected.as_ref() => {}
+                    Some(text) if write => fs::write(path, text).unwrap(),
+                    None if write => fs::remove_file(path).unwrap(),
+                    found => differing.push(format!(
+                        "{}\n--- expected\n{}\n+++ found\n{}",
+                        path.display(),
+                        expected.as_deref().unwrap_or("(no file)"),
+                        found.map_or("(no file)", String::as_str),
+                    )),
+                }
+            }
+        }
+    }
+    assert!(count > 0, "no cases in {}", root.display());
+    assert!(
+        differing.is_empty(),
+        "{}\n\nIf this is what it should be, run this test with {WRITE}=1 and read the diff.",
+        differing.join("\n\n")
+    );
+}
