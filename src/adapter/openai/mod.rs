@@ -10,3 +10,6 @@ mod frames;
 mod messages;
 pub mod models;
 mod pass;
+
+#[cfg(test)]
+mod tests;
