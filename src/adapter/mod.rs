@@ -14,12 +14,16 @@ pub mod ask;
 pub mod attached;
 pub mod call;
 pub mod data_url;
+pub mod extras;
 pub mod facts;
 pub mod fault;
+pub mod fields;
+pub mod frames;
 pub mod hear;
 pub mod openai;
 pub mod refused;
 pub mod task;
+pub mod transcript;
 pub mod voice;
 
 pub use self::ask::{Ask, Attachment, Content, FileKind, Hints, Role, Saying};

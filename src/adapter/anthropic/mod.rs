@@ -1,3 +1,12 @@
-//! Anthropic's Messages API.
+//! Anthropic's Messages API, version 2023-06-01.
 
+mod content;
 pub mod error;
+pub mod messages;
+mod voice;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::messages::{count_tokens, read};
+pub use self::voice::MessagesVoice;

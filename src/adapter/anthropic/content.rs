@@ -1,0 +1,138 @@
+//! Content blocks of messages.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::adapter::ask::{Attachment, FileKind, Role, Saying};
+use crate::adapter::attached;
+use crate::adapter::data_url;
+use crate::adapter::fault::Fault;
+use crate::adapter::fields::{self, Fields};
+use crate::adapter::transcript;
+
+/// What one message says: results of tools each for itself, then the rest.
+pub(super) fn sayings(role: Role, place: &str, content: Value) -> Result<Vec<Saying>, Fault> {
+    let mut own = Saying { role, ..Saying::default() };
+    let blocks = match content {
+        Value::String(text) => {
+            own.text = text;
+            return Ok(vec![own]);
+        }
+        Value::Array(blocks) => blocks,
+        _ => return Err(fields::wrong_type(place, "a string or a list of content blocks")),
+    };
+    let mut all = Vec::new();
+    for (at, block) in blocks.into_iter().enumerate() {
+        let mut block = Fields::of(format!("{place}[{at}]"), block)?;
+        match (role, block.need_text("type")?.as_str()) {
+            (Role::User, "tool_result") => all.push(tool_result(&mut block)?),
+            // What a model thought, what it called and what servers answered are not its answer.
+            (Role::Assistant, kind) if is_trace(kind) => {}
+            (_, kind) => part(kind, &mut block, &mut own)?,
+        }
+    }
+    // A turn without text is still a turn; a message of results alone says nothing of its own.
+    if all.is_empty() || !own.text.is_empty() || !own.attachments.is_empty() {
+        all.push(own);
+    }
+    Ok(all)
+}
+
+fn is_trace(kind: &str) -> bool {
+    let server = kind.starts_with("mcp_") || kind.ends_with("_tool_result");
+    server || matches!(kind, "thinking" | "redacted_thinking" | "tool_use" | "server_tool_use")
+}
+
+/// A text, a picture or a document.
+fn part(kind: &str, block: &mut Fields, into: &mut Saying) -> Result<(), Fault> {
+    match kind {
+        "text" => transcript::add_line(&mut into.text, &block.need_text("text")?),
+        "image" => into.attachments.push(source(block, FileKind::Image)?),
+        "document" => into.attachments.push(source(block, FileKind::Document)?),
+        _ => {
+            let place = block.place("type");
+            let why = "must be text, image, document or, of the user, tool_result";
+            return Err(fields::wrong_value(&place, why));
+        }
+    }
+    Ok(())
+}
+
+fn tool_result(block: &mut Fields) -> Result<Saying, Fault> {
+    let mut result = Saying { role: Role::Tool, ..Saying::default() };
+    let place = block.place("content");
+    match block.take("content") {
+        None => {}
+        Some(Value::String(text)) => result.text = text,
+        Some(Value::Array(parts)) => {
+            for (at, inner) in parts.into_iter().enumerate() {
+                let mut inner = Fields::of(format!("{place}[{at}]"), inner)?;
+                let kind = inner.need_text("type")?;
+                part(&kind, &mut inner, &mut result)?;
+            }
+        }
+        Some(_) => {
+            return Err(fields::wrong_type(&place, "a string or a list of content blocks"));
+        }
+    }
+    Ok(result)
+}
+
+/// The file of an `image` or `document` block.
+fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, Fault> {
+    let title = block.text("title")?.filter(|title| !title.trim().is_empty());
+    let named = |media_type: String, bytes: Bytes| {
+        let name = title.map(|title| file_name(&title, &media_type));
+        attached::file_of(name.as_deref(), media_type, bytes)
+    };
+    let place = block.place("source");
+    let mut source = Fields::of(place, block.need("source")?)?;
+    let form = source.need_text("type")?;
+    match form.as_str() {
+        "base64" => {
+            let media_type = source.need_text("media_type")?.to_ascii_lowercase();
+            let data = source.need_text("data")?;
+            let bytes = data_url::base64(&data)
+                .map_err(|error| fields::wrong_value(&source.place("data"), error))?;
+            if kind == FileKind::Image && !media_type.starts_with("image/") {
+                let why = "must begin with image/";
+                return Err(fields::wrong_value(&source.place("media_type"), why));
+            }
+            Ok(named(media_type, bytes))
+        }
+        "url" => {
+            let url = source.need_text("url")?;
+            attached::remote(kind, &url).map_err(|_| {
+                fields::wrong_value(&source.place("url"), "must be an http or https URL")
+            })
+        }
+        "text" if kind == FileKind::Document => {
+            let data = source.need_text("data")?;
+            if data.is_empty() {
+                return Err(fields::wrong_value(&source.place("data"), "holds an empty file"));
+            }
+            Ok(named("text/plain".to_owned(), data.into()))
+        }
+        "file" => {
+            let why = "is not served, for the gateway keeps no files: send them as base64 or URL";
+            Err(fields::unsupported(&source.place("file_id"), why))
+        }
+        "content" if kind == FileKind::Document => {
+            let why = "is not served for documents: send their text as a text source";
+            Err(fields::unsupported(&source.place("content"), why))
+        }
+        _ => Err(fields::wrong_value(&source.place("type"), "must be base64, url or text")),
+    }
+}
+
+/// A title is no file name: what stands after its last dot need not be an ending.
+fn file_name(title: &str, media_type: &str) -> String {
+    let end = attached::ending(title).map(str::to_ascii_lowercase);
+    match (media_type, end.as_deref()) {
+        ("application/pdf", Some("pdf")) => title.to_owned(),
+        ("application/pdf", _) => format!("{title}.pdf"),
+        ("text/plain", Some("txt" | "md" | "csv" | "html" | "json" | "xml")) => title.to_owned(),
+        ("text/plain", _) => format!("{title}.txt"),
+        _ => title.to_owned(),
+    }
+}

@@ -1,0 +1,187 @@
+//! `POST /v1/messages`: the request.
+//!
+//! `docs/anthropic.md` has the table of all fields. What an app of Dify decides itself (sampling,
+//! length, tools it may leave alone) is ignored and named; what would change the meaning of the
+//! answer is refused.
+
+use serde_json::Value;
+
+use super::content;
+use super::voice::MessagesVoice;
+use crate::adapter::ask::{Ask, Role};
+use crate::adapter::extras;
+use crate::adapter::fault::{Fault, Kind};
+use crate::adapter::fields::{self, Fields};
+use crate::adapter::transcript;
+
+/// The most texts in `stop_sequences`.
+const MAX_STOPS: usize = 64;
+
+/// What a body asks for, and who tells the answer.
+pub fn read(body: &[u8]) -> Result<(Ask, MessagesVoice), Fault> {
+    let mut body = Fields::of_body(body)?;
+    let mut ask = Ask { model: body.need_text("model")?, ..Ask::default() };
+    needs_length(&mut body, &mut ask)?;
+    system(&mut body, &mut ask)?;
+    messages(&mut body, &mut ask)?;
+    ask.streamed = body.flag("stream")?;
+    ask.stop = stops(&mut body)?;
+    let mut metadata = body.fields("metadata")?;
+    extras::take(&mut body, &mut metadata, &mut ask)?;
+    metadata.leave(&mut ask.ignored);
+    tools(&mut body, &mut ask)?;
+    output(&mut body, &mut ask)?;
+    let thinks = thinking(&mut body, &mut ask)?;
+    body.leave(&mut ask.ignored);
+    let voice = MessagesVoice::new(thinks, ask.stop.clone());
+    Ok((ask, voice))
+}
+
+/// `POST /v1/messages/count_tokens`: Dify counts only what it has run.
+pub fn count_tokens() -> Fault {
+    let message = "count_tokens is not served: Dify says what a request used only in its answer";
+    Fault::new(404, Kind::NotFound, "unsupported_endpoint", message)
+}
+
+/// The protocol wants `max_tokens`; an app of Dify has its own.
+fn needs_length(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+    let length = body.need("max_tokens")?;
+    if length.as_u64().is_none_or(|length| length == 0) {
+        return Err(fields::wrong_value("max_tokens", "must be a whole number of at least 1"));
+    }
+    ask.ignored.push("max_tokens".to_owned());
+    Ok(())
+}
+
+fn system(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+    match body.take("system") {
+        None => {}
+        Some(Value::String(text)) => transcript::add_system(&mut ask.system, &text),
+        Some(Value::Array(blocks)) => {
+            for (at, block) in blocks.into_iter().enumerate() {
+                let mut block = Fields::of(format!("system[{at}]"), block)?;
+                if block.need_text("type")? != "text" {
+                    return Err(fields::wrong_value(&block.place("type"), "must be text"));
+                }
+                transcript::add_system(&mut ask.system, &block.need_text("text")?);
+            }
+        }
+        Some(_) => return Err(fields::wrong_type("system", "a string or a list of text blocks")),
+    }
+    Ok(())
+}
+
+fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+    let Value::Array(messages) = body.need("messages")? else {
+        return Err(fields::wrong_type("messages", "a list"));
+    };
+    let mut said = Vec::with_capacity(messages.len());
+    let mut last = String::new();
+    for (at, message) in messages.into_iter().enumerate() {
+        let mut message = Fields::of(format!("messages[{at}]"), message)?;
+        let role = match message.need_text("role")?.as_str() {
+            "user" => Role::User,
+            "assistant" => Role::Assistant,
+            _ => {
+                let why = "must be user or assistant; system texts belong into `system`";
+                return Err(fields::wrong_value(&message.place("role"), why));
+            }
+        };
+        let place = message.place("content");
+        for saying in content::sayings(role, &place, message.need("content")?)? {
+            transcript::add(&mut said, saying);
+        }
+        last = format!("messages[{at}]");
+    }
+    (ask.before, ask.question) = transcript::split(said, "messages", &last)?;
+    Ok(())
+}
+
+fn stops(body: &mut Fields) -> Result<Vec<String>, Fault> {
+    let list = body.list("stop_sequences")?;
+    if list.len() > MAX_STOPS {
+        let why = format!("has more than {MAX_STOPS} texts");
+        return Err(fields::wrong_value("stop_sequences", why));
+    }
+    let texts = list.into_iter().enumerate().map(|(at, value)| match value {
+        Value::String(text) if !text.trim().is_empty() => Ok(text),
+        _ => {
+            let place = format!("stop_sequences[{at}]");
+            Err(fields::wrong_value(&place, "must be a string that is not blank"))
+        }
+    });
+    texts.collect()
+}
+
+/// Tools that the model may leave alone are left alone; those that it must use are refused.
+fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+    let choice = match body.take("tool_choice") {
+        None => None,
+        Some(choice) => Some(Fields::of("tool_choice", choice)?.need_text("type")?),
+    };
+    match choice.as_deref() {
+        None | Some("auto" | "none") => {}
+        Some("any" | "tool") => {
+            let why = "must be auto or none: an app of Dify uses its own tools only";
+            return Err(fields::unsupported("tool_choice", why));
+        }
+        Some(_) => {
+            return Err(fields::wrong_value("tool_choice.type", "must be auto or none"));
+        }
+    }
+    for (at, tool) in body.list("tools")?.into_iter().enumerate() {
+        if at == 0 && choice.as_deref() != Some("none") {
+            ask.ignored.push("tools".to_owned());
+        }
+        let mut tool = Fields::of(format!("tools[{at}]"), tool)?;
+        let kind = tool.text("type")?.unwrap_or_default();
+        if ["web_search_", "web_fetch_", "code_execution_"].iter().any(|k| kind.starts_with(k)) {
+            let why = "is a tool that runs on Anthropic's servers; give the app of Dify one";
+            return Err(fields::unsupported(&tool.place("type"), why));
+        }
+    }
+    if choice.is_some_and(|choice| choice == "auto") {
+        ask.ignored.push("tool_choice".to_owned());
+    }
+    Ok(())
+}
+
+/// What would change the form or the sources of the answer.
+fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+    let mut config = body.fields("output_config")?;
+    if config.take("format").is_some() {
+        let why = "is not served: an app of Dify writes as it is built";
+        return Err(fields::unsupported("output_config.format", why));
+    }
+    config.leave(&mut ask.ignored);
+    for (field, why) in [
+        ("output_format", "is not served: an app of Dify writes as it is built"),
+        ("container", "is not served: give the app of Dify a tool that runs code"),
+    ] {
+        if body.take(field).is_some() {
+            return Err(fields::unsupported(field, why));
+        }
+    }
+    if !body.list("mcp_servers")?.is_empty() {
+        let why = "are not served: give the app of Dify these tools";
+        return Err(fields::unsupported("mcp_servers", why));
+    }
+    Ok(())
+}
+
+/// Whether the client wants to see what the app thinks. How much it thinks, the app decides.
+fn thinking(body: &mut Fields, ask: &mut Ask) -> Result<bool, Fault> {
+    let Some(thinking) = body.take("thinking") else { return Ok(false) };
+    let mut thinking = Fields::of("thinking", thinking)?;
+    let thinks = match thinking.need_text("type")?.as_str() {
+        "disabled" => false,
+        "enabled" | "adaptive" => true,
+        _ => {
+            let why = "must be enabled, adaptive or disabled";
+            return Err(fields::wrong_value("thinking.type", why));
+        }
+    };
+    let hidden = thinking.text("display")?.is_some_and(|display| display == "omitted");
+    thinking.leave(&mut ask.ignored);
+    Ok(thinks && !hidden)
+}

@@ -1,0 +1,276 @@
+use serde_json::{Value, json};
+
+use super::request;
+use crate::adapter::anthropic::{count_tokens, error, read};
+use crate::adapter::ask::{Ask, Content, FileKind, Role, Saying};
+use crate::adapter::fault::{Fault, Kind};
+
+fn asked(fields: Value) -> Ask {
+    read(&request(fields)).unwrap().0
+}
+
+fn refused(fields: Value) -> Fault {
+    read(&request(fields)).unwrap_err()
+}
+
+/// A request whose only message has this content.
+fn content(blocks: Value) -> Value {
+    json!({"messages": [{"role": "user", "content": blocks}]})
+}
+
+#[test]
+fn the_smallest_request_is_a_question() {
+    let expected = Ask {
+        model: "m".into(),
+        question: Saying::new(Role::User, "Hi"),
+        ignored: vec!["max_tokens".into()],
+        ..Ask::default()
+    };
+    assert_eq!(asked(json!({})), expected);
+}
+
+#[test]
+fn system_is_a_text_or_blocks() {
+    assert_eq!(asked(json!({"system": "Be brief."})).system.as_deref(), Some("Be brief."));
+    let blocks = json!([
+        {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}},
+        {"type": "text", "text": "b"},
+    ]);
+    assert_eq!(asked(json!({"system": blocks})).system.as_deref(), Some("a\n\nb"));
+    assert_eq!(asked(json!({"system": []})).system, None);
+}
+
+#[test]
+fn a_transcript_is_what_was_said_before_the_question() {
+    let ask = asked(json!({"messages": [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "hm", "signature": ""},
+            {"type": "redacted_thinking", "data": "x"},
+            {"type": "text", "text": "b"},
+            {"type": "tool_use", "id": "t", "name": "n", "input": {}},
+        ]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "t", "content": "r"},
+        ]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "u", "name": "n", "input": {}}]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "u", "content": [{"type": "text", "text": "s"}]},
+            {"type": "text", "text": "c"},
+            {"type": "text", "text": "d"},
+        ]},
+        {"role": "user", "content": "e"},
+    ]}));
+    let before = [
+        Saying::new(Role::User, "a"),
+        Saying::new(Role::Assistant, "b"),
+        Saying::new(Role::Tool, "r"),
+        Saying::new(Role::Assistant, ""),
+    ];
+    assert_eq!(ask.before, before);
+    assert_eq!(ask.question, Saying::new(Role::User, "s\n\nc\nd\n\ne"));
+}
+
+#[test]
+fn pictures_and_documents_are_attached() {
+    let ask = asked(content(json!([
+        {"type": "text", "text": "Look"},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw=="}},
+        {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}},
+        {"type": "document", "title": "No. 7", "context": "c", "citations": {"enabled": true},
+         "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}},
+        {"type": "document", "source": {"type": "url", "url": "https://a.example/c.pdf"}},
+        {"type": "document", "title": "notes.md",
+         "source": {"type": "text", "media_type": "text/plain", "data": "grüß"}},
+    ])));
+    let data = |name: &str, media_type: &str, bytes: &[u8]| Content::Data {
+        name: name.into(),
+        media_type: media_type.into(),
+        bytes: bytes.to_vec().into(),
+    };
+    let expected = [
+        (FileKind::Image, data("image.png", "image/png", b"\x89PNG")),
+        (FileKind::Image, Content::Url("https://a.example/b.png".into())),
+        (FileKind::Document, data("No. 7.pdf", "application/pdf", b"%PDF-")),
+        (FileKind::Document, Content::Url("https://a.example/c.pdf".into())),
+        (FileKind::Document, data("notes.md", "text/plain", "grüß".as_bytes())),
+    ];
+    let found: Vec<_> =
+        ask.question.attachments.into_iter().map(|file| (file.kind, file.content)).collect();
+    assert_eq!(found, expected);
+    assert_eq!(ask.question.text, "Look");
+}
+
+#[test]
+fn a_picture_alone_is_a_question_and_a_tool_may_find_one() {
+    let picture = json!({"type": "image", "source": {"type": "url", "url": "http://a/b"}});
+    assert_eq!(asked(content(json!([picture]))).question.attachments.len(), 1);
+    let result = json!([{"type": "tool_result", "tool_use_id": "t", "content": [picture]}]);
+    assert_eq!(asked(content(result)).question.attachments.len(), 1);
+}
+
+#[test]
+fn what_says_who_asks_and_where_is_read() {
+    let ask = asked(json!({
+        "metadata": {"user_id": "u1", "chat_id": "c1"},
+        "conversation": "conv_1b9d6bcdbbfd4b2d9b5dab8dfbbd4bed",
+        "inputs": {"x": 1},
+        "stream": true,
+        "stop_sequences": ["END", "\n\nHuman:"],
+    }));
+    assert_eq!(ask.user.as_deref(), Some("u1"));
+    assert_eq!(ask.hints.chat.as_deref(), Some("c1"));
+    let conversation = ask.hints.conversation.as_deref();
+    assert_eq!(conversation, Some("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"));
+    assert_eq!(Value::from(ask.inputs), json!({"x": 1}));
+    assert!(ask.streamed);
+    assert_eq!(ask.stop, ["END", "\n\nHuman:"]);
+    assert_eq!(ask.ignored, ["max_tokens"]);
+}
+
+#[test]
+fn what_means_nothing_to_dify_is_named() {
+    let ask = asked(json!({
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 5,
+        "service_tier": "auto",
+        "inference_geo": "eu",
+        "context_management": {"edits": [1]},
+        "output_config": {"effort": "low"},
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "tools": [{"name": "n", "input_schema": {}}],
+        "tool_choice": {"type": "auto", "disable_parallel_tool_use": true},
+        "never_heard_of": 1,
+        "container": null,
+        "mcp_servers": [],
+    }));
+    let expected = [
+        "max_tokens",
+        "tools",
+        "tool_choice",
+        "output_config.effort",
+        "thinking.budget_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "service_tier",
+        "inference_geo",
+        "context_management",
+        "never_heard_of",
+    ];
+    assert_eq!(ask.ignored, expected);
+    let tools = json!({"tools": [{"name": "n"}], "tool_choice": {"type": "none"}});
+    assert_eq!(asked(tools).ignored, ["max_tokens"]);
+}
+
+#[test]
+fn what_no_app_can_do_is_refused_by_name() {
+    let file = json!({"type": "file", "file_id": "f"});
+    let parts = json!({"type": "content", "content": []});
+    for (fields, place) in [
+        (json!({"tool_choice": {"type": "any"}}), "tool_choice"),
+        (json!({"tool_choice": {"type": "tool", "name": "n"}}), "tool_choice"),
+        (json!({"tools": [{"name": "n"}, {"type": "web_search_20250305"}]}), "tools[1].type"),
+        (json!({"tools": [{"type": "code_execution_20250825"}]}), "tools[0].type"),
+        (json!({"output_config": {"format": {"type": "json_schema"}}}), "output_config.format"),
+        (json!({"output_format": {"type": "json_schema"}}), "output_format"),
+        (json!({"container": "c"}), "container"),
+        (json!({"mcp_servers": [{}]}), "mcp_servers"),
+        (
+            content(json!([{"type": "image", "source": file}])),
+            "messages[0].content[0].source.file_id",
+        ),
+        (
+            content(json!([{"type": "document", "source": parts}])),
+            "messages[0].content[0].source.content",
+        ),
+    ] {
+        let fault = refused(fields);
+        assert_eq!((fault.status, &*fault.code), (400, "unsupported_parameter"), "{place}");
+        assert_eq!(fault.param.as_deref(), Some(place));
+    }
+}
+
+#[test]
+fn what_must_be_there_is_asked_for() {
+    for name in ["model", "max_tokens", "messages"] {
+        let fault = refused(json!({name: null}));
+        assert_eq!((fault.status, &*fault.code), (400, "missing_required_parameter"), "{name}");
+        assert_eq!(fault.param.as_deref(), Some(name));
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_by_their_place() {
+    let image = |source: Value| content(json!([{"type": "image", "source": source}]));
+    let source = "messages[0].content[0].source";
+    let png = |data: &str| json!({"type": "base64", "media_type": "image/png", "data": data});
+    let cases = [
+        (json!({"model": 1}), "model".to_owned()),
+        (json!({"max_tokens": 0}), "max_tokens".into()),
+        (json!({"max_tokens": "64"}), "max_tokens".into()),
+        (json!({"max_tokens": 1.5}), "max_tokens".into()),
+        (json!({"messages": "Hi"}), "messages".into()),
+        (json!({"messages": []}), "messages".into()),
+        (json!({"messages": ["Hi"]}), "messages[0]".into()),
+        (json!({"messages": [{"role": "system", "content": ""}]}), "messages[0].role".into()),
+        (json!({"messages": [{"role": "user"}]}), "messages[0].content".into()),
+        (
+            json!({"messages": [
+                {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+            ]}),
+            "messages[1].role".into(),
+        ),
+        (content(json!(" \n")), "messages".into()),
+        (content(json!(1)), "messages[0].content".into()),
+        (content(json!(["a"])), "messages[0].content[0]".into()),
+        (content(json!([{"type": "text"}])), "messages[0].content[0].text".into()),
+        (content(json!([{"type": "tool_use"}])), "messages[0].content[0].type".into()),
+        (
+            content(json!([{"type": "tool_result", "content": 1}])),
+            "messages[0].content[0].content".into(),
+        ),
+        (
+            content(json!([{"type": "tool_result", "content": [{"type": "x"}]}])),
+            "messages[0].content[0].content[0].type".into(),
+        ),
+        (content(json!([{"type": "image"}])), source.into()),
+        (image(json!({"type": "text", "data": "a"})), format!("{source}.type")),
+        (image(png("?")), format!("{source}.data")),
+        (image(png("")), format!("{source}.data")),
+        (
+            image(json!({"type": "base64", "media_type": "text/plain", "data": "AAAA"})),
+            format!("{source}.media_type"),
+        ),
+        (image(json!({"type": "url", "url": "file:///etc/passwd"})), format!("{source}.url")),
+        (json!({"system": 1}), "system".into()),
+        (json!({"system": [{"type": "image"}]}), "system[0].type".into()),
+        (json!({"stream": "yes"}), "stream".into()),
+        (json!({"stop_sequences": "a"}), "stop_sequences".into()),
+        (json!({"stop_sequences": ["a", " "]}), "stop_sequences[1]".into()),
+        (json!({"stop_sequences": vec!["a"; 65]}), "stop_sequences".into()),
+        (json!({"metadata": "a"}), "metadata".into()),
+        (json!({"tools": {}}), "tools".into()),
+        (json!({"tools": [1]}), "tools[0]".into()),
+        (json!({"tool_choice": "auto"}), "tool_choice".into()),
+        (json!({"tool_choice": {"type": "x"}}), "tool_choice.type".into()),
+        (json!({"thinking": true}), "thinking".into()),
+        (json!({"thinking": {"type": "x"}}), "thinking.type".into()),
+        (json!({"output_config": 1}), "output_config".into()),
+    ];
+    for (fields, place) in cases {
+        let fault = refused(fields.clone());
+        assert_eq!((fault.status, fault.kind), (400, Kind::InvalidRequest), "{fields}");
+        assert_eq!(fault.param, Some(place), "{fields}");
+    }
+}
+
+#[test]
+fn counting_tokens_is_refused_in_the_doors_words() {
+    let fault = count_tokens();
+    let body: Value = serde_json::from_slice(&error::body(&fault, "req_1")).unwrap();
+    assert_eq!(fault.status, 404);
+    assert_eq!(body["error"]["type"], "not_found_error");
+    assert_eq!(body["request_id"], "req_1");
+}

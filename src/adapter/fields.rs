@@ -1,0 +1,216 @@
+//! The fields of a JSON body: taken one by one by a door; what nobody takes means nothing to Dify.
+//!
+//! Every fault names the place of the field (`messages[2].content[0].type`) and quotes nothing of
+//! the request. A field that is `null` is absent.
+
+use serde_json::{Map, Value};
+
+use super::fault::{Fault, Kind};
+
+/// The most names that are told as ignored.
+const MAX_IGNORED: usize = 32;
+/// The most bytes of such a name.
+const MAX_IGNORED_NAME: usize = 64;
+
+/// The fields of one JSON object.
+#[derive(Debug)]
+pub struct Fields {
+    /// Where the object stands, empty for the body itself.
+    place: String,
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    /// The fields of a body.
+    pub fn of_body(body: &[u8]) -> Result<Self, Fault> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| {
+            // The parser's own text might quote the body.
+            let (line, column) = (error.line(), error.column());
+            let message = format!("the body is not valid JSON (line {line}, column {column})");
+            Fault::new(400, Kind::InvalidRequest, "invalid_json", message)
+        })?;
+        match value {
+            Value::Object(map) => Ok(Self { place: String::new(), map }),
+            _ => {
+                let message = "the body must be a JSON object";
+                Err(Fault::new(400, Kind::InvalidRequest, "invalid_json", message))
+            }
+        }
+    }
+
+    /// The fields of an object at a place.
+    pub fn of(place: impl Into<String>, value: Value) -> Result<Self, Fault> {
+        let place = place.into();
+        match value {
+            Value::Object(map) => Ok(Self { place, map }),
+            _ => Err(wrong_type(&place, "an object")),
+        }
+    }
+
+    /// Where a field of this object stands in the body.
+    pub fn place(&self, name: &str) -> String {
+        if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) }
+    }
+
+    /// A field's value. Each can be taken once.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.map.get_mut(name).map(Value::take).filter(|value| !value.is_null())
+    }
+
+    /// The same, which must be there.
+    pub fn need(&mut self, name: &str) -> Result<Value, Fault> {
+        self.take(name).ok_or_else(|| missing(&self.place(name)))
+    }
+
+    /// A string.
+    pub fn text(&mut self, name: &str) -> Result<Option<String>, Fault> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong_type(&self.place(name), "a string")),
+        }
+    }
+
+    /// An identifier: a string, or the text of a number or boolean, as Dify takes users. Empty is
+    /// absent.
+    pub fn word(&mut self, name: &str) -> Result<Option<String>, Fault> {
+        let text = match self.take(name) {
+            None => return Ok(None),
+            Some(Value::String(text)) => text,
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
+            Some(_) => return Err(wrong_type(&self.place(name), "a string")),
+        };
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+
+    /// The same, which must be there.
+    pub fn need_text(&mut self, name: &str) -> Result<String, Fault> {
+        self.text(name)?.ok_or_else(|| missing(&self.place(name)))
+    }
+
+    /// A boolean; absent is false.
+    pub fn flag(&mut self, name: &str) -> Result<bool, Fault> {
+        match self.take(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(wrong_type(&self.place(name), "a boolean")),
+        }
+    }
+
+    /// A list; absent is empty.
+    pub fn list(&mut self, name: &str) -> Result<Vec<Value>, Fault> {
+        match self.take(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(list)) => Ok(list),
+            Some(_) => Err(wrong_type(&self.place(name), "a list")),
+        }
+    }
+
+    /// An object; absent is empty.
+    pub fn fields(&mut self, name: &str) -> Result<Self, Fault> {
+        let place = self.place(name);
+        Self::of(place, self.take(name).unwrap_or_else(|| Map::new().into()))
+    }
+
+    /// The places of the fields that nobody took, added to `ignored`.
+    ///
+    /// They go out in a header, so only plain names are told, and not too many.
+    pub fn leave(&self, ignored: &mut Vec<String>) {
+        for (name, _) in self.map.iter().filter(|(_, value)| !says_nothing(value)) {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            if ignored.len() == MAX_IGNORED {
+                return;
+            }
+            if name.len() <= MAX_IGNORED_NAME && name.bytes().all(is_plain) {
+                ignored.push(self.place(name));
+            }
+        }
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+/// A field that must be there is not.
+pub fn missing(place: &str) -> Fault {
+    Fault::invalid("missing_required_parameter", place, format!("`{place}` is required"))
+}
+
+/// A field is of another JSON type than it must be.
+pub fn wrong_type(place: &str, wanted: &str) -> Fault {
+    Fault::invalid("invalid_type", place, format!("`{place}` must be {wanted}"))
+}
+
+/// A field has a value that it cannot have; `why` continues "`field` …".
+pub fn wrong_value(place: &str, why: impl std::fmt::Display) -> Fault {
+    Fault::invalid("invalid_value", place, format!("`{place}` {why}"))
+}
+
+/// A field asks for what no app of Dify does; `why` continues "`field` …".
+pub fn unsupported(place: &str, why: impl std::fmt::Display) -> Fault {
+    Fault::unsupported(place, format!("`{place}` {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(value: Value) -> Fields {
+        Fields::of("a", value).unwrap()
+    }
+
+    #[test]
+    fn a_broken_body_is_told_by_line_and_column_and_not_quoted() {
+        let fault = Fields::of_body(b"{\"secret\":\n tru}").unwrap_err();
+        assert!(fault.message.contains("line 2, column"), "{}", fault.message);
+        assert!(!fault.message.contains("secret"));
+        assert_eq!((fault.status, &*fault.code), (400, "invalid_json"));
+        for body in ["", "[]", "null", "\"a\"", "{} {}", "\u{feff}{}"] {
+            assert_eq!(
+                Fields::of_body(body.as_bytes()).unwrap_err().code,
+                "invalid_json",
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn faults_name_the_place() {
+        let mut all = fields(json!({"s": 1, "b": "x", "l": {}, "o": [], "n": null}));
+        let place = |fault: Fault| (fault.code.into_owned(), fault.param.unwrap());
+        assert_eq!(place(all.text("s").unwrap_err()), ("invalid_type".into(), "a.s".into()));
+        assert_eq!(place(all.flag("b").unwrap_err()), ("invalid_type".into(), "a.b".into()));
+        assert_eq!(place(all.list("l").unwrap_err()), ("invalid_type".into(), "a.l".into()));
+        assert_eq!(place(all.fields("o").unwrap_err()), ("invalid_type".into(), "a.o".into()));
+        let missing = all.need_text("n").unwrap_err();
+        assert_eq!(place(missing), ("missing_required_parameter".into(), "a.n".into()));
+    }
+
+    #[test]
+    fn what_nobody_takes_is_left_in_the_order_of_the_request() {
+        let mut all =
+            fields(json!({"z": 1, "taken": 2, "null": null, "b\r\nx: y": 1, "e": [], "c": [0]}));
+        all.take("taken");
+        let mut ignored = vec!["before".to_owned()];
+        all.leave(&mut ignored);
+        assert_eq!(ignored, ["before", "a.z", "a.c"]);
+    }
+
+    #[test]
+    fn what_is_left_is_bounded() {
+        let many = (0..100).map(|i| (format!("f{i}"), json!(1))).collect::<Map<_, _>>();
+        let mut ignored = Vec::new();
+        fields(many.into()).leave(&mut ignored);
+        fields(json!({"x".repeat(65): 1})).leave(&mut ignored);
+        assert_eq!(ignored.len(), MAX_IGNORED);
+    }
+}

@@ -1,0 +1,135 @@
+//! A transcript's parts: what was said before, and the question that it ends with.
+//!
+//! What stands between two messages of the assistant is one saying, as the question is, so that a
+//! later request which repeats the transcript has the same sayings in it.
+
+use super::ask::{Role, Saying};
+use super::fault::Fault;
+use super::fields;
+
+/// Adds what a message says.
+pub fn add(said: &mut Vec<Saying>, saying: Saying) {
+    match said.last_mut() {
+        Some(last) if last.role != Role::Assistant && saying.role != Role::Assistant => {
+            if saying.role == Role::User {
+                last.role = Role::User;
+            }
+            join(last, saying);
+        }
+        _ => said.push(saying),
+    }
+}
+
+/// What was said before, and the question: all that the user, or a tool of the client, says after
+/// the assistant.
+///
+/// `list` is the field of the transcript, `last` the place of its last message.
+pub fn split(
+    mut said: Vec<Saying>,
+    list: &str,
+    last: &str,
+) -> Result<(Vec<Saying>, Saying), Fault> {
+    let answered = said.iter().rposition(|saying| saying.role == Role::Assistant);
+    let asked = said.split_off(answered.map_or(0, |at| at + 1));
+    if asked.is_empty() && answered.is_some() {
+        let why = "must be user: an app of Dify cannot go on with a message of the assistant";
+        return Err(fields::wrong_value(&format!("{last}.role"), why));
+    }
+    let mut question = Saying::default();
+    for saying in asked {
+        join(&mut question, saying);
+    }
+    if question.text.trim().is_empty() && question.attachments.is_empty() {
+        let why = "must end with a message of the user that is not empty";
+        return Err(fields::wrong_value(list, why));
+    }
+    Ok((said, question))
+}
+
+fn join(saying: &mut Saying, next: Saying) {
+    if !saying.text.is_empty() && !next.text.is_empty() {
+        saying.text.push_str("\n\n");
+    }
+    saying.text.push_str(&next.text);
+    saying.attachments.extend(next.attachments);
+}
+
+/// Adds a text on a line of its own.
+pub fn add_line(text: &mut String, more: &str) {
+    if !text.is_empty() && !more.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(more);
+}
+
+/// Adds a text of the system after a blank line.
+pub fn add_system(system: &mut Option<String>, more: &str) {
+    if more.is_empty() {
+        return;
+    }
+    let system = system.get_or_insert_default();
+    if !system.is_empty() {
+        system.push_str("\n\n");
+    }
+    system.push_str(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use Role::{Assistant, Tool, User};
+
+    fn said(list: &[(Role, &str)]) -> Vec<Saying> {
+        let mut all = Vec::new();
+        for (role, text) in list {
+            add(&mut all, Saying::new(*role, *text));
+        }
+        all
+    }
+
+    #[test]
+    fn the_question_is_all_that_the_user_says_last() {
+        let all = [(User, "a"), (Assistant, "b"), (User, "c"), (User, ""), (User, "d")];
+        let (before, question) = split(said(&all), "x", "y").unwrap();
+        assert_eq!(before, said(&all[..2]));
+        assert_eq!(question, Saying::new(User, "c\n\nd"));
+    }
+
+    #[test]
+    fn a_result_of_a_tool_is_part_of_the_question() {
+        let all = [(User, "a"), (Assistant, ""), (Tool, "r1"), (Tool, "r2"), (User, "b")];
+        let (before, question) = split(said(&all), "x", "y").unwrap();
+        assert_eq!((before.len(), question), (2, Saying::new(User, "r1\n\nr2\n\nb")));
+    }
+
+    #[test]
+    fn a_transcript_repeated_later_has_the_same_sayings() {
+        let first = [(User, "a"), (Tool, "r"), (User, "b")];
+        let (_, question) = split(said(&first), "x", "y").unwrap();
+        let later = [(User, "a"), (Tool, "r"), (User, "b"), (Assistant, "c"), (User, "d")];
+        let (before, _) = split(said(&later), "x", "y").unwrap();
+        assert_eq!(before, [question, Saying::new(Assistant, "c")]);
+    }
+
+    #[test]
+    fn without_a_question_there_is_nothing_to_answer() {
+        for (all, place) in [
+            (&[][..], "messages"),
+            (&[(User, " ")], "messages"),
+            (&[(User, "a"), (Assistant, "b")], "messages[1].role"),
+        ] {
+            let fault = split(said(all), "messages", "messages[1]").unwrap_err();
+            assert_eq!((fault.status, fault.param.as_deref()), (400, Some(place)), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn texts_of_the_system_are_parted_by_a_blank_line() {
+        let mut system = None;
+        for text in ["", "a", "b", ""] {
+            add_system(&mut system, text);
+        }
+        assert_eq!(system.as_deref(), Some("a\n\nb"));
+    }
+}
