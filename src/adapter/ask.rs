@@ -29,6 +29,8 @@ pub struct Ask {
     pub ignored: Vec<String>,
     /// The client says itself that this is a side task, such as naming the chat.
     pub is_task: bool,
+    /// No later request goes on from this answer: the Responses API's `store: false`.
+    pub is_unstored: bool,
 }
 
 /// What a body says of the conversation that it continues.

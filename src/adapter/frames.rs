@@ -30,6 +30,21 @@ pub fn comment(out: &mut BytesMut) {
     out.extend_from_slice(b": keep-alive\n\n");
 }
 
+/// The data of a stream's events; each is named by its own type.
+#[cfg(test)]
+pub(crate) fn events(out: &[u8]) -> Vec<serde_json::Value> {
+    let mut events = Vec::new();
+    let mut splitter = crate::sse::Splitter::new(1 << 20);
+    let each = |event: crate::sse::Event<'_>| {
+        let data: serde_json::Value = serde_json::from_slice(event.data.unwrap()).unwrap();
+        assert_eq!(data["type"].as_str().unwrap().as_bytes(), event.name.unwrap());
+        events.push(data);
+    };
+    splitter.feed(out, each).unwrap();
+    assert!(!splitter.ends_mid_event());
+    events
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ mod frames;
 mod messages;
 pub mod models;
 mod pass;
+pub mod responses;
 
 #[cfg(test)]
 mod tests;

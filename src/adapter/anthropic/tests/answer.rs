@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::request;
 use crate::adapter::anthropic::{MessagesVoice, read};
 use crate::adapter::fault::{Fault, Kind};
+use crate::adapter::frames::events;
 use crate::adapter::hear::Heard;
 use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
 use crate::dify::answer::Usage;
-use crate::sse::Splitter;
 
 fn begun() -> Begun {
     Begun {
@@ -30,21 +30,6 @@ fn voice(fields: Value) -> MessagesVoice {
 
 fn thinking() -> MessagesVoice {
     voice(json!({"thinking": {"type": "adaptive"}}))
-}
-
-/// The events of a stream; each is named by its own type.
-fn events(out: &[u8]) -> Vec<Value> {
-    let mut events = Vec::new();
-    let mut splitter = Splitter::new(1 << 20);
-    splitter
-        .feed(out, |event| {
-            let data: Value = serde_json::from_slice(event.data.unwrap()).unwrap();
-            assert_eq!(data["type"].as_str().unwrap().as_bytes(), event.name.unwrap());
-            events.push(data);
-        })
-        .unwrap();
-    assert!(!splitter.ends_mid_event());
-    events
 }
 
 /// Each event as one line of what matters in it.

@@ -1,0 +1,175 @@
+//! `input`: a text, or items of a transcript.
+
+use serde_json::Value;
+
+use crate::adapter::ask::{Ask, Attachment, FileKind, Role, Saying};
+use crate::adapter::attached::{self, AttachError};
+use crate::adapter::fault::Fault;
+use crate::adapter::fields::{self, Fields};
+use crate::adapter::transcript;
+
+/// A picture's `detail`, which Dify does not know.
+const DETAIL: &str = "input.content.detail";
+
+/// Who an item belongs to.
+#[derive(Clone, Copy)]
+enum Author {
+    System,
+    Speaker(Role),
+}
+
+/// Reads the input into the system text, the transcript and the question.
+pub(super) fn read(input: Value, ask: &mut Ask) -> Result<(), Fault> {
+    let mut said = Vec::new();
+    let mut last = "input".to_owned();
+    match input {
+        Value::String(text) => said.push(Saying::new(Role::User, text)),
+        Value::Array(items) => {
+            for (at, item) in items.into_iter().enumerate() {
+                last = format!("input[{at}]");
+                read_item(Fields::of(last.as_str(), item)?, ask, &mut said)?;
+            }
+        }
+        _ => return Err(fields::wrong_type("input", "a string or a list of items")),
+    }
+    (ask.before, ask.question) = transcript::split(said, "input", &last)?;
+    Ok(())
+}
+
+fn read_item(mut item: Fields, ask: &mut Ask, said: &mut Vec<Saying>) -> Result<(), Fault> {
+    let kind = item.text("type")?;
+    match kind.as_deref().unwrap_or("message") {
+        "message" => {
+            let author = author(&mut item)?;
+            let place = item.place("content");
+            let saying = content(author, place, item.need("content")?, ask)?;
+            match author {
+                Author::System => transcript::add_system(&mut ask.system, &saying.text),
+                Author::Speaker(_) => transcript::add(said, saying),
+            }
+        }
+        // What a model thought is not its answer.
+        "reasoning" => {}
+        "item_reference" => {
+            let why = "is not served, for answers are not kept: send the item itself";
+            return Err(fields::unsupported(&item.place("id"), why));
+        }
+        kind if kind.ends_with("_call_output") => {
+            let place = item.place("output");
+            let output = item.need("output")?;
+            let saying = content(Author::Speaker(Role::Tool), place, output, ask)?;
+            transcript::add(said, saying);
+        }
+        // The turn is kept, so that what stands on both sides of it stays apart.
+        kind if kind.ends_with("_call") => {
+            transcript::add(said, Saying::new(Role::Assistant, ""));
+        }
+        _ => {
+            let why = "must be message, reasoning, function_call or function_call_output";
+            return Err(fields::wrong_value(&item.place("type"), why));
+        }
+    }
+    Ok(())
+}
+
+fn author(item: &mut Fields) -> Result<Author, Fault> {
+    match item.need_text("role")?.as_str() {
+        "system" | "developer" => Ok(Author::System),
+        "user" => Ok(Author::Speaker(Role::User)),
+        "assistant" => Ok(Author::Speaker(Role::Assistant)),
+        _ => {
+            let why = "must be system, developer, user or assistant";
+            Err(fields::wrong_value(&item.place("role"), why))
+        }
+    }
+}
+
+/// A text or parts.
+fn content(author: Author, place: String, content: Value, ask: &mut Ask) -> Result<Saying, Fault> {
+    let role = match author {
+        Author::System => Role::User,
+        Author::Speaker(role) => role,
+    };
+    let mut saying = Saying { role, ..Saying::default() };
+    let parts = match content {
+        Value::String(text) => return Ok(Saying { text, ..saying }),
+        Value::Array(parts) => parts,
+        _ => return Err(fields::wrong_type(&place, "a string or a list of parts")),
+    };
+    for (at, part) in parts.into_iter().enumerate() {
+        let mut part = Fields::of(format!("{place}[{at}]"), part)?;
+        let kind = part.need_text("type")?;
+        match (kind.as_str(), author) {
+            ("input_text" | "output_text" | "text", _) => {
+                transcript::add_line(&mut saying.text, &part.need_text("text")?);
+            }
+            ("refusal", _) => {
+                transcript::add_line(&mut saying.text, &part.need_text("refusal")?);
+            }
+            ("input_image", Author::Speaker(_)) => {
+                saying.attachments.push(picture(&mut part, ask)?);
+            }
+            ("input_file", Author::Speaker(_)) => saying.attachments.push(file(&mut part)?),
+            ("input_audio", Author::Speaker(_)) => saying.attachments.push(sound(&mut part)?),
+            (_, author) => {
+                let why = match author {
+                    Author::System => "must be input_text in a message of the system",
+                    Author::Speaker(_) => {
+                        "must be input_text, input_image, input_file, input_audio or output_text"
+                    }
+                };
+                return Err(fields::wrong_value(&part.place("type"), why));
+            }
+        }
+    }
+    Ok(saying)
+}
+
+/// `{"image_url", "detail"}`
+fn picture(part: &mut Fields, ask: &mut Ask) -> Result<Attachment, Fault> {
+    no_file_id(part)?;
+    let url = part.need_text("image_url")?;
+    let detail = part.text("detail")?;
+    let is_new = !ask.ignored.iter().any(|name| name == DETAIL);
+    if is_new && detail.is_some_and(|detail| detail != "auto") {
+        ask.ignored.push(DETAIL.to_owned());
+    }
+    attached::picture(&url).map_err(|error| wrong(part, "image_url", error))
+}
+
+/// `{"file_data", "filename"}` or `{"file_url"}`
+fn file(part: &mut Fields) -> Result<Attachment, Fault> {
+    no_file_id(part)?;
+    let name = part.text("filename")?;
+    if let Some(url) = part.text("file_url")? {
+        let document = attached::remote(FileKind::Document, &url);
+        return document.map_err(|error| wrong(part, "file_url", error));
+    }
+    let data = part.need_text("file_data")?;
+    attached::file(&data, name.as_deref()).map_err(|error| wrong(part, "file_data", error))
+}
+
+/// `{"input_audio": {"data", "format"}}`
+fn sound(part: &mut Fields) -> Result<Attachment, Fault> {
+    let mut sound = part.fields("input_audio")?;
+    let format = sound.need_text("format")?;
+    if !matches!(format.as_str(), "wav" | "mp3") {
+        return Err(fields::wrong_value(&sound.place("format"), "must be wav or mp3"));
+    }
+    let data = sound.need_text("data")?;
+    attached::sound(&data, &format).map_err(|error| wrong(&sound, "data", error))
+}
+
+fn no_file_id(part: &mut Fields) -> Result<(), Fault> {
+    match part.take("file_id") {
+        None => Ok(()),
+        Some(_) => {
+            let why = "is not served, for the gateway keeps no files: send the file itself";
+            Err(fields::unsupported(&part.place("file_id"), why))
+        }
+    }
+}
+
+fn wrong(part: &Fields, name: &str, error: AttachError) -> Fault {
+    fields::wrong_value(&part.place(name), error)
+}

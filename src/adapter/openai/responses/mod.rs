@@ -1,0 +1,165 @@
+//! `POST /v1/responses`.
+//!
+//! `docs/openai-responses.md` has the table of all fields. Nothing of an answer is kept here: its id
+//! is that of Dify's message, by which a `previous_response_id` finds the conversation again.
+
+mod items;
+mod object;
+mod voice;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use self::object::Echo;
+pub use self::voice::ResponsesVoice;
+use crate::adapter::ask::Ask;
+use crate::adapter::extras;
+use crate::adapter::fault::Fault;
+use crate::adapter::fields::{self, Fields};
+use crate::adapter::transcript;
+
+/// What stands before the id of Dify's message in a response's id.
+const RESPONSE: &str = "resp_";
+/// The most characters of an unknown id that an error repeats.
+const MAX_TOLD_ID: usize = 64;
+
+/// What a body asks for, and who tells the answer.
+pub fn read(body: &[u8]) -> Result<(Ask, ResponsesVoice), Fault> {
+    let mut body = Fields::of_body(body)?;
+    let mut ask = Ask { model: model(&mut body)?, ..Ask::default() };
+    let instructions = body.text("instructions")?;
+    transcript::add_system(&mut ask.system, instructions.as_deref().unwrap_or(""));
+    items::read(body.need("input")?, &mut ask)?;
+    ask.streamed = body.flag("stream")?;
+    ask.is_unstored = !body.take("store").map_or(Ok(true), |store| is_true("store", &store))?;
+    // All of it is given back with the answer, so nothing of it is ignored.
+    let metadata = body.take("metadata").unwrap_or_else(|| Map::new().into());
+    extras::take(&mut body, &mut Fields::of("metadata", metadata.clone())?, &mut ask)?;
+    continues(&mut body, &mut ask)?;
+    tools(&mut body, &mut ask)?;
+    refuse(&mut body, &mut ask)?;
+    body.leave(&mut ask.ignored);
+    let echo = Echo {
+        instructions,
+        metadata,
+        previous_response: ask.hints.previous_response.clone(),
+        user: ask.user.clone(),
+        is_stored: !ask.is_unstored,
+    };
+    Ok((ask, ResponsesVoice::new(echo)))
+}
+
+/// Dify's message that a response of ours was.
+pub fn message_of(response_id: &str) -> Option<Uuid> {
+    let hex = response_id.strip_prefix(RESPONSE)?;
+    let is_ours = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_ours { Uuid::try_parse(hex).ok() } else { None }
+}
+
+/// The client goes on from a response that it does not have here.
+pub fn unknown_previous(response_id: &str) -> Fault {
+    let is_plain = response_id.len() <= MAX_TOLD_ID
+        && response_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let named = if is_plain { format!(" `{response_id}`") } else { String::new() };
+    let message = format!(
+        "the previous response{named} is not known here: send the whole transcript as `input`"
+    );
+    Fault::invalid("previous_response_not_found", "previous_response_id", message)
+}
+
+fn model(body: &mut Fields) -> Result<String, Fault> {
+    let model = body.need_text("model")?;
+    if model.is_empty() { Err(fields::missing("model")) } else { Ok(model) }
+}
+
+fn is_true(place: &str, value: &Value) -> Result<bool, Fault> {
+    value.as_bool().ok_or_else(|| fields::wrong_type(place, "a boolean"))
+}
+
+/// `previous_response_id`, which says another thing than `conversation`.
+fn continues(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+    let previous = body.text("previous_response_id")?.filter(|id| !id.is_empty());
+    if previous.is_some() && ask.hints.conversation.is_some() {
+        return Err(Fault::invalid(
+            "mutually_exclusive_parameters",
+            "previous_response_id",
+            "`previous_response_id` and `conversation` cannot stand together: leave one out",
+        ));
+    }
+    ask.hints.previous_response = previous;
+    Ok(())
+}
+
+/// Tools of the client that the model may leave alone are left alone. Those that it must call, and
+/// those that OpenAI runs, are refused.
+fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+    let choice = body.take("tool_choice");
+    let mode = match &choice {
+        None => Some("auto"),
+        Some(Value::String(mode)) => Some(mode.as_str()),
+        Some(choice) if choice["type"] == "allowed_tools" => choice["mode"].as_str(),
+        Some(_) => None,
+    };
+    let is_off = match mode {
+        Some("none") => true,
+        Some("auto") => false,
+        _ => {
+            let why = "must be auto or none: an app of Dify uses its own tools only";
+            return Err(fields::unsupported("tool_choice", why));
+        }
+    };
+    for (at, tool) in body.list("tools")?.into_iter().enumerate() {
+        if at == 0 && !is_off {
+            ask.ignored.push("tools".to_owned());
+        }
+        let mut tool = Fields::of(format!("tools[{at}]"), tool)?;
+        if !matches!(tool.need_text("type")?.as_str(), "function" | "custom" | "namespace") {
+            let why = "must be function or custom: give the app of Dify such a tool";
+            return Err(fields::unsupported(&tool.place("type"), why));
+        }
+    }
+    if choice.is_some() && !is_off {
+        ask.ignored.push("tool_choice".to_owned());
+    }
+    Ok(())
+}
+
+/// What would change the form of the answer, or how it is fetched.
+fn refuse(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+    if body.flag("background")? {
+        let why = "must be false: answers are not kept, so they cannot be fetched later";
+        return Err(fields::unsupported("background", why));
+    }
+    if body.take("prompt").is_some() {
+        let why = "is not served, for prompts are kept at OpenAI: the app of Dify has its own";
+        return Err(fields::unsupported("prompt", why));
+    }
+    if body.take("top_logprobs").is_some_and(|top| top.as_f64() != Some(0.0)) {
+        let why = "must be 0: Dify does not tell probabilities";
+        return Err(fields::unsupported("top_logprobs", why));
+    }
+    let include = body.list("include")?;
+    if include.iter().any(|what| what == "message.output_text.logprobs") {
+        let why = "cannot name message.output_text.logprobs: Dify does not tell probabilities";
+        return Err(fields::unsupported("include", why));
+    }
+    if !include.is_empty() {
+        ask.ignored.push("include".to_owned());
+    }
+    let mut text = body.fields("text")?;
+    if text.take("format").is_some_and(|format| format["type"] != "text") {
+        let why = "must be of type text: an app of Dify writes as it is built";
+        return Err(fields::unsupported("text.format", why));
+    }
+    text.leave(&mut ask.ignored);
+    // Nothing is obfuscated here.
+    let mut options = body.fields("stream_options")?;
+    if options.flag("include_obfuscation")? {
+        ask.ignored.push("stream_options.include_obfuscation".to_owned());
+    }
+    options.leave(&mut ask.ignored);
+    Ok(())
+}
