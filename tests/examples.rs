@@ -73,6 +73,7 @@ async fn the_one_with_every_key() {
     let vars = [
         ("ADMIN_TOKEN", "secret-admin"),
         ("SECOND_USER_TOKEN", "usertoken--second"),
+        ("OPEN_WEBUI_KEY", "sk-open-webui"),
         ("DIFY1_KEY", "app-1"),
         ("DIFY2_KEY", "app-2"),
     ];

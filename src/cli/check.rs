@@ -51,6 +51,13 @@ fn summary(config: &Config) -> String {
     let instances: usize = config.apps.values().map(|app| app.instances.len()).sum();
     let tokens: usize = config.apps.values().map(|app| app.user_tokens.len()).sum();
     let plural = |count, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
-    [plural(config.apps.len(), "app"), plural(tokens, "token"), plural(instances, "instance")]
-        .join(", ")
+    let mut parts = vec![plural(config.apps.len(), "app")];
+    if tokens > 0 || config.keys.is_empty() {
+        parts.push(plural(tokens, "token"));
+    }
+    if !config.keys.is_empty() {
+        parts.push(plural(config.keys.len(), "key"));
+    }
+    parts.push(plural(instances, "instance"));
+    parts.join(", ")
 }

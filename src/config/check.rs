@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::check_app;
 use super::check_health;
+use super::check_keys;
 use super::notes::{Draft, Notes};
 use super::scalar::format_size;
 use super::types::{Method, collide};
@@ -49,8 +50,9 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
         );
     }
     for (name, app) in &written.apps {
-        check_app::check(name, app, places, notes);
+        check_app::check(name, app, &written.keys, places, notes);
     }
+    check_keys::check(written, places, notes);
     check_health::check(written, places, notes);
     unread(written, places, notes);
     bypasses(written, places, notes);
@@ -91,25 +93,25 @@ fn unread(written: &Written, places: &Places<'_>, notes: &mut Notes) {
 
 /// Whoever has an app's key of Dify and reaches the instance needs no gateway.
 fn bypasses(written: &Written, places: &Places<'_>, notes: &mut Notes) {
-    let mut user_tokens = HashMap::new();
-    for (name, app) in &written.apps {
-        for (index, token) in app.user_tokens.iter().enumerate() {
-            user_tokens.entry(token).or_insert((name, index));
-        }
+    let mut users: HashMap<_, Vec<_>> = check_keys::user_tokens(written)
+        .into_iter()
+        .map(|(token, path)| (token, path.to_vec()))
+        .collect();
+    for (index, key) in written.keys.iter().enumerate() {
+        let Some(secret) = &key.secret else { continue };
+        users.entry(secret).or_insert(check_keys::part(index, "secret").to_vec());
     }
     for (name, app) in &written.apps {
         for (index, instance) in app.instances.iter().enumerate() {
-            let user = instance.token.as_ref().and_then(|token| user_tokens.get(token));
-            let Some((user_app, user_index)) = user else { continue };
+            let user = instance.token.as_ref().and_then(|token| users.get(token));
+            let Some(user) = user else { continue };
             let (apps, item) = (Step::Key("apps"), Step::Item(index));
             let at = [apps, Step::Key(name), Step::Key("instances"), item, Step::Key("token")];
-            let user =
-                [apps, Step::Key(user_app), Step::Key("user_tokens"), Step::Item(*user_index)];
             let message = "this is also a user token: its clients can bypass the gateway";
             notes.add(
                 Draft::warning(places.value(&at), message)
                     .hint("make up another user token; the app's key in Dify is for the gateway")
-                    .related(places.value(&user), "the same token"),
+                    .related(places.value(user), "the same token"),
             );
         }
     }

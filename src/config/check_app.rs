@@ -1,6 +1,7 @@
 //! Whether one app is whole: its name, its tokens, its instances.
 
 use super::address::{self, Unusable};
+use super::keys::WrittenKey;
 use super::notes::{Draft, Notes};
 use super::words::is_name;
 use super::written::{WrittenApp, WrittenInstance};
@@ -15,13 +16,20 @@ pub(super) const TOKEN_HINT: &str =
 const NAME_HINT: &str = "a name has 1 to 64 of the characters `A-Z a-z 0-9 . _ -`";
 
 /// Checks one app.
-pub(super) fn check(name: &str, app: &WrittenApp, places: &Places<'_>, notes: &mut Notes) {
+pub(super) fn check(
+    name: &str,
+    app: &WrittenApp,
+    keys: &[WrittenKey],
+    places: &Places<'_>,
+    notes: &mut Notes,
+) {
     let checker = AppCheck { name, app, places };
     let key = places.key(&checker.path());
     if !is_name(name) {
         let message = "this is not a name for an app";
         notes.add(Draft::error(key.clone(), message).hint(NAME_HINT));
     }
+    let is_opened = keys.iter().any(|key| key.opens(name));
     for (part, hint) in [
         (
             "user_tokens",
@@ -29,6 +37,9 @@ pub(super) fn check(name: &str, app: &WrittenApp, places: &Places<'_>, notes: &m
         ),
         ("instances", "write `instances:` and below it `- { name: dify1, host: …, token: app-… }`"),
     ] {
+        if part == "user_tokens" && is_opened {
+            continue;
+        }
         if !places.has(&[Step::Key("apps"), Step::Key(name), Step::Key(part)]) {
             let message = format!("{} has no `{part}`", checker.label());
             notes.add(Draft::error(key.clone(), message).hint(hint));

@@ -20,8 +20,10 @@ mod address;
 mod check;
 mod check_app;
 mod check_health;
+mod check_keys;
 mod diagnostic;
 mod health;
+mod keys;
 mod load;
 mod markdown;
 mod mask;
@@ -47,6 +49,8 @@ mod tests_findings_yaml;
 #[cfg(test)]
 mod tests_health;
 #[cfg(test)]
+mod tests_keys;
+#[cfg(test)]
 mod tests_load;
 #[cfg(test)]
 mod tests_mask;
@@ -59,6 +63,7 @@ mod tests_secrets;
 
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use health::{Probe, ProbeMethod};
+pub use keys::Key;
 pub use load::{Environment, Loaded, load, parse};
 pub use markdown::markdown;
 pub use policy::{OnDisconnect, OnOwnerDown, Retry, Storage};

@@ -42,6 +42,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         limits: written.limits,
         owners: written.owners,
         store: written.store,
+        keys: written.keys.into_iter().map(Into::into).collect(),
         secret_files: written.secret_files,
     })
 }
@@ -69,6 +70,7 @@ fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
     let instances = instances.map(|instance| resolve_instance(instance, &probe, slow_start));
     Some(App {
         user_tokens: app.user_tokens,
+        aliases: app.aliases,
         method: app.method.unwrap_or(top.method),
         max_load: app.max_load.unwrap_or(top.max_load),
         consistent_hash: app.consistent_hash.or(top.hash),

@@ -152,7 +152,14 @@ pub(super) fn access_log(generator: &mut SchemaGenerator) -> Schema {
 
 /// What an app must have; serde does not know, because the checks say it better.
 pub(super) fn app(schema: &mut Schema) {
-    require(schema, &["user_tokens", "instances"]);
+    require(schema, &["instances"]);
+}
+
+/// What a key must have, which is also either `secret` or `anonymous`.
+pub(super) fn key(schema: &mut Schema) {
+    require(schema, &["name"]);
+    let either = json!([{ "required": ["secret"] }, { "required": ["anonymous"] }]);
+    schema.insert("anyOf".to_owned(), either);
 }
 
 /// What an instance must have, which is also either `host` or `url`.

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::check_keys::part;
 use super::health::WrittenProbe;
 use super::notes::{Draft, Notes};
 use super::written::Written;
@@ -49,6 +50,10 @@ pub(super) fn fetch_all(
     };
     if let Some(token) = &mut written.admin.token {
         fetch(token, &[Step::Key("admin"), Step::Key("token")]);
+    }
+    for (index, key) in written.keys.iter_mut().enumerate() {
+        let Some(secret) = &mut key.secret else { continue };
+        fetch(secret, &part(index, "secret"));
     }
     let probe_key = Step::Key("probe");
     let fetch_headers = |fetch: &mut Fetch<'_>, probe: &mut WrittenProbe, at: &[Step<'_>]| {

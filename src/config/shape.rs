@@ -75,8 +75,13 @@ pub fn shape(config: &Config, mark: &dyn Fn(&str) -> Option<String>) -> Shape {
             instances: app.instances.iter().map(instance).collect(),
         }
     };
+    let mut settings = flat(values(config), "apps", mark);
+    for key in &config.keys {
+        let flat = flat(values(key), "name", mark).into_iter();
+        settings.extend(flat.map(|(path, setting)| (format!("keys.{}.{path}", key.name), setting)));
+    }
     Shape {
-        settings: flat(values(config), "apps", mark),
+        settings,
         apps: config.apps.iter().map(|(name, written)| (name.clone(), app(written))).collect(),
     }
 }
@@ -112,6 +117,7 @@ fn put(
     let is_plain = |value: &Value| !value.is_object() && !value.is_array();
     let setting = match (kind(key), value) {
         (_, Value::Null) => return,
+        (_, Value::Bool(is)) => Setting::Open(Value::Bool(is)),
         (Kind::Secret, value) => Setting::Secret(mark(&value.to_string())),
         (Kind::Headers, Value::Object(headers)) => {
             for (name, value) in headers {
@@ -126,7 +132,9 @@ fn put(
             }
             return;
         }
-        (Kind::Open | Kind::OpenList, Value::Array(items)) if items.iter().all(is_plain) => {
+        (Kind::Open | Kind::OpenList | Kind::Apps, Value::Array(items))
+            if items.iter().all(is_plain) =>
+        {
             Setting::Open(Value::Array(items))
         }
         (Kind::Open | Kind::OpenList | Kind::Headers, value) if is_plain(&value) => {

@@ -62,7 +62,8 @@ fn every_object_is_closed_and_every_key_described() {
 fn what_must_be_written_is_required() {
     let schema = schema();
     assert_eq!(schema["$defs"]["Instance"]["required"], serde_json::json!(["name", "token"]));
-    assert_eq!(schema["$defs"]["App"]["required"], serde_json::json!(["user_tokens", "instances"]));
+    assert_eq!(schema["$defs"]["App"]["required"], serde_json::json!(["instances"]));
+    assert_eq!(schema["$defs"]["Key"]["required"], serde_json::json!(["name"]));
     assert_eq!(schema.get("required"), None);
 }
 
@@ -71,7 +72,7 @@ fn every_key_is_shown_or_masked_on_purpose() {
     let mut names = BTreeSet::new();
     all_properties(&schema(), &mut names);
     names.retain(|name| kind(name) == Kind::Secret);
-    assert_eq!(names, ["token", "user_tokens"].map(Into::into).into());
+    assert_eq!(names, ["secret", "token", "user_tokens"].map(Into::into).into());
 }
 
 #[test]

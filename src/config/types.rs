@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::health::{self, Probe};
+use super::keys::Key;
 use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::scalar::{self, age, duration, maybe_whole, networks, size, whole, write_size};
 use super::schema;
@@ -55,6 +56,9 @@ pub struct Config {
     pub owners: Owners,
     /// Where what must survive a restart is kept.
     pub store: Store,
+    /// Keys that open several apps. No two have the same name or secret, and none has a user token.
+    #[serde(skip)]
+    pub keys: Vec<Key>,
     /// The apps in the order in which they are written. Never empty.
     pub apps: IndexMap<AppName, App>,
     /// The files that secrets were read from.
@@ -65,8 +69,11 @@ pub struct Config {
 /// One app: who may use it and who answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct App {
-    /// The tokens of its clients. Never empty, each once; a token may stand in several apps.
+    /// The tokens of its clients, each once; a token may stand in several apps. Empty only if one of
+    /// `keys` opens the app.
     pub user_tokens: Vec<Token>,
+    /// More model ids beside its name. No two apps have the same.
+    pub aliases: Vec<String>,
     /// How requests are spread over the instances.
     pub method: Method,
     /// How far above its fair share an instance may be.

@@ -19,6 +19,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::health::{self, WrittenProbe};
+use super::keys::WrittenKey;
 use super::policy::{OnDisconnect, OnOwnerDown, Storage, WrittenRetry};
 use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
@@ -132,7 +133,11 @@ pub(super) struct Written {
     /// Where what must survive a restart is kept.
     #[serde(default)]
     pub(super) store: Store,
-    /// The apps by their names, which are 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    /// Keys that open several apps.
+    #[serde(default)]
+    pub(super) keys: Vec<WrittenKey>,
+    /// The apps by their names, which are 1 to 64 of `A-Z a-z 0-9 . _ -`. On the doors for OpenAI
+    /// and Anthropic clients the name is the model.
     #[serde(default, alias = "applications")]
     #[schemars(with = "BTreeMap<String, WrittenApp>")]
     pub(super) apps: IndexMap<String, WrittenApp>,
@@ -173,10 +178,13 @@ impl WrittenHash {
 #[schemars(transform = schema::app)]
 pub(super) struct WrittenApp {
     /// The tokens of its clients, each `file:` and a path or the token itself. A token may stand
-    /// in several apps.
+    /// in several apps. Needed unless one of `keys` opens the app.
     #[serde(default)]
     #[schemars(schema_with = "schema::secrets")]
     pub(super) user_tokens: Vec<Token>,
+    /// More model ids beside its name, for clients that ask for a model of theirs.
+    #[serde(default)]
+    pub(super) aliases: Vec<String>,
     /// How requests are spread over its instances, where it differs from the top.
     #[serde(default)]
     pub(super) method: Option<Method>,

@@ -1,10 +1,11 @@
 //! Config (and what an older snapshot leaves) to Snapshot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::balance::{
@@ -16,8 +17,8 @@ use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry,
 use crate::gateway::snapshot::{
     App, Drain, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
 };
-use crate::gateway::{Departed, Instance, PoolMates, TokenTable, Turns};
-use crate::model::{Address, AppName, InstanceName};
+use crate::gateway::{Departed, Instance, Key, Models, PoolMates, TokenTable, Turns};
+use crate::model::{Address, AppName, InstanceName, Token};
 
 /// Builds the snapshot of a configuration. What `old` knows of the same instances, apps and members
 /// is taken over; the rest starts cold.
@@ -30,16 +31,15 @@ pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, Str
     let apps: Result<Vec<_>, _> =
         config.apps.iter().map(|(name, app)| builder.app(name, app)).collect();
     let apps = apps?;
-    let tokens =
-        config.apps.values().enumerate().flat_map(|(place, app)| {
-            app.user_tokens.iter().map(move |token| (token.clone(), place))
-        });
+    let anonymous = config.keys.iter().find(|key| key.secret.is_none());
     let everyone = builder.everyone(config)?;
     builder.instances.resize();
     Ok(Snapshot {
         departed: old.map(|old| Departed::after(old, &apps)).unwrap_or_default(),
         apps,
-        tokens: TokenTable::new(tokens),
+        tokens: TokenTable::new(keys(config)),
+        anonymous: anonymous.map(|written| Arc::new(key(config, written))),
+        models: models(config),
         everyone: Arc::new(everyone),
         probed: builder.probes.into_all(),
         limits: limits(config),
@@ -52,6 +52,49 @@ pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, Str
         generation: old.map_or(0, |old| old.generation + 1),
         loaded_at: Timestamp::now(),
     })
+}
+
+/// The keys of clients, user tokens among them.
+fn keys(config: &Config) -> Vec<(Token, Key)> {
+    let mut tokens: IndexMap<&Token, Vec<usize>> = IndexMap::new();
+    for (place, app) in config.apps.values().enumerate() {
+        for token in &app.user_tokens {
+            tokens.entry(token).or_default().push(place);
+        }
+    }
+    let tokens = tokens.into_iter().map(|(token, apps)| {
+        let name = token.fingerprint().into();
+        let key = Key { name, apps, is_admin: false, trusted_proxy: false, user: None };
+        (token.clone(), key)
+    });
+    let keys = config.keys.iter();
+    tokens
+        .chain(keys.filter_map(|written| Some((written.secret.clone()?, key(config, written)))))
+        .collect()
+}
+
+fn key(config: &Config, written: &config::Key) -> Key {
+    let apps = match &written.apps {
+        None => (0..config.apps.len()).collect(),
+        Some(named) => {
+            let places = named.iter().filter_map(|name| config.apps.get_index_of(name));
+            places.collect::<BTreeSet<_>>().into_iter().collect()
+        }
+    };
+    Key {
+        name: written.name.as_str().into(),
+        apps,
+        is_admin: written.admin,
+        trusted_proxy: written.trusted_proxy,
+        user: written.user.clone(),
+    }
+}
+
+fn models(config: &Config) -> Models {
+    Models::new(config.apps.iter().enumerate().flat_map(|(place, (name, app))| {
+        let aliases = app.aliases.iter().map(String::as_str);
+        std::iter::once(name.as_str()).chain(aliases).map(move |id| (id, place))
+    }))
 }
 
 fn limits(config: &Config) -> Limits {
@@ -318,3 +361,7 @@ impl Instances {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests_build.rs"]
+mod tests;

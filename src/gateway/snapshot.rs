@@ -17,9 +17,10 @@ use jiff::Timestamp;
 use crate::balance::{Bound, Budget, Load, MaxLoad, Method, Order, Statuses, Thresholds};
 use crate::gateway::departed::Departed;
 use crate::gateway::instance::Instance;
+use crate::gateway::models::Models;
 use crate::gateway::policy::Policy;
 use crate::gateway::probed::{Probe, Probed};
-use crate::gateway::tokens::TokenTable;
+use crate::gateway::tokens::{Key, TokenTable};
 use crate::gateway::trust::PoolMates;
 use crate::gateway::turns::Turns;
 use crate::model::{AppName, InstanceName};
@@ -30,8 +31,12 @@ use crate::telemetry::{Counter, Gauge, Histogram};
 pub struct Snapshot {
     /// Apps in the order of the configuration.
     pub apps: Vec<Arc<App>>,
-    /// User tokens to places in `apps`.
+    /// The keys of clients, and the places in `apps` that they open.
     pub tokens: TokenTable,
+    /// The key of requests that bring none, or one that nobody knows; none: they are refused.
+    pub anonymous: Option<Arc<Key>>,
+    /// Model ids to places in `apps`.
+    pub models: Models,
     /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.
     pub everyone: Arc<App>,
     /// Everything that is probed, once.

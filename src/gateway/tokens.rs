@@ -1,58 +1,83 @@
-//! Which apps a user token opens.
+//! The keys of clients: who asks, and which apps that opens.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use crate::model::Token;
 
-/// The table of user tokens.
+/// What is known of who sends a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name in the configuration; of an app's user token, its fingerprint.
+    pub name: Arc<str>,
+    /// The places of the apps that it opens, in the order of the configuration.
+    pub apps: Vec<usize>,
+    /// Whether it may see and clean up the conversations of all keys.
+    pub is_admin: bool,
+    /// Whether headers that name the end user are believed.
+    pub trusted_proxy: bool,
+    /// The end user of requests that name none.
+    pub user: Option<String>,
+}
+
+/// The table of keys.
 ///
-/// A token is found by a hash with a key of this process, so the time of a lookup says nothing about
-/// the tokens in the table, and does not grow with their number. The secret itself is then compared
+/// A key is found by a hash with a key of this process, so the time of a lookup says nothing about
+/// the secrets in the table, and does not grow with their number. The secret itself is then compared
 /// in constant time.
 #[derive(Debug, Default)]
 pub struct TokenTable {
-    keys: RandomState,
-    entries: HashMap<u64, Vec<(Token, Vec<usize>)>>,
+    hasher: RandomState,
+    entries: HashMap<u64, Vec<(Token, Arc<Key>)>>,
 }
 
 impl TokenTable {
-    /// The table of `(token, app)`, apps given by their index. A token may open several.
-    pub fn new(tokens: impl IntoIterator<Item = (Token, usize)>) -> Self {
+    /// The table of secrets that differ, and what each stands for.
+    pub fn new(keys: impl IntoIterator<Item = (Token, Key)>) -> Self {
         let mut table = Self::default();
-        for (token, app) in tokens {
-            let key = table.keys.hash_one(token.expose().as_bytes());
-            let entry = table.entries.entry(key).or_default();
-            match entry.iter_mut().find(|(known, _)| *known == token) {
-                Some((_, apps)) => apps.push(app),
-                None => entry.push((token, vec![app])),
-            }
+        for (secret, key) in keys {
+            let hash = table.hasher.hash_one(secret.expose().as_bytes());
+            table.entries.entry(hash).or_default().push((secret, Arc::new(key)));
         }
         table
     }
 
+    /// What is known of who sends `candidate`, or none.
+    pub fn key(&self, candidate: &[u8]) -> Option<&Arc<Key>> {
+        let entry = self.entries.get(&self.hasher.hash_one(candidate))?;
+        let (_, key) = entry.iter().find(|(secret, _)| secret.matches(candidate))?;
+        Some(key)
+    }
+
     /// The apps that `candidate` opens, in the order of the configuration, or none.
     pub fn apps(&self, candidate: &[u8]) -> Option<&[usize]> {
-        let entry = self.entries.get(&self.keys.hash_one(candidate))?;
-        let (_, apps) = entry.iter().find(|(token, _)| token.matches(candidate))?;
-        Some(apps)
+        self.key(candidate).map(|key| &key.apps[..])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::TokenTable;
+    use super::{Key, TokenTable};
     use crate::model::Token;
 
     #[test]
-    fn each_token_opens_its_apps_and_nothing_else_does() {
-        let tokens = [("a", 0), ("b", 0), ("b", 1), ("c", 2)];
-        let table = TokenTable::new(tokens.map(|(token, app)| (Token::new(token), app)));
+    fn each_secret_opens_its_apps_and_nothing_else_does() {
+        let key = |name: &str, apps: &[usize]| Key {
+            name: name.into(),
+            apps: apps.into(),
+            is_admin: false,
+            trusted_proxy: false,
+            user: None,
+        };
+        let keys = [("a", &[0][..]), ("b", &[0, 1]), ("c", &[2])];
+        let keys = keys.map(|(name, apps)| (Token::new(name), key(name, apps)));
+        let table = TokenTable::new(keys);
         assert_eq!(table.apps(b"a"), Some(&[0][..]));
         assert_eq!(table.apps(b"b"), Some(&[0, 1][..]));
-        assert_eq!(table.apps(b"c"), Some(&[2][..]));
+        assert_eq!(table.key(b"c").map(|key| &**key), Some(&key("c", &[2])));
         for unknown in [&b""[..], b"A", b"ab", b"b "] {
-            assert_eq!(table.apps(unknown), None);
+            assert_eq!(table.key(unknown), None);
         }
     }
 }

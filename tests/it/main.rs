@@ -18,6 +18,7 @@ mod faults;
 mod health;
 mod identify;
 mod import;
+mod keys;
 mod leaving;
 mod methods;
 mod owners;

@@ -1,0 +1,62 @@
+//! What of a configuration stands in the snapshot, and where.
+
+use super::snapshot;
+use crate::config::{Environment, parse};
+use crate::gateway::Key;
+use crate::gateway::snapshot::Snapshot;
+use crate::model::Token;
+
+fn of(top: &str) -> Snapshot {
+    let app = |name: &str, tokens: &str, aliases: &str| {
+        format!(
+            "  {name}: {{ user_tokens: [{tokens}], aliases: [{aliases}], instances: [{{ name: i, host: h, token: k }}] }}\n"
+        )
+    };
+    let apps = [app("a", "both, only-a", "gpt-4"), app("b", "both", ""), app("c", "c", "x, y")];
+    let text = format!("{top}\napps:\n{}", apps.concat());
+    let loaded = parse("gateway.yaml", &text, &Environment::default());
+    snapshot(&loaded.unwrap_or_else(|faults| panic!("{faults}")).config, None).unwrap()
+}
+
+#[test]
+fn a_user_token_is_a_key_by_its_fingerprint() {
+    let snapshot = of("");
+    let key = |apps: &[usize], name: &str| Key {
+        name: Token::new(name).fingerprint().into(),
+        apps: apps.into(),
+        is_admin: false,
+        trusted_proxy: false,
+        user: None,
+    };
+    assert_eq!(**snapshot.tokens.key(b"both").unwrap(), key(&[0, 1], "both"));
+    assert_eq!(**snapshot.tokens.key(b"only-a").unwrap(), key(&[0], "only-a"));
+    assert_eq!(snapshot.tokens.key(b"k"), None);
+    assert!(snapshot.anonymous.is_none());
+}
+
+#[test]
+fn a_key_opens_its_apps_in_the_order_of_the_configuration() {
+    let snapshot = of(
+        "keys:\n  - { name: all, secret: sk-all, admin: true }\n  - { name: two, secret: sk-two, \
+         apps: [c, a, c], trusted_proxy: true, user: team }\n  - { name: nobody, anonymous: true, apps: [b] }",
+    );
+    let all = snapshot.tokens.key(b"sk-all").unwrap();
+    assert_eq!((&*all.name, &all.apps[..], all.is_admin), ("all", &[0, 1, 2][..], true));
+    assert_eq!((all.trusted_proxy, all.user.as_deref()), (false, None));
+    let two = snapshot.tokens.key(b"sk-two").unwrap();
+    assert_eq!((&*two.name, &two.apps[..], two.is_admin), ("two", &[0, 2][..], false));
+    assert_eq!((two.trusted_proxy, two.user.as_deref()), (true, Some("team")));
+    assert_eq!(snapshot.tokens.apps(b"sk-two"), Some(&[0, 2][..]));
+    let nobody = snapshot.anonymous.as_ref().unwrap();
+    assert_eq!((&*nobody.name, &nobody.apps[..]), ("nobody", &[1][..]));
+}
+
+#[test]
+fn names_and_aliases_are_models() {
+    let models = of("").models;
+    let listed: Vec<_> = models.iter().map(|(id, app)| (&**id, app)).collect();
+    assert_eq!(listed, [("a", 0), ("gpt-4", 0), ("b", 1), ("c", 2), ("x", 2), ("y", 2)]);
+    for (id, app) in [("a", Some(0)), ("gpt-4", Some(0)), ("y", Some(2)), ("A", None), ("", None)] {
+        assert_eq!(models.app(id), app, "{id}");
+    }
+}
