@@ -74,6 +74,7 @@ async fn the_one_with_every_key() {
         ("ADMIN_TOKEN", "secret-admin"),
         ("SECOND_USER_TOKEN", "usertoken--second"),
         ("OPEN_WEBUI_KEY", "sk-open-webui"),
+        ("OPEN_WEBUI_JWT_SECRET", "signed"),
         ("DIFY1_KEY", "app-1"),
         ("DIFY2_KEY", "app-2"),
     ];

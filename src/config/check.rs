@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::check_app;
+use super::check_doors;
 use super::check_health;
 use super::check_keys;
 use super::notes::{Draft, Notes};
@@ -53,6 +54,7 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
         check_app::check(name, app, &written.keys, places, notes);
     }
     check_keys::check(written, places, notes);
+    check_doors::check(written, places, notes);
     check_health::check(written, places, notes);
     unread(written, places, notes);
     bypasses(written, places, notes);

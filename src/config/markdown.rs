@@ -204,6 +204,7 @@ fn known() -> BTreeMap<String, &'static str> {
         (schema::boolean(&mut generator), "`true`, `false`"),
         (schema::listen(&mut generator), "address and port"),
         (schema::networks(&mut generator), "list of networks"),
+        (schema::system(&mut generator), "`auto`, `ignore`, `prefix`, `input:…`"),
         (schema::secret(&mut generator), "secret"),
         (schema::secrets(&mut generator), "list of secrets"),
     ];
@@ -223,8 +224,10 @@ fn property_kind(property: &Value) -> String {
 fn default(owner: &Value, key: &str, property: &Value) -> String {
     let required = owner["required"].as_array();
     let required = required.is_some_and(|keys| keys.iter().any(|name| name == key));
+    // Either spelling of `apps` will do, so neither is required by itself.
+    let is_root = owner["properties"].get("applications").is_some();
     match property.get("default") {
-        _ if required || key == "apps" => "required".to_owned(),
+        _ if required || (key == "apps" && is_root) => "required".to_owned(),
         Some(Value::String(text)) => format!("`{text}`"),
         Some(Value::Object(_)) | None => String::new(),
         Some(Value::Array(items)) if items.is_empty() => "none".to_owned(),

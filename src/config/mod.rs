@@ -19,9 +19,11 @@
 mod address;
 mod check;
 mod check_app;
+mod check_doors;
 mod check_health;
 mod check_keys;
 mod diagnostic;
+mod doors;
 mod health;
 mod keys;
 mod load;
@@ -40,6 +42,8 @@ mod words;
 mod written;
 mod yaml;
 
+#[cfg(test)]
+mod tests_doors;
 #[cfg(test)]
 mod tests_findings;
 #[cfg(test)]
@@ -62,6 +66,7 @@ mod tests_schema;
 mod tests_secrets;
 
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
+pub use doors::{Doors, UserJwt};
 pub use health::{Probe, ProbeMethod};
 pub use keys::Key;
 pub use load::{Environment, Loaded, load, parse};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::check_app::address;
+use super::doors::Doors;
 use super::health::{FAIL_STATUSES, Probe};
 use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::types::{App, Config, ConsistentHash, Instance, MaxLoad, Method};
@@ -24,6 +25,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         on_owner_down: written.on_owner_down,
         storage: written.storage,
         one_turn_at_a_time: written.one_turn_at_a_time,
+        doors: written.doors.or(&Doors::default()),
     };
     let apps = written.apps.into_iter();
     let apps = apps.map(|(name, app)| Some((name.into(), resolve_app(app, &top)?)));
@@ -61,6 +63,7 @@ struct Top {
     on_owner_down: OnOwnerDown,
     storage: Storage,
     one_turn_at_a_time: bool,
+    doors: Doors,
 }
 
 fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
@@ -81,6 +84,7 @@ fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
         on_owner_down: app.on_owner_down.unwrap_or(top.on_owner_down),
         storage: app.storage.unwrap_or(top.storage),
         one_turn_at_a_time: app.one_turn_at_a_time.unwrap_or(top.one_turn_at_a_time),
+        doors: app.doors.or(&top.doors),
         instances: instances.collect::<Option<_>>()?,
     })
 }

@@ -136,6 +136,11 @@ pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": "string", "pattern": pattern } })
 }
 
+pub(super) fn system(_: &mut SchemaGenerator) -> Schema {
+    let pattern = format!(r"^(auto|ignore|prefix)$|^input:\w{{1,100}}$|{REFERENCE}");
+    json_schema!({ "type": "string", "pattern": pattern })
+}
+
 /// A secret may be all digits, which an editor takes for a number.
 pub(super) fn secret(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["string", "integer"] })

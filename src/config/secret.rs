@@ -9,6 +9,7 @@ use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::check_keys::part;
+use super::doors::WrittenDoors;
 use super::health::WrittenProbe;
 use super::notes::{Draft, Notes};
 use super::written::Written;
@@ -61,10 +62,17 @@ pub(super) fn fetch_all(
             fetch(value, &[at, &[probe_key, Step::Key("headers"), Step::Key(name)]].concat());
         }
     };
+    let fetch_jwt = |fetch: &mut Fetch<'_>, doors: &mut WrittenDoors, at: &[Step<'_>]| {
+        let Some(jwt) = &mut doors.user_jwt else { return };
+        let path = [Step::Key("doors"), Step::Key("user_jwt"), Step::Key("secret")];
+        fetch(&mut jwt.secret, &[at, &path].concat());
+    };
     fetch_headers(&mut fetch, &mut written.probe, &[]);
+    fetch_jwt(&mut fetch, &mut written.doors, &[]);
     for (name, app) in &mut written.apps {
         let at = [Step::Key("apps"), Step::Key(name)];
         fetch_headers(&mut fetch, &mut app.probe, &at);
+        fetch_jwt(&mut fetch, &mut app.doors, &at);
         for (index, token) in app.user_tokens.iter_mut().enumerate() {
             fetch(token, &[at[0], at[1], Step::Key("user_tokens"), Step::Item(index)]);
         }

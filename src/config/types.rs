@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::doors::Doors;
 use super::health::{self, Probe};
 use super::keys::Key;
 use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
@@ -95,6 +96,8 @@ pub struct App {
     pub storage: Storage,
     /// Whether a conversation's second turn waits for the first.
     pub one_turn_at_a_time: bool,
+    /// How OpenAI and Anthropic clients see it.
+    pub doors: Doors,
     /// Who answers. Never empty, names differ.
     pub instances: Vec<Instance>,
 }

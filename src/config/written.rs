@@ -18,6 +18,7 @@ use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::doors::WrittenDoors;
 use super::health::{self, WrittenProbe};
 use super::keys::WrittenKey;
 use super::policy::{OnDisconnect, OnOwnerDown, Storage, WrittenRetry};
@@ -121,6 +122,9 @@ pub(super) struct Written {
     #[serde(default)]
     #[schemars(schema_with = "schema::boolean")]
     pub(super) one_turn_at_a_time: bool,
+    /// How every app is offered to OpenAI and Anthropic clients.
+    #[serde(default)]
+    pub(super) doors: WrittenDoors,
     /// How long the gateway waits, and for what.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
@@ -228,6 +232,9 @@ pub(super) struct WrittenApp {
     #[serde(default)]
     #[schemars(schema_with = "schema::boolean")]
     pub(super) one_turn_at_a_time: Option<bool>,
+    /// How it is offered to OpenAI and Anthropic clients, where it differs from the top.
+    #[serde(default)]
+    pub(super) doors: WrittenDoors,
     /// The Dify installations that answer.
     #[serde(default)]
     #[schemars(length(min = 1))]

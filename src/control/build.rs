@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
@@ -13,6 +13,7 @@ use crate::balance::{
 };
 use crate::config::{self, Config, ConsistentHash};
 use crate::control::probes::Probes;
+use crate::gateway::doors::{Doors, UserJwt};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
 use crate::gateway::snapshot::{
     App, Drain, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
@@ -152,6 +153,28 @@ fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
     }
 }
 
+fn doors(doors: &config::Doors) -> Result<Doors, String> {
+    let header = |name: &String| {
+        name.parse::<HeaderName>().map_err(|_| format!("`{name}` is not the name of a header"))
+    };
+    let jwt = |jwt: &config::UserJwt| {
+        Ok::<_, String>(UserJwt { header: header(&jwt.header)?, secret: jwt.secret.clone() })
+    };
+    Ok(Doors {
+        query_input: doors.query_input.clone(),
+        answer_output: doors.answer_output.clone(),
+        system: doors.system.clone(),
+        reasoning: doors.reasoning,
+        files: doors.files,
+        tasks: doors.tasks,
+        history: doors.history,
+        users: doors.users,
+        chat_id_headers: doors.chat_id_headers.iter().map(header).collect::<Result<_, _>>()?,
+        user_headers: doors.user_headers.iter().map(header).collect::<Result<_, _>>()?,
+        user_jwt: doors.user_jwt.as_ref().map(jwt).transpose()?,
+    })
+}
+
 fn algorithm(hash: ConsistentHash) -> HashAlgorithm {
     match hash.hash_algorithm {
         config::HashAlgorithm::Sha256 => HashAlgorithm::Sha256,
@@ -201,7 +224,8 @@ impl Builder {
         let stats = self.survivors.apps.get(name).cloned().unwrap_or_default();
         let pool = Pool::new(members, method, max_load);
         let policy = policy(app, self.survivors.turns.get(name));
-        Ok(Arc::new(App { name: name.clone(), pool, policy, stats }))
+        let doors = doors(&app.doors)?;
+        Ok(Arc::new(App { name: name.clone(), pool, policy, doors, stats }))
     }
 
     fn method(&mut self, members: &[Arc<Member>], app: &config::App) -> Method {
@@ -300,7 +324,7 @@ impl Builder {
         let pool = Pool::new(members, Method::LeastConnections, None);
         let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
         let policy = Policy { retry, storage: Storage::Shared, ..Policy::default() };
-        Ok(App { name, pool, policy, stats })
+        Ok(App { name, pool, policy, doors: Doors::default(), stats })
     }
 }
 

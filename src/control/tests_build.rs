@@ -3,6 +3,7 @@
 use super::snapshot;
 use crate::config::{Environment, parse};
 use crate::gateway::Key;
+use crate::gateway::doors::{History, UserForm};
 use crate::gateway::snapshot::Snapshot;
 use crate::model::Token;
 
@@ -59,4 +60,16 @@ fn names_and_aliases_are_models() {
     for (id, app) in [("a", Some(0)), ("gpt-4", Some(0)), ("y", Some(2)), ("A", None), ("", None)] {
         assert_eq!(models.app(id), app, "{id}");
     }
+}
+
+#[test]
+fn each_app_has_its_doors() {
+    let snapshot = of("doors: { users: open_webui, history: stateless, user_headers: [X-User], \
+                       user_jwt: { secret: hush } }");
+    let doors = &snapshot.apps[2].doors;
+    assert_eq!((doors.users, doors.history), (UserForm::OpenWebUi, History::Stateless));
+    assert_eq!(doors.user_headers, ["x-user"]);
+    assert_eq!(doors.chat_id_headers, ["x-openwebui-chat-id"]);
+    let jwt = doors.user_jwt.as_ref().unwrap();
+    assert_eq!((jwt.header.as_str(), jwt.secret.expose()), ("x-openwebui-user-jwt", "hush"));
 }

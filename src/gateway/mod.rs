@@ -14,6 +14,7 @@ mod client;
 mod connection;
 mod departed;
 mod door;
+pub mod doors;
 mod everywhere;
 pub mod explain;
 mod failure;

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::balance::{Bound, Budget, Load, MaxLoad, Method, Order, Statuses, Thresholds};
 use crate::gateway::departed::Departed;
+use crate::gateway::doors::Doors;
 use crate::gateway::instance::Instance;
 use crate::gateway::models::Models;
 use crate::gateway::policy::Policy;
@@ -125,6 +126,8 @@ pub struct App {
     pub pool: Pool,
     /// What it does when something goes wrong.
     pub policy: Policy,
+    /// How OpenAI and Anthropic clients see it.
+    pub doors: Doors,
     /// Its counters; they survive a reload by name.
     pub stats: Arc<AppStats>,
 }

@@ -1,6 +1,7 @@
 //! The nouns that every room shares. Nothing here does IO, reads a clock or imports another room.
 
 mod address;
+pub mod doors;
 mod id;
 mod reason;
 mod refusal;

@@ -1,0 +1,70 @@
+//! Whether what stands in `doors` names variables and headers.
+
+use http::HeaderName;
+
+use super::doors::{WrittenDoors, is_variable};
+use super::notes::{Draft, Notes};
+use super::written::Written;
+use super::yaml::{Places, Step};
+
+/// Checks `doors` at the top and of every app.
+pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    let key = Step::Key("doors");
+    let top = DoorsCheck { path: vec![key], doors: &written.doors, places };
+    let apps = written.apps.iter().map(|(name, app)| {
+        let path = vec![Step::Key("apps"), Step::Key(name), key];
+        DoorsCheck { path, doors: &app.doors, places }
+    });
+    for checker in std::iter::once(top).chain(apps) {
+        checker.variables(notes);
+        checker.headers(notes);
+    }
+}
+
+struct DoorsCheck<'a> {
+    path: Vec<Step<'a>>,
+    doors: &'a WrittenDoors,
+    places: &'a Places<'a>,
+}
+
+impl<'a> DoorsCheck<'a> {
+    fn error(&self, below: &[Step<'a>], message: &str, hint: &str) -> Draft {
+        let path = [&self.path[..], below].concat();
+        Draft::error(self.places.value(&path), message).hint(hint)
+    }
+
+    fn variables(&self, notes: &mut Notes) {
+        let (input, output) = (&self.doors.query_input, &self.doors.answer_output);
+        for (key, name) in [("query_input", input), ("answer_output", output)] {
+            if name.as_ref().is_some_and(|name| !is_variable(name)) {
+                let message = "this is not the name of a variable";
+                let hint = "a name has letters, digits and `_`, as in Dify";
+                notes.add(self.error(&[Step::Key(key)], message, hint));
+            }
+        }
+    }
+
+    fn headers(&self, notes: &mut Notes) {
+        let jwt = self.doors.user_jwt.as_ref();
+        let lists = [
+            ("chat_id_headers", &self.doors.chat_id_headers),
+            ("user_headers", &self.doors.user_headers),
+        ];
+        let named = lists.into_iter().flat_map(|(key, names)| {
+            let names = names.iter().flatten().enumerate();
+            names.map(move |(index, name)| (vec![Step::Key(key), Step::Item(index)], name))
+        });
+        let signed = jwt.map(|jwt| (vec![Step::Key("user_jwt"), Step::Key("header")], &jwt.header));
+        for (below, name) in named.chain(signed) {
+            if name.parse::<HeaderName>().is_err() {
+                let hint = "a name has letters, digits and `-`, such as `X-Chat-Id`";
+                notes.add(self.error(&below, "this is not the name of a header", hint));
+            }
+        }
+        if jwt.is_some_and(|jwt| jwt.secret.expose().is_empty()) {
+            let below = [Step::Key("user_jwt"), Step::Key("secret")];
+            let hint = "write what the front end signs with: anybody could sign with nothing";
+            notes.add(self.error(&below, "the secret of `user_jwt` is empty", hint));
+        }
+    }
+}
