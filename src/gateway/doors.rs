@@ -28,7 +28,8 @@ pub struct Doors {
     pub chat_id_headers: Vec<HeaderName>,
     /// Headers with the end user, believed of trusted keys; the first that a request has counts.
     pub user_headers: Vec<HeaderName>,
-    /// The signed form of such a header; where it is set, the others are not believed.
+    /// The signed form of such a header, for `user_jwt::verify`; where it is set, the others are not
+    /// believed.
     pub user_jwt: Option<UserJwt>,
 }
 

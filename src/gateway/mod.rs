@@ -50,6 +50,7 @@ mod stream;
 mod tokens;
 mod trust;
 mod turns;
+pub mod user_jwt;
 mod worker;
 
 pub use departed::Departed;
