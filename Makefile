@@ -84,9 +84,11 @@ $(CLIENTS)/$(CLIENT_PACKAGES):
 	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check $(CLIENT_PACKAGES)
 	touch $@
 
-tools: ## Install cargo-nextest, curl and, in CI, logrotate and systemd where they are missing
+tools: ## Install cargo-nextest, curl, redis-server and, in CI, logrotate and systemd where they are missing
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked
 	@command -v curl >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq curl; } || \
 	  { echo "curl is missing and could not be installed: install it" >&2; exit 1; }
+	@command -v redis-server >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq redis-server; } || \
+	  { echo "redis-server is missing and could not be installed: install it" >&2; exit 1; }
 	@[ -z "$$CI" ] || { [ -e /usr/sbin/logrotate ] && [ -e /usr/bin/systemd-analyze ]; } || \
 	  apt-get install -y -qq --no-install-recommends logrotate systemd || echo "their tests are skipped"

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Lasting, Limits, Owners, now_s};
 use crate::model::InstanceName;
-use crate::store::{Change, Store, StoreError, Table, in_memory, open};
+use crate::store::{Change, Page, Step, Store, StoreError, Table, in_memory, open};
 
 const DAY_S: u32 = 86_400;
 
@@ -201,6 +201,18 @@ impl Store for Moody {
             return Err(StoreError::Failed { path: "x".into(), what: "no space left".into() });
         }
         self.inner.commit(changes)
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.get(table, key)
+    }
+
+    fn apply(&self, steps: &[Step]) -> Result<Vec<bool>, StoreError> {
+        self.inner.apply(steps)
+    }
+
+    fn page(&self, table: Table, from: Option<&[u8]>, count: usize) -> Result<Page, StoreError> {
+        self.inner.page(table, from, count)
     }
 
     fn count(&self, table: Table) -> Result<u64, StoreError> {

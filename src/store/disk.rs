@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
+use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -12,13 +13,13 @@ use std::sync::PoisonError;
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, StorageError, TableDefinition, TableError,
+    ReadableTableMetadata, StorageError, TableDefinition, TableError, WriteTransaction,
 };
 
-use super::{Change, Store, StoreError, Table};
+use super::{Change, Page, Step, Store, StoreError, Table};
 
-/// What redb may keep of the file in memory, in bytes. Rows are written once and read at the start.
-const CACHE: usize = 4 << 20;
+/// What redb may keep of the file in memory, in bytes. The system keeps the rest of what is used.
+const CACHE: usize = 8 << 20;
 
 pub(super) struct Disk {
     path: PathBuf,
@@ -100,6 +101,24 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
     TableDefinition::new(table.name())
 }
 
+fn make(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error> {
+    for change in changes {
+        let mut rows = transaction.open_table(definition(change.table))?;
+        match &change.value {
+            Some(value) => rows.insert(&change.key[..], &value[..])?,
+            None => rows.remove(&change.key[..])?,
+        };
+    }
+    Ok(())
+}
+
+fn holds(transaction: &WriteTransaction, step: &Step) -> Result<bool, redb::Error> {
+    let Some(guard) = &step.guard else { return Ok(true) };
+    let rows = transaction.open_table(definition(guard.table))?;
+    let row = rows.get(&guard.key[..])?;
+    Ok(row.as_ref().map(|row| row.value()) == guard.value.as_deref())
+}
+
 impl Store for Disk {
     fn load(&self, table: Table, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         self.with(|database| {
@@ -120,15 +139,53 @@ impl Store for Disk {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
-            for change in changes {
-                let mut rows = transaction.open_table(definition(change.table))?;
-                match &change.value {
-                    Some(value) => rows.insert(&change.key[..], &value[..])?,
-                    None => rows.remove(&change.key[..])?,
-                };
-            }
+            make(&transaction, changes)?;
             transaction.commit()?;
             Ok(())
+        })
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with(|database| match database.begin_read()?.open_table(definition(table)) {
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            rows => Ok(rows?.get(key)?.map(|value| value.value().to_vec())),
+        })
+    }
+
+    fn apply(&self, steps: &[Step]) -> Result<Vec<bool>, StoreError> {
+        self.with(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            let mut done = Vec::with_capacity(steps.len());
+            for step in steps {
+                let holds = holds(&transaction, step)?;
+                if holds {
+                    make(&transaction, &step.changes)?;
+                }
+                done.push(holds);
+            }
+            if done.contains(&true) {
+                transaction.commit()?;
+            } else {
+                transaction.abort()?;
+            }
+            Ok(done)
+        })
+    }
+
+    fn page(&self, table: Table, from: Option<&[u8]>, count: usize) -> Result<Page, StoreError> {
+        self.with(|database| {
+            let rows = match database.begin_read()?.open_table(definition(table)) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Page::default()),
+                rows => rows?,
+            };
+            let from = from.map_or(Bound::Unbounded, Bound::Excluded);
+            let mut found = Vec::with_capacity(count);
+            for row in rows.range::<&[u8]>((from, Bound::Unbounded))?.take(count) {
+                let (key, value) = row?;
+                found.push((key.value().to_vec(), value.value().to_vec()));
+            }
+            Ok(Page::after(found, count))
         })
     }
 

@@ -1,12 +1,13 @@
 //! A store that ends with the process.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 #[expect(clippy::disallowed_types, reason = "a store is no part of a request's path")]
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use super::{Change, Store, StoreError, Table};
+use super::{Change, Page, Step, Store, StoreError, Table};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -23,6 +24,16 @@ impl Memory {
     }
 }
 
+fn make(tables: &mut BTreeMap<Table, Rows>, changes: &[Change]) {
+    for change in changes {
+        let rows = tables.entry(change.table).or_default();
+        match &change.value {
+            Some(value) => rows.insert(change.key.clone(), value.clone()),
+            None => rows.remove(&change.key),
+        };
+    }
+}
+
 impl Store for Memory {
     fn load(&self, table: Table, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         self.with(|tables| {
@@ -32,16 +43,38 @@ impl Store for Memory {
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        self.with(|tables| {
-            for change in changes {
-                let rows = tables.entry(change.table).or_default();
-                match &change.value {
-                    Some(value) => rows.insert(change.key.clone(), value.clone()),
-                    None => rows.remove(&change.key),
-                };
-            }
-        });
+        self.with(|tables| make(tables, changes));
         Ok(())
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.with(|tables| tables.get(&table)?.get(key).cloned()))
+    }
+
+    fn apply(&self, steps: &[Step]) -> Result<Vec<bool>, StoreError> {
+        Ok(self.with(|tables| {
+            let mut take = |step: &Step| {
+                let holds = step.guard.as_ref().is_none_or(|guard| {
+                    let row = tables.get(&guard.table).and_then(|rows| rows.get(&guard.key));
+                    row == guard.value.as_ref()
+                });
+                if holds {
+                    make(tables, &step.changes);
+                }
+                holds
+            };
+            steps.iter().map(&mut take).collect()
+        }))
+    }
+
+    fn page(&self, table: Table, from: Option<&[u8]>, count: usize) -> Result<Page, StoreError> {
+        let from = from.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows: Vec<_> = self.with(|tables| {
+            let rows = tables.get(&table).into_iter();
+            let rows = rows.flat_map(|rows| rows.range::<[u8], _>((from, Bound::Unbounded)));
+            rows.take(count).map(|(key, value)| (key.clone(), value.clone())).collect()
+        });
+        Ok(Page::after(rows, count))
     }
 
     fn count(&self, table: Table) -> Result<u64, StoreError> {

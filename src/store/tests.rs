@@ -1,4 +1,4 @@
-//! One list of laws for both stores, and what only the file has to stand.
+//! One list of laws for all stores, and what only the file or Redis has to stand.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{Change, FILE, Store, Table, in_memory, open};
+use super::redis_server::RedisServer;
+use super::{Change, FILE, Guard, Step, Store, Table, in_memory, in_redis, open};
+use crate::model::Token;
 
 fn set(key: &str, value: &str) -> Change {
     Change { table: Table::Owners, key: key.into(), value: Some(value.into()) }
@@ -21,6 +23,8 @@ fn rows(store: &dyn Store) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     store.load(Table::Owners, &mut |key, value| rows.push((text(key), text(value)))).unwrap();
+    // Redis has no order.
+    rows.sort();
     rows
 }
 
@@ -40,6 +44,100 @@ fn keeps_rows(store: &dyn Store) {
     store.commit(&[set("a", "5"), removed("a")]).unwrap();
     assert_eq!(rows(store), [row("b", "3"), row("c", "4")]);
     assert_eq!(store.count(Table::Owners).unwrap(), 2);
+    takes_steps(store);
+    turns_pages(store);
+}
+
+/// Changes a row of another table if its value is as expected.
+fn step(key: &str, expected: Option<&str>, value: Option<&str>) -> Step {
+    let bytes = |text: &str| text.as_bytes().to_vec();
+    let (table, key) = (Table::Turns, bytes(key));
+    let change = Change { table, key: key.clone(), value: value.map(bytes) };
+    let guard = Guard { table, key, value: expected.map(bytes) };
+    Step { guard: Some(guard), changes: vec![change, set("guarded", value.unwrap_or("-"))] }
+}
+
+fn takes_steps(store: &dyn Store) {
+    let get = |key: &str| store.get(Table::Turns, key.as_bytes()).unwrap();
+    assert_eq!((store.apply(&[]).unwrap(), get("x")), (vec![], None));
+    // One after the other: who comes second finds what the first has left.
+    let steps = [
+        step("x", Some("0"), Some("no")),
+        step("x", None, Some("1")),
+        step("x", None, Some("2")),
+        Step { guard: None, changes: vec![set("free", "f")] },
+        step("x", Some("1"), Some("")),
+        step("y", Some(""), Some("no")),
+    ];
+    assert_eq!(store.apply(&steps).unwrap(), [false, true, false, true, true, false]);
+    assert_eq!((get("x"), get("y"), get("guarded")), (Some(vec![]), None, None));
+    assert_eq!(store.get(Table::Owners, b"guarded").unwrap(), Some(vec![]));
+    assert_eq!(store.get(Table::Owners, b"free").unwrap(), Some(b"f".to_vec()));
+    let removal = Change { table: Table::Turns, key: b"x".to_vec(), value: None };
+    assert!(!store.swap(removal.clone(), Some(b"1".to_vec())).unwrap());
+    assert!(store.swap(removal.clone(), Some(vec![])).unwrap());
+    assert!(store.swap(removal, None).unwrap());
+    assert_eq!((get("x"), store.count(Table::Turns).unwrap()), (None, 0));
+    // Any bytes will do.
+    let odd: Vec<u8> = (0..=255).collect();
+    let change = Change { table: Table::Turns, key: odd.clone(), value: Some(odd.clone()) };
+    assert!(store.swap(change.clone(), None).unwrap());
+    assert!(store.swap(Change { value: None, ..change }, Some(odd)).unwrap());
+    store.commit(&[removed("guarded"), removed("free")]).unwrap();
+}
+
+fn turns_pages(store: &dyn Store) {
+    assert_eq!(store.page(Table::Chats, None, 7).unwrap(), super::Page::default());
+    let row = |n: u32| (format!("{n:04}").into_bytes(), vec![7; 9]);
+    let changes: Vec<_> = (0..2000).map(row).collect();
+    let changes = changes.into_iter().map(|(key, value)| {
+        let value = Some(value);
+        Change { table: Table::Chats, key, value }
+    });
+    let changes: Vec<_> = changes.collect();
+    store.commit(&changes).unwrap();
+    let (mut found, mut pages, mut from) = (Vec::new(), 0, None);
+    loop {
+        let page = store.page(Table::Chats, from.as_deref(), 100).unwrap();
+        found.extend(page.rows);
+        pages += 1;
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    found.sort();
+    found.dedup();
+    assert!(found.into_iter().eq((0..2000).map(row)));
+    assert!((10..=40).contains(&pages), "{pages}");
+    let gone = changes.into_iter().map(|change| Change { value: None, ..change });
+    store.commit(&gone.collect::<Vec<_>>()).unwrap();
+}
+
+#[test]
+fn a_store_in_redis_keeps_rows_and_finds_them_again() {
+    let mut server = RedisServer::start();
+    let url = Token::new(server.url());
+    let store = in_redis(&url).unwrap();
+    keeps_rows(store.as_ref());
+    let place = server.url().replace("redis://", "") + "/0";
+    assert_eq!((store.kind(), store.path(), store.place()), ("redis", None, Some(place.clone())));
+    server.kill();
+    let error = store.count(Table::Owners).unwrap_err().to_string();
+    assert!(error.contains(&place) && error.contains("is it running"), "{error}");
+    server.start_again();
+    assert_eq!(rows(store.as_ref()), [row("b", "3"), row("c", "4")]);
+    assert_eq!(rows(in_redis(&url).unwrap().as_ref()), [row("b", "3"), row("c", "4")]);
+}
+
+#[test]
+fn an_address_of_redis_is_never_shown_with_its_password() {
+    let place = |url: &str| in_redis(&Token::new(url)).map(|store| store.place().unwrap());
+    assert_eq!(place("redis://me:geheim@example.com/3").unwrap(), "example.com:6379/3");
+    for url in ["redis:geheim", "http://geheim@host", "rediss://:geheim@host:99999", "geheim"] {
+        let error = place(url).unwrap_err().to_string();
+        assert!(!error.contains("geheim") && error.contains("redis://user"), "{url}: {error}");
+    }
 }
 
 #[test]
