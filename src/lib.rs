@@ -9,6 +9,7 @@ pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod conversation;
 pub mod dify;
 pub mod gateway;
 pub mod import;
