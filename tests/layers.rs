@@ -31,16 +31,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("control", &["balance", "config", "gateway", "model", "telemetry"]),
     (
         "gateway",
-        &[
-            "adapter",
-            "affinity",
-            "balance",
-            "conversation",
-            "dify",
-            "model",
-            "sse",
-            "telemetry",
-        ],
+        &["adapter", "affinity", "balance", "conversation", "dify", "model", "sse", "telemetry"],
     ),
     ("adapter", &["dify", "model", "sse"]),
     ("dify", &["model", "sse"]),

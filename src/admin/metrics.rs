@@ -10,6 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::affinity::OwnersStats;
 use crate::balance::ProbeVerdict;
+use crate::conversation;
 use crate::gateway::Shared;
 use crate::gateway::snapshot::{App, AppStats, Drain, Member, Snapshot};
 use crate::model::Reason;
@@ -91,6 +92,7 @@ impl Reading {
         let snapshot = shared.snapshot();
         let mut families = gateway(shared, &snapshot, log_dropped);
         families.extend(owners(shared.owners().stats()));
+        families.extend(conversations(&shared.book().stats()));
         families.extend(apps(&snapshot));
         families.extend(remedies(&snapshot));
         families.extend(members(&snapshot));
@@ -161,6 +163,26 @@ fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family
             vec![count(vec![], log_dropped)],
         ),
     ]
+}
+
+fn conversations(stats: &conversation::Stats) -> Vec<Family> {
+    let counters = [
+        ("difygate_conversations_written", "Changes of conversations stored", stats.written),
+        ("difygate_conversations_dropped", "Changes that were lost", stats.dropped),
+    ];
+    let gauges = [
+        ("difygate_conversations", "Conversations that are known", stats.rows),
+        ("difygate_conversations_pending", "Changes that wait for the store", stats.pending),
+        (
+            "difygate_conversations_failing",
+            "1 while their store fails",
+            stats.error.is_some().into(),
+        ),
+    ];
+    let counters =
+        counters.map(|(name, help, value)| counter(name, help, vec![count(vec![], value)]));
+    let gauges = gauges.map(|(name, help, value)| gauge(name, help, vec![now(vec![], value)]));
+    counters.into_iter().chain(gauges).collect()
 }
 
 fn owners(stats: OwnersStats) -> Vec<Family> {

@@ -53,6 +53,7 @@ pub(super) fn status(shared: &Shared) -> Value {
             "pending": owners.pending,
             "written": owners.written,
         },
+        "conversations": conversations(shared),
         "configuration": {
             "generation": snapshot.generation,
             "loaded_at": snapshot.loaded_at.to_string(),
@@ -60,6 +61,20 @@ pub(super) fn status(shared: &Shared) -> Value {
         "timestamp": Timestamp::now().as_second(),
         "applications": applications,
         "draining_instances": snapshot.departed.iter().filter_map(draining).collect::<Vec<_>>(),
+    })
+}
+
+fn conversations(shared: &Shared) -> Value {
+    let stats = shared.book().stats();
+    json!({
+        "known": stats.rows,
+        "store": stats.kind,
+        "place": stats.place,
+        "warning": stats.warning,
+        "error": stats.error,
+        "pending": stats.pending,
+        "written": stats.written,
+        "dropped": stats.dropped,
     })
 }
 

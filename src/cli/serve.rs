@@ -19,8 +19,9 @@ use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
-use crate::gateway::{Setup, Shared, Workers, bind, probe};
-use crate::store;
+use crate::conversation::{self, Book, OnFailure};
+use crate::gateway::{Kept, Setup, Shared, Workers, bind, probe};
+use crate::store::{self, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
 /// Serve the apps of a configuration file.
@@ -128,7 +129,9 @@ impl Gateway {
             None => None,
         };
         // After the listeners: who finds the port taken would also find the store in use.
-        let owners = Arc::new(owners(&config, &path)?);
+        let (local, warning) = local_store(&config, &path);
+        let book = Arc::new(book(&config, &local, warning.clone())?);
+        let owners = Arc::new(owners(&config, local, warning)?);
         let (reloader, requests) = Reloader::new(Arc::clone(&config));
         let access = Arc::new(ArcSwap::from_pointee(access(&config)));
         let sink = access_log.as_ref().map(AccessLog::sink);
@@ -143,7 +146,8 @@ impl Gateway {
         };
         let shared = Arc::new_cyclic(|shared| {
             let desk = Box::new(AdminDesk::new(office(shared)));
-            Shared::new(Arc::new(snapshot), owners, desk, setup.workers)
+            let kept = Kept { owners, book };
+            Shared::new(Arc::new(snapshot), kept, desk, setup.workers)
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(probe::run(Arc::clone(&shared)));
@@ -213,6 +217,7 @@ impl Gateway {
         let Self { shared, workers, access_log, mut tasks, .. } = self;
         shared.drain();
         // The admin listener answers until the end, so that an operator can see what still runs.
+        let book = Arc::clone(shared.book());
         let joined = spawn_blocking(move || {
             workers.join();
             access_log.into_iter().for_each(AccessLog::finish);
@@ -221,6 +226,7 @@ impl Gateway {
         if joined.await.is_err() {
             tracing::error!("the workers could not be waited for");
         }
+        book.close().await;
         tasks.shutdown().await;
     }
 }
@@ -241,12 +247,37 @@ fn setup(config: &Config) -> anyhow::Result<Setup> {
     })
 }
 
-/// The owners of ids, from the store where they are kept.
-fn owners(config: &Config, path: &Path) -> anyhow::Result<Owners> {
+/// The store of this gateway alone, and what is wrong with it.
+fn local_store(config: &Config, path: &Path) -> (Arc<dyn Store>, Option<String>) {
     let (store, warning) = store::open(&state_folder(config, path, &environment()));
     if let Some(warning) = &warning {
         tracing::warn!("{warning}");
     }
+    (store, warning)
+}
+
+/// The book of conversations, in Redis where that is named.
+fn book(config: &Config, local: &Arc<dyn Store>, warning: Option<String>) -> anyhow::Result<Book> {
+    let (store, warning) = match &config.store.redis {
+        Some(url) => (store::in_redis(url)?, None),
+        None => (Arc::clone(local), warning),
+    };
+    let config::Conversations { max_entries, max_age, on_store_failure } = config.conversations;
+    let policy = match on_store_failure {
+        config::OnStoreFailure::Continue => OnFailure::Continue,
+        config::OnStoreFailure::Refuse => OnFailure::Refuse,
+    };
+    let limits = conversation::Limits { max_entries, max_age };
+    let book = Book::start(store, warning, limits, policy);
+    book.context("cannot start the thread that keeps the conversations")
+}
+
+/// The owners of ids, from the store where they are kept.
+fn owners(
+    config: &Config,
+    store: Arc<dyn Store>,
+    warning: Option<String>,
+) -> anyhow::Result<Owners> {
     let config::Owners { max_entries, max_age } = config.owners;
     let owners = Owners::start(store, warning, Limits { max_entries, max_age });
     owners.context("cannot start the thread that writes to the store")

@@ -9,6 +9,7 @@ use super::check_app;
 use super::check_doors;
 use super::check_health;
 use super::check_keys;
+use super::kept;
 use super::notes::{Draft, Notes};
 use super::scalar::format_size;
 use super::types::{Method, collide};
@@ -56,6 +57,7 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     check_keys::check(written, places, notes);
     check_doors::check(written, places, notes);
     check_health::check(written, places, notes);
+    kept::check(written, places, notes);
     unread(written, places, notes);
     bypasses(written, places, notes);
     shared_addresses(written, places, notes);

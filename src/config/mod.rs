@@ -25,6 +25,7 @@ mod check_keys;
 mod diagnostic;
 mod doors;
 mod health;
+mod kept;
 mod keys;
 mod load;
 mod markdown;
@@ -68,6 +69,7 @@ mod tests_secrets;
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use doors::{Doors, UserJwt};
 pub use health::{Probe, ProbeMethod};
+pub use kept::{Conversations, OnStoreFailure, Store};
 pub use keys::Key;
 pub use load::{Environment, Loaded, load, parse};
 pub use markdown::markdown;
@@ -77,5 +79,5 @@ pub use schema::schema;
 pub use shape::{AppShape, Setting, Settings, Shape, mark, shape};
 pub use types::{
     AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
-    LogFormat, MaxLoad, Method, Owners, Queue, Store, Timeouts,
+    LogFormat, MaxLoad, Method, Owners, Queue, Timeouts,
 };

@@ -45,6 +45,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         owners: written.owners,
         store: written.store,
         keys: written.keys.into_iter().map(Into::into).collect(),
+        conversations: written.conversations,
         secret_files: written.secret_files,
     })
 }

@@ -7,6 +7,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
+use super::kept::WrittenStore;
 use super::written::{LogFile, Written};
 
 /// A text that names an environment variable.
@@ -153,6 +154,13 @@ pub(super) fn secrets(generator: &mut SchemaGenerator) -> Schema {
 pub(super) fn access_log(generator: &mut SchemaGenerator) -> Schema {
     let file = generator.subschema_for::<LogFile>();
     json_schema!({ "anyOf": [{ "enum": ["json", "combined", "off"] }, file] })
+}
+
+/// The URL of a Redis alone, or the map.
+pub(super) fn store(generator: &mut SchemaGenerator) -> Schema {
+    let map = generator.subschema_for::<WrittenStore>();
+    let url = json!({ "type": "string", "pattern": format!("^redis://|{REFERENCE}") });
+    json_schema!({ "anyOf": [url, map] })
 }
 
 /// What an app must have; serde does not know, because the checks say it better.

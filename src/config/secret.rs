@@ -56,6 +56,9 @@ pub(super) fn fetch_all(
         let Some(secret) = &mut key.secret else { continue };
         fetch(secret, &part(index, "secret"));
     }
+    if let Some(url) = &mut written.store.redis {
+        fetch(url, &[Step::Key("store"), Step::Key("redis")]);
+    }
     let probe_key = Step::Key("probe");
     let fetch_headers = |fetch: &mut Fetch<'_>, probe: &mut WrittenProbe, at: &[Step<'_>]| {
         for (name, value) in probe.headers.iter_mut().flatten() {

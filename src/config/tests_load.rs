@@ -55,7 +55,7 @@ fn the_minimal_file_gets_every_default() {
     assert_eq!(config.timeouts, Timeouts::default());
     assert_eq!(config.limits, Limits::default());
     let owners = Owners { max_entries: 1_000_000, max_age: Duration::from_secs(2_592_000) };
-    assert_eq!((config.owners, &config.store), (owners, &Store { path: None }));
+    assert_eq!((config.owners, &config.store), (owners, &Store::default()));
     assert!(config.trusted_proxies.is_empty() && config.spool_dir.is_none());
     let app = app(&config, "customer_service");
     assert_eq!(app.user_tokens[0].expose(), "usertoken--customer-service-v1");

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::doors::Doors;
 use super::health::{self, Probe};
+use super::kept::{Conversations, Store};
 use super::keys::Key;
 use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::scalar::{self, age, duration, maybe_whole, networks, size, whole, write_size};
@@ -60,6 +61,8 @@ pub struct Config {
     /// Keys that open several apps. No two have the same name or secret, and none has a user token.
     #[serde(skip)]
     pub keys: Vec<Key>,
+    /// What is remembered of conversations with AI clients.
+    pub conversations: Conversations,
     /// The apps in the order in which they are written. Never empty.
     pub apps: IndexMap<AppName, App>,
     /// The files that secrets were read from.
@@ -406,16 +409,6 @@ impl Default for Owners {
     fn default() -> Self {
         Self { max_entries: 1_000_000, max_age: Duration::from_secs(30 * 24 * 3600) }
     }
-}
-
-/// Where what must survive a restart is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    /// The folder, which is made if it is missing; a relative one starts at the working directory.
-    /// Absent: the first of `$STATE_DIRECTORY`, which systemd sets, else `difygate-data` beside the
-    /// configuration. If it cannot be written, all is kept in memory, and the status says so.
-    pub path: Option<PathBuf>,
 }
 
 /// Who waits when all connections to an instance are taken.

@@ -93,6 +93,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("size", Kind::Open),
     ("spool_dir", Kind::Open),
     ("store", Kind::Structure),
+    ("conversations", Kind::Structure),
+    ("on_store_failure", Kind::Open),
     ("statuses", Kind::OpenList),
     ("storage", Kind::Open),
     ("tasks", Kind::Open),

@@ -20,13 +20,14 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::doors::WrittenDoors;
 use super::health::{self, WrittenProbe};
+use super::kept::{Conversations, Store};
 use super::keys::WrittenKey;
 use super::policy::{OnDisconnect, OnOwnerDown, Storage, WrittenRetry};
 use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
 use super::types::{
     AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
-    Method, Owners, Queue, Store, Timeouts,
+    Method, Owners, Queue, Timeouts,
 };
 use crate::model::Token;
 
@@ -134,12 +135,16 @@ pub(super) struct Written {
     /// What is remembered of Dify's ids: which instance owns which conversation, message, file, run.
     #[serde(default)]
     pub(super) owners: Owners,
-    /// Where what must survive a restart is kept.
+    /// Where what must survive a restart is kept: a map, or the URL of a Redis alone.
     #[serde(default)]
+    #[schemars(schema_with = "schema::store")]
     pub(super) store: Store,
     /// Keys that open several apps.
     #[serde(default)]
     pub(super) keys: Vec<WrittenKey>,
+    /// What is remembered of conversations with OpenAI and Anthropic clients. No text is kept.
+    #[serde(default)]
+    pub(super) conversations: Conversations,
     /// The apps by their names, which are 1 to 64 of `A-Z a-z 0-9 . _ -`. On the doors for OpenAI
     /// and Anthropic clients the name is the model.
     #[serde(default, alias = "applications")]

@@ -26,7 +26,7 @@ use crate::model::{AppName, InstanceName};
 pub const SAMPLE: u32 = 100_000;
 
 /// Keys whose change needs a restart, with all that is below them.
-const NEEDS_RESTART: [&str; 8] = [
+const NEEDS_RESTART: [&str; 9] = [
     "listen",
     "admin.listen",
     "workers",
@@ -35,6 +35,7 @@ const NEEDS_RESTART: [&str; 8] = [
     "limits.max_connections",
     "owners",
     "store",
+    "conversations",
 ];
 
 /// Requests under way now, by app and instance.

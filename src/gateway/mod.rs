@@ -60,7 +60,7 @@ pub use listen::{Setup, Workers, bind};
 pub use models::Models;
 pub use probed::{LastProbe, Probe, Probed};
 pub use select::key;
-pub use shared::{Desk, GatewayStats, Shared, Visit};
+pub use shared::{Desk, GatewayStats, Kept, Shared, Visit};
 pub use standing::{Claim, MemberState, Skipped, StateKind};
 pub use tokens::{Key, TokenTable};
 pub use trust::PoolMates;

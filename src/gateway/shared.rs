@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use crate::affinity::Owners;
+use crate::conversation::Book;
 use crate::gateway::snapshot::Snapshot;
 use crate::model::Reason;
 use crate::telemetry::{Counter, Gauge};
@@ -36,11 +37,19 @@ pub struct Visit {
     pub client: IpAddr,
 }
 
+/// What is known from before.
+pub struct Kept {
+    /// Which instance owns which id of Dify.
+    pub owners: Arc<Owners>,
+    /// Which conversation a transcript continues.
+    pub book: Arc<Book>,
+}
+
 /// What all workers and the rest of the process share.
 pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     desk: Box<dyn Desk>,
-    owners: Arc<Owners>,
+    kept: Kept,
     started: Instant,
     started_at: Timestamp,
     swapped: Notify,
@@ -71,16 +80,11 @@ impl GatewayStats {
 
 impl Shared {
     /// The shared state of `workers` workers.
-    pub fn new(
-        snapshot: Arc<Snapshot>,
-        owners: Arc<Owners>,
-        desk: Box<dyn Desk>,
-        workers: usize,
-    ) -> Self {
+    pub fn new(snapshot: Arc<Snapshot>, kept: Kept, desk: Box<dyn Desk>, workers: usize) -> Self {
         Self {
             snapshot: ArcSwap::new(snapshot),
             desk,
-            owners,
+            kept,
             started: Instant::now(),
             started_at: Timestamp::now(),
             swapped: Notify::new(),
@@ -113,7 +117,12 @@ impl Shared {
 
     /// Which instance owns which id.
     pub fn owners(&self) -> &Owners {
-        &self.owners
+        &self.kept.owners
+    }
+
+    /// Which conversation of Dify a client's transcript continues.
+    pub fn book(&self) -> &Arc<Book> {
+        &self.kept.book
     }
 
     /// Milliseconds since the start: the clock of breakers and phases. It never goes back.

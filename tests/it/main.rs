@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, also in its own functions"
 )]
 
+mod redis_server;
 mod rig;
 
 mod control;

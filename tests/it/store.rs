@@ -1,9 +1,14 @@
 //! What survives a restart, and where it is kept.
 
+use std::time::Duration;
+
 use difygate::store::{self, Change, Table};
 use http::{Request, StatusCode};
+use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
 
+use crate::redis_server::RedisServer;
 use crate::rig::{Plan, Rig, send};
 
 fn at(folder: &TempDir, more: &str) -> String {
@@ -71,8 +76,60 @@ async fn owners_are_found_again_within_their_limits() {
 async fn a_change_of_the_store_takes_a_restart() {
     let rig = Plan::new(1).start().await;
     let mut text = std::fs::read_to_string(&rig.config_path).unwrap();
-    text.insert_str(0, "owners: { max_entries: 5 }\nstore: { path: elsewhere }\n");
+    text.insert_str(0, "owners: { max_entries: 5 }\nstore: { path: elsewhere }\nconversations: { max_entries: 5 }\n");
     std::fs::write(&rig.config_path, text).unwrap();
     let reloaded = rig.gateway.reloader().reload().await.unwrap();
-    assert_eq!(reloaded.changes.needs_restart, ["owners", "store"]);
+    assert_eq!(reloaded.changes.needs_restart, ["owners", "store", "conversations"]);
+}
+
+#[tokio::test]
+async fn conversations_are_kept_beside_the_owners_or_in_redis() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Plan::new(1).with(&at(&folder, "")).start().await;
+    let status = rig.status().await;
+    let file = folder.path().join("difygate.redb");
+    assert_eq!(status["conversations"]["place"], file.to_str().unwrap(), "{status}");
+    assert_eq!(status["conversations"]["store"], "redb");
+    let server = RedisServer::start();
+    let url = server.url().replace("redis://", "redis://:geheim@");
+    let store = format!("store: {{ path: \"{}\", redis: \"{url}\" }}", folder.path().display());
+    rig.gateway.drain().await;
+    let rig = Plan::new(1).with(&store).start().await;
+    let status = rig.status().await;
+    let place = server.url().replace("redis://", "") + "/0";
+    assert_eq!(status["conversations"]["place"], place, "{status}");
+    assert_eq!(
+        (&status["conversations"]["store"], &status["store"]["kind"]),
+        (&json!("redis"), &json!("redb"))
+    );
+    // The password is wrong: it says so, serves all the same, and shows nothing of it.
+    until_failing(&rig, true).await;
+    assert!(!rig.status().await.to_string().contains("geheim"));
+    let metrics = metrics(&rig).await;
+    assert!(metrics.contains("\ndifygate_conversations_failing 1\n"), "{metrics}");
+    assert_eq!(rig.chat("alice").await.status, StatusCode::OK);
+}
+
+async fn until_failing(rig: &Rig, failing: bool) {
+    let book = rig.gateway.shared().book();
+    let reached = async {
+        while book.stats().error.is_some() != failing {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), reached).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_redis_that_goes_and_comes_back_is_noticed_and_holds_up_nothing() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let rig = Plan::new(1).with(&format!("store: {}", server.url())).start().await;
+    until_failing(&rig, true).await;
+    assert_eq!(rig.chat("alice").await.status, StatusCode::OK);
+    server.start_again();
+    until_failing(&rig, false).await;
+    server.kill();
+    until_failing(&rig, true).await;
+    assert_eq!(rig.chat("alice").await.status, StatusCode::OK);
 }
