@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::ask::{Ask, FileKind, Saying};
 use super::facts::{Facts, Form};
 use super::fault::{Fault, Kind};
+use crate::model::doors::System;
 
 /// The most characters of a transcript that a new conversation begins with; the newest stay.
 const MAX_SEED_CHARS: usize = 8000;
@@ -73,20 +74,6 @@ pub struct Intake {
     pub system: System,
 }
 
-/// What becomes of system texts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum System {
-    /// Into an input of the app that is made for it, else as `Prefix`.
-    #[default]
-    Auto,
-    /// They are left out.
-    Ignore,
-    /// At the head of a conversation's first question.
-    Prefix,
-    /// Into this input.
-    Input(String),
-}
-
 /// Where a run belongs.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
@@ -118,6 +105,14 @@ pub enum Place {
 }
 
 impl FileRef {
+    /// Its id, if it was uploaded.
+    pub fn uploaded(&self) -> Option<&str> {
+        match &self.place {
+            Place::Uploaded(id) => Some(id),
+            Place::Url(_) => None,
+        }
+    }
+
     fn value(&self) -> Value {
         let kind = self.kind.name();
         match &self.place {

@@ -4,6 +4,7 @@
 //! is known by the words that it ships with; `docs/openai.md` lists them.
 
 use super::ask::Ask;
+use super::fault::{Fault, Kind};
 
 /// What a side call begins with.
 const HEADS: [&str; 1] = ["### Task:"];
@@ -22,6 +23,12 @@ const WORDS: [&str; 7] = [
 
 /// A side call is short; longer texts are not searched through.
 const MAX_BYTES: usize = 256 * 1024;
+
+/// The answer to a side call where the operator wants none; front ends do without then.
+pub fn refused() -> Fault {
+    let message = "Titles, tags and the like are not made here.";
+    Fault::new(404, Kind::NotFound, "task_refused", message)
+}
 
 /// Whether a request is a side call.
 pub fn is_task(ask: &Ask) -> bool {

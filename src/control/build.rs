@@ -13,7 +13,7 @@ use crate::balance::{
 };
 use crate::config::{self, Config, ConsistentHash};
 use crate::control::probes::Probes;
-use crate::gateway::doors::{Doors, UserJwt};
+use crate::gateway::doors::{Settings, UserJwt};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
 use crate::gateway::snapshot::{
     App, Drain, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
@@ -153,14 +153,14 @@ fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
     }
 }
 
-fn doors(doors: &config::Doors) -> Result<Doors, String> {
+fn doors(doors: &config::Doors) -> Result<Settings, String> {
     let header = |name: &String| {
         name.parse::<HeaderName>().map_err(|_| format!("`{name}` is not the name of a header"))
     };
     let jwt = |jwt: &config::UserJwt| {
         Ok::<_, String>(UserJwt { header: header(&jwt.header)?, secret: jwt.secret.clone() })
     };
-    Ok(Doors {
+    Ok(Settings {
         query_input: doors.query_input.clone(),
         answer_output: doors.answer_output.clone(),
         system: doors.system.clone(),
@@ -324,7 +324,7 @@ impl Builder {
         let pool = Pool::new(members, Method::LeastConnections, None);
         let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
         let policy = Policy { retry, storage: Storage::Shared, ..Policy::default() };
-        Ok(App { name, pool, policy, doors: Doors::default(), stats })
+        Ok(App { name, pool, policy, doors: Settings::default(), stats })
     }
 }
 

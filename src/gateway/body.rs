@@ -86,6 +86,25 @@ impl Kept {
         }
     }
 
+    /// All of it in one piece of memory.
+    ///
+    /// # Errors
+    /// The spool could not be read.
+    pub(super) async fn into_bytes(self) -> io::Result<Bytes> {
+        match self {
+            Self::Piece(piece) => Ok(piece),
+            Self::Memory { pieces, .. } => Ok(pieces.concat().into()),
+            Self::Spooled { file, len } => {
+                let read = spawn_blocking(move || {
+                    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+                    file.read_exact_at(&mut bytes, 0)?;
+                    io::Result::Ok(Bytes::from(bytes))
+                });
+                read.await.map_err(io::Error::other)?
+            }
+        }
+    }
+
     /// Whether there is no byte in it.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0

@@ -72,6 +72,13 @@ impl Claims {
         claims
     }
 
+    /// What a call of the gateway's own names.
+    pub(super) fn naming(ids: &[Uuid]) -> Self {
+        let mut claims = Self::default();
+        ids.iter().for_each(|id| claims.add(Some(*id)));
+        claims
+    }
+
     fn add(&mut self, id: Option<Uuid>) {
         self.ids.extend(id);
         self.any |= id.is_some();

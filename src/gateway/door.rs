@@ -4,6 +4,7 @@ use http::Method;
 use http::request::Parts;
 
 use crate::dify::path;
+use crate::gateway::doors::{Entrance, entrance};
 
 /// The paths that the gateway answers itself, beside the apps' own.
 pub const DESK_PATHS: [&str; 5] = ["/health", "/ready", "/status", "/reload-config", "/metrics"];
@@ -18,6 +19,10 @@ pub(super) enum Door {
     Preflight,
     /// Dify's service API.
     Dify,
+    /// The same below a prefix that says so.
+    PrefixedDify,
+    /// An AI client's protocol.
+    Client,
     /// Nothing that is served here.
     Nothing,
 }
@@ -26,12 +31,15 @@ pub(super) enum Door {
 pub(super) fn open(head: &Parts) -> Door {
     let path = head.uri.path();
     if DESK_PATHS.contains(&path) {
-        Door::Desk
-    } else if !path::is_service_api(path) {
-        Door::Nothing
-    } else if head.method == Method::OPTIONS {
-        Door::Preflight
-    } else {
-        Door::Dify
+        return Door::Desk;
+    }
+    let is_preflight = head.method == Method::OPTIONS;
+    match entrance(&head.method, path) {
+        Entrance::Door(_) if is_preflight => Door::Preflight,
+        Entrance::Door(_) => Door::Client,
+        Entrance::Dify(rest) if !path::is_service_api(rest) => Door::Nothing,
+        Entrance::Dify(_) if is_preflight => Door::Preflight,
+        Entrance::Dify(rest) if rest.len() < path.len() => Door::PrefixedDify,
+        Entrance::Dify(_) => Door::Dify,
     }
 }

@@ -56,7 +56,7 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
             let (connections, progress) = (&worker.connections, Progress::default());
             let answer = attempt(connections, &member, &outbound, &progress, patience).await;
             let answer = match answer {
-                Ok(answer) => inspect::read(answer, &member, connections).await,
+                Ok(answer) => inspect::read(answer, &member, connections, inspect::MAX_BYTES).await,
                 Err(failure) => Err(failure),
             };
             let now_ms = worker.shared().now_ms();

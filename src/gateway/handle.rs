@@ -12,13 +12,16 @@ use http_body::Body;
 use hyper::body::Incoming;
 use uuid::Uuid;
 
+use crate::adapter::{Fault, Shape};
 use crate::balance::Work;
+use crate::dify;
 use crate::dify::path::{CallKind, classify};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::body::Kept;
 use crate::gateway::claim::Claims;
 use crate::gateway::client::Client;
 use crate::gateway::door::{self, Door};
+use crate::gateway::doors::{self, Arrival, Done, Entrance, entrance};
 use crate::gateway::everywhere::everywhere;
 use crate::gateway::forward::forward;
 use crate::gateway::framing;
@@ -43,6 +46,10 @@ enum Outcome {
     Forwarded(Response<Outgoing>),
     Local(Record, Response<Bytes>),
     Refused(Record, Refusal),
+    /// At a door.
+    Told(Response<Outgoing>),
+    /// At a door.
+    Faulted(Record, Fault, Shape),
 }
 
 /// Answers one request. It always answers: what goes wrong becomes a refusal.
@@ -70,6 +77,18 @@ pub(super) async fn handle(
                 client.leave_unread();
             }
             respond::refuse(&refusal, &web_origin, record)
+        }
+        Outcome::Told(mut response) => {
+            dify::cors::add(&web_origin, response.headers_mut());
+            response
+        }
+        Outcome::Faulted(record, fault, shape) => {
+            if has_body {
+                client.leave_unread();
+            }
+            let mut response = respond::fault(&fault, shape, record);
+            dify::cors::add(&web_origin, response.headers_mut());
+            response
         }
     };
     if close {
@@ -100,10 +119,30 @@ impl Exchange {
             }
             Door::Preflight => Outcome::Local(self.record, respond::preflight(&head)),
             Door::Dify => self.serve(head, body).await,
+            Door::PrefixedDify => self.serve(without_prefix(head), body).await,
+            Door::Client => self.at_a_door(head, body).await,
             Door::Nothing => {
                 let message = "Nothing is served at this path. Dify's service API is below /v1/.";
                 let refusal = Refusal::client(Reason::NoRoute, 404, "not_found", message);
                 Outcome::Refused(self.record, refusal)
+            }
+        }
+    }
+
+    async fn at_a_door(self, head: Parts, body: Incoming) -> Outcome {
+        let path = head.uri.path().to_owned();
+        let Entrance::Door(door) = entrance(&head.method, &path) else {
+            return self.serve(head, body).await;
+        };
+        let Self { worker, snapshot, origin, record, .. } = self;
+        let address = origin.client;
+        let arrival = Arrival { worker, snapshot, address, record, head };
+        match Box::pin(doors::answer(arrival, body, door)).await {
+            Done::Answer(response) => Outcome::Told(response),
+            Done::Local(record, response) => Outcome::Told(respond::local(response, record)),
+            Done::Fault(mut record, reason, fault) => {
+                record.end(reason);
+                Outcome::Faulted(record, fault, door.shape)
             }
         }
     }
@@ -184,6 +223,17 @@ async fn travel(journey: Journey) -> Travelled {
         Some(_) if !may_close => Outlive::new(forward(journey), progress, worker).await,
         _ => forward(journey).await,
     }
+}
+
+/// The request as Dify knows it, without the prefix that named the protocol.
+fn without_prefix(mut head: Parts) -> Parts {
+    if let Entrance::Dify(rest) = entrance(&head.method, head.uri.path()) {
+        let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        if let Ok(uri) = format!("{rest}{query}").parse() {
+            head.uri = uri;
+        }
+    }
+    head
 }
 
 /// The app of the request's token. Dify answers its root without a key, so any instance may.

@@ -88,7 +88,7 @@ pub(super) async fn user(
     body: Incoming,
     snapshot: &Snapshot,
 ) -> Result<(Option<String>, BodyFacts, Kept), Refusal> {
-    let (facts, kept) = take_in(head, body, snapshot).await?;
+    let (facts, kept) = take_in(head, body, snapshot, Scan::of(&head.headers)?).await?;
     let user = match in_header(&head.headers)? {
         Some(user) => Some(user),
         None => in_query(head, "user_id")
@@ -175,10 +175,23 @@ impl Scan {
     }
 }
 
+/// The whole body, whatever is in it.
+///
+/// # Errors
+/// As of [`user`].
+pub(super) async fn body(
+    head: &Parts,
+    body: Incoming,
+    snapshot: &Snapshot,
+) -> Result<Kept, Refusal> {
+    take_in(head, body, snapshot, Scan::None).await.map(|(_, kept)| kept)
+}
+
 async fn take_in(
     head: &Parts,
     mut body: Incoming,
     snapshot: &Snapshot,
+    mut scan: Scan,
 ) -> Result<(BodyFacts, Kept), Refusal> {
     let limits = &snapshot.limits;
     if body.is_end_stream() {
@@ -187,7 +200,6 @@ async fn take_in(
     if announced(&head.headers).is_some_and(|bytes| bytes > limits.max_body_bytes) {
         return Err(too_large(limits));
     }
-    let mut scan = Scan::of(&head.headers)?;
     let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir);
     let wait = snapshot.timeouts.body;
     loop {
@@ -225,7 +237,8 @@ fn too_large(limits: &Limits) -> Refusal {
     )
 }
 
-fn spool_failed(error: &std::io::Error, limits: &Limits) -> Refusal {
+/// The body could not be kept.
+pub(super) fn spool_failed(error: &std::io::Error, limits: &Limits) -> Refusal {
     let folder = limits.spool_dir.display();
     Refusal::gateway(
         Reason::SpoolFailed,

@@ -21,7 +21,7 @@ use crate::model::Reason;
 
 /// The largest answer that is read here; refusals have some hundred bytes, the detail of a run that
 /// is not there has about as many.
-const MAX_BYTES: usize = 16 * 1024;
+pub(super) const MAX_BYTES: usize = 16 * 1024;
 /// For the body of such an answer, which Dify sends in one piece with its head.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -82,7 +82,7 @@ pub(super) async fn inspect(
     if !look.must_read(&answer.head) {
         return Ok((answer, Finding::Fine));
     }
-    let answer = read(answer, member, connections).await?;
+    let answer = read(answer, member, connections, MAX_BYTES).await?;
     let finding = match &answer.body {
         AnswerBody::Read(bytes) => look.find(answer.head.status.as_u16(), bytes),
         AnswerBody::Coming(..) => Finding::Fine,
@@ -90,7 +90,7 @@ pub(super) async fn inspect(
     Ok((answer, finding))
 }
 
-/// Reads a small answer whole and keeps its connection.
+/// Reads an answer of up to `limit` bytes whole and keeps its connection.
 ///
 /// # Errors
 /// It broke off, or it is larger than it said.
@@ -98,9 +98,10 @@ pub(super) async fn read(
     answer: Answer,
     member: &Member,
     connections: &Connections,
+    limit: usize,
 ) -> Result<Answer, Failure> {
     let AnswerBody::Coming(body, sender) = answer.body else { return Ok(answer) };
-    let bytes = collect(body).await.map_err(|what| Failure {
+    let bytes = collect(body, limit).await.map_err(|what| Failure {
         reason: Reason::InstanceClosed,
         sent: Sent::Head,
         text: format!("{}: answer cut: {what}", member.name),
@@ -109,8 +110,8 @@ pub(super) async fn read(
     Ok(Answer { body: AnswerBody::Read(bytes), ..answer })
 }
 
-async fn collect(body: Incoming) -> Result<Bytes, String> {
-    match timeout(PATIENCE, Limited::new(body, MAX_BYTES).collect()).await {
+async fn collect(body: Incoming, limit: usize) -> Result<Bytes, String> {
+    match timeout(PATIENCE, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) => Err(chain(error.as_ref())),
         Err(_) => Err(format!("silent for {} s", PATIENCE.as_secs())),

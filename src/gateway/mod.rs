@@ -11,6 +11,7 @@ mod attempt;
 mod body;
 mod claim;
 mod client;
+mod coming;
 mod connection;
 mod departed;
 mod door;

@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderValue, Method};
 use tokio::time::{Instant, timeout_at};
 
 use crate::dify::path::Run;
 use crate::gateway::attempt::{Patience, attempt};
+use crate::gateway::body::Kept;
 use crate::gateway::inspect;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::policy::OnDisconnect;
@@ -21,8 +22,35 @@ use crate::model::Reason;
 
 /// For Dify's answer to a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// For a run that has said its last word to end its answer.
+const AFTER_END: Duration = Duration::from_secs(10);
 /// For a stopped run to end: Dify 1.5.0 takes 0.03 to 1 s.
 const AFTER_STOP: Duration = Duration::from_secs(10);
+
+/// Reads what still comes of an answer whose client has all of it.
+pub(super) async fn read_out(mut relay: Box<Relay>) {
+    drain(&mut relay, Instant::now() + AFTER_END, |_| false).await;
+}
+
+/// Reads what still comes of an answer whose client has all of it, and deletes its conversation.
+pub(super) async fn delete_conversation(mut relay: Box<Relay>) {
+    drain(&mut relay, Instant::now() + AFTER_END, |_| false).await;
+    let Some(conversation) = relay.conversation() else { return };
+    let path = format!("/v1/conversations/{conversation}");
+    if tell(&mut relay, Method::DELETE, &path).await == Some(false) {
+        relay.record.note_if_none("Dify did not delete the conversation of a side call");
+    }
+}
+
+/// Stops a run of whose answer its client wants no more.
+pub(super) async fn cut_short(mut relay: Box<Relay>) {
+    let until = Instant::now() + AFTER_STOP;
+    drain(&mut relay, until, |relay| relay.task().is_some() || relay.run_ended()).await;
+    if stop_run(&mut relay).await == Some(true) {
+        relay.note_stopped("the answer was cut at a text of `stop`; the run was stopped");
+    }
+    drain(&mut relay, until, |_| false).await;
+}
 
 /// Sees a run out whose client went away: stops it or drains it, as the app says.
 pub(super) async fn see_out(mut relay: Box<Relay>) {
@@ -38,7 +66,7 @@ pub(super) async fn see_out(mut relay: Box<Relay>) {
         // The task is in the first event; before that there is nothing to stop.
         drain(&mut relay, until, |relay| relay.task().is_some() || relay.run_ended()).await;
         match stop_run(&mut relay).await {
-            Some(true) => relay.note_stopped(),
+            Some(true) => relay.note_stopped("the client went away; the run was stopped"),
             Some(false) => {
                 relay.record.note("the client went away; Dify did not stop the run".into())
             }
@@ -71,14 +99,21 @@ async fn stop_run(relay: &mut Relay) -> Option<bool> {
     if relay.is_over() || relay.run_ended() {
         return None;
     }
-    let leaving = relay.leaving.as_ref()?;
-    let path = match leaving.run {
+    let path = match relay.leaving.as_ref()?.run {
         Run::Chat => format!("/v1/chat-messages/{task}/stop"),
         Run::Completion => format!("/v1/completion-messages/{task}/stop"),
         Run::Workflow => format!("/v1/workflows/tasks/{task}/stop"),
     };
-    let json = serde_json::json!({ "user": leaving.user }).to_string();
-    let outbound = Outbound::own(Method::POST, &path, json, relay.record.request_id());
+    tell(relay, Method::POST, &path).await
+}
+
+/// Makes a call that says no more than the user, to the instance of the run. None without a user.
+async fn tell(relay: &mut Relay, method: Method, path: &str) -> Option<bool> {
+    let user = &relay.leaving.as_ref()?.user;
+    let json = serde_json::json!({ "user": user }).to_string();
+    let kind = HeaderValue::from_static("application/json");
+    let body = Kept::Piece(json.into());
+    let outbound = Outbound::own(method, path, kind, body, relay.record.request_id());
     let patience = Patience {
         timeouts: &relay.snapshot.timeouts,
         first_byte: STOP_PATIENCE,
@@ -89,6 +124,6 @@ async fn stop_run(relay: &mut Relay) -> Option<bool> {
     let Ok(answer) = attempt(connections, member, &outbound, &progress, patience).await else {
         return Some(false);
     };
-    let answer = inspect::read(answer, member, connections).await;
+    let answer = inspect::read(answer, member, connections, inspect::MAX_BYTES).await;
     Some(answer.is_ok_and(|answer| answer.head.status.is_success()))
 }

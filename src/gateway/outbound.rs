@@ -77,18 +77,28 @@ impl Outbound {
         Self { head, body }
     }
 
-    /// A request of the gateway's own, with a JSON body.
-    pub(super) fn own(method: Method, path: &str, json: String, request_id: &HeaderValue) -> Self {
+    /// A request of the gateway's own.
+    pub(super) fn own(
+        method: Method,
+        path: &str,
+        content_type: HeaderValue,
+        body: Kept,
+        request_id: &HeaderValue,
+    ) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, request_id.clone());
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(json.len()));
+        if !body.is_empty() {
+            headers.insert(CONTENT_TYPE, content_type);
+        }
+        if !body.is_empty() || method != Method::GET {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         let mut head = Request::new(()).into_parts().0;
         head.method = method;
         head.uri = path.parse().unwrap_or_default();
         head.headers = headers;
-        Self { head, body: Kept::Piece(json.into()) }
+        Self { head, body }
     }
 
     /// The instance's answer must be read here, so it may not be packed.

@@ -103,6 +103,11 @@ impl Record {
         self.bytes_in = bytes;
     }
 
+    /// The user, as Dify will know it.
+    pub(super) fn named(&mut self, user: &str) {
+        self.user = Some(user.to_owned());
+    }
+
     /// An attempt gave no answer to pass on; why, in one word.
     pub(super) fn attempt_failed(&mut self, member: &Member, why: &str) {
         // One that is waited for may fail many times.
@@ -130,6 +135,12 @@ impl Record {
         self.head_sent(refusal.status);
         self.detail.clone_from(&refusal.detail);
         self.end(refusal.reason);
+    }
+
+    /// The gateway says at a door what went wrong.
+    pub(super) fn faulted(&mut self, status: u16, message: &str) {
+        self.head_sent(status);
+        self.note_if_none(message);
     }
 
     /// Bytes of the answer's body went out.

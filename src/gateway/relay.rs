@@ -150,10 +150,15 @@ impl Relay {
         self.tap.learned()?.task_id
     }
 
-    /// The run was stopped because its client went away.
-    pub(super) fn note_stopped(&mut self) {
+    /// The conversation, once its stream has named it.
+    pub(super) fn conversation(&self) -> Option<Uuid> {
+        self.tap.learned()?.conversation_id
+    }
+
+    /// The run was stopped, and why.
+    pub(super) fn note_stopped(&mut self, why: &str) {
         self.app.stats.stopped.add_one();
-        self.record.note("the client went away; the run was stopped".into());
+        self.record.note(why.to_owned());
     }
 
     /// The answer was read to its end although its client went away.
@@ -188,7 +193,6 @@ impl Relay {
         match piece {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
-                    self.record.sent(data.len());
                     self.in_event = !data.ends_with(b"\n\n");
                     self.tap.pass(&data, &self.member, self.worker.shared().owners());
                     self.finish_if_over();
@@ -248,7 +252,6 @@ impl Relay {
             let event = error_event(reason, self.tap.learned());
             let event =
                 if self.in_event { [b"\n\n", event.as_ref()].concat().into() } else { event };
-            self.record.sent(event.len());
             Some(Ok(Frame::data(event)))
         } else {
             Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the instance's answer was cut")))

@@ -5,7 +5,9 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
+use crate::adapter::{Fault, Shape};
 use crate::dify;
+use crate::gateway::doors;
 use crate::gateway::outbound::REQUEST_ID;
 use crate::gateway::record::Record;
 use crate::gateway::stream::Outgoing;
@@ -41,6 +43,17 @@ pub(super) fn refuse(
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     record.refused(refusal);
+    whole(response, record)
+}
+
+/// What went wrong at a door, in its shape.
+pub(super) fn fault(fault: &Fault, shape: Shape, mut record: Record) -> Response<Outgoing> {
+    let id = record.request_id().to_str().unwrap_or_default().to_owned();
+    let mut response = Response::new(fault.body(shape, &id));
+    *response.status_mut() =
+        StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    doors::fault_headers(fault, response.headers_mut());
+    record.faulted(fault.status, &fault.message);
     whole(response, record)
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::affinity::Owners;
 use crate::conversation::Book;
 use crate::gateway::snapshot::Snapshot;
+use crate::gateway::turns::Turns;
 use crate::model::Reason;
 use crate::telemetry::{Counter, Gauge};
 
@@ -50,6 +51,7 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     desk: Box<dyn Desk>,
     kept: Kept,
+    turns: Turns,
     started: Instant,
     started_at: Timestamp,
     swapped: Notify,
@@ -85,6 +87,7 @@ impl Shared {
             snapshot: ArcSwap::new(snapshot),
             desk,
             kept,
+            turns: Turns::default(),
             started: Instant::now(),
             started_at: Timestamp::now(),
             swapped: Notify::new(),
@@ -123,6 +126,11 @@ impl Shared {
     /// Which conversation of Dify a client's transcript continues.
     pub fn book(&self) -> &Arc<Book> {
         &self.kept.book
+    }
+
+    /// Where turns at the doors wait for each other, by conversation.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Milliseconds since the start: the clock of breakers and phases. It never goes back.

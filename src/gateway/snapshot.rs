@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use crate::balance::{Bound, Budget, Load, MaxLoad, Method, Order, Statuses, Thresholds};
 use crate::gateway::departed::Departed;
-use crate::gateway::doors::Doors;
+use crate::gateway::doors::{FactsCell, Settings};
 use crate::gateway::instance::Instance;
 use crate::gateway::models::Models;
 use crate::gateway::policy::Policy;
@@ -127,7 +127,7 @@ pub struct App {
     /// What it does when something goes wrong.
     pub policy: Policy,
     /// How OpenAI and Anthropic clients see it.
-    pub doors: Doors,
+    pub doors: Settings,
     /// Its counters; they survive a reload by name.
     pub stats: Arc<AppStats>,
 }
@@ -268,6 +268,8 @@ pub struct MemberStats {
     pub in_flight: Gauge,
     /// From sending a request to the head of its answer.
     pub first_byte: Histogram,
+    /// What it says of the app.
+    pub(super) facts: FactsCell,
     held_until_ms: AtomicU64,
 }
 

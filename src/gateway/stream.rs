@@ -2,17 +2,17 @@
 
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::gateway::attempt::{Answer, AnswerBody};
+use crate::gateway::coming::Coming;
+use crate::gateway::doors::Telling;
 use crate::gateway::framing;
 use crate::gateway::journey::{Forwarded, Journey};
-use crate::gateway::orphan;
 use crate::gateway::outbound::REQUEST_ID;
 use crate::gateway::record::Record;
 use crate::gateway::relay::{Relay, Source};
@@ -27,8 +27,10 @@ const CONVERSATION: &str = "x-difygate-conversation";
 pub(super) enum Outgoing {
     /// All of it is here: the gateway's own words, or an answer that had to be read.
     Whole(Option<Bytes>, Box<Record>),
-    /// An instance's, passed on as it comes. None once it is taken out.
-    Relay(Option<Box<Relay>>),
+    /// An instance's, passed on as it comes.
+    Relay(Coming),
+    /// An instance's, told in the words of another protocol.
+    Telling(Box<Telling>),
 }
 
 impl Body for Outgoing {
@@ -44,15 +46,23 @@ impl Body for Outgoing {
                 record.sent(bytes.len());
                 Ok(Frame::data(bytes))
             })),
-            Self::Relay(Some(relay)) => relay.poll_piece(context),
-            Self::Relay(None) => Poll::Ready(None),
+            Self::Relay(coming) => {
+                let Some(relay) = coming.get_mut() else { return Poll::Ready(None) };
+                let piece = ready!(relay.poll_piece(context));
+                if let Some(Ok(frame)) = &piece {
+                    relay.record.sent(frame.data_ref().map_or(0, Bytes::len));
+                }
+                Poll::Ready(piece)
+            }
+            Self::Telling(telling) => telling.poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes, _) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Relay(relay) => relay.as_ref().is_none_or(|relay| relay.is_over()),
+            Self::Relay(coming) => coming.get().is_none_or(Relay::is_over),
+            Self::Telling(telling) => telling.is_over(),
         }
     }
 
@@ -61,18 +71,8 @@ impl Body for Outgoing {
             Self::Whole(bytes, _) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Relay(relay) => relay.as_ref().map_or(SizeHint::new(), |relay| relay.size_hint()),
-        }
-    }
-}
-
-impl Drop for Outgoing {
-    /// The client went away: a run is seen out as its app says.
-    fn drop(&mut self) {
-        let Self::Relay(relay) = self else { return };
-        if let Some(relay) = relay.take_if(|relay| !relay.is_over() && relay.leaving.is_some()) {
-            let worker = Rc::clone(&relay.worker);
-            worker.adopt(orphan::see_out(relay));
+            Self::Relay(coming) => coming.get().map_or(SizeHint::new(), Relay::size_hint),
+            Self::Telling(telling) => telling.size_hint(),
         }
     }
 }
@@ -94,7 +94,7 @@ pub(super) fn open(mut journey: Journey, forwarded: Forwarded) -> Response<Outgo
     let outgoing = match body {
         AnswerBody::Coming(body, sender) => {
             let source = Source { member, body, sender, flight };
-            Outgoing::Relay(Some(Box::new(Relay::new(journey, &head, source))))
+            Outgoing::Relay(Coming::new(Relay::new(journey, &head, source)))
         }
         AnswerBody::Read(bytes) => {
             record.end(Reason::Answered);

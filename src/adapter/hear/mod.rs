@@ -22,6 +22,7 @@ use super::call::Mode;
 use super::fault::{Fault, Kind};
 use super::voice::{Begun, Finish, Source, Told};
 use crate::dify::answer::Usage;
+use crate::model::doors::{MadeFiles, Reasoning};
 use crate::sse::{self, Splitter};
 
 /// The most bytes of one event: those of a node carry all its inputs and outputs.
@@ -52,33 +53,11 @@ pub struct Manner {
     /// What becomes of reasoning.
     pub reasoning: Reasoning,
     /// What becomes of files that the app makes.
-    pub files: Files,
+    pub files: MadeFiles,
     /// The workflow's output that is the answer; found by its name or type if none is said.
     pub answer_output: Option<String>,
     /// Texts at which the answer ends.
     pub stop: Vec<String>,
-}
-
-/// What becomes of reasoning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reasoning {
-    /// It is told apart from the answer.
-    #[default]
-    Apart,
-    /// It stands in the answer, as `<think>…</think>`.
-    Inline,
-    /// It is left out.
-    Dropped,
-}
-
-/// What becomes of files that an app makes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Files {
-    /// They stand in the answer as Markdown.
-    #[default]
-    Markdown,
-    /// They are left out.
-    Dropped,
 }
 
 /// How far a stream is.
@@ -323,8 +302,8 @@ impl Run {
             return;
         }
         match self.manner.reasoning {
-            Reasoning::Dropped => {}
-            Reasoning::Apart => {
+            Reasoning::Drop => {}
+            Reasoning::ReasoningContent => {
                 self.told.reasoning.push_str(text);
                 each(Heard::Reasoning(text.to_owned()));
             }
@@ -370,7 +349,7 @@ impl Run {
     }
 
     fn file(&mut self, file: &MadeFile, each: &mut dyn FnMut(Heard)) {
-        let (Some(url), Files::Markdown) = (&file.url, self.manner.files) else { return };
+        let (Some(url), MadeFiles::Markdown) = (&file.url, self.manner.files) else { return };
         let name = file.filename.as_deref().unwrap_or("");
         let mark = if file.kind.as_deref() == Some("image") { "!" } else { "" };
         let name = if name.is_empty() && mark.is_empty() { "file" } else { name };

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Files, Finish, Heard, Hearing, Manner, Reasoning, State};
+use super::{Finish, Heard, Hearing, MadeFiles, Manner, Reasoning, State};
 use crate::adapter::call::Mode;
 use crate::dify::answer::Usage;
 
@@ -85,7 +85,7 @@ fn reasoning_may_stand_in_the_answer_or_be_left_out() {
     let inline = Manner { reasoning: Reasoning::Inline, ..Manner::default() };
     let listened = hear(Mode::Chat, inline.clone(), &CHAT);
     assert_eq!(text(&listened.heard), "<think>hm</think>\n\nGrüße 好");
-    let dropped = Manner { reasoning: Reasoning::Dropped, ..Manner::default() };
+    let dropped = Manner { reasoning: Reasoning::Drop, ..Manner::default() };
     let listened = hear(Mode::Chat, dropped, &CHAT);
     assert_eq!(text(&listened.heard), "Grüße 好");
     assert_eq!(listened.hearing.told().reasoning, "");
@@ -118,7 +118,7 @@ fn an_agents_thoughts_are_told_once_and_its_answer_is_not_repeated() {
         assert_eq!(text(&listened.heard), "It is raining\n\n![](/files/1.png)", "{mode:?}");
         assert_eq!(listened.hearing.told().reasoning, "I should look");
     }
-    let no_files = Manner { files: Files::Dropped, ..Manner::default() };
+    let no_files = Manner { files: MadeFiles::Drop, ..Manner::default() };
     assert_eq!(text(&hear(Mode::Agent, no_files, &events).heard), "It is raining");
 }
 

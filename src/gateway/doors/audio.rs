@@ -1,0 +1,182 @@
+//! Speech to text and text to speech.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use multer::Multipart;
+use serde_json::json;
+
+use crate::adapter::Fault;
+use crate::adapter::openai::audio::{FilePart, Transcription, speech, transcript, transcription};
+use crate::dify::path::CallKind;
+use crate::gateway::doors::errand::{Call, Errand};
+use crate::gateway::doors::fault::of_answer;
+use crate::gateway::doors::run::ignored;
+use crate::gateway::doors::upload::Form;
+use crate::gateway::doors::{Arrival, Done, caller, hints};
+use crate::gateway::stream::open;
+use crate::gateway::tokens::Key;
+use crate::model::Reason;
+
+/// OpenAI's voices, which no app of Dify has: its own default speaks instead.
+const FOREIGN_VOICES: [&str; 13] = [
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage",
+    "shimmer", "verse",
+];
+
+/// A form's fields that are text, and its file.
+struct Fields {
+    texts: Vec<(String, String)>,
+    file: Option<Sound>,
+}
+
+struct Sound {
+    name: Option<String>,
+    media_type: Option<String>,
+    bytes: Bytes,
+}
+
+/// `POST /v1/audio/transcriptions`
+pub(super) async fn transcribe(mut arrival: Arrival, body: Incoming, key: &Key) -> Done {
+    let body = match arrival.body(body).await {
+        Ok(body) => body,
+        Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),
+    };
+    let read = match fields(&arrival, body).await {
+        Ok(Fields { texts, file }) => {
+            let part = file.as_ref().map(|file| FilePart {
+                name: file.name.as_deref(),
+                media_type: file.media_type.as_deref(),
+            });
+            transcription(&texts, part).map(|asked| (asked, file.map(|file| file.bytes)))
+        }
+        Err(fault) => Err(fault),
+    };
+    let (asked, sound) = match read {
+        Ok(read) => read,
+        Err(fault) => return Done::Fault(arrival.record, Reason::BadRequest, fault),
+    };
+    let errand = match errand(arrival, key, &asked.model, asked.user.as_deref()) {
+        Ok(errand) => errand,
+        Err(done) => return *done,
+    };
+    let Transcription { file_name, media_type, written, .. } = &asked;
+    let form = Form::new().text("user", &errand.user);
+    let (kind, body) =
+        form.file("file", file_name, media_type, &sound.unwrap_or_default()).finish();
+    let call = Call::post("/v1/audio-to-text", CallKind::AudioToText, kind, body);
+    let (errand, read) = errand.ask(call).await;
+    let answer = match read {
+        Err(refusal) => {
+            return Done::Fault(errand.record, refusal.reason, Fault::of_refusal(&refusal));
+        }
+        Ok(read) if read.status == 200 => transcript(*written, &read.body),
+        Ok(read) => Err(of_answer(read.status, &read.body)),
+    };
+    match answer {
+        Ok((kind, text)) => {
+            let mut response = Response::new(text);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            ignored(response.headers_mut(), &asked.ignored);
+            Done::Local(errand.record, response)
+        }
+        Err(fault) => Done::Fault(errand.record, Reason::Answered, fault),
+    }
+}
+
+/// `POST /v1/audio/speech`
+pub(super) async fn speak(mut arrival: Arrival, body: Incoming, key: &Key) -> Done {
+    let read = match arrival.body(body).await {
+        Ok(body) => speech(&body).map_err(|fault| (Reason::BadRequest, fault)),
+        Err(refused) => Err(refused),
+    };
+    let asked = match read {
+        Ok(asked) => asked,
+        Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),
+    };
+    let errand = match errand(arrival, key, &asked.model, asked.user.as_deref()) {
+        Ok(errand) => errand,
+        Err(done) => return *done,
+    };
+    let mut json = json!({"text": asked.text, "user": errand.user, "streaming": true});
+    let voice = asked.voice.filter(|voice| !FOREIGN_VOICES.contains(&voice.as_str()));
+    if let Some(voice) = voice {
+        json["voice"] = voice.into();
+    }
+    let kind = HeaderValue::from_static("application/json");
+    let body = Bytes::from(json.to_string());
+    let call = Call::post("/v1/text-to-audio", CallKind::TextToAudio, kind, body);
+    let address = errand.address;
+    let (journey, result) = *errand.send(call).await;
+    match result {
+        Err(refusal) => Done::Fault(journey.record, refusal.reason, Fault::of_refusal(&refusal)),
+        Ok(forwarded) if forwarded.answer.head.status == StatusCode::OK => {
+            let mut response = open(journey, forwarded);
+            ignored(response.headers_mut(), &asked.ignored);
+            Done::Answer(response)
+        }
+        Ok(forwarded) => {
+            let errand = Errand::back(journey, address);
+            let read = errand.read(CallKind::TextToAudio, forwarded).await;
+            let fault = match read {
+                Ok(read) => of_answer(read.status, &read.body),
+                Err(refusal) => Fault::of_refusal(&refusal),
+            };
+            Done::Fault(errand.record, Reason::Answered, fault)
+        }
+    }
+}
+
+/// The errand of a call that belongs to no conversation.
+fn errand(
+    mut arrival: Arrival,
+    key: &Key,
+    model: &str,
+    user: Option<&str>,
+) -> Result<Errand, Box<Done>> {
+    let fail =
+        |arrival: Arrival, reason, fault| Box::new(Done::Fault(arrival.record, reason, fault));
+    let app = match caller::app(&arrival.snapshot, key, model) {
+        Ok(app) => app,
+        Err(fault) => return Err(fail(arrival, Reason::NoRoute, fault)),
+    };
+    arrival.record.caller_known(&app);
+    let given = hints::user(user, &arrival.head.headers, &app.doors, key);
+    match caller::user(key, given.as_deref(), app.doors.users) {
+        Ok(user) => Ok(arrival.errand(Arc::clone(&app), user)),
+        Err(fault) => Err(fail(arrival, Reason::BadRequest, fault)),
+    }
+}
+
+/// Takes a form apart.
+async fn fields(arrival: &Arrival, body: Bytes) -> Result<Fields, Fault> {
+    let kind = arrival.head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let boundary = kind.and_then(|kind| multer::parse_boundary(kind).ok()).ok_or_else(|| {
+        let message = "Send the sound as `multipart/form-data`, with fields `file` and `model`.";
+        Fault::invalid("invalid_value", "file", message)
+    })?;
+    let broken = |error: multer::Error| {
+        let message = format!("The form cannot be read: {error}.");
+        Fault::invalid("invalid_value", "file", message)
+    };
+    let stream = http_body_util::BodyDataStream::new(Full::new(body));
+    let mut parts = Multipart::new(stream, boundary);
+    let mut fields = Fields { texts: Vec::new(), file: None };
+    while let Some(part) = parts.next_field().await.map_err(broken)? {
+        let name = part.name().unwrap_or_default().to_owned();
+        if name == "file" {
+            let (name, media_type) = (part.file_name(), part.content_type());
+            let (name, media_type) =
+                (name.map(str::to_owned), media_type.map(|kind| kind.to_string()));
+            let bytes = part.bytes().await.map_err(broken)?;
+            fields.file = Some(Sound { name, media_type, bytes });
+        } else {
+            fields.texts.push((name, part.text().await.map_err(broken)?));
+        }
+    }
+    Ok(fields)
+}

@@ -1,0 +1,72 @@
+//! Who asks at a door: the key, the model that it may use, and the end user.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use crate::adapter::{Fault, Kind};
+use crate::gateway::doors::UserForm;
+use crate::gateway::snapshot::{App, Snapshot};
+use crate::gateway::tokens::Key;
+
+/// Dify's own limit, in characters; it answers 500 to longer ones.
+const MAX_USER_CHARS: usize = 255;
+/// The end user of a key without one of its own.
+const SOMEBODY: &str = "default";
+
+/// The key of a request: `Authorization: Bearer`, `x-api-key` or `api-key`.
+///
+/// # Errors
+/// 401: there is none, or nobody knows it.
+pub(super) fn key(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, Fault> {
+    let given = secret(headers);
+    let known = given.and_then(|secret| snapshot.tokens.key(secret));
+    known.or(snapshot.anonymous.as_ref()).cloned().ok_or_else(|| {
+        let message = match given {
+            None => "No API key came with the request: send it as `Authorization: Bearer <key>`.",
+            Some(_) => "This API key is unknown.",
+        };
+        Fault::new(401, Kind::Authentication, "invalid_api_key", message)
+    })
+}
+
+fn secret(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| {
+        let value = value.as_bytes();
+        let blank = value.iter().position(|byte| *byte == b' ')?;
+        let (scheme, rest) = value.split_at(blank);
+        scheme.eq_ignore_ascii_case(b"bearer").then(|| rest.trim_ascii())
+    });
+    let plain = || headers.get("x-api-key").or_else(|| headers.get("api-key"));
+    let secret = bearer.or_else(|| plain().map(|value| value.as_bytes()));
+    secret.filter(|secret| !secret.is_empty())
+}
+
+/// The app that a model id names.
+///
+/// # Errors
+/// 404: there is none, or the key may not use it; which of both is not said.
+pub(super) fn app(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<App>, Fault> {
+    let place = snapshot.models.app(model).filter(|place| key.apps.contains(place));
+    let app = place.and_then(|place| snapshot.apps.get(place));
+    app.cloned().ok_or_else(|| Fault::no_model(model))
+}
+
+/// The user as Dify will know it: the client's own word at its end, so that an operator finds it.
+///
+/// # Errors
+/// 400: it is too long for Dify.
+pub(super) fn user(key: &Key, given: Option<&str>, form: UserForm) -> Result<String, Fault> {
+    let given = given.map(str::trim).filter(|user| !user.is_empty());
+    let user = given.or(key.user.as_deref());
+    let user = match form {
+        UserForm::Keyed => format!("{}:{}", key.name, user.unwrap_or(SOMEBODY)),
+        UserForm::OpenWebUi => format!("open_webui_{}", user.unwrap_or("default_user")),
+    };
+    if user.chars().count() > MAX_USER_CHARS {
+        let message = format!("The user is longer than {MAX_USER_CHARS} characters.");
+        return Err(Fault::invalid("invalid_value", "user", message));
+    }
+    Ok(user)
+}

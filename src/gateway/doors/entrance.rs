@@ -1,0 +1,143 @@
+//! Which call of which protocol a request is, by method and path alone.
+//!
+//! OpenAI's, Anthropic's and Dify's paths live under one `/v1`: they clash in next to nothing, and
+//! where a path is the same the method tells them apart. Prefixes say it without any doubt.
+
+use http::Method;
+
+use crate::adapter::Shape;
+
+/// A call of an AI client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call<'a> {
+    /// `GET /v1/models`
+    Models,
+    /// `GET /v1/models/<id>`; the id as in the path.
+    Model(&'a str),
+    /// `POST /v1/chat/completions`
+    Chat,
+    /// `POST /v1/completions`
+    Completion,
+    /// `POST /v1/responses`
+    Response,
+    /// `POST /v1/messages`
+    Message,
+    /// `POST /v1/messages/count_tokens`
+    CountTokens,
+    /// `POST /v1/audio/transcriptions`
+    Transcription,
+    /// `POST /v1/audio/speech`
+    Speech,
+    /// `GET /v1/conversation/mappings`, of OpenDify.
+    Mappings,
+    /// `POST /v1/conversation/cleanup`, of OpenDify.
+    Cleanup,
+    /// Nothing that is served, below a prefix that leaves no doubt of the protocol.
+    Unknown,
+}
+
+/// Where a request comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Entrance<'a> {
+    /// Dify's own API; the path without the prefix, if there was one.
+    Dify(&'a str),
+    /// A call of an AI client, and the shape of its errors.
+    Door(Door<'a>),
+}
+
+/// A call of an AI client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) struct Door<'a> {
+    /// Which.
+    pub(super) call: Call<'a>,
+    /// How it is told of errors.
+    pub(in crate::gateway) shape: Shape,
+}
+
+/// The entrance of a request. A prefix without anything below it is Dify's business, or nobody's.
+pub(in crate::gateway) fn entrance<'a>(method: &Method, path: &'a str) -> Entrance<'a> {
+    if let Some(rest) = below(path, "/dify") {
+        return Entrance::Dify(rest);
+    }
+    let (rest, shape) = match (below(path, "/openai"), below(path, "/anthropic")) {
+        (Some(rest), _) => (rest, Some(Shape::OpenAi)),
+        (_, Some(rest)) => (rest, Some(Shape::Anthropic)),
+        _ => (path, None),
+    };
+    let wanted = |found: &Shape| shape.is_none_or(|shape| shape == *found);
+    match call(method, rest).filter(|(_, found)| wanted(found)) {
+        // Models are listed to either kind of client.
+        Some((call, found)) => Entrance::Door(Door { call, shape: shape.unwrap_or(found) }),
+        None => match shape {
+            Some(shape) => Entrance::Door(Door { call: Call::Unknown, shape }),
+            None => Entrance::Dify(path),
+        },
+    }
+}
+
+/// What follows a prefix, from its `/v1` on.
+fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    path.strip_prefix(prefix).filter(|rest| rest.starts_with("/v1/"))
+}
+
+fn call<'a>(method: &Method, path: &'a str) -> Option<(Call<'a>, Shape)> {
+    let path = path.strip_prefix("/v1/")?;
+    let is_get = matches!(*method, Method::GET | Method::HEAD);
+    if is_get {
+        let call = match path {
+            "models" => Call::Models,
+            "conversation/mappings" => Call::Mappings,
+            _ => Call::Model(path.strip_prefix("models/").filter(|id| !id.is_empty())?),
+        };
+        return Some((call, Shape::OpenAi));
+    }
+    if *method != Method::POST {
+        return None;
+    }
+    Some(match path {
+        "chat/completions" => (Call::Chat, Shape::OpenAi),
+        "completions" => (Call::Completion, Shape::OpenAi),
+        "responses" => (Call::Response, Shape::OpenAi),
+        "audio/transcriptions" => (Call::Transcription, Shape::OpenAi),
+        "audio/speech" => (Call::Speech, Shape::OpenAi),
+        "conversation/cleanup" => (Call::Cleanup, Shape::OpenAi),
+        "messages" => (Call::Message, Shape::Anthropic),
+        "messages/count_tokens" => (Call::CountTokens, Shape::Anthropic),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::{Call, Door, Entrance, entrance};
+    use crate::adapter::Shape;
+
+    #[test]
+    fn method_and_path_name_the_protocol() {
+        let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+        let open = |call| Entrance::Door(Door { call, shape: Shape::OpenAi });
+        let anthropic = |call| Entrance::Door(Door { call, shape: Shape::Anthropic });
+        for (method, path, expected) in [
+            (&post, "/v1/chat/completions", open(Call::Chat)),
+            (&post, "/openai/v1/chat/completions", open(Call::Chat)),
+            (&get, "/v1/models", open(Call::Models)),
+            (&get, "/v1/models/a/b", open(Call::Model("a/b"))),
+            (&post, "/v1/messages", anthropic(Call::Message)),
+            (&post, "/anthropic/v1/messages", anthropic(Call::Message)),
+            (&get, "/v1/messages", Entrance::Dify("/v1/messages")),
+            (&post, "/dify/v1/messages", Entrance::Dify("/v1/messages")),
+            (&post, "/openai/v1/messages", open(Call::Unknown)),
+            (&post, "/openai/v1/embeddings", open(Call::Unknown)),
+            (&post, "/v1/embeddings", Entrance::Dify("/v1/embeddings")),
+            (&delete, "/v1/conversations/1", Entrance::Dify("/v1/conversations/1")),
+            (&post, "/v1/chat-messages", Entrance::Dify("/v1/chat-messages")),
+            (&get, "/v1/models/", Entrance::Dify("/v1/models/")),
+            (&get, "/openai", Entrance::Dify("/openai")),
+            (&post, "/v1/responses", open(Call::Response)),
+        ] {
+            assert_eq!(entrance(method, path), expected, "{method} {path}");
+        }
+    }
+}

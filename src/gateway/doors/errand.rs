@@ -1,0 +1,188 @@
+//! Calls of Dify that the gateway makes for a door: each goes the way of a native request, with the
+//! same routing, affinity and failover.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::HeaderValue;
+use uuid::Uuid;
+
+use crate::balance::Work;
+use crate::dify::answer::learn_json;
+use crate::dify::path::{CallKind, Run};
+use crate::gateway::attempt::AnswerBody;
+use crate::gateway::body::Kept;
+use crate::gateway::claim::{self, Claims};
+use crate::gateway::forward::forward;
+use crate::gateway::inspect;
+use crate::gateway::journey::{Forwarded, Journey, Travelled};
+use crate::gateway::outbound::Outbound;
+use crate::gateway::outlive::Outlive;
+use crate::gateway::policy::{OnDisconnect, Storage};
+use crate::gateway::progress::Progress;
+use crate::gateway::record::Record;
+use crate::gateway::refusals;
+use crate::gateway::select::{Asker, Candidates};
+use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::gateway::worker::Worker;
+use crate::model::Refusal;
+
+/// The largest answer that is read whole: forms and settings of an app have some kilobytes.
+pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// A door's request between two calls of Dify. It owns the record, which each call borrows.
+pub(super) struct Errand {
+    /// Whose thread it is on.
+    pub worker: Rc<Worker>,
+    /// The configuration it goes by.
+    pub snapshot: Arc<Snapshot>,
+    /// The app that was asked for.
+    pub app: Arc<App>,
+    /// Where the client is.
+    pub address: IpAddr,
+    /// The user, as Dify will know it; users are spread by it.
+    pub user: String,
+    /// What is written of the request.
+    pub record: Record,
+}
+
+/// One call of Dify.
+pub(super) struct Call {
+    pub method: Method,
+    /// With its query.
+    pub path: String,
+    pub kind: CallKind,
+    /// The run that it starts.
+    pub run: Option<Run>,
+    pub content_type: HeaderValue,
+    pub body: Bytes,
+    /// What it names that one instance has.
+    pub names: Vec<Uuid>,
+}
+
+impl Call {
+    /// A GET of something that any instance has.
+    pub(super) fn get(path: String, kind: CallKind) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            kind,
+            run: None,
+            content_type: HeaderValue::from_static("application/json"),
+            body: Bytes::new(),
+            names: Vec::new(),
+        }
+    }
+
+    /// A POST.
+    pub(super) fn post(path: &str, kind: CallKind, content_type: HeaderValue, body: Bytes) -> Self {
+        let run = match kind {
+            CallKind::Run(run) => Some(run),
+            _ => None,
+        };
+        let (method, path, names) = (Method::POST, path.to_owned(), Vec::new());
+        Self { method, path, kind, run, content_type, body, names }
+    }
+
+    /// It names something that one instance has.
+    pub(super) fn naming(mut self, ids: impl IntoIterator<Item = Uuid>) -> Self {
+        self.names.extend(ids);
+        self
+    }
+}
+
+/// A small answer, read whole.
+pub(super) struct Read {
+    /// Who answered.
+    pub member: Arc<Member>,
+    /// Its HTTP status.
+    pub status: u16,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Errand {
+    /// Makes a call and reads its answer whole.
+    ///
+    /// # Errors
+    /// Nobody answered, or the answer broke off.
+    pub(super) async fn ask(self, call: Call) -> (Self, Result<Read, Refusal>) {
+        let (kind, address) = (call.kind, self.address);
+        let (journey, result) = *self.send(call).await;
+        let errand = Self::back(journey, address);
+        let read = match result {
+            Ok(forwarded) => errand.read(kind, forwarded).await,
+            Err(refusal) => Err(refusal),
+        };
+        (errand, read)
+    }
+
+    /// Reads an answer whole.
+    ///
+    /// # Errors
+    /// It broke off.
+    pub(super) async fn read(&self, kind: CallKind, forwarded: Forwarded) -> Result<Read, Refusal> {
+        // The member counts the request until its answer is read.
+        let Forwarded { member, answer, flight: _flight, .. } = forwarded;
+        let connections = &self.worker.connections;
+        let answer = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
+        let answer = answer.map_err(|failure| refusals::of(&failure))?;
+        let body = match answer.body {
+            AnswerBody::Read(body) => body,
+            AnswerBody::Coming(..) => Bytes::new(),
+        };
+        let status = answer.head.status;
+        if status.is_success() && self.app.policy.storage == Storage::Independent {
+            let (learned, _) = learn_json(kind, &body);
+            claim::remember(&learned, &member, self.worker.shared().owners());
+        }
+        Ok(Read { member, status: status.as_u16(), body })
+    }
+
+    /// Makes a call. The journey has the record, and what else the errand had.
+    pub(super) async fn send(self, call: Call) -> Travelled {
+        let journey = self.journey(call);
+        let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
+        match journey.run {
+            Some(_) if journey.app.policy.on_disconnect != OnDisconnect::Close => {
+                Outlive::new(forward(journey), progress, worker).await
+            }
+            _ => forward(journey).await,
+        }
+    }
+
+    /// The errand again, after a call.
+    pub(super) fn back(journey: Journey, address: IpAddr) -> Self {
+        let Journey { worker, snapshot, app, user_in_body, record, .. } = journey;
+        Self { worker, snapshot, app, address, user: user_in_body.unwrap_or_default(), record }
+    }
+
+    fn journey(self, call: Call) -> Journey {
+        let Self { worker, snapshot, app, address, user, record } = self;
+        let Call { method, path, kind, run, content_type, body, names } = call;
+        let claims = Claims::naming(&names);
+        let ties = claims.ties(&app, worker.shared().owners());
+        let work = if run.is_some() { Work::Run } else { Work::Other };
+        let asker = Asker { user: Some(&user), address, ties, work };
+        let candidates = Candidates::new(&app, asker, snapshot.last_resort);
+        let body = Kept::Piece(body);
+        let outbound = Outbound::own(method, &path, content_type, body, record.request_id());
+        Journey {
+            worker,
+            snapshot,
+            app,
+            kind,
+            run,
+            user_in_body: Some(user),
+            claims,
+            candidates,
+            outbound,
+            progress: Progress::default(),
+            record,
+            turn: None,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the gateway knows of an app through its instances: its mode and its inputs.
+//!
+//! Each instance is asked once, and again after a while; meanwhile what is known is used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+
+use crate::adapter::{Facts, Fault, Kind};
+use crate::dify::path::CallKind;
+use crate::gateway::doors::errand::{Call, Errand};
+use crate::gateway::doors::fault::of_answer;
+use crate::gateway::select::key_of;
+use crate::gateway::snapshot::{App, Member};
+
+/// How long an instance's word is taken, in ms.
+const FRESH_MS: u64 = 5 * 60 * 1000;
+
+/// What one instance said of an app. It survives a reload with the instance.
+#[derive(Debug, Default)]
+pub struct FactsCell {
+    facts: ArcSwapOption<Facts>,
+    /// When it is to be asked again, on the gateway's clock in ms.
+    ask_again_ms: AtomicU64,
+}
+
+impl FactsCell {
+    /// What is known. None if nothing is, or if the caller is to ask again: only one is told so.
+    fn known(&self, now_ms: u64) -> Option<Arc<Facts>> {
+        let facts = self.facts.load_full()?;
+        let due = self.ask_again_ms.load(Ordering::Relaxed);
+        if due > now_ms {
+            return Some(facts);
+        }
+        let next = now_ms + FRESH_MS;
+        let order = Ordering::Relaxed;
+        let is_mine = self.ask_again_ms.compare_exchange(due, next, order, order).is_ok();
+        (!is_mine).then_some(facts)
+    }
+
+    fn learn(&self, facts: &Arc<Facts>, now_ms: u64) {
+        self.facts.store(Some(Arc::clone(facts)));
+        self.ask_again_ms.store(now_ms + FRESH_MS, Ordering::Relaxed);
+    }
+
+    /// It has turned out to be wrong.
+    pub(super) fn forget(&self) {
+        self.facts.store(None);
+    }
+}
+
+/// The facts of the errand's app.
+///
+/// # Errors
+/// No instance says them.
+pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<Facts>, Fault>) {
+    let now_ms = errand.worker.shared().now_ms();
+    let members = errand.app.pool.members.iter();
+    let home = home(&errand);
+    // Without a home any instance's word will do.
+    let mut asked =
+        members.filter(|member| home.as_ref().is_none_or(|home| Arc::ptr_eq(home, member)));
+    if let Some(facts) = asked.find_map(|member| member.stats.facts.known(now_ms)) {
+        return (errand, Ok(facts));
+    }
+    let old = any_known(&errand.app);
+    // The user's own instance is out: what another one said will do, too.
+    if let (Some(facts), false) = (&old, home.is_none_or(|member| member.is_in())) {
+        return (errand, Ok(Arc::clone(facts)));
+    }
+    let (errand, asked) = ask(errand).await;
+    match (asked, old) {
+        (Ok(facts), _) | (Err(_), Some(facts)) => (errand, Ok(facts)),
+        (Err(fault), None) => (errand, Err(fault)),
+    }
+}
+
+/// The first instance in the user's order; none where users have no order of their own.
+fn home(errand: &Errand) -> Option<Arc<Member>> {
+    let app = &errand.app;
+    let key = key_of(app, Some(&errand.user), errand.address)?;
+    let mut order = app.pool.order(Some(key.as_bytes()));
+    app.pool.next(&mut order, None).cloned()
+}
+
+fn any_known(app: &App) -> Option<Arc<Facts>> {
+    app.pool.members.iter().find_map(|member| member.stats.facts.facts.load_full())
+}
+
+async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, Fault>) {
+    let (errand, info) = get(errand, "/v1/info", CallKind::Info).await;
+    let (_, info) = match info {
+        Ok(info) => info,
+        Err(fault) => return (errand, Err(fault)),
+    };
+    let (errand, parameters) = get(errand, "/v1/parameters", CallKind::Parameters).await;
+    let (member, parameters) = match parameters {
+        Ok(parameters) => parameters,
+        Err(fault) => return (errand, Err(fault)),
+    };
+    let facts = Facts::read(&info, &parameters).map(Arc::new).map_err(|what| {
+        let message = format!("{} does not say what this app is: {what}.", member.name);
+        Fault::new(502, Kind::Server, "bad_gateway", message)
+    });
+    if let Ok(facts) = &facts {
+        member.stats.facts.learn(facts, errand.worker.shared().now_ms());
+    }
+    (errand, facts)
+}
+
+async fn get(
+    errand: Errand,
+    path: &str,
+    kind: CallKind,
+) -> (Errand, Result<(Arc<Member>, bytes::Bytes), Fault>) {
+    let (errand, read) = errand.ask(Call::get(path.to_owned(), kind)).await;
+    let answer = match read {
+        Err(refusal) => Err(Fault::of_refusal(&refusal)),
+        Ok(read) if read.status == 200 => Ok((read.member, read.body)),
+        Ok(read) => Err(of_answer(read.status, &read.body)),
+    };
+    (errand, answer)
+}

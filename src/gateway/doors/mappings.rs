@@ -1,0 +1,77 @@
+//! OpenDify's two calls about conversations, in its words.
+//!
+//! A key sees and cleans up its own; an admin key all.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::adapter::{Fault, Kind};
+use crate::conversation::StoreDown;
+use crate::gateway::doors::{Arrival, Done, local};
+use crate::gateway::tokens::Key;
+use crate::model::Reason;
+
+/// How old a conversation is to be before it is removed, if nothing is said.
+const MAX_AGE_DAYS: u64 = 30;
+
+/// `GET /v1/conversation/mappings`
+pub(super) async fn show(arrival: Arrival, key: &Key) -> Done {
+    let found = arrival.worker.shared().book().mappings(whose(key)).await;
+    match found {
+        Ok(found) => {
+            let mut value = json!(found);
+            value["timestamp"] = now_s().into();
+            local(arrival.record, Bytes::from(value.to_string()))
+        }
+        Err(error) => Done::Fault(arrival.record, Reason::Local, down(&error)),
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Cleanup {
+    max_age_days: Option<u64>,
+}
+
+/// `POST /v1/conversation/cleanup`
+pub(super) async fn clean_up(mut arrival: Arrival, body: Incoming, key: &Key) -> Done {
+    let body = match arrival.body(body).await {
+        Ok(body) => body,
+        Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),
+    };
+    let asked = match body.is_empty() {
+        true => Ok(Cleanup::default()),
+        false => serde_json::from_slice::<Cleanup>(&body),
+    };
+    let Ok(asked) = asked else {
+        let message = "The body must be a JSON object; `max_age_days` is a whole number.";
+        let fault = Fault::invalid("invalid_value", "max_age_days", message);
+        return Done::Fault(arrival.record, Reason::BadRequest, fault);
+    };
+    let days = asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
+    let age = Duration::from_secs(days.saturating_mul(24 * 3600));
+    let removed = arrival.worker.shared().book().cleanup(whose(key), age).await;
+    match removed {
+        Ok(removed) => {
+            let value =
+                json!({"removed_count": removed, "max_age_days": days, "timestamp": now_s()});
+            local(arrival.record, Bytes::from(value.to_string()))
+        }
+        Err(error) => Done::Fault(arrival.record, Reason::Local, down(&error)),
+    }
+}
+
+fn whose(key: &Key) -> Option<&str> {
+    (!key.is_admin).then_some(&*key.name)
+}
+
+fn down(error: &StoreDown) -> Fault {
+    Fault::new(503, Kind::Overloaded, "conversations_unavailable", error.to_string())
+}
+
+fn now_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

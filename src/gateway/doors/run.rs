@@ -1,0 +1,273 @@
+//! A question on its way to its app, and the answer on its way back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use uuid::Uuid;
+
+use crate::adapter::call::{self, Run};
+use crate::adapter::{
+    Ask, Facts, Fault, FileRef, Hearing, Intake, Kind, Manner, Mode, Shape, Voice,
+};
+use crate::dify::path;
+use crate::dify::path::CallKind;
+use crate::gateway::attempt::{Answer, AnswerBody};
+use crate::gateway::coming::Coming;
+use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES};
+use crate::gateway::doors::fault::{Meaning, meaning, of_answer};
+use crate::gateway::doors::history::transcript;
+use crate::gateway::doors::telling::Telling;
+use crate::gateway::doors::thread::{Place, With, no_conversation};
+use crate::gateway::doors::upload::upload;
+use crate::gateway::doors::{Done, Settings, facts};
+use crate::gateway::inspect;
+use crate::gateway::journey::{Forwarded, Journey};
+use crate::gateway::outbound::REQUEST_ID;
+use crate::gateway::refusals;
+use crate::gateway::relay::{Relay, Source};
+use crate::gateway::stream::{INSTANCE, Outgoing};
+use crate::model::{Reason, Refusal};
+
+const CONVERSATION: HeaderName = HeaderName::from_static("x-difygate-conversation");
+const IGNORED: HeaderName = HeaderName::from_static("x-difygate-ignored");
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A question with all that is known of it.
+pub(super) struct Question {
+    /// What is asked.
+    pub ask: Ask,
+    /// How the answer is told.
+    pub voice: Box<dyn Voice>,
+    /// The shape of errors.
+    pub shape: Shape,
+    /// Where it belongs.
+    pub place: Place,
+}
+
+/// Asks the app and begins to tell its answer.
+pub(super) async fn run(errand: Errand, mut question: Question) -> Done {
+    let (errand, facts) = facts::facts(errand).await;
+    let facts = match facts {
+        Ok(facts) => facts,
+        Err(fault) => return refuse(errand, &question, fault).await,
+    };
+    let errand = match take_up(errand, &mut question).await {
+        (errand, Ok(())) => errand,
+        (errand, Err(fault)) => return refuse(errand, &question, fault).await,
+    };
+    let conversation = question.place.with.conversation();
+    let files = &question.ask.question.attachments;
+    let (mut errand, files) = upload(errand, files, conversation).await;
+    let files = match files {
+        Ok(files) => files,
+        Err(fault) => return refuse(errand, &question, fault).await,
+    };
+    loop {
+        let call = match call(&errand, &question, &facts, &files) {
+            Ok(call) => call,
+            Err(fault) => return refuse(errand, &question, fault).await,
+        };
+        let address = errand.address;
+        let (journey, result) = *errand.send(call).await;
+        let forwarded = match result {
+            Ok(forwarded) => forwarded,
+            Err(refusal) => {
+                return refused(Errand::back(journey, address), &question, &refusal).await;
+            }
+        };
+        if forwarded.answer.head.status.is_success() {
+            return tell(journey, forwarded, question, facts.mode).await;
+        }
+        let (back, fault, meaning) = fault(Errand::back(journey, address), forwarded).await;
+        errand = back;
+        let shared = Arc::clone(errand.worker.shared());
+        if meaning == Meaning::NoConversation && conversation.is_some() {
+            if question.place.leave(&shared).await {
+                // Dify has lost it: once more, as the beginning of a new one.
+                continue;
+            }
+            let named = conversation.map(|id| id.to_string()).unwrap_or_default();
+            return refuse(errand, &question, no_conversation(&named)).await;
+        }
+        return refuse(errand, &question, fault).await;
+    }
+}
+
+/// A client that goes on from an earlier answer gets a new conversation that begins with what was
+/// said till then.
+async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(), Fault>) {
+    let With::After { conversation, message } = question.place.with else {
+        return (errand, Ok(()));
+    };
+    let (errand, said) = transcript(errand, conversation, message).await;
+    let taken = said.map(|said| {
+        if question.ask.before.is_empty() {
+            question.ask.before = said;
+        }
+    });
+    (errand, taken)
+}
+
+/// The call of Dify that the question is.
+fn call(
+    errand: &Errand,
+    question: &Question,
+    facts: &Facts,
+    files: &[FileRef],
+) -> Result<Call, Fault> {
+    let settings = &errand.app.doors;
+    let conversation = question.place.with.conversation();
+    let text = conversation.map(|id| id.to_string());
+    let run = Run { user: &errand.user, conversation: text.as_deref(), files };
+    let body = call::body(&question.ask, facts, &intake(settings), run)?;
+    let kind = CallKind::Run(match facts.mode {
+        Mode::Completion => path::Run::Completion,
+        Mode::Workflow => path::Run::Workflow,
+        _ => path::Run::Chat,
+    });
+    let body = serde_json::Value::Object(body).to_string();
+    let json = HeaderValue::from_static("application/json");
+    let files = files.iter().filter_map(FileRef::uploaded);
+    let files = files.filter_map(|id| Uuid::try_parse(id).ok());
+    let call = Call::post(facts.mode.path(), kind, json, Bytes::from(body));
+    Ok(call.naming(conversation.into_iter().chain(files)))
+}
+
+/// What Dify's refusal is to the client and to us.
+async fn fault(errand: Errand, forwarded: Forwarded) -> (Errand, Fault, Meaning) {
+    let Forwarded { member, answer, flight: _flight, .. } = forwarded;
+    let status = answer.head.status.as_u16();
+    let connections = &errand.worker.connections;
+    let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
+    let (fault, meaning) = match read {
+        Ok(Answer { body: AnswerBody::Read(body), .. }) => {
+            (of_answer(status, &body), meaning(status, &body))
+        }
+        Ok(_) => (of_answer(status, b""), Meaning::Final),
+        Err(failure) => (Fault::of_refusal(&refusals::of(&failure)), Meaning::Final),
+    };
+    if meaning == Meaning::WrongMode {
+        member.stats.facts.forget();
+    }
+    (errand, fault, meaning)
+}
+
+/// Dify has not run it, and the conversation is where it was.
+async fn refuse(errand: Errand, question: &Question, fault: Fault) -> Done {
+    question.place.release(errand.worker.shared()).await;
+    Done::Fault(errand.record, Reason::Answered, fault)
+}
+
+async fn refused(mut errand: Errand, question: &Question, refusal: &Refusal) -> Done {
+    if let Some(detail) = &refusal.detail {
+        errand.record.note(detail.clone());
+    }
+    // What Dify may have run leaves its conversation in the dark.
+    if !may_have_run(refusal.reason) {
+        question.place.release(errand.worker.shared()).await;
+    }
+    Done::Fault(errand.record, refusal.reason, Fault::of_refusal(refusal))
+}
+
+/// Whether Dify may have got the question and worked on it.
+fn may_have_run(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::InstanceClosed
+            | Reason::InstanceGarbled
+            | Reason::InstanceTimeout
+            | Reason::AnswerCut
+            | Reason::AnswerIdle
+    )
+}
+
+/// Tells the answer: as it comes, or summed up.
+async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
+    let Forwarded { member, answer, flight, .. } = forwarded;
+    let Answer { head, body, .. } = answer;
+    let Question { ask, voice, shape, place, .. } = question;
+    let manner = manner(&journey.app.doors, &ask);
+    let request_id = journey.record.request_id().clone();
+    let shared = Arc::clone(journey.worker.shared());
+    let AnswerBody::Coming(body, sender) = body else {
+        let message = "Dify's answer is no stream.";
+        let fault = Fault::new(502, Kind::Server, "bad_gateway", message).for_good();
+        return Done::Fault(journey.record, Reason::InstanceGarbled, fault);
+    };
+    let after = place.after(&shared, &ask);
+    let source = Source { member: Arc::clone(&member), body, sender, flight };
+    let coming = Coming::new(Relay::new(journey, &head, source));
+    let hearing = Hearing::new(mode, manner, ask.model.clone());
+    let mut telling = Telling::new(coming, hearing, voice, after);
+    let told = match ask.streamed {
+        true => telling.first().await,
+        false => telling.sum_up().await,
+    };
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, request_id.clone());
+    if let Some(name) = &member.header {
+        headers.insert(INSTANCE, name.clone());
+    }
+    let begun = telling.begun();
+    if let Some(id) = begun.conversation.and_then(|id| HeaderValue::try_from(id).ok()) {
+        headers.insert(CONVERSATION, id);
+    }
+    ignored(headers, &ask.ignored);
+    match &told {
+        Ok(()) if ask.streamed => stream_headers(headers),
+        Ok(()) => json(headers),
+        Err(fault) => {
+            super::fault_headers(fault, headers);
+            let id = request_id.to_str().unwrap_or_default();
+            telling.say_instead(fault.body(shape, id));
+            *response.status_mut() =
+                StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        }
+    }
+    let status = response.status().as_u16();
+    if let Some(relay) = telling.relay() {
+        relay.record.answered(&member, status);
+        if let Err(fault) = &told {
+            relay.record.note_if_none(&fault.message);
+        }
+    }
+    Done::Answer(response.map(|_| Outgoing::Telling(Box::new(telling))))
+}
+
+fn intake(settings: &Settings) -> Intake {
+    Intake { query_input: settings.query_input.clone(), system: settings.system.clone() }
+}
+
+fn manner(settings: &Settings, ask: &Ask) -> Manner {
+    Manner {
+        reasoning: settings.reasoning,
+        files: settings.files,
+        answer_output: settings.answer_output.clone(),
+        stop: ask.stop.clone(),
+    }
+}
+
+/// Names the fields of a request that mean nothing to Dify.
+pub(super) fn ignored(headers: &mut HeaderMap, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
+        headers.insert(IGNORED, names);
+    }
+}
+
+fn stream_headers(headers: &mut HeaderMap) {
+    let kind = "text/event-stream; charset=utf-8";
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx passes each event on at once, then.
+    headers.insert(BUFFERING, HeaderValue::from_static("no"));
+}
+
+fn json(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+}

@@ -1,0 +1,248 @@
+//! An answer of Dify's on its way to a client of another protocol.
+//!
+//! Each piece of Dify's goes out as soon as it came, in the words of the door. What is to be known of
+//! the conversation later is durable before the last frame leaves, so a client that has seen the end
+//! can count on going on.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use tokio::time::timeout;
+
+use crate::adapter::{Begun, Fault, Heard, Hearing, State, Voice};
+use crate::gateway::coming::Coming;
+use crate::gateway::doors::thread::After;
+use crate::gateway::relay::Relay;
+use crate::model::Reason;
+
+/// How long the head of a stream waits for Dify's first event, so that a run that fails at once is
+/// told by its status.
+const FIRST_EVENT: Duration = Duration::from_secs(5);
+
+/// An answer being told.
+pub(in crate::gateway) struct Telling {
+    coming: Coming,
+    hearing: Hearing,
+    voice: Box<dyn Voice>,
+    /// The voice has begun.
+    has_begun: bool,
+    /// What is to go out next.
+    frames: BytesMut,
+    heard: Vec<Heard>,
+    /// What becomes of the conversation when the answer is whole.
+    after: After,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Dify is speaking.
+    Hearing,
+    /// The answer is whole and is being written down.
+    Keeping(Pin<Box<dyn Future<Output = ()>>>),
+    /// All frames are made.
+    Over,
+}
+
+impl Telling {
+    /// Begins to tell an answer whose head is here.
+    pub(super) fn new(
+        coming: Coming,
+        hearing: Hearing,
+        voice: Box<dyn Voice>,
+        after: After,
+    ) -> Self {
+        Self {
+            coming,
+            hearing,
+            voice,
+            has_begun: false,
+            frames: BytesMut::new(),
+            heard: Vec::new(),
+            after,
+            stage: Stage::Hearing,
+        }
+    }
+
+    /// Waits for the first thing to say, or for a while.
+    ///
+    /// # Errors
+    /// The run failed before it said anything.
+    pub(super) async fn first(&mut self) -> Result<(), Fault> {
+        let first = std::future::poll_fn(|context| {
+            while self.frames.is_empty() && !matches!(self.stage, Stage::Over) {
+                if let Err(fault) = ready!(self.poll_on(context)) {
+                    if self.has_begun {
+                        self.fail(&fault);
+                        break;
+                    }
+                    return Poll::Ready(Err(fault));
+                }
+            }
+            Poll::Ready(Ok(()))
+        });
+        timeout(FIRST_EVENT, first).await.unwrap_or(Ok(()))
+    }
+
+    /// Waits for the whole answer, which is then all that is to go out.
+    ///
+    /// # Errors
+    /// The run failed.
+    pub(super) async fn sum_up(&mut self) -> Result<(), Fault> {
+        std::future::poll_fn(|context| {
+            while !matches!(self.stage, Stage::Over) {
+                ready!(self.poll_on(context))?;
+                self.frames.clear();
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        let whole = self.voice.whole(&self.begun(), self.hearing.told());
+        self.say_instead(whole);
+        Ok(())
+    }
+
+    /// This text is all that is to go out.
+    pub(super) fn say_instead(&mut self, text: Bytes) {
+        self.frames = BytesMut::from(text);
+        self.stage = Stage::Over;
+    }
+
+    /// What is known of the answer since its first event.
+    pub(super) fn begun(&self) -> Begun {
+        self.hearing.begun().cloned().unwrap_or_default()
+    }
+
+    /// The answer as Dify gives it; none once all was said.
+    pub(super) fn relay(&mut self) -> Option<&mut Relay> {
+        self.coming.get_mut()
+    }
+
+    /// Whether all has gone out.
+    pub(in crate::gateway) fn is_over(&self) -> bool {
+        self.frames.is_empty() && matches!(self.stage, Stage::Over)
+    }
+
+    /// How much is to go out, where that is known.
+    pub(in crate::gateway) fn size_hint(&self) -> SizeHint {
+        match self.stage {
+            Stage::Over => SizeHint::with_exact(self.frames.len() as u64),
+            _ => SizeHint::new(),
+        }
+    }
+
+    /// The next frames.
+    pub(in crate::gateway) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        while self.frames.is_empty() {
+            if matches!(self.stage, Stage::Over) {
+                self.coming.settle();
+                return Poll::Ready(None);
+            }
+            if let Err(fault) = ready!(self.poll_on(context)) {
+                self.fail(&fault);
+            }
+        }
+        let frames = self.frames.split().freeze();
+        if let Some(relay) = self.coming.get() {
+            relay.record.sent(frames.len());
+        }
+        if matches!(self.stage, Stage::Over) {
+            self.coming.settle();
+        }
+        Poll::Ready(Some(Ok(Frame::data(frames))))
+    }
+
+    /// Goes one step on.
+    ///
+    /// # Errors
+    /// The run failed.
+    fn poll_on(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if let Stage::Keeping(kept) = &mut self.stage {
+            ready!(kept.as_mut().poll(context));
+            self.end();
+            return Poll::Ready(Ok(()));
+        }
+        let Some(relay) = self.coming.get_mut() else {
+            self.stage = Stage::Over;
+            return Poll::Ready(Ok(()));
+        };
+        let piece = ready!(relay.poll_piece(context));
+        let heard = &mut self.heard;
+        let state = match piece {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => self.hearing.feed(&data, &mut |one| heard.push(one)),
+                Err(_) => return Poll::Ready(Ok(())),
+            },
+            // Of an event stream the relay makes a proper end; anything else is cut.
+            Some(Err(_)) | None => self.hearing.end(&mut |one| heard.push(one)),
+        };
+        let state = state.clone();
+        self.say();
+        match state {
+            State::Running => {}
+            State::Over => self.keep(),
+            State::Enough => {
+                self.coming.cut_short();
+                self.end();
+            }
+            State::Failed(fault) => return Poll::Ready(Err(fault)),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn say(&mut self) {
+        if !self.has_begun
+            && let Some(begun) = self.hearing.begun()
+        {
+            self.voice.begin(begun, &mut self.frames);
+            self.has_begun = true;
+        }
+        for heard in self.heard.drain(..) {
+            match heard {
+                Heard::StillRunning => self.voice.still_here(&mut self.frames),
+                heard => self.voice.say(&heard, &mut self.frames),
+            }
+        }
+    }
+
+    /// The answer is whole.
+    fn keep(&mut self) {
+        let begun = self.begun();
+        let kept = match std::mem::replace(&mut self.after, After::Nothing) {
+            After::Keep(keeping) => keeping.keep(&begun, self.hearing.told()),
+            After::Nothing => None,
+            After::Delete => {
+                self.coming.delete_afterwards();
+                None
+            }
+        };
+        match kept {
+            Some(kept) => self.stage = Stage::Keeping(kept),
+            None => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        if !self.has_begun {
+            self.voice.begin(&self.begun(), &mut self.frames);
+            self.has_begun = true;
+        }
+        self.voice.end(self.hearing.told(), &mut self.frames);
+        self.stage = Stage::Over;
+    }
+
+    fn fail(&mut self, fault: &Fault) {
+        if let Some(relay) = self.coming.get_mut() {
+            relay.record.note_if_none(&fault.message);
+            relay.record.end(Reason::Answered);
+        }
+        self.voice.fail(fault, self.hearing.told(), &mut self.frames);
+        self.stage = Stage::Over;
+    }
+}

@@ -1,0 +1,278 @@
+//! Which conversation of Dify a request goes on with, and what is written down when its turn ends.
+//!
+//! Order of evidence: an id that the client names, the response that it goes on from, its transcript
+//! within its chat, or its transcript alone. A transcript resumes the conversation that ends where it
+//! ends; any other begins a new conversation, with the transcript in its first question, so that a
+//! regenerated or edited answer never corrupts an old one.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::adapter::{Ask, Begun, Fault, Kind, Role, Saying, Told};
+use crate::conversation::{
+    self, Answered, Before, Conversation, Finished, Found, Known, StoreDown, Thread, Turn,
+};
+use crate::gateway::shared::Shared;
+use crate::gateway::turns;
+
+/// How long a turn waits for the one before; then it begins a new conversation.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where a turn belongs.
+pub(super) struct Place {
+    thread: Thread,
+    /// What it goes on with.
+    pub with: With,
+    /// Nobody else speaks in that conversation meanwhile.
+    turn: Option<turns::Turn>,
+    /// Whether it is worth keeping.
+    worth: Worth,
+}
+
+/// Whether what is said is to be gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// It is written down.
+    Kept,
+    /// Nobody will go on with it.
+    Nothing,
+    /// Its conversation is deleted.
+    Deleted,
+}
+
+/// What becomes of the conversation when a turn has ended well.
+pub(super) enum After {
+    /// It is written down.
+    Keep(Box<Keeping>),
+    /// Nothing.
+    Nothing,
+    /// It is deleted.
+    Delete,
+}
+
+/// What a turn goes on with.
+pub(super) enum With {
+    /// Nothing: a new conversation, with the transcript in its first question if there is one.
+    Nothing,
+    /// This conversation, whose end is where the transcript ends, or which the client named.
+    Known(Box<Conversation>, Evidence),
+    /// The conversation that the client names, of which the gateway knows nothing.
+    Named(Uuid),
+    /// A new conversation that takes up an old one at this message, whose transcript Dify has.
+    After {
+        /// The old conversation.
+        conversation: Uuid,
+        /// The message.
+        message: Uuid,
+    },
+}
+
+/// Why a conversation is the one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// The client names it, or its last answer.
+    Named,
+    /// The client's transcript ends where it does.
+    Transcript,
+}
+
+impl With {
+    /// Dify's conversation.
+    pub(super) fn conversation(&self) -> Option<Uuid> {
+        match self {
+            Self::Nothing | Self::After { .. } => None,
+            Self::Known(conversation, _) => Some(conversation.id),
+            Self::Named(id) => Some(*id),
+        }
+    }
+}
+
+/// The store of conversations fails, and the operator wants no turns then.
+fn down(error: &StoreDown) -> Fault {
+    let message = "The gateway cannot look up conversations at the moment. Please try again.";
+    tracing::warn!("a turn was refused: {error}");
+    let fault = Fault::new(503, Kind::Overloaded, "conversations_unavailable", message);
+    Fault { retry_after_s: Some(1), ..fault }
+}
+
+/// Finds out where a turn belongs.
+///
+/// # Errors
+/// The client names a conversation or response that is not its own; the store fails.
+pub(super) async fn place(shared: &Shared, thread: Thread, ask: &Ask) -> Result<Place, Fault> {
+    let with = with(shared, &thread, ask).await?;
+    let place = Place { thread, with, turn: None, worth: Worth::Kept };
+    place.begin(shared).await
+}
+
+async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, Fault> {
+    let book = shared.book();
+    if let Some(named) = &ask.hints.conversation {
+        let id = conversation_id(named)?;
+        return match book.by_id(thread, id).await.map_err(|error| down(&error))? {
+            Known::Mine(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
+            Known::Unknown => Ok(With::Named(id)),
+            Known::NotMine => Err(no_conversation(named)),
+        };
+    }
+    if let Some(named) = &ask.hints.previous_response {
+        let unknown = || crate::adapter::openai::responses::unknown_previous(named);
+        let message = crate::adapter::openai::responses::message_of(named).ok_or_else(unknown)?;
+        return match book.by_answer(thread, message).await.map_err(|error| down(&error))? {
+            Answered::Tail(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
+            Answered::Past(known, message) => Ok(With::After { conversation: known.id, message }),
+            Answered::Unknown => Err(unknown()),
+        };
+    }
+    let before = turns_of(&ask.before);
+    match book.find(thread, &before).await.map_err(|error| down(&error))? {
+        Found::Resume(known) => Ok(With::Known(Box::new(known), Evidence::Transcript)),
+        Found::New | Found::Branch | Found::Unknown => Ok(With::Nothing),
+    }
+}
+
+/// A conversation's id as clients write it: bare, or as OpenAI's ids look.
+fn conversation_id(named: &str) -> Result<Uuid, Fault> {
+    let bare = named.strip_prefix("conv_").unwrap_or(named);
+    Uuid::try_parse(bare).map_err(|_| no_conversation(named))
+}
+
+/// The client names a conversation that it does not have.
+pub(super) fn no_conversation(named: &str) -> Fault {
+    let message = format!("The conversation `{named}` does not exist or is not yours.");
+    let fault = Fault::new(404, Kind::NotFound, "conversation_not_found", message);
+    Fault { param: Some("conversation".to_owned()), ..fault }
+}
+
+impl Place {
+    /// A turn that belongs to no conversation that goes on.
+    pub(super) fn aside(thread: Thread, worth: Worth) -> Self {
+        Self { thread, with: With::Nothing, turn: None, worth }
+    }
+
+    /// Waits for the turn before and notes that this one begins.
+    async fn begin(mut self, shared: &Shared) -> Result<Self, Fault> {
+        let Some(id) = self.with.conversation() else { return Ok(self) };
+        self.turn = shared.turns().take(id, PATIENCE).await;
+        let With::Known(conversation, evidence) = &self.with else { return Ok(self) };
+        let begun = match self.turn {
+            Some(_) => shared.book().begin(conversation).await.map_err(|error| down(&error))?,
+            None => false,
+        };
+        // What the client names goes on there all the same: it knows.
+        if !begun && *evidence == Evidence::Transcript {
+            (self.with, self.turn) = (With::Nothing, None);
+        }
+        Ok(self)
+    }
+
+    /// Dify has refused the turn before it did anything.
+    pub(super) async fn release(&self, shared: &Shared) {
+        if let With::Known(conversation, _) = &self.with
+            && let Err(error) = shared.book().release(conversation).await
+        {
+            tracing::warn!("a conversation begins anew at its next turn: {error}");
+        }
+    }
+
+    /// Dify does not have the conversation any more: the turn begins a new one. False if the client
+    /// itself named it.
+    pub(super) async fn leave(&mut self, shared: &Shared) -> bool {
+        let With::Known(conversation, evidence) = &self.with else { return false };
+        if let Err(error) = shared.book().forget(conversation.id).await {
+            tracing::warn!("a conversation that Dify has lost is still known here: {error}");
+        }
+        let leaves = *evidence == Evidence::Transcript;
+        if leaves {
+            (self.with, self.turn) = (With::Nothing, None);
+        }
+        leaves
+    }
+
+    /// What is to be done when the turn has ended well.
+    pub(super) fn after(self, shared: &Arc<Shared>, ask: &Ask) -> After {
+        match self.worth {
+            Worth::Kept => After::Keep(Box::new(self.keeping(shared, ask))),
+            Worth::Nothing => After::Nothing,
+            Worth::Deleted => After::Delete,
+        }
+    }
+
+    fn keeping(self, shared: &Arc<Shared>, ask: &Ask) -> Keeping {
+        let named = match self.with {
+            With::Known(conversation, Evidence::Named) => Some(conversation),
+            _ => None,
+        };
+        Keeping {
+            shared: Arc::clone(shared),
+            thread: self.thread,
+            named,
+            before: turns_of(&ask.before).into_iter().map(owned).collect(),
+            question: owned(turn_of(&ask.question)),
+            _turn: self.turn,
+        }
+    }
+}
+
+/// What is written down when a turn ends well.
+pub(super) struct Keeping {
+    shared: Arc<Shared>,
+    thread: Thread,
+    /// The conversation that the client named instead of sending a transcript.
+    named: Option<Box<Conversation>>,
+    before: Vec<Turn<'static>>,
+    question: Turn<'static>,
+    _turn: Option<turns::Turn>,
+}
+
+impl Keeping {
+    /// Writes it down; durable when the future ends. None if there is nothing to write.
+    pub(super) fn keep(
+        self,
+        begun: &Begun,
+        told: &Told,
+    ) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        let conversation = Uuid::try_parse(begun.conversation.as_deref()?).ok()?;
+        let message = Uuid::try_parse(&begun.id).ok();
+        let text = told.text.clone();
+        Some(Box::pin(async move {
+            let before = match &self.named {
+                Some(conversation) => Before::Named(conversation),
+                None => Before::Transcript(&self.before),
+            };
+            let finished = Finished {
+                thread: &self.thread,
+                conversation,
+                before,
+                user: &self.question,
+                assistant: &text,
+                message,
+            };
+            if let Err(error) = self.shared.book().finish(finished).await {
+                tracing::warn!("a conversation will begin anew at its next turn: {error}");
+            }
+        }))
+    }
+}
+
+fn turns_of(sayings: &[Saying]) -> Vec<Turn<'_>> {
+    sayings.iter().map(turn_of).collect()
+}
+
+fn turn_of(saying: &Saying) -> Turn<'_> {
+    let role = match saying.role {
+        Role::Assistant => conversation::Role::Assistant,
+        Role::User | Role::Tool => conversation::Role::User,
+    };
+    let files = saying.attachments.iter().map(|file| Cow::Owned(file.digest())).collect();
+    Turn { role, text: Cow::Borrowed(&saying.text), files }
+}
+
+fn owned(turn: Turn<'_>) -> Turn<'static> {
+    let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+    Turn { role: turn.role, text: own(turn.text), files: turn.files.into_iter().map(own).collect() }
+}

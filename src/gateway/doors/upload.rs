@@ -1,0 +1,131 @@
+//! Files that come with a question: uploaded to the instance that will answer it, before it does.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderValue;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::adapter::{Attachment, Content, Fault, FileRef, Kind, Place};
+use crate::dify::path::CallKind;
+use crate::gateway::doors::errand::{Call, Errand};
+use crate::gateway::doors::fault::of_answer;
+
+/// The most files of a question; Dify's own default limits are lower.
+const MAX_FILES: usize = 50;
+
+#[derive(Deserialize)]
+struct Uploaded {
+    id: String,
+}
+
+/// The files as Dify finds them, and the ids that tie the run to the instance that has them. Where a
+/// conversation goes on, they go to the instance that has it.
+///
+/// # Errors
+/// Dify refuses a file, or nobody takes it.
+pub(super) async fn upload(
+    mut errand: Errand,
+    files: &[Attachment],
+    conversation: Option<Uuid>,
+) -> (Errand, Result<Vec<FileRef>, Fault>) {
+    if files.len() > MAX_FILES {
+        let message = format!("A question may have {MAX_FILES} files.");
+        return (errand, Err(Fault::invalid("too_many_files", "messages", message)));
+    }
+    let mut known = Vec::with_capacity(files.len());
+    // The first file decides on the instance where no conversation does.
+    let mut tie = conversation;
+    for file in files {
+        let place = match &file.content {
+            Content::Url(url) => Place::Url(url.clone()),
+            Content::Data { .. } => {
+                let (back, id) = send(errand, file, tie).await;
+                errand = back;
+                match id {
+                    Ok(id) => {
+                        tie = tie.or_else(|| Uuid::try_parse(&id).ok());
+                        Place::Uploaded(id)
+                    }
+                    Err(fault) => return (errand, Err(fault)),
+                }
+            }
+        };
+        known.push(FileRef { kind: file.kind, place });
+    }
+    (errand, Ok(known))
+}
+
+async fn send(
+    errand: Errand,
+    file: &Attachment,
+    tie: Option<Uuid>,
+) -> (Errand, Result<String, Fault>) {
+    let Content::Data { name, media_type, bytes } = &file.content else {
+        return (errand, Ok(String::new()));
+    };
+    let form = Form::new().text("user", &errand.user).file("file", name, media_type, bytes);
+    let (content_type, body) = form.finish();
+    let call = Call::post("/v1/files/upload", CallKind::Upload, content_type, body).naming(tie);
+    let (errand, read) = errand.ask(call).await;
+    let id = match read {
+        Err(refusal) => Err(Fault::of_refusal(&refusal)),
+        Ok(read) if (200..300).contains(&read.status) => {
+            serde_json::from_slice(&read.body).map(|uploaded: Uploaded| uploaded.id).map_err(|_| {
+                let message = "Dify's answer to an upload cannot be read.";
+                Fault::new(502, Kind::Server, "bad_gateway", message)
+            })
+        }
+        Ok(read) => Err(of_answer(read.status, &read.body)),
+    };
+    (errand, id)
+}
+
+/// A `multipart/form-data` body in the making (RFC 7578).
+pub(super) struct Form {
+    boundary: String,
+    body: BytesMut,
+}
+
+impl Form {
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        Self { boundary: Uuid::new_v4().simple().to_string(), body: BytesMut::new() }
+    }
+
+    /// Adds a field.
+    pub(super) fn text(mut self, name: &str, value: &str) -> Self {
+        let boundary = &self.boundary;
+        let head =
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+        self.body.put(head.as_bytes());
+        self.body.put(value.as_bytes());
+        self.body.put(&b"\r\n"[..]);
+        self
+    }
+
+    /// Adds a file.
+    pub(super) fn file(mut self, field: &str, name: &str, media_type: &str, bytes: &[u8]) -> Self {
+        // As browsers do it (WHATWG HTML, multipart/form-data encoding algorithm).
+        let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
+        let media_type: String =
+            media_type.chars().filter(|letter| letter.is_ascii_graphic()).collect();
+        let boundary = &self.boundary;
+        let head = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"; \
+             filename=\"{name}\"\r\nContent-Type: {media_type}\r\n\r\n"
+        );
+        self.body.put(head.as_bytes());
+        self.body.put(bytes);
+        self.body.put(&b"\r\n"[..]);
+        self
+    }
+
+    /// Its content type and itself.
+    pub(super) fn finish(mut self) -> (HeaderValue, Bytes) {
+        self.body.put(format!("--{}--\r\n", self.boundary).as_bytes());
+        let kind = format!("multipart/form-data; boundary={}", self.boundary);
+        let kind = HeaderValue::try_from(kind)
+            .unwrap_or_else(|_| HeaderValue::from_static("multipart/form-data"));
+        (kind, self.body.freeze())
+    }
+}
