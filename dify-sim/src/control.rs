@@ -3,6 +3,7 @@
 //! ```text
 //! GET  /instances               [{"name", "url", "fault", "served", "open_connections"}, …]
 //! POST /instances/<name>/fault  {"fault": "status", "value": 503}   what is now, as above
+//! GET  /instances/<name>/runs   [{"user", "query", "inputs", "files", "end", …}, …] oldest first
 //! ```
 //! Faults: `none`, `frozen`, `black_hole`, `refused`, `stopped`, `killed`, `reset`,
 //! `close_after_request`, `half_head`, `half_body`, `garbage`, `database_down`, `redis_down`, and
@@ -12,6 +13,7 @@
 //! listen on loopback only.
 
 use crate::Dify;
+use crate::ran::Ran;
 use crate::setup::Fault;
 use crate::wire::head::{self, Framing, Head};
 use serde_json::{Value, json};
@@ -116,9 +118,19 @@ async fn answer(head: &Head, body: &[u8], instances: &[(String, Dify)]) -> Answe
                 None => error(404, format!("there is no instance {name:?}")),
             }
         }
-        (_, ["instances"]) => error(405, "use GET"),
+        ("GET", ["instances", name, "runs"]) => {
+            match instances.iter().find(|(other, _)| other == name) {
+                Some((_, dify)) => (200, dify.runs().iter().map(run).collect()),
+                None => error(404, format!("there is no instance {name:?}")),
+            }
+        }
+        (_, ["instances"] | ["instances", _, "runs"]) => error(405, "use GET"),
         (_, ["instances", _, "fault"]) => error(405, "use POST"),
-        _ => error(404, "there are GET /instances and POST /instances/<name>/fault"),
+        _ => error(
+            404,
+            "there are GET /instances, POST /instances/<name>/fault and GET \
+             /instances/<name>/runs",
+        ),
     }
 }
 
@@ -154,6 +166,24 @@ fn shown(name: &str, dify: &Dify) -> Value {
         _ => {}
     }
     shown
+}
+
+fn run(ran: &Ran) -> Value {
+    json!({
+        "key": ran.key,
+        "user": ran.user,
+        "query": ran.query,
+        "inputs": ran.inputs,
+        "files": ran.files,
+        "streamed": ran.streamed,
+        "continued": ran.continued,
+        "auto_generate_name": ran.auto_generate_name,
+        "conversation": ran.conversation,
+        "message": ran.message,
+        "task": ran.task,
+        "workflow_run": ran.workflow_run,
+        "end": ran.end.name(),
+    })
 }
 
 fn word(fault: Fault) -> &'static str {

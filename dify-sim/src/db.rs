@@ -3,6 +3,7 @@
 //! All ids are random, so an id of one instance means nothing to another. Every table keeps its
 //! last 100,000 rows and 64 MiB of text, so that a long load test does not grow without end.
 
+use crate::run::files::Attached;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
@@ -93,8 +94,8 @@ pub(crate) struct Message {
     pub(crate) error: Option<String>,
     /// What an agent thought: its id and text.
     pub(crate) thought: Option<(Uuid, String)>,
-    /// Ids of the files given with it: of the row that ties it to the message, of the upload.
-    pub(crate) files: Vec<(Uuid, Uuid)>,
+    /// The files given with it, each with the id of the row that ties it to the message.
+    pub(crate) files: Vec<(Uuid, Attached)>,
     pub(crate) feedback: Option<Feedback>,
     pub(crate) created_at: i64,
 }

@@ -17,15 +17,17 @@
 //! ```
 //!
 //! Limits: rows, the log of served requests and kept file contents are bounded. Deliberately
-//! absent: what dataset routes do, the console and the web-app API beyond their refusals, speech,
-//! TLS, HTTP/2, and more than one worker process.
+//! absent: what dataset routes do, the console and the web-app API beyond their refusals, sound that
+//! can be heard, TLS, HTTP/2, and more than one worker process.
 
 mod api;
+mod app;
 mod black_hole;
 mod connection;
 mod control;
 mod db;
 mod pyjson;
+mod ran;
 mod run;
 mod served;
 mod server;
@@ -34,7 +36,9 @@ mod state;
 mod tasks;
 mod wire;
 
+pub use app::{App, Ending, Field, FieldKind, Flow, Mode, Speech};
 pub use control::control;
+pub use ran::{Ran, RunEnd};
 pub use served::Served;
 pub use server::Dify;
-pub use setup::{App, Fault, Flow, Mode, Pace, Setup};
+pub use setup::{Fault, Pace, Setup};

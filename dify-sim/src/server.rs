@@ -2,6 +2,7 @@
 
 use crate::black_hole::Fillers;
 use crate::connection;
+use crate::ran::Ran;
 use crate::served::Served;
 use crate::setup::{Fault, Setup};
 use crate::state::Shared;
@@ -179,6 +180,17 @@ impl Dify {
     /// Forgets the requests so far.
     pub fn clear_served(&self) {
         self.inner.shared.log.clear();
+    }
+
+    /// The last 10,000 runs, in the order they began.
+    #[must_use]
+    pub fn runs(&self) -> Vec<Ran> {
+        self.inner.shared.runs.all()
+    }
+
+    /// Waits for a run that is like this, one of the past included, and gives the first one.
+    pub async fn wait_for_run(&self, like: impl Fn(&Ran) -> bool) -> Option<Ran> {
+        self.inner.shared.runs.found(like).await
     }
 
     /// Connections that hold a slot now. Those that hang before a full instance do not count.

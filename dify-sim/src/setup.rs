@@ -4,6 +4,7 @@
 //! wants in a few lines. The defaults are those of Dify 1.5.0: ten connections served at a time,
 //! idle connections closed after two seconds, a ping every ten seconds.
 
+use crate::app::App;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -88,138 +89,6 @@ impl Setup {
     #[must_use]
     pub fn with_keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
-        self
-    }
-}
-
-/// The kind of an app, as `GET /v1/info` names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// `chat`: a conversation with a model.
-    Chat,
-    /// `agent-chat`: streaming only.
-    AgentChat,
-    /// `advanced-chat`, called chatflow in Dify's console.
-    AdvancedChat,
-    /// `completion`: one answer, no conversation.
-    Completion,
-    /// `workflow`: inputs to outputs.
-    Workflow,
-}
-
-impl Mode {
-    /// The name Dify gives it on the wire.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::AgentChat => "agent-chat",
-            Self::AdvancedChat => "advanced-chat",
-            Self::Completion => "completion",
-            Self::Workflow => "workflow",
-        }
-    }
-
-    /// Whether its answers belong to a conversation.
-    #[must_use]
-    pub fn has_conversations(self) -> bool {
-        matches!(self, Self::Chat | Self::AgentChat | Self::AdvancedChat)
-    }
-}
-
-/// What an app does with a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// Chatflow: answers `You said: <query>`; workflow: input `text` becomes output `out`.
-    Echo,
-    /// Answers `Echo: <query>` word by word, as a model would (workflow: of input `text`, as
-    /// `text_chunk` events and as output `out`). A query `tokens 40 0.25` gives 40
-    /// tokens with 0.25 s between them (`tokens 40`: at the pace of the set-up). A query that
-    /// contains `error400`, `error401`, `error429`, `error500`, `errconn` or `errmid` fails as the
-    /// recorded model did; `slowname` makes naming the conversation take 4 s.
-    Llm,
-    /// Chatflow: `Before the wait. After: slept N.0`, where the query (workflow: input `text`) is
-    /// N, the seconds to wait.
-    Slow,
-    /// Chatflow: `After: slept N.0`, without any text of its own before the wait.
-    SlowFirst,
-    /// Chatflow: names the files given, the query, the conversation and the user.
-    Files,
-    /// The second node of the flow fails.
-    Failing,
-    /// A model app whose model was never chosen.
-    NoModel,
-    /// A chatflow or workflow that was never published.
-    Unpublished,
-}
-
-/// One app and its key.
-#[derive(Debug, Clone)]
-pub struct App {
-    /// The app key, as in `Authorization: Bearer <key>`.
-    pub key: String,
-    /// Its kind.
-    pub mode: Mode,
-    /// Its name in `GET /v1/info`; the key unless set.
-    pub name: String,
-    /// Its description in `GET /v1/info`.
-    pub description: String,
-    /// What it does.
-    pub flow: Flow,
-    /// Whether its API is switched off (403).
-    pub disabled: bool,
-    /// Whether `GET /v1/messages/:id/suggested` is switched on (and gives an empty list).
-    pub suggested: bool,
-    /// Runs at a time before Dify refuses with 400 `Too many requests.…`; `None` is no limit.
-    pub max_active_requests: Option<usize>,
-}
-
-impl App {
-    /// An app of this kind: chatflows and workflows echo, the others speak as a model.
-    #[must_use]
-    pub fn new(mode: Mode, key: impl Into<String>) -> Self {
-        let key = key.into();
-        let flow = match mode {
-            Mode::AdvancedChat | Mode::Workflow => Flow::Echo,
-            Mode::Chat | Mode::AgentChat | Mode::Completion => Flow::Llm,
-        };
-        Self {
-            name: key.clone(),
-            key,
-            mode,
-            description: String::new(),
-            flow,
-            disabled: false,
-            suggested: matches!(mode, Mode::Chat | Mode::AgentChat),
-            max_active_requests: None,
-        }
-    }
-
-    /// The same under another name.
-    #[must_use]
-    pub fn with_name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// The same doing something else.
-    #[must_use]
-    pub fn with_flow(mut self, flow: Flow) -> Self {
-        self.flow = flow;
-        self
-    }
-
-    /// The same with a limit of runs at a time.
-    #[must_use]
-    pub fn with_max_active_requests(mut self, limit: usize) -> Self {
-        self.max_active_requests = Some(limit);
-        self
-    }
-
-    /// The same with its API switched off.
-    #[must_use]
-    pub fn with_api_disabled(mut self) -> Self {
-        self.disabled = true;
         self
     }
 }

@@ -1,8 +1,10 @@
 //! What all connections of one instance share.
 
+use crate::app::App;
 use crate::db::Db;
+use crate::ran::Runs;
 use crate::served::Log;
-use crate::setup::{App, Fault, Setup};
+use crate::setup::{Fault, Setup};
 use crate::tasks::Tasks;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -31,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) open: watch::Sender<usize>,
     pub(crate) accepted: AtomicU64,
     pub(crate) log: Log,
+    pub(crate) runs: Runs,
     pub(crate) tasks: Tasks,
     /// The workspace all apps are in.
     pub(crate) tenant: Uuid,
@@ -79,6 +82,7 @@ impl Shared {
             open: watch::Sender::new(0),
             accepted: AtomicU64::new(0),
             log: Log::default(),
+            runs: Runs::default(),
             tasks: Tasks::default(),
             tenant: Uuid::new_v4(),
             secret: RandomState::new(),

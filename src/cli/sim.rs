@@ -21,7 +21,8 @@ use crate::control;
     curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"none\"}'\n\n\
     There are: frozen, black_hole, refused, stopped, killed, reset, close_after_request, half_head,\n\
     half_body, garbage, database_down, redis_down, and with a value cut_after (bytes), status and\n\
-    run_status (200 to 599; the latter only for calls that start a run), slow (milliseconds).")]
+    run_status (200 to 599; the latter only for calls that start a run), slow (milliseconds).\n\n\
+    What reached the models, and how it ended: curl http://CONTROL/instances/dify1/runs")]
 pub(super) struct Arguments {
     /// How many instances, named dify1, dify2, …
     #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -57,6 +58,7 @@ enum AppMode {
     AdvancedChat,
     Completion,
     Workflow,
+    Agent,
 }
 
 impl From<AppMode> for Mode {
@@ -67,6 +69,7 @@ impl From<AppMode> for Mode {
             AppMode::AdvancedChat => Self::AdvancedChat,
             AppMode::Completion => Self::Completion,
             AppMode::Workflow => Self::Workflow,
+            AppMode::Agent => Self::Agent,
         }
     }
 }
@@ -76,7 +79,7 @@ fn parse_app(text: &str) -> Result<(AppMode, String), String> {
     if key.is_empty() {
         return Err("the key after `=` is empty".to_owned());
     }
-    let modes = "chat, agent-chat, advanced-chat, completion, workflow";
+    let modes = "chat, agent-chat, advanced-chat, completion, workflow, agent";
     let mode = AppMode::from_str(mode, true).map_err(|_| format!("the modes are {modes}"))?;
     Ok((mode, key.to_owned()))
 }

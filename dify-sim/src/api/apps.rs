@@ -2,10 +2,9 @@
 
 use super::Call;
 use super::arguments::{number, required};
-use super::chat::fields;
+use crate::app::{Field, FieldKind, Flow, Speech};
 use crate::db::Annotation;
 use crate::pyjson;
-use crate::setup::{Flow, Mode};
 use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
@@ -30,7 +29,7 @@ pub(super) fn meta() -> Answer {
 }
 
 pub(super) fn site(call: &Call<'_>) -> Answer {
-    let flow = is_flow(call);
+    let flow = call.app.app.mode.is_flow();
     Answer::restful(
         200,
         &json!({
@@ -52,37 +51,22 @@ pub(super) fn site(call: &Call<'_>) -> Answer {
     )
 }
 
-fn is_flow(call: &Call<'_>) -> bool {
-    matches!(call.app.app.mode, Mode::AdvancedChat | Mode::Workflow)
-}
-
 pub(super) fn parameters(call: &Call<'_>) -> Answer {
     if call.app.app.flow == Flow::Unpublished {
         let message = "App unavailable, please check your app configurations.";
         return Answer::error(400, "app_unavailable", message);
     }
-    let flow = is_flow(call);
+    let flow = call.app.app.mode.is_flow();
+    let fields = call.app.app.fields();
     let off = json!({"enabled": false});
-    let speech =
-        if flow { json!({"enabled": false, "language": "", "voice": ""}) } else { off.clone() };
+    let speaks = call.app.app.speech == Speech::On;
+    let speech = if flow || speaks {
+        json!({"enabled": speaks, "language": "", "voice": ""})
+    } else {
+        off.clone()
+    };
     let avoidance =
         if flow { off.clone() } else { json!({"enabled": false, "type": "", "configs": []}) };
-    let upload = if flow {
-        json!({
-            "enabled": true,
-            "allowed_file_types": ["image", "document"],
-            "allowed_file_extensions": [],
-            "allowed_file_upload_methods": ["local_file", "remote_url"],
-            "number_limits": 3,
-        })
-    } else {
-        json!({"image": {
-            "enabled": false,
-            "number_limits": 3,
-            "detail": "high",
-            "transfer_methods": ["remote_url", "local_file"],
-        }})
-    };
     Answer::restful(
         200,
         &json!({
@@ -90,14 +74,14 @@ pub(super) fn parameters(call: &Call<'_>) -> Answer {
             "suggested_questions": [],
             "suggested_questions_after_answer": {"enabled": call.app.app.suggested && !flow
                 && call.app.app.flow != Flow::NoModel},
-            "speech_to_text": off,
+            "speech_to_text": {"enabled": speaks},
             "text_to_speech": speech,
             "retriever_resource": {"enabled": true},
             "annotation_reply": off,
             "more_like_this": off,
-            "user_input_form": input_form(call),
+            "user_input_form": fields.iter().map(|field| shown(call, field)).collect::<Vec<_>>(),
             "sensitive_word_avoidance": avoidance,
-            "file_upload": upload,
+            "file_upload": uploads(call),
             "system_parameters": {
                 "image_file_size_limit": 10,
                 "video_file_size_limit": 100,
@@ -109,40 +93,83 @@ pub(super) fn parameters(call: &Call<'_>) -> Answer {
     )
 }
 
-fn input_form(call: &Call<'_>) -> Vec<Value> {
+fn uploads(call: &Call<'_>) -> Value {
     let app = &call.app.app;
-    fields(app.mode, app.flow)
-        .iter()
-        .map(|(name, required, most)| match (*name, app.mode) {
-            ("doc", _) => json!({"file": {
-                "variable": "doc",
-                "label": "Doc",
-                "type": "file",
-                "required": required,
-                "allowed_file_types": ["image", "document"],
-                "allowed_file_upload_methods": ["local_file", "remote_url"],
-                "allowed_file_extensions": [],
-                "options": [],
-            }}),
-            (_, Mode::Completion) => json!({"paragraph": {
-                "label": "Query",
-                "variable": name,
-                "required": required,
-                "default": "",
-            }}),
-            (name, _) => json!({"text-input": {
-                "variable": name,
-                "label": if name == "text" { "Text" } else { "Name" },
-                "type": "text-input",
-                "required": required,
-                "max_length": most,
-                "options": [],
-            }}),
-        })
-        .collect()
+    let methods = ["local_file", "remote_url"];
+    let types = match app.uploads.as_slice() {
+        [] if app.mode.is_flow() => vec!["image".to_owned(), "document".to_owned()],
+        types => types.to_vec(),
+    };
+    let mut uploads = json!({
+        "enabled": true,
+        "allowed_file_types": types,
+        "allowed_file_extensions": [],
+        "allowed_file_upload_methods": methods,
+        "number_limits": 3,
+    });
+    if app.mode.is_flow() {
+        return uploads;
+    }
+    let image = json!({
+        "enabled": types.iter().any(|kind| kind == "image"),
+        "number_limits": 3,
+        "detail": "high",
+        "transfer_methods": ["remote_url", "local_file"],
+    });
+    if types.is_empty() {
+        return json!({"image": image});
+    }
+    uploads["image"] = image;
+    uploads
 }
 
-/// No app of ours speaks. A message of another Dify is 200 `null`, as recorded.
+/// A field as the form of the app shows it: other keys in completion apps than in flows.
+fn shown(call: &Call<'_>, field: &Field) -> Value {
+    let label = label(&field.name);
+    let kind = match &field.kind {
+        FieldKind::TextInput => "text-input",
+        FieldKind::Paragraph => "paragraph",
+        FieldKind::Select(_) => "select",
+        FieldKind::Number => "number",
+        FieldKind::File => "file",
+        FieldKind::FileList => "file-list",
+    };
+    let (name, required) = (&field.name, field.required);
+    let mut shown = match &field.kind {
+        FieldKind::File | FieldKind::FileList => json!({
+            "variable": name,
+            "label": label,
+            "type": kind,
+            "required": required,
+            "allowed_file_types": ["image", "document"],
+            "allowed_file_upload_methods": ["local_file", "remote_url"],
+            "allowed_file_extensions": [],
+        }),
+        _ if call.app.app.mode.is_flow() => json!({
+            "variable": name,
+            "label": label,
+            "type": kind,
+            "required": required,
+            "max_length": field.max_length,
+        }),
+        _ => json!({"label": label, "variable": name, "required": required, "default": ""}),
+    };
+    if let FieldKind::Select(options) = &field.kind {
+        shown["options"] = json!(options);
+    } else if call.app.app.mode.is_flow() {
+        shown["options"] = json!([]);
+    }
+    json!({kind: shown})
+}
+
+/// A name with a capital.
+fn label(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Speech of the text, or of the answer of a message. A message of another Dify is 200 `null`, as
+/// recorded; what an app that speaks gives is made after Dify's source.
 pub(super) fn text_to_audio(call: &Call<'_>) -> Result<Answer, Refused> {
     if let Some(id) = call.json.get("message_id").filter(|id| !pyjson::is_falsy(id)) {
         let known = Uuid::parse_str(&pyjson::str_of(id))
@@ -151,7 +178,23 @@ pub(super) fn text_to_audio(call: &Call<'_>) -> Result<Answer, Refused> {
             return Ok(Answer::restful(200, &Value::Null));
         }
     }
-    Err(Box::new(Answer::invalid("TTS is not enabled")))
+    if call.app.app.speech == Speech::Off {
+        return Err(Box::new(Answer::invalid("TTS is not enabled")));
+    }
+    let word = |name: &str| {
+        let value = call.json.get(name).filter(|value| !pyjson::is_falsy(value));
+        value.map(pyjson::str_of)
+    };
+    let message = word("message_id").and_then(|id| Uuid::parse_str(&id).ok());
+    let said = match message {
+        Some(id) => call.shared.db().messages.get(id).map(|message| message.answer.clone()),
+        None => word("text"),
+    };
+    let said = said.unwrap_or_default();
+    let voice = word("voice").unwrap_or_else(|| "default".to_owned());
+    // Enough of a head for who looks at the first bytes.
+    let sound = format!("ID3\x04\0\0\0\0\0\0voice {voice}: {said}");
+    Ok(Answer::file("audio/mpeg", sound.into_bytes()))
 }
 
 fn row(id: Uuid, annotation: &Annotation) -> Value {

@@ -2,11 +2,13 @@
 
 use super::arguments::{choice, is_streaming, required, uuid};
 use super::{Call, Reply};
+use crate::app::{Field, FieldKind, Flow, Mode};
 use crate::pyjson;
+use crate::run::files::{self, Attached};
 use crate::run::{self, turn::Ask, turn::Turn};
-use crate::setup::{Fault, Flow, Mode};
+use crate::setup::Fault;
 use crate::wire::answer::{Answer, Refused};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
@@ -30,8 +32,12 @@ pub(super) async fn chat(call: Call<'_>) -> Result<Reply, Refused> {
     choice(call.json.get("retriever_from"), "retriever_from", &["dev"]).ok();
     let active = Active::take(&call)?;
     published(&call)?;
-    if mode == Mode::AgentChat && !streaming {
-        return Err(Box::new(Answer::invalid("Agent Chat App does not support blocking mode")));
+    if mode.is_agent() && !streaming {
+        let message = "Agent Chat App does not support blocking mode";
+        return Err(Box::new(match mode {
+            Mode::Agent => Answer::error(400, "bad_request", message),
+            _ => Answer::invalid(message),
+        }));
     }
     if query.is_empty() || call.json["query"].is_null() {
         return Err(Box::new(Answer::invalid("query is required")));
@@ -47,11 +53,13 @@ pub(super) async fn chat(call: Call<'_>) -> Result<Reply, Refused> {
         user: call.user.clone(),
         query,
         inputs: form(&call, inputs)?,
+        sent_inputs: inputs.clone(),
         files,
         conversation,
         auto_generate_name: call.json.get("auto_generate_name") != Some(&Value::Bool(false)),
+        streamed: streaming,
     };
-    Ok(begin(&call, active, ask, streaming).await)
+    Ok(begin(&call, active, ask).await)
 }
 
 pub(super) async fn completion(call: Call<'_>) -> Result<Reply, Refused> {
@@ -63,17 +71,20 @@ pub(super) async fn completion(call: Call<'_>) -> Result<Reply, Refused> {
     let active = Active::take(&call)?;
     modelled(&call)?;
     let files = files(&call, call.json.get("files"))?;
+    let sent_inputs = inputs.clone();
     let inputs = form(&call, inputs)?;
     let query = inputs.get("query").map(pyjson::str_of).unwrap_or_default() + "\n";
     let ask = Ask {
         user: call.user.clone(),
         query,
         inputs,
+        sent_inputs,
         files,
         conversation: None,
         auto_generate_name: false,
+        streamed: streaming,
     };
-    Ok(begin(&call, active, ask, streaming).await)
+    Ok(begin(&call, active, ask).await)
 }
 
 fn unavailable() -> Answer {
@@ -82,7 +93,8 @@ fn unavailable() -> Answer {
 }
 
 /// Starts the run, and for a blocking request plays it to its end.
-pub(super) async fn begin(call: &Call<'_>, active: Active, ask: Ask, streaming: bool) -> Reply {
+pub(super) async fn begin(call: &Call<'_>, active: Active, ask: Ask) -> Reply {
+    let streaming = ask.streamed;
     let turn = Box::new(Turn::begin(call.shared, &call.app, ask));
     active.hand_over();
     if streaming {
@@ -144,54 +156,78 @@ fn modelled(call: &Call<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The fields of the app's input form: name, whether it must be there, characters it may have.
-pub(super) fn fields(mode: Mode, flow: Flow) -> &'static [(&'static str, bool, usize)] {
-    match (mode, flow) {
-        (Mode::AdvancedChat, Flow::Echo) => &[("name", false, 48)],
-        (Mode::Workflow, _) => &[("text", true, 256), ("doc", false, usize::MAX)],
-        (Mode::Completion, Flow::Llm) => &[("query", true, usize::MAX)],
-        _ => &[],
-    }
-}
-
 /// What of the inputs belongs to the form.
 pub(super) fn form(call: &Call<'_>, inputs: &Value) -> Result<Value, Refused> {
     let mut form = Map::new();
-    for (name, required, most) in fields(call.app.app.mode, call.app.app.flow) {
-        let value = inputs.get(*name).filter(|value| !pyjson::is_falsy(value));
-        match value {
-            None if *required => {
-                let message = format!("{name} is required in input form");
+    for field in call.app.app.fields() {
+        let value = inputs.get(&field.name).filter(|value| !pyjson::is_falsy(value));
+        let Some(value) = value else {
+            if field.required {
+                let message = format!("{} is required in input form", field.name);
                 return Err(Box::new(Answer::invalid(&message)));
             }
-            None => form.insert((*name).to_owned(), Value::Null),
-            Some(Value::String(text)) if text.chars().count() > *most => {
-                let message = format!("{name} in input form must be less than {most} characters");
-                return Err(Box::new(Answer::invalid(&message)));
-            }
-            Some(value) => form.insert((*name).to_owned(), value.clone()),
+            form.insert(field.name, Value::Null);
+            continue;
         };
+        if let Some(rule) = broken_rule(&field, value) {
+            let message = format!("{} in input form must be {rule}", field.name);
+            return Err(Box::new(Answer::invalid(&message)));
+        }
+        form.insert(field.name, value.clone());
     }
     Ok(Value::Object(form))
 }
 
-/// The uploaded files a request names; they need not be of this user or app, only of this Dify.
-pub(super) fn files(call: &Call<'_>, list: Option<&Value>) -> Result<Vec<Uuid>, Refused> {
+/// What a value of a form must be, if it is not.
+fn broken_rule(field: &Field, value: &Value) -> Option<String> {
+    match (&field.kind, value) {
+        (FieldKind::Select(options), value) => {
+            let known = value.as_str().is_some_and(|text| options.iter().any(|one| one == text));
+            (!known).then(|| format!("one of the following: {options:?}"))
+        }
+        (FieldKind::Number, Value::Number(_)) => None,
+        (FieldKind::Number, value) => {
+            let number = value.as_str().is_some_and(|text| text.trim().parse::<f64>().is_ok());
+            (!number).then(|| "a valid number".to_owned())
+        }
+        (_, Value::String(text)) => {
+            let most = field.max_length.filter(|most| text.chars().count() > *most)?;
+            Some(format!("less than {most} characters"))
+        }
+        _ => None,
+    }
+}
+
+/// The files a request names; uploads need not be of this user or app, only of this Dify.
+pub(super) fn files(call: &Call<'_>, list: Option<&Value>) -> Result<Vec<Attached>, Refused> {
     let mut found = Vec::new();
     for file in list.and_then(Value::as_array).into_iter().flatten() {
-        if file.get("transfer_method") != Some(&json!("local_file")) {
-            continue;
+        let text = |name: &str| file.get(name).map(pyjson::str_of).unwrap_or_default();
+        match text("transfer_method").as_str() {
+            "local_file" => found.push(upload(call, &text("upload_file_id"), &text("type"))?),
+            "remote_url" => {
+                found.push(Attached::Remote { kind: text("type"), url: text("url") });
+            }
+            _ => {}
         }
-        let id = file.get("upload_file_id").map(pyjson::str_of).unwrap_or_default();
-        let Ok(id) = Uuid::parse_str(&id) else {
-            return Err(Box::new(Answer::invalid("Invalid upload file id format")));
-        };
-        if call.shared.db().files.get(id).is_none() {
-            return Err(Box::new(Answer::invalid("Invalid upload file")));
-        }
-        found.push(id);
     }
     Ok(found)
+}
+
+fn upload(call: &Call<'_>, id: &str, asked: &str) -> Result<Attached, Refused> {
+    let Ok(id) = Uuid::parse_str(id) else {
+        return Err(Box::new(Answer::invalid("Invalid upload file id format")));
+    };
+    let db = call.shared.db();
+    let Some(file) = db.files.get(id) else {
+        return Err(Box::new(Answer::invalid("Invalid upload file")));
+    };
+    if !matches!(asked, "" | "custom") && asked != files::kind(&file.extension) {
+        let message = "Detected file type does not match the specified type. Please verify the \
+            file.";
+        return Err(Box::new(Answer::invalid(message)));
+    }
+    Ok(Attached::Upload(id))
 }
 
 pub(super) fn stop_chat(call: &Call<'_>, task: &str) -> Result<Answer, Refused> {

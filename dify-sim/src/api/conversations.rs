@@ -110,7 +110,7 @@ pub(super) fn variables(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
     let limit = limit(call)?;
     let db = call.shared.db();
     let conversation = db.conversation(id, call.app.id, &call.user).ok_or_else(gone)?;
-    let data = if call.app.app.flow == crate::setup::Flow::Echo {
+    let data = if call.app.app.flow == crate::app::Flow::Echo {
         json!([{
             "id": "0f4a4b3e-5c2e-4a2f-9b59-7b7d7c5a0001",
             "name": "lang",

@@ -2,10 +2,10 @@
 
 use super::Call;
 use super::arguments::{choice, limit, number, uuid_text};
+use crate::app::Mode;
 use crate::db::{Db, Feedback, Message};
 use crate::pyjson;
-use crate::run::files;
-use crate::setup::Mode;
+use crate::run::files::{self, Attached};
 use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
@@ -55,7 +55,23 @@ fn row(call: &Call<'_>, db: &Db, id: Uuid, message: &Message) -> Value {
     let given: Vec<Value> = message
         .files
         .iter()
-        .filter_map(|(link, id)| {
+        .filter_map(|(link, file)| {
+            let id = match file {
+                Attached::Upload(id) => id,
+                Attached::Remote { kind, url } => {
+                    return Some(json!({
+                        "id": link.to_string(),
+                        "filename": Attached::remote_name(url),
+                        "type": kind,
+                        "url": url,
+                        "mime_type": "",
+                        "size": -1,
+                        "transfer_method": "remote_url",
+                        "belongs_to": "user",
+                        "upload_file_id": null,
+                    }));
+                }
+            };
             let file = db.files.get(*id)?;
             Some(json!({
                 "id": link.to_string(),

@@ -3,9 +3,9 @@
 use super::arguments::{is_streaming, number, required};
 use super::chat::{self, Active, begin, files, form};
 use super::{Call, Reply};
+use crate::app::Mode;
 use crate::db::Run;
 use crate::run::turn::Ask;
-use crate::setup::Mode;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -24,18 +24,24 @@ pub(super) async fn run(call: Call<'_>) -> Result<Reply, Refused> {
     let active = Active::take(&call)?;
     chat::published(&call)?;
     let mut given = files(&call, call.json.get("files"))?;
-    if let Some(document) = inputs.get("doc").filter(|document| document.is_object()) {
-        given.extend(files(&call, Some(&json!([document])))?);
+    for field in call.app.app.fields().iter().filter(|field| field.is_file()) {
+        match inputs.get(&field.name) {
+            Some(list @ Value::Array(_)) => given.extend(files(&call, Some(list))?),
+            Some(file @ Value::Object(_)) => given.extend(files(&call, Some(&json!([file])))?),
+            _ => {}
+        }
     }
     let ask = Ask {
         user: call.user.clone(),
         query: String::new(),
         inputs: form(&call, inputs)?,
+        sent_inputs: inputs.clone(),
         files: given,
         conversation: None,
         auto_generate_name: false,
+        streamed: streaming,
     };
-    Ok(begin(&call, active, ask, streaming).await)
+    Ok(begin(&call, active, ask).await)
 }
 
 pub(super) fn stop(call: &Call<'_>, task: &str) -> Result<Answer, Refused> {

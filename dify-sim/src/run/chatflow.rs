@@ -2,12 +2,14 @@
 //!
 //! Constant text of the answer is sent before the nodes it stands behind have run, as Dify does.
 
+use super::model::{self, Aside, REPLACEMENT};
 use super::nodes::{Finish, Node, Result as NodeResult};
 use super::stage::{Halt, Stage};
 use super::turn::Turn;
-use super::{Outcome, files, model, usage};
+use super::{Outcome, files, usage};
+use crate::app::{Ending, Flow};
 use crate::pyjson;
-use crate::setup::Flow;
+use crate::ran::RunEnd;
 use crate::state::now;
 
 /// The run as far as it got.
@@ -126,10 +128,15 @@ impl Play<'_, '_> {
     async fn llm(&mut self) -> Result<End, Halt> {
         let turn = self.turn;
         let pace = turn.shared.setup.pace;
-        let script = model::script(&turn.query);
+        let script = turn.script(&turn.query);
         let node = self.start("llm", "llm", "LLM", Some("start")).await?;
         let process = model::process_data(&turn.query);
         self.stage.pause(pace.first_token).await?;
+        if script.asides.contains(&Aside::Reasoning) {
+            for event in turn.reasoning_events() {
+                self.stage.event(|| event).await?;
+            }
+        }
         let step = turn.step(&script);
         let count = script.failure.map_or(script.tokens.len(), |failure| failure.after);
         for (at, token) in script.tokens.iter().take(count).enumerate() {
@@ -142,6 +149,13 @@ impl Play<'_, '_> {
             return self.fail(&node, "{}", &process, failure.node).await;
         }
         self.say("", "[\"llm\", \"text\"]").await?;
+        if script.asides.contains(&Aside::Picture) {
+            self.stage.event(|| turn.picture_event()).await?;
+        }
+        if script.asides.contains(&Aside::Replacement) {
+            REPLACEMENT.clone_into(&mut self.answer);
+            self.stage.event(|| turn.replace_event(REPLACEMENT)).await?;
+        }
         let count = u32::try_from(count).unwrap_or(u32::MAX - usage::PROMPT_TOKENS);
         self.usage = usage::of(count);
         self.tokens = count + usage::PROMPT_TOKENS;
@@ -262,8 +276,15 @@ impl Play<'_, '_> {
         let outputs = format!("{{\"answer\": {}}}", pyjson::quote(output));
         let finish = self.finish_data("succeeded", &outputs, "");
         turn.save_answer(&self.answer);
-        self.stage.last_event(|| turn.flow_event("workflow_finished", &finish)).await?;
-        self.stage.last_event(|| turn.end_event(&self.usage, "[]")).await?;
+        let finished = turn.flow_event("workflow_finished", &finish);
+        let ended = turn.end_event(&self.usage, "[]");
+        let events = match turn.app.app.ending {
+            Ending::MessageEnd => [finished, ended],
+            Ending::WorkflowFinished => [ended, finished],
+        };
+        for event in events {
+            self.stage.last_event(|| event).await?;
+        }
         Ok(self.done())
     }
 
@@ -279,6 +300,7 @@ impl Play<'_, '_> {
 
     async fn stopped(&mut self) -> Result<Outcome, Halt> {
         let turn = self.turn;
+        turn.note(RunEnd::Stopped);
         let finish = self.finish_data("stopped", "{}", "Stopped by user.");
         turn.save_answer(&self.answer);
         self.stage.last_event(|| turn.flow_event("workflow_finished", &finish)).await?;

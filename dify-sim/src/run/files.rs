@@ -7,6 +7,23 @@ use crate::state::{Shared, now};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+/// A file given with a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Attached {
+    /// An upload of this Dify.
+    Upload(Uuid),
+    /// One elsewhere: its type, as the request gives it, and its URL.
+    Remote { kind: String, url: String },
+}
+
+impl Attached {
+    /// The name of a file elsewhere, as its URL ends.
+    pub(crate) fn remote_name(url: &str) -> &str {
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 /// What a flow calls the kind of a file.
 pub(crate) fn kind(extension: &str) -> &'static str {
     match extension {
@@ -37,24 +54,38 @@ pub(crate) fn signature(shared: &Shared, id: Uuid, timestamp: &str, nonce: &str)
 pub(super) fn listed(turn: &Turn, with_url: bool) -> String {
     let files: Vec<Value> = found(turn)
         .into_iter()
-        .map(|(id, file)| {
-            let mut listed = json!({
+        .map(|file| match file {
+            Found::Upload(id, file) => {
+                let mut listed = json!({
+                    "dify_model_identity": "__dify__file__",
+                    "id": null,
+                    "tenant_id": turn.shared.tenant.to_string(),
+                    "type": kind(&file.extension),
+                    "transfer_method": "local_file",
+                    "remote_url": file.url,
+                    "related_id": id.to_string(),
+                    "filename": file.name,
+                    "extension": format!(".{}", file.extension),
+                    "mime_type": file.mime_type,
+                    "size": file.size,
+                });
+                if with_url {
+                    listed["url"] = signed_url(&turn.shared, id).into();
+                }
+                listed
+            }
+            Found::Remote { kind, url } => json!({
                 "dify_model_identity": "__dify__file__",
                 "id": null,
                 "tenant_id": turn.shared.tenant.to_string(),
-                "type": kind(&file.extension),
-                "transfer_method": "local_file",
-                "remote_url": file.url,
-                "related_id": id.to_string(),
-                "filename": file.name,
-                "extension": format!(".{}", file.extension),
-                "mime_type": file.mime_type,
-                "size": file.size,
-            });
-            if with_url {
-                listed["url"] = signed_url(&turn.shared, id).into();
-            }
-            listed
+                "type": kind,
+                "transfer_method": "remote_url",
+                "remote_url": url,
+                "related_id": null,
+                "filename": Attached::remote_name(url),
+                "size": -1,
+                "url": url,
+            }),
         })
         .collect();
     pyjson::text(&Value::Array(files))
@@ -62,20 +93,53 @@ pub(super) fn listed(turn: &Turn, with_url: bool) -> String {
 
 /// The files of a run as Markdown links; pictures as pictures.
 pub(super) fn markdown(turn: &Turn) -> String {
+    let link = |kind: &str, name: &str, url: &str| {
+        let mark = if kind == "image" { "!" } else { "" };
+        format!("{mark}[{name}]({url})")
+    };
     let links: Vec<String> = found(turn)
         .into_iter()
-        .map(|(id, file)| {
-            let mark = if kind(&file.extension) == "image" { "!" } else { "" };
-            format!("{mark}[{}]({})", file.name, signed_url(&turn.shared, id))
+        .map(|file| match file {
+            Found::Upload(id, file) => {
+                link(kind(&file.extension), &file.name, &signed_url(&turn.shared, id))
+            }
+            Found::Remote { kind, url } => link(kind, Attached::remote_name(url), url),
         })
         .collect();
     links.join("\n")
 }
 
-fn found(turn: &Turn) -> Vec<(Uuid, File)> {
+/// The files of a run in a few words each.
+pub(super) fn described(turn: &Turn) -> Vec<String> {
+    found(turn)
+        .into_iter()
+        .map(|file| match file {
+            Found::Upload(_, file) => format!(
+                "{} {} {} {} bytes local_file",
+                kind(&file.extension),
+                file.name,
+                file.mime_type,
+                file.size
+            ),
+            Found::Remote { kind, url } => format!("{kind} {url} remote_url"),
+        })
+        .collect()
+}
+
+/// An attached file with what the data say of it.
+enum Found<'t> {
+    Upload(Uuid, File),
+    Remote { kind: &'t str, url: &'t str },
+}
+
+fn found(turn: &Turn) -> Vec<Found<'_>> {
     if turn.files.is_empty() {
         return Vec::new();
     }
     let db = turn.shared.db();
-    turn.files.iter().filter_map(|id| Some((*id, db.files.get(*id)?.clone()))).collect()
+    let found = |file| match file {
+        &Attached::Upload(id) => Some(Found::Upload(id, db.files.get(id)?.clone())),
+        Attached::Remote { kind, url } => Some(Found::Remote { kind, url }),
+    };
+    turn.files.iter().filter_map(found).collect()
 }

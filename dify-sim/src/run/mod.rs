@@ -17,7 +17,7 @@ pub(crate) mod turn;
 mod usage;
 mod workflow;
 
-use crate::setup::Mode;
+use crate::app::Mode;
 use crate::wire::answer::Answer;
 use crate::wire::socket::Wire;
 use stage::{Halt, Sink, Stage};

@@ -10,7 +10,23 @@ pub(crate) struct Script {
     pub(crate) step: Option<f64>,
     /// How it ends when it does not end well.
     pub(crate) failure: Option<Failure>,
+    /// What comes with it.
+    pub(crate) asides: Vec<Aside>,
 }
+
+/// What comes with an answer, beside its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aside {
+    Reasoning,
+    Tool,
+    Picture,
+    Replacement,
+}
+
+/// What `reasoning_chunk` events say, piece by piece.
+pub(crate) const REASONING: [&str; 2] = ["They want ", "an echo."];
+/// What takes the place of a withdrawn answer.
+pub(crate) const REPLACEMENT: &str = "This answer was withdrawn.";
 
 #[derive(Clone, Copy)]
 pub(crate) struct Failure {
@@ -26,6 +42,32 @@ pub(crate) struct Failure {
 const SLOW_NAME: f64 = 4.0;
 /// Tokens a query may ask for.
 const TOKEN_LIMIT: usize = 1_000_000;
+
+/// Tags that no event holds whole.
+const THINKING: [&str; 4] = ["<thi", "nk>\nThey want an echo.", "\n</thi", "nk>\n\n"];
+
+const ASIDES: [(&str, Aside); 4] = [
+    ("with-reasoning", Aside::Reasoning),
+    ("with-tool", Aside::Tool),
+    ("with-picture", Aside::Picture),
+    ("with-replacement", Aside::Replacement),
+];
+
+const SOURCES: &str = "[{\"position\": 1, \"dataset_id\": \
+    \"5f0e4c4a-6d3b-4a37-9b59-7b7d7c5a0001\", \"dataset_name\": \"Handbook\", \"document_id\": \
+    \"5f0e4c4a-6d3b-4a37-9b59-7b7d7c5a0002\", \"document_name\": \"returns.md\", \
+    \"data_source_type\": \"upload_file\", \"segment_id\": \
+    \"5f0e4c4a-6d3b-4a37-9b59-7b7d7c5a0003\", \"retriever_from\": \"api\", \"score\": 0.87, \
+    \"hit_count\": 3, \"word_count\": 42, \"segment_position\": 1, \"index_node_hash\": \"ab12\", \
+    \"content\": \"Goods may be returned within 30 days.\", \"page\": null, \"doc_metadata\": null, \
+    \"title\": null}, {\"position\": 2, \"dataset_id\": \
+    \"5f0e4c4a-6d3b-4a37-9b59-7b7d7c5a0001\", \"dataset_name\": \"Handbook\", \"document_id\": \
+    \"5f0e4c4a-6d3b-4a37-9b59-7b7d7c5a0004\", \"document_name\": \"Delivery\", \
+    \"data_source_type\": \"website_crawl\", \"segment_id\": \
+    \"5f0e4c4a-6d3b-4a37-9b59-7b7d7c5a0005\", \"retriever_from\": \"api\", \"score\": 0.61, \
+    \"hit_count\": 1, \"word_count\": 12, \"segment_position\": 4, \"index_node_hash\": \"cd34\", \
+    \"content\": \"Delivery takes two days.\", \"page\": null, \"doc_metadata\": {\"url\": \
+    \"https://handbook.example/delivery\"}, \"title\": \"Delivery\"}]";
 
 /// `process_data` of a model node.
 pub(crate) fn process_data(prompt: &str) -> String {
@@ -52,13 +94,41 @@ pub(crate) fn naming_time(query: &str) -> Option<f64> {
 
 /// What the model does with this prompt.
 pub(crate) fn script(prompt: &str) -> Script {
-    if let Some((count, step)) = asked_tokens(prompt) {
+    let asked = asked(prompt);
+    if let Some((count, step)) = asked_tokens(asked) {
         let tokens = (0..count).map(|at| format!("tok{at} ")).collect();
-        return Script { tokens, step, failure: None };
+        return Script { tokens, step, failure: None, asides: Vec::new() };
     }
-    let mut tokens = vec!["Echo: ".to_owned()];
+    let mut tokens = Vec::new();
+    if asked.contains("with-think") {
+        tokens.extend(THINKING.map(str::to_owned));
+    }
+    tokens.push("Echo: ".to_owned());
     tokens.extend(prompt.split_inclusive(' ').map(str::to_owned));
-    Script { tokens, step: None, failure: failure(prompt) }
+    let asides = ASIDES.iter().filter(|(word, _)| asked.contains(word));
+    let asides = asides.map(|(_, aside)| *aside).collect();
+    Script { tokens, step: None, failure: failure(asked), asides }
+}
+
+/// What the model acts on: the last line, so that a transcript before it does nothing.
+fn asked(prompt: &str) -> &str {
+    prompt.trim_end().lines().next_back().unwrap_or_default()
+}
+
+/// Whether the answer is to be the turns before.
+pub(crate) fn recalls(prompt: &str) -> bool {
+    asked(prompt).ends_with("recall")
+}
+
+/// The turns before as an answer.
+pub(crate) fn recalled(earlier: &[String]) -> Vec<String> {
+    let text = if earlier.is_empty() { "nothing".to_owned() } else { earlier.join(" | ") };
+    vec!["Recall: ".to_owned(), text]
+}
+
+/// `retriever_resources` of the answer, as JSON text.
+pub(crate) fn sources(prompt: &str) -> &'static str {
+    if asked(prompt).contains("with-sources") { SOURCES } else { "[]" }
 }
 
 /// `tokens <count> [<seconds between two>]`

@@ -1,27 +1,29 @@
 //! Runs of chat, agent-chat and completion apps: a model and nothing around it.
 
-use super::model::{self, Script};
+use super::model::{Aside, REPLACEMENT, Script};
 use super::stage::{Halt, Stage};
 use super::turn::Turn;
 use super::{Outcome, usage};
+use crate::app::Mode;
 use crate::pyjson;
-use crate::setup::Mode;
+use crate::ran::RunEnd;
 use uuid::Uuid;
 
 /// Tokens a blocking model answer is said to have.
 const BLOCKING_TOKENS: u32 = 5;
 
 pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
-    let script = model::script(&turn.query);
+    let script = turn.script(&turn.query);
     if !stage.is_live() {
         return Ok(silent(turn, &script));
     }
-    let thought = Uuid::new_v4();
+    let mut thought = Thought::new(1);
     let mut answer = String::new();
-    match speak(turn, stage, &script, &thought, &mut answer).await {
+    match speak(turn, stage, &script, &mut thought, &mut answer).await {
         Ok(()) => {}
         Err(Halt::Gone) => return Err(Halt::Gone),
         Err(Halt::Stopped) => {
+            turn.note(RunEnd::Stopped);
             let usage = usage::stopped(stage.elapsed());
             return end(turn, stage, answer, usage).await;
         }
@@ -32,11 +34,22 @@ pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, 
         stage.last_event(|| turn.error_event(code, failure.plain)).await?;
         return Ok(Outcome::Failed { code, message: failure.plain.to_owned() });
     }
-    if turn.app.app.mode == Mode::AgentChat {
+    if turn.app.app.mode.is_agent() {
         if let Some(message) = turn.shared.db().messages.get_mut(turn.message) {
-            message.thought = Some((thought, answer.clone()));
+            message.thought = Some((thought.id, answer.clone()));
         }
-        stage.last_event(|| thought_event(turn, &thought, &answer)).await?;
+        thought.text.clone_from(&answer);
+        stage.last_event(|| thought_event(turn, &thought)).await?;
+    }
+    if script.asides.contains(&Aside::Picture) {
+        stage.last_event(|| turn.picture_event()).await?;
+    }
+    if script.asides.contains(&Aside::Replacement) {
+        REPLACEMENT.clone_into(&mut answer);
+        stage.last_event(|| turn.replace_event(&answer)).await?;
+    }
+    if turn.app.app.mode == Mode::Agent {
+        stage.last_event(|| turn.message_event(&answer, "null")).await?;
     }
     let count = u32::try_from(script.tokens.len()).unwrap_or(u32::MAX - usage::PROMPT_TOKENS);
     end(turn, stage, answer, usage::of(count)).await
@@ -46,16 +59,20 @@ async fn speak(
     turn: &Turn,
     stage: &mut Stage<'_>,
     script: &Script,
-    thought: &Uuid,
+    thought: &mut Thought,
     answer: &mut String,
 ) -> Result<(), Halt> {
     let pace = turn.shared.setup.pace;
-    let agent = turn.app.app.mode == Mode::AgentChat;
+    let agent = turn.app.app.mode.is_agent();
     stage.wait(pace.first_token).await?;
     let count = script.failure.map_or(script.tokens.len(), |failure| failure.after);
     let step = turn.step(script);
+    if agent && script.asides.contains(&Aside::Tool) {
+        use_tool(turn, stage, thought).await?;
+        *thought = Thought::new(2);
+    }
     if agent && count > 0 {
-        stage.event(|| thought_event(turn, thought, "")).await?;
+        stage.event(|| thought_event(turn, thought)).await?;
     }
     for (at, token) in script.tokens.iter().take(count).enumerate() {
         if at > 0 {
@@ -70,21 +87,60 @@ async fn speak(
     Ok(())
 }
 
+/// The thought before the answer, sent again as it fills up.
+async fn use_tool(turn: &Turn, stage: &mut Stage<'_>, thought: &mut Thought) -> Result<(), Halt> {
+    stage.event(|| thought_event(turn, thought)).await?;
+    thought.text = "I look it up.".to_owned();
+    thought.tool = "search";
+    stage.event(|| thought_event(turn, thought)).await?;
+    thought.observation = "{\"search\": \"found\"}";
+    stage.event(|| thought_event(turn, thought)).await
+}
+
 fn piece_event(turn: &Turn, text: &str) -> String {
-    if turn.app.app.mode != Mode::AgentChat {
+    if !turn.app.app.mode.is_agent() {
         return turn.message_event(text, "null");
     }
     let fields = format!("\"id\": \"{}\", \"answer\": {}", turn.message, pyjson::quote(text));
     turn.event("agent_message", &fields)
 }
 
-fn thought_event(turn: &Turn, id: &Uuid, thought: &str) -> String {
+/// What an agent thinks, as far as it got.
+struct Thought {
+    id: Uuid,
+    position: u32,
+    text: String,
+    /// The tool it calls, if any.
+    tool: &'static str,
+    observation: &'static str,
+}
+
+impl Thought {
+    fn new(position: u32) -> Self {
+        Self { id: Uuid::new_v4(), position, text: String::new(), tool: "", observation: "" }
+    }
+}
+
+fn thought_event(turn: &Turn, thought: &Thought) -> String {
+    let tool = thought.tool;
+    let (labels, input) = match tool {
+        "" => (String::new(), String::new()),
+        _ => (
+            format!("\"{tool}\": {{\"en_US\": \"Search\"}}"),
+            format!("{{\"{tool}\": {{\"query\": {}}}}}", pyjson::quote(&turn.query)),
+        ),
+    };
     turn.event(
         "agent_thought",
         &format!(
-            "\"id\": \"{id}\", \"position\": 1, \"thought\": {}, \"observation\": \"\", \
-             \"tool\": \"\", \"tool_labels\": {{}}, \"tool_input\": \"\", \"message_files\": []",
-            pyjson::quote(thought)
+            "\"id\": \"{}\", \"position\": {}, \"thought\": {}, \"observation\": {}, \
+             \"tool\": \"{tool}\", \"tool_labels\": {{{labels}}}, \"tool_input\": {}, \
+             \"message_files\": []",
+            thought.id,
+            thought.position,
+            pyjson::quote(&thought.text),
+            pyjson::quote(thought.observation),
+            pyjson::quote(&input)
         ),
     )
 }

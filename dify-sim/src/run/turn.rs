@@ -1,11 +1,12 @@
 //! One run: its ids, its rows in the data, and the texts all its events share.
 
-use super::model;
+use super::files::{self, Attached};
 use super::nodes::{Finish, Node, seconds};
-use super::usage;
+use super::{model, usage};
+use crate::app::{Flow, Mode};
 use crate::db::{Conversation, Message};
 use crate::pyjson;
-use crate::setup::{Flow, Mode};
+use crate::ran::{Ran, RunEnd};
 use crate::state::{AppState, Shared, now};
 use serde_json::Value;
 use std::sync::Arc;
@@ -19,11 +20,14 @@ pub(crate) struct Ask {
     pub(crate) query: String,
     /// The fields of the input form, in its order.
     pub(crate) inputs: Value,
-    /// Uploaded files given with it.
-    pub(crate) files: Vec<Uuid>,
+    /// The inputs as sent, with what the form does not know.
+    pub(crate) sent_inputs: Value,
+    /// Files given with it.
+    pub(crate) files: Vec<Attached>,
     /// The conversation to go on with.
     pub(crate) conversation: Option<Uuid>,
     pub(crate) auto_generate_name: bool,
+    pub(crate) streamed: bool,
 }
 
 pub(crate) struct Turn {
@@ -33,7 +37,7 @@ pub(crate) struct Turn {
     pub(crate) user_id: Uuid,
     pub(crate) query: String,
     pub(crate) inputs: Value,
-    pub(crate) files: Vec<Uuid>,
+    pub(crate) files: Vec<Attached>,
     /// Nil for apps without conversations.
     pub(crate) conversation: Uuid,
     pub(crate) message: Uuid,
@@ -47,10 +51,13 @@ pub(crate) struct Turn {
     pub(crate) failed: AtomicBool,
     /// The ids every event carries, `task_id` last.
     envelope: String,
+    /// Its number in the log of runs.
+    entry: usize,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        self.note(RunEnd::Left);
         self.app.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -70,9 +77,10 @@ impl Turn {
             turns_before: 0,
             names_conversation: ask.conversation.is_none()
                 && ask.auto_generate_name
-                && matches!(app.app.mode, Mode::Chat | Mode::AgentChat),
+                && matches!(app.app.mode, Mode::Chat | Mode::AgentChat | Mode::Agent),
             failed: AtomicBool::new(false),
             envelope: String::new(),
+            entry: 0,
             user: ask.user,
             query: ask.query,
             inputs: ask.inputs,
@@ -80,7 +88,47 @@ impl Turn {
         };
         turn.envelope = format!("{}, \"task_id\": \"{}\"", turn.family_ids(), turn.task);
         turn.store();
+        let mode = app.app.mode;
+        let id = |id: Uuid| id.to_string();
+        turn.entry = shared.runs.push(Ran {
+            key: app.app.key.clone(),
+            user: turn.user.clone(),
+            query: turn.query.clone(),
+            inputs: ask.sent_inputs,
+            files: files::described(&turn),
+            streamed: ask.streamed,
+            continued: ask.conversation.is_some(),
+            auto_generate_name: ask.auto_generate_name,
+            conversation: mode.has_conversations().then(|| id(turn.conversation)),
+            message: (mode != Mode::Workflow).then(|| id(turn.message)),
+            task: id(turn.task),
+            workflow_run: mode.is_flow().then(|| id(turn.run)),
+            end: RunEnd::Running,
+        });
         turn
+    }
+
+    /// Notes how it ended; the first word counts.
+    pub(crate) fn note(&self, end: RunEnd) {
+        self.shared.runs.end(self.entry, end);
+    }
+
+    /// What the model does with this prompt of the run.
+    pub(crate) fn script(&self, prompt: &str) -> model::Script {
+        let mut script = model::script(prompt);
+        if model::recalls(prompt) {
+            script.tokens = model::recalled(&self.earlier());
+        }
+        script.tokens.extend(files::described(self).iter().map(|file| format!(" [{file}]")));
+        script
+    }
+
+    /// The queries of the conversation before this one.
+    fn earlier(&self) -> Vec<String> {
+        let db = self.shared.db();
+        let Some(conversation) = db.conversations.get(self.conversation) else { return Vec::new() };
+        let before = conversation.messages.iter().take_while(|id| **id != self.message);
+        before.filter_map(|id| Some(db.messages.get(*id)?.query.clone())).collect()
     }
 
     fn store(&mut self) {
@@ -113,7 +161,7 @@ impl Turn {
             answer: String::new(),
             error: None,
             thought: None,
-            files: self.files.iter().map(|file| (Uuid::new_v4(), *file)).collect(),
+            files: self.files.iter().map(|file| (Uuid::new_v4(), file.clone())).collect(),
             feedback: None,
             created_at: self.created_at,
         };
@@ -130,6 +178,7 @@ impl Turn {
 
     /// Stores what the run came to; Dify cuts white space at both ends.
     pub(crate) fn save_answer(&self, answer: &str) {
+        self.note(RunEnd::Succeeded);
         if let Some(message) = self.shared.db().messages.get_mut(self.message) {
             answer.trim().clone_into(&mut message.answer);
         }
@@ -137,6 +186,7 @@ impl Turn {
 
     /// Stores the error the run came to.
     pub(crate) fn save_error(&self, error: &str) {
+        self.note(RunEnd::Failed);
         self.failed.store(true, Ordering::Relaxed);
         if let Some(message) = self.shared.db().messages.get_mut(self.message) {
             message.error = Some(error.to_owned());
@@ -209,11 +259,51 @@ impl Turn {
 
     /// `message_end`; both are JSON text.
     pub(crate) fn end_event(&self, usage: &str, files: &str) -> String {
-        let metadata = usage::metadata(usage);
+        let metadata = usage::metadata(usage, model::sources(&self.query));
         self.event(
             "message_end",
             &format!("\"id\": \"{}\", \"metadata\": {metadata}, \"files\": {files}", self.message),
         )
+    }
+
+    /// `message_file`: a picture the assistant made.
+    pub(crate) fn picture_event(&self) -> String {
+        let id = Uuid::new_v4();
+        let url = files::signed_url(&self.shared, id);
+        self.event(
+            "message_file",
+            &format!(
+                "\"id\": \"{id}\", \"type\": \"image\", \"belongs_to\": \"assistant\", \
+                 \"url\": \"{url}\""
+            ),
+        )
+    }
+
+    /// `message_replace`, as moderation of the answer gives it.
+    pub(crate) fn replace_event(&self, answer: &str) -> String {
+        let answer = pyjson::quote(answer);
+        self.event(
+            "message_replace",
+            &format!("\"answer\": {answer}, \"reason\": \"output_moderation\""),
+        )
+    }
+
+    /// The `reasoning_chunk` events of a model node, in order.
+    pub(crate) fn reasoning_events(&self) -> Vec<String> {
+        let pieces = model::REASONING.into_iter().map(|piece| (piece, false));
+        let pieces = pieces.chain([("", true)]);
+        let message = match self.app.app.mode {
+            Mode::Workflow => String::new(),
+            _ => format!("\"message_id\": \"{}\", ", self.message),
+        };
+        let event = |(piece, last): (&str, bool)| {
+            let piece = pyjson::quote(piece);
+            let data = format!(
+                "{{{message}\"reasoning\": {piece}, \"node_id\": \"llm\", \"is_final\": {last}}}"
+            );
+            self.event("reasoning_chunk", &format!("\"data\": {data}"))
+        };
+        pieces.map(event).collect()
     }
 
     /// `error`, which has no `task_id`.
@@ -242,7 +332,7 @@ impl Turn {
             self.message,
             self.app.app.mode.name(),
             pyjson::quote(answer),
-            usage::metadata(usage),
+            usage::metadata(usage, model::sources(&self.query)),
             self.created_at
         )
     }

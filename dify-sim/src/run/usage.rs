@@ -36,9 +36,11 @@ pub(crate) fn stopped(latency: f64) -> String {
     )
 }
 
-/// `metadata` around a usage.
-pub(crate) fn metadata(usage: &str) -> String {
-    format!("{{\"annotation_reply\": null, \"retriever_resources\": [], \"usage\": {usage}}}")
+/// `metadata` around a usage; both are JSON text.
+pub(crate) fn metadata(usage: &str, sources: &str) -> String {
+    format!(
+        "{{\"annotation_reply\": null, \"retriever_resources\": {sources}, \"usage\": {usage}}}"
+    )
 }
 
 /// `execution_metadata` of a model node that gave so many tokens.

@@ -3,15 +3,16 @@
 //! `text_chunk` events (`Flow::Llm`) are made after Dify's source; there is no recording of them.
 
 use super::chatflow::{slow_outputs, slow_request};
+use super::model::{self, Aside, REPLACEMENT};
 use super::nodes::{Finish, Node, Result as NodeResult, seconds};
 use super::stage::{Halt, Stage};
 use super::turn::Turn;
-use super::{model, usage};
+use super::usage;
+use crate::app::Flow;
 use crate::db::Run;
 use crate::pyjson;
-use crate::setup::Flow;
+use crate::ran::RunEnd;
 use crate::state::now;
-use serde_json::Value;
 use uuid::Uuid;
 
 struct Play<'p, 's> {
@@ -44,7 +45,7 @@ impl Play<'_, '_> {
         let start = self.start("start", "start", "Start", None).await?;
         self.finish(&start, inputs, "null", inputs).await?;
         self.stage.pause(pace.first_token).await?;
-        let text = turn.inputs.get("text").and_then(Value::as_str).unwrap_or_default();
+        let text = asked_text(turn);
         let (out, before) = match turn.flow() {
             Flow::Failing => return self.fail().await,
             Flow::Slow | Flow::SlowFirst => (self.slow(text).await?, "slow"),
@@ -55,7 +56,7 @@ impl Play<'_, '_> {
             _ => (text.to_owned(), "start"),
         };
         let end = self.start("end", "end", "End", Some(before)).await?;
-        let outputs = format!("{{\"out\": {}}}", pyjson::quote(&out));
+        let outputs = outputs(turn, &out);
         self.finish(&end, &outputs, "null", &outputs).await?;
         Ok(Ok(outputs))
     }
@@ -73,18 +74,28 @@ impl Play<'_, '_> {
     /// A model whose text streams through the end node, as `text_chunk` events.
     async fn llm(&mut self, text: &str) -> Result<Result<String, &'static str>, Halt> {
         let turn = self.turn;
-        let script = model::script(text);
+        let script = turn.script(text);
         let node = self.start("llm", "llm", "LLM", Some("start")).await?;
         let process = model::process_data(text);
+        if script.asides.contains(&Aside::Reasoning) {
+            for event in turn.reasoning_events() {
+                self.stage.event(|| event).await?;
+            }
+        }
         let count = script.failure.map_or(script.tokens.len(), |failure| failure.after);
         for (at, token) in script.tokens.iter().take(count).enumerate() {
             if at > 0 {
                 self.stage.pause(turn.step(&script)).await?;
             }
-            self.stage.event(|| chunk_event(turn, token)).await?;
+            self.stage.event(|| chunk_event(turn, token, "llm")).await?;
         }
         let failed = script.failure.map(|failure| failure.node);
-        let answer = script.tokens.concat();
+        let mut answer = script.tokens.concat();
+        if failed.is_none() && script.asides.contains(&Aside::Replacement) {
+            REPLACEMENT.clone_into(&mut answer);
+            let data = format!("{{\"text\": {}}}", pyjson::quote(&answer));
+            self.stage.event(|| turn.flow_event("text_replace", &data)).await?;
+        }
         let count = u32::try_from(count).unwrap_or(u32::MAX - usage::PROMPT_TOKENS);
         let (outputs, metadata) = match failed {
             Some(_) => ("{}".to_owned(), "{}".to_owned()),
@@ -103,6 +114,9 @@ impl Play<'_, '_> {
         self.stage.event(|| turn.flow_event("node_finished", &node.finished(&result))).await?;
         if let Some(error) = failed {
             return Ok(Err(error));
+        }
+        for name in turn.app.app.outputs.iter().skip(1) {
+            self.stage.event(|| chunk_event(turn, &further(name, &answer), name)).await?;
         }
         self.tokens = count + usage::PROMPT_TOKENS;
         Ok(Ok(answer))
@@ -201,10 +215,36 @@ impl Play<'_, '_> {
     }
 }
 
-fn chunk_event(turn: &Turn, text: &str) -> String {
-    let text = pyjson::quote(text);
-    let data = format!("{{\"text\": {text}, \"from_variable_selector\": [\"llm\", \"text\"]}}");
+fn chunk_event(turn: &Turn, text: &str, node: &str) -> String {
+    let (text, node) = (pyjson::quote(text), pyjson::quote(node));
+    let data = format!("{{\"text\": {text}, \"from_variable_selector\": [{node}, \"text\"]}}");
     turn.flow_event("text_chunk", &data)
+}
+
+/// The text of the first field of the form that takes one.
+fn asked_text(turn: &Turn) -> &str {
+    let fields = turn.app.app.fields();
+    let texts = fields.iter().filter(|field| !field.is_file());
+    let mut values = texts.filter_map(|field| turn.inputs.get(&field.name)?.as_str());
+    values.next().unwrap_or_default()
+}
+
+/// The outputs of the end node, as JSON text.
+fn outputs(turn: &Turn, first: &str) -> String {
+    let mut names = turn.app.app.outputs.iter();
+    let name = names.next().map_or("out", String::as_str);
+    let mut outputs = format!("{{{}: {}", pyjson::quote(name), pyjson::quote(first));
+    for name in names {
+        let text = pyjson::quote(&further(name, first));
+        outputs.push_str(&format!(", {}: {text}", pyjson::quote(name)));
+    }
+    outputs.push('}');
+    outputs
+}
+
+/// An output beside the first one.
+fn further(name: &str, first: &str) -> String {
+    format!("{name} of {first}")
 }
 
 fn store(turn: &Turn, inputs: &str) {
@@ -229,6 +269,11 @@ fn store(turn: &Turn, inputs: &str) {
 }
 
 fn save(turn: &Turn, finish: &Finish<'_>, status: &'static str) {
+    turn.note(match status {
+        "succeeded" => RunEnd::Succeeded,
+        "stopped" => RunEnd::Stopped,
+        _ => RunEnd::Failed,
+    });
     if let Some(row) = turn.shared.db().runs.get_mut(turn.run) {
         row.status = status;
         row.outputs = Some(finish.outputs.to_owned());

@@ -39,6 +39,20 @@ async fn instances_are_listed_broken_and_healed_by_name() {
 }
 
 #[tokio::test]
+async fn runs_are_listed_by_name() {
+    let one = dify().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(control(listener, vec![("one".to_owned(), one.clone())]));
+    let body = json!({"inputs": {"query": "hello"}, "user": "alice"});
+    crate::ask(&one, &crate::post("/v1/completion-messages", "completion", &body)).await;
+    let (status, runs) = call(addr, "GET", "/instances/one/runs", "").await;
+    assert_eq!((status.as_str(), runs.as_array().unwrap().len()), ("200", 1));
+    let said = (&runs[0]["user"], &runs[0]["inputs"]["query"], &runs[0]["end"]);
+    assert_eq!(said, (&json!("alice"), &json!("hello"), &json!("succeeded")));
+}
+
+#[tokio::test]
 async fn wrong_requests_are_told_what_is_wrong() {
     let one = dify().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -48,6 +62,8 @@ async fn wrong_requests_are_told_what_is_wrong() {
         ("GET", "/", "", "404", "/instances"),
         ("POST", "/instances", "", "405", "GET"),
         ("GET", "/instances/one/fault", "", "405", "POST"),
+        ("POST", "/instances/one/runs", "", "405", "GET"),
+        ("GET", "/instances/two/runs", "", "404", "two"),
         ("POST", "/instances/two/fault", "{}", "404", "two"),
         ("POST", "/instances/one/fault", "{", "400", "JSON"),
         ("POST", "/instances/one/fault", "{}", "400", "frozen"),

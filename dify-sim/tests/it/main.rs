@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in its own functions too"
 )]
 
+mod answers;
 mod client;
 mod control;
 mod faults;
