@@ -13,6 +13,7 @@ mod rig;
 mod control;
 mod crash;
 mod deploy;
+mod doors;
 mod explain;
 mod failure;
 mod faults;

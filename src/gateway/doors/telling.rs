@@ -30,6 +30,8 @@ pub(in crate::gateway) struct Telling {
     voice: Box<dyn Voice>,
     /// The voice has begun.
     has_begun: bool,
+    /// It has said something.
+    has_said: bool,
     /// What is to go out next.
     frames: BytesMut,
     heard: Vec<Heard>,
@@ -60,6 +62,7 @@ impl Telling {
             hearing,
             voice,
             has_begun: false,
+            has_said: false,
             frames: BytesMut::new(),
             heard: Vec::new(),
             after,
@@ -75,7 +78,7 @@ impl Telling {
         let first = std::future::poll_fn(|context| {
             while self.frames.is_empty() && !matches!(self.stage, Stage::Over) {
                 if let Err(fault) = ready!(self.poll_on(context)) {
-                    if self.has_begun {
+                    if self.has_said {
                         self.fail(&fault);
                         break;
                     }
@@ -203,6 +206,7 @@ impl Telling {
             self.voice.begin(begun, &mut self.frames);
             self.has_begun = true;
         }
+        self.has_said |= !self.heard.is_empty();
         for heard in self.heard.drain(..) {
             match heard {
                 Heard::StillRunning => self.voice.still_here(&mut self.frames),
