@@ -4,13 +4,13 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::fields::{Fields, Rule, Rules, ignore, missing, wrong_type, wrong_value};
+use super::common::{self, Refusal};
 use super::pass;
-use crate::adapter::ask::Ask;
 use crate::adapter::attached;
 use crate::adapter::fault::{Fault, Kind};
+use crate::adapter::fields::{Fields, missing, wrong_type, wrong_value};
 
 /// The most characters of a text to be spoken, as OpenAI has it.
 const MAX_INPUT_CHARS: usize = 4096;
@@ -82,12 +82,12 @@ pub fn transcription(
     fields: &[(String, String)],
     file: Option<FilePart<'_>>,
 ) -> Result<Transcription, Fault> {
-    let mut ask = Ask::default();
-    let mut written = Written::Json;
+    let (mut model, mut user, mut written) = (String::new(), None, Written::Json);
+    let mut others = Map::new();
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
         match (name.as_str(), value.as_str()) {
-            ("model", _) => ask.model.clone_from(value),
-            ("user", _) => ask.user = Some(value.clone()),
+            ("model", _) => model.clone_from(value),
+            ("user", _) => user = Some(value.clone()),
             ("response_format", "json") => written = Written::Json,
             ("response_format", "text") => written = Written::Text,
             ("response_format", _) => {
@@ -100,22 +100,18 @@ pub fn transcription(
                 return Err(Fault::unsupported(name, why));
             }
             // Lists have brackets, which the header of ignored fields does not take.
-            (name, _) => ignore(&mut ask, name.trim_end_matches("[]")),
+            (name, _) => {
+                others.insert(name.trim_end_matches("[]").to_owned(), true.into());
+            }
         }
     }
-    if ask.model.is_empty() {
-        return Err(missing("model", "name one that GET /v1/models lists"));
+    if model.is_empty() {
+        return Err(missing("model"));
     }
-    let file = file.ok_or_else(|| missing("file", "send the sound as a form's file"))?;
-    let (file_name, media_type) = sound(file);
-    Ok(Transcription {
-        model: ask.model,
-        user: ask.user,
-        file_name,
-        media_type,
-        written,
-        ignored: ask.ignored,
-    })
+    let (file_name, media_type) = sound(file.ok_or_else(|| missing("file"))?);
+    let mut ignored = Vec::new();
+    Fields::of("", others.into())?.leave(&mut ignored);
+    Ok(Transcription { model, user, file_name, media_type, written, ignored })
 }
 
 /// Name and media type under which Dify takes a sound. What it would not take anyway is left as it
@@ -172,53 +168,41 @@ pub struct Speech {
     pub ignored: Vec<String>,
 }
 
-/// Every field of OpenAI's, and ours.
-pub(super) const SPEECH_RULES: &Rules = &[
-    ("model", Rule::Mapped),
-    ("input", Rule::Mapped),
-    ("voice", Rule::Mapped),
-    ("user", Rule::Mapped),
-    ("safety_identifier", Rule::Mapped),
-    (
-        "response_format",
-        Rule::Refused(
-            pass::mp3,
-            "Dify speaks MP3: leave out `response_format`, or set it to `mp3`.",
-        ),
-    ),
-    (
-        "stream_format",
-        Rule::Refused(pass::audio, "Leave out `stream_format`, or set it to `audio`."),
-    ),
-    ("speed", Rule::Ignored),
-    ("instructions", Rule::Ignored),
+/// The fields of speech that Dify cannot serve.
+pub(super) const REFUSED: &[Refusal] = &[
+    ("response_format", pass::mp3, "Dify speaks MP3: leave it out, or set it to `mp3`."),
+    ("stream_format", pass::audio, "Leave out `stream_format`, or set it to `audio`."),
 ];
 
 /// Reads a request for speech.
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
 pub fn speech(body: &[u8]) -> Result<Speech, Fault> {
-    let mut ask = Ask::default();
-    let mut fields = Fields::read(body, SPEECH_RULES, &mut ask)?;
-    let model = fields.model()?;
-    let text = fields.text("input")?.filter(|text| !text.trim().is_empty());
-    let text = text.ok_or_else(|| missing("input", "write what is to be spoken"))?;
-    if text.chars().count() > MAX_INPUT_CHARS {
-        let why = format!("may have at most {MAX_INPUT_CHARS} characters");
-        let fault = wrong_value("input", &why);
-        return Err(Fault { code: "string_above_max_length".into(), ..fault });
+    let mut body = Fields::of_body(body)?;
+    let model = common::model(&mut body)?;
+    common::refuse(&mut body, REFUSED)?;
+    let text = body.need_text("input")?;
+    if text.trim().is_empty() {
+        return Err(wrong_value("input", "must not be empty"));
     }
-    let voice = match fields.take("voice") {
+    if text.chars().count() > MAX_INPUT_CHARS {
+        let message = format!("`input` may have at most {MAX_INPUT_CHARS} characters.");
+        return Err(Fault::invalid("string_above_max_length", "input", message));
+    }
+    let voice = match body.take("voice") {
         None => None,
         Some(Value::String(voice)) => Some(voice),
         Some(Value::Object(voice)) => match voice.get("id").and_then(Value::as_str) {
             Some(id) => Some(id.to_owned()),
-            None => return Err(missing("voice.id", "name a voice")),
+            None => return Err(missing("voice.id")),
         },
         Some(_) => return Err(wrong_type("voice", "a string or an object with an `id`")),
     };
     let voice = voice.filter(|voice| !voice.is_empty());
-    Ok(Speech { model, text, voice, user: fields.user(None)?, ignored: ask.ignored })
+    let users = [body.word("user")?, body.word("safety_identifier")?];
+    let mut ignored = Vec::new();
+    body.leave(&mut ignored);
+    Ok(Speech { model, text, voice, user: users.into_iter().flatten().next(), ignored })
 }
 
 #[cfg(test)]
@@ -348,7 +332,7 @@ mod tests {
     fn speech_that_cannot_be_is_refused_by_name() {
         for (fields, code, param) in [
             (json!({"input": null}), "missing_required_parameter", "input"),
-            (json!({"input": " "}), "missing_required_parameter", "input"),
+            (json!({"input": " "}), "invalid_value", "input"),
             (json!({"input": 3}), "invalid_type", "input"),
             (json!({"input": "x".repeat(4097)}), "string_above_max_length", "input"),
             (json!({"voice": 3}), "invalid_type", "voice"),

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::frames::usage_source;
+use super::chunks::usage_source;
 use crate::adapter::voice::{Begun, Finish, Source, Told};
 
 /// With the first chunk of a stream.

@@ -1,15 +1,14 @@
-//! The messages of a chat: texts and files of each, and which of them are the question.
-//!
-//! System texts are taken out first, so that it does not matter where they stand. What is left is
-//! the transcript; neighbours that both are the user's are one saying, as the question is, so that
-//! a later request which repeats the transcript has the same sayings in it.
+//! The messages of a chat: texts and files of each. System texts are taken out, so that it does not
+//! matter where they stand; what is left is the transcript.
 
 use serde_json::{Map, Value};
 
-use super::fields::{ignore, missing, wrong_type, wrong_value};
+use super::common::ignore;
 use crate::adapter::ask::{Ask, Attachment, Role, Saying};
 use crate::adapter::attached::{self, AttachError};
 use crate::adapter::fault::Fault;
+use crate::adapter::fields::{missing, wrong_type, wrong_value};
+use crate::adapter::transcript;
 
 /// Where `role` says that a text belongs.
 enum Place {
@@ -18,15 +17,10 @@ enum Place {
 }
 
 /// Reads `messages` into the system text, the transcript and the question.
-pub(super) fn read(messages: Option<Value>, ask: &mut Ask) -> Result<(), Fault> {
-    let messages = match messages {
-        Some(Value::Array(messages)) => messages,
-        Some(_) => return Err(wrong_type("messages", "an array")),
-        None => return Err(missing("messages", "send the chat's messages")),
-    };
-    let mut systems: Vec<String> = Vec::new();
-    let mut sayings: Vec<Saying> = Vec::new();
-    let mut last = String::from("messages");
+pub(super) fn read(messages: Value, ask: &mut Ask) -> Result<(), Fault> {
+    let Value::Array(messages) = messages else { return Err(wrong_type("messages", "a list")) };
+    let mut said: Vec<Saying> = Vec::new();
+    let mut last = String::new();
     for (place, message) in messages.iter().enumerate() {
         let at = format!("messages[{place}]");
         let Value::Object(message) = message else { return Err(wrong_type(&at, "an object")) };
@@ -34,54 +28,18 @@ pub(super) fn read(messages: Option<Value>, ask: &mut Ask) -> Result<(), Fault> 
         if message.get("name").is_some_and(|name| !name.is_null()) {
             ignore(ask, "messages.name");
         }
-        let Saying { text, attachments, .. } = saying(message, &role, (&at, &mut *ask))?;
+        let saying = saying(message, &role, (&at, &mut *ask))?;
         match role {
-            Place::System if text.trim().is_empty() => {}
-            Place::System => systems.push(text),
+            Place::System if saying.text.trim().is_empty() => {}
+            Place::System => transcript::add_system(&mut ask.system, &saying.text),
             Place::Transcript(role) => {
-                add(&mut sayings, Saying { role, text, attachments });
+                transcript::add(&mut said, Saying { role, ..saying });
                 last = at;
             }
         }
     }
-    ask.system = (!systems.is_empty()).then(|| systems.join("\n\n"));
-    (ask.before, ask.question) = question(sayings, &last)?;
+    (ask.before, ask.question) = transcript::split(said, "messages", &last)?;
     Ok(())
-}
-
-/// Neighbours that both are the user's are one saying.
-fn add(sayings: &mut Vec<Saying>, saying: Saying) {
-    match sayings.last_mut() {
-        Some(last) if last.role == Role::User && saying.role == Role::User => join(last, saying),
-        _ => sayings.push(saying),
-    }
-}
-
-fn join(saying: &mut Saying, next: Saying) {
-    if !saying.text.is_empty() && !next.text.is_empty() {
-        saying.text.push_str("\n\n");
-    }
-    saying.text.push_str(&next.text);
-    saying.attachments.extend(next.attachments);
-}
-
-/// Parts the transcript from the question: what the user, or a tool of the client, said last.
-/// `last` is where the last message stands.
-fn question(mut sayings: Vec<Saying>, last: &str) -> Result<(Vec<Saying>, Saying), Fault> {
-    let answered = sayings.iter().rposition(|saying| saying.role == Role::Assistant);
-    let asked = sayings.split_off(answered.map_or(0, |place| place + 1));
-    if asked.is_empty() && answered.is_some() {
-        let why = "must be `user`: an app cannot continue a message of the assistant's";
-        return Err(wrong_value(&format!("{last}.role"), why));
-    }
-    let mut question = Saying::default();
-    for saying in asked {
-        join(&mut question, saying);
-    }
-    if question.text.trim().is_empty() && question.attachments.is_empty() {
-        return Err(wrong_value("messages", "must end with a user's message that is not empty"));
-    }
-    Ok((sayings, question))
 }
 
 fn role(message: &Map<String, Value>, at: &str) -> Result<Place, Fault> {
@@ -110,7 +68,7 @@ fn saying(
             // It called a tool of the client's.
             return Ok(said);
         }
-        None | Some(Value::Null) => return Err(missing(&at, "write a text or parts")),
+        None | Some(Value::Null) => return Err(missing(&at)),
         Some(_) => return Err(wrong_type(&at, "a string or an array of parts")),
     };
     let mut texts: Vec<&str> = Vec::new();
@@ -182,13 +140,13 @@ fn file(part: &Map<String, Value>, at: &str) -> Result<Attachment, Fault> {
 }
 
 fn refused(at: &str, error: AttachError) -> Fault {
-    wrong_value(at, &error.to_string())
+    wrong_value(at, error)
 }
 
 fn map<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a Map<String, Value>, Fault> {
     match value {
         Some(Value::Object(map)) => Ok(map),
-        None | Some(Value::Null) => Err(missing(at, "write an object")),
+        None | Some(Value::Null) => Err(missing(at)),
         Some(_) => Err(wrong_type(at, "an object")),
     }
 }
@@ -196,7 +154,7 @@ fn map<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a Map<String, Value>,
 fn text<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a str, Fault> {
     match value {
         Some(Value::String(text)) => Ok(text),
-        None | Some(Value::Null) => Err(missing(at, "write a string")),
+        None | Some(Value::Null) => Err(missing(at)),
         Some(_) => Err(wrong_type(at, "a string")),
     }
 }

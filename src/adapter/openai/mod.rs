@@ -2,11 +2,11 @@
 
 pub mod audio;
 pub mod chat;
+mod chunks;
+mod common;
 pub mod completions;
 pub mod error;
 mod extra;
-mod fields;
-mod frames;
 mod messages;
 pub mod models;
 mod pass;

@@ -1,7 +1,10 @@
-//! The page about these doors is true to their tables.
+//! The page about these doors says what they do.
 
-use super::fields::{Rule, Rules};
+use serde_json::{Value, json};
+
+use super::common::Refusal;
 use super::{audio, chat, completions};
+use crate::adapter::fault::Fault;
 
 const PAGE: &str = include_str!("../../../docs/openai.md");
 
@@ -15,31 +18,54 @@ fn table(line: &str) -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
-fn word(rule: &Rule) -> &'static str {
-    match rule {
-        Rule::Mapped => "mapped",
-        Rule::Ignored => "ignored",
-        Rule::Refused(..) => "refused",
-    }
-}
+/// What a door ignores of a body.
+type Ignores = fn(&[u8]) -> Result<Vec<String>, Fault>;
 
 #[test]
-fn the_page_has_every_field_and_what_becomes_of_it() {
-    let doors: [(&str, &Rules); 3] = [
-        ("`POST /v1/chat/completions`", chat::RULES),
-        ("`POST /v1/completions`", completions::RULES),
-        ("`POST /v1/audio/speech`", audio::SPEECH_RULES),
+fn the_page_says_of_every_field_what_becomes_of_it() {
+    let doors: [(&str, &[Refusal], Ignores); 3] = [
+        ("`POST /v1/chat/completions`", chat::REFUSED, |body| {
+            chat::read(body).map(|(ask, _)| ask.ignored)
+        }),
+        ("`POST /v1/completions`", completions::REFUSED, |body| {
+            completions::read(body).map(|(ask, _)| ask.ignored)
+        }),
+        ("`POST /v1/audio/speech`", audio::REFUSED, |body| {
+            audio::speech(body).map(|speech| speech.ignored)
+        }),
     ];
-    for (door, rules) in doors {
-        let mut rows = table(door);
-        assert_eq!(rows.pop(), Some(("any other", "ignored")), "{door}");
-        let named: Vec<_> = rows.iter().map(|(field, _)| *field).collect();
-        let known: Vec<_> = rules.iter().map(|(field, _)| *field).collect();
-        assert_eq!(named, known, "{door}");
-        for ((field, what), (_, rule)) in rows.iter().zip(rules) {
-            // Of these two, parts are mapped and parts are not.
-            let in_part = matches!(*field, "stream_options" | "metadata") && word(rule) == "mapped";
-            assert!(in_part || what.starts_with(word(rule)), "{door}: {field}: {what}");
+    for (door, refused, ignores) in doors {
+        let rows = table(door);
+        let of = |word: &str| -> Vec<&str> {
+            let rows = rows.iter().filter(|(_, what)| what.starts_with(word));
+            rows.map(|(field, _)| *field).collect()
+        };
+        let names: Vec<_> = refused.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(of("refused"), names, "{door}");
+        let with = |field: &str, value: Value| {
+            let messages = json!([{"role": "user", "content": "hi"}]);
+            let mut body = match door {
+                "`POST /v1/chat/completions`" => json!({"model": "m", "messages": messages}),
+                "`POST /v1/completions`" => json!({"model": "m", "prompt": "hi"}),
+                _ => json!({"model": "m", "input": "hi"}),
+            };
+            body[field] = value;
+            ignores(body.to_string().as_bytes())
+        };
+        for field in of("ignored").into_iter().filter(|field| *field != "any other") {
+            assert_eq!(with(field, json!(1)).unwrap(), [field], "{door}");
         }
+        assert_eq!(of("ignored").last(), Some(&"any other"), "{door}");
+        for field in of("mapped") {
+            // No field may be a list that holds a number, so who reads it refuses it.
+            let fault = with(field, json!([1])).unwrap_err();
+            assert!(fault.param.unwrap().starts_with(field), "{door}: {field}");
+        }
+        let words = ["mapped", "ignored", "refused"];
+        assert_eq!(
+            words.into_iter().map(|word| of(word).len()).sum::<usize>(),
+            rows.len(),
+            "{door}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`.
+//! `POST /v1/chat/completions`: the request. `docs/openai.md` has the table of all fields.
 
 mod voice;
 
@@ -8,51 +8,23 @@ mod tests;
 mod voice_tests;
 
 pub use self::voice::ChatVoice;
-use super::fields::{Fields, Rule, Rules};
+use super::common::{self, Refusal};
 use super::{messages, pass};
 use crate::adapter::ask::Ask;
+use crate::adapter::extras;
 use crate::adapter::fault::Fault;
+use crate::adapter::fields::Fields;
 
-/// Every field of OpenAI's, and ours.
-pub(super) const RULES: &Rules = &[
-    ("model", Rule::Mapped),
-    ("messages", Rule::Mapped),
-    ("stream", Rule::Mapped),
-    ("stream_options", Rule::Mapped),
-    ("stop", Rule::Mapped),
-    ("user", Rule::Mapped),
-    ("safety_identifier", Rule::Mapped),
-    ("metadata", Rule::Mapped),
-    ("inputs", Rule::Mapped),
-    ("conversation", Rule::Mapped),
-    ("conversation_id", Rule::Mapped),
-    ("n", Rule::Refused(pass::one, "An app gives one answer: leave out `n`, or set it to 1.")),
-    ("tool_choice", Rule::Refused(pass::free_choice, TOOL_CHOICE)),
-    ("function_call", Rule::Refused(pass::free_choice, TOOL_CHOICE)),
-    ("response_format", Rule::Refused(pass::text_format, RESPONSE_FORMAT)),
-    ("logprobs", Rule::Refused(pass::off, LOGPROBS)),
-    ("top_logprobs", Rule::Refused(pass::off, LOGPROBS)),
-    ("modalities", Rule::Refused(pass::text_only, AUDIO)),
-    ("audio", Rule::Refused(pass::nothing, AUDIO)),
-    ("tools", Rule::Ignored),
-    ("parallel_tool_calls", Rule::Ignored),
-    ("functions", Rule::Ignored),
-    ("max_tokens", Rule::Ignored),
-    ("max_completion_tokens", Rule::Ignored),
-    ("temperature", Rule::Ignored),
-    ("top_p", Rule::Ignored),
-    ("seed", Rule::Ignored),
-    ("frequency_penalty", Rule::Ignored),
-    ("presence_penalty", Rule::Ignored),
-    ("logit_bias", Rule::Ignored),
-    ("verbosity", Rule::Ignored),
-    ("reasoning_effort", Rule::Ignored),
-    ("service_tier", Rule::Ignored),
-    ("prompt_cache_key", Rule::Ignored),
-    ("prompt_cache_retention", Rule::Ignored),
-    ("store", Rule::Ignored),
-    ("prediction", Rule::Ignored),
-    ("web_search_options", Rule::Ignored),
+/// The fields that no app can serve.
+pub(super) const REFUSED: &[Refusal] = &[
+    ("n", pass::one, "An app gives one answer: leave out `n`, or set it to 1."),
+    ("tool_choice", pass::free_choice, TOOL_CHOICE),
+    ("function_call", pass::free_choice, TOOL_CHOICE),
+    ("response_format", pass::text_format, RESPONSE_FORMAT),
+    ("logprobs", pass::off, LOGPROBS),
+    ("top_logprobs", pass::off, LOGPROBS),
+    ("modalities", pass::text_only, AUDIO),
+    ("audio", pass::nothing, AUDIO),
 ];
 
 const TOOL_CHOICE: &str = "An app uses its own tools and cannot be made to call the client's: \
@@ -66,14 +38,15 @@ const AUDIO: &str = "Answers are text. For speech, send the answer to /v1/audio/
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
 pub fn read(body: &[u8]) -> Result<(Ask, ChatVoice), Fault> {
-    let mut ask = Ask::default();
-    let mut fields = Fields::read(body, RULES, &mut ask)?;
-    ask.model = fields.model()?;
-    messages::read(fields.take("messages"), &mut ask)?;
-    let with_usage = fields.streaming(&mut ask)?;
-    ask.stop = fields.stop()?;
-    let user = fields.continuity(&mut ask)?;
-    ask.user = fields.user(user)?;
-    ask.inputs = fields.map("inputs")?;
+    let mut body = Fields::of_body(body)?;
+    let mut ask = Ask { model: common::model(&mut body)?, ..Ask::default() };
+    common::refuse(&mut body, REFUSED)?;
+    messages::read(body.need("messages")?, &mut ask)?;
+    let with_usage = common::streaming(&mut body, &mut ask)?;
+    ask.stop = common::stop(&mut body)?;
+    let mut metadata = body.fields("metadata")?;
+    extras::take(&mut body, &mut metadata, &mut ask)?;
+    metadata.leave(&mut ask.ignored);
+    body.leave(&mut ask.ignored);
     Ok((ask, ChatVoice::new(with_usage)))
 }

@@ -202,28 +202,25 @@ fn errors_name_the_place() {
 #[test]
 fn a_broken_body_is_told_by_line_and_column_and_not_quoted() {
     let fault = read(b"{\"model\": \"secret\",\n nonsense}").unwrap_err();
-    assert_eq!(fault.message, "The request body is not valid JSON (line 2, column 2).");
+    assert_eq!(fault.message, "the body is not valid JSON (line 2, column 2)");
     assert_eq!((fault.status, &*fault.code), (400, "invalid_json"));
-    for (body, code) in [
-        (&b""[..], "invalid_json"),
-        (b"\xff\xfe{\0}\0", "invalid_json"),
-        (b"[]", "invalid_type"),
-        (b"null", "invalid_type"),
-        (b"\"secret\"", "invalid_type"),
-    ] {
+    for body in [&b""[..], b"\xff\xfe{\0}\0", b"[]", b"null", b"\"secret\""] {
         let fault = read(body).unwrap_err();
-        assert_eq!((fault.status, &*fault.code), (400, code));
+        assert_eq!((fault.status, &*fault.code), (400, "invalid_json"));
         assert!(!fault.message.contains("secret"));
     }
 }
 
 #[test]
 fn the_model_has_to_be_there() {
-    for model in [json!(null), json!("")] {
+    for (model, code) in [
+        (json!(null), "missing_required_parameter"),
+        (json!(""), "invalid_value"),
+        (json!(4), "invalid_type"),
+    ] {
         let fault = with(json!({"model": model})).unwrap_err();
-        assert_eq!(place(&fault), (400, "missing_required_parameter", "model"));
+        assert_eq!(place(&fault), (400, code, "model"));
     }
-    assert_eq!(place(&with(json!({"model": 4})).unwrap_err()), (400, "invalid_type", "model"));
     let fault = try_read(&json!({"model": "m"})).unwrap_err();
     assert_eq!(place(&fault), (400, "missing_required_parameter", "messages"));
 }
@@ -292,7 +289,7 @@ fn metadata_may_name_the_chat_and_say_that_it_is_a_side_task() {
     assert!(ask.ignored.is_empty());
     let ask = with(json!({"metadata": {"chat_id": "", "task": null, "color": "red"}})).unwrap();
     assert_eq!((ask.hints.chat, ask.is_task), (None, false));
-    assert_eq!(ask.ignored, ["metadata"]);
+    assert_eq!(ask.ignored, ["metadata.color"]);
 }
 
 #[test]
@@ -349,9 +346,8 @@ fn every_unsupported_field_is_refused_by_name() {
         ("modalities", &[json!(["text", "audio"]), json!("text")], &[json!(["text"])]),
         ("audio", &[json!({"voice": "alloy", "format": "mp3"})], &[]),
     ];
-    let in_table = RULES.iter().filter(|(_, rule)| matches!(rule, Rule::Refused(..)));
     assert_eq!(
-        in_table.map(|(name, _)| *name).collect::<Vec<_>>(),
+        REFUSED.iter().map(|(name, ..)| *name).collect::<Vec<_>>(),
         refused.iter().map(|(name, ..)| *name).collect::<Vec<_>>()
     );
     for (name, bad, fine) in refused {
@@ -367,30 +363,10 @@ fn every_unsupported_field_is_refused_by_name() {
 }
 
 #[test]
-fn every_ignored_field_is_told_of_once_in_order() {
-    let ignored: Vec<&str> = RULES
-        .iter()
-        .filter(|(_, rule)| matches!(rule, Rule::Ignored))
-        .map(|(name, _)| *name)
-        .chain(["top_k", "chat_template_kwargs"])
-        .collect();
-    let body: serde_json::Map<_, _> =
-        ignored.iter().map(|name| ((*name).to_owned(), json!(1))).collect();
-    assert_eq!(with(body.into()).unwrap().ignored, ignored);
-    for name in ignored {
-        for empty in [json!(null), json!([]), json!({}), json!("")] {
-            assert!(with(json!({name: empty})).unwrap().ignored.is_empty(), "{name}");
-        }
-    }
-    let options = json!({"include_usage": true, "include_obfuscation": true});
+fn what_is_ignored_is_told_of_in_order() {
+    let fields = json!({"top_k": 1, "tools": [{}], "seed": 0, "store": false, "top_p": null, "functions": []});
+    assert_eq!(with(fields).unwrap().ignored, ["top_k", "tools", "seed", "store"]);
+    let options = json!({"include_usage": true, "include_obfuscation": true, "other": 1});
     let ask = with(json!({"stream": true, "stream_options": options})).unwrap();
-    assert_eq!(ask.ignored, ["stream_options.include_obfuscation"]);
-}
-
-#[test]
-fn names_that_a_header_cannot_hold_are_told_of_together() {
-    let fields = json!({"a\r\nb": 1, "ü": 1, "x".repeat(65): 1, "ok": 1});
-    assert_eq!(with(fields).unwrap().ignored, ["others", "ok"]);
-    let many: serde_json::Map<_, _> = (0..99).map(|n| (format!("f{n}"), json!(1))).collect();
-    assert_eq!(with(many.into()).unwrap().ignored.len(), 40);
+    assert_eq!(ask.ignored, ["stream_options.include_obfuscation", "stream_options.other"]);
 }

@@ -7,9 +7,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Map, Value, json};
 
 use crate::adapter::fault::Fault;
+use crate::adapter::frames::{comment, json as push};
 use crate::adapter::hear::Heard;
+use crate::adapter::openai::chunks::{Chunks, fail, finish_reason, usage};
 use crate::adapter::openai::extra;
-use crate::adapter::openai::frames::{self, Frames, finish_reason, push, usage};
 use crate::adapter::voice::{Begun, Source, Told, Voice};
 
 /// What stands between a chunk's beginning and its delta.
@@ -21,7 +22,7 @@ const GOES_ON: &[u8] = b",\"logprobs\":null,\"finish_reason\":null}";
 /// Speaks the protocol of chat completions.
 #[derive(Debug)]
 pub struct ChatVoice {
-    frames: Frames,
+    chunks: Chunks,
     /// How much of the answer went out, as annotations count.
     said_chars: usize,
 }
@@ -29,16 +30,16 @@ pub struct ChatVoice {
 impl ChatVoice {
     /// A voice that tells the usage at the end of a stream or does not.
     pub(super) fn new(with_usage: bool) -> Self {
-        Self { frames: Frames::new(with_usage), said_chars: 0 }
+        Self { chunks: Chunks::new(with_usage), said_chars: 0 }
     }
 
     /// A chunk with a delta that `write` writes.
     fn chunk(&self, extra: Option<&Value>, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
-        self.frames.open(out);
+        self.chunks.open(out);
         out.put_slice(DELTA);
         write(out);
         out.put_slice(GOES_ON);
-        self.frames.close(extra, out);
+        self.chunks.close(extra, out);
     }
 
     /// A delta of one text.
@@ -55,7 +56,7 @@ impl ChatVoice {
 
 impl Voice for ChatVoice {
     fn begin(&mut self, begun: &Begun, out: &mut BytesMut) {
-        self.frames.begin(&id(begun), "chat.completion.chunk", begun);
+        self.chunks.begin(&id(begun), "chat.completion.chunk", begun);
         self.chunk(extra::of_begin(begun).as_ref(), out, |out| {
             out.put_slice(b"{\"role\":\"assistant\",\"content\":\"\"}");
         });
@@ -75,26 +76,26 @@ impl Voice for ChatVoice {
                     push(out, &delta);
                 });
             }
-            Heard::StillRunning => frames::still_here(out),
+            Heard::StillRunning => comment(out),
         }
     }
 
     fn end(&mut self, told: &Told, out: &mut BytesMut) {
-        self.frames.open(out);
+        self.chunks.open(out);
         out.put_slice(DELTA);
         out.put_slice(b"{},\"logprobs\":null,\"finish_reason\":");
         push(out, finish_reason(told.finish));
         out.put_slice(b"}");
-        self.frames.close(extra::of_end(told).as_ref(), out);
-        self.frames.end(told, out);
+        self.chunks.close(extra::of_end(told).as_ref(), out);
+        self.chunks.end(told, out);
     }
 
     fn fail(&mut self, fault: &Fault, _told: &Told, out: &mut BytesMut) {
-        frames::fail(fault, out);
+        fail(fault, out);
     }
 
     fn still_here(&mut self, out: &mut BytesMut) {
-        frames::still_here(out);
+        comment(out);
     }
 
     fn whole(&mut self, begun: &Begun, told: &Told) -> Bytes {

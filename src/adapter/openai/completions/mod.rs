@@ -1,5 +1,5 @@
-//! `POST /v1/completions`: one prompt, no chat. Fit for completion apps; other apps answer it as the
-//! first message of a conversation that nobody continues.
+//! `POST /v1/completions`: one prompt and no transcript. Fit for completion apps; other apps take it
+//! as the first message of a conversation.
 
 #[cfg(test)]
 mod tests;
@@ -8,59 +8,44 @@ mod voice;
 use serde_json::Value;
 
 pub use self::voice::CompletionsVoice;
-use super::fields::{Fields, Rule, Rules, missing, wrong_type, wrong_value};
+use super::common::{self, Refusal};
 use super::pass;
 use crate::adapter::ask::{Ask, Role, Saying};
+use crate::adapter::extras;
 use crate::adapter::fault::Fault;
+use crate::adapter::fields::{Fields, wrong_type, wrong_value};
 
-/// Every field of OpenAI's, and ours.
-pub(super) const RULES: &Rules = &[
-    ("model", Rule::Mapped),
-    ("prompt", Rule::Mapped),
-    ("stream", Rule::Mapped),
-    ("stream_options", Rule::Mapped),
-    ("stop", Rule::Mapped),
-    ("user", Rule::Mapped),
-    ("safety_identifier", Rule::Mapped),
-    ("inputs", Rule::Mapped),
-    ("n", Rule::Refused(pass::one, "An app gives one answer: leave out `n`, or set it to 1.")),
-    ("best_of", Rule::Refused(pass::one, "An app gives one answer: leave out `best_of`.")),
-    ("echo", Rule::Refused(pass::off, "The answer does not repeat the prompt: leave out `echo`.")),
-    ("suffix", Rule::Refused(pass::empty, "An app cannot fill a gap: leave out `suffix`.")),
-    ("logprobs", Rule::Refused(pass::off, "Dify does not tell probabilities: leave it out.")),
-    ("max_tokens", Rule::Ignored),
-    ("temperature", Rule::Ignored),
-    ("top_p", Rule::Ignored),
-    ("seed", Rule::Ignored),
-    ("frequency_penalty", Rule::Ignored),
-    ("presence_penalty", Rule::Ignored),
-    ("logit_bias", Rule::Ignored),
-    ("metadata", Rule::Ignored),
-    ("conversation", Rule::Ignored),
-    ("conversation_id", Rule::Ignored),
+/// The fields that no app can serve.
+pub(super) const REFUSED: &[Refusal] = &[
+    ("n", pass::one, "An app gives one answer: leave out `n`, or set it to 1."),
+    ("best_of", pass::one, "An app gives one answer: leave out `best_of`."),
+    ("echo", pass::off, "The answer does not repeat the prompt: leave out `echo`."),
+    ("suffix", pass::empty, "An app cannot fill a gap: leave out `suffix`."),
+    ("logprobs", pass::off, "Dify does not tell probabilities: leave it out."),
 ];
 
 /// Reads a request.
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
 pub fn read(body: &[u8]) -> Result<(Ask, CompletionsVoice), Fault> {
-    let mut ask = Ask::default();
-    let mut fields = Fields::read(body, RULES, &mut ask)?;
-    ask.model = fields.model()?;
-    ask.question = Saying::new(Role::User, prompt(fields.take("prompt"))?);
-    let with_usage = fields.streaming(&mut ask)?;
-    ask.stop = fields.stop()?;
-    ask.user = fields.user(None)?;
-    ask.inputs = fields.map("inputs")?;
+    let mut body = Fields::of_body(body)?;
+    let mut ask = Ask { model: common::model(&mut body)?, ..Ask::default() };
+    common::refuse(&mut body, REFUSED)?;
+    ask.question = Saying::new(Role::User, prompt(body.need("prompt")?)?);
+    let with_usage = common::streaming(&mut body, &mut ask)?;
+    ask.stop = common::stop(&mut body)?;
+    let mut metadata = body.fields("metadata")?;
+    extras::take(&mut body, &mut metadata, &mut ask)?;
+    metadata.leave(&mut ask.ignored);
+    body.leave(&mut ask.ignored);
     Ok((ask, CompletionsVoice::new(with_usage)))
 }
 
 /// A text, or a list of one.
-fn prompt(value: Option<Value>) -> Result<String, Fault> {
+fn prompt(value: Value) -> Result<String, Fault> {
     let text = match value {
-        None => return Err(missing("prompt", "write a text")),
-        Some(Value::String(text)) => text,
-        Some(Value::Array(list)) => match <[Value; 1]>::try_from(list) {
+        Value::String(text) => text,
+        Value::Array(list) => match <[Value; 1]>::try_from(list) {
             Ok([Value::String(text)]) => text,
             Ok(_) => return Err(unsupported("tokens")),
             Err(list) if list.iter().all(Value::is_string) => {
@@ -68,7 +53,7 @@ fn prompt(value: Option<Value>) -> Result<String, Fault> {
             }
             Err(_) => return Err(unsupported("tokens")),
         },
-        Some(_) => return Err(wrong_type("prompt", "a string")),
+        _ => return Err(wrong_type("prompt", "a string")),
     };
     if text.trim().is_empty() {
         return Err(wrong_value("prompt", "must not be empty"));

@@ -5,9 +5,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::json;
 
 use crate::adapter::fault::Fault;
+use crate::adapter::frames::{comment, json as push};
 use crate::adapter::hear::Heard;
+use crate::adapter::openai::chunks::{Chunks, fail, finish_reason, usage};
 use crate::adapter::openai::extra;
-use crate::adapter::openai::frames::{self, Frames, finish_reason, push, usage};
 use crate::adapter::voice::{Begun, Told, Voice};
 
 const OBJECT: &str = "text_completion";
@@ -15,18 +16,18 @@ const OBJECT: &str = "text_completion";
 /// Speaks the protocol of completions.
 #[derive(Debug)]
 pub struct CompletionsVoice {
-    frames: Frames,
+    chunks: Chunks,
 }
 
 impl CompletionsVoice {
     /// A voice that tells the usage at the end of a stream or does not.
     pub(super) fn new(with_usage: bool) -> Self {
-        Self { frames: Frames::new(with_usage) }
+        Self { chunks: Chunks::new(with_usage) }
     }
 
     /// A chunk of this text, and why it is the last, if it is.
     fn chunk(&self, text: &str, finish: Option<&str>, out: &mut BytesMut) {
-        self.frames.open(out);
+        self.chunks.open(out);
         out.put_slice(b"{\"text\":");
         push(out, text);
         out.put_slice(b",\"index\":0,\"logprobs\":null,\"finish_reason\":");
@@ -37,38 +38,38 @@ impl CompletionsVoice {
 
 impl Voice for CompletionsVoice {
     fn begin(&mut self, begun: &Begun, out: &mut BytesMut) {
-        self.frames.begin(&id(begun), OBJECT, begun);
+        self.chunks.begin(&id(begun), OBJECT, begun);
         self.chunk("", None, out);
-        self.frames.close(extra::of_begin(begun).as_ref(), out);
+        self.chunks.close(extra::of_begin(begun).as_ref(), out);
     }
 
     fn say(&mut self, heard: &Heard, out: &mut BytesMut) {
         match heard {
             Heard::Text(text) => {
                 self.chunk(text, None, out);
-                self.frames.close(None, out);
+                self.chunks.close(None, out);
             }
             Heard::Reasoning(_) => {}
             Heard::Sources(sources) => {
                 self.chunk("", None, out);
-                self.frames.close(Some(&extra::of_sources(sources)), out);
+                self.chunks.close(Some(&extra::of_sources(sources)), out);
             }
-            Heard::StillRunning => frames::still_here(out),
+            Heard::StillRunning => comment(out),
         }
     }
 
     fn end(&mut self, told: &Told, out: &mut BytesMut) {
         self.chunk("", Some(finish_reason(told.finish)), out);
-        self.frames.close(extra::of_end(told).as_ref(), out);
-        self.frames.end(told, out);
+        self.chunks.close(extra::of_end(told).as_ref(), out);
+        self.chunks.end(told, out);
     }
 
     fn fail(&mut self, fault: &Fault, _told: &Told, out: &mut BytesMut) {
-        frames::fail(fault, out);
+        fail(fault, out);
     }
 
     fn still_here(&mut self, out: &mut BytesMut) {
-        frames::still_here(out);
+        comment(out);
     }
 
     fn whole(&mut self, begun: &Begun, told: &Told) -> Bytes {

@@ -3,30 +3,27 @@
 //! All chunks of an answer have the same beginning; it is written once.
 
 use bytes::{BufMut, BytesMut};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error;
 use crate::adapter::fault::Fault;
+use crate::adapter::frames::json as push;
 use crate::adapter::voice::{Begun, Finish, Told};
 use crate::dify::answer::Usage;
 
 /// The last frame of an answer that is whole.
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
-/// A comment, which means nothing in any client.
-const STILL_HERE: &[u8] = b": keep-alive\n\n";
-
 /// What all chunks of an answer have in common.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(super) struct Chunks {
     /// Up to where the choices begin.
     head: Vec<u8>,
     /// The other chunks have a `usage` of null, and one more at the end has the usage.
     with_usage: bool,
 }
 
-impl Frames {
+impl Chunks {
     /// Before an answer.
     pub(super) fn new(with_usage: bool) -> Self {
         Self { head: Vec::new(), with_usage }
@@ -80,17 +77,6 @@ pub(super) fn fail(fault: &Fault, out: &mut BytesMut) {
     out.put_slice(b"data: ");
     push(out, &error::value(fault));
     out.put_slice(b"\n\n");
-}
-
-/// A frame that means nothing.
-pub(super) fn still_here(out: &mut BytesMut) {
-    out.put_slice(STILL_HERE);
-}
-
-/// A value as JSON.
-pub(super) fn push<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
-    // Neither writing to memory nor these values, whose keys are strings, can fail.
-    let _ = serde_json::to_writer(out.writer(), value);
 }
 
 /// OpenAI's `usage`.

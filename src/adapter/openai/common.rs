@@ -1,0 +1,74 @@
+//! What several of OpenAI's doors read alike.
+
+use serde_json::Value;
+
+use crate::adapter::ask::Ask;
+use crate::adapter::fault::Fault;
+use crate::adapter::fields::{self, Fields};
+
+/// The most texts of `stop`.
+const MAX_STOP: usize = 4;
+
+/// A field that no app can serve: its name, which values change nothing and so pass, and why the
+/// others are refused.
+pub(super) type Refusal = (&'static str, fn(&Value) -> bool, &'static str);
+
+/// Refuses the first field of a table that has a value which does not pass.
+pub(super) fn refuse(body: &mut Fields, table: &[Refusal]) -> Result<(), Fault> {
+    for (name, passes, why) in table {
+        if body.take(name).is_some_and(|value| !passes(&value)) {
+            return Err(Fault::unsupported(name, *why));
+        }
+    }
+    Ok(())
+}
+
+/// `model`, which must not be empty.
+pub(super) fn model(body: &mut Fields) -> Result<String, Fault> {
+    let model = body.need_text("model")?;
+    match model.is_empty() {
+        true => Err(fields::wrong_value("model", "must be one that GET /v1/models lists")),
+        false => Ok(model),
+    }
+}
+
+/// `stream` and `stream_options`. Gives whether a stream ends with the usage.
+pub(super) fn streaming(body: &mut Fields, ask: &mut Ask) -> Result<bool, Fault> {
+    ask.streamed = body.flag("stream")?;
+    let mut options = body.fields("stream_options")?;
+    let with_usage = options.flag("include_usage")?;
+    // It makes chunks equally long: none of ours are, as if it were false.
+    if options.flag("include_obfuscation")? {
+        ask.ignored.push(options.place("include_obfuscation"));
+    }
+    options.leave(&mut ask.ignored);
+    Ok(with_usage)
+}
+
+/// `stop`: a text or up to four. Empty ones never come.
+pub(super) fn stop(body: &mut Fields) -> Result<Vec<String>, Fault> {
+    let texts = match body.take("stop") {
+        None => Vec::new(),
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(list)) => {
+            let texts = list.into_iter().enumerate().map(|(at, value)| match value {
+                Value::String(text) => Ok(text),
+                _ => Err(fields::wrong_type(&format!("stop[{at}]"), "a string")),
+            });
+            texts.collect::<Result<_, _>>()?
+        }
+        Some(_) => return Err(fields::wrong_type("stop", "a string or a list of strings")),
+    };
+    if texts.len() > MAX_STOP {
+        let message = format!("`stop` may hold at most {MAX_STOP} texts.");
+        return Err(Fault::invalid("array_above_max_length", "stop", message));
+    }
+    Ok(texts.into_iter().filter(|text| !text.is_empty()).collect())
+}
+
+/// Notes once that a part of a message was ignored.
+pub(super) fn ignore(ask: &mut Ask, place: &str) {
+    if !ask.ignored.iter().any(|known| known == place) {
+        ask.ignored.push(place.to_owned());
+    }
+}
