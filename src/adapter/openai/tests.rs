@@ -8,9 +8,11 @@ use crate::adapter::fault::Fault;
 
 const PAGE: &str = include_str!("../../../docs/openai.md");
 
-/// The rows of the table below a line of the page: field, and what becomes of it.
-fn table(line: &str) -> Vec<(&'static str, &'static str)> {
-    let (_, below) = PAGE.split_once(&format!("\n{line}")).unwrap();
+const PAGE_ZH: &str = include_str!("../../../docs/openai.zh-CN.md");
+
+/// The rows of the table below a line of a page: field, and what becomes of it.
+fn table(page: &'static str, line: &str) -> Vec<(&'static str, &'static str)> {
+    let (_, below) = page.split_once(&format!("\n{line}")).unwrap();
     let rows = below.lines().skip_while(|line| !line.starts_with("|---"));
     let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
     rows.map(|row| row.trim_matches('|').split_once('|').unwrap())
@@ -35,7 +37,7 @@ fn the_page_says_of_every_field_what_becomes_of_it() {
         }),
     ];
     for (door, refused, ignores) in doors {
-        let rows = table(door);
+        let rows = table(PAGE, door);
         let of = |word: &str| -> Vec<&str> {
             let rows = rows.iter().filter(|(_, what)| what.starts_with(word));
             rows.map(|(field, _)| *field).collect()
@@ -67,5 +69,22 @@ fn the_page_says_of_every_field_what_becomes_of_it() {
             rows.len(),
             "{door}"
         );
+    }
+}
+
+#[test]
+fn the_page_in_chinese_has_the_same_rows() {
+    let words = [("mapped", "传递"), ("ignored", "忽略"), ("refused", "拒绝")];
+    for line in ["`POST /v1/chat/completions`", "`POST /v1/completions`", "`POST /v1/audio/speech`"]
+    {
+        let (here, there) = (table(PAGE, line), table(PAGE_ZH, line));
+        assert_eq!(here.len(), there.len(), "{line}");
+        for ((field, what), (field_zh, what_zh)) in here.iter().zip(there) {
+            assert!(*field == field_zh || *field == "any other", "{line}: {field}: {field_zh}");
+            let same = |(word, word_zh): &(&str, &str)| {
+                what.starts_with(word) && what_zh.starts_with(word_zh)
+            };
+            assert!(words.iter().any(same), "{line}: {field}: {what_zh}");
+        }
     }
 }

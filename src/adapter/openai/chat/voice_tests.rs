@@ -1,4 +1,5 @@
 use bytes::BytesMut;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::read;
@@ -172,4 +173,37 @@ fn a_whole_answer_has_all_fields() {
         json!({"role": "assistant", "content": "", "refusal": null})
     );
     assert_eq!((&plain["usage"], plain.get("x_dify")), (&Value::Null, None));
+}
+
+proptest! {
+    #[test]
+    fn every_text_arrives_as_it_was_said(
+        said in prop::collection::vec((any::<bool>(), ".{1,12}"), 0..12),
+    ) {
+        let mut voice = voice(Value::Null);
+        let mut out = BytesMut::new();
+        voice.begin(&begun(), &mut out);
+        for (reasoning, text) in &said {
+            let heard = match reasoning {
+                true => Heard::Reasoning(text.clone()),
+                false => Heard::Text(text.clone()),
+            };
+            voice.say(&heard, &mut out);
+        }
+        voice.end(&Told::default(), &mut out);
+        let text = std::str::from_utf8(&out).unwrap();
+        let frames = text.split_terminator("\n\n").filter_map(|frame| frame.strip_prefix("data: "));
+        let chunks = frames.filter(|data| *data != "[DONE]").map(|data| {
+            serde_json::from_str::<Value>(data).unwrap()["choices"][0]["delta"].clone()
+        });
+        let (mut content, mut reasoning) = (String::new(), String::new());
+        for delta in chunks {
+            content.push_str(delta["content"].as_str().unwrap_or(""));
+            reasoning.push_str(delta["reasoning_content"].as_str().unwrap_or(""));
+        }
+        let all = |wanted: bool| -> String {
+            said.iter().filter(|(kind, _)| *kind == wanted).map(|(_, text)| text.as_str()).collect()
+        };
+        prop_assert_eq!((content, reasoning), (all(false), all(true)));
+    }
 }
