@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use difygate::adapter::call::{self, Intake, Run};
 use difygate::adapter::{
     Ask, Attachment, Begun, Content, Facts, Fault, FileRef, Heard, Hearing, Manner, Place, Shape,
-    State, Voice, openai,
+    State, Voice, anthropic, openai,
 };
 
 /// Set to anything, it makes the test write what it finds instead of comparing.
@@ -37,6 +37,8 @@ type Read = fn(&[u8]) -> Result<(Ask, Box<dyn Voice>), Fault>;
 const DOORS: &[(&str, Shape, Read)] = &[
     ("chat", Shape::OpenAi, |body| openai::chat::read(body).map(boxed)),
     ("completions", Shape::OpenAi, |body| openai::completions::read(body).map(boxed)),
+    ("messages", Shape::Anthropic, |body| anthropic::read(body).map(boxed)),
+    ("responses", Shape::OpenAi, |body| openai::responses::read(body).map(boxed)),
 ];
 
 /// Expected files, by name.
