@@ -21,6 +21,8 @@ pub mod fields;
 pub mod frames;
 pub mod hear;
 pub mod openai;
+#[cfg(test)]
+mod page;
 pub mod refused;
 pub mod task;
 pub mod transcript;

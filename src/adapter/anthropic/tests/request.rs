@@ -4,6 +4,7 @@ use super::request;
 use crate::adapter::anthropic::{count_tokens, error, read};
 use crate::adapter::ask::{Ask, Content, FileKind, Role, Saying};
 use crate::adapter::fault::{Fault, Kind};
+use crate::adapter::page;
 
 fn asked(fields: Value) -> Ask {
     read(&request(fields)).unwrap().0
@@ -273,4 +274,23 @@ fn counting_tokens_is_refused_in_the_doors_words() {
     assert_eq!(fault.status, 404);
     assert_eq!(body["error"]["type"], "not_found_error");
     assert_eq!(body["request_id"], "req_1");
+}
+
+#[test]
+fn the_page_says_of_every_field_what_becomes_of_it() {
+    let samples = json!({
+        "max_tokens": 1,
+        "tools": [{"name": "n"}],
+        "tool_choice": {"type": "any"},
+        "mcp_servers": [{}],
+    });
+    let least = json!({
+        "model": "m",
+        "max_tokens": 64,
+        "messages": [{"role": "user", "content": "Hi"}],
+    });
+    let page = include_str!("../../../../docs/anthropic.md");
+    page::is_true(page, &least, &samples, |body| {
+        read(body.to_string().as_bytes()).map(|(ask, _)| ask.ignored)
+    });
 }

@@ -4,6 +4,7 @@ use super::request;
 use crate::adapter::ask::{Ask, Content, FileKind, Role, Saying};
 use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::openai::responses::{message_of, read, unknown_previous};
+use crate::adapter::page;
 
 fn asked(fields: Value) -> Ask {
     read(&request(fields)).unwrap().0
@@ -313,4 +314,19 @@ fn an_unknown_response_is_told_in_the_doors_words() {
     assert_eq!(fault.param.as_deref(), Some("previous_response_id"));
     assert!(fault.message.contains("resp_1"));
     assert!(!unknown_previous("<b>").message.contains("<b>"));
+}
+
+#[test]
+fn the_page_says_of_every_field_what_becomes_of_it() {
+    let samples = json!({
+        "tools": [{"type": "function", "name": "n"}],
+        "include": ["reasoning.encrypted_content"],
+        "background": true,
+        "stream_options.include_obfuscation": true,
+    });
+    let least = json!({"model": "m", "input": "Hi"});
+    let page = include_str!("../../../../../docs/openai-responses.md");
+    page::is_true(page, &least, &samples, |body| {
+        read(body.to_string().as_bytes()).map(|(ask, _)| ask.ignored)
+    });
 }
