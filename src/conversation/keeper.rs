@@ -38,6 +38,9 @@ const COUNT: Duration = Duration::from_secs(5);
 /// How often what is too old is looked for.
 const SWEEP: Duration = Duration::from_secs(6 * 3600);
 
+/// How often the oldest of too many are looked for.
+const SURPLUS: Duration = Duration::from_secs(60);
+
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreDown>>;
 
 /// What the keeper is asked.
@@ -83,7 +86,8 @@ impl Keeper {
     /// Works until it is told to close, or nobody can ask it any more.
     pub(super) fn run(mut self, runtime: &Runtime) {
         let mut sweep = Some(Sweep::new(self.limits, now_s()));
-        let (mut count_at, mut sweep_at) = (Instant::now(), Instant::now() + SWEEP);
+        let mut count_at = Instant::now();
+        let (mut sweep_at, mut surplus_at) = (count_at + SWEEP, count_at + SURPLUS);
         loop {
             let mut asks = Vec::with_capacity(BATCH);
             let patience = if sweep.is_some() && !self.rests() { Duration::ZERO } else { REST };
@@ -103,8 +107,9 @@ impl Keeper {
             if self.rests() {
                 continue;
             }
-            if !self.kept.is_empty() {
-                self.write_kept();
+            if self.progress.error.load().is_some() || !self.kept.is_empty() {
+                self.try_again();
+                continue;
             }
             if let Some(done) = sweep.as_mut().map(|sweep| sweep.step(self.store.as_ref()))
                 && self.noted(done) == Some(true)
@@ -112,14 +117,14 @@ impl Keeper {
                 sweep = None;
             }
             let now = Instant::now();
-            if now >= count_at || self.progress.error.load().is_some() {
+            if now >= count_at {
                 count_at = now + COUNT;
                 self.count();
             }
             let rows = self.progress.rows.load(Ordering::Relaxed);
-            if sweep.is_none() && (now >= sweep_at || self.limits.is_exceeded_by(rows)) {
-                sweep_at = now + SWEEP;
-                count_at = now;
+            let surplus = self.limits.is_exceeded_by(rows) && now >= surplus_at;
+            if sweep.is_none() && (now >= sweep_at || surplus) {
+                (sweep_at, surplus_at) = (now + SWEEP, now + SURPLUS);
                 sweep = Some(Sweep::new(self.limits, now_s()));
             }
         }
@@ -156,7 +161,7 @@ impl Keeper {
         close
     }
 
-    /// Writes what is kept if the store works, so that nothing is read that is older.
+    /// Whether the store works. Writes what is kept first, so that nothing older is read.
     fn is_ready(&mut self) -> bool {
         if self.key.is_none() {
             let key = make_key(self.store.as_ref());
@@ -221,6 +226,9 @@ impl Keeper {
         };
         let done: Result<Vec<bool>, StoreError> = commit();
         let done = self.noted(done)?;
+        if done.contains(&true) {
+            self.works();
+        }
         self.progress.written.add(done.iter().filter(|done| **done).count() as u64);
         Some(done)
     }
@@ -267,16 +275,30 @@ impl Keeper {
         StoreDown(self.progress.error.load().as_deref().cloned().unwrap_or_default())
     }
 
-    /// Notes how the store does, and says so once when that changes.
+    /// Finds out whether the store works again. That a row can be read does not say so: a full disk
+    /// can be read.
+    fn try_again(&mut self) {
+        if self.is_ready() && self.progress.error.load().is_some() {
+            let row = Change { table: Table::Keys, key: b"tried".to_vec(), value: Some(vec![]) };
+            let done = self.store.commit(&[row]);
+            if self.noted(done).is_some() {
+                self.works();
+            }
+        }
+    }
+
+    /// Notes that something was written.
+    fn works(&self) {
+        if self.progress.error.swap(None).is_some() {
+            tracing::info!("the store of conversations works again");
+        }
+    }
+
+    /// Notes a failure of the store, and says so once.
     fn noted<T>(&mut self, done: Result<T, StoreError>) -> Option<T> {
         let error = &self.progress.error;
         match done {
-            Ok(done) => {
-                if error.swap(None).is_some() {
-                    tracing::info!("the store of conversations works again");
-                }
-                Some(done)
-            }
+            Ok(done) => Some(done),
             Err(why) => {
                 let why = why.to_string();
                 if error.load().as_deref() != Some(&why) {

@@ -27,6 +27,8 @@ mod write;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_down;
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,7 +43,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 pub use self::chain::{Digest, Role, Thread, Turn};
-pub use self::exchange::{Exchanged, Header, ParseError, parse};
+pub use self::exchange::{Exchanged, Header, ParseError, Parsed, parse};
 pub use self::look::{Answered, Found, Known};
 pub use self::row::{Conversation, State};
 pub use self::scan::{Imported, Mappings, Slice};
@@ -141,7 +143,7 @@ pub struct Stats {
 }
 
 /// Seconds since 1970, as this room counts them; the year 2106 is the last.
-fn now_s() -> u32 {
+pub fn now_s() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }

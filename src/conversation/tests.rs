@@ -13,23 +13,24 @@ use crate::model::Token;
 use crate::store::redis_server::RedisServer;
 use crate::store::{Store, Table, in_memory, in_redis, open};
 
-const LIMITS: Limits = Limits { max_entries: 1000, max_age: Duration::from_secs(30 * 24 * 3600) };
+pub(super) const LIMITS: Limits =
+    Limits { max_entries: 1000, max_age: Duration::from_secs(30 * 24 * 3600) };
 
-fn book(store: &Arc<dyn Store>) -> Book {
+pub(super) fn book(store: &Arc<dyn Store>) -> Book {
     Book::start(Arc::clone(store), None, LIMITS, OnFailure::Refuse).unwrap()
 }
 
-fn thread(user: &str, chat: Option<&str>) -> Thread {
+pub(super) fn thread(user: &str, chat: Option<&str>) -> Thread {
     let [key, app] = ["key", "shop"].map(str::to_owned);
     Thread { key, app, user: user.to_owned(), chat: chat.map(str::to_owned) }
 }
 
-fn id(number: u128) -> Uuid {
+pub(super) fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
 /// Turns of a user and the app in turn.
-fn talk<'a>(texts: &[&'a str]) -> Vec<Turn<'a>> {
+pub(super) fn talk<'a>(texts: &[&'a str]) -> Vec<Turn<'a>> {
     let turn = |(at, text): (usize, &&'a str)| {
         if at % 2 == 0 { Turn::user(*text) } else { Turn::assistant(*text) }
     };
@@ -37,7 +38,13 @@ fn talk<'a>(texts: &[&'a str]) -> Vec<Turn<'a>> {
 }
 
 /// A turn that ends: the last two texts are its question and answer.
-async fn turn(book: &Book, thread: &Thread, texts: &[&str], conversation: u128, message: u128) {
+pub(super) async fn turn(
+    book: &Book,
+    thread: &Thread,
+    texts: &[&str],
+    conversation: u128,
+    message: u128,
+) {
     let (before, [user, assistant]) = texts.split_last_chunk::<2>().unwrap();
     let finished = Finished {
         thread,
@@ -50,14 +57,14 @@ async fn turn(book: &Book, thread: &Thread, texts: &[&str], conversation: u128, 
     book.finish(finished).await.unwrap();
 }
 
-async fn resumed(book: &Book, thread: &Thread, texts: &[&str]) -> Conversation {
+pub(super) async fn resumed(book: &Book, thread: &Thread, texts: &[&str]) -> Conversation {
     match book.find(thread, &talk(texts)).await.unwrap() {
         Found::Resume(found) => found,
         other => panic!("{other:?} for {texts:?}"),
     }
 }
 
-async fn found(book: &Book, thread: &Thread, texts: &[&str]) -> Found {
+pub(super) async fn found(book: &Book, thread: &Thread, texts: &[&str]) -> Found {
     book.find(thread, &talk(texts)).await.unwrap()
 }
 

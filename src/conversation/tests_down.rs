@@ -1,0 +1,246 @@
+//! The book on the worst day: a store that fails, a process that is killed, several gateways.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::tests::{LIMITS, book, found, id, resumed, talk, thread, turn};
+use super::{Before, Book, Finished, Found, Known, OnFailure, Stats, StoreDown, Thread, Turn};
+use crate::model::Token;
+use crate::store::redis_server::RedisServer;
+use crate::store::{Change, Page, Step, Store, StoreError, Table, in_memory, in_redis, open};
+
+/// A disk that is full when it is told so.
+struct Full {
+    inner: Arc<dyn Store>,
+    full: Arc<AtomicBool>,
+}
+
+impl Full {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(StoreError::Failed { path: "x".into(), what: "no space left".into() });
+        }
+        Ok(())
+    }
+}
+
+impl Store for Full {
+    fn load(&self, table: Table, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        self.inner.load(table, each)
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.commit(changes)
+    }
+
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        self.inner.count(table)
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.get(table, key)
+    }
+
+    fn apply(&self, steps: &[Step]) -> Result<Vec<bool>, StoreError> {
+        self.check()?;
+        self.inner.apply(steps)
+    }
+
+    fn page(&self, table: Table, from: Option<&[u8]>, count: usize) -> Result<Page, StoreError> {
+        self.inner.page(table, from, count)
+    }
+
+    fn kind(&self) -> &'static str {
+        "full"
+    }
+
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+}
+
+/// A book over such a disk.
+fn over_full(policy: OnFailure) -> (Book, Arc<AtomicBool>) {
+    let full = Arc::new(AtomicBool::new(false));
+    let store = Arc::new(Full { inner: in_memory(), full: Arc::clone(&full) });
+    (Book::start(store, None, LIMITS, policy).unwrap(), full)
+}
+
+async fn until(book: &Book, reached: impl Fn(&Stats) -> bool) {
+    let reached = async {
+        while !reached(&book.stats()) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), reached).await.unwrap();
+}
+
+async fn try_turn(book: &Book, thread: &Thread, texts: &[&str]) -> Result<(), StoreDown> {
+    let (before, [user, assistant]) = texts.split_last_chunk::<2>().unwrap();
+    let (before, user) = (talk(before), Turn::user(*user));
+    let before = Before::Transcript(&before);
+    let (conversation, message) = (id(7), Some(id(70)));
+    book.finish(Finished { thread, conversation, before, user: &user, assistant, message }).await
+}
+
+#[tokio::test]
+async fn a_full_disk_is_written_to_later_if_turns_are_to_go_on() {
+    let (book, full) = over_full(OnFailure::Continue);
+    let alice = thread("alice", None);
+    turn(&book, &alice, &["a", "b"], 1, 11).await;
+    turn(&book, &alice, &["x", "y"], 2, 21).await;
+    let one = resumed(&book, &alice, &["a", "b"]).await;
+    let other = resumed(&book, &alice, &["x", "y"]).await;
+    assert!(book.begin(&one).await.unwrap());
+    full.store(true, Ordering::Relaxed);
+    // Nobody is refused: what cannot be noted as begun takes a new conversation.
+    assert!(!book.begin(&other).await.unwrap());
+    turn(&book, &alice, &["a", "b", "c", "d"], 1, 12).await;
+    turn(&book, &alice, &["new", "n"], 3, 31).await;
+    let stats = book.stats();
+    assert_eq!(stats.pending, 2);
+    assert!(stats.error.unwrap().contains("no space left"));
+    full.store(false, Ordering::Relaxed);
+    until(&book, |stats| stats.pending == 0 && stats.error.is_none()).await;
+    assert_eq!(resumed(&book, &alice, &["a", "b", "c", "d"]).await.turns, 2);
+    assert_eq!(resumed(&book, &alice, &["new", "n"]).await.id, id(3));
+    assert!(book.begin(&other).await.unwrap());
+    assert_eq!(book.stats().dropped, 0);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_turns_if_they_are_to_be_refused() {
+    let (book, full) = over_full(OnFailure::Refuse);
+    let alice = thread("alice", None);
+    turn(&book, &alice, &["a", "b"], 1, 11).await;
+    full.store(true, Ordering::Relaxed);
+    let down = try_turn(&book, &alice, &["c", "d"]).await.unwrap_err().to_string();
+    assert!(down.contains("no space left") && down.contains("disk full"), "{down}");
+    assert!(book.find(&alice, &[]).await.is_err(), "also a new conversation");
+    full.store(false, Ordering::Relaxed);
+    until(&book, |stats| stats.error.is_none()).await;
+    assert_eq!(book.stats().pending, 0);
+    assert_eq!(found(&book, &alice, &[]).await, Found::New);
+    assert_eq!(found(&book, &alice, &["c", "d"]).await, Found::Unknown);
+    assert_eq!(resumed(&book, &alice, &["a", "b"]).await.id, id(1));
+}
+
+#[tokio::test]
+async fn what_waits_for_the_store_is_bounded() {
+    let (book, full) = over_full(OnFailure::Continue);
+    let alice = thread("alice", None);
+    full.store(true, Ordering::Relaxed);
+    for number in 0..10_050 {
+        turn(&book, &alice, &["a", &number.to_string()], number, 100_000 + number).await;
+    }
+    assert_eq!((book.stats().pending, book.stats().dropped), (10_000, 50));
+    full.store(false, Ordering::Relaxed);
+    until(&book, |stats| stats.pending == 0).await;
+    assert_eq!(found(&book, &alice, &["a", "49"]).await, Found::Unknown);
+    assert_eq!(resumed(&book, &alice, &["a", "50"]).await.id, id(50));
+    assert_eq!(resumed(&book, &alice, &["a", "10049"]).await.id, id(10_049));
+}
+
+#[tokio::test]
+async fn a_redis_that_is_killed_loses_nothing_and_takes_the_rest_when_it_is_back() {
+    let mut server = RedisServer::start();
+    let store = in_redis(&Token::new(server.url())).unwrap();
+    let book = Book::start(store, None, LIMITS, OnFailure::Continue).unwrap();
+    let alice = thread("alice", None);
+    turn(&book, &alice, &["a", "b"], 1, 11).await;
+    server.kill();
+    assert_eq!(found(&book, &alice, &["a", "b"]).await, Found::Unknown);
+    assert_eq!(book.by_id(&alice, id(1)).await.unwrap(), Known::Unknown);
+    turn(&book, &alice, &["a", "b", "c", "d"], 2, 21).await;
+    assert!(book.stats().error.unwrap().contains("is it running"));
+    assert_eq!(book.stats().pending, 1);
+    server.start_again();
+    until(&book, |stats| stats.pending == 0 && stats.error.is_none()).await;
+    assert_eq!(resumed(&book, &alice, &["a", "b"]).await.id, id(1));
+    assert_eq!(resumed(&book, &alice, &["a", "b", "c", "d"]).await.id, id(2));
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_only_after_the_start_gets_what_was_kept() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let store = in_redis(&Token::new(server.url())).unwrap();
+    let book = Book::start(store, None, LIMITS, OnFailure::Continue).unwrap();
+    let alice = thread("alice", None);
+    turn(&book, &alice, &["a", "b"], 1, 11).await;
+    assert_eq!(book.stats().pending, 1);
+    server.start_again();
+    until(&book, |stats| stats.pending == 0 && stats.error.is_none()).await;
+    assert_eq!(resumed(&book, &alice, &["a", "b"]).await.id, id(1));
+}
+
+#[tokio::test]
+async fn two_gateways_share_a_redis_and_never_both_begin() {
+    let server = RedisServer::start();
+    let store = || in_redis(&Token::new(server.url())).unwrap();
+    let (one, other) = (book(&store()), book(&store()));
+    let alice = thread("alice", None);
+    for round in 0..20u128 {
+        let texts = ["a", &round.to_string()];
+        turn(&one, &alice, &texts, round, 100 + round).await;
+        let conversation = resumed(&other, &alice, &texts).await;
+        let begun = tokio::join!(one.begin(&conversation), other.begin(&conversation));
+        assert!(begun.0.unwrap() != begun.1.unwrap(), "round {round}");
+    }
+}
+
+/// Where the child of the test below writes.
+const CHILD: &str = "DIFYGATE_TEST_BOOK";
+
+/// No test of its own: the child that the next one kills.
+#[tokio::test]
+async fn child_that_talks_until_it_is_killed() {
+    let Ok(folder) = std::env::var(CHILD) else { return };
+    let (store, warning) = open(Path::new(&folder));
+    assert_eq!(warning, None);
+    let begin = u128::from(store.count(Table::Conversations).unwrap());
+    let (book, alice) = (book(&store), thread("alice", None));
+    for number in begin..begin + 100_000 {
+        let texts = ["a", &number.to_string()];
+        turn(&book, &alice, &texts, number, 1_000_000 + number).await;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "\nacked {number}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_turn_that_was_acknowledged_is_lost_by_20_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let alice = thread("alice", None);
+    for round in 0..20 {
+        let test = "conversation::tests_down::child_that_talks_until_it_is_killed";
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(CHILD, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let acks = lines.filter_map(|line| line.unwrap().strip_prefix("acked ")?.parse().ok());
+        let last: Option<u128> = acks.take(round % 5 + 1).last();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let last = last.expect("the child acknowledged nothing");
+        let (store, warning) = open(folder.path());
+        assert_eq!(warning, None);
+        let book = book(&store);
+        for number in 0..=last {
+            let found = resumed(&book, &alice, &["a", &number.to_string()]).await;
+            assert_eq!(found.id, id(number), "round {round}");
+        }
+        book.close().await;
+    }
+}
