@@ -1,5 +1,7 @@
 //! A store in one file of redb.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::ops::Bound;
@@ -101,22 +103,48 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
     TableDefinition::new(table.name())
 }
 
-fn make(transaction: &WriteTransaction, changes: &[Change]) -> Result<(), redb::Error> {
-    for change in changes {
-        let mut rows = transaction.open_table(definition(change.table))?;
-        match &change.value {
-            Some(value) => rows.insert(&change.key[..], &value[..])?,
-            None => rows.remove(&change.key[..])?,
-        };
-    }
-    Ok(())
+type Rows<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+/// The tables of a transaction. Each is opened once: that costs more than a row.
+struct Tables<'t> {
+    transaction: &'t WriteTransaction,
+    open: BTreeMap<Table, Rows<'t>>,
 }
 
-fn holds(transaction: &WriteTransaction, step: &Step) -> Result<bool, redb::Error> {
-    let Some(guard) = &step.guard else { return Ok(true) };
-    let rows = transaction.open_table(definition(guard.table))?;
-    let row = rows.get(&guard.key[..])?;
-    Ok(row.as_ref().map(|row| row.value()) == guard.value.as_deref())
+impl<'t> Tables<'t> {
+    fn new(transaction: &'t WriteTransaction) -> Self {
+        Self { transaction, open: BTreeMap::new() }
+    }
+
+    fn rows(&mut self, table: Table) -> Result<&mut Rows<'t>, redb::Error> {
+        Ok(match self.open.entry(table) {
+            Entry::Occupied(rows) => rows.into_mut(),
+            Entry::Vacant(place) => place.insert(self.transaction.open_table(definition(table))?),
+        })
+    }
+
+    fn make(&mut self, changes: &[Change]) -> Result<(), redb::Error> {
+        for change in changes {
+            let rows = self.rows(change.table)?;
+            match &change.value {
+                Some(value) => rows.insert(&change.key[..], &value[..])?,
+                None => rows.remove(&change.key[..])?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Makes the changes of a step if its guard holds, and tells whether it does.
+    fn take(&mut self, step: &Step) -> Result<bool, redb::Error> {
+        if let Some(guard) = &step.guard {
+            let row = self.rows(guard.table)?.get(&guard.key[..])?;
+            if row.as_ref().map(|row| row.value()) != guard.value.as_deref() {
+                return Ok(false);
+            }
+        }
+        self.make(&step.changes)?;
+        Ok(true)
+    }
 }
 
 impl Store for Disk {
@@ -139,7 +167,7 @@ impl Store for Disk {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
-            make(&transaction, changes)?;
+            Tables::new(&transaction).make(changes)?;
             transaction.commit()?;
             Ok(())
         })
@@ -156,14 +184,9 @@ impl Store for Disk {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
-            let mut done = Vec::with_capacity(steps.len());
-            for step in steps {
-                let holds = holds(&transaction, step)?;
-                if holds {
-                    make(&transaction, &step.changes)?;
-                }
-                done.push(holds);
-            }
+            let mut tables = Tables::new(&transaction);
+            let done = steps.iter().map(|step| tables.take(step)).collect::<Result<Vec<_>, _>>()?;
+            drop(tables);
             if done.contains(&true) {
                 transaction.commit()?;
             } else {

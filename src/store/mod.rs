@@ -258,7 +258,8 @@ pub fn open(folder: &Path) -> (Arc<dyn Store>, Option<String>) {
     match on_disk(folder) {
         Ok((store, warning)) => (store, warning),
         Err(error) => {
-            let lost = "until then who owns which id is forgotten at each restart and found anew";
+            let lost = "until then each restart forgets who owns which id, which is found anew, and the \
+                conversations of AI clients, which begin anew";
             (in_memory(), Some(format!("{error}; {lost}")))
         }
     }
@@ -278,8 +279,8 @@ fn on_disk(folder: &Path) -> Result<(Arc<dyn Store>, Option<String>), StoreError
             let store = Disk::open(&path)?;
             let (path, aside) = (path.display(), aside.display());
             let warning = format!(
-                "{path} was damaged ({what}) and is now {aside}; a new one was begun, and who owns \
-                 which id is found anew"
+                "{path} was damaged ({what}) and is now {aside}; a new one was begun: who owns which \
+                 id is found anew, and conversations of AI clients begin anew"
             );
             Ok((Arc::new(store), Some(warning)))
         }
