@@ -4,6 +4,7 @@
 //! ask is decided in `access`, in one place for both.
 
 mod access;
+mod conversations;
 mod explain;
 mod health;
 mod metrics;
@@ -119,6 +120,7 @@ fn router(office: Arc<Office>) -> Router {
         .route("/reload-config", get(reload).post(reload))
         .route("/shape", post(shape))
         .route("/explain", post(explain))
+        .merge(conversations::router())
         .route_layer(from_fn_with_state(Arc::clone(&office), guard));
     Router::new()
         .route("/health", get(health))

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong.
 
 mod check;
+mod conversations;
 mod demo;
 mod explain;
 mod get;
@@ -76,6 +77,8 @@ enum Command {
     Status(status::Arguments),
     /// Show which instance a user's requests go to, and why
     Explain(explain::Arguments),
+    /// List, export, import or clean up what is known of conversations with AI clients
+    Conversations(conversations::Arguments),
     /// Ask whether a gateway is alive, for health checks
     Health(health::Arguments),
     /// Try it: three simulated Dify instances, two apps and a gateway in one process
@@ -103,6 +106,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Import(arguments) => import::run(&arguments, &mut printer),
         Command::Status(arguments) => status::run(&arguments, &mut printer),
         Command::Explain(arguments) => explain::run(&arguments, &mut printer),
+        Command::Conversations(arguments) => conversations::run(&arguments, &mut printer),
         Command::Health(arguments) => health::run(&arguments, &mut printer),
         Command::Demo(arguments) => demo::run(arguments, &mut printer),
         Command::Sim(arguments) => sim::run(arguments, &mut printer),

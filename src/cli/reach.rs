@@ -23,6 +23,9 @@ use crate::model::Token;
 /// An admin listener answers at once; this is for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A walk through a whole store takes longer.
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
+
 /// Which gateway, where the command line says it.
 #[derive(Debug, Args)]
 pub(super) struct Reach {
@@ -45,13 +48,14 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 pub(super) struct Desk {
     pub address: SocketAddr,
     token: Option<Token>,
+    patience: Duration,
 }
 
 impl Reach {
     /// The admin listener that the command line names.
     pub(super) fn named(&self) -> Option<Desk> {
         let token = self.admin_token.clone().map(Token::new);
-        self.admin.map(|address| Desk { address, token })
+        self.admin.map(|address| Desk { address, token, patience: PATIENCE })
     }
 
     /// The same, and where it names none that of a configuration file. None: the file is wrong, and
@@ -73,13 +77,19 @@ impl Reach {
 impl Desk {
     /// The one of a configuration.
     pub(super) fn of(config: &Config) -> Self {
-        Self { address: config.admin.listen, token: config.admin.token.clone() }
+        let token = config.admin.token.clone();
+        Self { address: config.admin.listen, token, patience: PATIENCE }
+    }
+
+    /// The same, for questions that take long.
+    pub(super) fn patient(self) -> Self {
+        Self { patience: LONG_PATIENCE, ..self }
     }
 
     /// What it answers to a GET.
     ///
     /// # Errors
-    /// Nothing answers there within five seconds, or not this.
+    /// Nothing answers there in time, or not this.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let answer = async {
             let stream = self.connect().await?;
@@ -91,7 +101,7 @@ impl Desk {
     /// What it answers to a question.
     ///
     /// # Errors
-    /// Nothing answers there within five seconds, or not this.
+    /// Nothing answers there in time, or not this.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -118,10 +128,10 @@ impl Desk {
         &self,
         answer: impl Future<Output = anyhow::Result<(StatusCode, bytes::Bytes)>>,
     ) -> anyhow::Result<T> {
-        let address = self.address;
-        let (status, body) = timeout(PATIENCE, answer)
-            .await
-            .with_context(|| format!("no answer from the gateway at {address} within 5 s"))??;
+        let (address, seconds) = (self.address, self.patience.as_secs());
+        let (status, body) = timeout(self.patience, answer).await.with_context(|| {
+            format!("no answer from the gateway at {address} within {seconds} s")
+        })??;
         match status {
             StatusCode::OK => {
                 serde_json::from_slice(&body).context("the answer is not what it should be")
@@ -129,7 +139,7 @@ impl Desk {
             StatusCode::FORBIDDEN => {
                 bail!("the gateway at {address} does not answer this address or token: see `admin`")
             }
-            StatusCode::BAD_REQUEST => {
+            StatusCode::BAD_REQUEST | StatusCode::SERVICE_UNAVAILABLE => {
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
                 bail!("{}", body["message"].as_str().unwrap_or("the gateway refuses the question"))
             }

@@ -11,6 +11,7 @@ mod redis_server;
 mod rig;
 
 mod control;
+mod conversations;
 mod crash;
 mod deploy;
 mod doors;

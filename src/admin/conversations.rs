@@ -1,0 +1,130 @@
+//! What is known of conversations with AI clients, for `difygate conversations`. Only the admin
+//! listener leads here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Office, refuse};
+use crate::conversation::{Book, Conversation, Exchanged, Header, StoreDown};
+
+/// The largest part of an import, in bytes.
+const LARGEST_PART: usize = 16 << 20;
+
+/// How many conversations are listed at most.
+const LONGEST_LIST: usize = 10_000;
+
+#[derive(Debug, Deserialize)]
+struct Listed {
+    key: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Exported {
+    key: Option<String>,
+    from: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Part {
+    header: Option<Header>,
+    rows: Vec<Exchanged>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Cleanup {
+    key: Option<String>,
+    max_age_s: u64,
+}
+
+/// A conversation of the list.
+#[derive(Debug, Serialize)]
+struct Row {
+    conversation: String,
+    app: String,
+    key: String,
+    user: String,
+    chat: Option<String>,
+    turns: u32,
+    state: &'static str,
+    created: u32,
+    used: u32,
+}
+
+pub(super) fn router() -> Router<Arc<Office>> {
+    Router::new()
+        .route("/conversations", get(list))
+        .route("/conversations/export", get(export))
+        .route("/conversations/import", post(import).layer(DefaultBodyLimit::max(LARGEST_PART)))
+        .route("/conversations/cleanup", post(cleanup))
+}
+
+async fn list(State(office): State<Arc<Office>>, Query(asked): Query<Listed>) -> Response {
+    let Some(book) = book(&office) else { return ending() };
+    let key = asked.key.as_deref();
+    let limit = asked.limit.unwrap_or(100).min(LONGEST_LIST);
+    let listed = async {
+        let (all, rows) = (book.mappings(key).await?, book.recent(key, limit).await?);
+        let rows: Vec<_> = rows.into_iter().map(Row::of).collect();
+        Ok(json!({ "count": all.mapping_count, "conversations": rows }))
+    };
+    answer(listed.await)
+}
+
+async fn export(State(office): State<Arc<Office>>, Query(asked): Query<Exported>) -> Response {
+    let Some(book) = book(&office) else { return ending() };
+    answer(book.export(asked.key.as_deref(), asked.from.as_deref()).await)
+}
+
+async fn import(State(office): State<Arc<Office>>, Json(part): Json<Part>) -> Response {
+    let Some(book) = book(&office) else { return ending() };
+    answer(book.import(part.header, part.rows).await)
+}
+
+async fn cleanup(State(office): State<Arc<Office>>, Json(asked): Json<Cleanup>) -> Response {
+    let Some(book) = book(&office) else { return ending() };
+    let max_age = Duration::from_secs(asked.max_age_s);
+    let removed = book.cleanup(asked.key.as_deref(), max_age).await;
+    answer(removed.map(|removed| json!({ "removed": removed })))
+}
+
+fn book(office: &Office) -> Option<Arc<Book>> {
+    office.shared.upgrade().map(|shared| Arc::clone(shared.book()))
+}
+
+fn ending() -> Response {
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "ending", "The gateway is ending.")
+}
+
+fn answer<T: Serialize>(done: Result<T, StoreDown>) -> Response {
+    match done {
+        Ok(done) => Json(done).into_response(),
+        Err(down) => {
+            refuse(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", &down.to_string())
+        }
+    }
+}
+
+impl Row {
+    fn of(found: Conversation) -> Self {
+        Self {
+            conversation: found.id.to_string(),
+            app: found.thread.app,
+            key: found.thread.key,
+            user: found.thread.user,
+            chat: found.thread.chat,
+            turns: found.turns,
+            state: found.state.label(),
+            created: found.created_s,
+            used: found.used_s,
+        }
+    }
+}

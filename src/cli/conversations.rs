@@ -1,0 +1,302 @@
+//! `difygate conversations`: what a running gateway knows of conversations with AI clients. The
+//! gateway is asked, because nobody else can read its store while it runs.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::cli::ExitStatus;
+use crate::cli::printer::Printer;
+use crate::cli::reach::{Desk, Reach};
+use crate::cli::serve::block_on;
+use crate::config::parse_duration;
+use crate::conversation::{Imported, Parsed, Slice, now_s, parse};
+
+/// Conversations that are sent to the gateway at once.
+const PART: usize = 5000;
+
+/// List, export, import or clean up what a gateway knows of conversations with AI clients.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The gateway has no texts, only which conversation of Dify belongs to which key, \
+    app, user and chat.\nExit codes: 0 done, 1 the gateway does not answer or its store fails, 2 \
+    the configuration or the file is wrong."
+)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the conversations used last
+    List {
+        #[command(flatten)]
+        gateway: Gateway,
+        /// Only those of the client key of this name
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
+        /// How many to show
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print all conversations as lines of JSON, for `import`
+    #[command(
+        after_help = "An import into the same store, or into one of the same Redis, brings everything \
+        back. Another gateway resumes the\nexported conversations by their chats and ids; those \
+        without a chat begin anew, with what the client sends."
+    )]
+    Export {
+        #[command(flatten)]
+        gateway: Gateway,
+        /// Only those of the client key of this name
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
+        /// Write to this file
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Take in an export, or OpenDify's `conversation_mappings.json`
+    #[command(
+        after_help = "A chat of OpenDify belongs to whoever continues it first, in the app that \
+        `--app` names. What is known already stays\nas it is."
+    )]
+    Import {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        gateway: Gateway,
+        /// The app that OpenDify served
+        #[arg(long, value_name = "APP")]
+        app: Option<String>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget conversations that were not used for long; Dify keeps them
+    Cleanup {
+        #[command(flatten)]
+        gateway: Gateway,
+        /// Only those of the client key of this name
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
+        /// Forget those whose last turn is longer ago, such as 30d
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        max_age: Duration,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which gateway is asked.
+#[derive(Debug, Args)]
+struct Gateway {
+    /// The configuration file of the gateway; its `admin` says where to ask
+    #[arg(short, long, value_name = "FILE", default_value = "difygate.yaml")]
+    config: PathBuf,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+impl Gateway {
+    fn desk(&self, printer: &mut Printer) -> Option<Desk> {
+        self.reach.desk(&self.config, printer).map(Desk::patient)
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write it as `30d` or `12h`".to_owned())
+}
+
+/// Asks a gateway and prints what it says.
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
+    match &arguments.command {
+        Command::List { gateway, key, limit, json } => {
+            let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
+            let path = path("/conversations", &[("key", key.as_deref())]);
+            let joint = if key.is_some() { '&' } else { '?' };
+            let listed = block_on(desk.get(&format!("{path}{joint}limit={limit}")))?;
+            match json {
+                true => printer.line(&serde_json::to_string_pretty(&listed)?)?,
+                false => printer.out(&table(&listed))?,
+            }
+        }
+        Command::Export { gateway, key, output } => {
+            let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
+            export(&desk, key.as_deref(), output.as_deref(), printer)?;
+        }
+        Command::Import { file, gateway, app, json } => {
+            let text = fs::read_to_string(file);
+            let text = text.with_context(|| format!("{} cannot be read", file.display()))?;
+            let parsed = match parse(&text, app.as_deref(), now_s()) {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    printer.error(&format!("{}: {error}", file.display()));
+                    return Ok(ExitStatus::Misused);
+                }
+            };
+            let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
+            let Imported { added, present, skipped } = import(&desk, parsed)?;
+            let text = match json {
+                true => {
+                    json!({ "added": added, "present": present, "skipped": skipped }).to_string()
+                }
+                false => format!(
+                    "{added} conversations taken in, {present} were known, {skipped} cannot be used"
+                ),
+            };
+            printer.line(&text)?;
+        }
+        Command::Cleanup { gateway, key, max_age, json } => {
+            let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
+            let question = json!({ "key": key, "max_age_s": max_age.as_secs() });
+            let done: Value = block_on(desk.ask("/conversations/cleanup", &question))?;
+            let text = match json {
+                true => done.to_string(),
+                false => format!("{} conversations forgotten", done["removed"]),
+            };
+            printer.line(&text)?;
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn path(path: &str, query: &[(&str, Option<&str>)]) -> String {
+    let given = query.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+fn export(
+    desk: &Desk,
+    key: Option<&str>,
+    output: Option<&Path>,
+    printer: &mut Printer,
+) -> anyhow::Result<()> {
+    let mut file = match output {
+        Some(path) => {
+            let file = File::create(path);
+            let file = file.with_context(|| format!("{} cannot be written", path.display()))?;
+            Some(BufWriter::new(file))
+        }
+        None => None,
+    };
+    let mut from: Option<String> = None;
+    let (mut first, mut count) = (true, 0);
+    loop {
+        let path = path("/conversations/export", &[("key", key), ("from", from.as_deref())]);
+        let slice = Slice::deserialize(block_on(desk.get(&path))?)
+            .context("the answer is not what it should be")?;
+        let mut text = String::new();
+        if first {
+            writeln!(text, "{}", serde_json::to_string(&slice.header)?)?;
+        }
+        first = false;
+        count += slice.rows.len();
+        for row in &slice.rows {
+            writeln!(text, "{}", serde_json::to_string(row)?)?;
+        }
+        match &mut file {
+            Some(file) => file.write_all(text.as_bytes())?,
+            None => printer.out(&text)?,
+        }
+        from = slice.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    if let (Some(mut file), Some(path)) = (file, output) {
+        file.flush()?;
+        printer.line(&format!("{count} conversations written to {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn import(desk: &Desk, parsed: Parsed) -> anyhow::Result<Imported> {
+    let mut all = Imported { skipped: parsed.skipped, ..Imported::default() };
+    for rows in parsed.rows.chunks(PART) {
+        let part = json!({ "header": parsed.header, "rows": rows });
+        let done: Imported = block_on(desk.ask("/conversations/import", &part))?;
+        all.added += done.added;
+        all.present += done.present;
+        all.skipped += done.skipped;
+    }
+    Ok(all)
+}
+
+fn table(listed: &Value) -> String {
+    let mut rows = vec![
+        ["CONVERSATION", "APP", "KEY", "USER", "CHAT", "TURNS", "STATE", "USED"].map(str::to_owned),
+    ];
+    let shown = listed["conversations"].as_array().into_iter().flatten();
+    rows.extend(shown.map(|row| {
+        let used = row["used"].as_i64().and_then(|used| Timestamp::from_second(used).ok());
+        [
+            plain(&row["conversation"]),
+            plain(&row["app"]),
+            plain(&row["key"]),
+            plain(&row["user"]),
+            plain(&row["chat"]),
+            row["turns"].to_string(),
+            plain(&row["state"]),
+            used.map_or("-".to_owned(), |used| used.to_string()),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<_> = (0..8).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    let _ = writeln!(text, "\n{} of {} conversations", rows.len() - 1, listed["count"]);
+    text
+}
+
+/// A text that came from a client must not steer the terminal.
+fn plain(value: &Value) -> String {
+    let safe = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    value.as_str().map_or("-".to_owned(), |text| text.chars().map(safe).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{path, table};
+
+    #[test]
+    fn the_table_shows_whose_each_conversation_is() {
+        let row = |chat: Option<&str>| {
+            json!({ "conversation": "c1", "app": "shop", "key": "web", "user": "web:al\u{1b}[31mice",
+                "chat": chat, "turns": 3, "state": "clean", "created": 0, "used": 1_700_000_000 })
+        };
+        let listed = json!({ "count": 9, "conversations": [row(None), row(Some("chat-1"))] });
+        insta::assert_snapshot!(table(&listed), @r"
+        CONVERSATION  APP   KEY  USER            CHAT    TURNS  STATE  USED
+        c1            shop  web  web:al�[31mice  -       3      clean  2023-11-14T22:13:20Z
+        c1            shop  web  web:al�[31mice  chat-1  3      clean  2023-11-14T22:13:20Z
+
+        2 of 9 conversations
+        ");
+    }
+
+    #[test]
+    fn names_in_a_path_are_encoded() {
+        assert_eq!(path("/x", &[("key", None)]), "/x");
+        assert_eq!(path("/x", &[("key", Some("a&b c")), ("from", None)]), "/x?key=a%26b+c");
+    }
+}
