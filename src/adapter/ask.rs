@@ -44,6 +44,13 @@ pub struct Hints {
     pub chat: Option<String>,
 }
 
+impl Hints {
+    /// Whether no conversation is named, neither itself nor by its last answer.
+    pub fn names_nothing(&self) -> bool {
+        self.conversation.is_none() && self.previous_response.is_none()
+    }
+}
+
 /// Who says something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {

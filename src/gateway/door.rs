@@ -1,6 +1,7 @@
 //! Which protocol a request speaks, by method and path alone. The door gives refusals their shape.
 
 use http::Method;
+use http::header::ACCESS_CONTROL_REQUEST_METHOD;
 use http::request::Parts;
 
 use crate::dify::path;
@@ -17,6 +18,8 @@ pub(super) enum Door {
     /// A browser's question whether it may send the real request. It carries no token, so no app
     /// could be asked.
     Preflight,
+    /// The same question about a call of [`Client`](Self::Client).
+    ClientPreflight,
     /// Dify's service API.
     Dify,
     /// The same below a prefix that says so.
@@ -34,12 +37,22 @@ pub(super) fn open(head: &Parts) -> Door {
         return Door::Desk;
     }
     let is_preflight = head.method == Method::OPTIONS;
-    match entrance(&head.method, path) {
-        Entrance::Door(_) if is_preflight => Door::Preflight,
+    match entrance(&meant(head), path) {
+        Entrance::Door(_) if is_preflight => Door::ClientPreflight,
         Entrance::Door(_) => Door::Client,
         Entrance::Dify(rest) if !path::is_service_api(rest) => Door::Nothing,
         Entrance::Dify(_) if is_preflight => Door::Preflight,
         Entrance::Dify(rest) if rest.len() < path.len() => Door::PrefixedDify,
         Entrance::Dify(_) => Door::Dify,
+    }
+}
+
+/// The method of the request, or of the one that a preflight asks for.
+fn meant(head: &Parts) -> Method {
+    let asked = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD);
+    let asked = asked.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+    match head.method {
+        Method::OPTIONS => asked.unwrap_or(Method::OPTIONS),
+        _ => head.method.clone(),
     }
 }

@@ -119,6 +119,7 @@ impl Exchange {
             }
             Door::Preflight => Outcome::Local(self.record, respond::preflight(&head)),
             Door::Dify => self.serve(head, body).await,
+            Door::ClientPreflight => Outcome::Local(self.record, respond::client_preflight(&head)),
             Door::PrefixedDify => self.serve(without_prefix(head), body).await,
             Door::Client => self.at_a_door(head, body).await,
             Door::Nothing => {

@@ -1,7 +1,10 @@
 //! The gateway's own answers.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONTENT_TYPE, HeaderMap,
+    HeaderValue, RETRY_AFTER,
+};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
@@ -65,6 +68,16 @@ pub(super) fn preflight(head: &Parts) -> Response<Bytes> {
     let allow = dify::path::allowed_methods(head.uri.path()).unwrap_or(ANY_METHOD);
     headers.insert(ALLOW, HeaderValue::from_static(allow));
     dify::cors::add_preflight(&head.headers, headers);
+    response
+}
+
+/// The answer to a browser's preflight for a door. AI clients send headers of their own, and a key is
+/// needed for all that follows: so every header may be sent.
+pub(super) fn client_preflight(head: &Parts) -> Response<Bytes> {
+    let mut response = preflight(head);
+    if let Some(asked) = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    }
     response
 }
 

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::coming::Coming;
-use crate::gateway::doors::Telling;
+use crate::gateway::doors::{Telling, Waiting};
 use crate::gateway::framing;
 use crate::gateway::journey::{Forwarded, Journey};
 use crate::gateway::outbound::REQUEST_ID;
@@ -29,6 +29,8 @@ pub(super) enum Outgoing {
     Whole(Option<Bytes>, Box<Record>),
     /// An instance's, passed on as it comes.
     Relay(Coming),
+    /// One that has not come yet.
+    Waiting(Box<Waiting>),
     /// An instance's, told in the words of another protocol.
     Telling(Box<Telling>),
 }
@@ -55,6 +57,7 @@ impl Body for Outgoing {
                 Poll::Ready(piece)
             }
             Self::Telling(telling) => telling.poll_frame(context),
+            Self::Waiting(waiting) => waiting.poll_frame(context),
         }
     }
 
@@ -63,6 +66,7 @@ impl Body for Outgoing {
             Self::Whole(bytes, _) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Relay(coming) => coming.get().is_none_or(Relay::is_over),
             Self::Telling(telling) => telling.is_over(),
+            Self::Waiting(waiting) => waiting.is_over(),
         }
     }
 
@@ -73,6 +77,7 @@ impl Body for Outgoing {
             }
             Self::Relay(coming) => coming.get().map_or(SizeHint::new(), Relay::size_hint),
             Self::Telling(telling) => telling.size_hint(),
+            Self::Waiting(_) => SizeHint::new(),
         }
     }
 }

@@ -18,6 +18,7 @@ mod settings;
 mod telling;
 mod thread;
 mod upload;
+mod waiting;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -40,6 +41,8 @@ use self::entrance::Call;
 use self::errand::Errand;
 use self::run::{Question, run};
 use self::thread::{Place, Worth};
+pub(super) use self::waiting::Waiting;
+use self::waiting::{Head, Late};
 use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::identify;
@@ -179,15 +182,23 @@ impl Arrival {
             user: user.clone(),
             chat,
         };
-        let place = match (is_task, app.doors.history) {
+        // A client that wants nothing stored has nothing to go on with, unless it names it.
+        let is_alone = app.doors.history == History::Stateless
+            || (ask.is_unstored && ask.hints.names_nothing());
+        let place = match (is_task, is_alone) {
             (true, _) => Ok(Place::aside(thread, Worth::Deleted)),
-            (_, History::Stateless) => Ok(Place::aside(thread, Worth::Nothing)),
-            (_, History::Auto) => thread::place(self.worker.shared(), thread, &ask).await,
+            (_, true) => Ok(Place::aside(thread, Worth::Nothing)),
+            _ => thread::place(self.worker.shared(), thread, &ask).await,
         };
         match place {
             Ok(place) => {
-                let question = Question { ask, voice, shape: door.shape, place };
-                run(self.errand(app, user), question).await
+                let (shape, late) = (door.shape, Late::default());
+                let request_id = self.record.request_id().clone();
+                let head = Head { request_id, ignored: ask.ignored.clone(), shape };
+                let streamed = ask.streamed;
+                let question = Question { ask, voice, shape, place, late: late.clone() };
+                let run = run(self.errand(app, user), question);
+                if streamed { waiting::wait(run, late, head).await } else { run.await }
             }
             Err(fault) => Done::Fault(self.record, Reason::BadRequest, fault),
         }

@@ -21,10 +21,12 @@ use crate::gateway::doors::history::transcript;
 use crate::gateway::doors::telling::Telling;
 use crate::gateway::doors::thread::{Place, With, no_conversation};
 use crate::gateway::doors::upload::upload;
+use crate::gateway::doors::waiting::Late;
 use crate::gateway::doors::{Done, Settings, facts};
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey};
 use crate::gateway::outbound::REQUEST_ID;
+use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::refusals;
 use crate::gateway::relay::{Relay, Source};
 use crate::gateway::stream::{INSTANCE, Outgoing};
@@ -44,6 +46,8 @@ pub(super) struct Question {
     pub shape: Shape,
     /// Where it belongs.
     pub place: Place,
+    /// Whether the head of the answer has gone out.
+    pub late: Late,
 }
 
 /// Asks the app and begins to tell its answer.
@@ -74,7 +78,11 @@ pub(super) async fn run(errand: Errand, mut question: Question) -> Done {
         let forwarded = match result {
             Ok(forwarded) => forwarded,
             Err(refusal) => {
-                return refused(Errand::back(journey, address), &question, &refusal).await;
+                errand = Errand::back(journey, address);
+                if parts(&errand, &mut question, &refusal).await {
+                    continue;
+                }
+                return refused(errand, &question, &refusal).await;
             }
         };
         if forwarded.answer.head.status.is_success() {
@@ -93,6 +101,15 @@ pub(super) async fn run(errand: Errand, mut question: Question) -> Done {
         }
         return refuse(errand, &question, fault).await;
     }
+}
+
+/// Whether the turn leaves its conversation, because the instance that has it is out. The files of
+/// the question stay where the conversation is, and so does a question that has some.
+async fn parts(errand: &Errand, question: &mut Question, refusal: &Refusal) -> bool {
+    let may = refusal.reason == Reason::OwnerOut
+        && errand.app.policy.on_owner_down == OnOwnerDown::Restart
+        && question.ask.question.attachments.is_empty();
+    may && question.place.part(errand.worker.shared()).await
 }
 
 /// A client that goes on from an earlier answer gets a new conversation that begins with what was
@@ -187,7 +204,7 @@ fn may_have_run(reason: Reason) -> bool {
 async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, .. } = answer;
-    let Question { ask, voice, shape, place, .. } = question;
+    let Question { ask, voice, shape, place, late } = question;
     let manner = manner(&journey.app.doors, &ask);
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
@@ -219,6 +236,7 @@ async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: 
     match &told {
         Ok(()) if ask.streamed => stream_headers(headers),
         Ok(()) => json(headers),
+        Err(fault) if late.is_so() => telling.fail(fault),
         Err(fault) => {
             super::fault_headers(fault, headers);
             let id = request_id.to_str().unwrap_or_default();
@@ -260,7 +278,8 @@ pub(super) fn ignored(headers: &mut HeaderMap, names: &[String]) {
     }
 }
 
-fn stream_headers(headers: &mut HeaderMap) {
+/// What the head of a stream says.
+pub(super) fn stream_headers(headers: &mut HeaderMap) {
     let kind = "text/event-stream; charset=utf-8";
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -7,21 +7,15 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
-use tokio::time::timeout;
 
 use crate::adapter::{Begun, Fault, Heard, Hearing, State, Voice};
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::thread::After;
 use crate::gateway::relay::Relay;
 use crate::model::Reason;
-
-/// How long the head of a stream waits for Dify's first event, so that a run that fails at once is
-/// told by its status.
-const FIRST_EVENT: Duration = Duration::from_secs(5);
 
 /// An answer being told.
 pub(in crate::gateway) struct Telling {
@@ -70,12 +64,12 @@ impl Telling {
         }
     }
 
-    /// Waits for the first thing to say, or for a while.
+    /// Waits for the first thing to say.
     ///
     /// # Errors
     /// The run failed before it said anything.
     pub(super) async fn first(&mut self) -> Result<(), Fault> {
-        let first = std::future::poll_fn(|context| {
+        std::future::poll_fn(|context| {
             while self.frames.is_empty() && !matches!(self.stage, Stage::Over) {
                 if let Err(fault) = ready!(self.poll_on(context)) {
                     if self.has_said {
@@ -86,8 +80,8 @@ impl Telling {
                 }
             }
             Poll::Ready(Ok(()))
-        });
-        timeout(FIRST_EVENT, first).await.unwrap_or(Ok(()))
+        })
+        .await
     }
 
     /// Waits for the whole answer, which is then all that is to go out.
@@ -241,7 +235,8 @@ impl Telling {
         self.stage = Stage::Over;
     }
 
-    fn fail(&mut self, fault: &Fault) {
+    /// The run failed, which is told within the stream.
+    pub(super) fn fail(&mut self, fault: &Fault) {
         if let Some(relay) = self.coming.get_mut() {
             relay.record.note_if_none(&fault.message);
             relay.record.end(Reason::Answered);

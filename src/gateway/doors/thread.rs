@@ -179,6 +179,17 @@ impl Place {
         }
     }
 
+    /// The instance that has the conversation is out, and the operator wants turns to go on all the
+    /// same: this one begins a new conversation. False if the client itself named it.
+    pub(super) async fn part(&mut self, shared: &Shared) -> bool {
+        self.release(shared).await;
+        let parts = matches!(self.with, With::Known(_, Evidence::Transcript));
+        if parts {
+            (self.with, self.turn) = (With::Nothing, None);
+        }
+        parts
+    }
+
     /// Dify does not have the conversation any more: the turn begins a new one. False if the client
     /// itself named it.
     pub(super) async fn leave(&mut self, shared: &Shared) -> bool {

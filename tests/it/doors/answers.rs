@@ -1,5 +1,7 @@
 //! What comes out of the doors, for every mode of app.
 
+use std::time::Duration;
+
 use dify_sim::{App, Mode, RunEnd};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -227,4 +229,35 @@ async fn sound_becomes_text_and_text_sound() {
     let request = Request::post("/v1/audio/speech").header("api-key", "usertoken--flow");
     let answer = rig.send(request.body(body.to_string()).unwrap()).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_long_in_coming_is_kept_alive() {
+    let slow = dify_sim::Pace { first_token: Duration::from_secs(6), ..dify_sim::Pace::default() };
+    let rig = Plan::new(1).with_difys(move |setup| setup.with_pace(slow)).start().await;
+    let ask = |query: &str| {
+        let body = json!({"model": "shop", "messages": messages(&[query]), "stream": true});
+        open(rig.addr(), post("/v1/chat/completions", &body))
+    };
+    let (good, bad) = tokio::join!(ask("hello"), ask("error429 x"));
+    for (answer, ending) in [(good.unwrap(), "data: [DONE]\n\n"), (bad.unwrap(), "}}\n\n")] {
+        assert_eq!(answer.status(), StatusCode::OK);
+        let text = answer.into_body().collect().await.unwrap().to_bytes();
+        let text = std::str::from_utf8(&text).unwrap();
+        assert!(text.starts_with(": keepalive\n\n") && text.ends_with(ending), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_may_send_what_ai_clients_send() {
+    let rig = Rig::start(1).await;
+    let preflight = Request::options("/v1/chat/completions")
+        .header("origin", "https://chat.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization, x-stainless-os");
+    let answer = rig.send(preflight.body("").unwrap()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let allowed = answer.header("access-control-allow-headers");
+    assert_eq!(allowed, Some("authorization, x-stainless-os"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://chat.example"));
 }
