@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use difygate::cli::serve::Gateway;
-use difygate::config::{self, Environment};
+use difygate::config::{self, Environment, Source};
 use serde_json::Value;
 
 fn examples() -> PathBuf {
@@ -22,7 +22,7 @@ fn examples() -> PathBuf {
 /// Whether `check` accepts an example, and a gateway starts from it.
 async fn serves(name: &str, vars: &[(&str, &str)]) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("difygate.yaml");
+    let path = folder.path().join(name);
     let mut text = fs::read_to_string(examples().join(name)).unwrap();
     for secret in ["difygate_admin", "dify1_key", "dify2_key"] {
         let file = folder.path().join(secret);
@@ -32,8 +32,14 @@ async fn serves(name: &str, vars: &[(&str, &str)]) {
     text = text.replace("/run/secrets", folder.path().to_str().unwrap());
     text = text.replace("access.log", folder.path().join("access.log").to_str().unwrap());
     fs::write(&path, &text).unwrap();
+    let (source, option) = match path.extension().is_some_and(|ending| ending == "env") {
+        true => (Source::Environment { file: Some(path.clone()) }, Some("--env-file")),
+        false => (Source::File(path.clone()), None),
+    };
     let checked = Command::new(env!("CARGO_BIN_EXE_difygate"))
-        .args(["check", path.to_str().unwrap()])
+        .arg("check")
+        .args(option)
+        .arg(&path)
         .envs(vars.iter().copied())
         .output()
         .unwrap();
@@ -42,13 +48,13 @@ async fn serves(name: &str, vars: &[(&str, &str)]) {
 
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let environment = Environment { vars: vars.collect(), ..Environment::default() };
-    let loaded = config::load(&path, &environment);
-    let mut config = loaded.unwrap_or_else(|findings| panic!("{findings}")).config;
+    let mut config =
+        source.load(&environment).unwrap_or_else(|findings| panic!("{findings}")).config;
     config.listen.set_port(0);
     config.admin.listen.set_port(0);
     config.listen.set_ip([127, 0, 0, 1].into());
     config.admin.listen.set_ip([127, 0, 0, 1].into());
-    let gateway = Gateway::start(config, path, None).await.unwrap();
+    let gateway = Gateway::start(config, source, None).await.unwrap();
     assert_ne!(gateway.listen().port(), 0);
     gateway.drain().await;
 }
@@ -79,6 +85,11 @@ async fn the_one_with_every_key() {
         ("DIFY2_KEY", "app-2"),
     ];
     serves("full.yaml", &vars).await;
+}
+
+#[tokio::test]
+async fn the_one_in_the_place_of_opendify() {
+    serves("opendify.env", &[]).await;
 }
 
 /// The names of all keys below a schema.

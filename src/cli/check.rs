@@ -1,20 +1,18 @@
 //! `difygate check`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::chosen::Named;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
-use crate::config::{self, Config, Style};
+use crate::config::{Config, Style};
 
 /// Check a configuration file.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The configuration file
-    #[arg(value_name = "FILE", default_value = "difygate.yaml")]
-    file: PathBuf,
+    #[command(flatten)]
+    named: Named,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
@@ -22,8 +20,8 @@ pub(super) struct Arguments {
 
 /// Checks a file; warnings do not make it fail.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let path = &arguments.file;
-    let (config, findings) = match config::load(path, &environment()) {
+    let source = arguments.named.source();
+    let (config, findings) = match source.load(&environment()) {
         Ok(loaded) => (Some(loaded.config), loaded.warnings),
         Err(findings) => (None, findings),
     };
@@ -37,7 +35,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         printer.findings(&findings.render(style(printer)));
     }
     if let Some(config) = config {
-        printer.line(&format!("{} is valid: {}", path.display(), summary(&config)))?;
+        printer.line(&format!("{source} is valid: {}", summary(&config)))?;
     }
     Ok(status)
 }

@@ -31,7 +31,7 @@ pub(super) struct Arguments {
 
 /// Runs the demonstration until a signal ends it.
 pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    telemetry::start_error_log();
+    telemetry::start_error_log("info");
     block_on(async {
         let signals = control::signals()?;
         let mut instances = Vec::new();

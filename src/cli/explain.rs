@@ -10,6 +10,7 @@ use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use crate::cli::ExitStatus;
+use crate::cli::chosen::Chosen;
 use crate::cli::printer::Printer;
 use crate::cli::reach::Reach;
 use crate::cli::serve::block_on;
@@ -40,9 +41,8 @@ pub(super) struct Arguments {
     /// The client's address, for apps with `ip_hash`
     #[arg(long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
-    /// The configuration file of the gateway; its `admin` says where to ask
-    #[arg(short, long, value_name = "FILE", default_value = "difygate.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    chosen: Chosen,
     #[command(flatten)]
     reach: Reach,
     /// Print the explanation as JSON
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             Some(text.trim().to_owned())
         }
     };
-    let Some(desk) = arguments.reach.desk(&arguments.config, printer) else {
+    let Some(desk) = arguments.reach.desk(&arguments.chosen, printer) else {
         return Ok(ExitStatus::Misused);
     };
     let question = json!({

@@ -4,6 +4,7 @@
 
 mod check;
 mod conversations;
+mod chosen;
 mod demo;
 mod explain;
 mod get;

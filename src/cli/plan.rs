@@ -1,7 +1,7 @@
 //! `difygate plan`: what a new configuration would change, before it does.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::Args;
@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cli::check::style;
+use crate::cli::chosen::Named;
 use crate::cli::printer::Printer;
 use crate::cli::reach::{Desk, Reach};
 use crate::cli::serve::block_on;
 use crate::cli::{ExitStatus, environment};
-use crate::config::{self, Config, Shape, mark, shape};
+use crate::config::{Config, Shape, Source, mark, shape};
 use crate::control::plan::{
     Answer, AppChange, Change, Changes, Fate, InstanceChange, Moves, Question, SAMPLE, plan,
 };
@@ -24,15 +25,14 @@ const MOST_WAYS: usize = 6;
 /// Show what a new configuration would change.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Compares with the running gateway: that at the `admin.listen` of NEW, unless --admin names \
+    after_help = "Compares with the running gateway: that at the `admin.listen` of FILE, unless --admin names \
     another. It is told no secret and tells none: only whether they are the same.\n\
     Exit codes: 0 printed, 1 an app moves more than --max-moved or the gateway does not answer, \
     2 the command line or a configuration is wrong."
 )]
 pub(super) struct Arguments {
-    /// The new configuration file
-    #[arg(value_name = "NEW")]
-    new: PathBuf,
+    #[command(flatten)]
+    new: Named,
     /// Compare with this file instead of a running gateway
     #[arg(short, long, value_name = "CURRENT", conflicts_with = "admin")]
     config: Option<PathBuf>,
@@ -54,13 +54,16 @@ fn parse_share(text: &str) -> Result<f64, String> {
 
 /// Prints a plan.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let Some(new) = load(&arguments.new, printer) else { return Ok(ExitStatus::Misused) };
+    let source = arguments.new.source();
+    let Some(new) = load(&source, printer) else { return Ok(ExitStatus::Misused) };
     let salt = Uuid::new_v4().to_string();
     let shape = |config: &Config| shape(config, &|secret| Some(mark(&salt, secret)));
     let wanted = shape(&new);
     let (against, runs) = match &arguments.config {
         Some(path) => {
-            let Some(old) = load(path, printer) else { return Ok(ExitStatus::Misused) };
+            let Some(old) = load(&path.clone().into(), printer) else {
+                return Ok(ExitStatus::Misused);
+            };
             (path.display().to_string(), (shape(&old), None))
         }
         None => {
@@ -83,7 +86,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         }
         printer.line(&serde_json::to_string_pretty(&report)?)?;
     } else {
-        printer.out(&text(&changes, &arguments.new, &against))?;
+        printer.out(&text(&changes, &source, &against))?;
     }
     for app in &too_many {
         let (share, most) =
@@ -96,8 +99,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     Ok(if too_many.is_empty() { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
-fn load(path: &Path, printer: &mut Printer) -> Option<Config> {
-    match config::load(path, &environment()) {
+fn load(source: &Source, printer: &mut Printer) -> Option<Config> {
+    match source.load(&environment()) {
         Ok(loaded) => {
             if !loaded.warnings.is_empty() {
                 printer.findings(&loaded.warnings.render(style(printer)));
@@ -119,8 +122,8 @@ fn names(apps: &[&AppChange]) -> Vec<String> {
     apps.iter().map(|app| app.app.to_string()).collect()
 }
 
-fn text(changes: &Changes, new: &Path, against: &str) -> String {
-    let mut text = format!("{} against {against}\n", new.display());
+fn text(changes: &Changes, new: &Source, against: &str) -> String {
+    let mut text = format!("{new} against {against}\n");
     let nothing = changes.apps.is_empty() && changes.settings.is_empty();
     if nothing {
         text.push_str("\nNothing changes.\n");
@@ -212,7 +215,7 @@ fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use crate::config::Source;
 
     use super::{AppChange, Changes, Fate, InstanceChange, Moves, parse_share, text};
     use crate::control::plan::Move;
@@ -244,7 +247,7 @@ mod tests {
             ],
             ..Changes::default()
         };
-        insta::assert_snapshot!(text(&changes, Path::new("new.yaml"), "old.yaml"), @r"
+        insta::assert_snapshot!(text(&changes, &Source::File("new.yaml".into()), "old.yaml"), @r"
         new.yaml against old.yaml
 
         ~ app shop

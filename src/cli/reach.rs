@@ -1,7 +1,6 @@
 //! How the commands that ask a running gateway find it and speak with it.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,10 +13,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::check::style;
+use crate::cli::chosen::Chosen;
 use crate::cli::environment;
 use crate::cli::get::{get, post};
 use crate::cli::printer::Printer;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::model::Token;
 
 /// An admin listener answers at once; this is for a machine under load.
@@ -58,13 +58,13 @@ impl Reach {
         self.admin.map(|address| Desk { address, token, patience: PATIENCE })
     }
 
-    /// The same, and where it names none that of a configuration file. None: the file is wrong, and
-    /// that was printed.
-    pub(super) fn desk(&self, config: &Path, printer: &mut Printer) -> Option<Desk> {
+    /// The same, and where it names none that of a configuration. None: it is wrong, and that was
+    /// printed.
+    pub(super) fn desk(&self, config: &Chosen, printer: &mut Printer) -> Option<Desk> {
         if let Some(desk) = self.named() {
             return Some(desk);
         }
-        match config::load(config, &environment()) {
+        match config.source().load(&environment()) {
             Ok(loaded) => Some(Desk::of(&loaded.config)),
             Err(findings) => {
                 printer.findings(&findings.render(style(printer)));

@@ -15,9 +15,10 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::admin::{self, Access, AdminDesk, Office};
 use crate::affinity::{Limits, Owners};
 use crate::cli::check::style;
+use crate::cli::chosen::Chosen;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::{self, Book, OnFailure};
 use crate::gateway::{Kept, Setup, Shared, Workers, bind, probe};
@@ -32,15 +33,14 @@ use crate::telemetry::{self, AccessLog, Destination, Format};
     log on standard error holds."
 )]
 pub struct Arguments {
-    /// The configuration file
-    #[arg(short, long, value_name = "FILE", default_value = "difygate.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 /// Serves until it is told to end.
 pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let path = arguments.config;
-    let loaded = match config::load(&path, &environment()) {
+    let source = arguments.chosen.source();
+    let loaded = match source.load(&environment()) {
         Ok(loaded) => loaded,
         Err(findings) => {
             printer.findings(&findings.render(style(printer)));
@@ -50,12 +50,12 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     if !loaded.warnings.is_empty() {
         printer.findings(&loaded.warnings.render(style(printer)));
     }
-    telemetry::start_error_log();
+    telemetry::start_error_log(loaded.config.log_level.unwrap_or("info"));
     let log = access_log(&loaded.config.access_log);
     block_on(async {
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
         let signals = control::signals().context("cannot watch signals")?;
-        let gateway = Gateway::start(loaded.config, path, log).await?;
+        let gateway = Gateway::start(loaded.config, source, log).await?;
         tracing::info!(
             "serving on http://{}, admin on http://{}",
             gateway.listen(),
@@ -104,17 +104,17 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts a gateway; `path` is what a reload reads again.
+    /// Starts a gateway; `source` is what a reload reads again.
     ///
     /// # Errors
     /// An address cannot be bound, the access log cannot be opened, or the process may open too few
     /// files. Nothing keeps running then.
     pub async fn start(
         config: Config,
-        path: PathBuf,
+        source: impl Into<Source>,
         log: Option<(Format, Destination)>,
     ) -> anyhow::Result<Self> {
-        let setup = setup(&config)?;
+        let (setup, source) = (setup(&config)?, source.into());
         let config = Arc::new(config);
         let snapshot = control::snapshot(&config, None).map_err(|what| anyhow!(what))?;
         let listeners = bind(config.listen, setup.workers)
@@ -129,7 +129,7 @@ impl Gateway {
             None => None,
         };
         // After the listeners: who finds the port taken would also find the store in use.
-        let (local, warning) = local_store(&config, &path);
+        let (local, warning) = local_store(&config, source.path());
         let book = Arc::new(book(&config, &local, warning.clone())?);
         let owners = Arc::new(owners(&config, local, warning)?);
         let (reloader, requests) = Reloader::new(Arc::clone(&config));
@@ -153,9 +153,9 @@ impl Gateway {
         tasks.spawn(probe::run(Arc::clone(&shared)));
         tasks.spawn(answer_admin(admin_listener, office(&Arc::downgrade(&shared))));
         let apply = move |config: &Config| access.store(Arc::new(self::access(config)));
-        let watch = Watch::start(&path, &config.secret_files);
+        let watch = Watch::start(source.path(), &config.secret_files);
         let (environment, shared_) = (environment(), Arc::clone(&shared));
-        let running = Running { path, environment, shared: shared_, watch };
+        let running = Running { source, environment, shared: shared_, watch };
         tasks.spawn(Reloader::serve(requests, running, apply));
         let workers = Workers::start(listeners, &shared, setup, sink)?;
         Ok(Self { listen, admin, shared, workers, access_log, reloader, tasks })
@@ -248,7 +248,7 @@ fn setup(config: &Config) -> anyhow::Result<Setup> {
 }
 
 /// The store of this gateway alone, and what is wrong with it.
-fn local_store(config: &Config, path: &Path) -> (Arc<dyn Store>, Option<String>) {
+fn local_store(config: &Config, path: Option<&Path>) -> (Arc<dyn Store>, Option<String>) {
     let (store, warning) = store::open(&state_folder(config, path, &environment()));
     if let Some(warning) = &warning {
         tracing::warn!("{warning}");
@@ -284,14 +284,18 @@ fn owners(
 }
 
 /// `store.path`, else the first folder of `$STATE_DIRECTORY`, else one beside the configuration.
-fn state_folder(config: &Config, path: &Path, environment: &config::Environment) -> PathBuf {
+fn state_folder(
+    config: &Config,
+    path: Option<&Path>,
+    environment: &config::Environment,
+) -> PathBuf {
     if let Some(folder) = &config.store.path {
         return folder.clone();
     }
     let given = environment.vars.get("STATE_DIRECTORY").and_then(|list| list.split(':').next());
     match given.filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder),
-        None => path.parent().unwrap_or(Path::new("")).join("difygate-data"),
+        None => path.and_then(Path::parent).unwrap_or(Path::new("")).join("difygate-data"),
     }
 }
 
@@ -316,7 +320,7 @@ mod tests {
             let vars = state.map(|folder| ("STATE_DIRECTORY".to_owned(), folder.to_owned()));
             let environment =
                 Environment { vars: vars.into_iter().collect(), ..Default::default() };
-            state_folder(&config, Path::new(path), &environment)
+            state_folder(&config, Some(Path::new(path)), &environment)
         };
         for (store, state, path, expected) in [
             ("", None, "/etc/difygate/difygate.yaml", "/etc/difygate/difygate-data"),

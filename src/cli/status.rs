@@ -1,12 +1,12 @@
 //! `difygate status`: what a running gateway says of itself, as a table or as JSON.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::Value;
 
 use crate::cli::ExitStatus;
+use crate::cli::chosen::Chosen;
 use crate::cli::printer::Printer;
 use crate::cli::reach::Reach;
 use crate::cli::serve::block_on;
@@ -18,9 +18,8 @@ use crate::cli::serve::block_on;
     not answer, 2 the configuration is wrong."
 )]
 pub(super) struct Arguments {
-    /// The configuration file of the gateway; its `admin` says where to ask
-    #[arg(short, long, value_name = "FILE", default_value = "difygate.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    chosen: Chosen,
     #[command(flatten)]
     reach: Reach,
     /// Print the whole status as JSON
@@ -30,7 +29,7 @@ pub(super) struct Arguments {
 
 /// Asks a gateway and prints what it says.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let Some(desk) = arguments.reach.desk(&arguments.config, printer) else {
+    let Some(desk) = arguments.reach.desk(&arguments.chosen, printer) else {
         return Ok(ExitStatus::Misused);
     };
     let status = block_on(desk.get("/status"))?;

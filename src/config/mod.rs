@@ -3,7 +3,8 @@
 //! One YAML text becomes a [`Config`] or a list of everything that is wrong with it, each finding
 //! with file, line, column and a hint. The way of a text: `yaml` (a tree with places, `${NAME}`
 //! replaced) → `written` (serde types) → `secret` (`file:`) → `check` (what no single key can tell)
-//! → `resolve` (defaults and inheritance) → `types`.
+//! → `resolve` (defaults and inheritance) → `types`. Where there is no file, `opendify` makes such a
+//! text of environment variables, which takes the same way; `source` says which of the two it is.
 //!
 //! What the rest of the program may rely on:
 //! - A [`Config`] is complete: no optional value where a default exists, nothing out of range, every
@@ -11,7 +12,7 @@
 //! - No finding shows a secret or a value from the environment, whichever way it is printed
 //!   ([`Diagnostics`], `mask`).
 //! - Nothing here reads the process's environment, opens a socket or looks up a name. The only IO is
-//!   reading the configuration and the files of its secrets.
+//!   reading the configuration, a file of variables and the files of secrets.
 //!
 //! Deliberately absent: reload and comparison with an older configuration (`control`), several
 //! files, and options whose code has not landed.
@@ -23,7 +24,9 @@ mod check_doors;
 mod check_health;
 mod check_keys;
 mod diagnostic;
+mod dictionary;
 mod doors;
+mod env_file;
 mod health;
 mod kept;
 mod keys;
@@ -31,6 +34,7 @@ mod load;
 mod markdown;
 mod mask;
 mod notes;
+mod opendify;
 mod policy;
 mod render;
 mod resolve;
@@ -38,6 +42,7 @@ mod scalar;
 mod schema;
 mod secret;
 mod shape;
+mod source;
 mod types;
 mod words;
 mod written;
@@ -60,6 +65,8 @@ mod tests_load;
 #[cfg(test)]
 mod tests_mask;
 #[cfg(test)]
+mod tests_opendify;
+#[cfg(test)]
 mod tests_scalar;
 #[cfg(test)]
 mod tests_schema;
@@ -77,6 +84,7 @@ pub use policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 pub use scalar::{format_duration, format_size, parse_duration, parse_size};
 pub use schema::schema;
 pub use shape::{AppShape, Setting, Settings, Shape, mark, shape};
+pub use source::Source;
 pub use types::{
     AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
     LogFormat, MaxLoad, Method, Owners, Queue, Timeouts,

@@ -46,6 +46,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         store: written.store,
         keys: written.keys.into_iter().map(Into::into).collect(),
         conversations: written.conversations,
+        log_level: None,
         secret_files: written.secret_files,
     })
 }
@@ -74,6 +75,7 @@ fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
     let instances = instances.map(|instance| resolve_instance(instance, &probe, slow_start));
     Some(App {
         user_tokens: app.user_tokens,
+        name_is_model: true,
         aliases: app.aliases,
         method: app.method.unwrap_or(top.method),
         max_load: app.max_load.unwrap_or(top.max_load),

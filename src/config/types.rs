@@ -65,6 +65,9 @@ pub struct Config {
     pub conversations: Conversations,
     /// The apps in the order in which they are written. Never empty.
     pub apps: IndexMap<AppName, App>,
+    /// What the error log holds, where the environment says it.
+    #[serde(skip)]
+    pub log_level: Option<&'static str>,
     /// The files that secrets were read from.
     #[serde(skip)]
     pub secret_files: Vec<PathBuf>,
@@ -76,6 +79,10 @@ pub struct App {
     /// The tokens of its clients, each once; a token may stand in several apps. Empty only if one of
     /// `keys` opens the app.
     pub user_tokens: Vec<Token>,
+    /// Whether its name is a model id: not where it was made up for a model whose name no app can
+    /// have.
+    #[serde(skip)]
+    pub name_is_model: bool,
     /// More model ids beside its name. No two apps have the same.
     pub aliases: Vec<String>,
     /// How requests are spread over the instances.

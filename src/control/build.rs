@@ -94,7 +94,8 @@ fn key(config: &Config, written: &config::Key) -> Key {
 fn models(config: &Config) -> Models {
     Models::new(config.apps.iter().enumerate().flat_map(|(place, (name, app))| {
         let aliases = app.aliases.iter().map(String::as_str);
-        std::iter::once(name.as_str()).chain(aliases).map(move |id| (id, place))
+        let name = app.name_is_model.then_some(name.as_str());
+        name.into_iter().chain(aliases).map(move |id| (id, place))
     }))
 }
 

@@ -1,13 +1,12 @@
 //! Replaces the configuration of a running gateway: all of it, or nothing.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{self, Config, Diagnostics, Environment, Shape};
+use crate::config::{self, Config, Diagnostics, Environment, Shape, Source};
 use crate::control::build;
 use crate::control::plan::{self, Changes, Question};
 use crate::control::watch::Watch;
@@ -71,8 +70,8 @@ impl Configs {
 
 /// What a reload reads and changes.
 pub struct Running {
-    /// The file to read again.
-    pub path: PathBuf,
+    /// What to read again.
+    pub source: Source,
     /// What `${NAME}` stands for in it.
     pub environment: Environment,
     /// Where the new snapshot goes.
@@ -120,7 +119,7 @@ impl Reloader {
                 () = running.watch.changed() => None,
             };
             let done = running.reload(&requests.configs, &apply);
-            log(&running.path, &done);
+            log(&running.source, &done);
             if let Some(reply) = reply {
                 // Whoever asked may have gone away; the reload has happened all the same.
                 let _ = reply.send(done);
@@ -137,14 +136,14 @@ impl Running {
     ) -> Result<Reloaded, ReloadError> {
         // Before the files are read: what changes while they are is a change.
         self.watch.look();
-        let loaded = config::load(&self.path, &self.environment).map_err(ReloadError::Refused)?;
+        let loaded = self.source.load(&self.environment).map_err(ReloadError::Refused)?;
         let old = self.shared.snapshot();
         let snapshot =
             build::snapshot(&loaded.config, Some(&old)).map_err(ReloadError::NotBuilt)?;
         // From here on nothing can fail.
         self.shared.swap(Arc::new(snapshot));
         apply(&loaded.config);
-        self.watch.follow(&self.path, &loaded.config.secret_files);
+        self.watch.follow(self.source.path(), &loaded.config.secret_files);
         // These marks stay here, so they need no salt.
         let mark = |secret: &str| Some(config::mark("", secret));
         let changes = plan::changes(&configs.shape(&mark), &config::shape(&loaded.config, &mark));
@@ -153,11 +152,10 @@ impl Running {
     }
 }
 
-fn log(path: &Path, done: &Result<Reloaded, ReloadError>) {
-    let path = path.display();
+fn log(source: &Source, done: &Result<Reloaded, ReloadError>) {
     match done {
         Ok(Reloaded { warnings, changes }) => {
-            tracing::info!("configuration {path} reloaded: {changes}");
+            tracing::info!("configuration {source} reloaded: {changes}");
             if !warnings.is_empty() {
                 tracing::warn!("{warnings}");
             }

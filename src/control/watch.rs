@@ -38,8 +38,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches the configuration and the files of its secrets as they are now.
-    pub fn start(config: &Path, secrets: &[PathBuf]) -> Self {
+    /// Watches the file of a configuration, if it has one, and those of its secrets as they are now.
+    pub fn start(config: Option<&Path>, secrets: &[PathBuf]) -> Self {
         let (happened, events) = mpsc::channel(1);
         let sender = happened.clone();
         let tell = move |event: notify::Result<Event>| {
@@ -94,9 +94,9 @@ impl Watch {
     }
 
     /// Watches these files from now on; what was seen of them before stays seen.
-    pub(super) fn follow(&mut self, config: &Path, secrets: &[PathBuf]) {
+    pub(super) fn follow(&mut self, config: Option<&Path>, secrets: &[PathBuf]) {
         let seen = std::mem::take(&mut self.files);
-        let files = secrets.iter().map(PathBuf::as_path).chain([config]);
+        let files = secrets.iter().map(PathBuf::as_path).chain(config);
         self.files = files
             .map(|file| {
                 let version = seen.get(file).copied().unwrap_or_else(|| version(file));

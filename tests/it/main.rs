@@ -24,6 +24,7 @@ mod import;
 mod keys;
 mod leaving;
 mod methods;
+mod opendify;
 mod owners;
 mod plan;
 mod process;

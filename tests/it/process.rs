@@ -50,14 +50,16 @@ impl Process {
     }
 
     async fn serve(folder: TempDir) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_difygate"));
+        command.args(["serve", "-c"]).arg(folder.path().join("difygate.yaml"));
+        Self::run(command, folder).await
+    }
+
+    /// A gateway that a command starts; `folder` is its own.
+    pub(crate) async fn run(mut command: Command, folder: TempDir) -> Self {
         let config = folder.path().join("difygate.yaml");
         let log = folder.path().join("access.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_difygate"))
-            .args(["serve", "-c"])
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         // "serving on http://127.0.0.1:40001, admin on http://127.0.0.1:40002"
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, mut said) = unbounded_channel();
@@ -75,6 +77,16 @@ impl Process {
             || addresses.next().unwrap().trim_end_matches(", admin on ").parse().unwrap();
         let (listen, admin) = (address(), address());
         Self { child, listen, admin, log, config, said, folder: Some(folder) }
+    }
+
+    /// Waits until its error log has a line with this text.
+    pub(crate) async fn says(&mut self, text: &str) -> String {
+        loop {
+            let line = self.said.recv().await.expect("the gateway ended");
+            if line.contains(text) {
+                return line;
+            }
+        }
     }
 
     pub(crate) fn id(&self) -> u32 {

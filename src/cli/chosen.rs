@@ -1,0 +1,56 @@
+//! Which configuration a command is about.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::environment;
+use crate::config::Source;
+
+/// The configuration of `--config`, or of the environment.
+#[derive(Debug, Args)]
+pub(super) struct Chosen {
+    /// The configuration file [default: difygate.yaml, else the variables of OpenDify if they are set]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    variables: Variables,
+}
+
+/// The same as an argument.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The configuration file [default: difygate.yaml, else the variables of OpenDify if they are set]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    variables: Variables,
+}
+
+#[derive(Debug, Args)]
+struct Variables {
+    /// Serve without a configuration file: the variables of OpenDify, such as MODEL_CONFIG and
+    /// DIFY_API_BASE, are those of this file [default: .env]
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    env_file: Option<PathBuf>,
+}
+
+impl Variables {
+    fn or(&self, file: &Option<PathBuf>) -> Source {
+        Source::choose(file.clone(), self.env_file.clone(), &environment())
+    }
+}
+
+impl Chosen {
+    /// Where the configuration comes from.
+    pub(super) fn source(&self) -> Source {
+        self.variables.or(&self.file)
+    }
+}
+
+impl Named {
+    /// Where the configuration comes from.
+    pub(super) fn source(&self) -> Source {
+        self.variables.or(&self.file)
+    }
+}

@@ -1,0 +1,124 @@
+//! Where a configuration comes from: a file, or the environment alone, as OpenDify has it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::diagnostic::Diagnostics;
+use super::env_file;
+use super::load::{Environment, Loaded, load};
+use super::notes::{Draft, Notes};
+use super::opendify;
+use super::secret::reason;
+
+/// The file that is taken where none is named.
+const DEFAULT: &str = "difygate.yaml";
+
+/// The file of variables that is taken where none is named.
+const ENV_FILE: &str = ".env";
+
+/// Where a configuration comes from, to be read once more at each reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A YAML file.
+    File(PathBuf),
+    /// The variables of OpenDify, some of them perhaps in a file.
+    Environment {
+        /// The file; what the process has itself counts before it.
+        file: Option<PathBuf>,
+    },
+}
+
+impl Source {
+    /// The file that is named, or the file of variables that is. Where neither is: `difygate.yaml` if
+    /// it is there or if no variable of OpenDify is set, be it in `.env`.
+    pub fn choose(config: Option<PathBuf>, env_file: Option<PathBuf>, env: &Environment) -> Self {
+        match (config, env_file) {
+            (Some(path), _) => return Self::File(path),
+            (None, Some(file)) => return Self::Environment { file: Some(file) },
+            (None, None) => {}
+        }
+        let default = PathBuf::from(DEFAULT);
+        let beside = Path::new(ENV_FILE);
+        let text = fs::read_to_string(beside).ok();
+        let vars = text.as_deref().map(|text| env_file::parse(text).vars).unwrap_or_default();
+        let is_set = |name: &&str| env.vars.contains_key(*name) || vars.contains_key(*name);
+        if default.exists() || !opendify::NEEDED.iter().any(is_set) {
+            return Self::File(default);
+        }
+        Self::Environment { file: text.map(|_| beside.to_owned()) }
+    }
+
+    /// Reads and checks it, files of secrets included.
+    ///
+    /// # Errors
+    /// Every error at once, with the warnings among them.
+    pub fn load(&self, env: &Environment) -> Result<Loaded, Diagnostics> {
+        match self {
+            Self::File(path) => load(path, env),
+            Self::Environment { file } => {
+                let mut notes = Notes::default();
+                let vars = variables(file.as_deref(), env, &mut notes);
+                opendify::load(&self.to_string(), vars, notes)
+            }
+        }
+    }
+
+    /// The file that it is in, if any.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Environment { file } => file.as_deref(),
+        }
+    }
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Environment { file: None } => f.write_str("the environment"),
+            Self::Environment { file: Some(path) } => {
+                write!(f, "the environment with {}", path.display())
+            }
+        }
+    }
+}
+
+/// The variables of the process, and of the file those that the process has not.
+fn variables(
+    file: Option<&Path>,
+    env: &Environment,
+    notes: &mut Notes,
+) -> BTreeMap<String, String> {
+    let mut vars = env.vars.clone();
+    let Some(path) = file else { return vars };
+    let text = match fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => {
+            notes.add(Draft::placeless("the file of variables is not UTF-8 text"));
+            return vars;
+        }
+        Err(error) => {
+            let message = format!("the file of variables cannot be read: {}", reason(&error));
+            notes.add(Draft::placeless(message).hint("name a file that exists, or make this one"));
+            return vars;
+        }
+    };
+    let parsed = env_file::parse(&text);
+    for line in parsed.faults {
+        let message = format!("line {line} of the file of variables is not understood");
+        notes.add(Draft::placeless(message).hint("write `NAME=value`, and `#` before a comment"));
+    }
+    for (name, value) in parsed.vars {
+        vars.entry(name).or_insert(value);
+    }
+    vars
+}
