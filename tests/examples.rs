@@ -88,6 +88,23 @@ async fn the_one_with_every_key() {
 }
 
 #[tokio::test]
+async fn the_one_for_openai_clients() {
+    let vars = [
+        ("CLIENT_KEY", "sk-client"),
+        ("SHOP_KEY", "app-shop"),
+        ("TRANSLATOR_KEY", "app-translator"),
+    ];
+    serves("openai.yaml", &vars).await;
+}
+
+#[tokio::test]
+async fn the_one_behind_open_webui() {
+    let vars =
+        [("OPEN_WEBUI_KEY", "sk-open-webui"), ("DIFY1_KEY", "app-1"), ("DIFY2_KEY", "app-2")];
+    serves("open-webui.yaml", &vars).await;
+}
+
+#[tokio::test]
 async fn the_one_in_the_place_of_opendify() {
     serves("opendify.env", &[]).await;
 }
