@@ -94,6 +94,15 @@ impl Reader<'_> {
         if entries.is_empty() {
             self.error("`MODEL_CONFIG` has no model", HINT);
         }
+        // As a name a key would stand in every log.
+        let is_key = |text: &str| text.trim().starts_with("app-");
+        let swapped = |(model, key): &(String, Option<String>)| {
+            is_key(model) && !key.as_deref().is_some_and(is_key)
+        };
+        if entries.iter().any(swapped) {
+            self.error("`MODEL_CONFIG` has a key in the place of a model", HINT);
+            return Vec::new();
+        }
         let mut models: Vec<(String, String)> = Vec::new();
         for (model, key) in entries {
             let model = model.trim().to_owned();
@@ -270,4 +279,20 @@ fn app_name(model: &str) -> String {
 /// A model's name for a message, in one line.
 fn shown(model: &str) -> String {
     model.chars().take(64).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{app_name, is_name};
+
+    proptest! {
+        #[test]
+        fn every_model_has_an_app_of_its_own(one in ".{1,80}", other in ".{1,80}") {
+            let (first, second) = (app_name(&one), app_name(&other));
+            prop_assert!(is_name(&first), "{first:?}");
+            prop_assert_eq!(first == second, one == other);
+        }
+    }
 }

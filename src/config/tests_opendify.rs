@@ -126,6 +126,8 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
             "{'a': 'hush 1'}",
             "the token of instance `dify1` of app `a` holds a blank",
         ),
+        ("MODEL_CONFIG", "{'app-hush': 'a'}", "has a key in the place of a model"),
+        ("MODEL_CONFIG", "{'app-hush': None}", "has a key in the place of a model"),
         ("DIFY_API_BASE", "", "`DIFY_API_BASE` is not set"),
         (
             "DIFY_API_BASE",
