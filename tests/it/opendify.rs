@@ -68,6 +68,39 @@ async fn the_variables_of_opendify_are_enough_to_serve() {
 }
 
 #[tokio::test]
+async fn models_answer_whoever_is_on_this_machine_as_opendify_did() {
+    let difys = difys(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let base = base(&difys[0]);
+    let vars = [
+        ("MODEL_CONFIG", "{'my shop': 'app-shop-1', 'flow': 'app-flow-1'}"),
+        ("DIFY_API_BASE", &base),
+    ];
+    let command = difygate(folder.path(), &["serve"], &[&vars[..], &ANY_PORT].concat());
+    let gateway = Process::run(command, folder).await;
+    let models = send(gateway.listen, Request::get("/v1/models").body("").unwrap()).await.json();
+    let ids: Vec<_> = models["data"].as_array().unwrap().iter().map(|model| &model["id"]).collect();
+    assert_eq!(ids, ["my shop", "flow"]);
+    let body = json!({ "model": "my shop", "messages": [{ "role": "user", "content": "hello" }] });
+    let ask = || {
+        let request = Request::post("/v1/chat/completions");
+        request.header("content-type", "application/json")
+    };
+    for request in
+        [ask().header("x-openwebui-user-id", "7"), ask().header("authorization", "Bearer x")]
+    {
+        let answer = send(gateway.listen, request.body(body.to_string()).unwrap()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let served = requests(&difys[0]).into_iter();
+    let turns = served.filter(|request| request.path == "/v1/chat-messages");
+    let users: Vec<_> =
+        turns.map(|request| (request.key.unwrap(), request.user.unwrap())).collect();
+    let user = |user: &str| ("app-shop-1".to_owned(), user.to_owned());
+    assert_eq!(users, [user("open_webui_7"), user("open_webui_default_user")]);
+}
+
+#[tokio::test]
 async fn an_env_file_is_read_and_read_again_when_it_changes() {
     let difys = difys(1).await;
     let folder = tempfile::tempdir().unwrap();
