@@ -8,7 +8,7 @@ use super::fault::Fault;
 pub(super) type Ignores = fn(&Value) -> Result<Vec<String>, Fault>;
 
 /// The rows of the table below a heading: field, and what becomes of it.
-fn table<'a>(page: &'a str, heading: &str) -> Vec<(&'a str, &'a str)> {
+pub(super) fn table<'a>(page: &'a str, heading: &str) -> Vec<(&'a str, &'a str)> {
     let (_, below) = page.split_once(&format!("\n## {heading}\n")).unwrap();
     let rows = below.lines().skip_while(|line| !line.starts_with("|---"));
     let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
@@ -17,11 +17,16 @@ fn table<'a>(page: &'a str, heading: &str) -> Vec<(&'a str, &'a str)> {
         .collect()
 }
 
-/// Tries every field of the page's table with a value that it would be ignored, refused or found
+/// Tries every field of a table of the page with a value that it would be ignored, refused or found
 /// wrong with. `samples` has those that need another value than the number 1.
-pub(super) fn is_true(page: &str, least: &Value, samples: &Value, ignores: Ignores) {
+pub(super) fn is_true(
+    (page, heading): (&str, &str),
+    least: &Value,
+    samples: &Value,
+    ignores: Ignores,
+) {
     let always = ignores(least).unwrap();
-    let mut rows = table(page, "Fields");
+    let mut rows = table(page, heading);
     assert_eq!(rows.pop(), Some(("any other", "ignored")));
     for (field, what) in rows {
         let with = |value: Value| {
@@ -33,7 +38,7 @@ pub(super) fn is_true(page: &str, least: &Value, samples: &Value, ignores: Ignor
             ignores(&body)
         };
         let sample = samples.get(field).cloned().unwrap_or_else(|| json!(1));
-        let word = what.split([' ', ':', ';', ',']).next().unwrap();
+        let word = what.split([' ', ':', ';', ',', '.']).next().unwrap();
         match word {
             "ignored" => {
                 let mut expected = always.clone();

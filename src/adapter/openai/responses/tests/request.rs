@@ -326,7 +326,7 @@ fn the_page_says_of_every_field_what_becomes_of_it() {
     });
     let least = json!({"model": "m", "input": "Hi"});
     let page = include_str!("../../../../../docs/openai-responses.md");
-    page::is_true(page, &least, &samples, |body| {
+    page::is_true((page, "Fields"), &least, &samples, |body| {
         read(body.to_string().as_bytes()).map(|(ask, _)| ask.ignored)
     });
 }
