@@ -2,8 +2,8 @@
 //!
 //! A [`Chain`] is a SHA-256 over who talks and over every turn so far, each field with its length
 //! before it, so that no two transcripts run into one another. It stays in memory. What is stored is
-//! its [`Digest`]: a MAC of it, with a key that only this gateway and those that share its store
-//! have, so that nobody can try out texts against a stolen store.
+//! its [`Digest`]: a MAC of it, with a key that never leaves the store, so that nobody can try out
+//! texts against an export. Whoever has the store itself can.
 //!
 //! Clients do not send texts back as they got them: line ends, blanks around them, invisible
 //! characters and blocks of reasoning differ. [`normal`] takes that out.
@@ -25,6 +25,22 @@ pub struct Thread {
     pub user: String,
     /// The chat, where the client names one.
     pub chat: Option<String>,
+}
+
+/// The longest name of a chat that is stored as it is, in bytes.
+pub(super) const LONGEST_CHAT: usize = 256;
+
+impl Thread {
+    /// As it is stored: with a digest in place of a name of a chat that is too long.
+    pub(super) fn kept(&self) -> Self {
+        let digest = |chat: &String| {
+            let digest = Digest(Key([0; 32]).mac(chat.as_bytes()));
+            format!("{digest:?}")
+        };
+        let long = self.chat.as_ref().filter(|chat| chat.len() > LONGEST_CHAT);
+        let chat = long.map(digest).or_else(|| self.chat.clone());
+        Self { chat, ..self.clone() }
+    }
 }
 
 impl fmt::Debug for Thread {

@@ -11,7 +11,8 @@
 //! message is stored.
 //!
 //! Limits: `conversations.max_entries` conversations, 16 times as many turns, answers and chats, all
-//! for `conversations.max_age` after their last use; 10,000 changes while the store fails.
+//! for `conversations.max_age` after their last use; 10,000 changes while the store fails; names of
+//! chats of 256 bytes, in place of longer ones stands a digest.
 //!
 //! Deliberately absent: waiting for a turn that is under way (the second one is a branch), and titles
 //! or texts of conversations, which Dify has.
@@ -25,6 +26,8 @@ mod scan;
 mod sweep;
 mod write;
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -208,7 +211,7 @@ impl Book {
         }
         let root = Chain::root(thread);
         let (at, ending) = (root.through(before), Chain::ending(before));
-        let asked = Box::new(Transcript { thread: thread.clone(), root, at, ending });
+        let asked = Box::new(Transcript { thread: thread.kept(), root, at, ending });
         self.ask(|reply| Ask::Find(asked, reply), Found::Unknown).await
     }
 
@@ -252,7 +255,7 @@ impl Book {
             Before::Named(conversation) => Chain::after(thread, conversation.tail),
         };
         let ended = Ended {
-            thread: thread.clone(),
+            thread: thread.kept(),
             root,
             tail: start.and(user).and(&answer),
             ending: Chain::ending(&[user.clone(), answer]),

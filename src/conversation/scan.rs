@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::chain::{Chain, Digest, Key, Thread};
+use super::chain::{Chain, Digest, Key, LONGEST_CHAT, Thread};
 use super::exchange::{Exchanged, Header};
 use super::keeper::Ask;
 use super::row::{Conversation, Pointer, State, used_s};
@@ -53,7 +53,8 @@ pub struct Imported {
     pub added: usize,
     /// Those that were known before, and stay as they are.
     pub present: usize,
-    /// Those that cannot be used: without an id of Dify, or with neither user nor chat.
+    /// Those that cannot be used: without an id of Dify, with neither user nor chat, or with a chat
+    /// whose name is too long.
     pub skipped: usize,
 }
 
@@ -282,6 +283,9 @@ fn import(
     keyed: bool,
 ) -> Result<Option<Step>, StoreError> {
     let Ok(id) = Uuid::parse_str(&row.conversation) else { return Ok(None) };
+    if row.chat.as_ref().is_some_and(|chat| chat.len() > LONGEST_CHAT) {
+        return Ok(None);
+    }
     let (Some(name), Some(user)) = (&row.key, &row.user) else {
         let step = row.chat.as_ref().map(|chat| {
             let at = key.digest(Chain::imported(&row.app, chat)).0;

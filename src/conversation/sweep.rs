@@ -46,8 +46,16 @@ impl Sweep {
     /// Goes on by one page; tells whether that was the last one.
     pub(super) fn step(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
         let Some((table, others)) = self.left.split_first() else { return Ok(true) };
-        let page = store.page(*table, self.from.as_deref(), PAGE)?;
+        let most = match table {
+            Table::Conversations => self.limits.max_entries,
+            _ => self.limits.max_entries.saturating_mul(PER_CONVERSATION),
+        };
         let oldest_s = self.limits.oldest_s(self.now_s);
+        let begins = matches!(&self.task, Task::Measure(times) if times.is_empty());
+        if begins && self.from.is_none() && store.count(*table)? <= most as u64 {
+            self.task = Task::Remove(oldest_s);
+        }
+        let page = store.page(*table, self.from.as_deref(), PAGE)?;
         match &mut self.task {
             Task::Measure(times) => {
                 let all = page.rows.iter().filter_map(|(_, row)| used_s(row));
@@ -61,10 +69,6 @@ impl Sweep {
         }
         self.task = match &mut self.task {
             Task::Measure(times) => {
-                let most = match table {
-                    Table::Conversations => self.limits.max_entries,
-                    _ => self.limits.max_entries.saturating_mul(PER_CONVERSATION),
-                };
                 let surplus = times.len().saturating_sub(most);
                 let cut = (surplus > 0).then(|| *times.select_nth_unstable(surplus).1);
                 Task::Remove(cut.unwrap_or(oldest_s).max(oldest_s))

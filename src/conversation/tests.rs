@@ -215,6 +215,18 @@ async fn what_a_client_names_is_its_own_or_not() {
 }
 
 #[tokio::test]
+async fn a_chat_with_a_long_name_is_a_chat_like_any_other() {
+    let book = book(&in_memory());
+    let name = "x".repeat(257);
+    let chat = thread("alice", Some(&name));
+    turn(&book, &chat, &["a", "b", "c", "d"], 1, 11).await;
+    let short = resumed(&book, &chat, &["c", "d"]).await;
+    assert_eq!((short.id, short.thread.chat.unwrap().len()), (id(1), 32));
+    let other = name.replace("xx", "xy");
+    assert_eq!(found(&book, &thread("alice", Some(&other)), &["c", "d"]).await, Found::Unknown);
+}
+
+#[tokio::test]
 async fn what_is_closed_is_found_again_and_holds_no_text() {
     over_every_store(async |store| {
         let chat = thread("alice", Some("chat"));
