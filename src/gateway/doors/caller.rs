@@ -25,7 +25,8 @@ pub(super) fn key(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, 
     known.or(snapshot.anonymous.as_ref()).cloned().ok_or_else(|| {
         let message = match given {
             None => "No API key came with the request: send it as `Authorization: Bearer <key>`.",
-            Some(_) => "This API key is unknown.",
+            // LiteLLM tells a wrong key from a wrong request by OpenAI's first words.
+            Some(_) => "Incorrect API key provided: the gateway does not know it.",
         };
         Fault::new(401, Kind::Authentication, "invalid_api_key", message)
     })
