@@ -56,6 +56,7 @@ pub(super) fn fault(fault: &Fault, shape: Shape, mut record: Record) -> Response
     *response.status_mut() =
         StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     doors::fault_headers(fault, response.headers_mut());
+    doors::request_id(shape, record.request_id(), response.headers_mut());
     record.faulted(fault.status, &fault.message);
     whole(response, record)
 }

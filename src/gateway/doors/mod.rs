@@ -43,9 +43,10 @@ use self::run::{Question, run};
 use self::thread::{Place, Worth};
 pub(super) use self::waiting::Waiting;
 use self::waiting::{Head, Late};
-use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
+use crate::adapter::{Ask, Fault, Kind, Shape, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::identify;
+use crate::gateway::outbound::REQUEST_ID;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::Outgoing;
@@ -56,6 +57,8 @@ use crate::model::{Reason, Refusal};
 /// When a model was made, in seconds since 1970: clients sort by it and show it.
 const CREATED_S: u64 = 0;
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// Where Anthropic's clients look for the id of their request.
+const ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// A request that has come to a door.
 pub(super) struct Arrival {
@@ -215,6 +218,14 @@ fn read(call: Call<'_>, body: &[u8]) -> Result<(Ask, Box<dyn Voice>), Fault> {
         Call::Response => openai::responses::read(body).map(boxed),
         Call::Message => anthropic::messages::read(body).map(boxed),
         _ => openai::chat::read(body).map(boxed),
+    }
+}
+
+/// The id of a request where the clients of its door look for it.
+pub(super) fn request_id(shape: Shape, id: &HeaderValue, headers: &mut HeaderMap) {
+    headers.insert(REQUEST_ID, id.clone());
+    if shape == Shape::Anthropic {
+        headers.insert(ANTHROPIC_ID, id.clone());
     }
 }
 

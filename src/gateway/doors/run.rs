@@ -25,7 +25,6 @@ use crate::gateway::doors::waiting::Late;
 use crate::gateway::doors::{Done, Settings, facts};
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey};
-use crate::gateway::outbound::REQUEST_ID;
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::refusals;
 use crate::gateway::relay::{Relay, Source};
@@ -224,7 +223,7 @@ async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: 
     };
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, request_id.clone());
+    super::request_id(shape, &request_id, headers);
     if let Some(name) = &member.header {
         headers.insert(INSTANCE, name.clone());
     }
