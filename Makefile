@@ -7,19 +7,16 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC_PROFILE ?= release
 STATIC = $(TARGET)/$(HOST)/$(STATIC_PROFILE)/difygate
 IMAGE ?= difygate:latest
-CLIENTS := target/clients
 # Reliability does not depend on how well the compiler optimizes; `release` is fine, too.
 BENCH_PROFILE ?= dev
 BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
-# A changed version here installs the clients anew.
-CLIENT_PACKAGES := dify-client==0.1.10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients tools \
-  faults soak contenders
+.PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients clients-test \
+  tools faults soak contenders
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Build and run three simulated Difys, two apps and a gateway
 	$(CARGO) run --locked -- demo
@@ -76,13 +73,11 @@ soak: ## Keep difygate busy among random faults for SOAK_SECONDS (600) and look 
 contenders:
 	bench/install.sh
 
-clients: $(CLIENTS)/$(CLIENT_PACKAGES) ## Install the client libraries that the tests use
+clients: ## Install the client libraries that the tests use
+	tests/clients/install.sh
 
-$(CLIENTS)/$(CLIENT_PACKAGES):
-	rm -rf $(CLIENTS)
-	python3 -m venv $(CLIENTS)
-	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check $(CLIENT_PACKAGES)
-	touch $@
+clients-test: clients tools ## Run the official SDKs, LangChain and LiteLLM, a line for each case
+	$(CARGO) nextest run -p difygate --locked --no-capture -E 'test(/^clients::/)'
 
 tools: ## Install cargo-nextest, curl, redis-server and, in CI, logrotate and systemd where they are missing
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked
