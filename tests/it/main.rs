@@ -10,6 +10,7 @@
 mod redis_server;
 mod rig;
 
+mod clients;
 mod control;
 mod conversations;
 mod crash;
