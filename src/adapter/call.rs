@@ -1,4 +1,4 @@
-//! What Dify is asked: the request that an [`Ask`](super::Ask) becomes.
+//! What Dify is asked: the request that an [`Ask`] becomes.
 //!
 //! Towards Dify every run is streamed: agents refuse anything else, and a stream names its task at
 //! once, which is needed to stop it.

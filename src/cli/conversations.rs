@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::ExitStatus;
+use crate::cli::chosen::Chosen;
 use crate::cli::printer::Printer;
 use crate::cli::reach::{Desk, Reach};
 use crate::cli::serve::block_on;
@@ -74,7 +75,8 @@ enum Command {
     )]
     Import {
         /// The file
-        file: PathBuf,
+        #[arg(value_name = "FILE")]
+        taken: PathBuf,
         #[command(flatten)]
         gateway: Gateway,
         /// The app that OpenDify served
@@ -103,16 +105,16 @@ enum Command {
 /// Which gateway is asked.
 #[derive(Debug, Args)]
 struct Gateway {
-    /// The configuration file of the gateway; its `admin` says where to ask
-    #[arg(short, long, value_name = "FILE", default_value = "difygate.yaml")]
-    config: PathBuf,
+    /// Its configuration; the `admin` in it says where to ask.
+    #[command(flatten)]
+    chosen: Chosen,
     #[command(flatten)]
     reach: Reach,
 }
 
 impl Gateway {
     fn desk(&self, printer: &mut Printer) -> Option<Desk> {
-        self.reach.desk(&self.config, printer).map(Desk::patient)
+        self.reach.desk(&self.chosen, printer).map(Desk::patient)
     }
 }
 
@@ -137,7 +139,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
             export(&desk, key.as_deref(), output.as_deref(), printer)?;
         }
-        Command::Import { file, gateway, app, json } => {
+        Command::Import { taken: file, gateway, app, json } => {
             let text = fs::read_to_string(file);
             let text = text.with_context(|| format!("{} cannot be read", file.display()))?;
             let parsed = match parse(&text, app.as_deref(), now_s()) {

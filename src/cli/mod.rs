@@ -3,8 +3,8 @@
 //! Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong.
 
 mod check;
-mod conversations;
 mod chosen;
+mod conversations;
 mod demo;
 mod explain;
 mod get;

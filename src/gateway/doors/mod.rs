@@ -200,7 +200,7 @@ impl Arrival {
                 let head = Head { request_id, ignored: ask.ignored.clone(), shape };
                 let streamed = ask.streamed;
                 let question = Question { ask, voice, shape, place, late: late.clone() };
-                let run = run(self.errand(app, user), question);
+                let run = Box::pin(run(self.errand(app, user), question));
                 if streamed { waiting::wait(run, late, head).await } else { run.await }
             }
             Err(fault) => Done::Fault(self.record, Reason::BadRequest, fault),
