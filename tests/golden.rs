@@ -109,7 +109,7 @@ fn pretty(value: &Value) -> String {
 }
 
 fn refused(fault: &Fault, shape: Shape) -> String {
-    let body: Value = serde_json::from_slice(&fault.body(shape, "req_0")).unwrap();
+    let body: Value = serde_json::from_slice(&shape.body(fault, "req_0")).unwrap();
     pretty(&json!({
         "status": fault.status,
         "x-should-retry": if fault.is_final { json!("false") } else { Value::Null },

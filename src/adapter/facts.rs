@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::call::Mode;
+use super::mode::Mode;
 
 /// What a request must know of its app.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,10 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-
-use super::{anthropic, openai};
-
 /// What sort of thing went wrong; each door has its own word for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -48,15 +44,6 @@ pub struct Fault {
     pub retry_after_s: Option<u32>,
 }
 
-/// The shape of a door's errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// `{"error": {"message", "type", "param", "code"}}`
-    OpenAi,
-    /// `{"type": "error", "error": {"type", "message"}, "request_id"}`
-    Anthropic,
-}
-
 impl Fault {
     /// An error without param, retry or end.
     pub fn new(
@@ -91,13 +78,5 @@ impl Fault {
     #[must_use]
     pub fn for_good(self) -> Self {
         Self { is_final: true, ..self }
-    }
-
-    /// The JSON body in a door's shape.
-    pub fn body(&self, shape: Shape, request_id: &str) -> Bytes {
-        match shape {
-            Shape::OpenAi => openai::error::body(self),
-            Shape::Anthropic => anthropic::error::body(self, request_id),
-        }
     }
 }

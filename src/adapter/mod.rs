@@ -20,17 +20,21 @@ pub mod fault;
 pub mod fields;
 pub mod frames;
 pub mod hear;
+pub mod mode;
 pub mod openai;
 #[cfg(test)]
 mod page;
 pub mod refused;
+pub mod shape;
 pub mod task;
 pub mod transcript;
 pub mod voice;
 
 pub use self::ask::{Ask, Attachment, Content, FileKind, Hints, Role, Saying};
-pub use self::call::{FileRef, Intake, Mode, Place};
+pub use self::call::{FileRef, Intake, Place};
 pub use self::facts::Facts;
-pub use self::fault::{Fault, Kind, Shape};
-pub use self::hear::{Heard, Hearing, Manner, State};
-pub use self::voice::{Begun, Finish, Source, Told, Voice};
+pub use self::fault::{Fault, Kind};
+pub use self::hear::{Hearing, Manner, State};
+pub use self::mode::Mode;
+pub use self::shape::Shape;
+pub use self::voice::{Begun, Finish, Heard, Source, Told, Voice};

@@ -200,7 +200,7 @@ fn unavailable(message: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::fault::Shape;
+    use crate::adapter::shape::Shape;
 
     /// `status, code, message` of Dify, and `status, code, final` as the client gets it.
     type Row = ((u16, &'static str, &'static str), (u16, &'static str, bool));
@@ -314,7 +314,7 @@ mod tests {
             assert_eq!((fault.status, fault.kind, fault.is_final), expected, "{reason:?}");
             assert_eq!(fault.retry_after_s, (reason == Reason::Busy).then_some(1), "{reason:?}");
             for shape in [Shape::OpenAi, Shape::Anthropic] {
-                let body = fault.body(shape, "req_1");
+                let body = shape.body(&fault, "req_1");
                 assert!(!String::from_utf8_lossy(&body).contains("10.0.0.7"), "{reason:?}");
             }
         }
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_wrong_key_is_told_as_openai_tells_it() {
         let refusal = Refusal::client(Reason::Unauthorized, 401, "unauthorized", "Access token …");
-        let body = Fault::of_refusal(&refusal).body(Shape::OpenAi, "");
+        let body = Shape::OpenAi.body(&Fault::of_refusal(&refusal), "");
         let expected = "{\"error\":{\"message\":\"The API key is missing or wrong: send \
                         `Authorization: Bearer <key>`.\",\"type\":\"invalid_request_error\",\
                         \"param\":null,\"code\":\"invalid_api_key\"}}";

@@ -4,7 +4,6 @@ use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
 use super::fault::Fault;
-use super::hear::Heard;
 use crate::dify::answer::Usage;
 
 /// Tells a client what Dify says, event by event or at the end.
@@ -29,6 +28,19 @@ pub trait Voice {
 
     /// The whole answer as one JSON text.
     fn whole(&mut self, begun: &Begun, told: &Told) -> Bytes;
+}
+
+/// One thing that an app says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// The next piece of the answer. Never empty.
+    Text(String),
+    /// The next piece of reasoning. Never empty.
+    Reasoning(String),
+    /// Documents that the answer rests on. Never empty.
+    Sources(Vec<Source>),
+    /// Nothing yet: Dify's ping.
+    StillRunning,
 }
 
 /// What is known when an answer begins.

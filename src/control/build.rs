@@ -13,7 +13,7 @@ use crate::balance::{
 };
 use crate::config::{self, Config, ConsistentHash};
 use crate::control::probes::Probes;
-use crate::gateway::doors::{Settings, UserJwt};
+use crate::gateway::doors::settings::{Settings, UserJwt};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
 use crate::gateway::snapshot::{
     App, Drain, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,

@@ -3,7 +3,7 @@
 use super::snapshot;
 use crate::config::{Environment, parse};
 use crate::gateway::Key;
-use crate::gateway::doors::{History, UserForm};
+use crate::gateway::doors::settings::{History, UserForm};
 use crate::gateway::snapshot::Snapshot;
 use crate::model::Token;
 

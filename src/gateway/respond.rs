@@ -3,18 +3,21 @@
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW, CONTENT_TYPE, HeaderMap,
-    HeaderValue, RETRY_AFTER,
+    HeaderName, HeaderValue, RETRY_AFTER,
 };
 use http::request::Parts;
 use http::{Response, StatusCode};
 
 use crate::adapter::{Fault, Shape};
 use crate::dify;
-use crate::gateway::doors;
 use crate::gateway::outbound::REQUEST_ID;
 use crate::gateway::record::Record;
 use crate::gateway::stream::Outgoing;
 use crate::model::Refusal;
+
+/// Where Anthropic's clients look for the id of their request.
+const ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// `Allow` of a path that this version does not know; the instance may.
 const ANY_METHOD: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
@@ -52,13 +55,32 @@ pub(super) fn refuse(
 /// What went wrong at a door, in its shape.
 pub(super) fn fault(fault: &Fault, shape: Shape, mut record: Record) -> Response<Outgoing> {
     let id = record.request_id().to_str().unwrap_or_default().to_owned();
-    let mut response = Response::new(fault.body(shape, &id));
+    let mut response = Response::new(shape.body(fault, &id));
     *response.status_mut() =
         StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    doors::fault_headers(fault, response.headers_mut());
-    doors::request_id(shape, record.request_id(), response.headers_mut());
+    fault_headers(fault, response.headers_mut());
+    request_id(shape, record.request_id(), response.headers_mut());
     record.faulted(fault.status, &fault.message);
     whole(response, record)
+}
+
+/// The id of a request where the clients of its door look for it.
+pub(super) fn request_id(shape: Shape, id: &HeaderValue, headers: &mut HeaderMap) {
+    headers.insert(REQUEST_ID, id.clone());
+    if shape == Shape::Anthropic {
+        headers.insert(ANTHROPIC_ID, id.clone());
+    }
+}
+
+/// What clients look for beside the body of an error.
+pub(super) fn fault_headers(fault: &Fault, headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if fault.is_final {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if let Some(seconds) = fault.retry_after_s {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
 }
 
 /// The answer to a browser's preflight, as Dify 1.5.0 gives it.

@@ -16,7 +16,8 @@ use jiff::Timestamp;
 
 use crate::balance::{Bound, Budget, Load, MaxLoad, Method, Order, Statuses, Thresholds};
 use crate::gateway::departed::Departed;
-use crate::gateway::doors::{FactsCell, Settings};
+use crate::gateway::doors::known::FactsCell;
+use crate::gateway::doors::settings::Settings;
 use crate::gateway::instance::Instance;
 use crate::gateway::models::Models;
 use crate::gateway::policy::Policy;

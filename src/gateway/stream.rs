@@ -10,7 +10,6 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::coming::Coming;
-use crate::gateway::doors::{Telling, Waiting};
 use crate::gateway::framing;
 use crate::gateway::journey::{Forwarded, Journey};
 use crate::gateway::outbound::REQUEST_ID;
@@ -23,16 +22,26 @@ pub(super) const INSTANCE: &str = "x-difygate-instance";
 /// Says what became of the conversation that the request named.
 const CONVERSATION: &str = "x-difygate-conversation";
 
+/// An answer that makes its frames itself.
+pub(super) trait Frames {
+    /// The next frames.
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>>;
+
+    /// Whether all has gone out.
+    fn is_over(&self) -> bool;
+
+    /// How much is to go out, where that is known.
+    fn size_hint(&self) -> SizeHint;
+}
+
 /// The body of every answer the gateway gives.
 pub(super) enum Outgoing {
     /// All of it is here: the gateway's own words, or an answer that had to be read.
     Whole(Option<Bytes>, Box<Record>),
     /// An instance's, passed on as it comes.
     Relay(Coming),
-    /// One that has not come yet.
-    Waiting(Box<Waiting>),
     /// An instance's, told in the words of another protocol.
-    Telling(Box<Telling>),
+    Framed(Box<dyn Frames>),
 }
 
 impl Body for Outgoing {
@@ -56,8 +65,7 @@ impl Body for Outgoing {
                 }
                 Poll::Ready(piece)
             }
-            Self::Telling(telling) => telling.poll_frame(context),
-            Self::Waiting(waiting) => waiting.poll_frame(context),
+            Self::Framed(frames) => frames.poll_frame(context),
         }
     }
 
@@ -65,8 +73,7 @@ impl Body for Outgoing {
         match self {
             Self::Whole(bytes, _) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Relay(coming) => coming.get().is_none_or(Relay::is_over),
-            Self::Telling(telling) => telling.is_over(),
-            Self::Waiting(waiting) => waiting.is_over(),
+            Self::Framed(frames) => frames.is_over(),
         }
     }
 
@@ -76,8 +83,7 @@ impl Body for Outgoing {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Relay(coming) => coming.get().map_or(SizeHint::new(), Relay::size_hint),
-            Self::Telling(telling) => telling.size_hint(),
-            Self::Waiting(_) => SizeHint::new(),
+            Self::Framed(frames) => frames.size_hint(),
         }
     }
 }

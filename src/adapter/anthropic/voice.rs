@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::error;
 use crate::adapter::fault::Fault;
 use crate::adapter::frames;
-use crate::adapter::hear::Heard;
+use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Told, Voice};
 use crate::dify::answer::Usage;
 

@@ -18,9 +18,9 @@ use serde_json::Value;
 use self::cut::{Cut, Ends};
 use self::event::{Chunk, Event, MadeFile, Metadata, Node, Workflow, part};
 use self::think::{Piece, Thinking};
-use super::call::Mode;
 use super::fault::{Fault, Kind};
-use super::voice::{Begun, Finish, Source, Told};
+use super::mode::Mode;
+use super::voice::{Begun, Finish, Heard, Source, Told};
 use crate::dify::answer::Usage;
 use crate::model::doors::{MadeFiles, Reasoning};
 use crate::sse::{self, Splitter};
@@ -33,19 +33,6 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 const MAX_THOUGHTS: usize = 256;
 /// Under these names a workflow's answer is looked for in its outputs.
 const OUTPUTS: [&str; 5] = ["text", "answer", "result", "output", "out"];
-
-/// One thing that an app says.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Heard {
-    /// The next piece of the answer. Never empty.
-    Text(String),
-    /// The next piece of reasoning. Never empty.
-    Reasoning(String),
-    /// Documents that the answer rests on. Never empty.
-    Sources(Vec<Source>),
-    /// Nothing yet: Dify's ping.
-    StillRunning,
-}
 
 /// How an app's answer is to be told.
 #[derive(Clone, Debug, Default)]
@@ -172,7 +159,7 @@ impl Hearing {
 
 fn broken(what: &str) -> State {
     let message = format!("The app's answer broke off: {what}.");
-    State::Failed(Fault::new(502, Kind::Server, "bad_gateway", message).for_good())
+    State::Failed(Fault::new(502, Kind::Server, "upstream_error", message).for_good())
 }
 
 impl Run {
@@ -407,7 +394,7 @@ impl Run {
         if failed {
             let what = workflow.error.unwrap_or_else(|| "it does not say why".to_owned());
             let message = format!("The workflow failed: {what}");
-            return self.fail(Fault::new(502, Kind::Server, "workflow_failed", message));
+            return self.fail(Fault::new(502, Kind::Server, "upstream_run_failed", message));
         }
         self.told.usage = Some(self.workflow_usage(workflow.total_tokens.unwrap_or(0)));
         if !self.has_text {

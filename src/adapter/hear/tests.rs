@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{Finish, Heard, Hearing, MadeFiles, Manner, Reasoning, State};
-use crate::adapter::call::Mode;
+use crate::adapter::mode::Mode;
 use crate::dify::answer::Usage;
 
 /// What one hears of a stream given in pieces.

@@ -22,7 +22,8 @@ fn model(id: &str, created_s: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::fault::{Fault, Shape};
+    use crate::adapter::fault::Fault;
+    use crate::adapter::shape::Shape;
 
     #[test]
     fn apps_are_models() {
@@ -40,7 +41,7 @@ mod tests {
         let fault = Fault::no_model("x");
         assert_eq!(fault.status, 404);
         assert_eq!(
-            fault.body(Shape::OpenAi, ""),
+            Shape::OpenAi.body(&fault, ""),
             "{\"error\":{\"message\":\"The model `x` does not exist or you do not have access to \
              it.\",\"type\":\"invalid_request_error\",\"param\":\"model\",\
              \"code\":\"model_not_found\"}}"

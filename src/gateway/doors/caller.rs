@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::adapter::{Fault, Kind};
-use crate::gateway::doors::UserForm;
+use crate::gateway::doors::settings::UserForm;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::tokens::Key;
 

@@ -3,9 +3,6 @@
 //! Each instance is asked once, and again after a while; meanwhile what is known is used.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_swap::ArcSwapOption;
 
 use crate::adapter::{Facts, Fault, Kind};
 use crate::dify::path::CallKind;
@@ -13,42 +10,6 @@ use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::fault::of_answer;
 use crate::gateway::select::key_of;
 use crate::gateway::snapshot::{App, Member};
-
-/// How long an instance's word is taken, in ms.
-const FRESH_MS: u64 = 5 * 60 * 1000;
-
-/// What one instance said of an app. It survives a reload with the instance.
-#[derive(Debug, Default)]
-pub struct FactsCell {
-    facts: ArcSwapOption<Facts>,
-    /// When it is to be asked again, on the gateway's clock in ms.
-    ask_again_ms: AtomicU64,
-}
-
-impl FactsCell {
-    /// What is known. None if nothing is, or if the caller is to ask again: only one is told so.
-    fn known(&self, now_ms: u64) -> Option<Arc<Facts>> {
-        let facts = self.facts.load_full()?;
-        let due = self.ask_again_ms.load(Ordering::Relaxed);
-        if due > now_ms {
-            return Some(facts);
-        }
-        let next = now_ms + FRESH_MS;
-        let order = Ordering::Relaxed;
-        let is_mine = self.ask_again_ms.compare_exchange(due, next, order, order).is_ok();
-        (!is_mine).then_some(facts)
-    }
-
-    fn learn(&self, facts: &Arc<Facts>, now_ms: u64) {
-        self.facts.store(Some(Arc::clone(facts)));
-        self.ask_again_ms.store(now_ms + FRESH_MS, Ordering::Relaxed);
-    }
-
-    /// It has turned out to be wrong.
-    pub(super) fn forget(&self) {
-        self.facts.store(None);
-    }
-}
 
 /// The facts of the errand's app.
 ///
@@ -85,7 +46,7 @@ fn home(errand: &Errand) -> Option<Arc<Member>> {
 }
 
 fn any_known(app: &App) -> Option<Arc<Facts>> {
-    app.pool.members.iter().find_map(|member| member.stats.facts.facts.load_full())
+    app.pool.members.iter().find_map(|member| member.stats.facts.at_any_age())
 }
 
 async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, Fault>) {
@@ -101,7 +62,7 @@ async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, Fault>) {
     };
     let facts = Facts::read(&info, &parameters).map(Arc::new).map_err(|what| {
         let message = format!("{} does not say what this app is: {what}.", member.name);
-        Fault::new(502, Kind::Server, "bad_gateway", message)
+        Fault::new(502, Kind::Server, "upstream_error", message)
     });
     if let Ok(facts) = &facts {
         member.stats.facts.learn(facts, errand.worker.shared().now_ms());

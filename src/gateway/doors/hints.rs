@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
 use crate::adapter::Ask;
-use crate::gateway::doors::Settings;
+use crate::gateway::doors::settings::Settings;
 use crate::gateway::tokens::Key;
 use crate::gateway::user_jwt;
 

@@ -12,9 +12,10 @@ mod facts;
 mod fault;
 mod hints;
 mod history;
+pub mod known;
 mod mappings;
 mod run;
-mod settings;
+pub mod settings;
 mod telling;
 mod thread;
 mod upload;
@@ -26,27 +27,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use hyper::body::Incoming;
 
 pub(super) use self::entrance::{Door, Entrance, entrance};
-pub use self::facts::FactsCell;
-pub use self::settings::{
-    History, MadeFiles, Reasoning, Settings, System, Tasks, UserForm, UserJwt,
-};
-pub(super) use self::telling::Telling;
+use self::settings::{History, Tasks};
 
 use self::entrance::Call;
 use self::errand::Errand;
 use self::run::{Question, run};
 use self::thread::{Place, Worth};
-pub(super) use self::waiting::Waiting;
 use self::waiting::{Head, Late};
-use crate::adapter::{Ask, Fault, Kind, Shape, Voice, anthropic, openai, task};
+use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::identify;
-use crate::gateway::outbound::REQUEST_ID;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::Outgoing;
@@ -56,9 +51,6 @@ use crate::model::{Reason, Refusal};
 
 /// When a model was made, in seconds since 1970: clients sort by it and show it.
 const CREATED_S: u64 = 0;
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-/// Where Anthropic's clients look for the id of their request.
-const ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// A request that has come to a door.
 pub(super) struct Arrival {
@@ -218,24 +210,5 @@ fn read(call: Call<'_>, body: &[u8]) -> Result<(Ask, Box<dyn Voice>), Fault> {
         Call::Response => openai::responses::read(body).map(boxed),
         Call::Message => anthropic::messages::read(body).map(boxed),
         _ => openai::chat::read(body).map(boxed),
-    }
-}
-
-/// The id of a request where the clients of its door look for it.
-pub(super) fn request_id(shape: Shape, id: &HeaderValue, headers: &mut HeaderMap) {
-    headers.insert(REQUEST_ID, id.clone());
-    if shape == Shape::Anthropic {
-        headers.insert(ANTHROPIC_ID, id.clone());
-    }
-}
-
-/// What clients look for beside the body of an error.
-pub(super) fn fault_headers(fault: &Fault, headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if fault.is_final {
-        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    }
-    if let Some(seconds) = fault.retry_after_s {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
 }

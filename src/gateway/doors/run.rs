@@ -18,16 +18,18 @@ use crate::gateway::coming::Coming;
 use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES};
 use crate::gateway::doors::fault::{Meaning, meaning, of_answer};
 use crate::gateway::doors::history::transcript;
+use crate::gateway::doors::settings::Settings;
 use crate::gateway::doors::telling::Telling;
 use crate::gateway::doors::thread::{Place, With, no_conversation};
 use crate::gateway::doors::upload::upload;
 use crate::gateway::doors::waiting::Late;
-use crate::gateway::doors::{Done, Settings, facts};
+use crate::gateway::doors::{Done, facts};
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey};
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::refusals;
 use crate::gateway::relay::{Relay, Source};
+use crate::gateway::respond;
 use crate::gateway::stream::{INSTANCE, Outgoing};
 use crate::model::{Reason, Refusal};
 
@@ -209,7 +211,7 @@ async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: 
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body, sender) = body else {
         let message = "Dify's answer is no stream.";
-        let fault = Fault::new(502, Kind::Server, "bad_gateway", message).for_good();
+        let fault = Fault::new(502, Kind::Server, "upstream_error", message).for_good();
         return Done::Fault(journey.record, Reason::InstanceGarbled, fault);
     };
     let after = place.after(&shared, &ask);
@@ -223,7 +225,7 @@ async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: 
     };
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
-    super::request_id(shape, &request_id, headers);
+    respond::request_id(shape, &request_id, headers);
     if let Some(name) = &member.header {
         headers.insert(INSTANCE, name.clone());
     }
@@ -237,9 +239,9 @@ async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: 
         Ok(()) => json(headers),
         Err(fault) if late.is_so() => telling.fail(fault),
         Err(fault) => {
-            super::fault_headers(fault, headers);
+            respond::fault_headers(fault, headers);
             let id = request_id.to_str().unwrap_or_default();
-            telling.say_instead(fault.body(shape, id));
+            telling.say_instead(shape.body(fault, id));
             *response.status_mut() =
                 StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_GATEWAY);
         }
@@ -251,7 +253,7 @@ async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: 
             relay.record.note_if_none(&fault.message);
         }
     }
-    Done::Answer(response.map(|_| Outgoing::Telling(Box::new(telling))))
+    Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))
 }
 
 fn intake(settings: &Settings) -> Intake {

@@ -15,10 +15,11 @@ use crate::adapter::{Begun, Fault, Heard, Hearing, State, Voice};
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::thread::After;
 use crate::gateway::relay::Relay;
+use crate::gateway::stream::Frames;
 use crate::model::Reason;
 
 /// An answer being told.
-pub(in crate::gateway) struct Telling {
+pub(super) struct Telling {
     coming: Coming,
     hearing: Hearing,
     voice: Box<dyn Voice>,
@@ -118,43 +119,6 @@ impl Telling {
         self.coming.get_mut()
     }
 
-    /// Whether all has gone out.
-    pub(in crate::gateway) fn is_over(&self) -> bool {
-        self.frames.is_empty() && matches!(self.stage, Stage::Over)
-    }
-
-    /// How much is to go out, where that is known.
-    pub(in crate::gateway) fn size_hint(&self) -> SizeHint {
-        match self.stage {
-            Stage::Over => SizeHint::with_exact(self.frames.len() as u64),
-            _ => SizeHint::new(),
-        }
-    }
-
-    /// The next frames.
-    pub(in crate::gateway) fn poll_frame(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        while self.frames.is_empty() {
-            if matches!(self.stage, Stage::Over) {
-                self.coming.settle();
-                return Poll::Ready(None);
-            }
-            if let Err(fault) = ready!(self.poll_on(context)) {
-                self.fail(&fault);
-            }
-        }
-        let frames = self.frames.split().freeze();
-        if let Some(relay) = self.coming.get() {
-            relay.record.sent(frames.len());
-        }
-        if matches!(self.stage, Stage::Over) {
-            self.coming.settle();
-        }
-        Poll::Ready(Some(Ok(Frame::data(frames))))
-    }
-
     /// Goes one step on.
     ///
     /// # Errors
@@ -243,5 +207,38 @@ impl Telling {
         }
         self.voice.fail(fault, self.hearing.told(), &mut self.frames);
         self.stage = Stage::Over;
+    }
+}
+
+impl Frames for Telling {
+    fn is_over(&self) -> bool {
+        self.frames.is_empty() && matches!(self.stage, Stage::Over)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.stage {
+            Stage::Over => SizeHint::with_exact(self.frames.len() as u64),
+            _ => SizeHint::new(),
+        }
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        while self.frames.is_empty() {
+            if matches!(self.stage, Stage::Over) {
+                self.coming.settle();
+                return Poll::Ready(None);
+            }
+            if let Err(fault) = ready!(self.poll_on(context)) {
+                self.fail(&fault);
+            }
+        }
+        let frames = self.frames.split().freeze();
+        if let Some(relay) = self.coming.get() {
+            relay.record.sent(frames.len());
+        }
+        if matches!(self.stage, Stage::Over) {
+            self.coming.settle();
+        }
+        Poll::Ready(Some(Ok(Frame::data(frames))))
     }
 }

@@ -72,7 +72,7 @@ async fn send(
         Ok(read) if (200..300).contains(&read.status) => {
             serde_json::from_slice(&read.body).map(|uploaded: Uploaded| uploaded.id).map_err(|_| {
                 let message = "Dify's answer to an upload cannot be read.";
-                Fault::new(502, Kind::Server, "bad_gateway", message)
+                Fault::new(502, Kind::Server, "upstream_error", message)
             })
         }
         Ok(read) => Err(of_answer(read.status, &read.body)),

@@ -14,15 +14,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::adapter::{Fault, Shape, anthropic, openai};
+use crate::adapter::Shape;
 use crate::gateway::doors::Done;
 use crate::gateway::doors::run::{ignored, stream_headers};
 use crate::gateway::outbound::REQUEST_ID;
 use crate::gateway::respond;
-use crate::gateway::stream::Outgoing;
+use crate::gateway::stream::{Frames, Outgoing};
 
 /// How long a client of a stream waits for its head, so that what fails at once is told by a status.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ pub(super) async fn wait(
     }
     late.0.set(true);
     let stage = Stage::Waiting(run, Box::pin(sleep(Duration::ZERO)));
-    let body = Outgoing::Waiting(Box::new(Waiting { stage, shape: head.shape }));
+    let body = Outgoing::Framed(Box::new(Waiting { stage, shape: head.shape }));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     stream_headers(headers);
@@ -73,7 +73,7 @@ pub(super) async fn wait(
 }
 
 /// The body of an answer that has not come yet.
-pub(in crate::gateway) struct Waiting {
+struct Waiting {
     stage: Stage,
     shape: Shape,
 }
@@ -84,17 +84,12 @@ enum Stage {
     Come(Outgoing),
 }
 
-impl Waiting {
-    /// Whether all has gone out.
-    pub(in crate::gateway) fn is_over(&self) -> bool {
+impl Frames for Waiting {
+    fn is_over(&self) -> bool {
         matches!(&self.stage, Stage::Come(body) if body.is_end_stream())
     }
 
-    /// The next frames.
-    pub(in crate::gateway) fn poll_frame(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if let Stage::Waiting(run, pause) = &mut self.stage {
             if let Poll::Ready(done) = run.as_mut().poll(context) {
                 self.stage = Stage::Come(body(done, self.shape));
@@ -111,6 +106,10 @@ impl Waiting {
             Stage::Waiting(..) => Poll::Pending,
         }
     }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
 }
 
 /// What goes out of an answer whose head has gone out already.
@@ -121,16 +120,7 @@ fn body(done: Done, shape: Shape) -> Outgoing {
         Done::Fault(mut record, reason, fault) => {
             record.end(reason);
             record.faulted(200, &fault.message);
-            Outgoing::Whole(Some(event(&fault, shape)), Box::new(record))
+            Outgoing::Whole(Some(shape.event(&fault)), Box::new(record))
         }
     }
-}
-
-/// A fault as the only event of a stream.
-fn event(fault: &Fault, shape: Shape) -> Bytes {
-    match shape {
-        Shape::OpenAi => format!("data: {}\n\n", openai::error::value(fault)),
-        Shape::Anthropic => format!("event: error\ndata: {}\n\n", anthropic::error::value(fault)),
-    }
-    .into()
 }

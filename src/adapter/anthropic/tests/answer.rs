@@ -6,7 +6,7 @@ use super::request;
 use crate::adapter::anthropic::{MessagesVoice, read};
 use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::frames::events;
-use crate::adapter::hear::Heard;
+use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
 use crate::dify::answer::Usage;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::read;
 use super::voice::ChatVoice;
 use crate::adapter::fault::{Fault, Kind};
-use crate::adapter::hear::Heard;
+use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
 use crate::dify::answer::Usage;
 

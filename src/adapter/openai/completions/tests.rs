@@ -2,7 +2,7 @@ use bytes::BytesMut;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::adapter::hear::Heard;
+use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Source, Told, Voice};
 use crate::dify::answer::Usage;
 

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use crate::adapter::fault::Fault;
 use crate::adapter::frames::{comment, json as push};
-use crate::adapter::hear::Heard;
 use crate::adapter::openai::chunks::{Chunks, fail, finish_reason, usage};
 use crate::adapter::openai::extra;
+use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Told, Voice};
 
 const OBJECT: &str = "text_completion";

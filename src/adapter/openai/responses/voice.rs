@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::object::{self, Echo, Status};
 use crate::adapter::fault::Fault;
 use crate::adapter::frames;
-use crate::adapter::hear::Heard;
+use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
 
 /// Tells one answer to a client of the Responses API.

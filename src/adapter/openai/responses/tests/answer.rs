@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::request;
 use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::frames::events;
-use crate::adapter::hear::Heard;
 use crate::adapter::openai::responses::{ResponsesVoice, read};
+use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
 use crate::dify::answer::Usage;
 
