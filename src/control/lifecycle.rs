@@ -32,6 +32,9 @@ pub struct Signals {
 /// # Errors
 /// The runtime cannot watch signals.
 pub fn signals() -> io::Result<Signals> {
+    // A file that may not grow any more is an error of a write, as a full disk is, and no reason to
+    // end. The handler stays when its stream is dropped.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     Ok(Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,

@@ -1,12 +1,17 @@
 //! What operators do with conversations: `difygate conversations` and the admin listener.
 
+use std::fmt::Write;
+use std::net::SocketAddr;
+
 use difygate::conversation::{Before, Finished, Found, Known, State, Thread, Turn, now_s};
 use http::{Request, StatusCode};
-use serde_json::Value;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::plan::command;
-use crate::rig::{Plan, Rig, send};
+use crate::process::{Process, difys};
+use crate::rig::{Plan, Rig, chat, send};
 
 fn thread(key: &str, chat: &str) -> Thread {
     let [key, app] = [key, "shop"].map(str::to_owned);
@@ -28,7 +33,11 @@ async fn found(rig: &Rig, thread: &Thread) -> Found {
 
 /// Runs the command against the rig's admin listener, and gives its exit code and what it printed.
 async fn run(rig: &Rig, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let admin = rig.gateway.admin().to_string();
+    run_at(rig.gateway.admin(), arguments).await
+}
+
+async fn run_at(admin: SocketAddr, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let admin = admin.to_string();
     let all: Vec<_> = ["conversations"].iter().chain(arguments).copied().collect();
     let output = command(&[&all[..], &["--admin", &admin]].concat()).await;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -126,4 +135,36 @@ async fn conversations_are_for_the_admin_listener_alone() {
     let (code, _, error) = run(&gone, &["list"]).await;
     assert_eq!(code, Some(1));
     assert!(error.contains("Redis at 127.0.0.1:1/0 cannot be used"), "{error}");
+}
+
+#[tokio::test]
+async fn a_gateway_whose_store_cannot_grow_serves_on_and_stores_again_when_it_can() {
+    let difys = difys(1).await;
+    let gateway = Process::start(&difys, "").await;
+    let store = gateway.config.with_file_name("difygate-data").join("difygate.redb");
+    let file = gateway.config.with_file_name("many.jsonl");
+    let mut text = "{\"difygate_conversations\":1,\"digests\":\"another\"}\n".to_owned();
+    for number in 0..20_000u128 {
+        let id = Uuid::from_u128(number << 64).to_string();
+        let row = json!({ "conversation": id, "app": "shop", "key": "web", "user": "web:alice",
+            "chat": id, "created": now_s(), "used": now_s() });
+        writeln!(text, "{row}").unwrap();
+    }
+    std::fs::write(&file, text).unwrap();
+    let import = ["import", file.to_str().unwrap()];
+    let pid = Pid::from_raw(gateway.id().cast_signed());
+    let limit = |bytes: Option<u64>| {
+        prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+    };
+    limit(Some(std::fs::metadata(&store).unwrap().len() + 4096));
+    let (code, _, error) = run_at(gateway.admin, &import).await;
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("is the disk full?"), "{error}");
+    assert_eq!(send(gateway.listen, chat("alice")).await.status, StatusCode::OK);
+    limit(None);
+    let (code, out, error) = run_at(gateway.admin, &import).await;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.ends_with("were known, 0 cannot be used\n"), "{out}");
+    let (_, out, _) = run_at(gateway.admin, &["list", "--limit", "1"]).await;
+    assert!(out.ends_with("\n1 of 20000 conversations\n"), "{out}");
 }
