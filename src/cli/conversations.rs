@@ -54,8 +54,8 @@ enum Command {
     },
     /// Print all conversations as lines of JSON, for `import`
     #[command(
-        after_help = "An import into the same store, or into one of the same Redis, brings everything \
-        back. Another gateway resumes the\nexported conversations by their chats and ids; those \
+        after_help = "An import into the same store, or into one of the same Redis, brings back \
+        where each conversation ends. Another gateway resumes them by their chats and ids; those \
         without a chat begin anew, with what the client sends."
     )]
     Export {
@@ -71,7 +71,7 @@ enum Command {
     /// Take in an export, or OpenDify's `conversation_mappings.json`
     #[command(
         after_help = "A chat of OpenDify belongs to whoever continues it first, in the app that \
-        `--app` names. What is known already stays\nas it is."
+        `--app` names. What is known already stays as it is."
     )]
     Import {
         /// The file
