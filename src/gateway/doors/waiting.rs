@@ -20,7 +20,6 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use crate::adapter::Shape;
 use crate::gateway::doors::Done;
 use crate::gateway::doors::run::{ignored, stream_headers};
-use crate::gateway::outbound::REQUEST_ID;
 use crate::gateway::respond;
 use crate::gateway::stream::{Frames, Outgoing};
 
@@ -67,7 +66,7 @@ pub(super) async fn wait(
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     stream_headers(headers);
-    headers.insert(REQUEST_ID, head.request_id);
+    respond::request_id(head.shape, &head.request_id, headers);
     ignored(headers, &head.ignored);
     Done::Answer(response)
 }
