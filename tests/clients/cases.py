@@ -81,6 +81,11 @@ def runs(user):
     return found
 
 
+def instances():
+    """The simulated Difys as the control server lists them: name, url and more."""
+    return _get("/instances")
+
+
 def only_run(user):
     found = runs(user)
     assert len(found) == 1, found
@@ -111,6 +116,16 @@ def raises(kind, function):
     raise AssertionError(f"no {kind.__name__}, but {result!r}")
 
 
+def call(method, url, body=None, key=None):
+    """A request to a Dify, or to the control server, without the gateway."""
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers=headers, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read() or b"null")
+
+
 def _get(path):
-    with urllib.request.urlopen(CONTROL_URL + path, timeout=10) as answer:
-        return json.load(answer)
+    return call("GET", CONTROL_URL + path)

@@ -4,8 +4,9 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
-use dify_sim::{App, Dify, Ending, Field, FieldKind, Flow, Mode, Setup};
+use dify_sim::{App, Dify, Ending, Field, FieldKind, Flow, Mode, Pace, Setup};
 use difygate::cli::serve::Gateway;
 use difygate::config::{self, Environment};
 use tokio::net::TcpListener;
@@ -14,8 +15,8 @@ use tokio::process::Command;
 /// The key of all apps; on these doors the model names the app.
 const KEY: &str = "sk-clients";
 /// The apps; an app that its Difys do not know comes on top.
-const APPS: [&str; 7] =
-    ["chat", "agent", "newagent", "chatflow", "chatflow2026", "completion", "workflow"];
+const APPS: [&str; 8] =
+    ["chat", "agent", "newagent", "chatflow", "chatflow2026", "completion", "workflow", "narrow"];
 
 #[tokio::test]
 async fn the_openai_library_for_python() {
@@ -25,6 +26,11 @@ async fn the_openai_library_for_python() {
 #[tokio::test]
 async fn the_openai_library_for_python_and_responses() {
     run("bin/python", "openai_python_responses.py").await;
+}
+
+#[tokio::test]
+async fn the_openai_library_for_python_where_it_gets_difficult() {
+    run("bin/python", "openai_python_edges.py").await;
 }
 
 #[tokio::test]
@@ -92,8 +98,11 @@ async fn difys() -> Vec<Dify> {
                 .with_flow(Flow::Llm)
                 .with_form([question, Field::new("tone", FieldKind::TextInput)])
                 .with_outputs(["answer"]),
+            app(Mode::Chat, "narrow").with_max_active_requests(1),
         ];
-        let setup = apps.into_iter().fold(Setup::default().with_slots(1000), Setup::with_app);
+        let pace = Pace { ping_interval: Duration::from_millis(200), ..Pace::default() };
+        let setup = Setup::default().with_slots(1000).with_pace(pace);
+        let setup = apps.into_iter().fold(setup, Setup::with_app);
         difys.push(Dify::start(setup).await.unwrap());
     }
     difys
