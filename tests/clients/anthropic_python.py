@@ -130,6 +130,41 @@ def _(user):
     equal([block.type for block in answer.content], ["text"])
 
 
+@case("a system text reaches the app")
+def _(user):
+    ask(user, "hello", system="You are kind.")
+    ask(user, "hello", system=[{"type": "text", "text": "You are kind."}])
+    for run in runs(user):
+        assert "You are kind." in run["query"] + str(run["inputs"]), run
+
+
+@case("an answer is cut at a stop sequence, and the run stopped")
+def _(user):
+    answer = ask(user, "tokens 400 0.1", stop_sequences=["tok2"])
+    equal(text_of(answer), "tok0 tok1 ")
+    equal((answer.stop_reason, answer.stop_sequence), ("stop_sequence", "tok2"))
+    await_end(user, "stopped")
+
+
+@case("pings in a stream")
+def _(user):
+    # The simulated Dify pings every 0.2 s.
+    with client.messages.stream(**arguments(user, "tokens 3 0.7")) as stream:
+        equal("".join(stream.text_stream), "tok0 tok1 tok2 ")
+
+
+@case("tools that a client only offers are ignored, and demanded ones refused")
+def _(user):
+    tool = {"name": "search", "description": "x", "input_schema": {"type": "object"}}
+    raw = client.messages.with_raw_response.create(**arguments(user, "hello", tools=[tool]))
+    assert "tools" in raw.headers["x-difygate-ignored"], raw.headers
+    equal(text_of(raw.parse()), "Echo: hello")
+    choice = {"type": "tool", "name": "search"}
+    given = {"tools": [tool], "tool_choice": choice}
+    raises(anthropic.BadRequestError, lambda: ask(user + "-two", "hello", **given))
+    equal(runs(user + "-two"), [])
+
+
 @for_each(CHATS + ["workflow"], "an error in mid-stream")
 def _(user, model):
     seen = []

@@ -2,6 +2,8 @@
 lost, turns at the same time, apps that are full, instances that break, long and odd input."""
 
 import base64
+import random
+import re
 import threading
 
 import openai
@@ -113,6 +115,41 @@ def _(user):
     first, *others = runs(user)
     same = [run for run in others if run["conversation"] == first["conversation"]]
     assert len(others) == 2 and len(same) <= 1, others
+
+
+@for_each(["chat", "chatflow"], "no branch of a chat knows what another one said")
+def _(user, model):
+    dice = random.Random(user)
+    branches = [[]]
+    for number in range(60):
+        before = dice.choice(branches)
+        messages = [*before, said(f"word{number}")]
+        # Some ask and do not stay for the answer.
+        if dice.random() < 0.15:
+            stream = ask(user, messages, model, stream=True)
+            next(iter(stream))
+            stream.close()
+        else:
+            branches.append([*messages, answered(text_of(ask(user, messages, model)))])
+    words = re.compile(r"word\d+")
+    said_in = {}
+    for run in sorted(runs(user), key=lambda run: int(words.findall(run["query"])[-1][4:])):
+        said_in.setdefault(run["conversation"], []).append(run["query"])
+    known = {word: set() for word in words.findall(str(branches))}
+    for messages in branches[1:]:
+        of_branch = words.findall(" ".join(m["content"] for m in messages if m["role"] == "user"))
+        known[of_branch[-1]] = set(of_branch)
+    went_on = 0
+    for queries in said_in.values():
+        so_far = set()
+        for query in queries:
+            found = words.findall(query)
+            so_far |= set(found)
+            # What Dify's conversation holds at an answered turn is what its branch holds.
+            wanted = known.get(found[-1]) or so_far
+            equal(so_far, wanted)
+            went_on += query == found[-1]
+    assert went_on > 20, "hardly any turn went on with its conversation"
 
 
 @case("an answer is cut at a stop text, and the run stopped")

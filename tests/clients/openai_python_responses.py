@@ -116,6 +116,49 @@ def _(user):
     equal(error.code, "previous_response_not_found")
 
 
+@case("a response that was not to be stored")
+def _(user):
+    first = ask(user, "blue", store=False)
+    error = raises(
+        openai.BadRequestError, lambda: ask(user, "x", previous_response_id=first.id)
+    )
+    equal(error.code, "previous_response_not_found")
+
+
+@case("a transcript instead of a previous response")
+def _(user):
+    first = ask(user, "blue")
+    given = [
+        {"role": "user", "content": "blue"},
+        {"role": "assistant", "content": first.output_text},
+        {"role": "user", "content": "recall"},
+    ]
+    equal(ask(user, given).output_text, "Recall: blue")
+
+
+@case("instructions reach the app")
+def _(user):
+    ask(user, "hello", instructions="You are kind.")
+    run = only_run(user)
+    assert "You are kind." in run["query"] + str(run["inputs"]), run
+
+
+@case("a response goes on after chat completions, and the other way round")
+def _(user):
+    chat = client.chat.completions.create
+    messages = [{"role": "user", "content": "blue"}]
+    answer = chat(model="chat", messages=messages, user=user).choices[0].message
+    messages += [{"role": "assistant", "content": answer.content}]
+    second = ask(user, [*messages, {"role": "user", "content": "green"}])
+    messages += [
+        {"role": "user", "content": "green"},
+        {"role": "assistant", "content": second.output_text},
+        {"role": "user", "content": "recall"},
+    ]
+    third = chat(model="chat", messages=messages, user=user)
+    equal(third.choices[0].message.content, "Recall: blue | green")
+
+
 @case("a picture and a file")
 def _(user):
     content = [
