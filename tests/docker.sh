@@ -123,6 +123,14 @@ test_image() {
   equal "the image's user" "$(of difygate '{{.Config.User}}')" 65532:65532
 }
 
+test_opendify() {
+  readme "In the place of OpenDify"
+  for _ in $(seq 50); do ask -o /dev/null http://127.0.0.1:5000/health 2>/dev/null && break; sleep 0.1; done
+  equal "its models" "$(ask http://127.0.0.1:5000/v1/models -H 'Authorization: Bearer sk-change-me' |
+    grep -o '"id":"[^"]*"')" '"id":"customer-service"'
+  docker rm -f difygate >/dev/null
+}
+
 test_dev() {
   local file=deploy/compose.dev.yaml gateway pid
   compose $file up -d --wait
@@ -207,6 +215,7 @@ test_production() {
 
 if [ "${1:-}" = inside ]; then
   test_image
+  test_opendify
   readme "Try it with compose"
   grep -q '"answer": "Echo: hello"' "$WORK/said" || fail "no answer: $(cat "$WORK/said")"
   test_dev
