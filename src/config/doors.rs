@@ -81,7 +81,9 @@ pub(super) struct WrittenDoors {
     /// The input variable of a completion or workflow app that the question goes to; absent: found
     /// from what Dify says of the app.
     pub(super) query_input: Option<String>,
-    /// The output variable of a workflow that is the answer; absent: found.
+    /// The output variable of a workflow that is the answer, for workflows with several: it comes
+    /// whole at the end, since Dify does not say of which output a piece of text is. Absent: the
+    /// pieces as they come.
     pub(super) answer_output: Option<String>,
     /// Where a client's system text goes: `ignore` it, `prefix` the first question with it, put it
     /// into an `input:` variable, or `auto`: into the variable `system_prompt`, `system` or

@@ -186,7 +186,9 @@ impl Run {
                 self.file(&MadeFile { url, kind, filename: None }, each);
             }
             "message_end" => self.message_end(&event, each),
-            "text_chunk" => {
+            // Of several outputs the pieces come one after the other, and none says of which it is:
+            // where one output is the answer, it comes whole at the end.
+            "text_chunk" if self.manner.answer_output.is_none() => {
                 let chunk: Chunk = part(event.data);
                 self.answer(chunk.text.as_deref().unwrap_or(""), each);
             }

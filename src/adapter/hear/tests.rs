@@ -177,6 +177,7 @@ fn a_workflow_answers_by_its_pieces_or_by_one_of_its_outputs() {
     assert_eq!(workflow(r#"{"text": "a", "y": "b"}"#, Some("y"), None), "b");
     assert_eq!(workflow(r#"{"text": "a"}"#, Some("none"), None), "");
     assert_eq!(workflow(r#"{"text": "streamed"}"#, None, Some("streamed")), "streamed");
+    assert_eq!(workflow(r#"{"x": "one", "y": "two"}"#, Some("y"), Some("onetwo")), "two");
     assert_eq!(workflow("{}", None, None), "");
     assert_eq!(workflow("null", None, None), "");
 }
