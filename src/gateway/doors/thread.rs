@@ -21,6 +21,8 @@ use crate::gateway::turns;
 
 /// How long a turn waits for the one before; then it begins a new conversation.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a turn waits whose client names the conversation; then it is refused.
+const NAMED_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a turn belongs.
 pub(super) struct Place {
@@ -99,6 +101,13 @@ fn down(error: &StoreDown) -> Fault {
     Fault { retry_after_s: Some(1), ..fault }
 }
 
+/// The turn before has not ended in time.
+fn taken() -> Fault {
+    let message = "Another turn of this conversation is still running. Please try again.";
+    let fault = Fault::new(429, Kind::RateLimit, "rate_limit_exceeded", message);
+    Fault { retry_after_s: Some(1), ..fault }
+}
+
 /// Finds out where a turn belongs.
 ///
 /// # Errors
@@ -157,14 +166,18 @@ impl Place {
     /// Waits for the turn before and notes that this one begins.
     async fn begin(mut self, shared: &Shared) -> Result<Self, Fault> {
         let Some(id) = self.with.conversation() else { return Ok(self) };
-        self.turn = shared.turns().take(id, PATIENCE).await;
-        let With::Known(conversation, evidence) = &self.with else { return Ok(self) };
-        let begun = match self.turn {
-            Some(_) => shared.book().begin(conversation).await.map_err(|error| down(&error))?,
-            None => false,
+        let may_begin_anew = matches!(self.with, With::Known(_, Evidence::Transcript));
+        let patience = if may_begin_anew { PATIENCE } else { NAMED_PATIENCE };
+        self.turn = shared.turns().take(id, patience).await;
+        let begun = match (&self.turn, &self.with) {
+            (None, _) if !may_begin_anew => return Err(taken()),
+            (Some(_), With::Known(conversation, _)) => {
+                shared.book().begin(conversation).await.map_err(|error| down(&error))?
+            }
+            _ => false,
         };
-        // What the client names goes on there all the same: it knows.
-        if !begun && *evidence == Evidence::Transcript {
+        // What the client names goes on there even if its last turn broke off: it knows.
+        if !begun && may_begin_anew {
             (self.with, self.turn) = (With::Nothing, None);
         }
         Ok(self)

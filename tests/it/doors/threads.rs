@@ -177,6 +177,50 @@ async fn side_calls_run_beside_the_conversation_and_leave_nothing() {
 }
 
 #[tokio::test]
+async fn the_example_for_open_webui_serves_what_open_webui_sends() {
+    let mut difys = Vec::new();
+    for key in ["app-1", "app-2"] {
+        let setup = dify_sim::Setup::default().with_app(dify_sim::App::new(Mode::Chat, key));
+        difys.push(dify_sim::Dify::start(setup).await.unwrap());
+    }
+    let mut text = std::fs::read_to_string("examples/open-webui.yaml").unwrap();
+    text = text.replace("0.0.0.0:8080", "127.0.0.1:0\nadmin: { listen: \"127.0.0.1:0\" }");
+    for (number, dify) in (1..).zip(&difys) {
+        text = text.replace(&format!("http://10.0.0.{number}:5001"), &dify.url());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("difygate.yaml");
+    std::fs::write(&path, &text).unwrap();
+    let vars = [("OPEN_WEBUI_KEY", "sk-webui"), ("DIFY1_KEY", "app-1"), ("DIFY2_KEY", "app-2")];
+    let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+    let environment = difygate::config::Environment { vars, ..Default::default() };
+    let config = difygate::config::load(&path, &environment).unwrap().config;
+    let gateway = difygate::cli::serve::Gateway::start(config, path, None).await.unwrap();
+    let send = async |texts: &[&str], streamed: bool| {
+        let body = json!({"model": "assistant", "messages": messages(texts), "stream": streamed});
+        let request = http::Request::post("/v1/chat/completions")
+            .header("authorization", "Bearer sk-webui")
+            .header("x-openwebui-user-name", "%E5%BC%A0%E4%B8%89")
+            .header("x-openwebui-user-id", "0b7e")
+            .header("x-openwebui-user-email", "z@example.com")
+            .header("x-openwebui-user-role", "user")
+            .header("x-openwebui-chat-id", "9f1c");
+        crate::rig::send(gateway.listen(), request.body(body.to_string()).unwrap()).await
+    };
+    let first = send(&["one"], true).await;
+    assert_eq!(first.status, StatusCode::OK, "{first:?}");
+    let title = "### Task:\nGenerate a concise, 3-5 word title with an emoji.";
+    assert_eq!(send(&[title], false).await.status, StatusCode::OK);
+    let second = send(&["one", "Echo: one", "recall"], false).await;
+    assert_eq!(content(&second), "Recall: one");
+    assert_eq!(conversation(&second), conversation(&first));
+    let mut users: Vec<_> =
+        difys.iter().flat_map(dify_sim::Dify::runs).map(|run| run.user).collect();
+    users.sort();
+    assert_eq!(users, ["open-webui:0b7e", "open-webui:0b7e", "open-webui:0b7e:task"]);
+}
+
+#[tokio::test]
 async fn two_turns_of_a_conversation_at_once_do_not_meet() {
     let rig = Rig::start(1).await;
     let first = conversation(&rig.send(ask(&["one"])).await);
