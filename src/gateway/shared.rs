@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,8 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     desk: Box<dyn Desk>,
     kept: Kept,
-    turns: Turns,
+    /// Made when the first conversation goes on: it has a place for each of thousands.
+    turns: OnceLock<Turns>,
     started: Instant,
     started_at: Timestamp,
     swapped: Notify,
@@ -87,7 +88,7 @@ impl Shared {
             snapshot: ArcSwap::new(snapshot),
             desk,
             kept,
-            turns: Turns::default(),
+            turns: OnceLock::new(),
             started: Instant::now(),
             started_at: Timestamp::now(),
             swapped: Notify::new(),
@@ -130,7 +131,7 @@ impl Shared {
 
     /// Where turns at the doors wait for each other, by conversation.
     pub(super) fn turns(&self) -> &Turns {
-        &self.turns
+        self.turns.get_or_init(Turns::default)
     }
 
     /// Milliseconds since the start: the clock of breakers and phases. It never goes back.
