@@ -6,6 +6,7 @@
 
 mod cut;
 mod event;
+mod outputs;
 mod think;
 
 #[cfg(test)]
@@ -13,14 +14,13 @@ mod tests;
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-
 use self::cut::{Cut, Ends};
 use self::event::{Chunk, Event, MadeFile, Metadata, Node, Workflow, part};
+use self::outputs::{output, source};
 use self::think::{Piece, Thinking};
 use super::fault::{Fault, Kind};
 use super::mode::Mode;
-use super::voice::{Begun, Finish, Heard, Source, Told};
+use super::voice::{Begun, Finish, Heard, Told};
 use crate::dify::answer::Usage;
 use crate::model::doors::{MadeFiles, Reasoning};
 use crate::sse::{self, Splitter};
@@ -31,8 +31,6 @@ const MAX_EVENT_BYTES: usize = 8 << 20;
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// The most thoughts of an agent that are followed.
 const MAX_THOUGHTS: usize = 256;
-/// Under these names a workflow's answer is looked for in its outputs.
-const OUTPUTS: [&str; 5] = ["text", "answer", "result", "output", "out"];
 
 /// How an app's answer is to be told.
 #[derive(Clone, Debug, Default)]
@@ -434,37 +432,5 @@ impl Run {
             State::Running => State::Over,
             ref ended => ended.clone(),
         }
-    }
-}
-
-/// A document as a client is told of it.
-fn source(raw: Value) -> Source {
-    let text = |name: &str| raw.get(name).and_then(Value::as_str).map(str::to_owned);
-    let title = text("document_name").or_else(|| text("title")).unwrap_or_default();
-    let within = |name: &str| raw.get("doc_metadata")?.get(name)?.as_str().map(str::to_owned);
-    let url = text("url").or_else(|| within("url")).or_else(|| within("source"));
-    let url = url.filter(|url| url.starts_with("http://") || url.starts_with("https://"));
-    Source { title, url, raw }
-}
-
-/// A workflow's answer among its outputs.
-fn output(outputs: Option<&Value>, name: Option<&str>) -> Option<String> {
-    let outputs = outputs?.as_object()?;
-    let written = |value: &Value| match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    };
-    if let Some(name) = name {
-        return outputs.get(name).and_then(written);
-    }
-    if let Some(text) = OUTPUTS.iter().find_map(|name| outputs.get(*name)?.as_str()) {
-        return Some(text.to_owned());
-    }
-    let mut texts = outputs.values().filter(|value| value.is_string());
-    match (texts.next(), texts.next()) {
-        (Some(only), None) => written(only),
-        _ if outputs.is_empty() => None,
-        _ => Some(Value::Object(outputs.clone()).to_string()),
     }
 }
