@@ -106,6 +106,26 @@ async fn a_named_conversation_goes_on_whatever_the_transcript_is() {
 }
 
 #[tokio::test]
+async fn a_file_goes_to_the_conversation_although_nobody_knows_where_that_is() {
+    let rig = Rig::start(2).await;
+    let home = rig.send(ask(&["at home"])).await.instance();
+    rig.dify(&home).set_fault(dify_sim::Fault::Refused).await.unwrap();
+    let away = rig.send(ask(&["one"])).await;
+    assert_ne!(away.instance(), home);
+    rig.dify(&home).set_fault(dify_sim::Fault::None).await.unwrap();
+    // Another gateway knows of neither, and would take the file home.
+    let beside = rig.beside().await;
+    let file = json!([{"type": "text", "text": "recall"}, {"type": "file",
+        "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGVsbG8="}}]);
+    let body = json!({"model": "shop", "user": "alice",
+        "messages": [{"role": "user", "content": file}], "conversation": conversation(&away)});
+    let answer = beside.send(post("/v1/chat/completions", &body)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!((conversation(&answer), answer.instance()), (conversation(&away), away.instance()));
+    assert!(content(&answer).starts_with("Recall: one"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_conversation_that_dify_has_lost_begins_anew_once() {
     let rig = Rig::start(2).await;
     let first = rig.send(ask(&["one"])).await;
