@@ -7,6 +7,10 @@ use crate::adapter::page;
 
 const PAGE: &str = include_str!("../../../docs/openai.md");
 const PAGE_ZH: &str = include_str!("../../../docs/openai.zh-CN.md");
+const RESPONSES: &str = include_str!("../../../docs/openai-responses.md");
+const RESPONSES_ZH: &str = include_str!("../../../docs/openai-responses.zh-CN.md");
+const ANTHROPIC: &str = include_str!("../../../docs/anthropic.md");
+const ANTHROPIC_ZH: &str = include_str!("../../../docs/anthropic.zh-CN.md");
 
 #[test]
 fn the_page_says_of_every_field_of_a_chat_what_becomes_of_it() {
@@ -59,16 +63,19 @@ fn what_is_refused_stands_on_the_page() {
 }
 
 #[test]
-fn the_page_in_chinese_has_the_same_rows() {
+fn the_pages_in_chinese_have_the_same_rows() {
     let words = [("mapped", "传递"), ("ignored", "忽略"), ("refused", "拒绝")];
-    let headings = [
-        ("Chat completions", "Chat completions"),
-        ("Completions", "Completions"),
-        ("Transcriptions", "语音转文字"),
-        ("Speech", "文字转语音"),
+    let (openai, responses) = ((PAGE, PAGE_ZH), (RESPONSES, RESPONSES_ZH));
+    let tables = [
+        (openai, "Chat completions", "Chat completions"),
+        (openai, "Completions", "Completions"),
+        (openai, "Transcriptions", "语音转文字"),
+        (openai, "Speech", "文字转语音"),
+        (responses, "Fields", "字段"),
+        ((ANTHROPIC, ANTHROPIC_ZH), "Fields", "字段"),
     ];
-    for (heading, heading_zh) in headings {
-        let (here, there) = (page::table(PAGE, heading), page::table(PAGE_ZH, heading_zh));
+    for ((page, page_zh), heading, heading_zh) in tables {
+        let (here, there) = (page::table(page, heading), page::table(page_zh, heading_zh));
         assert_eq!(here.len(), there.len(), "{heading}");
         for ((field, what), (field_zh, what_zh)) in here.iter().zip(there) {
             assert!(*field == field_zh || *field == "any other", "{heading}: {field}: {field_zh}");
