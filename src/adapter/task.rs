@@ -48,3 +48,22 @@ pub fn is_task(ask: &Ask) -> bool {
         WORDS.iter().any(|words| text.contains(words))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{HEADS, WORDS};
+
+    #[test]
+    fn the_pages_list_the_words_of_side_calls() {
+        let pages =
+            [include_str!("../../docs/openai.md"), include_str!("../../docs/openai.zh-CN.md")];
+        for page in pages {
+            for head in HEADS {
+                assert!(page.contains(&format!("`{head}`")), "{head}");
+            }
+            for words in WORDS {
+                assert!(page.contains(&format!("\n{words}\n")), "{words}");
+            }
+        }
+    }
+}
