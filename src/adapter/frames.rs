@@ -25,9 +25,12 @@ pub fn event<T: Serialize + ?Sized>(out: &mut BytesMut, name: &str, data: &T) {
     out.extend_from_slice(b"\n\n");
 }
 
-/// Adds a comment, which every client passes over.
+/// A comment, which every client passes over.
+pub const COMMENT: &[u8] = b": keep-alive\n\n";
+
+/// Adds a comment.
 pub fn comment(out: &mut BytesMut) {
-    out.extend_from_slice(b": keep-alive\n\n");
+    out.extend_from_slice(COMMENT);
 }
 
 /// The data of a stream's events; each is named by its own type.

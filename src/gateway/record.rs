@@ -143,6 +143,12 @@ impl Record {
         self.note_if_none(message);
     }
 
+    /// A member has answered at a door, and not with what was asked for.
+    pub(super) fn refused_by(&mut self, member: &Arc<Member>, status: u16) {
+        self.member = Some(Arc::clone(member));
+        self.note(format!("{} answered {status}", member.name));
+    }
+
     /// Bytes of the answer's body went out.
     pub(super) fn sent(&self, bytes: usize) {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);

@@ -120,7 +120,7 @@ pub(super) async fn speak(mut arrival: Arrival, body: Incoming, key: &Key) -> Do
             Done::Answer(response)
         }
         Ok(forwarded) => {
-            let errand = Errand::back(journey, address);
+            let mut errand = Errand::back(journey, address);
             let read = errand.read(CallKind::TextToAudio, forwarded).await;
             let fault = match read {
                 Ok(read) => of_answer(read.status, &read.body),

@@ -66,7 +66,6 @@ pub(in crate::gateway) fn entrance<'a>(method: &Method, path: &'a str) -> Entran
     };
     let wanted = |found: &Shape| shape.is_none_or(|shape| shape == *found);
     match call(method, rest).filter(|(_, found)| wanted(found)) {
-        // Models are listed to either kind of client.
         Some((call, found)) => Entrance::Door(Door { call, shape: shape.unwrap_or(found) }),
         None => match shape {
             Some(shape) => Entrance::Door(Door { call: Call::Unknown, shape }),

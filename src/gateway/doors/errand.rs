@@ -112,7 +112,7 @@ impl Errand {
     pub(super) async fn ask(self, call: Call) -> (Self, Result<Read, Refusal>) {
         let (kind, address) = (call.kind, self.address);
         let (journey, result) = *self.send(call).await;
-        let errand = Self::back(journey, address);
+        let mut errand = Self::back(journey, address);
         let read = match result {
             Ok(forwarded) => errand.read(kind, forwarded).await,
             Err(refusal) => Err(refusal),
@@ -124,7 +124,11 @@ impl Errand {
     ///
     /// # Errors
     /// It broke off.
-    pub(super) async fn read(&self, kind: CallKind, forwarded: Forwarded) -> Result<Read, Refusal> {
+    pub(super) async fn read(
+        &mut self,
+        kind: CallKind,
+        forwarded: Forwarded,
+    ) -> Result<Read, Refusal> {
         // The member counts the request until its answer is read.
         let Forwarded { member, answer, flight: _flight, .. } = forwarded;
         let connections = &self.worker.connections;
@@ -135,6 +139,9 @@ impl Errand {
             AnswerBody::Coming(..) => Bytes::new(),
         };
         let status = answer.head.status;
+        if !status.is_success() {
+            self.record.refused_by(&member, status.as_u16());
+        }
         if status.is_success() && self.app.policy.storage == Storage::Independent {
             let (learned, _) = learn_json(kind, &body);
             claim::remember(&learned, &member, self.worker.shared().owners());

@@ -36,8 +36,8 @@ use self::settings::{History, Tasks};
 
 use self::entrance::Call;
 use self::errand::Errand;
-use self::run::{Question, run};
-use self::thread::{Place, Worth};
+use self::run::{Asked, run};
+use self::thread::Worth;
 use self::waiting::{Head, Late};
 use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
@@ -180,23 +180,17 @@ impl Arrival {
         // A client that wants nothing stored has nothing to go on with, unless it names it.
         let is_alone = app.doors.history == History::Stateless
             || (ask.is_unstored && ask.hints.names_nothing());
-        let place = match (is_task, is_alone) {
-            (true, _) => Ok(Place::aside(thread, Worth::Deleted)),
-            (_, true) => Ok(Place::aside(thread, Worth::Nothing)),
-            _ => thread::place(self.worker.shared(), thread, &ask).await,
+        let worth = match (is_task, is_alone) {
+            (true, _) => Worth::Deleted,
+            (_, true) => Worth::Nothing,
+            _ => Worth::Kept,
         };
-        match place {
-            Ok(place) => {
-                let (shape, late) = (door.shape, Late::default());
-                let request_id = self.record.request_id().clone();
-                let head = Head { request_id, ignored: ask.ignored.clone(), shape };
-                let streamed = ask.streamed;
-                let question = Question { ask, voice, shape, place, late: late.clone() };
-                let run = Box::pin(run(self.errand(app, user), question));
-                if streamed { waiting::wait(run, late, head).await } else { run.await }
-            }
-            Err(fault) => Done::Fault(self.record, Reason::BadRequest, fault),
-        }
+        let (shape, late, streamed) = (door.shape, Late::default(), ask.streamed);
+        let request_id = self.record.request_id().clone();
+        let head = Head { request_id, ignored: ask.ignored.clone(), shape };
+        let asked = Asked { ask, voice, shape, thread, worth, late: late.clone() };
+        let run = Box::pin(run(self.errand(app, user), asked));
+        if streamed { waiting::wait(run, late, head).await } else { run.await }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::adapter::call::{self, Run};
 use crate::adapter::{
     Ask, Facts, Fault, FileRef, Hearing, Intake, Kind, Manner, Mode, Shape, Voice,
 };
+use crate::conversation::Thread;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
@@ -20,7 +21,7 @@ use crate::gateway::doors::fault::{Meaning, meaning, of_answer};
 use crate::gateway::doors::history::transcript;
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::doors::telling::Telling;
-use crate::gateway::doors::thread::{Place, With, no_conversation};
+use crate::gateway::doors::thread::{self, Place, With, Worth, no_conversation};
 use crate::gateway::doors::upload::upload;
 use crate::gateway::doors::waiting::Late;
 use crate::gateway::doors::{Done, facts};
@@ -37,22 +38,49 @@ const CONVERSATION: HeaderName = HeaderName::from_static("x-difygate-conversatio
 const IGNORED: HeaderName = HeaderName::from_static("x-difygate-ignored");
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// A question with all that is known of it.
-pub(super) struct Question {
+/// A question as it came.
+pub(super) struct Asked {
     /// What is asked.
     pub ask: Ask,
     /// How the answer is told.
     pub voice: Box<dyn Voice>,
     /// The shape of errors.
     pub shape: Shape,
-    /// Where it belongs.
-    pub place: Place,
+    /// Who asks, in which app and chat.
+    pub thread: Thread,
+    /// Whether anything is to be gone on with.
+    pub worth: Worth,
     /// Whether the head of the answer has gone out.
     pub late: Late,
 }
 
+/// A question that has its place in a conversation.
+struct Question {
+    ask: Ask,
+    voice: Box<dyn Voice>,
+    shape: Shape,
+    place: Place,
+    late: Late,
+}
+
+/// Finds the question's place, asks the app and begins to tell its answer.
+pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
+    let Asked { ask, voice, shape, thread, worth, late } = asked;
+    let place = match worth {
+        Worth::Kept => thread::place(errand.worker.shared(), thread, &ask).await,
+        Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
+    };
+    match place {
+        Ok(place) => carry(errand, Question { ask, voice, shape, place, late }).await,
+        Err(fault) => {
+            let reason = if fault.status == 429 { Reason::Busy } else { Reason::BadRequest };
+            Done::Fault(errand.record, reason, fault)
+        }
+    }
+}
+
 /// Asks the app and begins to tell its answer.
-pub(super) async fn run(errand: Errand, mut question: Question) -> Done {
+async fn carry(errand: Errand, mut question: Question) -> Done {
     let (errand, facts) = facts::facts(errand).await;
     let facts = match facts {
         Ok(facts) => facts,
@@ -154,9 +182,10 @@ fn call(
 }
 
 /// What Dify's refusal is to the client and to us.
-async fn fault(errand: Errand, forwarded: Forwarded) -> (Errand, Fault, Meaning) {
+async fn fault(mut errand: Errand, forwarded: Forwarded) -> (Errand, Fault, Meaning) {
     let Forwarded { member, answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
+    errand.record.refused_by(&member, status);
     let connections = &errand.worker.connections;
     let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
     let (fault, meaning) = match read {

@@ -148,9 +148,10 @@ impl Telling {
         match state {
             State::Running => {}
             State::Over => self.keep(),
+            // What the client has got is where it goes on: Dify keeps little more.
             State::Enough => {
                 self.coming.cut_short();
-                self.end();
+                self.keep();
             }
             State::Failed(fault) => return Poll::Ready(Err(fault)),
         }

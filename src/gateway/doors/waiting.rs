@@ -18,6 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::adapter::Shape;
+use crate::adapter::frames::COMMENT;
 use crate::gateway::doors::Done;
 use crate::gateway::doors::run::{ignored, stream_headers};
 use crate::gateway::respond;
@@ -27,7 +28,6 @@ use crate::gateway::stream::{Frames, Outgoing};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two comments.
 const COMMENT_EVERY: Duration = Duration::from_secs(10);
-const COMMENT: &[u8] = b": keepalive\n\n";
 
 /// Whether the head of an answer has gone out before the answer came. All clones are one.
 #[derive(Clone, Debug, Default)]

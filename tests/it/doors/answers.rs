@@ -167,11 +167,14 @@ async fn until(rig: &Rig, like: impl Fn(&dify_sim::Ran) -> bool) {
 #[tokio::test]
 async fn a_stop_text_ends_the_answer_and_stops_the_run() {
     let rig = Rig::start(1).await;
-    let body =
-        json!({"model": "shop", "messages": messages(&["tokens 2000 0.02"]), "stop": ["tok3"]});
+    let body = json!({"model": "shop", "messages": messages(&["tokens 2000 0.02"]), "stop": ["tok3"],
+        "user": "alice"});
     let answer = rig.send(post("/v1/chat/completions", &body)).await;
     assert_eq!(content(&answer), "tok0 tok1 tok2 ");
     until(&rig, |run| run.end == RunEnd::Stopped).await;
+    // The client goes on with what it got.
+    let next = rig.send(ask(&["tokens 2000 0.02", "tok0 tok1 tok2 ", "recall"])).await;
+    assert_eq!(content(&next), "Recall: tokens 2000 0.02");
 }
 
 #[tokio::test]
@@ -244,7 +247,7 @@ async fn a_stream_that_is_long_in_coming_is_kept_alive() {
         assert_eq!(answer.status(), StatusCode::OK);
         let text = answer.into_body().collect().await.unwrap().to_bytes();
         let text = std::str::from_utf8(&text).unwrap();
-        assert!(text.starts_with(": keepalive\n\n") && text.ends_with(ending), "{text}");
+        assert!(text.starts_with(": keep-alive\n\n") && text.ends_with(ending), "{text}");
     }
 }
 
