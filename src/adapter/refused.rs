@@ -79,7 +79,7 @@ impl Fault {
             Reason::NoRoute => fault(404, Kind::NotFound, "unknown_url"),
             Reason::Forbidden => fault(403, Kind::Permission, "permission_denied"),
             Reason::Busy => fault(429, Kind::RateLimit, "rate_limit_exceeded"),
-            Reason::NoInstance | Reason::OwnerOut | Reason::SpoolFailed => {
+            Reason::NoInstance | Reason::OwnerOut | Reason::SpoolFailed | Reason::StoreFailed => {
                 fault(503, Kind::Overloaded, "service_unavailable")
             }
             // Nothing was sent, so it may well be repeated.
@@ -304,9 +304,10 @@ mod tests {
                 Reason::NoRoute => (404, Kind::NotFound, false),
                 Reason::Forbidden => (403, Kind::Permission, false),
                 Reason::Busy => (429, Kind::RateLimit, false),
-                Reason::NoInstance | Reason::OwnerOut | Reason::SpoolFailed => {
-                    (503, Kind::Overloaded, false)
-                }
+                Reason::NoInstance
+                | Reason::OwnerOut
+                | Reason::SpoolFailed
+                | Reason::StoreFailed => (503, Kind::Overloaded, false),
                 Reason::ConnectFailed => (502, Kind::Server, false),
                 Reason::InstanceTimeout | Reason::AnswerIdle => (504, Kind::Timeout, true),
                 _ => (502, Kind::Server, true),

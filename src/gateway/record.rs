@@ -123,6 +123,11 @@ impl Record {
         self.head_sent(status);
     }
 
+    /// The head of an answer at a door goes out.
+    pub(super) fn told(&mut self, status: u16) {
+        self.head_sent(status);
+    }
+
     /// The gateway answers itself.
     pub(super) fn local(&mut self, status: u16) {
         self.head_sent(status);

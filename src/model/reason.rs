@@ -49,11 +49,13 @@ pub enum Reason {
     OwnerOut,
     /// The instance answered with a status after which another is asked. Of attempts only.
     BadStatus,
+    /// Conversations cannot be looked up, and turns are refused then.
+    StoreFailed,
 }
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Answered,
         Self::Local,
         Self::Unauthorized,
@@ -75,6 +77,7 @@ impl Reason {
         Self::ClientGone,
         Self::OwnerOut,
         Self::BadStatus,
+        Self::StoreFailed,
     ];
 
     /// The label: lower case, words joined by `_`.
@@ -101,6 +104,7 @@ impl Reason {
             Self::ClientGone => "client_gone",
             Self::OwnerOut => "owner_out",
             Self::BadStatus => "bad_status",
+            Self::StoreFailed => "store_failed",
         }
     }
 }
@@ -116,6 +120,6 @@ mod tests {
             let json = serde_json::to_string(&reason).unwrap();
             assert_eq!(json, format!("\"{}\"", reason.label()));
         }
-        assert_eq!(Reason::ALL.len(), Reason::BadStatus as usize + 1);
+        assert_eq!(Reason::ALL.len(), Reason::StoreFailed as usize + 1);
     }
 }

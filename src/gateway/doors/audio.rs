@@ -14,7 +14,7 @@ use crate::adapter::Fault;
 use crate::adapter::openai::audio::{FilePart, Transcription, speech, transcript, transcription};
 use crate::dify::path::CallKind;
 use crate::gateway::doors::errand::{Call, Errand};
-use crate::gateway::doors::fault::of_answer;
+use crate::gateway::doors::fault::{Trouble, of_answer};
 use crate::gateway::doors::run::ignored;
 use crate::gateway::doors::upload::Form;
 use crate::gateway::doors::{Arrival, Done, caller, hints};
@@ -71,10 +71,10 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Incoming, key: &Key) 
     let call = Call::post("/v1/audio-to-text", CallKind::AudioToText, kind, body);
     let (errand, read) = errand.ask(call).await;
     let answer = match read {
-        Err(refusal) => {
-            return Done::Fault(errand.record, refusal.reason, Fault::of_refusal(&refusal));
+        Err(trouble) => Err(trouble),
+        Ok(read) if read.status == 200 => {
+            transcript(*written, &read.body).map_err(Trouble::answered)
         }
-        Ok(read) if read.status == 200 => transcript(*written, &read.body),
         Ok(read) => Err(of_answer(read.status, &read.body)),
     };
     match answer {
@@ -84,7 +84,7 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Incoming, key: &Key) 
             ignored(response.headers_mut(), &asked.ignored);
             Done::Local(errand.record, response)
         }
-        Err(fault) => Done::Fault(errand.record, Reason::Answered, fault),
+        Err(trouble) => Done::Fault(errand.record, trouble.reason, trouble.fault),
     }
 }
 
@@ -113,7 +113,11 @@ pub(super) async fn speak(mut arrival: Arrival, body: Incoming, key: &Key) -> Do
     let address = errand.address;
     let (journey, result) = *errand.send(call).await;
     match result {
-        Err(refusal) => Done::Fault(journey.record, refusal.reason, Fault::of_refusal(&refusal)),
+        Err(refusal) => {
+            let mut errand = Errand::back(journey, address);
+            let trouble = errand.refused(&refusal);
+            Done::Fault(errand.record, trouble.reason, trouble.fault)
+        }
         Ok(forwarded) if forwarded.answer.head.status == StatusCode::OK => {
             let mut response = open(journey, forwarded);
             ignored(response.headers_mut(), &asked.ignored);
@@ -122,11 +126,11 @@ pub(super) async fn speak(mut arrival: Arrival, body: Incoming, key: &Key) -> Do
         Ok(forwarded) => {
             let mut errand = Errand::back(journey, address);
             let read = errand.read(CallKind::TextToAudio, forwarded).await;
-            let fault = match read {
+            let trouble = match read {
                 Ok(read) => of_answer(read.status, &read.body),
-                Err(refusal) => Fault::of_refusal(&refusal),
+                Err(trouble) => trouble,
             };
-            Done::Fault(errand.record, Reason::Answered, fault)
+            Done::Fault(errand.record, trouble.reason, trouble.fault)
         }
     }
 }

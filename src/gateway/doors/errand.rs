@@ -16,6 +16,7 @@ use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::body::Kept;
 use crate::gateway::claim::{self, Claims};
+use crate::gateway::doors::fault::Trouble;
 use crate::gateway::forward::forward;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey, Travelled};
@@ -109,13 +110,13 @@ impl Errand {
     ///
     /// # Errors
     /// Nobody answered, or the answer broke off.
-    pub(super) async fn ask(self, call: Call) -> (Self, Result<Read, Refusal>) {
+    pub(super) async fn ask(self, call: Call) -> (Self, Result<Read, Trouble>) {
         let (kind, address) = (call.kind, self.address);
         let (journey, result) = *self.send(call).await;
         let mut errand = Self::back(journey, address);
         let read = match result {
             Ok(forwarded) => errand.read(kind, forwarded).await,
-            Err(refusal) => Err(refusal),
+            Err(refusal) => Err(errand.refused(&refusal)),
         };
         (errand, read)
     }
@@ -128,12 +129,12 @@ impl Errand {
         &mut self,
         kind: CallKind,
         forwarded: Forwarded,
-    ) -> Result<Read, Refusal> {
+    ) -> Result<Read, Trouble> {
         // The member counts the request until its answer is read.
         let Forwarded { member, answer, flight: _flight, .. } = forwarded;
         let connections = &self.worker.connections;
         let answer = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
-        let answer = answer.map_err(|failure| refusals::of(&failure))?;
+        let answer = answer.map_err(|failure| self.refused(&refusals::of(&failure)))?;
         let body = match answer.body {
             AnswerBody::Read(body) => body,
             AnswerBody::Coming(..) => Bytes::new(),
@@ -147,6 +148,14 @@ impl Errand {
             claim::remember(&learned, &member, self.worker.shared().owners());
         }
         Ok(Read { member, status: status.as_u16(), body })
+    }
+
+    /// Nobody answered; what the log should know of that is noted.
+    pub(super) fn refused(&mut self, refusal: &Refusal) -> Trouble {
+        if let Some(detail) = &refusal.detail {
+            self.record.note(detail.clone());
+        }
+        Trouble::from(refusal)
     }
 
     /// Makes a call. The journey has the record, and what else the errand had.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::adapter::{Facts, Fault, Kind};
 use crate::dify::path::CallKind;
 use crate::gateway::doors::errand::{Call, Errand};
-use crate::gateway::doors::fault::of_answer;
+use crate::gateway::doors::fault::{Trouble, of_answer};
 use crate::gateway::select::key_of;
 use crate::gateway::snapshot::{App, Member};
 
@@ -15,7 +15,7 @@ use crate::gateway::snapshot::{App, Member};
 ///
 /// # Errors
 /// No instance says them.
-pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<Facts>, Fault>) {
+pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<Facts>, Trouble>) {
     let now_ms = errand.worker.shared().now_ms();
     let members = errand.app.pool.members.iter();
     let home = home(&errand);
@@ -33,7 +33,7 @@ pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<Facts>, Fault>)
     let (errand, asked) = ask(errand).await;
     match (asked, old) {
         (Ok(facts), _) | (Err(_), Some(facts)) => (errand, Ok(facts)),
-        (Err(fault), None) => (errand, Err(fault)),
+        (Err(trouble), None) => (errand, Err(trouble)),
     }
 }
 
@@ -49,20 +49,20 @@ fn any_known(app: &App) -> Option<Arc<Facts>> {
     app.pool.members.iter().find_map(|member| member.stats.facts.at_any_age())
 }
 
-async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, Fault>) {
+async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, Trouble>) {
     let (errand, info) = get(errand, "/v1/info", CallKind::Info).await;
     let (_, info) = match info {
         Ok(info) => info,
-        Err(fault) => return (errand, Err(fault)),
+        Err(trouble) => return (errand, Err(trouble)),
     };
     let (errand, parameters) = get(errand, "/v1/parameters", CallKind::Parameters).await;
     let (member, parameters) = match parameters {
         Ok(parameters) => parameters,
-        Err(fault) => return (errand, Err(fault)),
+        Err(trouble) => return (errand, Err(trouble)),
     };
     let facts = Facts::read(&info, &parameters).map(Arc::new).map_err(|what| {
         let message = format!("{} does not say what this app is: {what}.", member.name);
-        Fault::new(502, Kind::Server, "upstream_error", message)
+        Trouble::answered(Fault::new(502, Kind::Server, "upstream_error", message))
     });
     if let Ok(facts) = &facts {
         member.stats.facts.learn(facts, errand.worker.shared().now_ms());
@@ -74,10 +74,10 @@ async fn get(
     errand: Errand,
     path: &str,
     kind: CallKind,
-) -> (Errand, Result<(Arc<Member>, bytes::Bytes), Fault>) {
+) -> (Errand, Result<(Arc<Member>, bytes::Bytes), Trouble>) {
     let (errand, read) = errand.ask(Call::get(path.to_owned(), kind)).await;
     let answer = match read {
-        Err(refusal) => Err(Fault::of_refusal(&refusal)),
+        Err(trouble) => Err(trouble),
         Ok(read) if read.status == 200 => Ok((read.member, read.body)),
         Ok(read) => Err(of_answer(read.status, &read.body)),
     };

@@ -1,6 +1,34 @@
 //! What Dify answered instead of what was asked for.
 
 use crate::adapter::Fault;
+use crate::model::{Reason, Refusal};
+
+/// Why a request at a door comes to nothing: for the client, and in one word for the record.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// For the record.
+    pub reason: Reason,
+    /// For the client.
+    pub fault: Fault,
+}
+
+impl Trouble {
+    /// The client is to mend it.
+    pub(super) fn bad_request(fault: Fault) -> Self {
+        Self { reason: Reason::BadRequest, fault }
+    }
+
+    /// Dify has answered, and this is what the client gets of it.
+    pub(super) fn answered(fault: Fault) -> Self {
+        Self { reason: Reason::Answered, fault }
+    }
+}
+
+impl From<&Refusal> for Trouble {
+    fn from(refusal: &Refusal) -> Self {
+        Self { reason: refusal.reason, fault: Fault::of_refusal(refusal) }
+    }
+}
 
 /// What a refusal of Dify's means for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +55,7 @@ pub(super) fn meaning(status: u16, body: &[u8]) -> Meaning {
 
 const WRONG_MODE: [&str; 3] = ["not_chat_app", "not_completion_app", "not_workflow_app"];
 
-/// The fault that an answer with a bad status is.
-pub(super) fn of_answer(status: u16, body: &[u8]) -> Fault {
-    Fault::of_dify_answer(status, body)
+/// What an answer with a bad status is.
+pub(super) fn of_answer(status: u16, body: &[u8]) -> Trouble {
+    Trouble::answered(Fault::of_dify_answer(status, body))
 }

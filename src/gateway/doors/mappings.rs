@@ -27,7 +27,7 @@ pub(super) async fn show(arrival: Arrival, key: &Key) -> Done {
             value["timestamp"] = now_s().into();
             local(arrival.record, Bytes::from(value.to_string()))
         }
-        Err(error) => Done::Fault(arrival.record, Reason::Local, down(&error)),
+        Err(error) => Done::Fault(arrival.record, Reason::StoreFailed, down(&error)),
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn clean_up(mut arrival: Arrival, body: Incoming, key: &Key) ->
                 json!({"removed_count": removed, "max_age_days": days, "timestamp": now_s()});
             local(arrival.record, Bytes::from(value.to_string()))
         }
-        Err(error) => Done::Fault(arrival.record, Reason::Local, down(&error)),
+        Err(error) => Done::Fault(arrival.record, Reason::StoreFailed, down(&error)),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES};
-use crate::gateway::doors::fault::{Meaning, meaning, of_answer};
+use crate::gateway::doors::fault::{Meaning, Trouble, meaning, of_answer};
 use crate::gateway::doors::history::transcript;
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::doors::telling::Telling;
@@ -72,10 +72,7 @@ pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
     };
     match place {
         Ok(place) => carry(errand, Question { ask, voice, shape, place, late }).await,
-        Err(fault) => {
-            let reason = if fault.status == 429 { Reason::Busy } else { Reason::BadRequest };
-            Done::Fault(errand.record, reason, fault)
-        }
+        Err(Trouble { reason, fault }) => Done::Fault(errand.record, reason, fault),
     }
 }
 
@@ -84,23 +81,23 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
     let (errand, facts) = facts::facts(errand).await;
     let facts = match facts {
         Ok(facts) => facts,
-        Err(fault) => return refuse(errand, &question, fault).await,
+        Err(trouble) => return refuse(errand, &question, trouble).await,
     };
     let errand = match take_up(errand, &mut question).await {
         (errand, Ok(())) => errand,
-        (errand, Err(fault)) => return refuse(errand, &question, fault).await,
+        (errand, Err(trouble)) => return refuse(errand, &question, trouble).await,
     };
     let conversation = question.place.with.conversation();
     let files = &question.ask.question.attachments;
     let (mut errand, files) = upload(errand, files, conversation).await;
     let files = match files {
         Ok(files) => files,
-        Err(fault) => return refuse(errand, &question, fault).await,
+        Err(trouble) => return refuse(errand, &question, trouble).await,
     };
     loop {
         let call = match call(&errand, &question, &facts, &files) {
             Ok(call) => call,
-            Err(fault) => return refuse(errand, &question, fault).await,
+            Err(fault) => return refuse(errand, &question, Trouble::bad_request(fault)).await,
         };
         let address = errand.address;
         let (journey, result) = *errand.send(call).await;
@@ -117,7 +114,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
         if forwarded.answer.head.status.is_success() {
             return tell(journey, forwarded, question, facts.mode).await;
         }
-        let (back, fault, meaning) = fault(Errand::back(journey, address), forwarded).await;
+        let (back, trouble, meaning) = refusal(Errand::back(journey, address), forwarded).await;
         errand = back;
         let shared = Arc::clone(errand.worker.shared());
         if meaning == Meaning::NoConversation && conversation.is_some() {
@@ -128,7 +125,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
             let named = conversation.map(|id| id.to_string()).unwrap_or_default();
             return refuse(errand, &question, no_conversation(&named)).await;
         }
-        return refuse(errand, &question, fault).await;
+        return refuse(errand, &question, trouble).await;
     }
 }
 
@@ -143,7 +140,7 @@ async fn parts(errand: &Errand, question: &mut Question, refusal: &Refusal) -> b
 
 /// A client that goes on from an earlier answer gets a new conversation that begins with what was
 /// said till then.
-async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(), Fault>) {
+async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(), Trouble>) {
     let With::After { conversation, message } = question.place.with else {
         return (errand, Ok(()));
     };
@@ -182,40 +179,38 @@ fn call(
 }
 
 /// What Dify's refusal is to the client and to us.
-async fn fault(mut errand: Errand, forwarded: Forwarded) -> (Errand, Fault, Meaning) {
+async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, Trouble, Meaning) {
     let Forwarded { member, answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
     errand.record.refused_by(&member, status);
     let connections = &errand.worker.connections;
     let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
-    let (fault, meaning) = match read {
+    let (trouble, meaning) = match read {
         Ok(Answer { body: AnswerBody::Read(body), .. }) => {
             (of_answer(status, &body), meaning(status, &body))
         }
         Ok(_) => (of_answer(status, b""), Meaning::Final),
-        Err(failure) => (Fault::of_refusal(&refusals::of(&failure)), Meaning::Final),
+        Err(failure) => (errand.refused(&refusals::of(&failure)), Meaning::Final),
     };
     if meaning == Meaning::WrongMode {
         member.stats.facts.forget();
     }
-    (errand, fault, meaning)
+    (errand, trouble, meaning)
 }
 
 /// Dify has not run it, and the conversation is where it was.
-async fn refuse(errand: Errand, question: &Question, fault: Fault) -> Done {
+async fn refuse(errand: Errand, question: &Question, trouble: Trouble) -> Done {
     question.place.release(errand.worker.shared()).await;
-    Done::Fault(errand.record, Reason::Answered, fault)
+    Done::Fault(errand.record, trouble.reason, trouble.fault)
 }
 
 async fn refused(mut errand: Errand, question: &Question, refusal: &Refusal) -> Done {
-    if let Some(detail) = &refusal.detail {
-        errand.record.note(detail.clone());
-    }
+    let trouble = errand.refused(refusal);
     // What Dify may have run leaves its conversation in the dark.
     if !may_have_run(refusal.reason) {
         question.place.release(errand.worker.shared()).await;
     }
-    Done::Fault(errand.record, refusal.reason, Fault::of_refusal(refusal))
+    Done::Fault(errand.record, trouble.reason, trouble.fault)
 }
 
 /// Whether Dify may have got the question and worked on it.
@@ -245,7 +240,10 @@ async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: 
     };
     let after = place.after(&shared, &ask);
     let source = Source { member: Arc::clone(&member), body, sender, flight };
-    let coming = Coming::new(Relay::new(journey, &head, source));
+    let mut relay = Relay::new(journey, &head, source);
+    // An answer that is cut short is given away before it is told.
+    relay.record.answered(&member, 200);
+    let coming = Coming::new(relay);
     let hearing = Hearing::new(mode, manner, ask.model.clone());
     let mut telling = Telling::new(coming, hearing, voice, after);
     let told = match ask.streamed {
@@ -277,7 +275,7 @@ async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: 
     }
     let status = response.status().as_u16();
     if let Some(relay) = telling.relay() {
-        relay.record.answered(&member, status);
+        relay.record.told(status);
         if let Err(fault) = &told {
             relay.record.note_if_none(&fault.message);
         }

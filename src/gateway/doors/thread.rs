@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::adapter::openai::responses;
 use crate::adapter::{Ask, Begun, Fault, Kind, Role, Saying, Told};
 use crate::conversation::{
     self, Answered, Before, Conversation, Finished, Found, Known, StoreDown, Thread, Turn,
 };
+use crate::gateway::doors::fault::Trouble;
 use crate::gateway::shared::Shared;
 use crate::gateway::turns;
+use crate::model::Reason;
 
 /// How long a turn waits for the one before; then it begins a new conversation.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -94,31 +97,32 @@ impl With {
 }
 
 /// The store of conversations fails, and the operator wants no turns then.
-fn down(error: &StoreDown) -> Fault {
+fn down(error: &StoreDown) -> Trouble {
     let message = "The gateway cannot look up conversations at the moment. Please try again.";
     tracing::warn!("a turn was refused: {error}");
     let fault = Fault::new(503, Kind::Overloaded, "conversations_unavailable", message);
-    Fault { retry_after_s: Some(1), ..fault }
+    let fault = Fault { retry_after_s: Some(1), ..fault };
+    Trouble { reason: Reason::StoreFailed, fault }
 }
 
 /// The turn before has not ended in time.
-fn taken() -> Fault {
+fn taken() -> Trouble {
     let message = "Another turn of this conversation is still running. Please try again.";
     let fault = Fault::new(429, Kind::RateLimit, "rate_limit_exceeded", message);
-    Fault { retry_after_s: Some(1), ..fault }
+    Trouble { reason: Reason::Busy, fault: Fault { retry_after_s: Some(1), ..fault } }
 }
 
 /// Finds out where a turn belongs.
 ///
 /// # Errors
 /// The client names a conversation or response that is not its own; the store fails.
-pub(super) async fn place(shared: &Shared, thread: Thread, ask: &Ask) -> Result<Place, Fault> {
+pub(super) async fn place(shared: &Shared, thread: Thread, ask: &Ask) -> Result<Place, Trouble> {
     let with = with(shared, &thread, ask).await?;
     let place = Place { thread, with, turn: None, worth: Worth::Kept };
     place.begin(shared).await
 }
 
-async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, Fault> {
+async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, Trouble> {
     let book = shared.book();
     if let Some(named) = &ask.hints.conversation {
         let id = conversation_id(named)?;
@@ -129,8 +133,8 @@ async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, Fault
         };
     }
     if let Some(named) = &ask.hints.previous_response {
-        let unknown = || crate::adapter::openai::responses::unknown_previous(named);
-        let message = crate::adapter::openai::responses::message_of(named).ok_or_else(unknown)?;
+        let unknown = || Trouble::bad_request(responses::unknown_previous(named));
+        let message = responses::message_of(named).ok_or_else(unknown)?;
         return match book.by_answer(thread, message).await.map_err(|error| down(&error))? {
             Answered::Tail(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
             Answered::Past(known, message) => Ok(With::After { conversation: known.id, message }),
@@ -145,16 +149,16 @@ async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, Fault
 }
 
 /// A conversation's id as clients write it: bare, or as OpenAI's ids look.
-fn conversation_id(named: &str) -> Result<Uuid, Fault> {
+fn conversation_id(named: &str) -> Result<Uuid, Trouble> {
     let bare = named.strip_prefix("conv_").unwrap_or(named);
     Uuid::try_parse(bare).map_err(|_| no_conversation(named))
 }
 
 /// The client names a conversation that it does not have.
-pub(super) fn no_conversation(named: &str) -> Fault {
+pub(super) fn no_conversation(named: &str) -> Trouble {
     let message = format!("The conversation `{named}` does not exist or is not yours.");
     let fault = Fault::new(404, Kind::NotFound, "conversation_not_found", message);
-    Fault { param: Some("conversation".to_owned()), ..fault }
+    Trouble::bad_request(Fault { param: Some("conversation".to_owned()), ..fault })
 }
 
 impl Place {
@@ -164,7 +168,7 @@ impl Place {
     }
 
     /// Waits for the turn before and notes that this one begins.
-    async fn begin(mut self, shared: &Shared) -> Result<Self, Fault> {
+    async fn begin(mut self, shared: &Shared) -> Result<Self, Trouble> {
         let Some(id) = self.with.conversation() else { return Ok(self) };
         let may_begin_anew = matches!(self.with, With::Known(_, Evidence::Transcript));
         let patience = if may_begin_anew { PATIENCE } else { NAMED_PATIENCE };

@@ -9,7 +9,7 @@ use crate::adapter::{Attachment, Content, Fault, FileRef, Kind, Place};
 use crate::dify::path::CallKind;
 use crate::gateway::claim::{Claims, Ties};
 use crate::gateway::doors::errand::{Call, Errand};
-use crate::gateway::doors::fault::of_answer;
+use crate::gateway::doors::fault::{Trouble, of_answer};
 
 /// The most files of a question; Dify's own default limits are lower.
 const MAX_FILES: usize = 50;
@@ -28,10 +28,11 @@ pub(super) async fn upload(
     mut errand: Errand,
     files: &[Attachment],
     conversation: Option<Uuid>,
-) -> (Errand, Result<Vec<FileRef>, Fault>) {
+) -> (Errand, Result<Vec<FileRef>, Trouble>) {
     if files.len() > MAX_FILES {
         let message = format!("A question may have {MAX_FILES} files.");
-        return (errand, Err(Fault::invalid("too_many_files", "messages", message)));
+        let fault = Fault::invalid("too_many_files", "messages", message);
+        return (errand, Err(Trouble::bad_request(fault)));
     }
     if let Some(conversation) = conversation
         && files.iter().any(|file| matches!(file.content, Content::Data { .. }))
@@ -52,7 +53,7 @@ pub(super) async fn upload(
                         tie = tie.or_else(|| Uuid::try_parse(&id).ok());
                         Place::Uploaded(id)
                     }
-                    Err(fault) => return (errand, Err(fault)),
+                    Err(trouble) => return (errand, Err(trouble)),
                 }
             }
         };
@@ -82,7 +83,7 @@ async fn send(
     errand: Errand,
     file: &Attachment,
     tie: Option<Uuid>,
-) -> (Errand, Result<String, Fault>) {
+) -> (Errand, Result<String, Trouble>) {
     let Content::Data { name, media_type, bytes } = &file.content else {
         return (errand, Ok(String::new()));
     };
@@ -91,11 +92,11 @@ async fn send(
     let call = Call::post("/v1/files/upload", CallKind::Upload, content_type, body).naming(tie);
     let (errand, read) = errand.ask(call).await;
     let id = match read {
-        Err(refusal) => Err(Fault::of_refusal(&refusal)),
+        Err(trouble) => Err(trouble),
         Ok(read) if (200..300).contains(&read.status) => {
             serde_json::from_slice(&read.body).map(|uploaded: Uploaded| uploaded.id).map_err(|_| {
                 let message = "Dify's answer to an upload cannot be read.";
-                Fault::new(502, Kind::Server, "upstream_error", message)
+                Trouble::answered(Fault::new(502, Kind::Server, "upstream_error", message))
             })
         }
         Ok(read) => Err(of_answer(read.status, &read.body)),
