@@ -264,3 +264,39 @@ async fn a_browser_may_send_what_ai_clients_send() {
     assert_eq!(allowed, Some("authorization, x-stainless-os"));
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://chat.example"));
 }
+
+#[tokio::test]
+async fn each_request_at_a_door_ends_in_one_record_that_says_how() {
+    let rig = Plan::new(1).without_probes().start().await;
+    assert_eq!(rig.send(ask(&["hello"])).await.status, StatusCode::OK);
+    let body =
+        json!({"model": "shop", "messages": messages(&["tokens 2000 0.02"]), "stop": ["tok3"]});
+    assert_eq!(rig.send(post("/v1/chat/completions", &body)).await.status, StatusCode::OK);
+    let wrong = json!({"model": "shop", "messages": []});
+    assert_eq!(rig.send(post("/v1/chat/completions", &wrong)).await.status, 400);
+    let none = json!({"model": "none", "messages": messages(&["hi"])});
+    assert_eq!(rig.send(post("/v1/chat/completions", &none)).await.status, 404);
+    rig.difys[0].set_fault(dify_sim::Fault::Refused).await.unwrap();
+    assert_eq!(rig.send(ask(&["hello"])).await.status, StatusCode::BAD_GATEWAY);
+    let expected = json!({"answered": 2, "bad_request": 1, "no_route": 1, "connect_failed": 1});
+    let ended = async {
+        loop {
+            let stats = rig.status().await["stats"]["by_reason"].clone();
+            let sum: u64 = stats.as_object().unwrap().values().filter_map(Value::as_u64).sum();
+            // Some answers are still read to their end after their clients have them.
+            if sum >= 5 {
+                return stats;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+    assert_eq!(ended, expected);
+    let metrics =
+        send(rig.gateway.admin(), Request::get("/metrics").body("").unwrap()).await.text();
+    for (class, count) in [("2xx", 2), ("4xx", 0), ("5xx", 1)] {
+        let line =
+            format!("difygate_app_requests_total{{app=\"shop\",status=\"{class}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+}
