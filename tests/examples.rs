@@ -29,6 +29,7 @@ async fn serves(name: &str, vars: &[(&str, &str)]) {
         fs::write(&file, format!("secret-{secret}\n")).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     }
+    certificates(&folder.path().join("certs"));
     text = text.replace("/run/secrets", folder.path().to_str().unwrap());
     text = text.replace("access.log", folder.path().join("access.log").to_str().unwrap());
     fs::write(&path, &text).unwrap();
@@ -57,6 +58,21 @@ async fn serves(name: &str, vars: &[(&str, &str)]) {
     let gateway = Gateway::start(config, source, None).await.unwrap();
     assert_ne!(gateway.listen().port(), 0);
     gateway.drain().await;
+}
+
+/// What `make certs` makes: an authority and a certificate of the gateway.
+fn certificates(folder: &Path) {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned()];
+    let own = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
+    fs::create_dir(folder).unwrap();
+    fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    fs::write(folder.join("gateway.pem"), own.pem()).unwrap();
+    fs::write(folder.join("gateway.key"), key.serialize_pem()).unwrap();
 }
 
 #[tokio::test]

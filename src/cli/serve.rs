@@ -153,7 +153,7 @@ impl Gateway {
         tasks.spawn(probe::run(Arc::clone(&shared)));
         tasks.spawn(answer_admin(admin_listener, office(&Arc::downgrade(&shared))));
         let apply = move |config: &Config| access.store(Arc::new(self::access(config)));
-        let watch = Watch::start(source.path(), &config.secret_files);
+        let watch = Watch::start(source.path(), &config.watched_files);
         let (environment, shared_) = (environment(), Arc::clone(&shared));
         let running = Running { source, environment, shared: shared_, watch };
         tasks.spawn(Reloader::serve(requests, running, apply));

@@ -2,13 +2,12 @@
 
 use std::net::Ipv6Addr;
 
-use crate::model::Address;
+use crate::model::{Address, Scheme};
 
 /// Where Dify's API listens unless told otherwise (`DIFY_PORT` of Dify 1.5.0).
 const DIFY_PORT: u16 = 5001;
 
-const FORM: &str =
-    "write `http://` and a host, with a port if it is not 80: `http://10.0.0.2:5001`";
+const FORM: &str = "write `http://` or `https://` and a host, with a port if it is not the usual one: `http://10.0.0.2:5001`";
 
 /// What is wrong with an address, and how to mend it.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub(super) fn from_host(host: &str, port: Option<u16>) -> Result<Address, Unusab
     }
     let port = port.unwrap_or(DIFY_PORT);
     if let Some(host) = valid_host(host) {
-        return Ok(Address { host, port });
+        return Ok(Address { host, port, scheme: Scheme::Http });
     }
     let named = host.rsplit_once(':').filter(|(name, _)| valid_host(name).is_some());
     if named.is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
@@ -40,14 +39,11 @@ pub(super) fn from_url(url: &str) -> Result<Address, Unusable> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return unusable("`url` has no scheme", FORM);
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            let hint = "use `http://` within a trusted network";
-            return unusable("https to instances is not supported yet", hint);
-        }
-        _ => return unusable("`url` must begin with `http://`", FORM),
-    }
+    let (scheme, usual_port) = match scheme.to_ascii_lowercase().as_str() {
+        "http" => (Scheme::Http, 80),
+        "https" => (Scheme::Https, 443),
+        _ => return unusable("`url` must begin with `http://` or `https://`", FORM),
+    };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('@') {
         let hint = "take them out: Dify is told who asks by `token`";
@@ -66,14 +62,14 @@ pub(super) fn from_url(url: &str) -> Result<Address, Unusable> {
             Ok(port) if port != 0 => (host, port),
             _ => return unusable("the port in `url` is not a number from 1 to 65535", FORM),
         },
-        _ => (authority, 80),
+        _ => (authority, usual_port),
     };
     if host.contains(':') && !host.starts_with('[') {
         let hint = "put brackets around an IPv6 address: `http://[::1]:5001`";
         return unusable("the host in `url` is neither a name nor an IP address", hint);
     }
     match valid_host(host) {
-        Some(host) => Ok(Address { host, port }),
+        Some(host) => Ok(Address { host, port, scheme }),
         None => unusable("the host in `url` is neither a name nor an IP address", FORM),
     }
 }
@@ -107,11 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn a_url_gets_the_port_of_http() {
+    fn a_url_gets_the_usual_port_of_its_scheme() {
         for (url, shown) in [
             ("http://127.0.0.1:5002", "127.0.0.1:5002"),
             ("HTTP://Dify/", "dify:80"),
             ("http://[::1]", "[::1]:80"),
+            ("https://Dify.example.org", "https://dify.example.org:443"),
+            ("HTTPS://[::1]:8443/", "https://[::1]:8443"),
             ("http://[::1]:5001/", "[::1]:5001"),
         ] {
             assert_eq!(from_url(url).unwrap().to_string(), shown);
@@ -127,8 +125,7 @@ mod tests {
         assert_eq!(host("a b"), "`host` is neither a name nor an IP address");
         let url = |url| from_url(url).unwrap_err().message;
         assert_eq!(url("dify:5001"), "`url` has no scheme");
-        assert_eq!(url("https://dify"), "https to instances is not supported yet");
-        assert_eq!(url("ftp://dify"), "`url` must begin with `http://`");
+        assert_eq!(url("ftp://dify"), "`url` must begin with `http://` or `https://`");
         assert_eq!(url("http://u:p@dify"), "`url` holds a user name or a password");
         assert_eq!(url("http://dify?x"), "`url` holds a query or a fragment");
         assert_eq!(url("http://dify/v1"), "`url` holds a path");

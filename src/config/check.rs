@@ -12,6 +12,7 @@ use super::check_keys;
 use super::kept;
 use super::notes::{Draft, Notes};
 use super::scalar::format_size;
+use super::tls;
 use super::types::{Method, collide};
 use super::written::{Written, WrittenApp, WrittenInstance};
 use super::yaml::{Places, Step};
@@ -58,6 +59,7 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     check_doors::check(written, places, notes);
     check_health::check(written, places, notes);
     kept::check(written, places, notes);
+    tls::check(written, places, notes);
     unread(written, places, notes);
     bypasses(written, places, notes);
     shared_addresses(written, places, notes);
@@ -161,11 +163,14 @@ fn shared_addresses(written: &Written, places: &Places<'_>, notes: &mut Notes) {
             let Some(key) = difference(instance, other) else { continue };
             let [a, b, c, d] = path;
             let message = format!("another instance with this address has another `{key}`");
-            notes.add(
-                Draft::warning(places.value(&[a, b, c, d, Step::Key(key)]), message)
-                    .hint("these settings are kept per address, and the smallest value stands")
-                    .related(places.value(other_path), "the other instance"),
-            );
+            let span = places.value(&[a, b, c, d, Step::Key(key)]);
+            let draft = match key {
+                // None of two is the safer one.
+                "tls" => Draft::error(span, message).hint("write the same for both"),
+                _ => Draft::warning(span, message)
+                    .hint("these settings are kept per address, and the smallest value stands"),
+            };
+            notes.add(draft.related(places.value(other_path), "the other instance"));
         }
     }
 }
@@ -173,6 +178,7 @@ fn shared_addresses(written: &Written, places: &Places<'_>, notes: &mut Notes) {
 /// The first setting of an address in which two instances differ.
 fn difference(one: &WrittenInstance, other: &WrittenInstance) -> Option<&'static str> {
     [
+        ("tls", one.tls == other.tls),
         ("max_concurrent", one.max_concurrent == other.max_concurrent),
         ("queue", one.queue == other.queue),
         ("max_fails", one.max_fails == other.max_fails),

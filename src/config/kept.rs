@@ -153,7 +153,7 @@ mod tests {
         std::fs::write(&file, "redis://:geheim@host\n").unwrap();
         let config = read(&format!("store: {{ redis: \"file:{}\" }}", file.display())).unwrap();
         assert_eq!(config.store.redis.unwrap().expose(), "redis://:geheim@host");
-        assert_eq!(config.secret_files, [file]);
+        assert_eq!(config.watched_files, [file]);
     }
 
     #[test]

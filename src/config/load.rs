@@ -11,6 +11,7 @@ use super::diagnostic::Diagnostics;
 use super::notes::{Draft, Notes};
 use super::resolve::resolve;
 use super::secret::{fetch_all, reason};
+use super::tls;
 use super::types::Config;
 use super::written::Written;
 use super::yaml::{Places, build, read};
@@ -107,6 +108,7 @@ fn examine(text: &str, env: &Environment, notes: &mut Notes) -> Option<Written> 
     let mut written = written?;
     let places = Places::new(&tree, dropped);
     fetch_all(&mut written, &places, &env.base, notes);
+    tls::settle(&mut written, &env.base);
     check(&written, &places, notes);
     Some(written)
 }

@@ -43,6 +43,7 @@ mod schema;
 mod secret;
 mod shape;
 mod source;
+mod tls;
 mod types;
 mod words;
 mod written;
@@ -85,6 +86,7 @@ pub use scalar::{format_duration, format_size, parse_duration, parse_size};
 pub use schema::schema;
 pub use shape::{AppShape, Setting, Settings, Shape, mark, shape};
 pub use source::Source;
+pub use tls::InstanceTls;
 pub use types::{
     AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
     LogFormat, MaxLoad, Method, Owners, Queue, Timeouts,

@@ -47,7 +47,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         keys: written.keys.into_iter().map(Into::into).collect(),
         conversations: written.conversations,
         log_level: None,
-        secret_files: written.secret_files,
+        watched_files: written.watched_files,
     })
 }
 
@@ -101,6 +101,7 @@ fn resolve_instance(
         address: address(&instance)?,
         name: instance.name.into(),
         token: instance.token?,
+        tls: instance.tls,
         weight: instance.weight,
         max_fails: instance.max_fails,
         fail_timeout: instance.fail_timeout,

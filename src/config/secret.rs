@@ -86,7 +86,7 @@ pub(super) fn fetch_all(
             fetch(token, &[&item[..], &[Step::Key("token")]].concat());
         }
     }
-    written.secret_files = files;
+    written.watched_files = files;
 }
 
 struct Fault {

@@ -44,16 +44,16 @@ fn an_instance_with_a_port_beside_its_url() {
 }
 
 #[test]
-fn an_address_with_https() {
+fn an_address_in_the_clear_with_tls() {
     insta::assert_snapshot!(
-        shown(&instance("{ token: k-1, url: https://dify.example.org, name: d }")), @"
-    error: https to instances is not supported yet
-     --> gateway.yaml:5:28
+        shown(&instance("{ token: k-1, host: dify, name: d, tls: { ca: /ca.pem } }")), @"
+    error: `tls` is not read: this instance is spoken to in the clear
+     --> gateway.yaml:5:49
       |
-    5 |       - { token: ***, url: https://dify.example.org, name: d }
-      |                            ^^^^^^^^^^^^^^^^^^^^^^^^
+    5 |       - { token: ***, host: dify, name: d, tls: { ca: /ca.pem } }
+      |                                                 ^^^^^^^^^^^^^^^
       |
-      = hint: use `http://` within a trusted network
+      = hint: write its address as `url: https://…`, or take `tls` out
     ");
 }
 

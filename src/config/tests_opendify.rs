@@ -129,11 +129,6 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
         ("MODEL_CONFIG", "{'app-hush': 'a'}", "has a key in the place of a model"),
         ("MODEL_CONFIG", "{'app-hush': None}", "has a key in the place of a model"),
         ("DIFY_API_BASE", "", "`DIFY_API_BASE` is not set"),
-        (
-            "DIFY_API_BASE",
-            "https://dify/v1",
-            "`DIFY_API_BASE`: https to instances is not supported",
-        ),
         ("DIFY_API_BASE", "dify:5001", "`DIFY_API_BASE`: its URL has no scheme"),
         ("DIFY_API_BASE", "http://dify/api", "`DIFY_API_BASE`: its URL holds a path"),
         ("DIFY_API_BASE", "http://me:hush@dify/v1", "holds a user name or a password"),
@@ -148,9 +143,15 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
         assert!(shown.contains(said), "{name}={value}: {shown}");
         assert_eq!(shown.matches("error:").count(), 2, "{shown}");
     }
-    let both =
-        refused(&[("MODEL_CONFIG", "{}"), ("DIFY_API_BASE", "https://x"), ("LOG_LEVEL", "x")]);
+    let both = refused(&[("MODEL_CONFIG", "{}"), ("DIFY_API_BASE", "ftp://x"), ("LOG_LEVEL", "x")]);
     assert_eq!(both.lines().filter(|line| line.starts_with("error:")).count(), 3, "{both}");
+}
+
+#[test]
+fn dify_may_be_behind_tls() {
+    let config = good(&[("DIFY_API_BASE", "https://dify.example.org/v1")]);
+    let address = &config.apps[0].instances[0].address;
+    assert_eq!(address.to_string(), "https://dify.example.org:443");
 }
 
 #[test]

@@ -23,6 +23,7 @@ use super::keys::Key;
 use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::scalar::{self, age, duration, maybe_whole, networks, size, whole, write_size};
 use super::schema;
+use super::tls::InstanceTls;
 use crate::model::{Address, AppName, InstanceName, Token};
 
 const MIB: u64 = 1 << 20;
@@ -68,9 +69,9 @@ pub struct Config {
     /// What the error log holds, where the environment says it.
     #[serde(skip)]
     pub log_level: Option<&'static str>,
-    /// The files that secrets were read from.
+    /// Files beside the configuration that it is made of: of secrets and of certificates.
     #[serde(skip)]
-    pub secret_files: Vec<PathBuf>,
+    pub watched_files: Vec<PathBuf>,
 }
 
 /// One app: who may use it and who answers.
@@ -120,6 +121,8 @@ pub struct Instance {
     /// Where it listens.
     #[serde(rename = "url")]
     pub address: Address,
+    /// How TLS is spoken with it, if its address says so.
+    pub tls: InstanceTls,
     /// The app's key in this installation.
     pub token: Token,
     /// Its share of users relative to the others, 1 to 10000.
@@ -306,7 +309,7 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// For a TCP connection to an instance.
+    /// For a connection to an instance: name, TCP and, with https, TLS.
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub connect: Duration,

@@ -25,6 +25,7 @@ use super::keys::WrittenKey;
 use super::policy::{OnDisconnect, OnOwnerDown, Storage, WrittenRetry};
 use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
+use super::tls::InstanceTls;
 use super::types::{
     AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
     Method, Owners, Queue, Timeouts,
@@ -150,9 +151,9 @@ pub(super) struct Written {
     #[serde(default, alias = "applications")]
     #[schemars(with = "BTreeMap<String, WrittenApp>")]
     pub(super) apps: IndexMap<String, WrittenApp>,
-    /// The files that secrets were read from; no key.
+    /// Files of secrets and certificates; no key.
     #[serde(skip)]
-    pub(super) secret_files: Vec<PathBuf>,
+    pub(super) watched_files: Vec<PathBuf>,
 }
 
 fn default_listen() -> SocketAddr {
@@ -261,8 +262,11 @@ pub(super) struct WrittenInstance {
     #[serde(default, deserialize_with = "maybe_whole::<_, _, 1, 65535>")]
     #[schemars(schema_with = "schema::whole::<1, 65535>")]
     pub(super) port: Option<u16>,
-    /// In place of `host` and `port`: `http://10.0.0.2:5001`, without a path.
+    /// In place of `host` and `port`: `http://10.0.0.2:5001`, or `https://` and a name, without a path.
     pub(super) url: Option<String>,
+    /// How TLS is spoken with it, if its `url` begins with `https://`.
+    #[serde(default)]
+    pub(super) tls: InstanceTls,
     /// The app's key in this installation: the key itself, or `file:` and a path.
     #[schemars(schema_with = "schema::secret")]
     pub(super) token: Option<Token>,

@@ -13,11 +13,13 @@ use crate::balance::{
 };
 use crate::config::{self, Config, ConsistentHash};
 use crate::control::probes::Probes;
+use crate::control::tls::Trust;
 use crate::gateway::doors::settings::{Settings, UserJwt};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
 use crate::gateway::snapshot::{
     App, Drain, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
 };
+use crate::gateway::tls::InstanceTls;
 use crate::gateway::{Departed, Instance, Key, Models, PoolMates, TokenTable, Turns};
 use crate::model::{Address, AppName, InstanceName, Token};
 
@@ -28,13 +30,13 @@ use crate::model::{Address, AppName, InstanceName, Token};
 /// An app key cannot stand in a header; the check of the configuration refuses such keys already.
 pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, String> {
     let survivors = old.map(Survivors::of).unwrap_or_default();
-    let mut builder = Builder::new(config, survivors);
+    let mut builder = Builder::new(config, survivors)?;
     let apps: Result<Vec<_>, _> =
         config.apps.iter().map(|(name, app)| builder.app(name, app)).collect();
     let apps = apps?;
     let anonymous = config.keys.iter().find(|key| key.secret.is_none());
     let everyone = builder.everyone(config)?;
-    builder.instances.resize();
+    builder.instances.settle();
     Ok(Snapshot {
         departed: old.map(|old| Departed::after(old, &apps)).unwrap_or_default(),
         apps,
@@ -202,11 +204,11 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(config: &Config, mut survivors: Survivors) -> Self {
+    fn new(config: &Config, mut survivors: Survivors) -> Result<Self, String> {
         let probes = Probes::new(std::mem::take(&mut survivors.probed));
-        let instances = Instances::of(config, &survivors);
+        let instances = Instances::of(config, &survivors)?;
         let instance_header = config.instance_header;
-        Self { survivors, instances, rings: HashMap::new(), probes, instance_header }
+        Ok(Self { survivors, instances, rings: HashMap::new(), probes, instance_header })
     }
 
     fn app(&mut self, name: &AppName, app: &config::App) -> Result<Arc<App>, String> {
@@ -340,6 +342,7 @@ struct Judgement {
 /// the configuration warns of it.
 struct Shared {
     instance: Arc<Instance>,
+    tls: Option<Arc<InstanceTls>>,
     slots: u32,
     thresholds: Thresholds,
     queue: QueueLimits,
@@ -350,12 +353,15 @@ struct Instances {
 }
 
 impl Instances {
-    fn of(config: &Config, survivors: &Survivors) -> Self {
+    fn of(config: &Config, survivors: &Survivors) -> Result<Self, String> {
+        let mut trust = Trust::default();
         let mut by_address: HashMap<_, Shared> = HashMap::new();
         for written in config.apps.values().flat_map(|app| &app.instances) {
             let fail_timeout_ms = u64::try_from(written.fail_timeout.as_millis());
             let fail_timeout_ms = fail_timeout_ms.unwrap_or(u64::MAX >> 2);
+            let tls = trust.of(written)?;
             let shared = by_address.entry(written.address.clone()).or_insert_with(|| Shared {
+                tls,
                 instance: survivors
                     .instances
                     .get(&written.address.to_string())
@@ -374,12 +380,13 @@ impl Instances {
             shared.queue.size = shared.queue.size.min(written.queue.size);
             shared.queue.timeout = shared.queue.timeout.min(written.queue.timeout);
         }
-        Self { by_address }
+        Ok(Self { by_address })
     }
 
-    /// Gives instances that survived their new number of slots.
-    fn resize(&self) {
+    /// Gives instances that survived their new number of slots, and all the TLS that they speak.
+    fn settle(&self) {
         for shared in self.by_address.values() {
+            shared.instance.set_tls(shared.tls.clone());
             if shared.instance.slots().limit() != shared.slots {
                 shared.instance.slots().resize(shared.slots);
             }

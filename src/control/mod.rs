@@ -6,6 +6,7 @@ mod lifecycle;
 pub mod plan;
 mod probes;
 mod reload;
+mod tls;
 mod watch;
 
 pub use build::snapshot;

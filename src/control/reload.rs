@@ -143,7 +143,7 @@ impl Running {
         // From here on nothing can fail.
         self.shared.swap(Arc::new(snapshot));
         apply(&loaded.config);
-        self.watch.follow(self.source.path(), &loaded.config.secret_files);
+        self.watch.follow(self.source.path(), &loaded.config.watched_files);
         // These marks stay here, so they need no salt.
         let mark = |secret: &str| Some(config::mark("", secret));
         let changes = plan::changes(&configs.shape(&mark), &config::shape(&loaded.config, &mark));

@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::gateway::body::Replay;
+use crate::gateway::dial::dial;
 use crate::gateway::failure::{Failure, Sent};
-use crate::gateway::instance::{IdleMark, Instance, Slot, resolve};
+use crate::gateway::instance::{IdleMark, Instance, Slot};
 use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::{Member, Timeouts};
 use crate::model::Reason;
@@ -185,8 +185,7 @@ pub(super) enum Wanted {
 
 /// Connects and lets hyper drive the connection in a task that holds the slot.
 async fn open(instance: &Instance, slot: Slot) -> io::Result<SendRequest<Replay>> {
-    let stream = connect(instance).await?;
-    stream.set_nodelay(true)?;
+    let stream = dial(instance).await?;
     let handshake =
         http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(io::Error::other)?;
@@ -196,15 +195,4 @@ async fn open(instance: &Instance, slot: Slot) -> io::Result<SendRequest<Replay>
         drop(slot);
     });
     Ok(sender)
-}
-
-async fn connect(instance: &Instance) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in resolve(instance.address()).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

@@ -13,6 +13,7 @@ use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::balance::Breaker;
+use crate::gateway::tls::InstanceTls;
 use crate::model::Address;
 use crate::telemetry::{Counter, Gauge, Histogram};
 
@@ -34,6 +35,8 @@ pub struct Instance {
     id: u64,
     address: Address,
     authority: Option<Authority>,
+    /// How TLS is spoken with it, where its address says so.
+    tls: ArcSwapOption<InstanceTls>,
     slots: Slots,
     breaker: Breaker,
     in_flight: Gauge,
@@ -63,7 +66,8 @@ impl Instance {
     pub fn new(address: Address, slots: u32) -> Self {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            authority: address.to_string().parse().ok(),
+            authority: address.authority().parse().ok(),
+            tls: ArcSwapOption::empty(),
             address,
             slots: Slots::new(slots),
             breaker: Breaker::default(),
@@ -90,6 +94,16 @@ impl Instance {
     /// `host:port`, for a request without a host of its own.
     pub fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
+    }
+
+    /// How TLS is spoken with it; none where it is not.
+    pub(super) fn tls(&self) -> Option<Arc<InstanceTls>> {
+        self.tls.load_full()
+    }
+
+    /// Speaks TLS so from the next connection on.
+    pub fn set_tls(&self, tls: Option<Arc<InstanceTls>>) {
+        self.tls.store(tls);
     }
 
     /// Its connection slots.
@@ -294,10 +308,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::Instance;
-    use crate::model::Address;
+    use crate::model::{Address, Scheme};
 
     fn instance(slots: u32) -> Arc<Instance> {
-        Arc::new(Instance::new(Address { host: "::1".into(), port: 5001 }, slots))
+        Arc::new(Instance::new(
+            Address { host: "::1".into(), port: 5001, scheme: Scheme::Http },
+            slots,
+        ))
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::gateway::body::{Kept, Replay};
 use crate::gateway::framing;
 use crate::gateway::progress::Progress;
 use crate::gateway::snapshot::Member;
+use crate::model::Scheme;
 
 /// `X-Request-ID`.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -131,7 +132,8 @@ impl Outbound {
         if let Some(authorization) = &member.authorization {
             head.headers.insert(AUTHORIZATION, authorization.clone());
         }
-        if !head.headers.contains_key(HOST) {
+        // Behind TLS stands a server for several names, which goes by the host.
+        if !head.headers.contains_key(HOST) || member.instance.address().scheme == Scheme::Https {
             let authority = member.instance.authority().map(|name| name.as_str());
             if let Some(Ok(host)) = authority.map(HeaderValue::try_from) {
                 head.headers.insert(HOST, host);

@@ -18,13 +18,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use memchr::memmem;
-use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::balance::ProbeVerdict;
+use crate::gateway::dial::dial;
 use crate::gateway::failure::chain;
-use crate::gateway::instance::{IdleMark, Instance, Room, Slot, resolve};
+use crate::gateway::instance::{IdleMark, Instance, Room, Slot};
 use crate::gateway::probed::Probed;
 use crate::gateway::shared::Shared;
 
@@ -145,9 +145,7 @@ enum Body {
 }
 
 async fn ask(probed: &Probed) -> io::Result<Answer> {
-    let addresses = resolve(probed.instance().address()).await?;
-    let stream = TcpStream::connect(addresses.as_slice()).await?;
-    stream.set_nodelay(true)?;
+    let stream = dial(probed.instance()).await?;
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let mut connection = Box::pin(connection);
@@ -178,7 +176,7 @@ async fn exchange(
         .uri(probe.path.as_str())
         .body(Empty::<Bytes>::new())?;
     let headers = request.headers_mut();
-    headers.insert(HOST, probed.instance().address().to_string().try_into()?);
+    headers.insert(HOST, probed.instance().address().authority().try_into()?);
     headers.insert(USER_AGENT, http::HeaderValue::from_static(USER_AGENT_NAME));
     for (name, value) in &probe.headers {
         headers.insert(name, value.clone());

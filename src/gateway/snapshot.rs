@@ -91,7 +91,7 @@ pub struct Limits {
 /// How long to wait for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a TCP connection to an instance.
+    /// For a connection to an instance, with the TLS handshake.
     pub connect: Duration,
     /// For the head of an answer to GET and HEAD, while another candidate is left.
     pub first_byte_idempotent: Duration,

@@ -124,15 +124,15 @@ mod tests {
     use super::PoolMates;
     use crate::balance::{Cause, Thresholds};
     use crate::gateway::instance::Instance;
-    use crate::model::Address;
+    use crate::model::{Address, Scheme};
 
     #[test]
     fn no_more_than_the_share_are_out_and_one_always_may_be() {
         for (count, percent, most) in
             [(4, 50, 2), (3, 50, 1), (3, 10, 1), (1, 1, 1), (4, 100, 4), (5, 60, 3)]
         {
-            let instance =
-                |port| Arc::new(Instance::new(Address { host: "127.0.0.1".into(), port }, 10));
+            let at = |port| Address { host: "127.0.0.1".into(), port, scheme: Scheme::Http };
+            let instance = |port| Arc::new(Instance::new(at(port), 10));
             let instances: Vec<_> = (1..=count).map(instance).collect();
             let mates = PoolMates::new(instances.clone(), percent);
             let limits = Thresholds { max_fails: 1, fail_timeout_ms: 1000 };

@@ -4,18 +4,44 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A host and a TCP port.
+/// A host, a TCP port and what is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     /// A name or an IP address; an IPv6 address stands without its brackets.
     pub host: String,
     /// The TCP port.
     pub port: u16,
+    /// What is spoken there.
+    pub scheme: Scheme,
+}
+
+/// What is spoken at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// HTTP in the clear.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Address {
+    /// As it stands in a `Host` header: `host:port`, and for https without its usual port.
+    pub fn authority(&self) -> String {
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match (self.scheme, self.port) {
+            (Scheme::Https, 443) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
 }
 
 impl fmt::Display for Address {
-    /// `host:port` as it stands in a `Host` header or a URL.
+    /// `host:port`, and with `https://` before it where TLS is spoken.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scheme == Scheme::Https {
+            f.write_str("https://")?;
+        }
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {

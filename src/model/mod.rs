@@ -7,7 +7,7 @@ mod reason;
 mod refusal;
 mod token;
 
-pub use address::Address;
+pub use address::{Address, Scheme};
 pub use id::{AppName, InstanceName, RequestId};
 pub use reason::Reason;
 pub use refusal::{Refusal, Source};

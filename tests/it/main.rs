@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, also in its own functions"
 )]
 
+mod certs;
 mod redis_server;
 mod rig;
 
@@ -36,3 +37,4 @@ mod slots;
 mod store;
 mod streaming;
 mod strict;
+mod tls_instances;
