@@ -9,11 +9,13 @@ STATIC = $(TARGET)/$(HOST)/$(STATIC_PROFILE)/difygate
 IMAGE ?= difygate:latest
 # Reliability does not depend on how well the compiler optimizes; `release` is fine, too.
 BENCH_PROFILE ?= dev
+CERTS ?= certs
+HOSTS ?= localhost
 BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients clients-test \
-  tools faults soak contenders
+  tools certs faults soak contenders
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +63,9 @@ docs: ## Make docs/configuration.md anew from the types
 
 docker-test: ## Test the image and the compose files on a Docker engine of our own
 	tests/docker.sh
+
+certs: ## Make an authority and a certificate for HOSTS (localhost) in CERTS (certs), for development
+	CERTS="$(CERTS)" HOSTS="$(HOSTS)" tests/certs.sh
 
 faults: contenders ## Break instances behind difygate, nginx and HAProxy; FAULTS= and CONTENDERS= choose
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench

@@ -114,6 +114,12 @@ async fn the_one_for_openai_clients() {
 }
 
 #[tokio::test]
+async fn the_one_with_tls() {
+    let vars = [("USER_TOKEN", "usertoken--shop"), ("DIFY1_KEY", "app-1"), ("DIFY2_KEY", "app-2")];
+    serves("tls.yaml", &vars).await;
+}
+
+#[tokio::test]
 async fn the_one_behind_open_webui() {
     let vars =
         [("OPEN_WEBUI_KEY", "sk-open-webui"), ("DIFY1_KEY", "app-1"), ("DIFY2_KEY", "app-2")];

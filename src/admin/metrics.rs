@@ -11,8 +11,8 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::affinity::OwnersStats;
 use crate::balance::ProbeVerdict;
 use crate::conversation;
-use crate::gateway::Shared;
 use crate::gateway::snapshot::{App, AppStats, Drain, Member, Snapshot};
+use crate::gateway::{Handshake, Shared};
 use crate::model::Reason;
 use crate::telemetry::{Counter, Histogram};
 
@@ -133,6 +133,10 @@ fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family
         let labels = vec![("reason", reason.label().to_owned())];
         count(labels, stats.by_reason[reason as usize].get())
     });
+    let handshakes = Handshake::ALL.into_iter().map(|result| {
+        let labels = vec![("result", result.label().to_owned())];
+        count(labels, stats.handshakes[result as usize].get())
+    });
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     vec![
         gauge("difygate_build_info", "Version of the gateway", vec![now(version, 1)]),
@@ -151,6 +155,11 @@ fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family
             "difygate_client_connections",
             "Open client connections",
             vec![now(vec![], stats.clients.get())],
+        ),
+        counter(
+            "difygate_tls_handshakes",
+            "TLS handshakes with clients that ended, by result",
+            handshakes.collect(),
         ),
         counter(
             "difygate_config_reloads",

@@ -6,7 +6,11 @@ use serde_json::json;
 use crate::cli::chosen::Named;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
-use crate::config::{Config, Style};
+use crate::config::{Config, Diagnostics, Style};
+use crate::control;
+
+const CERTIFICATES: &str =
+    "a certificate and its key are two PEM files, the key without a passphrase";
 
 /// Check a configuration file.
 #[derive(Debug, Args)]
@@ -22,7 +26,10 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let source = arguments.named.source();
     let (config, findings) = match source.load(&environment()) {
-        Ok(loaded) => (Some(loaded.config), loaded.warnings),
+        Ok(loaded) => match control::certificates(&loaded.config) {
+            Ok(()) => (Some(loaded.config), loaded.warnings),
+            Err(fault) => (None, Diagnostics::of_error(&source.to_string(), &fault, CERTIFICATES)),
+        },
         Err(findings) => (None, findings),
     };
     let status = if config.is_some() { ExitStatus::Done } else { ExitStatus::Misused };

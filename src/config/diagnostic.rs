@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::mask::Masks;
-use super::notes::Notes;
+use super::notes::{Draft, Notes};
 use super::render;
 
 /// How bad a finding is.
@@ -100,6 +100,13 @@ impl Diagnostics {
             related: draft.related.map(|(span, label)| Related { place: place(span), label }),
         });
         Self { name: name.to_owned(), findings: findings.collect() }
+    }
+
+    /// One error that is about no place in the text.
+    pub fn of_error(name: &str, message: &str, hint: &str) -> Self {
+        let mut notes = Notes::default();
+        notes.add(Draft::placeless(message).hint(hint));
+        Self::new(name, "", notes)
     }
 
     /// Whether nothing was found.

@@ -73,6 +73,8 @@ mod tests_scalar;
 mod tests_schema;
 #[cfg(test)]
 mod tests_secrets;
+#[cfg(test)]
+mod tests_tls;
 
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use doors::{Doors, UserJwt};
@@ -86,7 +88,7 @@ pub use scalar::{format_duration, format_size, parse_duration, parse_size};
 pub use schema::schema;
 pub use shape::{AppShape, Setting, Settings, Shape, mark, shape};
 pub use source::Source;
-pub use tls::InstanceTls;
+pub use tls::{Certificate, ClientCertificates, InstanceTls};
 pub use types::{
     AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
     LogFormat, MaxLoad, Method, Owners, Queue, Timeouts,

@@ -32,6 +32,8 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
     Some(Config {
         apps: apps.collect::<Option<_>>()?,
         listen: written.listen,
+        tls: written.tls,
+        client_certificates: written.client_certificates,
         admin: written.admin,
         workers: written.workers,
         pin_cpus: written.pin_cpus,

@@ -23,7 +23,7 @@ use super::keys::Key;
 use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::scalar::{self, age, duration, maybe_whole, networks, size, whole, write_size};
 use super::schema;
-use super::tls::InstanceTls;
+use super::tls::{Certificate, ClientCertificates, InstanceTls};
 use crate::model::{Address, AppName, InstanceName, Token};
 
 const MIB: u64 = 1 << 20;
@@ -34,6 +34,11 @@ const TIB: u64 = 1 << 40;
 pub struct Config {
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// The certificates that clients are shown; empty: they are spoken to in the clear.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls: Vec<Certificate>,
+    /// What clients must show; `None`: nothing.
+    pub client_certificates: Option<ClientCertificates>,
     /// The listener for those who run the gateway.
     pub admin: Admin,
     /// How many worker threads serve; `None` is one per core.
@@ -329,7 +334,7 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub idle: Duration,
-    /// For the rest of a client's request head, from its first byte.
+    /// For the rest of a client's request head, from its first byte, and for a TLS handshake.
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub header: Duration,
@@ -382,6 +387,10 @@ pub struct Limits {
     #[serde(deserialize_with = "size::<_, _, 256, 65534>", serialize_with = "write_size")]
     #[schemars(schema_with = "schema::size")]
     pub uri_bytes: usize,
+    /// Requests at a time on one HTTP/2 connection.
+    #[serde(deserialize_with = "whole::<_, _, 1, 10_000>")]
+    #[schemars(schema_with = "schema::whole::<1, 10_000>")]
+    pub h2_streams: u32,
     /// Client connections at most; absent: what the limit of file descriptors allows.
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000_000>")]
     #[schemars(schema_with = "schema::whole::<1, 10_000_000>")]
@@ -396,6 +405,7 @@ impl Default for Limits {
             header_bytes: 64 << 10,
             headers: 100,
             uri_bytes: 8 << 10,
+            h2_streams: 128,
             max_connections: None,
         }
     }

@@ -25,7 +25,7 @@ use super::keys::WrittenKey;
 use super::policy::{OnDisconnect, OnOwnerDown, Storage, WrittenRetry};
 use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
-use super::tls::InstanceTls;
+use super::tls::{Certificate, ClientCertificates, InstanceTls};
 use super::types::{
     AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
     Method, Owners, Queue, Timeouts,
@@ -43,6 +43,13 @@ pub(super) struct Written {
     #[serde(default = "default_listen", deserialize_with = "scalar::listen")]
     #[schemars(schema_with = "schema::listen")]
     pub(super) listen: SocketAddr,
+    /// The certificates that clients are shown, the first where no other fits the name that they ask
+    /// for. With them `listen` speaks TLS alone, HTTP/2 and HTTP/1.1; absent: HTTP/1.1 in the clear.
+    #[serde(default)]
+    pub(super) tls: Vec<Certificate>,
+    /// Certificates that clients must show; absent: they need none.
+    #[serde(default)]
+    pub(super) client_certificates: Option<ClientCertificates>,
     /// The listener for those who run the gateway. It answers loopback clients and those named
     /// here.
     #[serde(default)]

@@ -13,7 +13,7 @@ use crate::balance::{
 };
 use crate::config::{self, Config, ConsistentHash};
 use crate::control::probes::Probes;
-use crate::control::tls::Trust;
+use crate::control::tls::{Trust, listener};
 use crate::gateway::doors::settings::{Settings, UserJwt};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
 use crate::gateway::snapshot::{
@@ -36,6 +36,8 @@ pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, Str
     let apps = apps?;
     let anonymous = config.keys.iter().find(|key| key.secret.is_none());
     let everyone = builder.everyone(config)?;
+    let tls = listener(config, old.and_then(|old| old.tls.as_ref()))?;
+    // From here on nothing can fail: instances are shared with what runs.
     builder.instances.settle();
     Ok(Snapshot {
         departed: old.map(|old| Departed::after(old, &apps)).unwrap_or_default(),
@@ -45,6 +47,7 @@ pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, Str
         models: models(config),
         everyone: Arc::new(everyone),
         probed: builder.probes.into_all(),
+        tls,
         limits: limits(config),
         timeouts: timeouts(config.timeouts),
         last_resort: match config.last_resort {
@@ -110,6 +113,7 @@ fn limits(config: &Config) -> Limits {
         header_bytes: limits.header_bytes,
         headers: limits.headers,
         uri_bytes: limits.uri_bytes,
+        h2_streams: limits.h2_streams,
     }
 }
 

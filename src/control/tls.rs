@@ -6,12 +6,25 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config;
-use crate::gateway::tls::{Authorities, InstanceTls};
+use crate::config::{self, Config};
+use crate::gateway::tls::{
+    Authorities, ClientAuthorities, Identity, InstanceTls, ListenerTls, TlsFault, Without,
+};
 use crate::model::Scheme;
 
 /// A file of certificates is no larger: some hundreds fit into it.
 const LARGEST: u64 = 4 << 20;
+
+/// Reads all certificates that a configuration names, as its gateway does.
+///
+/// # Errors
+/// Which file is unusable, and why. Nothing of what is in it is repeated.
+pub fn certificates(config: &Config) -> Result<(), String> {
+    listener(config, None)?;
+    let mut trust = Trust::default();
+    let mut instances = config.apps.values().flat_map(|app| &app.instances);
+    instances.try_for_each(|instance| trust.of(instance).map(drop))
+}
 
 /// Reads what instances are trusted by, each file once.
 #[derive(Default)]
@@ -54,8 +67,52 @@ impl Trust {
     }
 }
 
+/// How TLS is spoken with clients, if it is; sessions of `older` go on.
+///
+/// # Errors
+/// Which file is unusable, and why. Nothing of what is in it is repeated.
+pub(super) fn listener(
+    config: &Config,
+    older: Option<&ListenerTls>,
+) -> Result<Option<ListenerTls>, String> {
+    if config.tls.is_empty() {
+        return Ok(None);
+    }
+    let in_file = |what: &str, path: &Path, fault| format!("{what}, {}: {fault}", path.display());
+    let cert = |place: usize, fault| in_file("`tls.cert`", &config.tls[place].cert, fault);
+    let key = |place: usize, fault| in_file("`tls.key`", &config.tls[place].key, fault);
+    let mut identities = Vec::new();
+    for (place, written) in config.tls.iter().enumerate() {
+        identities.push(Identity {
+            certificates: read(&written.cert).map_err(|fault| cert(place, fault))?,
+            key: read(&written.key).map_err(|fault| key(place, fault))?,
+            hosts: written.hosts.clone(),
+        });
+    }
+    let written = config.client_certificates.as_ref();
+    let client_ca = |fault| match written {
+        Some(written) => in_file("`client_certificates.ca`", &written.ca, fault),
+        None => fault,
+    };
+    let clients = match written {
+        None => None,
+        Some(written) => Some(ClientAuthorities {
+            ca: read(&written.ca).map_err(client_ca)?,
+            without: if written.required { Without::Refused } else { Without::Admitted },
+        }),
+    };
+    let tls =
+        ListenerTls::new(identities, clients.as_ref(), older).map_err(|fault| match fault {
+            TlsFault::Certificate(place, fault) => cert(place, fault),
+            TlsFault::Key(place, fault) => key(place, fault),
+            TlsFault::Clients(fault) => client_ca(fault),
+            TlsFault::Other(fault) => format!("`tls`: {fault}"),
+        })?;
+    Ok(Some(tls))
+}
+
 /// The content of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text));
     match read {

@@ -14,11 +14,15 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use crate::gateway::farewell::HeadFault;
 use crate::gateway::head::HeadWatch;
 use crate::gateway::snapshot::Timeouts;
+use crate::gateway::tls::Transport;
+use crate::model::Scheme;
+
+/// For so long requests that a client took back are counted together.
+const TAKEN_BACK_WITHIN_MS: u64 = 10_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -26,7 +30,7 @@ enum Phase {
     Idle,
     /// The first byte of a head has come.
     Head,
-    /// From the end of a head to the end of its answer.
+    /// From the end of a head to the end of its answer; with HTTP/2, while there is any such.
     Exchange,
 }
 
@@ -39,6 +43,8 @@ pub(super) enum Ending {
     Idle,
     /// The head took longer than `timeouts.header`.
     HeaderTimeout,
+    /// It takes back request after request.
+    Abuse,
 }
 
 /// A client's connection.
@@ -46,7 +52,12 @@ pub(super) enum Ending {
 pub(super) struct Client {
     /// The other end of the socket.
     pub peer: SocketAddr,
+    scheme: Cell<Scheme>,
     phase: Cell<Phase>,
+    /// Requests whose answers have not ended.
+    exchanges: Cell<u32>,
+    /// Requests that the client took back, and since when they are counted.
+    taken_back: Cell<(u32, u64)>,
     /// The worker's coarse time at the start of the phase, or when bytes last moved in an exchange.
     since_ms: Cell<u64>,
     ending: Cell<Option<Ending>>,
@@ -63,7 +74,10 @@ impl Client {
     pub(super) fn new(peer: SocketAddr, now_ms: u64) -> Self {
         Self {
             peer,
+            scheme: Cell::new(Scheme::Http),
             phase: Cell::new(Phase::Idle),
+            exchanges: Cell::new(0),
+            taken_back: Cell::new((0, now_ms)),
             since_ms: Cell::new(now_ms),
             ending: Cell::new(None),
             waker: RefCell::new(None),
@@ -75,13 +89,47 @@ impl Client {
 
     /// A head is complete. Gives what was seen of it on the wire, if all of it was.
     pub(super) fn begin_exchange(&self, now_ms: u64) -> Option<HeadWatch> {
+        self.exchanges.set(self.exchanges.get() + 1);
         self.enter(Phase::Exchange, now_ms);
         Some(self.head.take()).filter(HeadWatch::is_whole)
     }
 
     /// The answer is complete.
     pub(super) fn end_exchange(&self, now_ms: u64) {
-        self.enter(Phase::Idle, now_ms);
+        self.exchanges.set(self.exchanges.get().saturating_sub(1));
+        if self.exchanges.get() == 0 {
+            self.enter(Phase::Idle, now_ms);
+        }
+    }
+
+    /// A TLS handshake begins.
+    pub(super) fn speaks_tls(&self) {
+        self.scheme.set(Scheme::Https);
+    }
+
+    /// How it speaks to the gateway.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.scheme.get()
+    }
+
+    /// It took back a request that had no answer yet. More than `most` of them within
+    /// [`TAKEN_BACK_WITHIN_MS`] end its connection.
+    pub(super) fn took_back(&self, now_ms: u64, most: u32) {
+        let (count, since_ms) = match self.taken_back.get() {
+            (count, since_ms) if now_ms - since_ms <= TAKEN_BACK_WITHIN_MS => (count + 1, since_ms),
+            _ => (1, now_ms),
+        };
+        self.taken_back.set((count, since_ms));
+        if count > most {
+            self.end(Ending::Abuse);
+        }
+    }
+
+    /// Bytes moved while requests are under way.
+    pub(super) fn moved(&self, now_ms: u64) {
+        if self.phase.get() == Phase::Exchange {
+            self.since_ms.set(now_ms);
+        }
     }
 
     /// The answer goes out although the request's body was not read to its end.
@@ -160,7 +208,7 @@ impl Client {
 
 /// The client's socket as hyper sees it; it notes when bytes move.
 pub(super) struct ClientIo {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Transport>,
     client: Rc<Client>,
     /// The worker's coarse time, in milliseconds.
     clock: Rc<Cell<u64>>,
@@ -179,7 +227,7 @@ pub(super) fn scratch() -> Scratch {
 impl ClientIo {
     /// Wraps the socket of `client`.
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Transport,
         client: Rc<Client>,
         clock: Rc<Cell<u64>>,
         scratch: Scratch,
@@ -188,7 +236,7 @@ impl ClientIo {
     }
 
     /// The socket back.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Transport {
         self.stream.into_inner()
     }
 }

@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use memchr::memmem;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::dify;
 use crate::gateway::client::{Client, Ending};
 use crate::gateway::outbound::REQUEST_ID;
+use crate::gateway::tls::Transport;
 
 /// What a client that was refused early may still send before its connection is cut. Closing with
 /// unread bytes would reset the connection and could take the answer with it.
@@ -31,6 +32,8 @@ pub(super) enum HeadFault {
     TooLarge,
     /// It was not complete in time.
     TooSlow,
+    /// It came in the clear where TLS is spoken.
+    NotTls,
 }
 
 impl HeadFault {
@@ -68,6 +71,9 @@ impl HeadFault {
                 "request_timeout",
                 "The request's head was not complete in time (`timeouts.header`).",
             ),
+            Self::NotTls => {
+                (400, "Bad Request", "bad_request", "TLS is spoken at this port: use https://.")
+            }
         };
         let body = dify::error::body(code, message, status);
         let head = format!(
@@ -83,7 +89,7 @@ impl HeadFault {
 /// a head that never became a request.
 pub(super) async fn close(
     client: &Client,
-    mut stream: TcpStream,
+    mut stream: Transport,
     ending: Option<Ending>,
 ) -> Option<HeadFault> {
     let fault = match ending {
@@ -92,16 +98,29 @@ pub(super) async fn close(
     };
     if let Some(fault) = fault {
         // Best effort: a client that does not read either is simply closed.
-        let _ = stream.try_write(&fault.answer());
+        let _ = timeout(LINGER, stream.write_all(&fault.answer())).await;
     }
-    if stream.shutdown().await.is_ok() && (fault.is_some() || client.has_unread()) {
+    let shut = timeout(LINGER, stream.shutdown()).await.is_ok_and(|shut| shut.is_ok());
+    if shut && (fault.is_some() || client.has_unread()) {
         // Whatever comes after that is the client's loss.
         let _ = timeout(LINGER, swallow(&mut stream)).await;
     }
     fault
 }
 
-async fn swallow(stream: &mut TcpStream) {
+/// Refuses a connection on which no HTTP was spoken yet.
+pub(super) async fn refuse(mut stream: TcpStream, fault: HeadFault) {
+    // Best effort, as above.
+    let _ = timeout(LINGER, async {
+        stream.write_all(&fault.answer()).await?;
+        stream.shutdown().await?;
+        swallow(&mut stream).await;
+        Ok::<_, std::io::Error>(())
+    })
+    .await;
+}
+
+async fn swallow(stream: &mut (impl AsyncRead + Unpin)) {
     let mut waste = vec![0; 16 * 1024];
     let mut left = LINGER_BYTES;
     while let Ok(read @ 1..) = stream.read(&mut waste).await {

@@ -62,7 +62,10 @@ pub(super) fn check(
         ));
     }
     head_size(head, limits)?;
-    host(head)?;
+    match head.version {
+        Version::HTTP_2 => authority(head)?,
+        _ => host(head)?,
+    }
     transfer_encoding(&head.headers)?;
     if seen.is_some_and(HeadWatch::repeats_length) {
         return Err(bad("The request has more than one Content-Length header."));
@@ -74,6 +77,15 @@ pub(super) fn check(
 fn head_size(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
     let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     let bytes: usize = fields.sum();
+    if head.headers.len() > limits.headers {
+        let (count, limit) = (head.headers.len(), limits.headers);
+        return Err(Refusal::client(
+            Reason::BadRequest,
+            431,
+            "request_header_fields_too_large",
+            format!("There are {count} headers; the limit is {limit} (`limits.headers`)."),
+        ));
+    }
     if bytes <= limits.header_bytes {
         return Ok(());
     }
@@ -103,6 +115,26 @@ fn host(head: &Parts) -> Result<(), Refusal> {
         (None, _) => Err(bad("HTTP/1.1 requests need a Host header.")),
         (Some(_), Some(_)) => Err(bad("The request has more than one Host header.")),
     }
+}
+
+/// HTTP/2 names the host in `:authority`; a `Host` beside it must say the same (RFC 9113 §8.3.1).
+fn authority(head: &Parts) -> Result<(), Refusal> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (written, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return Err(bad("The request has more than one Host header."));
+    }
+    let authority = head.uri.authority().map(|name| name.as_str().as_bytes());
+    let host = written.map(HeaderValue::as_bytes);
+    let named = match (authority, host) {
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+            return Err(bad("The Host header is not the request's :authority."));
+        }
+        (Some(named), _) | (None, Some(named)) => named,
+        (None, None) => return Err(bad("The request names no host: it needs :authority.")),
+    };
+    let valid = named.iter().all(|byte| is_host_byte(*byte)) && Authority::try_from(named).is_ok();
+    if valid { Ok(()) } else { Err(bad("The request's :authority is not a valid host.")) }
 }
 
 /// What names, addresses and ports are made of. RFC 3986 allows more, such as commas, by which one
@@ -192,6 +224,7 @@ mod tests {
         header_bytes: 8192,
         headers: 100,
         uri_bytes: 40,
+        h2_streams: 128,
     };
 
     fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
@@ -239,6 +272,28 @@ mod tests {
         ];
         for (expected, method, uri, headers) in cases {
             assert_eq!(status(method, uri, headers), *expected, "{method} {uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn http2_names_its_host_once() {
+        type Case = (u16, &'static str, &'static [(&'static str, &'static str)]);
+        let cases: &[Case] = &[
+            (200, "https://gateway/v1/info", &[]),
+            (200, "https://gateway:8443/v1/info", &[("host", "Gateway:8443")]),
+            (200, "/v1/info", &[("host", "gateway")]),
+            (400, "/v1/info", &[]),
+            (400, "https://gateway/v1/info", &[("host", "other")]),
+            (400, "https://gateway/v1/info", &[("host", "gateway"), ("host", "gateway")]),
+            (400, "https://user@gateway/v1/info", &[]),
+            (400, "/v1/info", &[("host", "")]),
+        ];
+        for (expected, uri, headers) in cases {
+            let mut head = head("GET", uri, headers);
+            head.version = http::Version::HTTP_2;
+            let status =
+                check(&head, None, &LIMITS).map_or_else(|refusal| refusal.status, |()| 200);
+            assert_eq!(status, *expected, "{uri} {headers:?}");
         }
     }
 

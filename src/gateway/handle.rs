@@ -261,9 +261,9 @@ fn request_id(head: &Parts) -> HeaderValue {
 
 /// Where a request comes from: behind trusted proxies, the last address that is none of them.
 fn origin(snapshot: &Snapshot, client: &Client, headers: &HeaderMap) -> Origin {
-    let peer = client.peer.ip().to_canonical();
+    let (peer, scheme) = (client.peer.ip().to_canonical(), client.scheme());
     if !snapshot.trusts(peer) {
-        return Origin { peer, client: peer, via_proxy: false };
+        return Origin { peer, client: peer, scheme, via_proxy: false };
     }
     let hops = headers.get_all(FORWARDED_FOR).iter().filter_map(|chain| chain.to_str().ok());
     let mut hops: Vec<_> = hops
@@ -273,8 +273,8 @@ fn origin(snapshot: &Snapshot, client: &Client, headers: &HeaderMap) -> Origin {
     let outermost = hops.first().copied();
     while let Some(hop) = hops.pop() {
         if !snapshot.trusts(hop) {
-            return Origin { peer, client: hop, via_proxy: true };
+            return Origin { peer, client: hop, scheme, via_proxy: true };
         }
     }
-    Origin { peer, client: outermost.unwrap_or(peer), via_proxy: true }
+    Origin { peer, client: outermost.unwrap_or(peer), scheme, via_proxy: true }
 }

@@ -23,6 +23,8 @@ use crate::gateway::farewell::close;
 use crate::gateway::handle::handle;
 use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::Limits;
+use crate::gateway::tls::Transport;
+use crate::gateway::welcome::welcome;
 use crate::gateway::worker::Worker;
 use crate::model::Reason;
 use crate::telemetry::Sink;
@@ -192,15 +194,20 @@ fn greet(
         let place = worker.enter(Rc::clone(&client));
         // Without it, small answers wait for the client's acknowledgement.
         if stream.set_nodelay(true).is_ok() {
-            let limits = worker.shared().snapshot().limits.clone();
-            serve(&worker, &client, stream, &limits).await;
+            welcome(&worker, &client, stream).await;
         }
         worker.leave(place);
         drop(permit);
     });
 }
 
-async fn serve(worker: &Rc<Worker>, client: &Rc<Client>, stream: TcpStream, limits: &Limits) {
+/// Serves an HTTP/1 connection to its end.
+pub(super) async fn serve(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    stream: Transport,
+    limits: &Limits,
+) {
     let (clock, scratch) = (Rc::clone(worker.clock()), Rc::clone(worker.scratch()));
     let io = ClientIo::new(stream, Rc::clone(client), clock, scratch);
     let service = service_fn(|request| handle(Rc::clone(worker), Rc::clone(client), request));

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, HeaderMap,
-    HeaderName, HeaderValue, USER_AGENT,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST,
+    HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -45,6 +45,8 @@ pub(super) struct Origin {
     pub peer: IpAddr,
     /// The client itself: the peer, or what a trusted proxy says.
     pub client: IpAddr,
+    /// How the peer speaks to the gateway.
+    pub scheme: Scheme,
     /// The peer is a trusted proxy, so what it says of the client is kept and added to.
     pub via_proxy: bool,
 }
@@ -62,6 +64,7 @@ impl Outbound {
         framing::strip_request(headers);
         headers.remove(AUTHORIZATION);
         headers.remove(APP);
+        join_cookies(headers);
         if let Some(host) = authority.and_then(|name| HeaderValue::try_from(name).ok()) {
             // RFC 9112 §3.2.2: the host of an absolute URI counts, not the header.
             headers.insert(HOST, host);
@@ -143,6 +146,17 @@ impl Outbound {
     }
 }
 
+/// HTTP/2 may part cookies, and HTTP/1.1 may not (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    if let (Some(_), Some(_)) = (cookies.next(), cookies.next()) {
+        let all: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            headers.insert(COOKIE, joined);
+        }
+    }
+}
+
 /// Says who asks. What an untrusted client says of itself is replaced.
 fn forwarded(head: &mut Parts, origin: Origin) {
     let host = head.headers.get(HOST).cloned();
@@ -159,7 +173,7 @@ fn forwarded(head: &mut Parts, origin: Origin) {
         headers.insert(REAL_IP, client);
     }
     if !(origin.via_proxy && headers.contains_key(FORWARDED_PROTO)) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(origin.scheme.label()));
     }
     if let (Some(host), false) = (host, origin.via_proxy && headers.contains_key(FORWARDED_HOST)) {
         headers.insert(FORWARDED_HOST, host);
@@ -178,6 +192,7 @@ mod tests {
 
     use super::{Origin, Outbound};
     use crate::gateway::body::Kept;
+    use crate::model::Scheme;
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
     const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -208,7 +223,8 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("content-length", "9"),
         ];
-        let origin = Origin { peer: CLIENT, client: CLIENT, via_proxy: false };
+        let origin =
+            Origin { peer: CLIENT, client: CLIENT, scheme: Scheme::Http, via_proxy: false };
         let sent = outbound(&claims, origin);
         assert_eq!(header(&sent, "x-forwarded-for"), Some("192.0.2.7"));
         assert_eq!(header(&sent, "x-real-ip"), Some("192.0.2.7"));
@@ -224,10 +240,20 @@ mod tests {
     }
 
     #[test]
+    fn parted_cookies_become_one() {
+        let origin =
+            Origin { peer: CLIENT, client: CLIENT, scheme: Scheme::Https, via_proxy: false };
+        let sent = outbound(&[("cookie", "a=1"), ("cookie", "b=2")], origin);
+        let cookies: Vec<_> = sent.head.headers.get_all("cookie").iter().collect();
+        assert_eq!(cookies, ["a=1; b=2"]);
+        assert_eq!(header(&sent, "x-forwarded-proto"), Some("https"));
+    }
+
+    #[test]
     fn what_a_trusted_proxy_says_is_kept_and_added_to() {
         let claims =
             [("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "https"), ("host", "gate")];
-        let origin = Origin { peer: PROXY, client: CLIENT, via_proxy: true };
+        let origin = Origin { peer: PROXY, client: CLIENT, scheme: Scheme::Http, via_proxy: true };
         let sent = outbound(&claims, origin);
         assert_eq!(header(&sent, "x-forwarded-for"), Some("192.0.2.7, 10.0.0.1"));
         assert_eq!(header(&sent, "x-forwarded-proto"), Some("https"));

@@ -211,7 +211,11 @@ impl Record {
             first_byte_ms: self.first_byte.map(millis),
             duration_ms: millis(took),
             detail: self.detail.as_deref(),
-            protocol: if self.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            protocol: match self.version {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2",
+                _ => "HTTP/1.1",
+            },
             referer: referer.as_deref(),
             user_agent: user_agent.as_deref(),
         });

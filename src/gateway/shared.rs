@@ -72,6 +72,33 @@ pub struct GatewayStats {
     pub clients: Gauge,
     /// Requests under way now.
     pub in_flight: Gauge,
+    /// TLS handshakes with clients that ended, by [`Handshake`].
+    pub handshakes: [Counter; Handshake::ALL.len()],
+}
+
+/// What came of a TLS handshake with a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// A new session.
+    Full,
+    /// An earlier session was taken up.
+    Resumed,
+    /// No connection.
+    Failed,
+}
+
+impl Handshake {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Resumed, Self::Failed];
+
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl GatewayStats {

@@ -22,6 +22,7 @@ use crate::gateway::instance::Instance;
 use crate::gateway::models::Models;
 use crate::gateway::policy::Policy;
 use crate::gateway::probed::{Probe, Probed};
+use crate::gateway::tls::ListenerTls;
 use crate::gateway::tokens::{Key, TokenTable};
 use crate::gateway::trust::PoolMates;
 use crate::gateway::turns::Turns;
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub probed: Vec<Arc<Probed>>,
     /// Instances that earlier configurations had and that may still have requests.
     pub departed: Vec<Departed>,
+    /// How TLS is spoken with clients; none: it is not.
+    pub tls: Option<ListenerTls>,
     /// Limits on requests.
     pub limits: Limits,
     /// How long to wait for what.
@@ -86,6 +89,8 @@ pub struct Limits {
     pub headers: usize,
     /// A request's URI, in bytes.
     pub uri_bytes: usize,
+    /// Requests at a time on one HTTP/2 connection.
+    pub h2_streams: u32,
 }
 
 /// How long to wait for what.
@@ -101,7 +106,7 @@ pub struct Timeouts {
     pub all_attempts: Duration,
     /// Between two pieces of an answer.
     pub idle: Duration,
-    /// From the first byte of a request's head to its last.
+    /// From the first byte of a request's head to its last, and for a TLS handshake.
     pub header: Duration,
     /// Between two pieces of a request's body.
     pub body: Duration,

@@ -24,6 +24,16 @@ pub enum Scheme {
     Https,
 }
 
+impl Scheme {
+    /// As it stands in a URL.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 impl Address {
     /// As it stands in a `Host` header: `host:port`, and for https without its usual port.
     pub fn authority(&self) -> String {

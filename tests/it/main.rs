@@ -37,4 +37,5 @@ mod slots;
 mod store;
 mod streaming;
 mod strict;
+mod tls;
 mod tls_instances;

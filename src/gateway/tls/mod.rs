@@ -5,9 +5,12 @@
 //! switch verification off, and data before the handshake has ended (0-RTT), which can be replayed.
 
 mod instance;
+mod listener;
 mod pem;
 mod profile;
 mod transport;
 
 pub use instance::{Authorities, InstanceTls};
+pub use listener::{ClientAuthorities, Identity, ListenerTls, TlsFault, Without};
+pub(super) use listener::{Protocol, Unwelcome, Welcomed};
 pub(super) use transport::Transport;
