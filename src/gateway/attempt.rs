@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::gateway::body::Replay;
 use crate::gateway::connection::{Connections, Lease, Wanted};
 use crate::gateway::failure::{Failure, Sent, chain};
+use crate::gateway::framing;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
 use crate::gateway::snapshot::{Member, Timeouts};
@@ -115,7 +116,7 @@ impl Exchange<'_> {
         progress.begin();
         let request = outbound.request(member, progress);
         match timeout(wait, sender.try_send_request(request)).await {
-            Ok(Ok(response)) => Ok(answer(response, sender, began.elapsed())),
+            Ok(Ok(response)) => self.checked(answer(response, sender, began.elapsed())),
             Ok(Err(mut failed)) => {
                 let sent = self.sent(failed.take_message().is_some());
                 let error = failed.into_error();
@@ -130,6 +131,13 @@ impl Exchange<'_> {
                 Err(Failure { reason: Reason::InstanceTimeout, sent: self.sent(false), text })
             }
         }
+    }
+
+    /// An answer that can be read in two ways is none; its connection goes with it.
+    fn checked(&self, answer: Answer) -> Result<Answer, Failure> {
+        let Some(fault) = framing::fault_of_answer(&answer.head) else { return Ok(answer) };
+        let text = format!("{}: an answer that cannot be passed on: {fault}", self.member.name);
+        Err(Failure { reason: Reason::InstanceGarbled, sent: Sent::Head, text })
     }
 
     /// How much of the request the instance may have. hyper gives back a request of which it has

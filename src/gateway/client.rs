@@ -64,6 +64,10 @@ pub(super) struct Client {
     waker: RefCell<Option<Waker>>,
     /// The body of the last request was refused unread.
     unread: Cell<bool>,
+    /// The client speaks HTTP/1.0: an answer of unknown length ends with the connection.
+    ends_by_closing: Cell<bool>,
+    /// The last answer broke off.
+    cut: Cell<bool>,
     head: RefCell<HeadWatch>,
     /// hyper could not make a request of the head.
     fault: Cell<Option<HeadFault>>,
@@ -82,6 +86,8 @@ impl Client {
             ending: Cell::new(None),
             waker: RefCell::new(None),
             unread: Cell::new(false),
+            ends_by_closing: Cell::new(false),
+            cut: Cell::new(false),
             head: RefCell::default(),
             fault: Cell::new(None),
         }
@@ -137,6 +143,21 @@ impl Client {
         self.unread.set(true);
     }
 
+    /// To this client, closing the connection means that the answer is whole.
+    pub(super) fn ends_answers_by_closing(&self) {
+        self.ends_by_closing.set(true);
+    }
+
+    /// The answer under way broke off.
+    pub(super) fn answer_cut(&self) {
+        self.cut.set(true);
+    }
+
+    /// Whether only a reset can show the client that its answer is not whole.
+    pub(super) fn needs_reset(&self) -> bool {
+        self.cut.get() && self.ends_by_closing.get()
+    }
+
     /// Whether the last request's body was left unread.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.get()
@@ -149,7 +170,8 @@ impl Client {
 
     /// Whether hyper is about to refuse the head by itself; then its words are not sent.
     fn refuses_head(&self, bytes: &[u8]) -> bool {
-        if self.phase.get() == Phase::Head {
+        // A head that came in behind another request is refused while no new byte has come.
+        if self.phase.get() != Phase::Exchange {
             self.fault.set(HeadFault::of_hyper(bytes));
         }
         self.fault.get().is_some()

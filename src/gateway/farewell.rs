@@ -92,6 +92,11 @@ pub(super) async fn close(
     mut stream: Transport,
     ending: Option<Ending>,
 ) -> Option<HeadFault> {
+    if client.needs_reset() {
+        // RFC 9112 §8: closed properly, the answer would pass for whole.
+        stream.reset_on_drop();
+        return None;
+    }
     let fault = match ending {
         Some(Ending::HeaderTimeout) => Some(HeadFault::TooSlow),
         _ => client.head_fault(),

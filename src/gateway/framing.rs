@@ -11,8 +11,8 @@ use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::uri::Authority;
-use http::{Method, Version};
+use http::uri::{Authority, Scheme};
+use http::{Method, StatusCode, Version, response};
 
 use crate::gateway::head::HeadWatch;
 use crate::gateway::snapshot::Limits;
@@ -62,6 +62,7 @@ pub(super) fn check(
         ));
     }
     head_size(head, limits)?;
+    target(head)?;
     match head.version {
         Version::HTTP_2 => authority(head)?,
         _ => host(head)?,
@@ -102,13 +103,26 @@ fn bad(message: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::client(Reason::BadRequest, 400, "bad_request", message)
 }
 
+/// The host of an absolute target counts, not the header (RFC 9112 §3.2.2); so it must be as good.
+fn target(head: &Parts) -> Result<(), Refusal> {
+    let scheme = head.uri.scheme();
+    if scheme.is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err(bad("The target's scheme must be http or https."));
+    }
+    match head.uri.authority() {
+        Some(authority) if !is_host(authority.as_str().as_bytes()) => {
+            Err(bad("The target's host is not a valid host."))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn host(head: &Parts) -> Result<(), Refusal> {
     let mut hosts = head.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => {
             let valid = host.as_bytes().is_empty() && head.uri.authority().is_some()
-                || (host.as_bytes().iter().all(|byte| is_host_byte(*byte))
-                    && Authority::try_from(host.as_bytes()).is_ok());
+                || is_host(host.as_bytes());
             if valid { Ok(()) } else { Err(bad("The Host header is not a valid host.")) }
         }
         (None, _) if head.version == Version::HTTP_10 => Ok(()),
@@ -133,8 +147,15 @@ fn authority(head: &Parts) -> Result<(), Refusal> {
         (Some(named), _) | (None, Some(named)) => named,
         (None, None) => return Err(bad("The request names no host: it needs :authority.")),
     };
-    let valid = named.iter().all(|byte| is_host_byte(*byte)) && Authority::try_from(named).is_ok();
-    if valid { Ok(()) } else { Err(bad("The request's :authority is not a valid host.")) }
+    if is_host(named) { Ok(()) } else { Err(bad("The request's :authority is not a valid host.")) }
+}
+
+/// A name or an address, and perhaps a port.
+fn is_host(host: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(host) else { return false };
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or("?");
+    let is_port = port.is_empty() || port == ":" || authority.port_u16().is_some();
+    is_port && host.iter().all(|byte| is_host_byte(*byte))
 }
 
 /// What names, addresses and ports are made of. RFC 3986 allows more, such as commas, by which one
@@ -163,6 +184,26 @@ fn content_length(headers: &HeaderMap) -> Result<(), Refusal> {
         }
         _ => Err(bad("Content-Length must be one decimal number.")),
     }
+}
+
+/// Says what is wrong with the head of an instance's answer, if it can be read in two ways or is
+/// none to a request of ours. Passing on `Content-Length` beside chunks would show a cut body as
+/// whole, and a coding that is taken off here unnamed would leave a body that nobody can read.
+pub(super) fn fault_of_answer(head: &response::Parts) -> Option<&'static str> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Some("it switches protocols, which nobody asked for");
+    }
+    if head.status.as_u16() > 599 {
+        return Some("its status is none of HTTP's");
+    }
+    let coded = head.headers.contains_key(TRANSFER_ENCODING);
+    if coded && head.headers.contains_key(CONTENT_LENGTH) {
+        return Some("Content-Length stands beside Transfer-Encoding");
+    }
+    if transfer_encoding(&head.headers).is_err() {
+        return Some("Transfer-Encoding is not exactly one `chunked`");
+    }
+    content_length(&head.headers).err().map(|_| "Content-Length is not one decimal number")
 }
 
 /// Whether the client's connection must close after the answer, because its next request could
@@ -212,9 +253,9 @@ fn is_plain_connection(value: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, Request, request::Parts};
+    use http::{HeaderMap, Request, Response, request::Parts};
 
-    use super::{check, strip_request};
+    use super::{check, fault_of_answer, strip_request};
     use crate::gateway::snapshot::Limits;
 
     const LIMITS: Limits = Limits {
@@ -254,6 +295,11 @@ mod tests {
             (400, "GET", "/", &[("host", "a b")]),
             (400, "GET", "/", &[("host", "user@gateway")]),
             (400, "GET", "/", &[("host", "a,b")]),
+            (200, "GET", "/", &[("host", "[::1]:80")]),
+            (400, "GET", "/", &[("host", "a:99999")]),
+            (400, "GET", "/", &[("host", "a:b")]),
+            (400, "GET", "http://user:secret@gateway/", &[H]),
+            (400, "GET", "ftp://gateway/", &[H]),
             (400, "POST", "/", &[H, ("transfer-encoding", "gzip, chunked")]),
             (400, "POST", "/", &[H, ("transfer-encoding", "identity")]),
             (
@@ -295,6 +341,32 @@ mod tests {
                 check(&head, None, &LIMITS).map_or_else(|refusal| refusal.status, |()| 200);
             assert_eq!(status, *expected, "{uri} {headers:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_can_be_read_in_two_ways_has_a_fault() {
+        let fault = |status: u16, headers: &[(&str, &str)]| {
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            fault_of_answer(&response.body(()).unwrap().into_parts().0).is_some()
+        };
+        let (chunked, length) = (("transfer-encoding", "chunked"), ("content-length", "5"));
+        for headers in [&[][..], &[chunked], &[length]] {
+            assert!(!fault(200, headers), "{headers:?}");
+        }
+        let twofold: &[&[(&str, &str)]] = &[
+            &[chunked, length],
+            &[chunked, chunked],
+            &[length, length],
+            &[("transfer-encoding", "gzip")],
+            &[("content-length", "5, 5")],
+        ];
+        for headers in twofold {
+            assert!(fault(200, headers), "{headers:?}");
+        }
+        assert!(fault(101, &[]) && fault(600, &[]));
     }
 
     #[test]

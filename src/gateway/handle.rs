@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use uuid::Uuid;
@@ -46,6 +46,8 @@ enum Outcome {
     Forwarded(Response<Outgoing>),
     Local(Record, Response<Bytes>),
     Refused(Record, Refusal),
+    /// Its head can be read in two ways, so nothing that follows it can be trusted.
+    Unclear(Record, Refusal),
     /// At a door.
     Told(Response<Outgoing>),
     /// At a door.
@@ -65,7 +67,10 @@ pub(super) async fn handle(
     let record = Record::begin(&worker, &client, &head, origin.client, request_id(&head));
     let web_origin: HeaderMap =
         head.headers.get(ORIGIN).map(|origin| (ORIGIN, origin.clone())).into_iter().collect();
-    let close = framing::must_close(&head.headers, seen.as_ref());
+    let mut close = framing::must_close(&head.headers, seen.as_ref());
+    if head.version == Version::HTTP_10 {
+        client.ends_answers_by_closing();
+    }
     let has_body = !body.is_end_stream();
 
     let exchange = Exchange { worker, snapshot, origin, seen, record };
@@ -76,6 +81,11 @@ pub(super) async fn handle(
             if has_body {
                 client.leave_unread();
             }
+            respond::refuse(&refusal, &web_origin, record)
+        }
+        Outcome::Unclear(record, refusal) => {
+            client.leave_unread();
+            close = true;
             respond::refuse(&refusal, &web_origin, record)
         }
         Outcome::Told(mut response) => {
@@ -109,7 +119,7 @@ struct Exchange {
 impl Exchange {
     async fn run(self, head: Parts, body: Incoming) -> Outcome {
         if let Err(refusal) = framing::check(&head, self.seen.as_ref(), &self.snapshot.limits) {
-            return Outcome::Refused(self.record, refusal);
+            return Outcome::Unclear(self.record, refusal);
         }
         match door::open(&head) {
             Door::Desk => {

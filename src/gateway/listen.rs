@@ -225,6 +225,9 @@ pub(super) async fn serve(
         }
         Pin::new(&mut connection).poll(context).map(|done| {
             if let Err(error) = done {
+                if error.is_user() {
+                    client.answer_cut();
+                }
                 tracing::debug!("client {}: {error}", client.peer);
             }
             None

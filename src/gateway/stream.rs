@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::gateway::attempt::{Answer, AnswerBody};
@@ -94,6 +94,8 @@ pub(super) fn open(mut journey: Journey, forwarded: Forwarded) -> Response<Outgo
     let Answer { mut head, body, .. } = answer;
     let record = &mut journey.record;
     framing::strip_response(&mut head.headers);
+    // An answer of HTTP/1.0 would have to end with the connection, and a cut could not be told.
+    head.version = Version::HTTP_11;
     head.headers.insert(REQUEST_ID, record.request_id().clone());
     if let Some(name) = &member.header {
         head.headers.insert(INSTANCE, name.clone());

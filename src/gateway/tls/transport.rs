@@ -16,6 +16,18 @@ pub(in crate::gateway) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Transport {
+    /// The connection is reset when it is dropped, and not closed.
+    pub(in crate::gateway) fn reset_on_drop(&self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        // A connection that is gone already needs no reset.
+        let _ = stream.set_zero_linger();
+    }
+}
+
 impl AsyncRead for Transport {
     fn poll_read(
         self: Pin<&mut Self>,
