@@ -15,7 +15,7 @@ BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients clients-test \
-  tools certs faults soak contenders
+  tools certs faults soak contenders strict
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ clients: ## Install the client libraries that the tests use
 
 clients-test: clients tools ## Run the official SDKs, LangChain and LiteLLM, a line for each case
 	$(CARGO) nextest run -p difygate --locked --no-capture -E 'test(/^clients::/)'
+
+strict: tools ## Put some 300 ambiguous requests and answers through the gateway and count what is as it must be
+	$(CARGO) nextest run -p difygate --locked --no-capture -E 'test(/^strict::/)'
 
 tools: ## Install cargo-nextest, curl, redis-server and, in CI, logrotate and systemd where they are missing
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked
