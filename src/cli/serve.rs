@@ -117,7 +117,7 @@ impl Gateway {
         let (setup, source) = (setup(&config)?, source.into());
         let config = Arc::new(config);
         let snapshot = control::snapshot(&config, None).map_err(|what| anyhow!(what))?;
-        let listeners = bind(config.listen, setup.workers)
+        let listeners = bind(config.listen, setup.workers, setup.backlog)
             .with_context(|| format!("cannot listen on {} (`listen`)", config.listen))?;
         let listen = listeners.first().context("no worker")?.local_addr()?;
         let admin_listener = TcpListener::bind(config.admin.listen).await.with_context(|| {
@@ -244,6 +244,7 @@ fn setup(config: &Config) -> anyhow::Result<Setup> {
         workers: config.workers.unwrap_or(cores),
         pin_cpus: config.pin_cpus,
         max_connections: capacity.max_connections,
+        backlog: config.limits.backlog,
     })
 }
 

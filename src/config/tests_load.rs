@@ -90,7 +90,7 @@ max_load: 1.25
 consistent_hash: { virtual_nodes: 40, hash_algorithm: xxh3 }
 retry: { attempts: 0 }
 timeouts: { connect: 500ms, first_byte_idempotent: 4, first_byte: 1h, idle: 1m30s, header: 5s, keep_alive: 60s }
-limits: { max_body: 15MiB, memory_body: 100kb, header_bytes: 8KiB, headers: 50, uri_bytes: 4096, max_connections: 9 }
+limits: { max_body: 15MiB, memory_body: 100kb, header_bytes: 8KiB, headers: 50, uri_bytes: 4096, max_connections: 9, connections_per_address: 3, backlog: 128, body_rate: 1KiB }
 owners: { max_entries: 7, max_age: 1d12h }
 store: { path: /var/lib/x }
 apps:
@@ -127,7 +127,8 @@ apps:
     let limits = config.limits;
     assert_eq!((limits.max_body, limits.memory_body), (15 << 20, 100_000));
     assert_eq!((limits.header_bytes, limits.headers, limits.uri_bytes), (8192, 50, 4096));
-    assert_eq!(limits.max_connections, Some(9));
+    assert_eq!((limits.max_connections, limits.connections_per_address), (Some(9), Some(3)));
+    assert_eq!((limits.backlog, limits.body_rate), (128, 1024));
     let names: Vec<_> = config.apps.keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
     let (a, b) = (app(&config, "a"), app(&config, "b"));

@@ -395,6 +395,21 @@ pub struct Limits {
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000_000>")]
     #[schemars(schema_with = "schema::whole::<1, 10_000_000>")]
     pub max_connections: Option<usize>,
+    /// Connections of one client's address at once (of IPv6, of one /64); further ones get 429.
+    /// Absent: no limit. Trusted proxies have none.
+    #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000_000>")]
+    #[schemars(schema_with = "schema::whole::<1, 10_000_000>")]
+    pub connections_per_address: Option<u32>,
+    /// Connections that the system holds for each worker until it accepts them; the system may hold
+    /// fewer (`net.core.somaxconn` of Linux).
+    #[serde(deserialize_with = "whole::<_, _, 1, 65535>")]
+    #[schemars(schema_with = "schema::whole::<1, 65535>")]
+    pub backlog: u16,
+    /// The least that a request's body must come with on average, in bytes per second, once
+    /// `timeouts.body` is over: else 408. 0: no limit.
+    #[serde(deserialize_with = "size::<_, _, 0, MIB>", serialize_with = "write_size")]
+    #[schemars(schema_with = "schema::size")]
+    pub body_rate: u64,
 }
 
 impl Default for Limits {
@@ -407,6 +422,9 @@ impl Default for Limits {
             uri_bytes: 8 << 10,
             h2_streams: 128,
             max_connections: None,
+            connections_per_address: None,
+            backlog: 4096,
+            body_rate: 512,
         }
     }
 }

@@ -114,6 +114,8 @@ fn limits(config: &Config) -> Limits {
         headers: limits.headers,
         uri_bytes: limits.uri_bytes,
         h2_streams: limits.h2_streams,
+        body_rate: limits.body_rate,
+        connections_per_address: limits.connections_per_address,
     }
 }
 

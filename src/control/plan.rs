@@ -26,13 +26,14 @@ use crate::model::{AppName, InstanceName};
 pub const SAMPLE: u32 = 100_000;
 
 /// Keys whose change needs a restart, with all that is below them.
-const NEEDS_RESTART: [&str; 9] = [
+const NEEDS_RESTART: [&str; 10] = [
     "listen",
     "admin.listen",
     "workers",
     "pin_cpus",
     "access_log",
     "limits.max_connections",
+    "limits.backlog",
     "owners",
     "store",
     "conversations",

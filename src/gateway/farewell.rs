@@ -34,6 +34,8 @@ pub(super) enum HeadFault {
     TooSlow,
     /// It came in the clear where TLS is spoken.
     NotTls,
+    /// None was read: the client's address has too many connections.
+    Crowd,
 }
 
 impl HeadFault {
@@ -51,7 +53,8 @@ impl HeadFault {
         })
     }
 
-    fn answer(self) -> Vec<u8> {
+    /// What the client is told.
+    pub(super) fn answer(self) -> Vec<u8> {
         let (status, phrase, code, message) = match self {
             Self::Malformed => {
                 (400, "Bad Request", "bad_request", "The request's head is not valid HTTP/1.1.")
@@ -74,6 +77,12 @@ impl HeadFault {
             Self::NotTls => {
                 (400, "Bad Request", "bad_request", "TLS is spoken at this port: use https://.")
             }
+            Self::Crowd => (
+                429,
+                "Too Many Requests",
+                "too_many_connections",
+                "Your address has too many connections (`limits.connections_per_address`).",
+            ),
         };
         let body = dify::error::body(code, message, status);
         let head = format!(

@@ -266,6 +266,8 @@ mod tests {
         headers: 100,
         uri_bytes: 40,
         h2_streams: 128,
+        body_rate: 0,
+        connections_per_address: None,
     };
 
     fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {

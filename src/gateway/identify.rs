@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
@@ -10,7 +11,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::dify;
 use crate::dify::multipart::MultipartScan;
@@ -19,6 +20,9 @@ use crate::gateway::body::{Keeper, Kept};
 use crate::gateway::outbound::APP;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
 use crate::model::{Reason, Refusal};
+
+/// Longer than any body takes, and still a time that can be added to another.
+const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
@@ -201,12 +205,12 @@ async fn take_in(
         return Err(too_large(limits));
     }
     let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir);
-    let wait = snapshot.timeouts.body;
+    let (wait, began) = (snapshot.timeouts.body, Instant::now());
     loop {
-        let frame = timeout(wait, body.frame()).await.map_err(|_| {
-            let message = format!("The request's body stood still for {} s.", wait.as_secs_f64());
-            Refusal::client(Reason::BodyTimeout, 408, "request_timeout", message)
-        })?;
+        let still = Instant::now() + wait;
+        let slow = began + wait + allowed(keeper.len(), limits);
+        let next = timeout_at(still.min(slow), body.frame()).await;
+        let frame = next.map_err(|_| too_slow(snapshot))?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| {
             bad_request("The request's body is not complete.").with_detail(error.to_string())
@@ -221,6 +225,23 @@ async fn take_in(
     let kept = keeper.finish().await.map_err(|error| spool_failed(&error, limits))?;
     let facts = if kept.is_empty() { BodyFacts::default() } else { scan.finish()? };
     Ok((facts, kept))
+}
+
+/// How long so many bytes may take.
+fn allowed(bytes: u64, limits: &Limits) -> Duration {
+    match limits.body_rate {
+        0 => NO_LIMIT,
+        rate => Duration::from_secs(bytes / rate).min(NO_LIMIT),
+    }
+}
+
+fn too_slow(snapshot: &Snapshot) -> Refusal {
+    let (waited, rate) = (snapshot.timeouts.body.as_secs_f64(), snapshot.limits.body_rate);
+    let message = format!(
+        "The request's body stood still for {waited} s, or came with less than {rate} bytes/s after \
+         that (`timeouts.body`, `limits.body_rate`)."
+    );
+    Refusal::client(Reason::BodyTimeout, 408, "request_timeout", message)
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {

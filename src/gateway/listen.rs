@@ -1,7 +1,7 @@
 //! Sockets, worker threads and clients' connections.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::gateway::client::{Client, ClientIo, Ending};
-use crate::gateway::farewell::close;
+use crate::gateway::crowd::Place;
+use crate::gateway::farewell::{HeadFault, close};
 use crate::gateway::handle::handle;
 use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::Limits;
@@ -29,8 +30,6 @@ use crate::gateway::worker::Worker;
 use crate::model::Reason;
 use crate::telemetry::Sink;
 
-/// Connections that the kernel holds for each worker until it accepts them.
-const BACKLOG: i32 = 4096;
 /// How long accepting pauses when the process is out of descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -46,6 +45,8 @@ pub struct Setup {
     pub pin_cpus: bool,
     /// Clients' connections open at once; further ones wait in the kernel.
     pub max_connections: usize,
+    /// Connections that the kernel holds for each worker until it accepts them.
+    pub backlog: u16,
 }
 
 /// Binds one listener per worker, so that the kernel spreads connections over them.
@@ -53,7 +54,7 @@ pub struct Setup {
 /// # Errors
 /// The address is in use or not ours. It is bound alone first: with `SO_REUSEPORT` from the start, a
 /// second gateway on the same port would silently take half of the clients.
-pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
+pub fn bind(address: SocketAddr, workers: usize, backlog: u16) -> io::Result<Vec<StdListener>> {
     let address = {
         let alone = socket(address)?;
         alone.bind(&address.into())?;
@@ -63,7 +64,7 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>>
         let socket = socket(address)?;
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+        socket.listen(i32::from(backlog))?;
         Ok(StdListener::from(socket))
     };
     (0..workers.max(1)).map(bind_one).collect()
@@ -189,6 +190,12 @@ fn greet(
     permit: Option<OwnedSemaphorePermit>,
 ) {
     let worker = Rc::clone(worker);
+    let Ok(address_place) = place(&worker, peer.ip().to_canonical()) else {
+        // Best effort: nothing of the request has been read, and nothing waits for it.
+        let _ = stream.try_write(&HeadFault::Crowd.answer());
+        worker.shared().stats.by_reason[Reason::BadRequest as usize].add_one();
+        return;
+    };
     spawn_local(async move {
         let client = Rc::new(Client::new(peer, worker.clock().get()));
         let place = worker.enter(Rc::clone(&client));
@@ -197,9 +204,23 @@ fn greet(
             welcome(&worker, &client, stream).await;
         }
         worker.leave(place);
-        drop(permit);
+        drop((permit, address_place));
     });
 }
+
+/// A place for one more connection of an address, where that is limited. All clients of a trusted
+/// proxy come from its address.
+fn place(worker: &Worker, address: IpAddr) -> Result<Option<Place>, TooMany> {
+    let snapshot = worker.shared().snapshot();
+    match snapshot.limits.connections_per_address {
+        Some(limit) if !snapshot.trusts(address) => {
+            worker.shared().crowd().enter(address, limit).map(Some).ok_or(TooMany)
+        }
+        _ => Ok(None),
+    }
+}
+
+struct TooMany;
 
 /// Serves an HTTP/1 connection to its end.
 pub(super) async fn serve(
@@ -237,5 +258,28 @@ pub(super) async fn serve(
     if close(client, connection.into_parts().io.into_stream(), ending).await.is_some() {
         // It never became a request with a record, and yet it should be seen.
         worker.shared().stats.by_reason[Reason::BadRequest as usize].add_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::time::Duration;
+
+    use super::bind;
+
+    /// How many of 16 clients connect while nobody accepts them.
+    fn connected(backlog: u16, patience: Duration) -> usize {
+        let listeners = bind((Ipv4Addr::LOCALHOST, 0).into(), 1, backlog).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let clients: Vec<_> =
+            (0..16).map_while(|_| TcpStream::connect_timeout(&address, patience).ok()).collect();
+        clients.len()
+    }
+
+    #[test]
+    fn as_many_wait_in_the_kernel_as_the_backlog_says() {
+        assert_eq!(connected(64, Duration::from_secs(20)), 16);
+        assert!(connected(4, Duration::from_millis(200)) < 16);
     }
 }

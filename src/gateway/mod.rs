@@ -13,6 +13,7 @@ mod claim;
 mod client;
 mod coming;
 mod connection;
+mod crowd;
 mod departed;
 mod dial;
 mod door;

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::affinity::Owners;
 use crate::conversation::Book;
+use crate::gateway::crowd::Crowd;
 use crate::gateway::snapshot::Snapshot;
 use crate::gateway::turns::Turns;
 use crate::model::Reason;
@@ -53,6 +54,8 @@ pub struct Shared {
     kept: Kept,
     /// Made when the first conversation goes on: it has a place for each of thousands.
     turns: OnceLock<Turns>,
+    /// Made when the first connection of a limited address comes.
+    crowd: OnceLock<Arc<Crowd>>,
     started: Instant,
     started_at: Timestamp,
     swapped: Notify,
@@ -116,6 +119,7 @@ impl Shared {
             desk,
             kept,
             turns: OnceLock::new(),
+            crowd: OnceLock::new(),
             started: Instant::now(),
             started_at: Timestamp::now(),
             swapped: Notify::new(),
@@ -159,6 +163,11 @@ impl Shared {
     /// Where turns at the doors wait for each other, by conversation.
     pub(super) fn turns(&self) -> &Turns {
         self.turns.get_or_init(Turns::default)
+    }
+
+    /// The connections of each address.
+    pub(super) fn crowd(&self) -> &Arc<Crowd> {
+        self.crowd.get_or_init(|| Arc::new(Crowd::new()))
     }
 
     /// Milliseconds since the start: the clock of breakers and phases. It never goes back.

@@ -91,6 +91,11 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// Requests at a time on one HTTP/2 connection.
     pub h2_streams: u32,
+    /// The least that a body must come with on average, in bytes per second, after
+    /// [`Timeouts::body`]; 0: nothing is asked.
+    pub body_rate: u64,
+    /// Connections of one client's address at once.
+    pub connections_per_address: Option<u32>,
 }
 
 /// How long to wait for what.
