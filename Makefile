@@ -7,15 +7,15 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC_PROFILE ?= release
 STATIC = $(TARGET)/$(HOST)/$(STATIC_PROFILE)/difygate
 IMAGE ?= difygate:latest
-# Reliability does not depend on how well the compiler optimizes; `release` is fine, too.
-BENCH_PROFILE ?= dev
+# Reliability does not depend on how well the compiler optimizes; `release` is fine, too. Speed does.
+BENCH_PROFILE ?= $(if $(filter bench,$(MAKECMDGOALS)),release,dev)
 CERTS ?= certs
 HOSTS ?= localhost
 BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients clients-test \
-  tools certs faults soak contenders strict
+  tools certs bench faults soak contenders strict
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ docker-test: ## Test the image and the compose files on a Docker engine of our o
 
 certs: ## Make an authority and a certificate for HOSTS (localhost) in CERTS (certs), for development
 	CERTS="$(CERTS)" HOSTS="$(HOSTS)" tests/certs.sh
+
+bench: contenders ## Compare CPU and memory with other proxies; BENCH_WORKS=, _CONTENDERS=, _ROUNDS=, _SECONDS= choose
+	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
+	$(BENCH)/speed
 
 faults: contenders ## Break instances behind difygate, nginx and HAProxy; FAULTS= and CONTENDERS= choose
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench

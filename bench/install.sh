@@ -1,12 +1,14 @@
 #!/bin/sh
-# Installs nginx and HAProxy from Debian where they are missing, without letting their services
-# start: the comparison runs its own, with its own files. Failing is no error; who is missing is
+# Installs nginx with its Lua module and HAProxy from Debian where they are missing, without letting
+# their services start: the comparison runs its own, with its own files. Failing is no error; who is missing is
 # left out of the table, with a word.
 set -u
 missing=""
 for program in nginx haproxy; do
   [ -x "/usr/sbin/$program" ] || command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
+[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || missing="$missing libnginx-mod-http-lua"
+find /usr/lib /usr/local/lib -path '*lua/5.1/cjson.so' 2>/dev/null | grep -q . || missing="$missing lua-cjson"
 [ -z "$missing" ] && exit 0
 command -v apt-get >/dev/null 2>&1 || { echo "not installed, and no apt-get here:$missing" >&2; exit 0; }
 policy=/usr/sbin/policy-rc.d

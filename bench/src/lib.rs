@@ -1,13 +1,15 @@
 //! What is measured of difygate beside other proxies, and how.
 //!
-//! Two programs: `faults` breaks instances and counts what clients notice, `soak` keeps a gateway
-//! busy and broken for minutes and looks for leaks. The proxies run as processes of their own, as
-//! they would in service; the simulated Difys and the clients share this process.
+//! Three programs: `speed` measures what requests, events and connections cost, `faults` breaks
+//! instances and counts what clients notice, `soak` keeps a gateway busy and broken for minutes and
+//! looks for leaks. The proxies run as processes of their own, as they would in service; the
+//! instances and the clients share this process.
 //!
 //! Deliberately absent: anything of the gateway's code. It is measured from outside, like the
 //! others.
 
 pub mod case;
+pub mod choice;
 pub mod client;
 pub mod contender;
 pub mod goals;
@@ -16,4 +18,5 @@ pub mod measure;
 pub mod process;
 pub mod report;
 pub mod soak;
+pub mod speed;
 pub mod table;

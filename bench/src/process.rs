@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::contender::{Contender, Scene};
 
-/// For a program to listen, and to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// For a program to listen, and to end. Those in Python take half of it to import themselves.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A proxy that serves. It is killed when dropped; [`Running::stop`] asks first.
 #[derive(Debug)]
@@ -34,15 +34,17 @@ impl Running {
     /// # Errors
     /// It is missing, refuses its configuration, or does not listen in time.
     pub async fn start(contender: &Contender, instances: &[Dify]) -> anyhow::Result<Self> {
+        Self::before(contender, instances.iter().map(Dify::addr).collect()).await
+    }
+
+    /// The same before whatever listens on these addresses.
+    ///
+    /// # Errors
+    /// It is missing, refuses its configuration, or does not listen in time.
+    pub async fn before(contender: &Contender, instances: Vec<SocketAddr>) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("no folder for its files")?;
         let [listen, admin] = free_ports()?;
-        let scene = Scene {
-            folder: folder.path().to_owned(),
-            listen,
-            admin,
-            instances: instances.iter().map(Dify::addr).collect(),
-            weight: 1,
-        };
+        let scene = Scene { folder: folder.path().to_owned(), listen, admin, instances, weight: 1 };
         let arguments = (contender.configure)(&scene)?;
         let said = folder.path().join("said.log");
         let log = std::fs::File::create(&said)?;

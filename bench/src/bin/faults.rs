@@ -7,8 +7,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use difygate_bench::case::{self, Case};
+use difygate_bench::choice::chosen;
 use difygate_bench::contender::{self, Contender};
 use difygate_bench::goals;
 use difygate_bench::measure::Measured;
@@ -94,27 +95,6 @@ async fn all_through(
     let mut cells = running.join_all().await;
     cells.sort_by_key(|(column, _)| *column);
     cells.into_iter().map(|(_, measured)| measured).collect()
-}
-
-/// Those that a variable names, or all.
-fn chosen<T>(
-    variable: &str,
-    all: &'static [T],
-    name: fn(&T) -> &'static str,
-) -> anyhow::Result<Vec<&'static T>> {
-    let asked = std::env::var(variable).unwrap_or_default();
-    let asked: Vec<_> = asked.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
-    if asked.is_empty() {
-        return Ok(all.iter().collect());
-    }
-    for word in &asked {
-        if !all.iter().any(|one| name(one).eq_ignore_ascii_case(word)) {
-            let names: Vec<_> = all.iter().map(name).collect();
-            bail!("{variable}: there is no {word:?}; there are: {}", names.join(", "));
-        }
-    }
-    let wanted = |one: &&T| asked.iter().any(|word| name(one).eq_ignore_ascii_case(word));
-    Ok(all.iter().filter(wanted).collect())
 }
 
 fn keep(results: &Results) -> anyhow::Result<()> {

@@ -56,7 +56,7 @@ pub struct Scene {
 
 impl Scene {
     /// Writes a file into the folder and gives its path as text.
-    fn write(&self, name: &str, text: &str) -> anyhow::Result<String> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> anyhow::Result<String> {
         let path = self.folder.join(name);
         // Replaced whole, so that nobody reads half of it.
         let next = path.with_extension("next");
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// One line for each instance: its number from 1, its address and its weight.
-    fn lines(&self, line: impl Fn(usize, SocketAddr, u32) -> String) -> String {
+    pub(crate) fn lines(&self, line: impl Fn(usize, SocketAddr, u32) -> String) -> String {
         let weight = |number| if number == self.instances.len() { self.weight } else { 1 };
         let instances = (1..).zip(&self.instances);
         instances.map(|(number, addr)| line(number, *addr, weight(number))).collect()
@@ -95,7 +95,7 @@ impl Contender {
 }
 
 /// A program that a package installs.
-fn installed(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn installed(name: &str) -> anyhow::Result<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&folders)
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")])
@@ -105,7 +105,7 @@ fn installed(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A program that is built together with this one, and so lies beside it.
-fn built(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn built(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find my own program")?;
     let path = own.parent().unwrap_or(Path::new(".")).join(name);
     if !path.is_file() {

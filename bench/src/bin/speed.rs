@@ -1,0 +1,137 @@
+//! Measures what requests, events and connections cost difygate and other proxies.
+//!
+//! `BENCH_WORKS=plain,full`, `BENCH_CONTENDERS=difygate,HAProxy`, `BENCH_ROUNDS=5` and
+//! `BENCH_SECONDS=2` choose. The figures go to `bench/results/`: JSON, Markdown and a plot.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use difygate_bench::choice::{chosen, number};
+use difygate_bench::speed::cores::{Cores, bind, descriptors};
+use difygate_bench::speed::entry::{self, Entry};
+use difygate_bench::speed::instance::Instances;
+use difygate_bench::speed::plot::plot;
+use difygate_bench::speed::results::{Results, Row};
+use difygate_bench::speed::round::Stage;
+use difygate_bench::speed::scene::{INSTANCES, Setup};
+use difygate_bench::speed::work::{self, Kind, To, Work};
+
+const RESULTS: &str = "bench/results";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            let _ = writeln!(io::stderr(), "error: {problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+async fn run() -> anyhow::Result<()> {
+    let works = chosen("BENCH_WORKS", work::ALL, |work| work.name)?;
+    let asked = chosen("BENCH_CONTENDERS", entry::ALL, |entry| entry.name)?;
+    let (rounds, seconds) = (number("BENCH_ROUNDS", 5)?, number("BENCH_SECONDS", 2)?);
+    let cores = Cores::find();
+    bind(cores.ours);
+    let stage = Stage {
+        cores,
+        instances: Instances::start(INSTANCES, cores.ours)?,
+        rounds: usize::try_from(rounds.max(1))?,
+        length: Duration::from_secs(seconds.max(1)),
+        descriptors: descriptors(),
+    };
+    let mut results = Results { remarks: remarks(&stage), ..Results::default() };
+    let mut entries = Vec::new();
+    for entry in asked {
+        match (entry.setup)(Setup::Full).describe() {
+            Ok(version) => {
+                say(&format!("{}: {version}\n", entry.name))?;
+                results.contenders.push((entry.name, version));
+                entries.push(entry);
+            }
+            Err(problem) => {
+                let left = format!("{} is left out: {problem:#}", entry.name);
+                say(&format!("{left}\n"))?;
+                results.remarks.push(left);
+            }
+        }
+    }
+    for work in works {
+        say(&format!("  {}", work.name))?;
+        let row = row(&stage, work, &entries).await?;
+        for (entry, cell) in entries.iter().zip(&row.cells) {
+            match cell.cost_us() {
+                Some(us) => say(&format!("  {}: {us:.1} µs", entry.name))?,
+                None => {
+                    say(&format!("  {}: {}", entry.name, cell.absent.as_deref().unwrap_or("done")))?
+                }
+            }
+        }
+        say("\n")?;
+        results.rows.push(row);
+    }
+    say(&format!("\n{}", results.text()))?;
+    keep(&results)
+}
+
+async fn row(
+    stage: &Stage,
+    work: &'static Work,
+    entries: &[&'static Entry],
+) -> anyhow::Result<Row> {
+    let cells = stage.run(work, entries).await?;
+    let direct_us = match (work.kind, stage.instances.addresses.first()) {
+        (Kind::Answers(Some(rate)), Some(to)) => {
+            stage.waited(work, To::Instance(*to), rate).await?
+        }
+        _ => None,
+    };
+    Ok(Row { work, cells, direct_us })
+}
+
+/// What one has to know of the machine.
+fn remarks(stage: &Stage) -> Vec<String> {
+    let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<_> = load.split_whitespace().take(3).collect();
+    let Stage { cores, rounds, length, descriptors, .. } = stage;
+    let mut remarks = vec![
+        format!("{}; load before: {}", model.trim_start_matches([' ', '\t', ':']), load.join(" ")),
+        format!(
+            "proxy on core {}, instance and generator on core {}; {rounds} rounds of {} s; \
+             {descriptors} descriptors",
+            cores.proxy,
+            cores.ours,
+            length.as_secs()
+        ),
+    ];
+    if cores.proxy == cores.ours {
+        remarks.push("there is one core only: latencies say nothing".to_owned());
+    }
+    remarks
+}
+
+fn keep(results: &Results) -> anyhow::Result<()> {
+    let folder = Path::new(RESULTS);
+    std::fs::create_dir_all(folder)?;
+    let name = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let json = serde_json::to_string_pretty(&results.json())? + "\n";
+    for (ending, text) in [("json", json), ("md", results.markdown()), ("svg", plot(results))] {
+        let path = folder.join(format!("{name}.{ending}"));
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    say(&format!("written: {RESULTS}/{name}.json, .md, .svg\n"))?;
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! What contenders are asked to do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::speed::line::Expected;
+use crate::speed::scene::{Setup, TOKENS, chat, key, token};
+
+/// Users of the requests of a work.
+const USERS: usize = 1_024;
+/// Size of an upload.
+const UPLOAD: usize = 20 << 20;
+
+/// A row of the comparison.
+#[derive(Debug)]
+pub struct Work {
+    /// Short, for `BENCH_WORKS` and the files.
+    pub name: &'static str,
+    /// What it is, for the table.
+    pub title: &'static str,
+    /// What its cost is counted by.
+    pub unit: &'static str,
+    /// So many units a request; streams count events.
+    pub units: f64,
+    /// How contenders are configured.
+    pub setup: Setup,
+    /// What clients do.
+    pub kind: Kind,
+    /// What they send.
+    pub sends: Sends,
+    /// Clients.
+    pub connections: usize,
+}
+
+/// What clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One request after the other; latencies are taken at this rate, if there is one.
+    Answers(Option<u32>),
+    /// All have a stream at the same time.
+    Streams,
+    /// All are connected, and then all ask at once.
+    Crowd,
+}
+
+/// What a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sends {
+    /// A blocking chat of so many bytes.
+    Chat(usize),
+    /// A streamed chat.
+    ChatStream,
+    /// A file.
+    Upload,
+    /// A chat completion of OpenAI's, `stream` or not.
+    Completion(&'static str),
+}
+
+/// Who is talked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// A contender.
+    Proxy(SocketAddr),
+    /// The instance itself.
+    Instance(SocketAddr),
+}
+
+const FULL: Work = Work {
+    name: "full",
+    title: "token to app, user in 523 bytes of JSON to instance, key replaced",
+    unit: "request",
+    units: 1.0,
+    setup: Setup::Full,
+    kind: Kind::Answers(Some(3_000)),
+    sends: Sends::Chat(523),
+    connections: 64,
+};
+
+/// All works.
+pub const ALL: &[Work] = &[
+    Work { name: "plain", title: "reverse proxy to one instance", setup: Setup::Plain, ..FULL },
+    FULL,
+    Work {
+        name: "full-8k",
+        title: "full with 8 KiB of JSON",
+        sends: Sends::Chat(8_192),
+        kind: Kind::Answers(None),
+        ..FULL
+    },
+];
+
+impl Work {
+    /// Whether clients speak OpenAI's protocol.
+    #[must_use]
+    pub fn speaks_openai(&self) -> bool {
+        matches!(self.sends, Sends::Completion(_))
+    }
+
+    /// What an answer has to be like.
+    #[must_use]
+    pub fn expected(&self) -> Expected {
+        if self.speaks_openai() { Expected::Made(200) } else { Expected::Ordinary }
+    }
+
+    /// The requests that clients send in turn: users and tokens change with each.
+    #[must_use]
+    pub fn requests(&self, to: To) -> Arc<[Vec<u8>]> {
+        // Uploads are large, and one is like the other.
+        let users = if self.sends == Sends::Upload { 4 } else { USERS };
+        (0..users).map(|user| self.request(to, user, "")).collect()
+    }
+
+    /// One request of this user with more lines in its head.
+    #[must_use]
+    pub fn request(&self, to: To, user: usize, more: &str) -> Vec<u8> {
+        let number = if self.setup == Setup::Plain { 0 } else { user % TOKENS };
+        let (host, token) = match to {
+            To::Proxy(host) => (host, token(number)),
+            To::Instance(host) => (host, key(number, 0)),
+        };
+        let app = number % self.setup.size().0;
+        let (path, kind, body) = match self.sends {
+            Sends::Chat(bytes) => {
+                ("chat-messages", "application/json", chat(user, "blocking", bytes))
+            }
+            Sends::ChatStream => {
+                ("chat-messages", "application/json", chat(user, "streaming", 523))
+            }
+            Sends::Upload => ("files/upload", FORM, upload(user)),
+            Sends::Completion(stream) => {
+                ("chat/completions", "application/json", completion(app, user, stream))
+            }
+        };
+        let plain = if self.setup == Setup::Plain { "X-Plain: 1\r\n" } else { "" };
+        let length = body.len();
+        let mut request = format!(
+            "POST /v1/{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
+             User-Agent: bench/1\r\nAccept: */*\r\nContent-Type: {kind}\r\n{plain}{more}\
+             Content-Length: {length}\r\n\r\n"
+        )
+        .into_bytes();
+        request.extend_from_slice(body.as_bytes());
+        request
+    }
+}
+
+const FORM: &str = "multipart/form-data; boundary=difygatebench";
+
+fn upload(user: usize) -> String {
+    let (line, file) =
+        ("--difygatebench\r\nContent-Disposition: form-data; name=", "x".repeat(UPLOAD));
+    format!(
+        "{line}\"user\"\r\n\r\nuser-{user:05}\r\n{line}\"file\"; filename=\"a.txt\"\r\n\
+         Content-Type: text/plain\r\n\r\n{file}\r\n--difygatebench--\r\n"
+    )
+}
+
+fn completion(app: usize, user: usize, stream: &str) -> String {
+    let how = if stream == "true" { "" } else { "in brief: " };
+    let question = "what is the shortest way from here to there? ".repeat(8);
+    format!(
+        "{{\"model\": \"app{app:04}\", \"stream\": {stream}, \"user\": \"user-{user:05}\", \
+         \"messages\": [{{\"role\": \"user\", \"content\": \"{how}{question}\"}}]}}"
+    )
+}
