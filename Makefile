@@ -69,7 +69,9 @@ certs: ## Make an authority and a certificate for HOSTS (localhost) in CERTS (ce
 
 bench: contenders ## Compare CPU and memory with other proxies; BENCH_WORKS=, _CONTENDERS=, _ROUNDS=, _SECONDS= choose
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
-	$(BENCH)/speed
+	CARGO=$(CARGO) bench/others.sh $(BENCH_PROFILE) $(TARGET)
+	BENCH_PINGORA=$(TARGET)/pingora/$(notdir $(BENCH))/difygate-bench-pingora \
+	BENCH_LITELLM=$(TARGET)/litellm/bin/litellm LITELLM_LOCAL_MODEL_COST_MAP=True $(BENCH)/speed
 
 faults: contenders ## Break instances behind difygate, nginx and HAProxy; FAULTS= and CONTENDERS= choose
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench

@@ -99,9 +99,23 @@ impl Running {
     /// # Errors
     /// The file cannot be written, or it has ended.
     pub fn reload(&mut self, contender: &Contender) -> anyhow::Result<()> {
-        self.scene.weight = 3 - self.scene.weight;
-        (contender.configure)(&self.scene)?;
+        self.rewrite(contender)?;
         self.signal(contender.reload)
+    }
+
+    /// Writes its configuration anew with another weight.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn rewrite(&mut self, contender: &Contender) -> anyhow::Result<()> {
+        self.scene.weight = 3 - self.scene.weight;
+        (contender.configure)(&self.scene).map(|_| ())
+    }
+
+    /// Where operators connect, if it has an admin listener.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.scene.admin
     }
 
     /// Ends it at once, as its users would: a killed nginx would leave its workers behind.

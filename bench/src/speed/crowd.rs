@@ -39,15 +39,14 @@ pub struct Crowd {
     pub ready: Arc<AtomicU64>,
 }
 
-/// Starts a crowd: the load's first request is the ordinary one, `held` the one that is held.
+/// Starts a crowd: the load's requests are ordinary ones, these are held.
 ///
 /// # Errors
 /// No thread.
-pub fn start(load: Load, held: Vec<u8>, core: usize) -> anyhow::Result<Crowd> {
+pub fn start(load: Load, held: Arc<[Vec<u8>]>, core: usize) -> anyhow::Result<Crowd> {
     let (step, steps) = watch::channel(Step::Connect);
     let ready = Arc::new(AtomicU64::new(0));
     let counts = Arc::new(Counts::default());
-    let held: Arc<[u8]> = held.into();
     let (theirs, noted) = (Arc::clone(&ready), Arc::clone(&counts));
     let going = Going::start(core, counts, async move {
         let few = Arc::new(Semaphore::new(AT_ONCE));
@@ -75,7 +74,7 @@ pub fn start(load: Load, held: Vec<u8>, core: usize) -> anyhow::Result<Crowd> {
 struct Client {
     load: Load,
     number: usize,
-    held: Arc<[u8]>,
+    held: Arc<[Vec<u8>]>,
     few: Arc<Semaphore>,
     all: Arc<Barrier>,
     ready: Arc<AtomicU64>,
@@ -90,7 +89,7 @@ impl Client {
         self.ready.fetch_add(1, Ordering::Relaxed);
         let _ = steps.wait_for(|step| *step >= Step::Ask).await;
         if let Some(open) = &mut line {
-            let sent = open.send(&self.held).await;
+            let sent = open.send(self.of(&self.held)).await;
             self.ready.fetch_add(1, Ordering::Relaxed);
             let answer = async {
                 sent?;
@@ -109,7 +108,9 @@ impl Client {
         self.all.wait().await;
         let started = Instant::now();
         if let Some(open) = &mut line {
-            match timeout(LIMIT, open.exchange(self.request(), Expected::Ordinary)).await {
+            match timeout(LIMIT, open.exchange(self.of(&self.load.requests), Expected::Ordinary))
+                .await
+            {
                 Ok(Ok(_)) => {
                     self.counts.done.fetch_add(1, Ordering::Relaxed);
                     let ns = started.elapsed().as_nanos();
@@ -122,8 +123,8 @@ impl Client {
         done
     }
 
-    fn request(&self) -> &[u8] {
-        let requests = &self.load.requests;
+    /// Its own among these.
+    fn of<'a>(&self, requests: &'a [Vec<u8>]) -> &'a [u8] {
         requests.get(self.number % requests.len().max(1)).map_or(&[], Vec::as_slice)
     }
 
@@ -131,7 +132,7 @@ impl Client {
         let _turn = self.few.acquire().await.map_err(|_| "closed")?;
         let first = async {
             let mut line = Line::open(self.load.target).await?;
-            line.exchange(self.request(), Expected::Ordinary).await?;
+            line.exchange(self.of(&self.load.requests), Expected::Ordinary).await?;
             Ok(line)
         };
         timeout(LIMIT, first).await.unwrap_or_else(|_| Err("timeout".to_owned()))

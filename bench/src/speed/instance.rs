@@ -301,7 +301,7 @@ fn end() -> String {
 fn event(at_ns: u64) -> Vec<u8> {
     let begin = format!(
         "data: {{\"event\":\"message\",\"conversation_id\":\"{ID}\",\"message_id\":\"{ID}\",\
-         \"task_id\":\"{ID}\",\"answer\":\"@{at_ns:016}"
+         \"answer\":\"@{at_ns:016}"
     );
     let end = "\"}\n\n";
     let fill = EVENT.saturating_sub(begin.len() + end.len());

@@ -19,7 +19,7 @@ const HEADS: [&str; 10] = [
     "÷ HAProxy",
     "a second and core",
     "p50 / p99 µs",
-    "memory",
+    "memory, times",
     "failed",
 ];
 
@@ -128,6 +128,18 @@ impl Results {
                 }
             }
         }
+        for (work, beside) in [("many", "full"), ("openai", "sse")] {
+            let of = |name: &str| self.rows.iter().find(|row| row.work.name == name);
+            let (Some(row), Some(other)) = (of(work), of(beside)) else { continue };
+            for (((name, _), cell), other) in
+                self.contenders.iter().zip(&row.cells).zip(&other.cells)
+            {
+                if let (Some(us), Some(other_us)) = (cell.least_us(), other.least_us()) {
+                    let _ =
+                        writeln!(text, "{bullet}{name}: {work} ÷ {beside} {:.2}", us / other_us);
+                }
+            }
+        }
         for remark in &self.remarks {
             let _ = writeln!(text, "{bullet}{remark}");
         }
@@ -156,10 +168,11 @@ fn pair((p50, p99): (f64, f64)) -> String {
     format!("{p50:.0} / {p99:.0}")
 }
 
-/// Fresh memory, and what more there is.
+/// Fresh memory, and what more there is but for numbers of clients.
 fn memory(cell: &Cell) -> Option<String> {
     let fresh = cell.fresh_kib.map(|kib| format!("{:.1} MiB fresh", kib / 1024.0));
-    let more = cell.more.iter().filter(|(what, _)| what.contains("iB"));
+    let counts = ["streams", "connections"];
+    let more = cell.more.iter().filter(|(what, _)| !counts.contains(what));
     let more = more.map(|(what, figure)| match what.split_once(' ') {
         Some((unit, what)) => format!("{figure:.1} {unit} {what}"),
         None => format!("{figure:.1} {what}"),

@@ -16,7 +16,7 @@ use crate::speed::cost::Program;
 use crate::speed::crowd::{self, Step};
 use crate::speed::entry::Entry;
 use crate::speed::instance::Instances;
-use crate::speed::line::Line;
+use crate::speed::line::{Expected, Line};
 use crate::speed::load::{Going, Load, Noting};
 use crate::speed::scene::{INSTANCES, Setup};
 use crate::speed::streams;
@@ -50,6 +50,21 @@ struct At {
     cell: Cell,
 }
 
+impl At {
+    /// Ends it and gives its figures.
+    async fn leave(self, work: &Work) -> anyhow::Result<Cell> {
+        let Self { entry, running, cell, .. } = self;
+        running.stop().await.with_context(|| format!("{} at {}", entry.name, work.name))?;
+        Ok(cell)
+    }
+}
+
+fn put(cells: &mut [Cell], place: usize, cell: Cell) {
+    if let Some(old) = cells.get_mut(place) {
+        *old = cell;
+    }
+}
+
 impl Stage {
     /// Does a work with all who take part; gives a cell for each of them.
     ///
@@ -60,56 +75,69 @@ impl Stage {
         work: &'static Work,
         entries: &[&'static Entry],
     ) -> anyhow::Result<Vec<Cell>> {
+        if work.kind == Kind::Crowd {
+            return self.one_by_one(work, entries).await;
+        }
         let mut cells = vec![Cell::default(); entries.len()];
         let mut all = Vec::new();
         for (place, entry) in entries.iter().enumerate() {
-            let started = match (entry.leaves)(work) {
-                Some(why) => Err(anyhow::anyhow!(why)),
-                None => self.enter(work, entry).await,
-            };
-            match started {
+            match self.enter(work, entry).await {
                 Ok(at) => all.push((place, at)),
-                Err(problem) => {
-                    if let Some(cell) = cells.get_mut(place) {
-                        *cell = Cell::absent(format!("{problem:#}"));
-                    }
-                }
+                Err(problem) => put(&mut cells, place, Cell::absent(format!("{problem:#}"))),
             }
         }
-        match work.kind {
-            Kind::Crowd => {
-                for (_, at) in &mut all {
-                    self.crowd(work, at).await?;
-                }
-            }
-            Kind::Answers(_) | Kind::Streams => self.rounds(work, &mut all).await?,
-        }
+        self.rounds(work, &mut all).await?;
         for (place, at) in all {
-            if let Some(cell) = cells.get_mut(place) {
-                *cell = at.cell;
-            }
-            at.running
-                .stop()
-                .await
-                .with_context(|| format!("{} at {}", at.entry.name, work.name))?;
+            put(&mut cells, place, at.leave(work).await?);
+        }
+        Ok(cells)
+    }
+
+    /// A crowd needs most of the descriptors that there are, so there is one at a time.
+    async fn one_by_one(
+        &self,
+        work: &Work,
+        entries: &[&'static Entry],
+    ) -> anyhow::Result<Vec<Cell>> {
+        let mut cells = Vec::new();
+        for entry in entries {
+            let cell = match self.enter(work, entry).await {
+                Ok(mut at) => {
+                    self.crowd(work, &mut at).await?;
+                    at.leave(work).await?
+                }
+                Err(problem) => Cell::absent(format!("{problem:#}")),
+            };
+            cells.push(cell);
         }
         Ok(cells)
     }
 
     /// Starts a contender on its core and makes sure that it does the work.
     async fn enter(&self, work: &Work, entry: &'static Entry) -> anyhow::Result<At> {
+        if let Some(why) = (entry.leaves)(work) {
+            bail!(why);
+        }
         let count = if work.setup == Setup::Plain { 1 } else { INSTANCES };
         let instances = self.instances.addresses.iter().take(count).copied().collect();
         // What is started inherits the core.
         bind(self.cores.proxy);
+        let began = Instant::now();
         let running = Running::before(&(entry.setup)(work.setup), instances).await;
         bind(self.cores.ours);
         let running = running?;
+        let took = began.elapsed();
+        // It may listen before it has started its workers.
+        sleep(SETTLE).await;
         let program = Program::of(running.id().context("it has ended")?);
         ensure!(!program.cpu().is_zero(), "the kernel does not count its CPU time in schedstat");
         let fresh_kib = Some(program.resident_kib() as f64);
         check(work, To::Proxy(running.listen)).await?;
-        Ok(At { entry, running, program, cell: Cell { fresh_kib, ..Cell::default() } })
+        let mut cell = Cell { fresh_kib, ..Cell::default() };
+        if work.setup == Setup::Many {
+            cell.more.insert("s to start", took.as_secs_f64());
+        }
+        Ok(At { entry, running, program, cell })
     }
 
     async fn rounds(&self, work: &Work, all: &mut [(usize, At)]) -> anyhow::Result<()> {
@@ -133,9 +161,14 @@ impl Stage {
             }
         }
         if let Kind::Answers(Some(rate)) = work.kind {
-            for (_, at) in all {
+            for (_, at) in &mut *all {
                 let to = To::Proxy(at.running.listen);
                 at.cell.waited_us = self.waited(work, to, rate).await?;
+            }
+        }
+        if work.setup == Setup::Many {
+            for (_, at) in all {
+                self.reload(work, at).await?;
             }
         }
         Ok(())
@@ -213,11 +246,32 @@ impl Stage {
         Ok(waited(&going.end()?.latencies_ns))
     }
 
+    /// How long a reload takes, and how long clients wait meanwhile.
+    async fn reload(&self, work: &Work, at: &mut At) -> anyhow::Result<()> {
+        let load = Load { rate: Some(500.0), ..self.load(work, To::Proxy(at.running.listen)) };
+        at.running.rewrite(&(at.entry.setup)(work.setup))?;
+        let going = load.start(self.cores.ours)?;
+        sleep(SETTLE).await;
+        going.note(Noting::On);
+        let began = Instant::now();
+        let request = b"POST /reload-config HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n";
+        let mut line = Line::open(at.running.admin()).await.map_err(anyhow::Error::msg)?;
+        line.exchange(request, Expected::Made(2)).await.map_err(anyhow::Error::msg)?;
+        let took = began.elapsed();
+        sleep(SETTLE).await;
+        going.note(Noting::Off);
+        let done = going.end()?;
+        at.cell.more.insert("ms to reload", took.as_secs_f64() * 1e3);
+        let worst = done.latencies_ns.last().map_or(0.0, |ns| f64::from(*ns) / 1e6);
+        at.cell.more.insert("ms the longest wait meanwhile", worst);
+        Ok(())
+    }
+
     async fn crowd(&self, work: &Work, at: &mut At) -> anyhow::Result<()> {
         let to = To::Proxy(at.running.listen);
         let load = self.load(work, to);
         let many = load.connections as u64;
-        let held = work.request(to, 0, "X-Hold: 1\r\n");
+        let held = work.requests_with(to, "X-Hold: 1\r\n");
         let fresh = at.program.resident_kib() as f64;
         let crowd = crowd::start(load, held, self.cores.ours)?;
         reached(&crowd.ready, many).await;

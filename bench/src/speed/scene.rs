@@ -49,7 +49,7 @@ pub fn token(number: usize) -> String {
 /// What an instance of an app wants to see; the instance only looks at the beginning.
 #[must_use]
 pub fn key(app: usize, instance: usize) -> String {
-    format!("app-{app:04}-{instance:02}")
+    format!("app-{app}-{instance}")
 }
 
 /// A chat request of about so many bytes of JSON, the user last, as scanners like it least.

@@ -87,6 +87,55 @@ pub const ALL: &[Work] = &[
         kind: Kind::Answers(None),
         ..FULL
     },
+    Work {
+        name: "sse",
+        title: "full, with 2,000 streams of 10 events of 200 bytes a second",
+        unit: "event",
+        kind: Kind::Streams,
+        sends: Sends::ChatStream,
+        connections: 2_000,
+        ..FULL
+    },
+    Work {
+        name: "openai",
+        title: "the same streams asked for and told in OpenAI's protocol",
+        unit: "event",
+        kind: Kind::Streams,
+        sends: Sends::Completion("true"),
+        connections: 2_000,
+        ..FULL
+    },
+    Work {
+        name: "completion",
+        title: "a whole chat completion in OpenAI's protocol",
+        kind: Kind::Answers(None),
+        sends: Sends::Completion("false"),
+        ..FULL
+    },
+    Work {
+        name: "upload",
+        title: "reverse proxy with files of 20 MiB",
+        unit: "MiB",
+        units: 20.0,
+        setup: Setup::Plain,
+        kind: Kind::Answers(None),
+        sends: Sends::Upload,
+        connections: 4,
+    },
+    Work {
+        name: "crowd",
+        title: "full, 8,192 connections: idle, all waiting, and all asking at once",
+        kind: Kind::Crowd,
+        connections: 8_192,
+        ..FULL
+    },
+    Work {
+        name: "many",
+        title: "full with 10,000 tokens, 1,000 apps and 64 instances an app",
+        setup: Setup::Many,
+        kind: Kind::Answers(None),
+        ..FULL
+    },
 ];
 
 impl Work {
@@ -105,9 +154,15 @@ impl Work {
     /// The requests that clients send in turn: users and tokens change with each.
     #[must_use]
     pub fn requests(&self, to: To) -> Arc<[Vec<u8>]> {
+        self.requests_with(to, "")
+    }
+
+    /// The same with more lines in their heads.
+    #[must_use]
+    pub fn requests_with(&self, to: To, more: &str) -> Arc<[Vec<u8>]> {
         // Uploads are large, and one is like the other.
         let users = if self.sends == Sends::Upload { 4 } else { USERS };
-        (0..users).map(|user| self.request(to, user, "")).collect()
+        (0..users).map(|user| self.request(to, user, more)).collect()
     }
 
     /// One request of this user with more lines in its head.

@@ -40,16 +40,18 @@ fn configure(scene: &Scene, setup: Setup) -> anyhow::Result<Vec<String>> {
     }
     for (app, tokens) in tokens.iter().enumerate() {
         let tokens = tokens.join(", ");
-        let _ = write!(text, "  app{app:04}:\n    user_tokens: [{tokens}]\n    instances:\n");
-        // More instances than there are have the addresses of the others again.
+        let _ = write!(text, "  app{app:04}:\n    user_tokens: [{tokens}]\n    instances: [");
+        // More instances than there are have the addresses of the others again. As short as can be:
+        // a configuration may have 4 MiB.
         for (number, addr) in scene.instances.iter().cycle().take(instances).enumerate() {
             let (key, weight) = (key(app, number), if number == 0 { scene.weight } else { 1 });
-            let _ = writeln!(
-                text,
-                "      - {{ name: dify{number}, url: \"http://{addr}\", token: {key}, \
-                 weight: {weight}, max_concurrent: 20000 }}"
-            );
+            let _ = write!(text, "{{name: d{number},url: http://{addr},token: {key}");
+            let _ = match setup {
+                Setup::Many if weight == 1 => text.write_str("},"),
+                _ => write!(text, ",weight: {weight},max_concurrent: 20000}},"),
+            };
         }
+        text.push_str("]\n");
     }
     let path = scene.write("difygate.yaml", &text)?;
     Ok(vec!["serve".to_owned(), "--config".to_owned(), path])

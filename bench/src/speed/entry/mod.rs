@@ -4,7 +4,9 @@
 
 mod difygate;
 mod haproxy;
+mod litellm;
 mod nginx;
+mod pingora;
 
 use crate::contender::Contender;
 use crate::speed::scene::Setup;
@@ -22,7 +24,8 @@ pub struct Entry {
 }
 
 /// All of them, in the order of the tables.
-pub const ALL: &[Entry] = &[difygate::ENTRY, nginx::ENTRY, haproxy::ENTRY];
+pub const ALL: &[Entry] =
+    &[difygate::ENTRY, nginx::ENTRY, haproxy::ENTRY, pingora::ENTRY, litellm::ENTRY];
 
 /// Only difygate speaks OpenAI's protocol before Dify, and is measured with 1,000 apps.
 fn proxies_only(work: &Work) -> Option<&'static str> {
