@@ -15,7 +15,7 @@ BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients clients-test \
-  tools certs bench faults soak contenders strict
+  tools certs bench bench-micro faults soak contenders strict
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench: contenders ## Compare CPU and memory with other proxies; BENCH_WORKS=, _C
 	CARGO=$(CARGO) bench/others.sh $(BENCH_PROFILE) $(TARGET)
 	BENCH_PINGORA=$(TARGET)/pingora/$(notdir $(BENCH))/difygate-bench-pingora \
 	BENCH_LITELLM=$(TARGET)/litellm/bin/litellm LITELLM_LOCAL_MODEL_COST_MAP=True $(BENCH)/speed
+
+bench-micro: ## Time the parts of a request's way by themselves
+	$(CARGO) bench --locked -p difygate --bench micro
 
 faults: contenders ## Break instances behind difygate, nginx and HAProxy; FAULTS= and CONTENDERS= choose
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
