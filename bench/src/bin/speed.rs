@@ -12,6 +12,7 @@ use anyhow::Context;
 use difygate_bench::choice::{chosen, number};
 use difygate_bench::speed::cores::{Cores, bind, descriptors};
 use difygate_bench::speed::entry::{self, Entry};
+use difygate_bench::speed::goals::judge;
 use difygate_bench::speed::instance::Instances;
 use difygate_bench::speed::plot::plot;
 use difygate_bench::speed::results::{Results, Row};
@@ -81,7 +82,7 @@ async fn run() -> anyhow::Result<()> {
         say("\n")?;
         results.rows.push(row);
     }
-    say(&format!("\n{}", results.text()))?;
+    say(&format!("\n{}\n{}", results.text(), judge(&results)))?;
     keep(&results)
 }
 
@@ -92,8 +93,8 @@ async fn row(
 ) -> anyhow::Result<Row> {
     let cells = stage.run(work, entries).await?;
     let direct_us = match (work.kind, stage.instances.addresses.first()) {
-        (Kind::Answers(Some(rate)), Some(to)) => {
-            stage.waited(work, To::Instance(*to), rate).await?
+        (Kind::Answers(Some(_)) | Kind::Streams, Some(to)) if !work.speaks_openai() => {
+            stage.waited(work, To::Instance(*to)).await?
         }
         _ => None,
     };

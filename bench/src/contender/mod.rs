@@ -90,7 +90,11 @@ impl Contender {
         // nginx says it on standard error.
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
-        Ok(format!("{} ({})", said.lines().next().unwrap_or_default(), program.display()))
+        Ok(format!(
+            "{} ({})",
+            said.lines().find(|line| !line.is_empty()).unwrap_or_default(),
+            program.display()
+        ))
     }
 }
 

@@ -26,10 +26,13 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Of one who does not take part.
+    /// Of one who does not take part. Of all that a program said, the first and the last line.
     #[must_use]
-    pub fn absent(why: impl Into<String>) -> Self {
-        Self { absent: Some(why.into()), ..Self::default() }
+    pub fn absent(why: &str) -> Self {
+        let mut lines = why.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = lines.next().unwrap_or("no reason");
+        let why = lines.next_back().map_or(first.to_owned(), |last| format!("{first}: {last}"));
+        Self { absent: Some(why), ..Self::default() }
     }
 
     /// Median cost of the rounds.

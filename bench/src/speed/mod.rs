@@ -13,6 +13,7 @@ pub mod cores;
 pub mod cost;
 pub mod crowd;
 pub mod entry;
+pub mod goals;
 pub mod instance;
 pub mod line;
 pub mod load;

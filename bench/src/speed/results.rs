@@ -46,6 +46,14 @@ pub struct Row {
 }
 
 impl Results {
+    /// What a contender did at a work.
+    #[must_use]
+    pub fn cell(&self, work: &str, contender: &str) -> Option<&Cell> {
+        let row = self.rows.iter().find(|row| row.work.name == work)?;
+        let place = self.contenders.iter().position(|(name, _)| *name == contender)?;
+        row.cells.get(place)
+    }
+
     fn lines(&self) -> Vec<Vec<String>> {
         self.rows.iter().flat_map(|row| self.lines_of(row)).collect()
     }
@@ -120,23 +128,10 @@ impl Results {
             let _ = writeln!(text, "{bullet}{}: {}", work.name, work.title);
             for ((name, _), cell) in self.contenders.iter().zip(cells) {
                 if let Some(why) = &cell.absent {
-                    let why = why.lines().next().unwrap_or_default();
                     let _ = writeln!(text, "{bullet}{}: without {name}: {why}", work.name);
                 }
                 for (what, times) in &cell.failures {
                     let _ = writeln!(text, "{bullet}{}: {name}: {times} × {what}", work.name);
-                }
-            }
-        }
-        for (work, beside) in [("many", "full"), ("openai", "sse")] {
-            let of = |name: &str| self.rows.iter().find(|row| row.work.name == name);
-            let (Some(row), Some(other)) = (of(work), of(beside)) else { continue };
-            for (((name, _), cell), other) in
-                self.contenders.iter().zip(&row.cells).zip(&other.cells)
-            {
-                if let (Some(us), Some(other_us)) = (cell.least_us(), other.least_us()) {
-                    let _ =
-                        writeln!(text, "{bullet}{name}: {work} ÷ {beside} {:.2}", us / other_us);
                 }
             }
         }

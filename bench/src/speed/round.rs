@@ -83,7 +83,7 @@ impl Stage {
         for (place, entry) in entries.iter().enumerate() {
             match self.enter(work, entry).await {
                 Ok(at) => all.push((place, at)),
-                Err(problem) => put(&mut cells, place, Cell::absent(format!("{problem:#}"))),
+                Err(problem) => put(&mut cells, place, Cell::absent(&format!("{problem:#}"))),
             }
         }
         self.rounds(work, &mut all).await?;
@@ -106,7 +106,7 @@ impl Stage {
                     self.crowd(work, &mut at).await?;
                     at.leave(work).await?
                 }
-                Err(problem) => Cell::absent(format!("{problem:#}")),
+                Err(problem) => Cell::absent(&format!("{problem:#}")),
             };
             cells.push(cell);
         }
@@ -151,7 +151,7 @@ impl Stage {
                 }
                 let kept = (at.cell.costs_us.len(), at.cell.failures.clone());
                 if let Err(problem) = self.round(work, at).await {
-                    at.cell = Cell::absent(format!("{problem:#}"));
+                    at.cell = Cell::absent(&format!("{problem:#}"));
                 } else if round == 0 {
                     at.cell.costs_us.truncate(kept.0);
                     at.cell.rates.clear();
@@ -160,10 +160,10 @@ impl Stage {
                 }
             }
         }
-        if let Kind::Answers(Some(rate)) = work.kind {
+        if let Kind::Answers(Some(_)) = work.kind {
             for (_, at) in &mut *all {
                 let to = To::Proxy(at.running.listen);
-                at.cell.waited_us = self.waited(work, to, rate).await?;
+                at.cell.waited_us = self.waited(work, to).await?;
             }
         }
         if work.setup == Setup::Many {
@@ -187,12 +187,7 @@ impl Stage {
         let many = load.connections;
         let before_kib = at.program.resident_kib() as f64;
         let going = match work.kind {
-            Kind::Streams => {
-                let open = Arc::new(AtomicU64::new(0));
-                let going = streams::start(load, self.cores.ours, Arc::clone(&open))?;
-                reached(&open, many as u64).await;
-                going
-            }
+            Kind::Streams => self.open(load).await?,
             _ => load.start(self.cores.ours)?,
         };
         sleep(SETTLE).await;
@@ -227,22 +222,31 @@ impl Stage {
         Ok(())
     }
 
-    /// How long clients wait at a rate that all can do, through a contender or straight.
+    /// Opens all streams and waits until they are there.
+    async fn open(&self, load: Load) -> anyhow::Result<Going> {
+        let (open, many) = (Arc::new(AtomicU64::new(0)), load.connections as u64);
+        let going = streams::start(load, self.cores.ours, Arc::clone(&open))?;
+        reached(&open, many, &going).await;
+        Ok(going)
+    }
+
+    /// How long clients wait at a rate that all can do, or for events, through a contender or straight.
     ///
     /// # Errors
     /// No thread.
-    pub async fn waited(
-        &self,
-        work: &Work,
-        to: To,
-        rate: u32,
-    ) -> anyhow::Result<Option<(f64, f64)>> {
-        let load = Load { rate: Some(f64::from(rate)), ..self.load(work, to) };
-        let going = load.start(self.cores.ours)?;
+    pub async fn waited(&self, work: &Work, to: To) -> anyhow::Result<Option<(f64, f64)>> {
+        let load = self.load(work, to);
+        let going = match work.kind {
+            Kind::Answers(rate) => {
+                Load { rate: rate.map(f64::from), ..load }.start(self.cores.ours)?
+            }
+            Kind::Streams | Kind::Crowd => self.open(load).await?,
+        };
         sleep(SETTLE).await;
         going.note(Noting::On);
         sleep(self.length).await;
         going.note(Noting::Off);
+        self.instances.let_go();
         Ok(waited(&going.end()?.latencies_ns))
     }
 
@@ -274,11 +278,11 @@ impl Stage {
         let held = work.requests_with(to, "X-Hold: 1\r\n");
         let fresh = at.program.resident_kib() as f64;
         let crowd = crowd::start(load, held, self.cores.ours)?;
-        reached(&crowd.ready, many).await;
+        reached(&crowd.ready, many, &crowd.going).await;
         sleep(SETTLE).await;
         let idle = at.program.resident_kib() as f64;
         crowd.step.send_replace(Step::Ask);
-        reached(&crowd.ready, 2 * many).await;
+        reached(&crowd.ready, 2 * many, &crowd.going).await;
         settled(&at.program).await;
         let active = at.program.resident_kib() as f64;
         self.instances.let_go();
@@ -297,10 +301,10 @@ impl Stage {
     }
 }
 
-/// Waits until a count is reached; who does not get there fails by itself.
-async fn reached(count: &AtomicU64, goal: u64) {
+/// Waits until a count is reached, or all have gone; who does not get there fails by itself.
+async fn reached(count: &AtomicU64, goal: u64, going: &Going) {
     let _ = timeout(PATIENCE, async {
-        while count.load(Ordering::Relaxed) < goal {
+        while count.load(Ordering::Relaxed) < goal && !going.is_over() {
             sleep(Duration::from_millis(20)).await;
         }
     })

@@ -49,7 +49,11 @@ fn configure(scene: &Scene) -> anyhow::Result<Vec<String>> {
             );
         }
     }
-    text.push_str("litellm_settings: { telemetry: false, set_verbose: false }\n");
+    // Clients here have tokens of their own, which are all let in.
+    text.push_str(
+        "litellm_settings: { telemetry: false, set_verbose: false }\n\
+         general_settings: { dangerously_permit_weak_or_unset_master_key: true }\n",
+    );
     let path = scene.write("litellm.yaml", &text)?;
     let (host, port) = (scene.listen.ip().to_string(), scene.listen.port().to_string());
     let words = ["--config", &path, "--host", &host, "--port", &port, "--num_workers", "1"];

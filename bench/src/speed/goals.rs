@@ -1,0 +1,112 @@
+//! What difygate has to reach, and whether a run shows it. Nothing fails because of a clock: the
+//! list is printed, and whoever reads it knows how quiet the machine was.
+
+use std::fmt::Write;
+
+use crate::speed::cell::Cell;
+use crate::speed::results::Results;
+
+/// A figure of difygate's that has to be small.
+struct Goal {
+    what: &'static str,
+    /// To be reached.
+    reach: f64,
+    /// To go for after that.
+    then: f64,
+    find: fn(&Results) -> Option<f64>,
+}
+
+const GOALS: &[Goal] = &[
+    goal("plain ÷ nginx", (1.0, 0.75), |r| beside(r, "plain", "nginx+Lua")),
+    goal("full ÷ nginx+Lua", (0.67, 0.5), |r| beside(r, "full", "nginx+Lua")),
+    goal("full ÷ HAProxy", (0.9, 0.65), |r| beside(r, "full", "HAProxy")),
+    goal("full-8k ÷ nginx+Lua", (0.4, 0.3), |r| beside(r, "full-8k", "nginx+Lua")),
+    goal("sse ÷ nginx+Lua", (0.8, 0.53), |r| beside(r, "sse", "nginx+Lua")),
+    goal("KiB per stream", (28.0, 8.0), |r| more(r, "sse", "KiB per stream")),
+    goal("ms added to an event, p99", (2.0, 1.0), added_ms),
+    goal("openai ÷ sse, per event", (2.0, 1.3), |r| works(r, "openai", "sse")),
+    goal("completion ÷ LiteLLM", (0.02, 0.01), |r| beside(r, "completion", "LiteLLM")),
+    goal("MiB fresh", (16.0, 8.0), |r| Some(own(r, "full")?.fresh_kib? / 1024.0)),
+    goal("MiB at 8,192 idle", (105.0, 35.0), |r| more(r, "crowd", "MiB idle")),
+    goal("MiB at 8,192 active", (160.0, 60.0), |r| more(r, "crowd", "MiB active")),
+    goal("failed of the crowd", (0.0, 0.0), |r| Some(own(r, "crowd")?.failed() as f64)),
+    goal("many ÷ full", (1.05, 1.05), |r| works(r, "many", "full")),
+    goal("s to start with many", (1.0, 1.0), |r| more(r, "many", "s to start")),
+    goal("ms to reload many", (100.0, 100.0), |r| more(r, "many", "ms to reload")),
+];
+
+const fn goal(
+    what: &'static str,
+    (reach, then): (f64, f64),
+    find: fn(&Results) -> Option<f64>,
+) -> Goal {
+    Goal { what, reach, then, find }
+}
+
+/// A line for each goal that the run says something of.
+#[must_use]
+pub fn judge(results: &Results) -> String {
+    let mut text = String::new();
+    for Goal { what, reach, then, find } in GOALS {
+        let Some(figure) = find(results) else { continue };
+        let verdict = match figure {
+            figure if figure <= *then => "reached, and the next",
+            figure if figure <= *reach => "reached",
+            _ => "not reached",
+        };
+        let _ =
+            writeln!(text, "{what:<28} {figure:>9.3}  (at most {reach}, then {then})  {verdict}");
+    }
+    text
+}
+
+fn own<'a>(results: &'a Results, work: &str) -> Option<&'a Cell> {
+    results.cell(work, "difygate").filter(|cell| cell.absent.is_none())
+}
+
+fn beside(results: &Results, work: &str, other: &str) -> Option<f64> {
+    own(results, work)?.ratio(results.cell(work, other)?)
+}
+
+fn works(results: &Results, work: &str, other: &str) -> Option<f64> {
+    Some(own(results, work)?.least_us()? / own(results, other)?.least_us()?)
+}
+
+fn more(results: &Results, work: &str, what: &str) -> Option<f64> {
+    own(results, work)?.more.get(what).copied()
+}
+
+fn added_ms(results: &Results) -> Option<f64> {
+    let direct = results.rows.iter().find(|row| row.work.name == "sse")?.direct_us?;
+    Some((own(results, "sse")?.waited_us?.1 - direct.1) / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::judge;
+    use crate::speed::cell::Cell;
+    use crate::speed::results::{Results, Row};
+    use crate::speed::work;
+
+    #[test]
+    fn each_goal_that_a_run_speaks_of_is_judged() {
+        let cell = |us: f64| Cell { costs_us: vec![us], ..Cell::default() };
+        let names = ["difygate", "nginx+Lua", "HAProxy"];
+        let row = |name: &str, costs: [f64; 3]| Row {
+            work: work::ALL.iter().find(|work| work.name == name).unwrap(),
+            cells: costs.map(cell).to_vec(),
+            direct_us: None,
+        };
+        let results = Results {
+            contenders: names.map(|name| (name, String::new())).to_vec(),
+            rows: vec![row("plain", [12.0, 10.0, 10.0]), row("full", [6.0, 10.0, 10.0])],
+            remarks: Vec::new(),
+        };
+        let text = judge(&results);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].ends_with("not reached"), "{text}");
+        assert!(lines[1].ends_with("  reached"), "{text}");
+        assert!(lines[2].ends_with("reached, and the next"), "{text}");
+    }
+}
