@@ -15,7 +15,7 @@ BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients clients-test \
-  tools certs bench bench-micro faults soak contenders strict
+  tools certs bench bench-micro faults soak contenders strict fuzz fuzz-mutate fuzz-cargo-fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,22 @@ clients-test: clients tools ## Run the official SDKs, LangChain and LiteLLM, a l
 
 strict: tools ## Put some 300 ambiguous requests and answers through the gateway and count what is as it must be
 	$(CARGO) nextest run -p difygate --locked --no-capture -E 'test(/^strict::/)'
+
+# `cargo-fuzz` needs a nightly compiler; `mutate` runs anywhere, and the same inputs each time.
+FUZZ ?= all
+FUZZER ?= mutate
+SECONDS ?= 60
+FUZZING = $(CARGO) run --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) --
+
+fuzz: fuzz-$(FUZZER) ## Fuzz FUZZ= (all) for SECONDS= (60) each; FUZZER=cargo-fuzz takes libFuzzer for one
+
+fuzz-mutate:
+	$(FUZZING) $(FUZZ) $(SECONDS)
+
+fuzz-cargo-fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked
+	$(FUZZING) --seeds $(FUZZ) fuzz/corpus/$(FUZZ)
+	$(CARGO) +nightly fuzz run --features libfuzzer $(FUZZ) -- -max_total_time=$(SECONDS) -max_len=65536
 
 tools: ## Install cargo-nextest, curl, redis-server and, in CI, logrotate and systemd where they are missing
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked

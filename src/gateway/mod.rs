@@ -24,6 +24,8 @@ mod failure;
 mod farewell;
 mod forward;
 mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod head;
 mod http2;

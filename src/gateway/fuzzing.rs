@@ -1,0 +1,34 @@
+//! What `fuzz/` needs of rooms that are closed to everybody else. Nothing in the program uses it.
+
+use std::path::PathBuf;
+
+use http::HeaderMap;
+use http::request::Parts;
+
+use crate::gateway::framing;
+use crate::gateway::head::HeadWatch;
+use crate::gateway::snapshot::Limits;
+
+/// The headers of a request that go on to an instance; none if its head is refused. `wire` is the
+/// head as it came, if it was seen.
+pub fn passed_on(head: &Parts, wire: Option<&[u8]>) -> Option<HeaderMap> {
+    let limits = Limits {
+        max_body_bytes: 1 << 20,
+        memory_body_bytes: 1 << 20,
+        spool_dir: PathBuf::new(),
+        header_bytes: 64 << 10,
+        headers: 100,
+        uri_bytes: 8 << 10,
+        body_rate: 0,
+        connections_per_address: None,
+    };
+    let seen = wire.map(|wire| {
+        let mut watch = HeadWatch::default();
+        watch.feed(wire);
+        watch
+    });
+    framing::check(head, seen.as_ref(), &limits).ok()?;
+    let mut headers = head.headers.clone();
+    framing::strip_request(&mut headers);
+    Some(headers)
+}
