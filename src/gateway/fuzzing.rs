@@ -19,6 +19,7 @@ pub fn passed_on(head: &Parts, wire: Option<&[u8]>) -> Option<HeaderMap> {
         header_bytes: 64 << 10,
         headers: 100,
         uri_bytes: 8 << 10,
+        h2_streams: 128,
         body_rate: 0,
         connections_per_address: None,
     };
