@@ -112,10 +112,12 @@ fuzz-cargo-fuzz:
 	$(FUZZING) --seeds $(FUZZ) fuzz/corpus/$(FUZZ)
 	$(CARGO) +nightly fuzz run --features libfuzzer $(FUZZ) -- -max_total_time=$(SECONDS) -max_len=65536
 
-tools: ## Install cargo-nextest, curl, redis-server and, in CI, logrotate and systemd where they are missing
+tools: ## Install cargo-nextest, curl, openssl, redis-server and, in CI, logrotate and systemd where they are missing
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked
 	@command -v curl >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq curl; } || \
 	  { echo "curl is missing and could not be installed: install it" >&2; exit 1; }
+	@command -v openssl >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq openssl; } || \
+	  { echo "openssl is missing and could not be installed: install it" >&2; exit 1; }
 	@command -v redis-server >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq redis-server; } || \
 	  { echo "redis-server is missing and could not be installed: install it" >&2; exit 1; }
 	@[ -z "$$CI" ] || { [ -e /usr/sbin/logrotate ] && [ -e /usr/bin/systemd-analyze ]; } || \

@@ -56,11 +56,9 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
         let signals = control::signals().context("cannot watch signals")?;
         let gateway = Gateway::start(loaded.config, source, log).await?;
-        tracing::info!(
-            "serving on http://{}, admin on http://{}",
-            gateway.listen(),
-            gateway.admin()
-        );
+        let scheme = if gateway.shared.snapshot().tls.is_some() { "https" } else { "http" };
+        let (listen, admin) = (gateway.listen(), gateway.admin());
+        tracing::info!("serving on {scheme}://{listen}, admin on http://{admin}");
         Ok(gateway.run_until_ended(signals).await)
     })
 }

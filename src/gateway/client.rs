@@ -122,7 +122,9 @@ impl Client {
     /// [`TAKEN_BACK_WITHIN_MS`] end its connection.
     pub(super) fn took_back(&self, now_ms: u64, most: u32) {
         let (count, since_ms) = match self.taken_back.get() {
-            (count, since_ms) if now_ms - since_ms <= TAKEN_BACK_WITHIN_MS => (count + 1, since_ms),
+            (count, since_ms) if now_ms.saturating_sub(since_ms) <= TAKEN_BACK_WITHIN_MS => {
+                (count + 1, since_ms)
+            }
             _ => (1, now_ms),
         };
         self.taken_back.set((count, since_ms));
@@ -332,5 +334,46 @@ impl Write for ClientIo {
             self.client.sent(self.clock.get());
         }
         done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::{Client, Ending};
+
+    #[test]
+    fn who_takes_back_too_many_requests_within_a_while_is_ended() {
+        let client = Client::new(([127, 0, 0, 1], 1).into(), 0);
+        let context = Context::from_waker(Waker::noop());
+        (0..10).for_each(|_| client.took_back(5_000, 10));
+        // Another while.
+        (0..10).for_each(|_| client.took_back(15_000, 10));
+        assert_eq!(client.asked_to_end(&context), None);
+        client.took_back(25_000, 10);
+        assert_eq!(client.asked_to_end(&context), Some(Ending::Abuse));
+    }
+
+    #[test]
+    fn a_connection_is_idle_when_none_of_its_requests_is_left() {
+        let client = Client::new(([127, 0, 0, 1], 1).into(), 0);
+        let timeouts = crate::gateway::snapshot::Timeouts {
+            connect: std::time::Duration::ZERO,
+            first_byte_idempotent: std::time::Duration::ZERO,
+            first_byte: std::time::Duration::from_secs(60),
+            all_attempts: std::time::Duration::ZERO,
+            idle: std::time::Duration::from_secs(60),
+            header: std::time::Duration::ZERO,
+            body: std::time::Duration::ZERO,
+            keep_alive: std::time::Duration::from_secs(1),
+        };
+        client.begin_exchange(0);
+        client.begin_exchange(0);
+        client.end_exchange(10);
+        assert_eq!(client.overdue(&timeouts, 5_000), None);
+        client.end_exchange(5_000);
+        assert_eq!(client.overdue(&timeouts, 5_500), None);
+        assert_eq!(client.overdue(&timeouts, 6_500), Some(Ending::Idle));
     }
 }

@@ -72,9 +72,9 @@ impl Process {
                 break line;
             }
         };
-        let mut addresses = line.split("http://").skip(1);
+        let mut addresses = line.split("://").skip(1);
         let mut address =
-            || addresses.next().unwrap().trim_end_matches(", admin on ").parse().unwrap();
+            || addresses.next().unwrap().trim_end_matches(", admin on http").parse().unwrap();
         let (listen, admin) = (address(), address());
         Self { child, listen, admin, log, config, said, folder: Some(folder) }
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind};
 use tempfile::TempDir;
@@ -22,10 +22,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::certs::{Authority, Pair, folder};
-use crate::rig::{Answer, Plan, Rig, chat, raw, request, requests, send, stream};
+use crate::rig::{Answer, Plan, Rig, chat, raw, requests, send, stream};
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A gateway that speaks TLS, and who vouches for it.
 pub(crate) struct Secured {
@@ -61,7 +61,7 @@ impl Secured {
         send_on(stream, request).await
     }
 
-    async fn metric(&self, line: &str) -> bool {
+    pub(crate) async fn metric(&self, line: &str) -> bool {
         let metrics = send(self.rig.gateway.admin(), Request::get("/metrics").body("").unwrap());
         metrics.await.text().lines().any(|found| found == line)
     }
@@ -93,27 +93,6 @@ pub(crate) async fn whole(answer: Response<Incoming>) -> Answer {
     let (head, body) = answer.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer { status: head.status, headers: head.headers, body }
-}
-
-/// A connection that speaks HTTP/2.
-pub(crate) async fn http2(secured: &Secured) -> http2::SendRequest<Full<Bytes>> {
-    let mut config = secured.authority.client();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = connect(secured.addr(), config, "localhost").await.unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let io = TokioIo::new(stream);
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-    tokio::spawn(connection);
-    sender
-}
-
-/// A request of the rig for HTTP/2.
-pub(crate) fn for_http2(request: Request<Bytes>) -> Request<Full<Bytes>> {
-    let mut request = request.map(Full::new);
-    let path = request.uri().path_and_query().unwrap().as_str();
-    *request.uri_mut() = format!("https://localhost{path}").parse().unwrap();
-    *request.version_mut() = Version::HTTP_2;
-    request
 }
 
 /// What certificate is shown to who asks for a name.
@@ -339,48 +318,6 @@ async fn openssl(addr: SocketAddr, ca: &Path, arguments: &[&str]) -> bool {
     command.args(["-verify_return_error", "-CAfile"]).arg(ca).args(arguments);
     command.stdin(std::process::Stdio::null());
     timeout(PATIENCE, command.output()).await.unwrap().unwrap().status.success()
-}
-
-#[tokio::test]
-async fn curl_speaks_http2() {
-    let secured = Secured::start().await;
-    let mut command = tokio::process::Command::new("curl");
-    command.args(["--silent", "--show-error", "--http2", "--cacert"]);
-    command.arg(secured.folder.path().join("ca.pem"));
-    command.args(["--write-out", "|%{http_version}", "--header"]);
-    command.arg("Authorization: Bearer usertoken--shop");
-    command.args([
-        "--data",
-        r#"{"inputs":{},"query":"hi","response_mode":"streaming","user":"anna"}"#,
-    ]);
-    command.args(["--header", "Content-Type: application/json"]);
-    command.arg(format!("https://localhost:{}/v1/chat-messages", secured.addr().port()));
-    let ran = timeout(PATIENCE, command.output()).await.unwrap().unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout);
-    assert!(said.contains("message_end") && said.ends_with("|2"), "{said} {ran:?}");
-}
-
-#[tokio::test]
-async fn http2_carries_many_requests_at_a_time() {
-    let secured = Secured::start().await;
-    let sender = http2(&secured).await;
-    let ask = |user: usize| {
-        let mut sender = sender.clone();
-        async move {
-            let request = for_http2(stream(&format!("user-{user}"), 5, 0.05));
-            whole(sender.send_request(request).await.unwrap()).await
-        }
-    };
-    let mut asked = tokio::task::JoinSet::new();
-    (0..50).for_each(|user| drop(asked.spawn(ask(user))));
-    while let Some(answer) = asked.join_next().await {
-        let answer = answer.unwrap();
-        assert_eq!(answer.status, 200, "{answer:?}");
-        assert!(answer.text().contains("message_end"));
-    }
-    let info = for_http2(request("GET", "/v1/info").body(Bytes::new()).unwrap());
-    assert_eq!(whole(sender.clone().send_request(info).await.unwrap()).await.status, 200);
-    assert!(secured.metric("difygate_tls_handshakes_total{result=\"full\"} 1").await);
 }
 
 #[tokio::test]
