@@ -17,7 +17,7 @@ use super::written::Written;
 use super::yaml::{Places, build, read};
 
 /// A configuration is a text for people; a larger file is something else.
-const LARGEST: usize = 4 << 20;
+const LARGEST: usize = 16 << 20;
 
 /// What a configuration may refer to outside its own text.
 #[derive(Clone, Default)]
@@ -100,7 +100,7 @@ pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagno
 /// Reads and checks, and notes whatever is wrong on the way.
 fn examine(text: &str, env: &Environment, notes: &mut Notes) -> Option<Written> {
     if text.len() > LARGEST {
-        notes.add(Draft::placeless("the configuration is larger than 4MiB"));
+        notes.add(Draft::placeless("the configuration is larger than 16MiB"));
         return None;
     }
     let tree = build(text, &env.vars, notes)?;

@@ -165,6 +165,12 @@ fn yaml_that_has_no_meaning_here() {
 }
 
 #[test]
+fn a_text_too_large_for_a_configuration_is_not_read() {
+    let text = "#".repeat((16 << 20) + 1);
+    assert!(lines(&text).ends_with("error: the configuration is larger than 16MiB"));
+}
+
+#[test]
 fn aliases_cannot_grow_without_end() {
     let mut text = "x-0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..10 {

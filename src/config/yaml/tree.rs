@@ -12,7 +12,7 @@ use crate::config::notes::{Draft, Notes};
 use crate::config::words::shown_key;
 
 /// Values in a document at most, each alias counted as what it stands for.
-pub(super) const MAX_VALUES: usize = 200_000;
+pub(super) const MAX_VALUES: usize = 1_000_000;
 
 /// Levels of nesting at most.
 pub(super) const MAX_DEPTH: usize = 32;
