@@ -120,7 +120,8 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         known: &mut Known,
     ) -> Result<()> {
-        if let Some(key) = self.scene.keys.get(known.app).and_then(|keys| keys.get(known.instance)) {
+        if let Some(key) = self.scene.keys.get(known.app).and_then(|keys| keys.get(known.instance))
+        {
             request.insert_header("authorization", key.as_str())?;
         }
         Ok(())
@@ -134,7 +135,10 @@ impl ProxyHttp for Proxy {
     ) -> FailToProxy {
         if let Some((count, last)) = self.failures.get(known.instance) {
             let again = last.swap(seconds(), Ordering::Relaxed) + OUT_S >= seconds();
-            count.store(if again { count.load(Ordering::Relaxed) + 1 } else { 1 }, Ordering::Relaxed);
+            count.store(
+                if again { count.load(Ordering::Relaxed) + 1 } else { 1 },
+                Ordering::Relaxed,
+            );
         }
         let _ = session.respond_error(502).await;
         FailToProxy { error_code: 502, can_reuse_downstream: false }
