@@ -278,7 +278,6 @@ async fn each_request_at_a_door_ends_in_one_record_that_says_how() {
     assert_eq!(rig.send(post("/v1/chat/completions", &none)).await.status, 404);
     rig.difys[0].set_fault(dify_sim::Fault::Refused).await.unwrap();
     assert_eq!(rig.send(ask(&["hello"])).await.status, StatusCode::BAD_GATEWAY);
-    let expected = json!({"answered": 2, "bad_request": 1, "no_route": 1, "connect_failed": 1});
     let ended = async {
         loop {
             let stats = rig.status().await["stats"]["by_reason"].clone();
@@ -291,12 +290,23 @@ async fn each_request_at_a_door_ends_in_one_record_that_says_how() {
         }
     };
     let ended = tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
-    assert_eq!(ended, expected);
-    let metrics =
-        send(rig.gateway.admin(), Request::get("/metrics").body("").unwrap()).await.text();
-    for (class, count) in [("2xx", 2), ("4xx", 0), ("5xx", 1)] {
-        let line =
-            format!("difygate_app_requests_total{{app=\"shop\",status=\"{class}\"}} {count}\n");
-        assert!(metrics.contains(&line), "{line}: {metrics}");
-    }
+    let count = |reason: &str| ended[reason].as_u64().unwrap_or(0);
+    let wrong = (count("answered"), count("bad_request"), count("no_route"));
+    assert_eq!(wrong, (2, 1, 1), "{ended}");
+    // Which of both it is depends on whether an idle connection was still there.
+    assert_eq!(count("connect_failed") + count("instance_closed"), 1, "{ended}");
+    let expected = [("2xx", 2), ("4xx", 0), ("5xx", 1)].map(|(class, count)| {
+        format!("difygate_app_requests_total{{app=\"shop\",status=\"{class}\"}} {count}\n")
+    });
+    let counted = async {
+        loop {
+            let request = Request::get("/metrics").body("").unwrap();
+            let metrics = send(rig.gateway.admin(), request).await.text();
+            if expected.iter().all(|line| metrics.contains(line)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), counted).await.unwrap();
 }
