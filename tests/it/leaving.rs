@@ -19,9 +19,9 @@ async fn begin_and_leave(rig: &Rig, tokens: u32, gap_s: f64) {
 async fn settled(rig: &Rig) -> Value {
     let settled = async {
         loop {
-            let status = rig.status().await;
-            if status["stats"]["in_flight"] == 0 {
-                return status;
+            if rig.status().await["stats"]["in_flight"] == 0 {
+                // One status is not of one instant: this one is of after it.
+                return rig.status().await;
             }
             sleep(Duration::from_millis(20)).await;
         }

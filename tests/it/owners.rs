@@ -113,7 +113,7 @@ async fn a_404_that_an_instance_that_is_out_might_contradict_is_a_503() {
     let (home, conversation) = (first.instance(), id(&first, "conversation_id"));
     let stranger = stranger(&rig, &home).await;
     let other = rig.beside().await;
-    rig.dify(&home).set_fault(Fault::Refused).await.unwrap();
+    rig.refuse(&home).await;
     other.until("shop", &home, "unhealthy").await;
     let answer = other.send(from(&stranger, turn("alice", &conversation))).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
@@ -211,7 +211,7 @@ async fn an_owner_that_is_out_is_waited_for_where_the_app_says_so() {
     let rig = Plan::new(2).with("on_owner_down: queue").start().await;
     let first = rig.send(turn("alice", "")).await;
     let (home, conversation) = (first.instance(), id(&first, "conversation_id"));
-    rig.dify(&home).set_fault(Fault::Refused).await.unwrap();
+    rig.refuse(&home).await;
     let heal = async {
         tokio::time::sleep(std::time::Duration::from_millis(700)).await;
         rig.dify(&home).set_fault(Fault::None).await.unwrap();
@@ -225,7 +225,7 @@ async fn an_owner_that_is_out_is_waited_for_where_the_app_says_so() {
         .start()
         .await;
     let first = rig.send(turn("alice", "")).await;
-    rig.dify(&first.instance()).set_fault(Fault::Refused).await.unwrap();
+    rig.refuse(&first.instance()).await;
     let answer = rig.send(turn("alice", &id(&first, "conversation_id"))).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
 }
@@ -235,7 +235,7 @@ async fn a_chat_begins_anew_elsewhere_where_the_app_says_so() {
     let rig = Plan::new(2).with("on_owner_down: restart").start().await;
     let first = rig.send(turn("alice", "")).await;
     let (home, conversation) = (first.instance(), id(&first, "conversation_id"));
-    rig.dify(&home).set_fault(Fault::Refused).await.unwrap();
+    rig.refuse(&home).await;
     let answer = rig.send(turn("alice", &conversation)).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_ne!(answer.instance(), home);

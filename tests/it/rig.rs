@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dify_sim::{App, Dify, Mode, Served, Setup};
+use dify_sim::{App, Dify, Fault, Mode, Served, Setup};
 use difygate::cli::serve::Gateway;
 use difygate::config::{self, Environment};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -195,6 +195,23 @@ impl Rig {
     pub(crate) fn dify(&self, name: &str) -> &Dify {
         let number: usize = name.strip_prefix("dify").unwrap().parse().unwrap();
         &self.difys[number - 1]
+    }
+
+    /// Closes an instance's listening socket, and waits until the gateway has no connection left there:
+    /// a POST on one that is just being closed would be a 502.
+    pub(crate) async fn refuse(&self, name: &str) {
+        self.dify(name).set_fault(Fault::Refused).await.unwrap();
+        let gone = async {
+            loop {
+                let apps = self.status().await["applications"].clone();
+                let open = |app: &Value| app["instances"][name]["connections"] != 0;
+                if !apps.as_object().unwrap().values().any(open) {
+                    return;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), gone).await.unwrap();
     }
 
     /// `/status` of the admin listener.

@@ -109,7 +109,7 @@ async fn a_named_conversation_goes_on_whatever_the_transcript_is() {
 async fn a_file_goes_to_the_conversation_although_nobody_knows_where_that_is() {
     let rig = Rig::start(2).await;
     let home = rig.send(ask(&["at home"])).await.instance();
-    rig.dify(&home).set_fault(dify_sim::Fault::Refused).await.unwrap();
+    rig.refuse(&home).await;
     let away = rig.send(ask(&["one"])).await;
     assert_ne!(away.instance(), home);
     rig.dify(&home).set_fault(dify_sim::Fault::None).await.unwrap();
