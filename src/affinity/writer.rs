@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -15,6 +16,9 @@ use crate::telemetry::{Counter, Gauge};
 
 /// How long changes are gathered before they are committed.
 const GATHER: Duration = Duration::from_millis(50);
+
+/// How long the queue is left alone after it was emptied.
+const REST: Duration = Duration::from_millis(5);
 
 /// How many changes are committed at once without waiting.
 const FULL: usize = 4096;
@@ -70,21 +74,20 @@ impl Writer {
         let mut since_prune = 0;
         loop {
             let wake = due.map_or(prune_at, |due| due.min(prune_at));
-            match self.notes.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Ok(Note::Row(id, row)) => {
-                    self.add(&mut batch, id, row);
+            match self.take(&mut batch, wake) {
+                Taken::Nothing => {}
+                Taken::Rows => {
                     due.get_or_insert_with(|| Instant::now() + GATHER);
+                    // While nobody waits in the queue, a worker that adds to it wakes nobody.
+                    thread::sleep(REST);
                 }
-                Ok(Note::Finish(reply)) => {
+                Taken::End(reply) => {
                     self.commit(&mut batch);
                     // The file is free for another process before anybody hears of it.
                     drop(self);
-                    let _ = reply.send(());
-                    return;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.commit(&mut batch);
+                    if let Some(reply) = reply {
+                        let _ = reply.send(());
+                    }
                     return;
                 }
             }
@@ -99,6 +102,28 @@ impl Writer {
                 (prune_at, since_prune) = (Instant::now() + PRUNE, 0);
             }
         }
+    }
+
+    /// Waits for the first note until `wake`, and takes what else is there.
+    fn take(&self, batch: &mut Batch, wake: Instant) -> Taken {
+        let mut taken = Taken::Nothing;
+        let mut note = match self.notes.recv_timeout(wake.saturating_duration_since(Instant::now()))
+        {
+            Ok(note) => Some(note),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Taken::End(None),
+        };
+        while let Some(next) = note.take() {
+            match next {
+                Note::Row(id, row) => self.add(batch, id, row),
+                Note::Finish(reply) => return Taken::End(Some(reply)),
+            }
+            taken = Taken::Rows;
+            if batch.len() < FULL {
+                note = self.notes.try_recv().ok();
+            }
+        }
+        taken
     }
 
     fn add(&self, batch: &mut Batch, id: Uuid, row: Option<(InstanceName, u32)>) {
@@ -164,6 +189,14 @@ impl Writer {
             }
         }
     }
+}
+
+/// What was in the queue.
+enum Taken {
+    Nothing,
+    Rows,
+    /// The last note; who wants to know when its work is done.
+    End(Option<SyncSender<()>>),
 }
 
 type Batch = HashMap<Uuid, Option<(InstanceName, u32)>>;
