@@ -79,7 +79,7 @@ impl Writer {
                 Taken::Rows => {
                     due.get_or_insert_with(|| Instant::now() + GATHER);
                     // While nobody waits in the queue, a worker that adds to it wakes nobody.
-                    thread::sleep(REST);
+                    thread::park_timeout(REST);
                 }
                 Taken::End(reply) => {
                     self.commit(&mut batch);
