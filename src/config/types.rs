@@ -395,8 +395,8 @@ pub struct Limits {
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000_000>")]
     #[schemars(schema_with = "schema::whole::<1, 10_000_000>")]
     pub max_connections: Option<usize>,
-    /// Connections of one client's address at once (of IPv6, of one /64); further ones get 429.
-    /// Absent: no limit. Trusted proxies have none.
+    /// Connections of one client's address at once (of IPv6, of one /64); further ones get 429, or
+    /// with `tls` are closed without a word. Absent: no limit. Trusted proxies have none.
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000_000>")]
     #[schemars(schema_with = "schema::whole::<1, 10_000_000>")]
     pub connections_per_address: Option<u32>,

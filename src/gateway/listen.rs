@@ -191,8 +191,11 @@ fn greet(
 ) {
     let worker = Rc::clone(worker);
     let Ok(address_place) = place(&worker, peer.ip().to_canonical()) else {
-        // Best effort: nothing of the request has been read, and nothing waits for it.
-        let _ = stream.try_write(&HeadFault::Crowd.answer());
+        // Best effort: nothing of the request has been read, and nothing waits for it. In the clear it
+        // would be no answer to who speaks TLS, and a handshake is what it should not cost.
+        if worker.shared().snapshot().tls.is_none() {
+            let _ = stream.try_write(&HeadFault::Crowd.answer());
+        }
         worker.shared().stats.by_reason[Reason::BadRequest as usize].add_one();
         return;
     };

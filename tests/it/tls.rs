@@ -222,6 +222,25 @@ async fn a_plain_request_is_told_to_speak_tls() {
 }
 
 #[tokio::test]
+async fn an_address_with_too_many_connections_is_told_nothing_in_the_clear() {
+    let secured = Secured::with("limits: { connections_per_address: 1 }").await;
+    let first = connect(secured.addr(), secured.authority.client(), "localhost").await.unwrap();
+    assert_eq!(raw(secured.addr(), b"").await, "");
+    let second = connect(secured.addr(), secured.authority.client(), "localhost").await;
+    let refused = second.expect_err("it was let in");
+    // And not that what came was no TLS.
+    assert_ne!(refused.kind(), io::ErrorKind::InvalidData, "{refused}");
+    assert!(secured.metric("difygate_requests_total{reason=\"bad_request\"} 2").await);
+    drop(first);
+    let served = async {
+        while connect(secured.addr(), secured.authority.client(), "localhost").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, served).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_handshake_must_end_in_time_and_a_broken_one_is_counted() {
     let secured = Secured::with("timeouts: { header: 1s }").await;
     let mut silent = TcpStream::connect(secured.addr()).await.unwrap();
