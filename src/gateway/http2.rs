@@ -2,8 +2,9 @@
 //!
 //! hyper and h2 keep the rules of RFC 9113: frames, flow control, pseudo headers, no headers of one
 //! connection, bodies as long as they say. What is bounded here: streams at a time, sizes of heads,
-//! what is buffered for a slow reader, and how often a client may take requests back, since each of
-//! them has cost an instance something (CVE-2023-44487). What is in a head is checked where HTTP/1's
+//! what is buffered for a slow reader, how long a stream stands still beside others that move
+//! (`standstill`), and how often a client may take requests back, since each of them has cost an
+//! instance something (CVE-2023-44487). What is in a head is checked where HTTP/1's
 //! is (`framing`). Towards instances it stays HTTP/1.1.
 
 use std::cell::Cell;
@@ -21,6 +22,7 @@ use tokio::task::spawn_local;
 use crate::gateway::client::{Client, Ending};
 use crate::gateway::handle::handle;
 use crate::gateway::snapshot::Limits;
+use crate::gateway::standstill::Told;
 use crate::gateway::tls::Transport;
 use crate::gateway::worker::Worker;
 
@@ -46,16 +48,18 @@ pub(super) async fn serve(
         clock: Rc::clone(worker.clock()),
     };
     let most_resets = limits.h2_streams;
+    let told = Told::default();
     let service = service_fn(|request| {
-        let (worker, client) = (Rc::clone(worker), Rc::clone(client));
+        let (worker, client, told) = (Rc::clone(worker), Rc::clone(client), told.clone());
         async move {
             let asked = Asked::new(Rc::clone(&worker), Rc::clone(&client), most_resets);
-            let answered = handle(worker, client, request).await;
+            let work = std::pin::pin!(handle(worker, client, request));
+            let answered = told.clone().working(work).await;
             asked.answered();
-            answered
+            answered.map(|answer| answer.map(|body| told.answering(body)))
         }
     });
-    let mut builder = Builder::new(Local);
+    let mut builder = Builder::new(Local { worker: Rc::clone(worker), told: told.clone() });
     builder
         .max_concurrent_streams(limits.h2_streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
@@ -88,15 +92,19 @@ pub(super) async fn serve(
     .await;
 }
 
-/// Runs a connection's requests on the thread that accepted it.
-#[derive(Clone, Copy)]
-struct Local;
+/// Runs a connection's requests on the thread that accepted it. One that is dropped resets its
+/// stream.
+#[derive(Clone)]
+struct Local {
+    worker: Rc<Worker>,
+    told: Told,
+}
 
-impl<F: Future + 'static> Executor<F> for Local {
+impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     fn execute(&self, future: F) {
-        spawn_local(async move {
-            future.await;
-        });
+        let worker = Rc::clone(&self.worker);
+        let limit = move || worker.shared().snapshot().timeouts.idle;
+        spawn_local(self.told.clone().bound(future, limit));
     }
 }
 

@@ -52,6 +52,7 @@ mod select;
 mod shared;
 pub mod snapshot;
 mod standing;
+mod standstill;
 mod stream;
 pub mod tls;
 mod tokens;

@@ -79,7 +79,7 @@ async fn http2_carries_many_requests_at_a_time() {
 }
 
 /// Waits until `/status` says so.
-async fn until(rig: &Rig, is_so: impl Fn(&Value) -> bool) {
+pub(crate) async fn until(rig: &Rig, is_so: impl Fn(&Value) -> bool) {
     let so = async {
         while !is_so(&rig.status().await) {
             sleep(Duration::from_millis(20)).await;

@@ -139,7 +139,8 @@ impl Frames {
         }
     }
 
-    async fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+    /// The next frame: its kind, flags, stream and payload; none after the last.
+    pub(crate) async fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).await.ok()?;
         let mut payload = vec![0; number(&[0, head[0], head[1], head[2]]) as usize];

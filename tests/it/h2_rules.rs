@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::h2::until;
 use crate::h2_cases::{
     Case, ENHANCE_YOUR_CALM, Must, PROTOCOL_ERROR, REFUSED_STREAM, also, frames, messages, post,
 };
 use crate::h2_frames::{
-    ACK, CONTINUATION, END_HEADERS, END_STREAM, Frames, HEADERS, Outcome, PING, PREFACE,
-    RST_STREAM, SETTINGS, fields, frame, get, request,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, Outcome, PING, PREFACE,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, fields, frame, get, request,
 };
-use crate::tls::Secured;
+use crate::tls::{PATIENCE, Secured};
 
 #[tokio::test]
 async fn the_rules_of_rfc_9113_are_kept() {
@@ -142,4 +146,63 @@ async fn a_head_beyond_the_limit_is_refused_and_the_next_is_not() {
     assert_eq!(frames.outcome(1).await, Outcome::Status(431));
     frames.send(&get(3)).await;
     assert_eq!(frames.outcome(3).await, Outcome::Status(200));
+}
+
+/// A streamed chat turn on a stream.
+fn chat(stream: u32, tokens: u32) -> Vec<u8> {
+    let mut head = post(&[("content-type", "application/json")]);
+    head[5..9].copy_from_slice(&stream.to_be_bytes());
+    let body = json!({
+        "inputs": {}, "query": format!("tokens {tokens} 0.01"), "response_mode": "streaming",
+        "user": format!("user-{stream}"),
+    });
+    [head, frame(DATA, END_STREAM, stream, body.to_string().as_bytes())].concat()
+}
+
+/// Opens the window of a stream, or of the connection, by so many bytes.
+fn window(stream: u32, bytes: u32) -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
+}
+
+#[tokio::test]
+async fn a_stream_that_stands_still_is_ended_beside_one_that_moves() {
+    const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
+    let secured = Secured::with("timeouts: { idle: 2s }").await;
+    // No stream has room until it is given some.
+    let no_room = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let begin = [PREFACE, &no_room, &window(0, 1 << 24)].concat();
+    let mut frames = Frames::open(secured.addr(), secured.authority.client(), Some(&begin)).await;
+    frames.send(&[chat(1, 5_000), chat(3, 400)].concat()).await;
+    let ended = async {
+        // The other one takes a little at a time, and is let be.
+        loop {
+            frames.send(&[window(3, 1000), frame(PING, 0, 0, b"difygate")].concat()).await;
+            loop {
+                match frames.next().await.expect("the connection ended") {
+                    (RST_STREAM, _, 1, code) => return assert_eq!(code, CANCEL),
+                    (RST_STREAM, _, on, code) => panic!("{on} was ended: {code:?}"),
+                    (PING, flags, ..) if flags & ACK != 0 => break,
+                    _ => {}
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("it was let stand");
+    frames.send(&window(3, 1 << 20)).await;
+    let whole = async {
+        loop {
+            match frames.next().await.expect("the connection ended") {
+                (DATA, flags, 3, _) if flags & END_STREAM != 0 => return,
+                (RST_STREAM, _, on, code) => panic!("{on} was ended: {code:?}"),
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, whole).await.expect("the other one has no end");
+    until(&secured.rig, |status| {
+        let shop = &status["applications"]["shop"];
+        shop["stopped"] == 1 && shop["instances"]["dify1"]["in_flight"] == 0
+    })
+    .await;
 }
