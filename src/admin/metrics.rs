@@ -12,6 +12,7 @@ use crate::affinity::OwnersStats;
 use crate::balance::ProbeVerdict;
 use crate::conversation;
 use crate::gateway::snapshot::{App, AppStats, Drain, Member, Snapshot};
+use crate::gateway::tls::ListenerTls;
 use crate::gateway::{Handshake, Shared};
 use crate::model::Reason;
 use crate::telemetry::{Counter, Histogram};
@@ -91,6 +92,7 @@ impl Reading {
     fn of(shared: &Shared, log_dropped: u64) -> Self {
         let snapshot = shared.snapshot();
         let mut families = gateway(shared, &snapshot, log_dropped);
+        families.push(certificates(&snapshot));
         families.extend(owners(shared.owners().stats()));
         families.extend(conversations(&shared.book().stats()));
         families.extend(apps(&snapshot));
@@ -172,6 +174,19 @@ fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family
             vec![count(vec![], log_dropped)],
         ),
     ]
+}
+
+fn certificates(snapshot: &Snapshot) -> Family {
+    let shown = snapshot.tls.iter().flat_map(ListenerTls::certificates);
+    let lines = shown.filter_map(|certificate| {
+        let until = u64::try_from(certificate.until?.as_second()).unwrap_or(0);
+        Some(now(vec![("certificate", certificate.file.clone())], until))
+    });
+    gauge(
+        "difygate_certificate_expiry_timestamp_seconds",
+        "When a certificate of the listener ends, in Unix time",
+        lines.collect(),
+    )
 }
 
 fn conversations(stats: &conversation::Stats) -> Vec<Family> {

@@ -9,6 +9,7 @@ use crate::admin::health;
 use crate::balance::{HashAlgorithm, MaxLoad, Method};
 use crate::control::plan::InFlight;
 use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::gateway::tls::ListenerTls;
 use crate::gateway::{Departed, Shared};
 use crate::model::Reason;
 
@@ -58,10 +59,27 @@ pub(super) fn status(shared: &Shared) -> Value {
             "generation": snapshot.generation,
             "loaded_at": snapshot.loaded_at.to_string(),
         },
+        "certificates": certificates(&snapshot),
         "timestamp": Timestamp::now().as_second(),
         "applications": applications,
         "draining_instances": snapshot.departed.iter().filter_map(draining).collect::<Vec<_>>(),
     })
+}
+
+/// Those that are shown to clients.
+fn certificates(snapshot: &Snapshot) -> Vec<Value> {
+    let now = Timestamp::now();
+    let shown = snapshot.tls.iter().flat_map(ListenerTls::certificates);
+    shown
+        .map(|certificate| {
+            json!({
+                "file": certificate.file,
+                "names": certificate.names,
+                "until": certificate.until.map(|until| until.to_string()),
+                "warning": certificate.warning(now),
+            })
+        })
+        .collect()
 }
 
 fn conversations(shared: &Shared) -> Value {

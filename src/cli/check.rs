@@ -27,7 +27,11 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     let source = arguments.named.source();
     let (config, findings) = match source.load(&environment()) {
         Ok(loaded) => match control::certificates(&loaded.config) {
-            Ok(()) => (Some(loaded.config), loaded.warnings),
+            Ok(expiring) => {
+                let (config, mut findings) = (loaded.config, loaded.warnings);
+                expiring.iter().for_each(|warning| findings.warn(warning, control::RENEW));
+                (Some(config), findings)
+            }
             Err(fault) => (None, Diagnostics::of_error(&source.to_string(), &fault, CERTIFICATES)),
         },
         Err(findings) => (None, findings),

@@ -115,6 +115,9 @@ impl Gateway {
         let (setup, source) = (setup(&config)?, source.into());
         let config = Arc::new(config);
         let snapshot = control::snapshot(&config, None).map_err(|what| anyhow!(what))?;
+        for warning in control::certificate_warnings(snapshot.tls.as_ref()) {
+            tracing::warn!("{warning}; {}", control::RENEW);
+        }
         let listeners = bind(config.listen, setup.workers, setup.backlog)
             .with_context(|| format!("cannot listen on {} (`listen`)", config.listen))?;
         let listen = listeners.first().context("no worker")?.local_addr()?;

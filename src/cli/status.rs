@@ -96,6 +96,11 @@ fn table(status: &Value) -> String {
             let _ = writeln!(text, "\n{app}/{name}: hint: {hint}");
         }
     }
+    for certificate in status["certificates"].as_array().into_iter().flatten() {
+        if let Some(warning) = certificate["warning"].as_str() {
+            let _ = writeln!(text, "\nwarning: {warning}");
+        }
+    }
     text
 }
 

@@ -109,6 +109,13 @@ impl Diagnostics {
         Self::new(name, "", notes)
     }
 
+    /// Adds a warning that is about no place in the text.
+    pub fn warn(&mut self, message: &str, hint: &str) {
+        let mut notes = Notes::default();
+        notes.add(Draft::placeless(message).into_warning().hint(hint));
+        self.findings.extend(Self::new(&self.name, "", notes).findings);
+    }
+
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.findings.is_empty()

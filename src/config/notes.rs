@@ -33,6 +33,11 @@ impl Draft {
         Self { span: None, ..Self::error(0..0, message) }
     }
 
+    /// The same as a warning.
+    pub(super) fn into_warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }

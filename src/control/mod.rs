@@ -12,5 +12,5 @@ mod watch;
 pub use build::snapshot;
 pub use lifecycle::{Capacity, Signal, Signals, capacity, signals};
 pub use reload::{ReloadError, Reloaded, Reloader, Requests, Running};
-pub use tls::certificates;
+pub use tls::{RENEW, certificates, warnings as certificate_warnings};
 pub use watch::Watch;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::{self, Config, Diagnostics, Environment, Shape, Source};
 use crate::control::build;
 use crate::control::plan::{self, Changes, Question};
+use crate::control::tls;
 use crate::control::watch::Watch;
 use crate::gateway::Shared;
 
@@ -136,10 +137,13 @@ impl Running {
     ) -> Result<Reloaded, ReloadError> {
         // Before the files are read: what changes while they are is a change.
         self.watch.look();
-        let loaded = self.source.load(&self.environment).map_err(ReloadError::Refused)?;
+        let mut loaded = self.source.load(&self.environment).map_err(ReloadError::Refused)?;
         let old = self.shared.snapshot();
         let snapshot =
             build::snapshot(&loaded.config, Some(&old)).map_err(ReloadError::NotBuilt)?;
+        tls::warnings(snapshot.tls.as_ref())
+            .iter()
+            .for_each(|warning| loaded.warnings.warn(warning, tls::RENEW));
         // From here on nothing can fail.
         self.shared.swap(Arc::new(snapshot));
         apply(&loaded.config);

@@ -6,24 +6,38 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::config::{self, Config};
 use crate::gateway::tls::{
     Authorities, ClientAuthorities, Identity, InstanceTls, ListenerTls, TlsFault, Without,
 };
 use crate::model::Scheme;
 
+/// What to do about a certificate that ends.
+pub const RENEW: &str = "renew it; the new file is read by itself";
+
 /// A file of certificates is no larger: some hundreds fit into it.
 const LARGEST: u64 = 4 << 20;
 
-/// Reads all certificates that a configuration names, as its gateway does.
+/// Reads all certificates that a configuration names, as its gateway does, and gives what should be
+/// known of those that are shown to clients.
 ///
 /// # Errors
 /// Which file is unusable, and why. Nothing of what is in it is repeated.
-pub fn certificates(config: &Config) -> Result<(), String> {
-    listener(config, None)?;
+pub fn certificates(config: &Config) -> Result<Vec<String>, String> {
+    let shown = listener(config, None)?;
     let mut trust = Trust::default();
     let mut instances = config.apps.values().flat_map(|app| &app.instances);
-    instances.try_for_each(|instance| trust.of(instance).map(drop))
+    instances.try_for_each(|instance| trust.of(instance).map(drop))?;
+    Ok(warnings(shown.as_ref()))
+}
+
+/// Which of the certificates that are shown to clients have expired, or soon do.
+pub fn warnings(shown: Option<&ListenerTls>) -> Vec<String> {
+    let now = Timestamp::now();
+    let shown = shown.into_iter().flat_map(ListenerTls::certificates);
+    shown.filter_map(|certificate| certificate.warning(now)).collect()
 }
 
 /// Reads what instances are trusted by, each file once.
@@ -84,6 +98,7 @@ pub(super) fn listener(
     let mut identities = Vec::new();
     for (place, written) in config.tls.iter().enumerate() {
         identities.push(Identity {
+            file: written.cert.display().to_string(),
             certificates: read(&written.cert).map_err(|fault| cert(place, fault))?,
             key: read(&written.key).map_err(|fault| key(place, fault))?,
             hosts: written.hosts.clone(),

@@ -55,6 +55,16 @@ impl Authority {
         })
     }
 
+    /// One that ends at the beginning of a day in the future, by UTC.
+    pub(crate) fn issue_for_days(&self, names: &[&str], days: i64) -> Pair {
+        let last = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date();
+        let last = last.checked_add(jiff::Span::new().days(days)).unwrap();
+        let [month, day] = [last.month(), last.day()].map(|part| u8::try_from(part).unwrap());
+        self.issue_with(names, |params| {
+            params.not_after = date_time_ymd(last.year().into(), month, day);
+        })
+    }
+
     /// One for a client.
     pub(crate) fn issue_for_client(&self, name: &str) -> Pair {
         self.issue_with(&[], |params| {

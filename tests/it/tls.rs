@@ -174,6 +174,37 @@ async fn a_reload_shows_the_new_certificate_and_drops_no_stream() {
 }
 
 #[tokio::test]
+async fn a_reload_says_which_certificates_end_soon() {
+    let secured = Secured::start().await;
+    let reload = || async { secured.rig.gateway.reloader().reload().await.unwrap() };
+    secured.authority.issue_for_days(&["localhost"], 10).write(secured.folder.path(), "gateway");
+    let done = reload().await;
+    assert!(done.warnings.to_string().ends_with("expires in 9 days"), "{}", done.warnings);
+    let done = reload().await;
+    assert!(!done.warnings.is_empty(), "it still ends");
+}
+
+#[tokio::test]
+async fn the_end_of_a_certificate_is_in_status_and_metrics() {
+    let secured = Secured::start().await;
+    let file = secured.folder.path().join("gateway.pem").display().to_string();
+    let shown = || async { secured.rig.status().await["certificates"][0].clone() };
+    let good = shown().await;
+    assert_eq!(good["file"], file.as_str());
+    assert_eq!(good["names"], serde_json::json!(["localhost"]));
+    assert!(good["warning"].is_null(), "{good}");
+    let expired = secured.authority.issue_expired(&["localhost"]);
+    expired.write(secured.folder.path(), "gateway");
+    secured.rig.gateway.reloader().reload().await.unwrap();
+    let expired = shown().await;
+    assert_eq!(expired["until"], "2020-02-01T00:00:00Z");
+    let warning = expired["warning"].as_str().unwrap();
+    assert!(warning.ends_with("has expired: clients refuse it"), "{warning}");
+    let line = "difygate_certificate_expiry_timestamp_seconds";
+    assert!(secured.metric(&format!("{line}{{certificate=\"{file}\"}} 1580515200")).await);
+}
+
+#[tokio::test]
 async fn a_changed_file_is_found_without_a_reload() {
     let secured = Secured::start().await;
     let new = secured.authority.issue(&["localhost"]);
@@ -368,6 +399,12 @@ async fn what_make_certs_makes_is_good_and_check_reads_it() {
     assert!(openssl(rig.addr(), &ca, &["-verify_hostname", "gate.example"]).await);
     assert!(openssl(rig.addr(), &ca, &["-verify_ip", "127.0.0.1"]).await);
     assert!(!openssl(rig.addr(), &ca, &["-verify_hostname", "other.example"]).await);
+    let authority = Authority::new();
+    let pairs = folder.path().join("certs");
+    authority.issue_for_days(&["gate.example"], 3).write(&pairs, "gateway");
+    let (is_good, said) = check().await;
+    assert!(is_good && said.contains("gate.example, until"), "{said}");
+    assert!(said.contains("expires in 2 days") && said.contains("renew it"), "{said}");
     std::fs::write(cert, "nonsense").unwrap();
     let (is_good, said) = check().await;
     assert!(!is_good && said.contains("holds no certificate in PEM"), "{said}");

@@ -17,6 +17,7 @@ use rustls::{HandshakeKind, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::gateway::tls::certificate::Certificate;
 use crate::gateway::tls::pem::{add_authorities, certificates, key};
 use crate::gateway::tls::profile::{VERSIONS, provider};
 use crate::gateway::tls::transport::Transport;
@@ -26,6 +27,8 @@ const HANDSHAKE: u8 = 0x16;
 
 /// A certificate that is shown to clients.
 pub struct Identity {
+    /// The file of the certificates, for operators.
+    pub file: String,
     /// The certificate and those that lead from it to an authority, in PEM.
     pub certificates: Vec<u8>,
     /// Its private key, in PEM.
@@ -58,6 +61,7 @@ pub struct ListenerTls {
     config: Arc<ServerConfig>,
     /// Of configurations that ask for no certificates: sessions then outlive a reload.
     tickets: Option<Arc<dyn ProducesTickets>>,
+    certificates: Arc<[Certificate]>,
 }
 
 impl fmt::Debug for ListenerTls {
@@ -104,7 +108,7 @@ impl ListenerTls {
         clients: Option<&ClientAuthorities>,
         older: Option<&Self>,
     ) -> Result<Self, TlsFault> {
-        let resolver = Resolver::new(identities)?;
+        let (resolver, certificates) = Resolver::new(identities)?;
         let verifier = verifier(clients).map_err(TlsFault::Clients)?;
         let other = |error: rustls::Error| TlsFault::Other(error.to_string());
         let config = ServerConfig::builder_with_provider(provider());
@@ -117,7 +121,12 @@ impl ListenerTls {
         let ticketer = kept.map_or_else(Ticketer::new, Ok).map_err(other)?;
         config.ticketer = Arc::clone(&ticketer);
         let tickets = clients.is_none().then_some(ticketer);
-        Ok(Self { config: Arc::new(config), tickets })
+        Ok(Self { config: Arc::new(config), tickets, certificates: certificates.into() })
+    }
+
+    /// What is shown to clients, in the order of the configuration.
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
     }
 
     /// Shakes hands with a client. The time is the caller's to bound.
@@ -184,7 +193,8 @@ struct Resolver {
 }
 
 impl Resolver {
-    fn new(identities: Vec<Identity>) -> Result<Self, TlsFault> {
+    fn new(identities: Vec<Identity>) -> Result<(Self, Vec<Certificate>), TlsFault> {
+        let mut known = Vec::new();
         let (mut all, mut by_host, mut by_own_names) = (Vec::new(), HashMap::new(), Vec::new());
         for (place, identity) in identities.into_iter().enumerate() {
             let chain = certificates(&identity.certificates)
@@ -192,6 +202,7 @@ impl Resolver {
             if let Err(error) = ParsedCertificate::try_from(&chain[0]) {
                 return Err(TlsFault::Certificate(place, format!("cannot be used: {error}")));
             }
+            known.push(Certificate::new(identity.file, &identity.hosts, &chain[0]));
             let key = key(&identity.key).map_err(|fault| TlsFault::Key(place, fault))?;
             let pair = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
                 let fault = match error {
@@ -214,7 +225,7 @@ impl Resolver {
         if all.is_empty() {
             return Err(TlsFault::Other("there is no certificate".into()));
         }
-        Ok(Self { all, by_host, by_own_names })
+        Ok((Self { all, by_host, by_own_names }, known))
     }
 
     fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {

@@ -4,12 +4,14 @@
 //! `control`, so that all that can fail in a reload fails there. Deliberately absent: a way to
 //! switch verification off, and data before the handshake has ended (0-RTT), which can be replayed.
 
+mod certificate;
 mod instance;
 mod listener;
 mod pem;
 mod profile;
 mod transport;
 
+pub use certificate::Certificate;
 pub use instance::{Authorities, InstanceTls};
 pub use listener::{ClientAuthorities, Identity, ListenerTls, TlsFault, Without};
 pub(super) use listener::{Protocol, Unwelcome, Welcomed};
