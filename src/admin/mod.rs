@@ -228,6 +228,10 @@ async fn reload(State(office): State<Arc<Office>>) -> Response {
             if !done.changes.needs_restart.is_empty() {
                 body["needs_restart"] = json!(done.changes.needs_restart);
             }
+            if !done.certificates.is_empty() {
+                let named = done.certificates.iter().map(ToString::to_string);
+                body["certificates"] = named.collect();
+            }
             (StatusCode::OK, body)
         }
         Err(error) => {

@@ -182,6 +182,13 @@ impl AppChange {
 /// Names in one line of a log; the rest is counted.
 const MOST_NAMED: usize = 12;
 
+impl Changes {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.settings.is_empty() && self.apps.is_empty()
+    }
+}
+
 impl fmt::Display for Changes {
     /// In one line, for the log: what, not how.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

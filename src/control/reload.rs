@@ -1,5 +1,6 @@
 //! Replaces the configuration of a running gateway: all of it, or nothing.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use crate::control::plan::{self, Changes, Question};
 use crate::control::tls;
 use crate::control::watch::Watch;
 use crate::gateway::Shared;
+use crate::gateway::tls::Certificate;
 
 /// What a reload did.
 #[derive(Clone, Debug)]
@@ -20,6 +22,25 @@ pub struct Reloaded {
     pub warnings: Diagnostics,
     /// What it changed, and what of it needs a restart.
     pub changes: Changes,
+    /// Certificates that are shown to clients from now on.
+    pub certificates: Vec<Certificate>,
+}
+
+impl fmt::Display for Reloaded {
+    /// In one line, for the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.certificates.is_empty() {
+            return self.changes.fmt(f);
+        }
+        if !self.changes.is_empty() {
+            write!(f, "{}; ", self.changes)?;
+        }
+        f.write_str("new certificates: ")?;
+        for (number, certificate) in self.certificates.iter().enumerate() {
+            write!(f, "{}{certificate}", if number == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
 }
 
 /// Why a reload did nothing.
@@ -141,9 +162,9 @@ impl Running {
         let old = self.shared.snapshot();
         let snapshot =
             build::snapshot(&loaded.config, Some(&old)).map_err(ReloadError::NotBuilt)?;
-        tls::warnings(snapshot.tls.as_ref())
-            .iter()
-            .for_each(|warning| loaded.warnings.warn(warning, tls::RENEW));
+        let (before, now) = (old.tls.as_ref(), snapshot.tls.as_ref());
+        let certificates = tls::exchanged(before, now);
+        tls::warnings(now).iter().for_each(|warning| loaded.warnings.warn(warning, tls::RENEW));
         // From here on nothing can fail.
         self.shared.swap(Arc::new(snapshot));
         apply(&loaded.config);
@@ -152,14 +173,14 @@ impl Running {
         let mark = |secret: &str| Some(config::mark("", secret));
         let changes = plan::changes(&configs.shape(&mark), &config::shape(&loaded.config, &mark));
         configs.current.store(Arc::new(loaded.config));
-        Ok(Reloaded { warnings: loaded.warnings, changes })
+        Ok(Reloaded { warnings: loaded.warnings, changes, certificates })
     }
 }
 
 fn log(source: &Source, done: &Result<Reloaded, ReloadError>) {
     match done {
-        Ok(Reloaded { warnings, changes }) => {
-            tracing::info!("configuration {source} reloaded: {changes}");
+        Ok(done @ Reloaded { warnings, changes, .. }) => {
+            tracing::info!("configuration {source} reloaded: {done}");
             if !warnings.is_empty() {
                 tracing::warn!("{warnings}");
             }

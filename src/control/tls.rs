@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use crate::config::{self, Config};
 use crate::gateway::tls::{
-    Authorities, ClientAuthorities, Identity, InstanceTls, ListenerTls, TlsFault, Without,
+    Authorities, Certificate, ClientAuthorities, Identity, InstanceTls, ListenerTls, TlsFault,
+    Without,
 };
 use crate::model::Scheme;
 
@@ -38,6 +39,16 @@ pub fn warnings(shown: Option<&ListenerTls>) -> Vec<String> {
     let now = Timestamp::now();
     let shown = shown.into_iter().flat_map(ListenerTls::certificates);
     shown.filter_map(|certificate| certificate.warning(now)).collect()
+}
+
+/// The certificates that are shown to clients now and were not before.
+pub(super) fn exchanged(old: Option<&ListenerTls>, new: Option<&ListenerTls>) -> Vec<Certificate> {
+    let was_shown = |certificate: &Certificate| {
+        let mut before = old.into_iter().flat_map(ListenerTls::certificates);
+        before.any(|known| known.fingerprint == certificate.fingerprint)
+    };
+    let now = new.into_iter().flat_map(ListenerTls::certificates);
+    now.filter(|certificate| !was_shown(certificate)).cloned().collect()
 }
 
 /// Reads what instances are trusted by, each file once.

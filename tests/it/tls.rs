@@ -174,13 +174,19 @@ async fn a_reload_shows_the_new_certificate_and_drops_no_stream() {
 }
 
 #[tokio::test]
-async fn a_reload_says_which_certificates_end_soon() {
+async fn a_reload_says_which_certificates_were_exchanged_and_which_end_soon() {
     let secured = Secured::start().await;
     let reload = || async { secured.rig.gateway.reloader().reload().await.unwrap() };
+    assert_eq!(reload().await.to_string(), "nothing changed");
     secured.authority.issue_for_days(&["localhost"], 10).write(secured.folder.path(), "gateway");
     let done = reload().await;
+    let said = done.to_string();
+    let end = secured.rig.status().await["certificates"][0]["until"].as_str().unwrap().to_owned();
+    let file = secured.folder.path().join("gateway.pem").display().to_string();
+    assert_eq!(said, format!("new certificates: {file} (localhost, until {end})"));
     assert!(done.warnings.to_string().ends_with("expires in 9 days"), "{}", done.warnings);
     let done = reload().await;
+    assert_eq!(done.to_string(), "nothing changed");
     assert!(!done.warnings.is_empty(), "it still ends");
 }
 
