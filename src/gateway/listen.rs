@@ -160,15 +160,22 @@ fn run(
 }
 
 async fn accept(worker: &Rc<Worker>, listener: &TcpListener, room: &Arc<Semaphore>) {
+    let mut failing = false;
     loop {
         // The semaphore is never closed.
         let permit = Arc::clone(room).acquire_owned().await.ok();
         match listener.accept().await {
-            Ok((stream, peer)) => greet(worker, stream, peer, permit),
+            Ok((stream, peer)) => {
+                failing = false;
+                greet(worker, stream, peer, permit);
+            }
             Err(error) => {
                 // A client that went away already is no matter; without descriptors, accepting again
-                // at once would only burn the CPU.
-                tracing::warn!("cannot accept a connection: {error}");
+                // at once would only burn the CPU, and saying so each time only fill the log.
+                if !failing {
+                    tracing::warn!("cannot accept connections: {error}");
+                }
+                failing = true;
                 sleep(EXHAUSTED).await;
             }
         }

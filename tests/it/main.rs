@@ -16,6 +16,7 @@ mod control;
 mod conversations;
 mod crash;
 mod deploy;
+mod descriptors;
 mod doors;
 mod explain;
 mod failure;

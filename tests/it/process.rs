@@ -97,6 +97,22 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// CPU time of all its threads.
+    pub(crate) fn cpu(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let ns = threads.flatten().filter_map(|thread| {
+            // One may have ended since.
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(ns.sum())
+    }
+
+    /// The lines of its error log with this text that were not read yet.
+    pub(crate) fn said(&mut self, text: &str) -> usize {
+        std::iter::from_fn(|| self.said.try_recv().ok()).filter(|line| line.contains(text)).count()
+    }
+
     async fn ended(&mut self) -> Option<i32> {
         for _ in 0..1000 {
             if let Some(status) = self.child.try_wait().unwrap() {
