@@ -42,12 +42,18 @@ image: image-context ## Build the container image, difygate:latest
 
 test: lint unit doc docker-test ## Install what the tests need, then format, lints, all tests, docs
 
+# Packages of their own. Pingora's crates would take minutes, so `make bench` alone builds those.
+ASIDE = fuzz bench/pingora
+
 lint: ## Check the format and the lints
 	$(CARGO) fmt --all --check
+	for one in $(ASIDE); do $(CARGO) fmt --manifest-path $$one/Cargo.toml --check || exit 1; done
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) --locked -- -D warnings
 
 format: ## Format the code
 	$(CARGO) fmt --all
+	for one in $(ASIDE); do $(CARGO) fmt --manifest-path $$one/Cargo.toml || exit 1; done
 
 unit: clients tools ## Run all tests
 	$(CARGO) nextest run --workspace --locked
