@@ -80,7 +80,7 @@ bench: contenders ## Compare CPU and memory with other proxies; BENCH_WORKS=, _C
 	BENCH_LITELLM=$(TARGET)/litellm/bin/litellm LITELLM_LOCAL_MODEL_COST_MAP=True $(BENCH)/speed
 
 bench-micro: ## Time the parts of a request's way by themselves
-	$(CARGO) bench --locked -p difygate --bench micro
+	$(CARGO) bench --locked -p difygate --bench micro --bench tls
 
 faults: contenders ## Break instances behind difygate, nginx and HAProxy; FAULTS= and CONTENDERS= choose
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench

@@ -124,6 +124,12 @@ impl ListenerTls {
         Ok(Self { config: Arc::new(config), tickets, certificates: certificates.into() })
     }
 
+    /// What handshakes go by. `benches/` measures them without a socket.
+    #[doc(hidden)]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// What is shown to clients, in the order of the configuration.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
