@@ -15,7 +15,7 @@ BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients clients-test \
-  tools certs bench bench-micro faults soak contenders strict fuzz fuzz-mutate fuzz-cargo-fuzz
+  tools certs bench bench-micro faults soak slow contenders strict fuzz fuzz-mutate fuzz-cargo-fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,10 @@ faults: contenders ## Break instances behind difygate, nginx and HAProxy; FAULTS
 soak: ## Keep difygate busy among random faults for SOAK_SECONDS (600) and look for leaks
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
 	$(BENCH)/soak
+
+slow: ## Bring 8,192 clients that send a byte a second beside good ones; SLOW_CLIENTS=, SLOW_SECONDS= choose
+	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
+	$(BENCH)/slow
 
 contenders:
 	bench/install.sh

@@ -183,7 +183,8 @@ async fn reloads(running: &mut Running, contender: &Contender) -> anyhow::Result
 }
 
 /// An instance as all cases use it.
-pub(crate) fn setup() -> Setup {
+#[must_use]
+pub fn setup() -> Setup {
     Setup::default().with_app(App::new(Mode::Chat, APP_KEY)).with_slots(1000).with_pace(Pace {
         blocking: RUN,
         first_token: RUN,
