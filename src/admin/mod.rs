@@ -232,6 +232,9 @@ async fn reload(State(office): State<Arc<Office>>) -> Response {
                 let named = done.certificates.iter().map(ToString::to_string);
                 body["certificates"] = named.collect();
             }
+            if !done.authorities.is_empty() {
+                body["authorities"] = json!(done.authorities);
+            }
             (StatusCode::OK, body)
         }
         Err(error) => {

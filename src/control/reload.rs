@@ -1,6 +1,7 @@
 //! Replaces the configuration of a running gateway: all of it, or nothing.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::{self, Config, Diagnostics, Environment, Shape, Source};
 use crate::control::build;
 use crate::control::plan::{self, Changes, Question};
-use crate::control::tls;
+use crate::control::tls::{self, AuthorityFiles};
 use crate::control::watch::Watch;
 use crate::gateway::Shared;
 use crate::gateway::tls::Certificate;
@@ -24,22 +25,21 @@ pub struct Reloaded {
     pub changes: Changes,
     /// Certificates that are shown to clients from now on.
     pub certificates: Vec<Certificate>,
+    /// Files whose authorities are believed from now on, in place of what stood in them.
+    pub authorities: Vec<PathBuf>,
 }
 
 impl fmt::Display for Reloaded {
     /// In one line, for the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.certificates.is_empty() {
-            return self.changes.fmt(f);
-        }
+        let mut said = Vec::new();
         if !self.changes.is_empty() {
-            write!(f, "{}; ", self.changes)?;
+            said.push(self.changes.to_string());
         }
-        f.write_str("new certificates: ")?;
-        for (number, certificate) in self.certificates.iter().enumerate() {
-            write!(f, "{}{certificate}", if number == 0 { "" } else { "; " })?;
-        }
-        Ok(())
+        said.extend(self.certificates.iter().map(|new| format!("new certificate {new}")));
+        let files = self.authorities.iter();
+        said.extend(files.map(|file| format!("new authorities in {}", file.display())));
+        if said.is_empty() { self.changes.fmt(f) } else { f.write_str(&said.join("; ")) }
     }
 }
 
@@ -81,6 +81,8 @@ struct Configs {
     started_with: Arc<Config>,
     /// What the snapshot was built of.
     current: ArcSwap<Config>,
+    /// What stood in its files of authorities.
+    authorities: ArcSwap<AuthorityFiles>,
 }
 
 impl Configs {
@@ -107,7 +109,8 @@ impl Reloader {
     pub fn new(started_with: Arc<Config>) -> (Self, Requests) {
         let (requests, queue) = mpsc::channel(16);
         let current = ArcSwap::new(Arc::clone(&started_with));
-        let configs = Arc::new(Configs { started_with, current });
+        let authorities = ArcSwap::from_pointee(tls::authority_files(&started_with));
+        let configs = Arc::new(Configs { started_with, current, authorities });
         (Self { requests, configs: Arc::clone(&configs) }, Requests { queue, configs })
     }
 
@@ -172,8 +175,11 @@ impl Running {
         // These marks stay here, so they need no salt.
         let mark = |secret: &str| Some(config::mark("", secret));
         let changes = plan::changes(&configs.shape(&mark), &config::shape(&loaded.config, &mark));
+        let files = tls::authority_files(&loaded.config);
+        let authorities = tls::exchanged_files(&configs.authorities.load(), &files);
+        configs.authorities.store(Arc::new(files));
         configs.current.store(Arc::new(loaded.config));
-        Ok(Reloaded { warnings: loaded.warnings, changes, certificates })
+        Ok(Reloaded { warnings: loaded.warnings, changes, certificates, authorities })
     }
 }
 

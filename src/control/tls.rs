@@ -1,12 +1,13 @@
 //! From files of certificates to what the gateway shakes hands with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use crate::config::{self, Config};
 use crate::gateway::tls::{
@@ -49,6 +50,26 @@ pub(super) fn exchanged(old: Option<&ListenerTls>, new: Option<&ListenerTls>) ->
     };
     let now = new.into_iter().flat_map(ListenerTls::certificates);
     now.filter(|certificate| !was_shown(certificate)).cloned().collect()
+}
+
+/// What is in each file of authorities, of clients and of instances, by SHA-256. One that cannot be
+/// read is left out: it is refused where it is needed.
+pub(super) type AuthorityFiles = BTreeMap<PathBuf, [u8; 32]>;
+
+/// The files of authorities that a configuration names.
+pub(super) fn authority_files(config: &Config) -> AuthorityFiles {
+    let instances = config.apps.values().flat_map(|app| &app.instances);
+    let of_clients = config.client_certificates.iter().map(|written| written.ca.as_path());
+    let named = instances.filter_map(|instance| instance.tls.ca.as_deref()).chain(of_clients);
+    let named: BTreeSet<_> = named.collect();
+    let digest = |file: &Path| Some((file.to_owned(), Sha256::digest(read(file).ok()?).into()));
+    named.into_iter().filter_map(digest).collect()
+}
+
+/// Those files that were there before, and in which something else stands now.
+pub(super) fn exchanged_files(old: &AuthorityFiles, new: &AuthorityFiles) -> Vec<PathBuf> {
+    let other = |(file, now): &(&PathBuf, &[u8; 32])| old.get(*file).is_some_and(|old| old != *now);
+    new.iter().filter(other).map(|(file, _)| file.clone()).collect()
 }
 
 /// Reads what instances are trusted by, each file once.

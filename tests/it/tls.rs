@@ -183,11 +183,22 @@ async fn a_reload_says_which_certificates_were_exchanged_and_which_end_soon() {
     let said = done.to_string();
     let end = secured.rig.status().await["certificates"][0]["until"].as_str().unwrap().to_owned();
     let file = secured.folder.path().join("gateway.pem").display().to_string();
-    assert_eq!(said, format!("new certificates: {file} (localhost, until {end})"));
+    assert_eq!(said, format!("new certificate {file} (localhost, until {end})"));
     assert!(done.warnings.to_string().ends_with("expires in 9 days"), "{}", done.warnings);
     let done = reload().await;
     assert_eq!(done.to_string(), "nothing changed");
     assert!(!done.warnings.is_empty(), "it still ends");
+}
+
+#[tokio::test]
+async fn a_reload_says_whose_authorities_were_exchanged() {
+    let secured = Secured::with("client_certificates: { ca: FOLDER/ca.pem }").await;
+    let reload = || async { secured.rig.gateway.reloader().reload().await.unwrap().to_string() };
+    assert_eq!(reload().await, "nothing changed");
+    let file = secured.folder.path().join("ca.pem");
+    std::fs::write(&file, Authority::new().pem()).unwrap();
+    assert_eq!(reload().await, format!("new authorities in {}", file.display()));
+    assert_eq!(reload().await, "nothing changed");
 }
 
 #[tokio::test]
