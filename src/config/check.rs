@@ -150,13 +150,13 @@ fn listeners(written: &Written, places: &Places<'_>, notes: &mut Notes) {
 
 /// Connections and failures are counted per address, whichever app uses it.
 fn shared_addresses(written: &Written, places: &Places<'_>, notes: &mut Notes) {
-    let mut first: HashMap<Address, (&WrittenInstance, [Step<'_>; 4])> = HashMap::new();
+    let mut first: HashMap<&Address, (&WrittenInstance, [Step<'_>; 4])> = HashMap::new();
     for (name, app) in &written.apps {
         for (index, instance) in app.instances.iter().enumerate() {
             let Some(address) = check_app::address(instance) else { continue };
             let path =
                 [Step::Key("apps"), Step::Key(name), Step::Key("instances"), Step::Item(index)];
-            let Some((other, other_path)) = first.get(&address) else {
+            let Some((other, other_path)) = first.get(address) else {
                 first.insert(address, (instance, path));
                 continue;
             };

@@ -1,5 +1,7 @@
 //! Whether one app is whole: its name, its tokens, its instances.
 
+use std::collections::HashMap;
+
 use super::address::{self, Unusable};
 use super::keys::WrittenKey;
 use super::notes::{Draft, Notes};
@@ -46,18 +48,21 @@ pub(super) fn check(
         }
     }
     checker.tokens(notes);
-    for index in 0..app.instances.len() {
-        checker.instance(index, notes);
+    let mut names = HashMap::with_capacity(app.instances.len());
+    for (index, instance) in app.instances.iter().enumerate() {
+        let first = *names.entry(instance.name.as_str()).or_insert(index);
+        checker.instance(index, first, notes);
     }
 }
 
 /// The address of an instance, if it is a good one.
-pub(super) fn address(instance: &WrittenInstance) -> Option<Address> {
-    match (&instance.host, &instance.url) {
+pub(super) fn address(instance: &WrittenInstance) -> Option<&Address> {
+    let read = || match (&instance.host, &instance.url) {
         (Some(host), None) => address::from_host(host, instance.port).ok(),
         (None, Some(url)) if instance.port.is_none() => address::from_url(url).ok(),
         _ => None,
-    }
+    };
+    instance.address.get_or_init(read).as_ref()
 }
 
 /// What is wrong with a token, as a predicate.
@@ -114,31 +119,36 @@ impl<'a> AppCheck<'a> {
 
     fn tokens(&self, notes: &mut Notes) {
         let tokens = &self.app.user_tokens;
+        let at = |index| self.places.value(&self.token_path(index));
+        let mut seen = HashMap::with_capacity(tokens.len());
         for (index, token) in tokens.iter().enumerate() {
-            let span = self.places.value(&self.token_path(index));
+            let first = *seen.entry(token).or_insert(index);
             if let Some(fault) = token_fault(token) {
                 let message = format!("a user token of {} {fault}", self.label());
-                notes.add(Draft::error(span, message).hint(TOKEN_HINT));
-            } else if let Some(first) = tokens[..index].iter().position(|other| other == token) {
+                notes.add(Draft::error(at(index), message).hint(TOKEN_HINT));
+            } else if first != index {
                 let message = format!("{} has this user token twice", self.label());
                 notes.add(
-                    Draft::error(span, message)
+                    Draft::error(at(index), message)
                         .hint("take one of them out")
-                        .related(self.places.value(&self.token_path(first)), "the same token"),
+                        .related(at(first), "the same token"),
                 );
             }
         }
     }
 
-    fn instance(&self, index: usize, notes: &mut Notes) {
+    /// `first` is the place of the first instance with the same name.
+    fn instance(&self, index: usize, first: usize, notes: &mut Notes) {
         let instance = &self.app.instances[index];
         let at = |key| self.places.value(&self.path_in(index, key));
         let written = |key| self.places.has(&self.path_in(index, key));
-        for (key, hint) in [
-            ("name", "give it a name that stays when the address changes, such as `name: dify1`"),
-            ("token", "write the app's key in this Dify: `app-…`, or `file:/run/secrets/…`"),
+        let name_hint = "give it a name that stays when the address changes, such as `name: dify1`";
+        let token_hint = "write the app's key in this Dify: `app-…`, or `file:/run/secrets/…`";
+        for (key, is_read, hint) in [
+            ("name", !instance.name.is_empty(), name_hint),
+            ("token", instance.token.is_some(), token_hint),
         ] {
-            if !written(key) {
+            if !is_read && !written(key) {
                 let message = format!("{} has no `{key}`", self.instance_label(index));
                 notes.add(Draft::error(at(key), message).hint(hint));
             }
@@ -147,9 +157,7 @@ impl<'a> AppCheck<'a> {
             let message = "this is not a name for an instance";
             notes.add(Draft::error(at("name"), message).hint(NAME_HINT));
         }
-        let before = &self.app.instances[..index];
-        let same = |other: &WrittenInstance| is_name(&other.name) && other.name == instance.name;
-        if let Some(first) = before.iter().position(same) {
+        if first != index && is_name(&instance.name) {
             let message = format!("{} has two instances with this name", self.label());
             notes.add(
                 Draft::error(at("name"), message)
@@ -171,6 +179,9 @@ impl<'a> AppCheck<'a> {
         let mut note = |key, fault: Unusable| {
             notes.add(Draft::error(at(key), fault.message).hint(fault.hint));
         };
+        if address(instance).is_some() {
+            return;
+        }
         match (&instance.host, &instance.url) {
             (Some(_), Some(_)) => {
                 let message = format!("{} has both `host` and `url`", self.instance_label(index));

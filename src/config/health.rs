@@ -5,6 +5,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -84,7 +85,7 @@ pub enum ProbeMethod {
 
 /// How an instance is asked whether it answers. An instance takes what it leaves out from its app,
 /// and the app from the top.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename = "Probe")]
 pub(super) struct WrittenProbe {
     /// Whether it is asked at all; absent: `true`.
@@ -134,10 +135,13 @@ pub(super) struct WrittenProbe {
 }
 
 impl WrittenProbe {
-    /// Fills what is left out.
-    pub(super) fn or(self, above: &Probe) -> Probe {
-        let above = above.clone();
-        Probe {
+    /// Fills what is left out; where all of it is, the one above is shared.
+    pub(super) fn or(self, above: &Arc<Probe>) -> Arc<Probe> {
+        if self == Self::default() {
+            return Arc::clone(above);
+        }
+        let above = Probe::clone(above);
+        Arc::new(Probe {
             enabled: self.enabled.unwrap_or(above.enabled),
             path: self.path.unwrap_or(above.path),
             method: self.method.unwrap_or(above.method),
@@ -153,7 +157,7 @@ impl WrittenProbe {
                 Some(text) if text.is_empty() => None,
                 written => written.or(above.expect_body),
             },
-        }
+        })
     }
 }
 

@@ -18,6 +18,7 @@
 //! files, and options whose code has not landed.
 
 mod address;
+mod again;
 mod check;
 mod check_app;
 mod check_doors;
@@ -50,6 +51,8 @@ mod written;
 mod yaml;
 
 #[cfg(test)]
+mod tests_again;
+#[cfg(test)]
 mod tests_doors;
 #[cfg(test)]
 mod tests_findings;
@@ -76,6 +79,7 @@ mod tests_secrets;
 #[cfg(test)]
 mod tests_tls;
 
+pub use again::Outline;
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use doors::{Doors, UserJwt};
 pub use health::{Probe, ProbeMethod};
@@ -86,7 +90,7 @@ pub use markdown::markdown;
 pub use policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 pub use scalar::{format_duration, format_size, parse_duration, parse_size};
 pub use schema::schema;
-pub use shape::{AppShape, Setting, Settings, Shape, mark, shape};
+pub use shape::{AppShape, Difference, Setting, Settings, Shape, difference, mark, shape, top};
 pub use source::Source;
 pub use tls::{Certificate, ClientCertificates, InstanceTls};
 pub use types::{

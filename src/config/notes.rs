@@ -62,6 +62,10 @@ impl Notes {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.drafts.iter().any(|draft| draft.severity == Severity::Error)
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -41,7 +42,7 @@ pub(super) fn load(
     let mut loaded = parse(name, &text, &environment)?;
     loaded.config.log_level = log_level;
     for (name, app) in &mut loaded.config.apps {
-        app.name_is_model = models.iter().any(|(model, _)| model == name.as_str());
+        Arc::make_mut(app).name_is_model = models.iter().any(|(model, _)| model == name.as_str());
     }
     Ok(loaded)
 }

@@ -1,5 +1,6 @@
 //! From what is written to what is used: defaults and inheritance, once all checks have passed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::check_app::address;
@@ -16,7 +17,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         method: written.method,
         max_load: written.max_load.unwrap_or_default(),
         hash: written.consistent_hash.or(ConsistentHash::default()),
-        probe: written.probe.or(&Probe::default()),
+        probe: written.probe.or(&Arc::new(Probe::default())),
         fail_statuses: written.fail_statuses.unwrap_or(FAIL_STATUSES.into()),
         max_ejected_percent: written.max_ejected_share.unwrap_or(100),
         slow_start: written.slow_start.unwrap_or_default(),
@@ -28,7 +29,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         doors: written.doors.or(&Doors::default()),
     };
     let apps = written.apps.into_iter();
-    let apps = apps.map(|(name, app)| Some((name.into(), resolve_app(app, &top)?)));
+    let apps = apps.map(|(name, app)| Some((name.into(), Arc::new(resolve_app(app, &top)?))));
     Some(Config {
         apps: apps.collect::<Option<_>>()?,
         listen: written.listen,
@@ -50,6 +51,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         conversations: written.conversations,
         log_level: None,
         watched_files: written.watched_files,
+        outline: written.outline,
     })
 }
 
@@ -58,7 +60,7 @@ struct Top {
     method: Method,
     max_load: MaxLoad,
     hash: ConsistentHash,
-    probe: Probe,
+    probe: Arc<Probe>,
     fail_statuses: Vec<u16>,
     max_ejected_percent: u32,
     slow_start: Duration,
@@ -96,11 +98,11 @@ fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
 
 fn resolve_instance(
     instance: WrittenInstance,
-    probe: &Probe,
+    probe: &Arc<Probe>,
     slow_start: Duration,
 ) -> Option<Instance> {
     Some(Instance {
-        address: address(&instance)?,
+        address: address(&instance).cloned()?,
         name: instance.name.into(),
         token: instance.token?,
         tls: instance.tls,

@@ -3,6 +3,8 @@
 //! What is not known to be open (`words`) is taken for a secret: it stands here as a mark that says
 //! whether two are the same, made with a salt, or not at all.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -60,30 +62,69 @@ impl Shape {
 /// The mark of a secret: equal only for equal secrets, and without the secret of no use.
 pub fn mark(salt: &str, secret: &str) -> String {
     let digest = Sha256::new().chain_update(salt).chain_update([0]).chain_update(secret).finalize();
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let digits = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 /// The shape of a configuration. `mark` makes marks of secrets.
 pub fn shape(config: &Config, mark: &dyn Fn(&str) -> Option<String>) -> Shape {
-    let app = |app: &App| {
-        let instance = |instance: &Instance| {
-            let settings = flat(values(instance), "name", mark);
-            (instance.name.clone(), settings)
-        };
-        AppShape {
-            settings: flat(values(app), "instances", mark),
-            instances: app.instances.iter().map(instance).collect(),
-        }
-    };
-    let mut settings = flat(values(config), "apps", mark);
+    let apps = config.apps.iter();
+    let apps = apps.map(|(name, app)| (name.clone(), app_shape(app, mark, |_| true)));
+    Shape { settings: top(config, mark), apps: apps.collect() }
+}
+
+/// What stands at the top of a configuration.
+pub fn top(config: &Config, mark: &dyn Fn(&str) -> Option<String>) -> Settings {
+    let mut settings = flat(values(config), mark);
     for key in &config.keys {
-        let flat = flat(values(key), "name", mark).into_iter();
+        let flat = nameless(values(key), mark).into_iter();
         settings.extend(flat.map(|(path, setting)| (format!("keys.{}.{path}", key.name), setting)));
     }
-    Shape {
-        settings,
-        apps: config.apps.iter().map(|(name, written)| (name.clone(), app(written))).collect(),
-    }
+    settings
+}
+
+/// Two configurations as far as they differ.
+pub struct Difference {
+    /// The old one.
+    pub old: Shape,
+    /// The new one.
+    pub new: Shape,
+    /// Apps that differ beyond those that are shown.
+    pub more_apps: usize,
+}
+
+/// What differs between two configurations, with the first `most` apps that do. What is the same in
+/// both is not in it, and not worked out.
+pub fn difference(
+    old: &Config,
+    new: &Config,
+    mark: &dyn Fn(&str) -> Option<String>,
+    most: usize,
+) -> Difference {
+    let gone = old.apps.keys().filter(|name| !new.apps.contains_key(*name));
+    let differs = |name: &&AppName| old.apps.get(*name) != new.apps.get(*name);
+    let mut names = new.apps.keys().filter(differs).chain(gone);
+    let shown: Vec<_> = names.by_ref().take(most).collect();
+    let shape = |config: &Config, other: &Config| {
+        let app = |name: &&AppName| {
+            let other = other.apps.get(*name).map_or(&[][..], |app| &app.instances);
+            let other: HashMap<_, _> = other.iter().map(|one| (&one.name, one)).collect();
+            let differs = |one: &Instance| other.get(&one.name) != Some(&one);
+            Some(((*name).clone(), app_shape(config.apps.get(*name)?, mark, differs)))
+        };
+        Shape { settings: top(config, mark), apps: shown.iter().filter_map(app).collect() }
+    };
+    Difference { old: shape(old, new), new: shape(new, old), more_apps: names.count() }
+}
+
+fn app_shape(
+    app: &App,
+    mark: &dyn Fn(&str) -> Option<String>,
+    is_wanted: impl Fn(&Instance) -> bool,
+) -> AppShape {
+    let wanted = app.instances.iter().filter(|instance| is_wanted(instance));
+    let instance = |one: &Instance| (one.name.clone(), nameless(values(one), mark));
+    AppShape { settings: flat(values(app), mark), instances: wanted.map(instance).collect() }
 }
 
 fn values(part: &impl Serialize) -> Map<String, Value> {
@@ -94,12 +135,12 @@ fn values(part: &impl Serialize) -> Map<String, Value> {
     }
 }
 
-fn flat(
-    mut values: Map<String, Value>,
-    without: &str,
-    mark: &dyn Fn(&str) -> Option<String>,
-) -> Settings {
-    values.shift_remove(without);
+fn nameless(mut values: Map<String, Value>, mark: &dyn Fn(&str) -> Option<String>) -> Settings {
+    values.shift_remove("name");
+    flat(values, mark)
+}
+
+fn flat(values: Map<String, Value>, mark: &dyn Fn(&str) -> Option<String>) -> Settings {
     let mut settings = Settings::new();
     for (key, value) in values {
         put(&mut settings, key.clone(), &key, value, mark);

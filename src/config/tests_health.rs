@@ -16,7 +16,7 @@ fn good(text: &str) -> Config {
 fn nothing_written_is_the_default() {
     let config = good(&with(""));
     let app = &config.apps[&AppName::from("a")];
-    assert_eq!(app.instances[0].probe, Probe::default());
+    assert_eq!(*app.instances[0].probe, Probe::default());
     assert_eq!(app.fail_statuses, [500, 502, 503, 504]);
     assert_eq!(app.max_ejected_percent, 100);
     assert_eq!(app.instances[0].slow_start, Duration::ZERO);

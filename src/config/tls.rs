@@ -93,9 +93,8 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     }
     for (name, app) in &written.apps {
         for (index, instance) in app.instances.iter().enumerate() {
-            let at =
-                [Step::Key("apps"), Step::Key(name), Step::Key("instances"), Step::Item(index)];
-            let path = [&at[..], &[Step::Key("tls")]].concat();
+            let (apps, item) = (Step::Key("apps"), Step::Item(index));
+            let path = [apps, Step::Key(name), Step::Key("instances"), item, Step::Key("tls")];
             let Some(address) = check_app::address(instance) else { continue };
             if address.scheme == Scheme::Http && places.has(&path) {
                 let message = "`tls` is not read: this instance is spoken to in the clear";

@@ -9,6 +9,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::again::Outline;
 use super::doors::Doors;
 use super::health::{self, Probe};
 use super::kept::{Conversations, Store};
@@ -69,14 +71,19 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// What is remembered of conversations with AI clients.
     pub conversations: Conversations,
-    /// The apps in the order in which they are written. Never empty.
-    pub apps: IndexMap<AppName, App>,
+    /// The apps in the order in which they are written. Never empty. A configuration that is read
+    /// again shares those that have not changed.
+    #[serde(skip)]
+    pub apps: IndexMap<AppName, Arc<App>>,
     /// What the error log holds, where the environment says it.
     #[serde(skip)]
     pub log_level: Option<&'static str>,
     /// Files beside the configuration that it is made of: of secrets and of certificates.
     #[serde(skip)]
     pub watched_files: Vec<PathBuf>,
+    /// How its text is cut, for reading it again; `None`: it is read as a whole.
+    #[serde(skip)]
+    pub outline: Option<Arc<Outline>>,
 }
 
 /// One app: who may use it and who answers.
@@ -115,6 +122,7 @@ pub struct App {
     /// How OpenAI and Anthropic clients see it.
     pub doors: Doors,
     /// Who answers. Never empty, names differ.
+    #[serde(skip)]
     pub instances: Vec<Instance>,
 }
 
@@ -142,7 +150,7 @@ pub struct Instance {
     /// Who waits when all connections are taken.
     pub queue: Queue,
     /// How it is asked whether it answers.
-    pub probe: Probe,
+    pub probe: Arc<Probe>,
     /// For how long its users come home little by little after it came back; zero: all at once.
     #[serde(with = "duration")]
     pub slow_start: Duration,

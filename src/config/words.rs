@@ -1,5 +1,8 @@
 //! The words of the configuration: which may be shown, and which was meant.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// What values a key has, and so whether the text after it may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -163,12 +166,14 @@ const FOREIGN: &[(&str, &str)] = &[
     ("vnodes", "virtual_nodes"),
 ];
 
+static BY_KEY: LazyLock<HashMap<&str, Kind>> = LazyLock::new(|| KINDS.iter().copied().collect());
+
 /// What kind of values a key has.
 pub(super) fn kind(key: &str) -> Kind {
     if key.starts_with("x-") {
         return Kind::Structure;
     }
-    KINDS.iter().find(|(known, _)| *known == key).map_or(Kind::Secret, |(_, kind)| *kind)
+    BY_KEY.get(key).copied().unwrap_or(Kind::Secret)
 }
 
 /// The key, if it looks like one: short and of letters. A token that has slipped into a key's place

@@ -3,11 +3,13 @@
 //! Only what differs from `types` stands here: two spellings of `apps`, an address in two forms,
 //! settings that an app takes over from the top. The doc comments are the schema's descriptions.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -18,6 +20,7 @@ use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::again::Outline;
 use super::doors::WrittenDoors;
 use super::health::{self, WrittenProbe};
 use super::kept::{Conversations, Store};
@@ -30,7 +33,7 @@ use super::types::{
     AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
     Method, Owners, Queue, Timeouts,
 };
-use crate::model::Token;
+use crate::model::{Address, Token};
 
 /// The configuration of difygate: one program in front of several Dify instances. Any value may
 /// name an environment variable, `${NAME}` or `${NAME:-default}`; keys at the top that begin with
@@ -161,6 +164,15 @@ pub(super) struct Written {
     /// Files of secrets and certificates; no key.
     #[serde(skip)]
     pub(super) watched_files: Vec<PathBuf>,
+    /// Apps with a secret from a file; no key.
+    #[serde(skip)]
+    pub(super) apps_with_files: HashSet<String>,
+    /// Apps of the same configuration that have been read and checked before; no key.
+    #[serde(skip)]
+    pub(super) elsewhere: Vec<String>,
+    /// How the text is cut, if nothing is wrong with it; no key.
+    #[serde(skip)]
+    pub(super) outline: Option<Arc<Outline>>,
 }
 
 fn default_listen() -> SocketAddr {
@@ -307,6 +319,9 @@ pub(super) struct WrittenInstance {
     #[serde(default)]
     #[schemars(schema_with = "schema::boolean")]
     pub(super) drain: bool,
+    /// What `host`, `port` and `url` come to, worked out once; no key.
+    #[serde(skip)]
+    pub(super) address: OnceCell<Option<Address>>,
 }
 
 fn yes() -> bool {

@@ -17,20 +17,30 @@ use crate::control::tls::{Trust, listener};
 use crate::gateway::doors::settings::{Settings, UserJwt};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
 use crate::gateway::snapshot::{
-    App, Drain, LastResort, Limits, Member, Pool, QueueLimits, Snapshot, Survivors, Timeouts,
+    App, Drain, LastResort, Limits, Member, MemberStats, Pool, QueueLimits, Snapshot, Survivors,
+    Timeouts,
 };
 use crate::gateway::tls::InstanceTls;
 use crate::gateway::{Departed, Instance, Key, Models, PoolMates, TokenTable, Turns};
 use crate::model::{Address, AppName, InstanceName, Token};
 
-/// Builds the snapshot of a configuration. What `old` knows of the same instances, apps and members
-/// is taken over; the rest starts cold.
+/// What runs while a snapshot is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// What it was built of.
+    pub config: &'a Config,
+    /// What was built.
+    pub snapshot: &'a Snapshot,
+}
+
+/// Builds the snapshot of a configuration. Apps that are the same `before` are shared with it, and
+/// what it knows of the same instances and members of others is taken over; the rest starts cold.
 ///
 /// # Errors
 /// An app key cannot stand in a header; the check of the configuration refuses such keys already.
-pub fn snapshot(config: &Config, old: Option<&Snapshot>) -> Result<Snapshot, String> {
-    let survivors = old.map(Survivors::of).unwrap_or_default();
-    let mut builder = Builder::new(config, survivors)?;
+pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot, String> {
+    let old = before.map(|before| before.snapshot);
+    let mut builder = Builder::new(config, before)?;
     let apps: Result<Vec<_>, _> =
         config.apps.iter().map(|(name, app)| builder.app(name, app)).collect();
     let apps = apps?;
@@ -201,40 +211,69 @@ fn weights(members: &[Arc<Member>]) -> Vec<(&str, u32)> {
     members.iter().map(|member| (member.name.as_str(), member.weight)).collect()
 }
 
-struct Builder {
-    survivors: Survivors,
+struct Builder<'a> {
+    survivors: Survivors<'a>,
+    /// What the survivors were built of, if all of it that apps take from the top is the same.
+    earlier: Option<&'a Config>,
     instances: Instances,
     rings: HashMap<RingKey, Arc<Ring>>,
     probes: Probes,
-    instance_header: bool,
+    /// By the name of an instance, what answers say of it.
+    headers: Option<HashMap<InstanceName, HeaderValue>>,
 }
 
-impl Builder {
-    fn new(config: &Config, mut survivors: Survivors) -> Result<Self, String> {
+impl<'a> Builder<'a> {
+    fn new(config: &Config, before: Option<Before<'a>>) -> Result<Self, String> {
+        let mut survivors = before.map(|b| Survivors::of(b.snapshot)).unwrap_or_default();
         let probes = Probes::new(std::mem::take(&mut survivors.probed));
         let instances = Instances::of(config, &survivors)?;
-        let instance_header = config.instance_header;
-        Ok(Self { survivors, instances, rings: HashMap::new(), probes, instance_header })
+        let headers = config.instance_header.then(HashMap::new);
+        let earlier = before.map(|before| before.config);
+        let earlier = earlier.filter(|old| old.instance_header == config.instance_header);
+        Ok(Self { survivors, earlier, instances, rings: HashMap::new(), probes, headers })
     }
 
-    fn app(&mut self, name: &AppName, app: &config::App) -> Result<Arc<App>, String> {
+    fn app(&mut self, name: &AppName, app: &Arc<config::App>) -> Result<Arc<App>, String> {
+        if let Some(kept) = self.kept(name, app) {
+            let kept = Arc::clone(kept);
+            for probed in kept.pool.members.iter().filter_map(|member| member.probed.as_ref()) {
+                self.probes.keep(probed);
+            }
+            return Ok(kept);
+        }
         let judgement = self.judgement(app);
-        let members: Result<Vec<_>, _> = app
-            .instances
-            .iter()
-            .map(|instance| self.member(name, instance, judgement.clone()))
+        let counted = self.survivors.counted(name);
+        let counted = app.instances.iter().map(|one| counted.get(&(&one.name, &one.address)));
+        let counted: Vec<_> = counted.map(Option::<&Arc<MemberStats>>::cloned).collect();
+        let members = app.instances.iter().zip(counted);
+        let members: Result<Vec<_>, _> = members
+            .map(|(one, stats)| self.member(one, judgement.clone(), stats.unwrap_or_default()))
             .collect();
         let members = members?;
+        let old = self.survivors.apps.get(name).copied();
         let method = self.method(&members, app);
         let max_load = match app.max_load {
             config::MaxLoad::Off => None,
             config::MaxLoad::Thousandths(factor) => Some(MaxLoad::from_thousandths(factor)),
         };
-        let stats = self.survivors.apps.get(name).cloned().unwrap_or_default();
+        let stats = old.map(|old| Arc::clone(&old.stats)).unwrap_or_default();
         let pool = Pool::new(members, method, max_load);
-        let policy = policy(app, self.survivors.turns.get(name));
+        let policy = policy(app, old.and_then(|old| old.policy.turns.as_ref()));
         let doors = doors(&app.doors)?;
         Ok(Arc::new(App { name: name.clone(), pool, policy, doors, stats }))
+    }
+
+    /// The app as it runs, if nothing that it is made of has changed.
+    fn kept(&self, name: &AppName, app: &Arc<config::App>) -> Option<&'a Arc<App>> {
+        let same = self.earlier?.apps.get(name)? == app;
+        let runs = *self.survivors.apps.get(name).filter(|_| same)?;
+        // What is kept by address may have changed through another app.
+        let mut members = runs.pool.members.iter();
+        let fits = |member: &Arc<Member>| {
+            let shared = self.instances.by_address.get(member.instance.address());
+            shared.is_some_and(|shared| shared.fits(member))
+        };
+        members.all(fits).then_some(runs)
     }
 
     fn method(&mut self, members: &[Arc<Member>], app: &config::App) -> Method {
@@ -266,35 +305,30 @@ impl Builder {
 
     fn member(
         &mut self,
-        app: &AppName,
         written: &config::Instance,
         judgement: Judgement,
+        stats: Arc<MemberStats>,
     ) -> Result<Arc<Member>, String> {
-        let bearer = format!("Bearer {}", written.token.expose());
+        let bearer = ["Bearer ", written.token.expose()].concat();
         let mut authorization = HeaderValue::try_from(bearer)
             .map_err(|_| format!("the token of `{}` cannot stand in a header", written.name))?;
         authorization.set_sensitive(true);
-        let keyless = self.keyless(app, written, judgement)?;
+        let keyless = self.keyless(written, judgement, stats)?;
         Ok(Arc::new(Member { authorization: Some(authorization), ..keyless }))
     }
 
     fn keyless(
         &mut self,
-        app: &AppName,
         written: &config::Instance,
         judgement: Judgement,
+        stats: Arc<MemberStats>,
     ) -> Result<Member, String> {
         let shared = &self.instances.by_address[&written.address];
-        let address = written.address.to_string();
-        let stats = self.survivors.members.get(&(app.clone(), written.name.clone(), address));
         Ok(Member {
             name: written.name.clone(),
             instance: Arc::clone(&shared.instance),
             authorization: None,
-            header: self
-                .instance_header
-                .then(|| HeaderValue::try_from(written.name.as_str()).ok())
-                .flatten(),
+            header: self.headers.as_mut().and_then(|headers| header(headers, &written.name)),
             weight: written.weight,
             thresholds: shared.thresholds,
             fail_statuses: judgement.fail_statuses,
@@ -303,7 +337,7 @@ impl Builder {
             slow_start_ms: u64::try_from(written.slow_start.as_millis()).unwrap_or(u64::MAX),
             drain: if written.drain { Drain::Yes } else { Drain::No },
             queue: shared.queue,
-            stats: stats.cloned().unwrap_or_default(),
+            stats,
         })
     }
 
@@ -321,20 +355,36 @@ impl Builder {
         let mut seen = std::collections::HashSet::new();
         let mut members = Vec::new();
         for app in config.apps.values() {
+            let new = app.instances.iter().filter(|instance| seen.insert(&instance.address));
+            let new: Vec<_> = new.collect();
+            if new.is_empty() {
+                continue;
+            }
             let judgement = self.judgement(app);
-            for instance in &app.instances {
-                if seen.insert(instance.address.clone()) {
-                    let member = self.keyless(&name, instance, judgement.clone())?;
-                    members.push(Arc::new(member));
-                }
+            for instance in new {
+                let member = self.keyless(instance, judgement.clone(), Arc::default())?;
+                members.push(Arc::new(member));
             }
         }
-        let stats = self.survivors.apps.get(&name).cloned().unwrap_or_default();
+        let stats = Arc::default();
         let pool = Pool::new(members, Method::LeastConnections, None);
         let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
         let policy = Policy { retry, storage: Storage::Shared, ..Policy::default() };
         Ok(App { name, pool, policy, doors: Settings::default(), stats })
     }
+}
+
+/// What answers say of an instance: the same text for all that have the name.
+fn header(
+    headers: &mut HashMap<InstanceName, HeaderValue>,
+    name: &InstanceName,
+) -> Option<HeaderValue> {
+    if let Some(known) = headers.get(name) {
+        return Some(known.clone());
+    }
+    let header = HeaderValue::try_from(name.as_str()).ok()?;
+    headers.insert(name.clone(), header.clone());
+    Some(header)
 }
 
 /// What the members of an app share of its judgement.
@@ -354,31 +404,42 @@ struct Shared {
     queue: QueueLimits,
 }
 
+impl Shared {
+    /// Whether a member that runs has it already.
+    fn fits(&self, member: &Member) -> bool {
+        Arc::ptr_eq(&self.instance, &member.instance)
+            && self.thresholds == member.thresholds
+            && self.queue == member.queue
+    }
+}
+
 struct Instances {
     by_address: HashMap<Address, Shared>,
 }
 
 impl Instances {
-    fn of(config: &Config, survivors: &Survivors) -> Result<Self, String> {
+    fn of(config: &Config, survivors: &Survivors<'_>) -> Result<Self, String> {
         let mut trust = Trust::default();
         let mut by_address: HashMap<_, Shared> = HashMap::new();
         for written in config.apps.values().flat_map(|app| &app.instances) {
             let fail_timeout_ms = u64::try_from(written.fail_timeout.as_millis());
             let fail_timeout_ms = fail_timeout_ms.unwrap_or(u64::MAX >> 2);
-            let tls = trust.of(written)?;
-            let shared = by_address.entry(written.address.clone()).or_insert_with(|| Shared {
-                tls,
-                instance: survivors
-                    .instances
-                    .get(&written.address.to_string())
-                    .cloned()
-                    .unwrap_or_else(|| {
-                        Arc::new(Instance::new(written.address.clone(), written.max_concurrent))
-                    }),
-                slots: u32::MAX,
-                thresholds: Thresholds { max_fails: u32::MAX, fail_timeout_ms: u64::MAX },
-                queue: QueueLimits { size: u32::MAX, timeout: written.queue.timeout },
-            });
+            let address = &written.address;
+            let shared = match by_address.get_mut(address) {
+                Some(known) => known,
+                None => {
+                    let tls = trust.of(written)?;
+                    by_address.entry(address.clone()).or_insert(Shared {
+                        tls,
+                        instance: survivors.instances.get(address).cloned().unwrap_or_else(|| {
+                            Arc::new(Instance::new(address.clone(), written.max_concurrent))
+                        }),
+                        slots: u32::MAX,
+                        thresholds: Thresholds { max_fails: u32::MAX, fail_timeout_ms: u64::MAX },
+                        queue: QueueLimits { size: u32::MAX, timeout: written.queue.timeout },
+                    })
+                }
+            };
             shared.slots = shared.slots.min(written.max_concurrent);
             let thresholds = &mut shared.thresholds;
             thresholds.max_fails = thresholds.max_fails.min(written.max_fails);

@@ -9,7 +9,7 @@ mod reload;
 mod tls;
 mod watch;
 
-pub use build::snapshot;
+pub use build::{Before, snapshot};
 pub use lifecycle::{Capacity, Signal, Signals, capacity, signals};
 pub use reload::{ReloadError, Reloaded, Reloader, Requests, Running};
 pub use tls::{RENEW, certificates, warnings as certificate_warnings};

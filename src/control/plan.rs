@@ -180,7 +180,7 @@ impl AppChange {
 }
 
 /// Names in one line of a log; the rest is counted.
-const MOST_NAMED: usize = 12;
+pub(super) const MOST_NAMED: usize = 12;
 
 impl Changes {
     /// Whether there are none.
@@ -272,10 +272,10 @@ pub fn changes(old: &Shape, new: &Shape) -> Changes {
 }
 
 /// Gives `shape` the settings of `started` that need a restart: they are what runs.
-pub(super) fn with_what_runs(mut shape: Shape, started: Shape) -> Shape {
+pub(super) fn with_what_runs(mut shape: Shape, started: Settings) -> Shape {
     let needs_restart = |key: &str| NEEDS_RESTART.iter().any(|restart| is_below(key, restart));
     shape.settings.retain(|key, _| !needs_restart(key));
-    shape.settings.extend(started.settings.into_iter().filter(|(key, _)| needs_restart(key)));
+    shape.settings.extend(started.into_iter().filter(|(key, _)| needs_restart(key)));
     shape
 }
 

@@ -10,19 +10,20 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::balance::{Rhythm, Rules};
 use crate::config::{self, ProbeMethod};
 use crate::gateway::{Instance, Probe, Probed};
+use crate::model::Address;
 
-type ByProbe = HashMap<(String, Probe), Arc<Probed>>;
+type ByProbe = HashMap<(Address, Probe), Arc<Probed>>;
 
 /// The probes of a snapshot that is being built.
 pub(super) struct Probes {
-    earlier: ByProbe,
-    named: ByProbe,
+    known: ByProbe,
+    named: HashMap<*const Probed, Arc<Probed>>,
 }
 
 impl Probes {
     /// None named yet; `earlier` ones are taken over when they are.
     pub(super) fn new(earlier: ByProbe) -> Self {
-        Self { earlier, named: HashMap::new() }
+        Self { known: earlier, named: HashMap::new() }
     }
 
     /// The probe of an instance; none if it is switched off.
@@ -39,13 +40,19 @@ impl Probes {
         }
         let probe = probe(written)
             .ok_or_else(|| format!("the probe of `{}` cannot be sent", written.name))?;
-        let key = (written.address.to_string(), probe);
-        let earlier = &self.earlier;
-        let probed = self.named.entry(key).or_insert_with_key(|key| {
-            let known = earlier.get(key).cloned();
-            known.unwrap_or_else(|| Arc::new(Probed::new(Arc::clone(instance), key.1.clone())))
-        });
-        Ok(Some(Arc::clone(probed)))
+        let key = (written.address.clone(), probe);
+        let probed = self
+            .known
+            .entry(key)
+            .or_insert_with_key(|key| Arc::new(Probed::new(Arc::clone(instance), key.1.clone())));
+        let probed = Arc::clone(probed);
+        self.keep(&probed);
+        Ok(Some(probed))
+    }
+
+    /// Names one that runs already.
+    pub(super) fn keep(&mut self, probed: &Arc<Probed>) {
+        self.named.entry(Arc::as_ptr(probed)).or_insert_with(|| Arc::clone(probed));
     }
 
     /// All that were named, each once.

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use arc_swap::ArcSwap;
+use rustix::process::setpriority_process;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{self, Config, Diagnostics, Environment, Shape, Source};
+use crate::config::{self, Config, Diagnostics, Difference, Environment, Shape, Source};
 use crate::control::build;
 use crate::control::plan::{self, Changes, Question};
 use crate::control::tls::{self, AuthorityFiles};
@@ -16,13 +18,18 @@ use crate::control::watch::Watch;
 use crate::gateway::Shared;
 use crate::gateway::tls::Certificate;
 
+/// How far the thread of a reload gives way, of 19: beside a busy one it has a tenth of a core.
+const NICE: i32 = 10;
+
 /// What a reload did.
 #[derive(Clone, Debug)]
 pub struct Reloaded {
     /// Findings that do not stop it.
     pub warnings: Diagnostics,
-    /// What it changed, and what of it needs a restart.
+    /// What it changed, and what of it needs a restart; of the apps, the first dozen.
     pub changes: Changes,
+    /// How many more apps it changed.
+    pub more_apps: usize,
     /// Certificates that are shown to clients from now on.
     pub certificates: Vec<Certificate>,
     /// Files whose authorities are believed from now on, in place of what stood in them.
@@ -35,6 +42,9 @@ impl fmt::Display for Reloaded {
         let mut said = Vec::new();
         if !self.changes.is_empty() {
             said.push(self.changes.to_string());
+        }
+        if self.more_apps > 0 {
+            said.push(format!("{} more apps change", self.more_apps));
         }
         said.extend(self.certificates.iter().map(|new| format!("new certificate {new}")));
         let files = self.authorities.iter();
@@ -88,7 +98,18 @@ struct Configs {
 impl Configs {
     fn shape(&self, mark: &dyn Fn(&str) -> Option<String>) -> Shape {
         let current = config::shape(&self.current.load(), mark);
-        plan::with_what_runs(current, config::shape(&self.started_with, mark))
+        plan::with_what_runs(current, config::top(&self.started_with, mark))
+    }
+
+    /// What `new` changes, and how many apps change beyond those that a log has room for.
+    fn changes(&self, new: &Config) -> (Changes, usize) {
+        // These marks stay here, so they need no salt.
+        let mark = |secret: &str| Some(config::mark("", secret));
+        let current = self.current.load();
+        let Difference { old, new, more_apps } =
+            config::difference(&current, new, &mark, plan::MOST_NAMED);
+        let old = plan::with_what_runs(old, config::top(&self.started_with, &mark));
+        (plan::changes(&old, &new), more_apps)
     }
 }
 
@@ -143,7 +164,7 @@ impl Reloader {
                 },
                 () = running.watch.changed() => None,
             };
-            let done = running.reload(&requests.configs, &apply);
+            let done = running.reload(&requests.configs, &apply).await;
             log(&running.source, &done);
             if let Some(reply) = reply {
                 // Whoever asked may have gone away; the reload has happened all the same.
@@ -154,38 +175,66 @@ impl Reloader {
 }
 
 impl Running {
-    fn reload(
+    async fn reload(
         &mut self,
-        configs: &Configs,
+        configs: &Arc<Configs>,
         apply: &impl Fn(&Config),
     ) -> Result<Reloaded, ReloadError> {
         // Before the files are read: what changes while they are is a change.
         self.watch.look();
-        let mut loaded = self.source.load(&self.environment).map_err(ReloadError::Refused)?;
-        let old = self.shared.snapshot();
-        let snapshot =
-            build::snapshot(&loaded.config, Some(&old)).map_err(ReloadError::NotBuilt)?;
-        let (before, now) = (old.tls.as_ref(), snapshot.tls.as_ref());
-        let certificates = tls::exchanged(before, now);
-        tls::warnings(now).iter().for_each(|warning| loaded.warnings.warn(warning, tls::RENEW));
-        // From here on nothing can fail.
-        self.shared.swap(Arc::new(snapshot));
-        apply(&loaded.config);
-        self.watch.follow(self.source.path(), &loaded.config.watched_files);
-        // These marks stay here, so they need no salt.
-        let mark = |secret: &str| Some(config::mark("", secret));
-        let changes = plan::changes(&configs.shape(&mark), &config::shape(&loaded.config, &mark));
-        let files = tls::authority_files(&loaded.config);
-        let authorities = tls::exchanged_files(&configs.authorities.load(), &files);
-        configs.authorities.store(Arc::new(files));
-        configs.current.store(Arc::new(loaded.config));
-        Ok(Reloaded { warnings: loaded.warnings, changes, certificates, authorities })
+        let (source, environment) = (self.source.clone(), self.environment.clone());
+        let (shared, configs) = (Arc::clone(&self.shared), Arc::clone(configs));
+        let (reloaded, config) =
+            aside(move || replace(&source, &environment, &shared, &configs)).await??;
+        apply(&config);
+        self.watch.follow(self.source.path(), &config.watched_files);
+        Ok(reloaded)
     }
+}
+
+/// Does the work on a thread of its own, which gives way to those that serve requests and probe.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ReloadError> {
+    let (done, answer) = oneshot::channel();
+    let thread = thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        // Of this thread alone. Where it is refused, the work is done all the same.
+        let _ = setpriority_process(None, NICE);
+        let _ = done.send(work());
+    });
+    thread.map_err(|error| ReloadError::NotBuilt(format!("no thread for it: {error}")))?;
+    answer.await.map_err(|_| ReloadError::NotBuilt("it broke off".to_owned()))
+}
+
+/// Reads the configuration and puts its snapshot in the place of the one that runs.
+fn replace(
+    source: &Source,
+    environment: &Environment,
+    shared: &Shared,
+    configs: &Configs,
+) -> Result<(Reloaded, Arc<Config>), ReloadError> {
+    let (current, old) = (configs.current.load_full(), shared.snapshot());
+    let mut loaded = source.load_again(environment, Some(&current)).map_err(ReloadError::Refused)?;
+    let before = build::Before { config: &current, snapshot: &old };
+    let snapshot = build::snapshot(&loaded.config, Some(before)).map_err(ReloadError::NotBuilt)?;
+    let (was, now) = (old.tls.as_ref(), snapshot.tls.as_ref());
+    let certificates = tls::exchanged(was, now);
+    tls::warnings(now).iter().for_each(|warning| loaded.warnings.warn(warning, tls::RENEW));
+    // From here on nothing can fail.
+    shared.swap(Arc::new(snapshot));
+    let (changes, more_apps) = configs.changes(&loaded.config);
+    let files = tls::authority_files(&loaded.config);
+    let authorities = tls::exchanged_files(&configs.authorities.load(), &files);
+    configs.authorities.store(Arc::new(files));
+    let config = Arc::new(loaded.config);
+    configs.current.store(Arc::clone(&config));
+    let warnings = loaded.warnings;
+    Ok((Reloaded { warnings, changes, more_apps, certificates, authorities }, config))
 }
 
 fn log(source: &Source, done: &Result<Reloaded, ReloadError>) {
     match done {
-        Ok(done @ Reloaded { warnings, changes, .. }) => {
+        Ok(done @ Reloaded { warnings, .. }) => {
             tracing::info!("configuration {source} reloaded: {done}");
             if !warnings.is_empty() {
                 tracing::warn!("{warnings}");

@@ -1,7 +1,10 @@
 //! What of a configuration stands in the snapshot, and where.
 
-use super::snapshot;
-use crate::config::{Environment, parse};
+use std::sync::Arc;
+
+use super::{Before, snapshot};
+use crate::balance::Method;
+use crate::config::{Config, Environment, parse};
 use crate::gateway::Key;
 use crate::gateway::doors::settings::{History, UserForm};
 use crate::gateway::snapshot::Snapshot;
@@ -72,4 +75,72 @@ fn each_app_has_its_doors() {
     assert_eq!(doors.chat_id_headers, ["x-openwebui-chat-id"]);
     let jwt = doors.user_jwt.as_ref().unwrap();
     assert_eq!((jwt.header.as_str(), jwt.secret.expose()), ("x-openwebui-user-jwt", "hush"));
+}
+
+fn parsed(text: &str) -> Config {
+    let loaded = parse("gateway.yaml", text, &Environment::default());
+    loaded.unwrap_or_else(|faults| panic!("{faults}")).config
+}
+
+fn three_apps(settings_of_b: &str, token_of_b: &str) -> String {
+    let app = |name: &str, settings: &str, token: &str| {
+        format!(
+            "  {name}: {{ {settings} user_tokens: [{name}], instances: [{{ name: i, host: h, \
+             token: {token} }}, {{ name: j, host: k, token: t }}] }}\n"
+        )
+    };
+    ["apps:\n", &app("a", "", "k"), &app("b", settings_of_b, token_of_b), &app("c", "", "k")]
+        .concat()
+}
+
+#[test]
+fn what_has_not_changed_is_shared_with_the_snapshot_before() {
+    let config = parsed(&three_apps("", "k"));
+    let first = snapshot(&config, None).unwrap();
+    let shared = |old: &Snapshot, new: &Snapshot| -> Vec<bool> {
+        old.apps.iter().zip(&new.apps).map(|(old, new)| Arc::ptr_eq(old, new)).collect()
+    };
+    let next = |text: &str| {
+        let before = Before { config: &config, snapshot: &first };
+        snapshot(&parsed(text), Some(before)).unwrap()
+    };
+    assert_eq!(shared(&first, &next(&three_apps("", "k"))), [true, true, true]);
+    let changed = next(&three_apps("", "other"));
+    assert_eq!(shared(&first, &changed), [true, false, true]);
+    assert_eq!(changed.probed.len(), first.probed.len());
+    for (old, new) in first.apps[1].pool.members.iter().zip(&changed.apps[1].pool.members) {
+        assert!(Arc::ptr_eq(&old.stats, &new.stats) && Arc::ptr_eq(&old.instance, &new.instance));
+        let probes = [old, new].map(|member| member.probed.as_ref().map(Arc::as_ptr));
+        assert_eq!(probes[0], probes[1]);
+    }
+    assert!(changed.departed.is_empty());
+    // What comes from the top is in every app.
+    let top = format!("instance_header: false\n{}", three_apps("", "k"));
+    assert_eq!(shared(&first, &next(&top)), [false, false, false]);
+    let top = format!("storage: shared\n{}", three_apps("", "k"));
+    assert_eq!(shared(&first, &next(&top)), [false, false, false]);
+}
+
+#[test]
+fn what_is_kept_by_address_changes_apps_that_are_written_as_before() {
+    let config = parsed(&three_apps("", "k"));
+    let first = snapshot(&config, None).unwrap();
+    let text = three_apps("", "k, max_fails: 1");
+    let before = Before { config: &config, snapshot: &first };
+    let next = snapshot(&parsed(&text), Some(before)).unwrap();
+    for app in &next.apps {
+        assert_eq!(app.pool.members[0].thresholds.max_fails, 1, "{}", app.name);
+        assert_eq!(app.pool.members[1].thresholds.max_fails, 3, "{}", app.name);
+    }
+}
+
+#[test]
+fn one_ring_serves_all_apps_whose_instances_have_the_same_names() {
+    let snapshot = snapshot(&parsed(&three_apps("method: rendezvous,", "k")), None).unwrap();
+    let ring = |place: usize| match &snapshot.apps[place].pool.method {
+        Method::ConsistentHash(ring) => Some(Arc::as_ptr(ring)),
+        _ => None,
+    };
+    assert!(ring(0).is_some() && ring(1).is_none());
+    assert_eq!(ring(0), ring(2));
 }

@@ -44,10 +44,15 @@ impl Departed {
 
     /// Those that `old` had or was still waiting for, and that are not among `apps`.
     pub fn after(old: &Snapshot, apps: &[Arc<App>]) -> Vec<Self> {
+        // An app that is shared by both has all that it had.
+        let kept: HashSet<_> = apps.iter().map(Arc::as_ptr).collect();
+        let before: HashSet<_> = old.apps.iter().map(Arc::as_ptr).collect();
+        let new = apps.iter().filter(|app| !before.contains(&Arc::as_ptr(app)));
+        let gone = old.apps.iter().filter(|app| !kept.contains(&Arc::as_ptr(app)));
         let present: HashSet<_> =
-            members(apps).map(|(_, member)| Arc::as_ptr(&member.stats)).collect();
+            members(new).map(|(_, member)| Arc::as_ptr(&member.stats)).collect();
         let now = Timestamp::now();
-        let left = members(&old.apps).map(|(app, member)| Self {
+        let left = members(gone).map(|(app, member)| Self {
             app: app.name.clone(),
             name: member.name.clone(),
             since: now,
@@ -61,6 +66,8 @@ impl Departed {
     }
 }
 
-fn members(apps: &[Arc<App>]) -> impl Iterator<Item = (&Arc<App>, &Arc<Member>)> {
-    apps.iter().flat_map(|app| app.pool.members.iter().map(move |member| (app, member)))
+fn members<'a>(
+    apps: impl Iterator<Item = &'a Arc<App>>,
+) -> impl Iterator<Item = (&'a Arc<App>, &'a Arc<Member>)> {
+    apps.flat_map(|app| app.pool.members.iter().map(move |member| (app, member)))
 }

@@ -25,8 +25,7 @@ use crate::gateway::probed::{Probe, Probed};
 use crate::gateway::tls::ListenerTls;
 use crate::gateway::tokens::{Key, TokenTable};
 use crate::gateway::trust::PoolMates;
-use crate::gateway::turns::Turns;
-use crate::model::{AppName, InstanceName};
+use crate::model::{Address, AppName, InstanceName};
 use crate::telemetry::{Counter, Gauge, Histogram};
 
 /// One configuration, ready for requests.
@@ -296,50 +295,54 @@ impl MemberStats {
     }
 }
 
-/// The counters of earlier snapshots, by what they belong to.
+/// What an earlier snapshot leaves to the next, by what it belongs to.
 #[derive(Debug, Default)]
-pub struct Survivors {
-    /// By app.
-    pub apps: HashMap<AppName, Arc<AppStats>>,
-    /// By app, where turns wait for each other.
-    pub turns: HashMap<AppName, Arc<Turns>>,
-    /// By app, instance name and address.
-    pub members: HashMap<(AppName, InstanceName, String), Arc<MemberStats>>,
+pub struct Survivors<'a> {
+    /// By name.
+    pub apps: HashMap<&'a AppName, &'a Arc<App>>,
     /// By address.
-    pub instances: HashMap<String, Arc<Instance>>,
+    pub instances: HashMap<Address, Arc<Instance>>,
     /// By address and probe.
-    pub probed: HashMap<(String, Probe), Arc<Probed>>,
+    pub probed: HashMap<(Address, Probe), Arc<Probed>>,
+    departed: HashMap<&'a AppName, Vec<Left<'a>>>,
 }
 
-impl Survivors {
+type Left<'a> = (&'a InstanceName, Arc<Instance>, Arc<MemberStats>);
+
+/// What is counted for the members of an app, by their name and address.
+pub type Counted<'a> = HashMap<(&'a InstanceName, &'a Address), Arc<MemberStats>>;
+
+impl<'a> Survivors<'a> {
     /// What `old` leaves to the next snapshot.
-    pub fn of(old: &Snapshot) -> Self {
+    pub fn of(old: &'a Snapshot) -> Self {
         let mut survivors = Self::default();
         for departed in &old.departed {
             let Some(instance) = departed.instance() else { continue };
-            let address = instance.address().to_string();
             if let Some(stats) = departed.stats() {
-                let key = (departed.app.clone(), departed.name.clone(), address.clone());
-                survivors.members.insert(key, stats);
+                let of_app = survivors.departed.entry(&departed.app).or_default();
+                of_app.push((&departed.name, Arc::clone(&instance), stats));
             }
-            survivors.instances.insert(address, instance);
+            survivors.instances.insert(instance.address().clone(), instance);
         }
-        for app in &old.apps {
-            survivors.apps.insert(app.name.clone(), Arc::clone(&app.stats));
-            if let Some(turns) = &app.policy.turns {
-                survivors.turns.insert(app.name.clone(), Arc::clone(turns));
-            }
-            for member in &app.pool.members {
-                let address = member.instance.address().to_string();
-                let key = (app.name.clone(), member.name.clone(), address.clone());
-                survivors.members.insert(key, Arc::clone(&member.stats));
-                survivors.instances.insert(address, Arc::clone(&member.instance));
-            }
+        for instance in old.instances() {
+            survivors.instances.insert(instance.address().clone(), Arc::clone(instance));
         }
+        survivors.apps = old.apps.iter().map(|app| (&app.name, app)).collect();
         for probed in &old.probed {
-            let key = (probed.instance().address().to_string(), probed.probe().clone());
+            let key = (probed.instance().address().clone(), probed.probe().clone());
             survivors.probed.insert(key, Arc::clone(probed));
         }
         survivors
+    }
+
+    /// What is counted for the members that an app had, those that departed included.
+    pub fn counted(&self, app: &AppName) -> Counted<'_> {
+        let departed = self.departed.get(app).into_iter().flatten();
+        let departed = departed
+            .map(|(name, instance, stats)| ((*name, instance.address()), Arc::clone(stats)));
+        let members = self.apps.get(app).into_iter().flat_map(|app| &app.pool.members);
+        let members = members
+            .map(|member| ((&member.name, member.instance.address()), Arc::clone(&member.stats)));
+        departed.chain(members).collect()
     }
 }

@@ -20,4 +20,5 @@ mod tree;
 
 pub(super) use places::{Places, Step};
 pub(super) use reader::read;
-pub(super) use tree::build;
+pub(super) use references::COUNT as MAX_REFERENCES;
+pub(super) use tree::{MAX_VALUES, Tree, build};

@@ -1,6 +1,6 @@
 //! Where something stands: ranges of keys and values by their path.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -16,10 +16,16 @@ pub(crate) enum Step<'a> {
     Item(usize),
 }
 
+/// A map with more entries than this is looked up by an index.
+const FEW: usize = 16;
+
 /// The places of a tree that has been read.
 pub(crate) struct Places<'t> {
     tree: &'t Tree,
     dropped: HashSet<u32>,
+    /// Where the keys of the large maps at the top stand: without it, looking up something in each
+    /// of many apps would take a time that grows with the square of their number.
+    large: HashMap<u32, HashMap<&'t str, usize>>,
 }
 
 /// How far a path leads.
@@ -31,7 +37,18 @@ struct Reached<'t> {
 
 impl<'t> Places<'t> {
     pub(crate) fn new(tree: &'t Tree, dropped: HashSet<u32>) -> Self {
-        Self { tree, dropped }
+        let mut large = HashMap::new();
+        if let Content::Map(entries) = &tree.root.content {
+            for piece in entries.iter().map(|entry| &entry.value) {
+                let Content::Map(entries) = &piece.content else { continue };
+                if entries.len() > FEW {
+                    let places = entries.iter().enumerate();
+                    let places = places.map(|(place, entry)| (entry.key.as_str(), place));
+                    large.insert(piece.id, places.collect());
+                }
+            }
+        }
+        Self { tree, dropped, large }
     }
 
     /// The value at `path`, or what of the path exists; a value that is not written has the place
@@ -85,7 +102,9 @@ impl<'t> Places<'t> {
         let mut reached = Reached { piece: &self.tree.root, key: None, whole: true };
         for step in path {
             let next = match (step, &reached.piece.content) {
-                (Step::Key(key), Content::Map(entries)) => self.entry(entries, key),
+                (Step::Key(key), Content::Map(entries)) => {
+                    self.entry(reached.piece.id, entries, key)
+                }
                 (Step::Item(index), Content::List(items)) => {
                     self.item(items, *index).map(|piece| (piece, None))
                 }
@@ -100,7 +119,16 @@ impl<'t> Places<'t> {
     }
 
     /// An entry that was read counts before one that was set aside.
-    fn entry(&self, entries: &'t [Entry], key: &str) -> Option<(&'t Piece, Option<&'t Entry>)> {
+    fn entry(
+        &self,
+        map: u32,
+        entries: &'t [Entry],
+        key: &str,
+    ) -> Option<(&'t Piece, Option<&'t Entry>)> {
+        if let Some(index) = self.large.get(&map).filter(|_| entries.len() > FEW) {
+            let entry = entries.get(*index.get(key)?)?;
+            return Some((&*entry.value, Some(entry)));
+        }
         let other = if key == "apps" { "applications" } else { key };
         let named = || entries.iter().filter(|entry| entry.key == key || entry.key == other);
         let entry = named().find(|entry| !self.is_aside(entry)).or_else(|| named().next())?;
@@ -112,6 +140,9 @@ impl<'t> Places<'t> {
     }
 
     fn item(&self, items: &'t [Rc<Piece>], index: usize) -> Option<&'t Piece> {
+        if self.dropped.is_empty() && self.tree.is_whole {
+            return items.get(index).map(|item| &**item);
+        }
         let read = |item: &&Rc<Piece>| {
             !matches!(item.content, Content::Faulty) && !self.dropped.contains(&item.id)
         };

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 /// The first character of plane 15, and how many of them may be used. Each takes four bytes.
 const FIRST: u32 = 0xF_0000;
-const COUNT: u32 = 0xFFFD;
+pub(crate) const COUNT: usize = 0xFFFD;
 
 /// A text without its references.
 pub(super) struct Hidden<'t> {
@@ -48,6 +48,9 @@ impl<'t> Hidden<'t> {
 
     /// A scalar with its references put back.
     pub(super) fn restore<'s>(&self, scalar: &'s str) -> Cow<'s, str> {
+        if self.references.is_empty() {
+            return Cow::Borrowed(scalar);
+        }
         let mut out = String::new();
         let mut rest = scalar;
         while let Some((at, reference)) = rest.char_indices().find_map(|(at, c)| {
@@ -73,13 +76,13 @@ fn length(text: &str) -> usize {
 }
 
 fn stand_in(index: usize) -> Option<char> {
-    let index = u32::try_from(index).ok().filter(|index| *index < COUNT)?;
+    let index = u32::try_from(Some(index).filter(|index| *index < COUNT)?).ok()?;
     char::from_u32(FIRST + index)
 }
 
 fn index(c: char) -> Option<usize> {
-    let index = u32::from(c).checked_sub(FIRST).filter(|index| *index < COUNT)?;
-    usize::try_from(index).ok()
+    let index = u32::from(c).checked_sub(FIRST)?;
+    usize::try_from(index).ok().filter(|index| *index < COUNT)
 }
 
 #[cfg(test)]
