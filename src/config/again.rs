@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2, memmem};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::diagnostic::Diagnostics;
@@ -87,7 +87,7 @@ impl Outline {
                 digest: xxh3_128(piece.as_bytes()),
                 app: app.name.into(),
                 size: app.size,
-                is_lasting: !from_files && !piece.contains(['&', '*']),
+                is_lasting: !from_files && memchr2(b'&', b'*', piece.as_bytes()).is_none(),
             });
         }
         Some(Self { around: cut.around(text), pieces })
@@ -176,7 +176,7 @@ fn is_empty(line: &str) -> bool {
 pub(super) fn again(name: &str, text: &str, env: &Environment, earlier: &Config) -> Option<Loaded> {
     let outline = earlier.outline.as_deref()?;
     // What hides references from YAML looks at the whole text.
-    let references = text.matches("${").take(MAX_REFERENCES).count();
+    let references = memmem::find_iter(text.as_bytes(), "${").take(MAX_REFERENCES).count();
     let is_plain = memchr(0xF3, text.as_bytes()).is_none() && references < MAX_REFERENCES;
     let cut = Cut::new(text).filter(|_| is_plain && text.len() <= LARGEST)?;
     if cut.around(text) != outline.around {

@@ -18,8 +18,8 @@ use crate::control::watch::Watch;
 use crate::gateway::Shared;
 use crate::gateway::tls::Certificate;
 
-/// How far the thread of a reload gives way, of 19: beside a busy one it has a tenth of a core.
-const NICE: i32 = 10;
+/// How far the thread of a reload gives way, of 19: beside a busy one it has a quarter of a core.
+const NICE: i32 = 5;
 
 /// What a reload did.
 #[derive(Clone, Debug)]
@@ -87,8 +87,8 @@ pub struct Requests {
 /// The configurations that run.
 #[derive(Debug)]
 struct Configs {
-    /// What listeners and threads were set up by.
-    started_with: Arc<Config>,
+    /// What listeners and threads were set up by, without its apps.
+    started_with: Config,
     /// What the snapshot was built of.
     current: ArcSwap<Config>,
     /// What stood in its files of authorities.
@@ -129,8 +129,10 @@ impl Reloader {
     /// A reloader and the queue that [`serve`](Self::serve) works off.
     pub fn new(started_with: Arc<Config>) -> (Self, Requests) {
         let (requests, queue) = mpsc::channel(16);
-        let current = ArcSwap::new(Arc::clone(&started_with));
         let authorities = ArcSwap::from_pointee(tls::authority_files(&started_with));
+        let mut top = Config::clone(&started_with);
+        top.apps.clear();
+        let (current, started_with) = (ArcSwap::new(started_with), top);
         let configs = Arc::new(Configs { started_with, current, authorities });
         (Self { requests, configs: Arc::clone(&configs) }, Requests { queue, configs })
     }
@@ -234,7 +236,7 @@ fn replace(
 
 fn log(source: &Source, done: &Result<Reloaded, ReloadError>) {
     match done {
-        Ok(done @ Reloaded { warnings, .. }) => {
+        Ok(done @ Reloaded { warnings, changes, .. }) => {
             tracing::info!("configuration {source} reloaded: {done}");
             if !warnings.is_empty() {
                 tracing::warn!("{warnings}");

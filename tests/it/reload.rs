@@ -1,9 +1,12 @@
 //! A new configuration without a dropped request.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +16,9 @@ use difygate::config::{self, Environment};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::rig::{Plan, Rig, chat, configuration, open, request, send, stream, try_send};
 
@@ -319,4 +324,35 @@ async fn a_swapped_link_and_a_changed_secret_are_read_again() {
     until(gateway.listen(), StatusCode::OK).await;
     std::fs::write(at("token"), "usertoken--another\n").unwrap();
     until(gateway.listen(), StatusCode::UNAUTHORIZED).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_reload_that_takes_its_time() {
+    let rig = Rig::start(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("key");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let text = std::fs::read_to_string(&rig.config_path).unwrap();
+    let key = format!("token: \"file:{}\"", pipe.display());
+    std::fs::write(&rig.config_path, text.replace("token: app-shop-1", &key)).unwrap();
+    // Both ends wait for each other to open the pipe; then the reload waits for the key.
+    let (is_read, reading) = oneshot::channel();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let writer = thread::spawn(move || {
+        let mut pipe = OpenOptions::new().write(true).open(pipe).unwrap();
+        let _ = is_read.send(());
+        // If everybody waits, the test shall fail and not hang.
+        let _ = wait.recv_timeout(Duration::from_secs(20));
+        pipe.write_all(b"app-shop-1\n").unwrap();
+    });
+    let reloader = rig.gateway.reloader().clone();
+    let reload = tokio::spawn(async move { reloader.reload().await });
+    reading.await.unwrap();
+    assert_eq!(rig.chat("alice").await.status, StatusCode::OK);
+    rig.status().await;
+    assert!(!reload.is_finished());
+    go.send(()).unwrap();
+    reload.await.unwrap().unwrap();
+    writer.join().unwrap();
+    assert_eq!(rig.chat("alice").await.status, StatusCode::OK);
 }
