@@ -8,21 +8,18 @@ use http::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
-use crate::balance::{
-    Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Statuses, Thresholds,
-};
+use crate::balance::{Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Statuses};
 use crate::config::{self, Config, ConsistentHash};
+use crate::control::by_address::Instances;
 use crate::control::probes::Probes;
-use crate::control::tls::{Trust, listener};
+use crate::control::tls::listener;
 use crate::gateway::doors::settings::{Settings, UserJwt};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
 use crate::gateway::snapshot::{
-    App, Drain, LastResort, Limits, Member, MemberStats, Pool, QueueLimits, Snapshot, Survivors,
-    Timeouts,
+    App, Drain, LastResort, Limits, Member, MemberStats, Pool, Snapshot, Survivors, Timeouts,
 };
-use crate::gateway::tls::InstanceTls;
-use crate::gateway::{Departed, Instance, Key, Models, PoolMates, TokenTable, Turns};
-use crate::model::{Address, AppName, InstanceName, Token};
+use crate::gateway::{Departed, Key, Models, PoolMates, TokenTable, Turns};
+use crate::model::{AppName, InstanceName, Token};
 
 /// What runs while a snapshot is built.
 #[derive(Clone, Copy, Debug)]
@@ -392,73 +389,6 @@ fn header(
 struct Judgement {
     fail_statuses: Statuses,
     pool_mates: Arc<PoolMates>,
-}
-
-/// What all apps share of an address. Where they differ, the smallest value stands; the check of
-/// the configuration warns of it.
-struct Shared {
-    instance: Arc<Instance>,
-    tls: Option<Arc<InstanceTls>>,
-    slots: u32,
-    thresholds: Thresholds,
-    queue: QueueLimits,
-}
-
-impl Shared {
-    /// Whether a member that runs has it already.
-    fn fits(&self, member: &Member) -> bool {
-        Arc::ptr_eq(&self.instance, &member.instance)
-            && self.thresholds == member.thresholds
-            && self.queue == member.queue
-    }
-}
-
-struct Instances {
-    by_address: HashMap<Address, Shared>,
-}
-
-impl Instances {
-    fn of(config: &Config, survivors: &Survivors<'_>) -> Result<Self, String> {
-        let mut trust = Trust::default();
-        let mut by_address: HashMap<_, Shared> = HashMap::new();
-        for written in config.apps.values().flat_map(|app| &app.instances) {
-            let fail_timeout_ms = u64::try_from(written.fail_timeout.as_millis());
-            let fail_timeout_ms = fail_timeout_ms.unwrap_or(u64::MAX >> 2);
-            let address = &written.address;
-            let shared = match by_address.get_mut(address) {
-                Some(known) => known,
-                None => {
-                    let tls = trust.of(written)?;
-                    by_address.entry(address.clone()).or_insert(Shared {
-                        tls,
-                        instance: survivors.instances.get(address).cloned().unwrap_or_else(|| {
-                            Arc::new(Instance::new(address.clone(), written.max_concurrent))
-                        }),
-                        slots: u32::MAX,
-                        thresholds: Thresholds { max_fails: u32::MAX, fail_timeout_ms: u64::MAX },
-                        queue: QueueLimits { size: u32::MAX, timeout: written.queue.timeout },
-                    })
-                }
-            };
-            shared.slots = shared.slots.min(written.max_concurrent);
-            let thresholds = &mut shared.thresholds;
-            thresholds.max_fails = thresholds.max_fails.min(written.max_fails);
-            thresholds.fail_timeout_ms = thresholds.fail_timeout_ms.min(fail_timeout_ms);
-            shared.queue.size = shared.queue.size.min(written.queue.size);
-            shared.queue.timeout = shared.queue.timeout.min(written.queue.timeout);
-        }
-        Ok(Self { by_address })
-    }
-
-    /// Gives instances that survived their new number of slots, and all the TLS that they speak.
-    fn settle(&self) {
-        for shared in self.by_address.values() {
-            shared.instance.set_tls(shared.tls.clone());
-            if shared.instance.slots().limit() != shared.slots {
-                shared.instance.slots().resize(shared.slots);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! order. The only room that knows both `config` and `gateway`.
 
 mod build;
+mod by_address;
 mod lifecycle;
 pub mod plan;
 mod probes;
