@@ -18,7 +18,7 @@ use crate::telemetry::{Counter, Gauge};
 const GATHER: Duration = Duration::from_millis(50);
 
 /// How long the queue is left alone after it was emptied.
-const REST: Duration = Duration::from_millis(5);
+const REST: Duration = Duration::from_millis(20);
 
 /// How many changes are committed at once without waiting.
 const FULL: usize = 4096;

@@ -10,6 +10,7 @@
 
 mod envelope;
 mod events;
+mod members;
 mod refusal;
 
 #[cfg(test)]
