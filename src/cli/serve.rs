@@ -21,7 +21,7 @@ use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::{self, Book, OnFailure};
-use crate::gateway::{Kept, Setup, Shared, Workers, bind, probe};
+use crate::gateway::{Engine, Kept, Setup, Shared, Workers, bind, probe};
 use crate::store::{self, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
@@ -244,6 +244,10 @@ fn setup(config: &Config) -> anyhow::Result<Setup> {
     Ok(Setup {
         workers: config.workers.unwrap_or(cores),
         pin_cpus: config.pin_cpus,
+        engine: match config.engine {
+            config::Engine::Hyper => Engine::Hyper,
+            config::Engine::Own => Engine::Own,
+        },
         max_connections: capacity.max_connections,
         backlog: config.limits.backlog,
     })

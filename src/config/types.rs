@@ -47,6 +47,8 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Whether each worker is bound to a core.
     pub pin_cpus: bool,
+    /// What speaks HTTP/1.1.
+    pub engine: Engine,
     /// Where the record of each request goes.
     pub access_log: AccessLog,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -271,6 +273,17 @@ impl Default for Admin {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
         Self { listen, token: None, allow: Vec::new() }
     }
+}
+
+/// What speaks HTTP/1.1, with clients and with instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// The library hyper.
+    #[default]
+    Hyper,
+    /// The gateway's own, which costs less and is younger.
+    Own,
 }
 
 /// What happens when every instance of an app is out.

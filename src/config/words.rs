@@ -44,6 +44,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("drain", Kind::Open),
     ("doors", Kind::Structure),
     ("enabled", Kind::Open),
+    ("engine", Kind::Open),
     ("expect", Kind::Open),
     ("expect_body", Kind::Open),
     ("fail_statuses", Kind::Open),

@@ -30,8 +30,8 @@ use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
 use super::tls::{Certificate, ClientCertificates, InstanceTls};
 use super::types::{
-    AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
-    Method, Owners, Queue, Timeouts,
+    AccessLog, Admin, ConsistentHash, Engine, HashAlgorithm, LastResort, Limits, LogFormat,
+    MaxLoad, Method, Owners, Queue, Timeouts,
 };
 use crate::model::{Address, Token};
 
@@ -65,6 +65,10 @@ pub(super) struct Written {
     #[serde(default)]
     #[schemars(schema_with = "schema::boolean")]
     pub(super) pin_cpus: bool,
+    /// What speaks HTTP/1.1 with clients and instances: `hyper`, or `own`, which costs less and is
+    /// younger. HTTP/2 is always spoken by hyper.
+    #[serde(default)]
+    pub(super) engine: Engine,
     /// Where the record of each request goes: `json` or `combined` on standard output, `off`, or
     /// a map of `path` and `format`.
     #[serde(default)]

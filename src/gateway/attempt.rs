@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, response};
-use hyper::body::Incoming;
+use http::response;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::gateway::body::Replay;
-use crate::gateway::connection::{Connections, Lease, Wanted};
+use crate::gateway::connection::{Connections, Inflow, Lease, Wanted, Wire};
 use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::framing;
+use crate::gateway::http1::{Connection, Trouble, Written};
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
 use crate::gateway::snapshot::{Member, Timeouts};
@@ -33,8 +33,8 @@ pub(super) struct Answer {
 
 /// The body of an answer.
 pub(super) enum AnswerBody {
-    /// Still to come, with the connection that it comes on, to be kept once it is read to its end.
-    Coming(Incoming, SendRequest<Replay>),
+    /// Still to come.
+    Coming(Inflow),
     /// Read already.
     Read(Bytes),
 }
@@ -70,10 +70,10 @@ pub(super) async fn attempt(
     let began = Instant::now();
     match exchange.run(first).await {
         Err(failure) if reused && is_stale(&failure, began) => {
-            let again = async {
+            let again = Box::pin(async {
                 let fresh = exchange.lease(Wanted::Fresh).await?;
                 exchange.run(fresh).await
-            };
+            });
             // What the first exchange may have delivered stays so, if the second delivers nothing.
             again.await.map_err(|later| if failure.sent > later.sent { failure } else { later })
         }
@@ -96,7 +96,13 @@ struct Exchange<'a> {
 impl Exchange<'_> {
     async fn lease(&self, wanted: Wanted) -> Result<Lease, Failure> {
         let Self { connections, member, patience, .. } = self;
-        let lease = connections.lease(member, patience.timeouts, wanted);
+        if wanted == Wanted::Any
+            && let Some(lease) = connections.reuse(member)
+        {
+            return Ok(lease);
+        }
+        // On the heap: it is the rarer case, and large.
+        let lease = Box::pin(connections.lease(member, patience.timeouts, wanted));
         match timeout_at(patience.until, lease).await {
             Ok(leased) => leased,
             Err(_) => Err(Failure {
@@ -108,15 +114,30 @@ impl Exchange<'_> {
     }
 
     async fn run(&self, lease: Lease) -> Result<Answer, Failure> {
-        let Self { member, outbound, progress, patience, .. } = self;
-        let mut sender = lease.sender;
+        let Self { progress, patience, .. } = self;
         let began = Instant::now();
         let left = patience.until.saturating_duration_since(began);
         let wait = patience.first_byte.min(left);
         progress.begin();
+        match lease.wire {
+            Wire::Hyper(sender) => Box::pin(self.run_hyper(sender, began, wait)).await,
+            Wire::Own(connection) => self.run_own(connection, began, wait).await,
+        }
+    }
+
+    async fn run_hyper(
+        &self,
+        mut sender: SendRequest<Replay>,
+        began: Instant,
+        wait: Duration,
+    ) -> Result<Answer, Failure> {
+        let Self { member, outbound, progress, .. } = self;
         let request = outbound.request(member, progress);
         match timeout(wait, sender.try_send_request(request)).await {
-            Ok(Ok(response)) => self.checked(answer(response, sender, began.elapsed())),
+            Ok(Ok(response)) => {
+                let (head, body) = response.into_parts();
+                self.checked(head, Inflow::Hyper(body, sender), began)
+            }
             Ok(Err(mut failed)) => {
                 let sent = self.sent(failed.take_message().is_some());
                 let error = failed.into_error();
@@ -126,16 +147,52 @@ impl Exchange<'_> {
                 };
                 Err(Failure { reason, sent, text: format!("{}: {}", member.name, chain(&error)) })
             }
-            Err(_) => {
-                let text = format!("{}: no answer within {} s", member.name, wait.as_secs_f64());
-                Err(Failure { reason: Reason::InstanceTimeout, sent: self.sent(false), text })
+            Err(_) => Err(self.late(wait)),
+        }
+    }
+
+    async fn run_own(
+        &self,
+        connection: Box<Connection>,
+        began: Instant,
+        wait: Duration,
+    ) -> Result<Answer, Failure> {
+        let Self { member, outbound, progress, .. } = self;
+        let (method, body) = (outbound.method(), outbound.body(progress));
+        let head = |out: &mut Vec<u8>| outbound.write_head(member, out);
+        match connection.exchange(method, head, body, began + wait).await {
+            Ok((head, answering)) => self.checked(head, Inflow::Own(answering), began),
+            Err((trouble, written)) => {
+                let (reason, what) = match trouble {
+                    Trouble::Closed(what) => (Reason::InstanceClosed, what),
+                    Trouble::Garbled(what) => (Reason::InstanceGarbled, what.to_owned()),
+                    Trouble::Late => return Err(self.late(wait)),
+                };
+                let sent = self.sent(written == Written::Nothing);
+                Err(Failure { reason, sent, text: format!("{}: {what}", member.name) })
             }
         }
     }
 
+    fn late(&self, wait: Duration) -> Failure {
+        let text = format!("{}: no answer within {} s", self.member.name, wait.as_secs_f64());
+        Failure { reason: Reason::InstanceTimeout, sent: self.sent(false), text }
+    }
+
     /// An answer that can be read in two ways is none; its connection goes with it.
-    fn checked(&self, answer: Answer) -> Result<Answer, Failure> {
-        let Some(fault) = framing::fault_of_answer(&answer.head) else { return Ok(answer) };
+    fn checked(
+        &self,
+        head: response::Parts,
+        body: Inflow,
+        began: Instant,
+    ) -> Result<Answer, Failure> {
+        let Some(fault) = framing::fault_of_answer(&head) else {
+            return Ok(Answer {
+                head,
+                body: AnswerBody::Coming(body),
+                first_byte: began.elapsed(),
+            });
+        };
         let text = format!("{}: an answer that cannot be passed on: {fault}", self.member.name);
         Err(Failure { reason: Reason::InstanceGarbled, sent: Sent::Head, text })
     }
@@ -152,13 +209,4 @@ impl Exchange<'_> {
             false => Sent::Some,
         }
     }
-}
-
-fn answer(
-    response: Response<Incoming>,
-    sender: SendRequest<Replay>,
-    first_byte: Duration,
-) -> Answer {
-    let (head, body) = response.into_parts();
-    Answer { head, body: AnswerBody::Coming(body, sender), first_byte }
 }

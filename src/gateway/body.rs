@@ -16,8 +16,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use rustix::buffer::spare_capacity;
+use rustix::io::pread;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::gateway::http1::RequestBody;
 use crate::gateway::progress::Progress;
 
 /// Smaller pieces after the first are gathered: each would keep a whole read buffer alive.
@@ -25,6 +29,8 @@ const SMALL_BYTES: usize = 4096;
 /// How much is gathered of them at a time.
 const GATHERED_BYTES: usize = 64 * 1024;
 /// How much is written to or read from the spool at a time.
+///
+/// Larger ones would mean fewer switches of threads, and more memory for each upload.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// A whole body. Cloning it copies nothing.
@@ -229,6 +235,43 @@ impl<'a> Keeper<'a> {
     }
 }
 
+/// A request's body as it comes from a client.
+pub(super) enum Arriving {
+    /// Read by hyper, also over HTTP/2.
+    Hyper(Incoming),
+    /// Read by the gateway's own engine.
+    Own(RequestBody),
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Hyper(body) => Pin::new(body).poll_frame(context).map_err(io::Error::other),
+            Self::Own(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(body) => body.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(body) => body.size_hint(),
+            Self::Own(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A kept body on its way to an instance.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -296,9 +339,15 @@ impl Body for Replay {
 fn read(file: Arc<File>, offset: u64, left: u64) -> JoinHandle<io::Result<Bytes>> {
     let size = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
     spawn_blocking(move || {
-        let mut piece = BytesMut::zeroed(size);
-        file.read_exact_at(&mut piece, offset)?;
-        Ok(piece.freeze())
+        let mut piece = Vec::with_capacity(size);
+        while piece.len() < size {
+            let begin = offset + piece.len() as u64;
+            if pread(&file, spare_capacity(&mut piece), begin)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        piece.truncate(size);
+        Ok(Bytes::from(piece))
     })
 }
 

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use http::HeaderValue;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 
@@ -52,6 +53,8 @@ pub(super) enum Ending {
 pub(super) struct Client {
     /// The other end of the socket.
     pub peer: SocketAddr,
+    /// Its address as headers have it.
+    pub peer_text: HeaderValue,
     scheme: Cell<Scheme>,
     phase: Cell<Phase>,
     /// Requests whose answers have not ended.
@@ -76,8 +79,10 @@ pub(super) struct Client {
 impl Client {
     /// A connection that has just been accepted.
     pub(super) fn new(peer: SocketAddr, now_ms: u64) -> Self {
+        let text = peer.ip().to_canonical().to_string();
         Self {
             peer,
+            peer_text: HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown")),
             scheme: Cell::new(Scheme::Http),
             phase: Cell::new(Phase::Idle),
             exchanges: Cell::new(0),
@@ -222,8 +227,28 @@ impl Client {
         self.head.borrow_mut().feed(bytes);
     }
 
+    /// Whether no request is under way and no head has begun.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.phase.get() == Phase::Idle
+    }
+
+    /// The first bytes of a head are here.
+    pub(super) fn begin_head(&self, now_ms: u64) {
+        self.enter(Phase::Head, now_ms);
+    }
+
+    /// A head was read, of which this was seen.
+    pub(super) fn saw_head(&self, seen: HeadWatch) {
+        *self.head.borrow_mut() = seen;
+    }
+
+    /// What came is no head.
+    pub(super) fn head_refused(&self, fault: HeadFault) {
+        self.fault.set(Some(fault));
+    }
+
     /// Bytes went out. The last ones of an answer may leave after its end.
-    fn sent(&self, now_ms: u64) {
+    pub(super) fn sent(&self, now_ms: u64) {
         if self.phase.get() != Phase::Head {
             self.since_ms.set(now_ms);
         }

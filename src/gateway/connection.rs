@@ -7,8 +7,13 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
@@ -17,6 +22,7 @@ use tokio::time::timeout;
 use crate::gateway::body::Replay;
 use crate::gateway::dial::dial;
 use crate::gateway::failure::{Failure, Sent};
+use crate::gateway::http1::{Answering, Connection, Gear};
 use crate::gateway::instance::{IdleMark, Instance, Slot};
 use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::{Member, Timeouts};
@@ -34,6 +40,7 @@ pub(super) struct Connections {
     shared: Arc<Shared>,
     /// By instance.
     idle: RefCell<HashMap<u64, Idle>>,
+    gear: Option<Gear>,
 }
 
 struct Idle {
@@ -43,24 +50,29 @@ struct Idle {
 }
 
 struct IdleConnection {
-    sender: SendRequest<Replay>,
+    wire: Wire,
     since_ms: u64,
     _mark: IdleMark,
 }
 
 impl IdleConnection {
     fn is_fit(&self, now_ms: u64) -> bool {
-        !self.sender.is_closed() && now_ms.saturating_sub(self.since_ms) < IDLE_MS
+        self.wire.is_fit() && now_ms.saturating_sub(self.since_ms) < IDLE_MS
     }
 }
 
 impl Connections {
-    /// None yet.
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, idle: RefCell::default() }
+    /// None yet. With `gear` the gateway's own engine speaks, else hyper.
+    pub(super) fn new(shared: Arc<Shared>, gear: Option<Gear>) -> Self {
+        Self { shared, idle: RefCell::default(), gear }
     }
 
-    /// A connection to a member's instance, waiting for a slot within the queue's limits.
+    /// An idle connection to a member's instance, if there is one.
+    pub(super) fn reuse(&self, member: &Member) -> Option<Lease> {
+        Some(Lease { wire: self.take(&member.instance)?, reused: true })
+    }
+
+    /// A new connection to a member's instance, waiting for a slot within the queue's limits.
     ///
     /// # Errors
     /// The queue is full or too slow ([`Reason::Busy`]), or connecting failed.
@@ -71,24 +83,24 @@ impl Connections {
         wanted: Wanted,
     ) -> Result<Lease, Failure> {
         let instance = &member.instance;
-        match wanted {
-            Wanted::Any => {
-                if let Some(sender) = self.take(instance) {
-                    return Ok(Lease { sender, reused: true });
-                }
-            }
-            Wanted::Fresh => self.forget(instance),
+        if wanted == Wanted::Fresh {
+            self.forget(instance);
         }
         let slot = match instance.slots().try_take() {
             Some(slot) => slot,
             None => self.wait_for_slot(member).await?,
         };
-        let opened = timeout(timeouts.connect, open(instance, slot)).await.unwrap_or_else(|_| {
-            let waited = timeouts.connect.as_secs_f64();
-            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {waited} s")))
-        });
+        let opened = timeout(timeouts.connect, open(instance, slot, self.gear.as_ref()))
+            .await
+            .unwrap_or_else(|_| {
+                let waited = timeouts.connect.as_secs_f64();
+                Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("no connection within {waited} s"),
+                ))
+            });
         match opened {
-            Ok(sender) => Ok(Lease { sender, reused: false }),
+            Ok(wire) => Ok(Lease { wire, reused: false }),
             Err(error) => Err(Failure {
                 reason: Reason::ConnectFailed,
                 sent: Sent::Nothing,
@@ -118,21 +130,21 @@ impl Connections {
     }
 
     /// An open connection to an instance, if there is one.
-    fn take(&self, instance: &Instance) -> Option<SendRequest<Replay>> {
+    fn take(&self, instance: &Instance) -> Option<Wire> {
         let now_ms = self.shared.now_ms();
         let mut idle = self.idle.borrow_mut();
         let list = &mut idle.get_mut(&instance.id())?.list;
         while let Some(connection) = list.pop() {
             if connection.is_fit(now_ms) {
-                return Some(connection.sender);
+                return Some(connection.wire);
             }
         }
         None
     }
 
     /// Keeps a connection whose answer has been read to its end, unless its slot is wanted.
-    pub(super) fn put(&self, instance: &Arc<Instance>, sender: SendRequest<Replay>) {
-        if sender.is_closed() || instance.waiting() > 0 {
+    pub(super) fn put(&self, instance: &Arc<Instance>, wire: Wire) {
+        if !wire.is_fit() || instance.waiting() > 0 {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -140,7 +152,7 @@ impl Connections {
             .entry(instance.id())
             .or_insert_with(|| Idle { instance: Arc::clone(instance), list: Vec::new() });
         let mark = instance.mark_idle();
-        entry.list.push(IdleConnection { sender, since_ms: self.shared.now_ms(), _mark: mark });
+        entry.list.push(IdleConnection { wire, since_ms: self.shared.now_ms(), _mark: mark });
     }
 
     /// Drops all idle connections to an instance: one of them was found dead.
@@ -166,10 +178,75 @@ impl Connections {
     }
 }
 
+/// An open connection to an instance, with its slot.
+pub(super) enum Wire {
+    /// hyper's handle on it; a task drives it.
+    Hyper(SendRequest<Replay>),
+    /// Of the gateway's own engine.
+    Own(Box<Connection>),
+}
+
+impl Wire {
+    /// Whether it can carry a request, as far as is known here.
+    fn is_fit(&self) -> bool {
+        match self {
+            Self::Hyper(sender) => !sender.is_closed(),
+            Self::Own(connection) => connection.is_fit(),
+        }
+    }
+}
+
+/// An answer's body as it comes, and what it comes on.
+pub(super) enum Inflow {
+    /// Read by hyper.
+    Hyper(Incoming, SendRequest<Replay>),
+    /// Read by the gateway's own engine.
+    Own(Answering),
+}
+
+impl Inflow {
+    /// The connection, once the answer has been read to its end, if it can carry another request.
+    pub(super) fn into_wire(self) -> Option<Wire> {
+        match self {
+            Self::Hyper(_, sender) => Some(Wire::Hyper(sender)),
+            Self::Own(answering) => answering.into_connection().map(Wire::Own),
+        }
+    }
+}
+
+impl Body for Inflow {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Hyper(body, _) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Own(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(body, _) => body.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(body, _) => body.size_hint(),
+            Self::Own(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A connection ready for one request.
 pub(super) struct Lease {
-    /// hyper's handle on it.
-    pub sender: SendRequest<Replay>,
+    /// The way there.
+    pub wire: Wire,
     /// It has carried a request before, so the other side may have closed it by now.
     pub reused: bool,
 }
@@ -183,9 +260,12 @@ pub(super) enum Wanted {
     Fresh,
 }
 
-/// Connects and lets hyper drive the connection in a task that holds the slot.
-async fn open(instance: &Instance, slot: Slot) -> io::Result<SendRequest<Replay>> {
+/// Connects. hyper drives its connection in a task that holds the slot.
+async fn open(instance: &Instance, slot: Slot, gear: Option<&Gear>) -> io::Result<Wire> {
     let stream = dial(instance).await?;
+    if let Some(gear) = gear {
+        return Ok(Wire::Own(Box::new(Connection::new(stream, slot, gear.clone()))));
+    }
     let handshake =
         http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(io::Error::other)?;
@@ -194,5 +274,5 @@ async fn open(instance: &Instance, slot: Slot) -> io::Result<SendRequest<Replay>
         let _ = connection.await;
         drop(slot);
     });
-    Ok(sender)
+    Ok(Wire::Hyper(sender))
 }

@@ -49,10 +49,10 @@ pub(super) fn open(head: &Parts) -> Door {
 
 /// The method of the request, or of the one that a preflight asks for.
 fn meant(head: &Parts) -> Method {
+    if head.method != Method::OPTIONS {
+        return head.method.clone();
+    }
     let asked = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD);
     let asked = asked.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-    match head.method {
-        Method::OPTIONS => asked.unwrap_or(Method::OPTIONS),
-        _ => head.method.clone(),
-    }
+    asked.unwrap_or(Method::OPTIONS)
 }

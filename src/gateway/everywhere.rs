@@ -32,9 +32,9 @@ impl Journey {
 
 /// Sends the request to every instance in rotation. The answer is the first in the request's own order
 /// that succeeded, else the first.
-pub(super) async fn everywhere(mut journey: Journey) -> Travelled {
+pub(super) async fn everywhere(mut journey: Box<Journey>) -> Travelled {
     let result = ask_all(&mut journey).await;
-    Box::new((journey, result))
+    (journey, result)
 }
 
 async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {

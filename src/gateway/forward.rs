@@ -25,13 +25,13 @@ use crate::model::{Reason, Refusal};
 const OWNER_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Sends the request to its candidates in turn.
-pub(super) async fn forward(mut journey: Journey) -> Travelled {
+pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
     let app = Arc::clone(&journey.app);
     let result = match journey.take_turn().await {
         Ok(()) => Search::new(&mut journey, &app).run().await,
         Err(refusal) => Err(refusal),
     };
-    Box::new((journey, result))
+    (journey, result)
 }
 
 impl Journey {
@@ -44,7 +44,7 @@ impl Journey {
         };
         let members = self.app.pool.members.iter();
         let patience = members.map(|member| member.queue.timeout).max().unwrap_or_default();
-        self.turn = turns.take(conversation, patience).await;
+        self.turn = Box::pin(turns.take(conversation, patience)).await;
         match self.turn {
             Some(_) => Ok(()),
             None => Err(refusals::turn_taken(conversation, patience)),
@@ -108,7 +108,7 @@ impl<'a> Search<'a> {
         loop {
             match self.journey.candidates.next(self.journey.now_ms()) {
                 Next::Nobody => return self.end(),
-                Next::OwnerOut(member) => self.owner_out(&member, None).await?,
+                Next::OwnerOut(member) => Box::pin(self.owner_out(&member, None)).await?,
                 Next::Ask(candidate) => match self.ask(candidate).await {
                     Asked::Answered(forwarded) => return Ok(self.found(forwarded)),
                     Asked::NotHere(forwarded) => self.ask_around(forwarded),
@@ -123,7 +123,9 @@ impl<'a> Search<'a> {
                             .attempt_failed(&forwarded.member, failure.reason.label());
                         self.discarded = Some(forwarded);
                     }
-                    Asked::Failed(member, failure) => self.failed(&member, failure).await?,
+                    Asked::Failed(member, failure) => {
+                        Box::pin(self.failed(&member, failure)).await?
+                    }
                 },
             }
         }

@@ -13,6 +13,7 @@ use http::header::{
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Version, response};
+use smallvec::SmallVec;
 
 use crate::gateway::head::HeadWatch;
 use crate::gateway::snapshot::Limits;
@@ -67,7 +68,13 @@ pub(super) fn check(
         Version::HTTP_2 => authority(head)?,
         _ => host(head)?,
     }
-    transfer_encoding(&head.headers)?;
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        transfer_encoding(&head.headers)?;
+        if head.version == Version::HTTP_10 {
+            // RFC 9112 §6.1: who passed it on may not have understood it.
+            return Err(bad("HTTP/1.0 has no Transfer-Encoding."));
+        }
+    }
     if seen.is_some_and(HeadWatch::repeats_length) {
         return Err(bad("The request has more than one Content-Length header."));
     }
@@ -152,10 +159,25 @@ fn authority(head: &Parts) -> Result<(), Refusal> {
 
 /// A name or an address, and perhaps a port.
 fn is_host(host: &[u8]) -> bool {
+    if is_plain_host(host) {
+        return true;
+    }
     let Ok(authority) = Authority::try_from(host) else { return false };
     let port = authority.as_str().strip_prefix(authority.host()).unwrap_or("?");
     let is_port = port.is_empty() || port == ":" || authority.port_u16().is_some();
     is_port && host.iter().all(|byte| is_host_byte(*byte))
+}
+
+/// The usual: a name or an IPv4 address, and perhaps a port.
+fn is_plain_host(host: &[u8]) -> bool {
+    let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
+    let (name, port) = host.split_at(end);
+    let is_name = name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte));
+    let digits = port.iter().skip(1).map(|byte| u32::from(byte.wrapping_sub(b'0')));
+    let is_port = port.len() <= 6
+        && digits.clone().all(|digit| digit < 10)
+        && digits.fold(0, |port, digit| port * 10 + digit) <= u32::from(u16::MAX);
+    is_name && !name.is_empty() && is_port
 }
 
 /// What names, addresses and ports are made of. RFC 3986 allows more, such as commas, by which one
@@ -177,13 +199,16 @@ fn content_length(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
         (None, _) => Ok(()),
-        (Some(length), None)
-            if !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit) =>
-        {
-            Ok(())
-        }
+        (Some(length), None) if is_length(length) => Ok(()),
         _ => Err(bad("Content-Length must be one decimal number.")),
     }
+}
+
+/// A decimal number that a body can have, with room for what is counted beside it.
+fn is_length(value: &HeaderValue) -> bool {
+    let text = value.to_str().unwrap_or_default();
+    text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse::<u64>().is_ok_and(|length| length < u64::MAX - 1)
 }
 
 /// Says what is wrong with the head of an instance's answer, if it can be read in two ways or is
@@ -197,10 +222,13 @@ pub(super) fn fault_of_answer(head: &response::Parts) -> Option<&'static str> {
         return Some("its status is none of HTTP's");
     }
     let coded = head.headers.contains_key(TRANSFER_ENCODING);
+    if coded && head.version == Version::HTTP_10 {
+        return Some("HTTP/1.0 has no Transfer-Encoding");
+    }
     if coded && head.headers.contains_key(CONTENT_LENGTH) {
         return Some("Content-Length stands beside Transfer-Encoding");
     }
-    if transfer_encoding(&head.headers).is_err() {
+    if coded && transfer_encoding(&head.headers).is_err() {
         return Some("Transfer-Encoding is not exactly one `chunked`");
     }
     content_length(&head.headers).err().map(|_| "Content-Length is not one decimal number")
@@ -213,13 +241,6 @@ pub(super) fn must_close(headers: &HeaderMap, seen: Option<&HeadWatch>) -> bool 
     headers.contains_key(TRANSFER_ENCODING) && seen.is_none_or(HeadWatch::has_two_framings)
 }
 
-/// Takes out what belongs to the client's connection and to its framing.
-pub(super) fn strip_request(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    headers.remove(EXPECT);
-    headers.remove(CONTENT_LENGTH);
-}
-
 /// Takes out what belongs to the instance's connection. `Content-Length` stays: it is what tells a
 /// client that an answer was cut.
 pub(super) fn strip_response(headers: &mut HeaderMap) {
@@ -227,23 +248,38 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most heads have none of them, and looking costs less than removing.
+    let here: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+    if here.is_empty() {
+        return;
+    }
+    named_by_connection(headers).for_each(|name| {
+        headers.remove(name);
+    });
+    here.into_iter().for_each(|name| {
+        headers.remove(name);
+    });
+}
+
+/// What `Connection` names, so that it goes no further (RFC 9110 §7.6.1).
+pub(super) fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + use<> {
     // The usual `Connection: keep-alive` or `close` names nothing else.
-    let named: Vec<HeaderName> = headers
+    let named: SmallVec<[HeaderName; 2]> = headers
         .get_all(CONNECTION)
         .iter()
         .filter(|value| !is_plain_connection(value))
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    for name in named {
         // A client must not be able to have the gateway take out what it relies on.
-        if name != HOST && name != CONTENT_LENGTH {
-            headers.remove(name);
-        }
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect();
+    named.into_iter()
+}
+
+/// Whether a field of a request belongs to the client's connection or to its framing.
+pub(super) fn stays_behind(name: &HeaderName) -> bool {
+    *name == CONTENT_LENGTH || *name == EXPECT || HOP_BY_HOP.contains(name)
 }
 
 fn is_plain_connection(value: &HeaderValue) -> bool {
@@ -255,7 +291,7 @@ fn is_plain_connection(value: &HeaderValue) -> bool {
 mod tests {
     use http::{HeaderMap, Request, Response, request::Parts};
 
-    use super::{check, fault_of_answer, strip_request};
+    use super::{check, fault_of_answer, named_by_connection, stays_behind, strip_response};
     use crate::gateway::snapshot::Limits;
 
     const LIMITS: Limits = Limits {
@@ -386,9 +422,16 @@ mod tests {
             ("x-kept", "1"),
         ];
         let mut headers: HeaderMap = head("GET", "/", &headers).headers;
-        strip_request(&mut headers);
-        let mut left: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["host", "x-kept"]);
+        let named: Vec<_> = named_by_connection(&headers).collect();
+        let left = headers.keys().filter(|name| !stays_behind(name) && !named.contains(name));
+        assert_eq!(sorted(left), ["host", "x-kept"]);
+        strip_response(&mut headers);
+        assert_eq!(sorted(headers.keys()), ["expect", "host", "x-kept"]);
+    }
+
+    fn sorted<'a>(names: impl Iterator<Item = &'a http::HeaderName>) -> Vec<&'a str> {
+        let mut names: Vec<_> = names.map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
     }
 }

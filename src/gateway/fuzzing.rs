@@ -29,7 +29,10 @@ pub fn passed_on(head: &Parts, wire: Option<&[u8]>) -> Option<HeaderMap> {
         watch
     });
     framing::check(head, seen.as_ref(), &limits).ok()?;
-    let mut headers = head.headers.clone();
-    framing::strip_request(&mut headers);
+    let named: Vec<_> = framing::named_by_connection(&head.headers).collect();
+    let fields = head.headers.iter();
+    let on = fields.filter(|(name, _)| !framing::stays_behind(name) && !named.contains(name));
+    let mut headers = HeaderMap::new();
+    on.for_each(|(name, value)| _ = headers.append(name, value.clone()));
     Some(headers)
 }

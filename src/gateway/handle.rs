@@ -9,7 +9,6 @@ use http::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 use uuid::Uuid;
 
 use crate::adapter::{Fault, Shape};
@@ -17,7 +16,7 @@ use crate::balance::Work;
 use crate::dify;
 use crate::dify::path::{CallKind, classify};
 use crate::dify::scan::BodyFacts;
-use crate::gateway::body::Kept;
+use crate::gateway::body::{Arriving, Kept};
 use crate::gateway::claim::Claims;
 use crate::gateway::client::Client;
 use crate::gateway::door::{self, Door};
@@ -44,21 +43,21 @@ use crate::model::{Reason, Refusal};
 /// What a request has come to.
 enum Outcome {
     Forwarded(Response<Outgoing>),
-    Local(Record, Response<Bytes>),
-    Refused(Record, Refusal),
+    Local(Box<Record>, Response<Bytes>),
+    Refused(Box<Record>, Refusal),
     /// Its head can be read in two ways, so nothing that follows it can be trusted.
-    Unclear(Record, Refusal),
+    Unclear(Box<Record>, Refusal),
     /// At a door.
     Told(Response<Outgoing>),
     /// At a door.
-    Faulted(Record, Fault, Shape),
+    Faulted(Box<Record>, Fault, Shape),
 }
 
 /// Answers one request. It always answers: what goes wrong becomes a refusal.
 pub(super) async fn handle(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    request: Request<Incoming>,
+    request: Request<Arriving>,
 ) -> Result<Response<Outgoing>, Infallible> {
     let snapshot = worker.shared().snapshot();
     let (head, body) = request.into_parts();
@@ -73,8 +72,9 @@ pub(super) async fn handle(
     }
     let has_body = !body.is_end_stream();
 
-    let exchange = Exchange { worker, snapshot, origin, seen, record };
-    let mut response = match exchange.run(head, body).await {
+    // One box from here on, so that what waits is small.
+    let exchange = Box::new(Exchange { worker, snapshot, origin, seen, record, head, body });
+    let mut response = match exchange.run().await {
         Outcome::Forwarded(response) => response,
         Outcome::Local(record, response) => respond::local(response, record),
         Outcome::Refused(record, refusal) => {
@@ -113,42 +113,50 @@ struct Exchange {
     snapshot: Arc<Snapshot>,
     origin: Origin,
     seen: Option<HeadWatch>,
-    record: Record,
+    record: Box<Record>,
+    head: Parts,
+    body: Arriving,
 }
 
 impl Exchange {
-    async fn run(self, head: Parts, body: Incoming) -> Outcome {
-        if let Err(refusal) = framing::check(&head, self.seen.as_ref(), &self.snapshot.limits) {
+    async fn run(mut self: Box<Self>) -> Outcome {
+        let Self { head, seen, snapshot, .. } = &*self;
+        if let Err(refusal) = framing::check(head, seen.as_ref(), &snapshot.limits) {
             return Outcome::Unclear(self.record, refusal);
         }
-        match door::open(&head) {
-            Door::Desk => {
-                let visit = Visit { head, client: self.origin.client };
-                let response = self.worker.shared().desk().answer(visit).await;
-                Outcome::Local(self.record, response)
+        match door::open(head) {
+            Door::Dify => {}
+            Door::PrefixedDify => without_prefix(&mut self.head),
+            Door::Client => return Box::pin(self.at_a_door()).await,
+            Door::Desk => return Box::pin(self.at_the_desk()).await,
+            Door::Preflight => return Outcome::Local(self.record, respond::preflight(&self.head)),
+            Door::ClientPreflight => {
+                return Outcome::Local(self.record, respond::client_preflight(&self.head));
             }
-            Door::Preflight => Outcome::Local(self.record, respond::preflight(&head)),
-            Door::Dify => self.serve(head, body).await,
-            Door::ClientPreflight => Outcome::Local(self.record, respond::client_preflight(&head)),
-            Door::PrefixedDify => self.serve(without_prefix(head), body).await,
-            Door::Client => self.at_a_door(head, body).await,
             Door::Nothing => {
                 let message = "Nothing is served at this path. Dify's service API is below /v1/.";
                 let refusal = Refusal::client(Reason::NoRoute, 404, "not_found", message);
-                Outcome::Refused(self.record, refusal)
+                return Outcome::Refused(self.record, refusal);
             }
         }
+        self.serve().await
     }
 
-    async fn at_a_door(self, head: Parts, body: Incoming) -> Outcome {
-        let path = head.uri.path().to_owned();
-        let Entrance::Door(door) = entrance(&head.method, &path) else {
-            return self.serve(head, body).await;
+    async fn at_the_desk(self: Box<Self>) -> Outcome {
+        let Self { worker, origin, record, head, .. } = *self;
+        let response = worker.shared().desk().answer(Visit { head, client: origin.client }).await;
+        Outcome::Local(record, response)
+    }
+
+    async fn at_a_door(self: Box<Self>) -> Outcome {
+        let path = self.head.uri.path().to_owned();
+        let Entrance::Door(door) = entrance(&self.head.method, &path) else {
+            return self.serve().await;
         };
-        let Self { worker, snapshot, origin, record, .. } = self;
+        let Self { worker, snapshot, origin, record, head, body, .. } = *self;
         let address = origin.client;
         let arrival = Arrival { worker, snapshot, address, record, head };
-        match Box::pin(doors::answer(arrival, body, door)).await {
+        match doors::answer(arrival, body, door).await {
             Done::Answer(response) => Outcome::Told(response),
             Done::Local(record, response) => Outcome::Told(respond::local(response, record)),
             Done::Fault(mut record, reason, fault) => {
@@ -158,29 +166,30 @@ impl Exchange {
         }
     }
 
-    async fn serve(mut self, head: Parts, body: Incoming) -> Outcome {
-        let caller = match self.identify(&head, body).await {
+    async fn serve(mut self: Box<Self>) -> Outcome {
+        let caller = match self.identify().await {
             Ok(caller) => caller,
             Err(refusal) => return Outcome::Refused(self.record, refusal),
         };
-        let (journey, result) = *travel(self.journey(head, caller)).await;
+        let (journey, result) = travel(Box::new(self.journey(caller))).await;
         match result {
             Ok(forwarded) => Outcome::Forwarded(open(journey, forwarded)),
             Err(refusal) => Outcome::Refused(journey.record, refusal),
         }
     }
 
-    async fn identify(&mut self, head: &Parts, body: Incoming) -> Result<Caller, Refusal> {
-        let app = app(&self.snapshot, head)?;
+    async fn identify(&mut self) -> Result<Caller, Refusal> {
+        let app = app(&self.snapshot, &self.head)?;
         self.record.caller_known(&app);
-        let (user, facts, body) = identify::user(head, body, &self.snapshot).await?;
+        let (user, facts, body) =
+            identify::user(&self.head, &mut self.body, &self.snapshot).await?;
         self.record.body_read(user.clone(), body.len());
         Ok(Caller { app, user, facts, body })
     }
 
     /// Where the request goes: to who has what it names, else by its user.
-    fn journey(self, head: Parts, caller: Caller) -> Journey {
-        let Self { worker, snapshot, origin, record, .. } = self;
+    fn journey(self: Box<Self>, caller: Caller) -> Journey {
+        let Self { worker, snapshot, origin, record, head, .. } = *self;
         let Caller { app, user, facts, body } = caller;
         let call = classify(head.uri.path());
         let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
@@ -193,7 +202,7 @@ impl Exchange {
         let work = if starts_run { Work::Run } else { Work::Other };
         let asker = Asker { user: user.as_deref(), address: origin.client, ties, work };
         let candidates = Candidates::new(&app, asker, snapshot.last_resort);
-        let mut outbound = Outbound::new(head, body, origin, record.request_id());
+        let mut outbound = Outbound::new(head, body, &origin, record.request_id());
         if run.is_some() || claims.is_any() || kind == CallKind::Upload {
             outbound.refuse_packed_answers();
         }
@@ -224,7 +233,7 @@ struct Caller {
 }
 
 /// Takes a request to its instance. What an instance may act on goes on when the client goes away.
-async fn travel(journey: Journey) -> Travelled {
+async fn travel(journey: Box<Journey>) -> Travelled {
     let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
     if journey.is_stop_for_all() {
         return Outlive::new(everywhere(journey), progress, worker).await;
@@ -232,19 +241,18 @@ async fn travel(journey: Journey) -> Travelled {
     let may_close = journey.app.policy.on_disconnect == OnDisconnect::Close;
     match journey.run {
         Some(_) if !may_close => Outlive::new(forward(journey), progress, worker).await,
-        _ => forward(journey).await,
+        _ => Box::pin(forward(journey)).await,
     }
 }
 
 /// The request as Dify knows it, without the prefix that named the protocol.
-fn without_prefix(mut head: Parts) -> Parts {
+fn without_prefix(head: &mut Parts) {
     if let Entrance::Dify(rest) = entrance(&head.method, head.uri.path()) {
         let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         if let Ok(uri) = format!("{rest}{query}").parse() {
             head.uri = uri;
         }
     }
-    head
 }
 
 /// The app of the request's token. Dify answers its root without a key, so any instance may.
@@ -271,9 +279,10 @@ fn request_id(head: &Parts) -> HeaderValue {
 
 /// Where a request comes from: behind trusted proxies, the last address that is none of them.
 fn origin(snapshot: &Snapshot, client: &Client, headers: &HeaderMap) -> Origin {
-    let (peer, scheme) = (client.peer.ip().to_canonical(), client.scheme());
-    if !snapshot.trusts(peer) {
-        return Origin { peer, client: peer, scheme, via_proxy: false };
+    let (address, scheme) = (client.peer.ip().to_canonical(), client.scheme());
+    let peer = client.peer_text.clone();
+    if !snapshot.trusts(address) {
+        return Origin { peer, client: address, scheme, via_proxy: false };
     }
     let hops = headers.get_all(FORWARDED_FOR).iter().filter_map(|chain| chain.to_str().ok());
     let mut hops: Vec<_> = hops
@@ -286,5 +295,5 @@ fn origin(snapshot: &Snapshot, client: &Client, headers: &HeaderMap) -> Origin {
             return Origin { peer, client: hop, scheme, via_proxy: true };
         }
     }
-    Origin { peer, client: outermost.unwrap_or(peer), scheme, via_proxy: true }
+    Origin { peer, client: outermost.unwrap_or(address), scheme, via_proxy: true }
 }

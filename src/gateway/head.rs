@@ -5,6 +5,7 @@
 //! came in behind an earlier request's body (pipelining) is not watched; what follows from that is
 //! the caller's caution.
 
+use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use memchr::memchr;
 use smallvec::SmallVec;
 
@@ -22,6 +23,17 @@ pub(super) struct HeadWatch {
 }
 
 impl HeadWatch {
+    /// Of headers that came from the wire one by one, none joined and none hidden.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        if !headers.contains_key(TRANSFER_ENCODING) {
+            // What is said twice is seen in the headers themselves.
+            return Self { lines: 1, done: true, ..Self::default() };
+        }
+        let count = |name| u32::try_from(headers.get_all(name).iter().count()).unwrap_or(u32::MAX);
+        let (lengths, codings) = (count(CONTENT_LENGTH), count(TRANSFER_ENCODING));
+        Self { lengths, codings, lines: 1, done: true, ..Self::default() }
+    }
+
     /// Looks at the next bytes of the connection.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !self.done && !bytes.is_empty() {

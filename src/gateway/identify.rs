@@ -9,14 +9,13 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dify;
 use crate::dify::multipart::MultipartScan;
 use crate::dify::scan::{BodyFacts, UserScan};
-use crate::gateway::body::{Keeper, Kept};
+use crate::gateway::body::{Arriving, Keeper, Kept};
 use crate::gateway::outbound::APP;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
 use crate::model::{Reason, Refusal};
@@ -89,7 +88,7 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
 /// The body is too large, too slow, not what it says it is, or could not be kept.
 pub(super) async fn user(
     head: &Parts,
-    body: Incoming,
+    body: &mut Arriving,
     snapshot: &Snapshot,
 ) -> Result<(Option<String>, BodyFacts, Kept), Refusal> {
     let (facts, kept) = take_in(head, body, snapshot, Scan::of(&head.headers)?).await?;
@@ -148,10 +147,13 @@ impl Scan {
             return Ok(Self::None);
         }
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-        let essence = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-        if essence == "application/json" || essence.ends_with("+json") {
+        let essence = kind.split(';').next().unwrap_or("").trim();
+        let is_json = |suffix: &[u8]| suffix.eq_ignore_ascii_case(b"+json");
+        if essence.eq_ignore_ascii_case("application/json")
+            || essence.as_bytes().last_chunk::<5>().is_some_and(|end| is_json(end))
+        {
             Ok(Self::Json(UserScan::new()))
-        } else if essence == "multipart/form-data" {
+        } else if essence.eq_ignore_ascii_case("multipart/form-data") {
             let scan = MultipartScan::new(kind).map_err(|error| bad_request(error.to_string()))?;
             Ok(Self::Form(Box::new(scan)))
         } else {
@@ -185,15 +187,15 @@ impl Scan {
 /// As of [`user`].
 pub(super) async fn body(
     head: &Parts,
-    body: Incoming,
+    mut body: Arriving,
     snapshot: &Snapshot,
 ) -> Result<Kept, Refusal> {
-    take_in(head, body, snapshot, Scan::None).await.map(|(_, kept)| kept)
+    take_in(head, &mut body, snapshot, Scan::None).await.map(|(_, kept)| kept)
 }
 
 async fn take_in(
     head: &Parts,
-    mut body: Incoming,
+    body: &mut Arriving,
     snapshot: &Snapshot,
     mut scan: Scan,
 ) -> Result<(BodyFacts, Kept), Refusal> {

@@ -9,12 +9,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::response;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::dify::answer::{KnownRefusal, is_null_run, refusal};
 use crate::gateway::attempt::{Answer, AnswerBody};
-use crate::gateway::connection::Connections;
+use crate::gateway::connection::{Connections, Inflow};
 use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::snapshot::Member;
 use crate::model::Reason;
@@ -82,7 +81,7 @@ pub(super) async fn inspect(
     if !look.must_read(&answer.head) {
         return Ok((answer, Finding::Fine));
     }
-    let answer = read(answer, member, connections, MAX_BYTES).await?;
+    let answer = Box::pin(read(answer, member, connections, MAX_BYTES)).await?;
     let finding = match &answer.body {
         AnswerBody::Read(bytes) => look.find(answer.head.status.as_u16(), bytes),
         AnswerBody::Coming(..) => Finding::Fine,
@@ -100,17 +99,19 @@ pub(super) async fn read(
     connections: &Connections,
     limit: usize,
 ) -> Result<Answer, Failure> {
-    let AnswerBody::Coming(body, sender) = answer.body else { return Ok(answer) };
-    let bytes = collect(body, limit).await.map_err(|what| Failure {
+    let AnswerBody::Coming(mut body) = answer.body else { return Ok(answer) };
+    let bytes = collect(&mut body, limit).await.map_err(|what| Failure {
         reason: Reason::InstanceClosed,
         sent: Sent::Head,
         text: format!("{}: answer cut: {what}", member.name),
     })?;
-    connections.put(&member.instance, sender);
+    if let Some(wire) = body.into_wire() {
+        connections.put(&member.instance, wire);
+    }
     Ok(Answer { body: AnswerBody::Read(bytes), ..answer })
 }
 
-async fn collect(body: Incoming, limit: usize) -> Result<Bytes, String> {
+async fn collect(body: &mut Inflow, limit: usize) -> Result<Bytes, String> {
     match timeout(PATIENCE, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) => Err(chain(error.as_ref())),

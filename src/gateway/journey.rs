@@ -40,13 +40,13 @@ pub(super) struct Journey {
     /// How far it is.
     pub progress: Progress,
     /// What is written of it.
-    pub record: Record,
+    pub record: Box<Record>,
     /// The right to speak in its conversation, where that is needed.
     pub turn: Option<Turn>,
 }
 
 /// A request at the end of its attempts.
-pub(super) type Travelled = Box<(Journey, Result<Forwarded, Refusal>)>;
+pub(super) type Travelled = (Box<Journey>, Result<Forwarded, Refusal>);
 
 /// An answer's head, whose it is, and the body to come.
 pub(super) struct Forwarded {

@@ -9,7 +9,9 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder as Hyper;
 use hyper::service::service_fn;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,10 +20,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
+use crate::gateway::body::Arriving;
 use crate::gateway::client::{Client, ClientIo, Ending};
 use crate::gateway::crowd::Place;
 use crate::gateway::farewell::{HeadFault, close};
 use crate::gateway::handle::handle;
+use crate::gateway::http1;
 use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::tls::Transport;
@@ -36,6 +40,16 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How long the gateway's own end waits for runs whose clients are gone.
 const SEE_OUT: Duration = Duration::from_secs(10);
 
+/// What speaks HTTP/1.1, with clients and with instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// hyper.
+    #[default]
+    Hyper,
+    /// The gateway's own.
+    Own,
+}
+
 /// How the workers are set up. A change needs a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
@@ -45,6 +59,8 @@ pub struct Setup {
     pub pin_cpus: bool,
     /// Clients' connections open at once; further ones wait in the kernel.
     pub max_connections: usize,
+    /// What speaks HTTP/1 on both sides.
+    pub engine: Engine,
     /// Connections that the kernel holds for each worker until it accepts them.
     pub backlog: u16,
 }
@@ -103,7 +119,7 @@ impl Workers {
                 if setup.pin_cpus {
                     pin(index);
                 }
-                let worker = Rc::new(Worker::new(index, shared, sink));
+                let worker = Rc::new(Worker::new(index, shared, sink, setup.engine));
                 if let Err(error) = run(runtime, worker, listener, &room) {
                     tracing::error!("worker {index} ended: {error}");
                 }
@@ -239,10 +255,16 @@ pub(super) async fn serve(
     stream: Transport,
     limits: &Limits,
 ) {
+    if let Some(gear) = worker.gear() {
+        http1::serve(worker, client, (stream, gear.clone()), limits).await;
+        return;
+    }
     let (clock, scratch) = (Rc::clone(worker.clock()), Rc::clone(worker.scratch()));
     let io = ClientIo::new(stream, Rc::clone(client), clock, scratch);
-    let service = service_fn(|request| handle(Rc::clone(worker), Rc::clone(client), request));
-    let mut builder = http1::Builder::new();
+    let service = service_fn(|request: Request<Incoming>| {
+        handle(Rc::clone(worker), Rc::clone(client), request.map(Arriving::Hyper))
+    });
+    let mut builder = Hyper::new();
     builder.max_buf_size(limits.header_bytes).max_headers(limits.headers).half_close(false);
     let mut connection = builder.serve_connection(io, service);
     if worker.shared().is_draining() {

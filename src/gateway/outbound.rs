@@ -1,6 +1,6 @@
 //! The request as it goes to an instance.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -11,6 +11,7 @@ use http::header::{
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version};
+use smallvec::SmallVec;
 
 use crate::gateway::body::{Kept, Replay};
 use crate::gateway::framing;
@@ -32,17 +33,27 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const AGENT: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
 
 /// A request ready for any member of the pool: all but the member's own token.
+///
+/// The headers stay as they came. What goes on and what is added is said one by one when the request
+/// is sent ([`fields`](Self::fields)), so that nothing is taken out of a map or copied before.
 #[derive(Clone, Debug)]
 pub(super) struct Outbound {
-    head: Parts,
+    method: Method,
+    target: Uri,
+    headers: HeaderMap,
+    /// Headers that do not go on, beside those that never do.
+    left_out: SmallVec<[HeaderName; 2]>,
+    /// Headers of the gateway's own; they replace the client's.
+    added: SmallVec<[(HeaderName, HeaderValue); 6]>,
+    has_length: bool,
     body: Kept,
 }
 
 /// Where a request comes from, as the instance is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Origin {
-    /// The other end of the client's socket.
-    pub peer: IpAddr,
+    /// The other end of the client's socket, as it is written.
+    pub peer: HeaderValue,
     /// The client itself: the peer, or what a trusted proxy says.
     pub client: IpAddr,
     /// How the peer speaks to the gateway.
@@ -51,34 +62,49 @@ pub(super) struct Origin {
     pub via_proxy: bool,
 }
 
+/// A field's value: one that is at hand, or text.
+pub(super) enum Text<'a> {
+    Value(&'a HeaderValue),
+    Host(&'a str),
+}
+
+impl Text<'_> {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Value(value) => value.as_bytes(),
+            Self::Host(text) => text.as_bytes(),
+        }
+    }
+}
+
 impl Outbound {
-    /// Takes out what belongs to the client's connection and adds what the instance should know.
-    pub(super) fn new(
-        mut head: Parts,
-        body: Kept,
-        origin: Origin,
-        request_id: &HeaderValue,
-    ) -> Self {
+    /// Leaves out what belongs to the client's connection and adds what the instance should know.
+    pub(super) fn new(head: Parts, body: Kept, origin: &Origin, request_id: &HeaderValue) -> Self {
         let authority = head.uri.authority().map(|name| name.as_str().to_owned());
-        let headers = &mut head.headers;
-        framing::strip_request(headers);
-        headers.remove(AUTHORIZATION);
-        headers.remove(APP);
-        join_cookies(headers);
-        if let Some(host) = authority.and_then(|name| HeaderValue::try_from(name).ok()) {
-            // RFC 9112 §3.2.2: the host of an absolute URI counts, not the header.
-            headers.insert(HOST, host);
+        let headers = head.headers;
+        let mut left_out: SmallVec<_> = framing::named_by_connection(&headers).collect();
+        left_out.push(AUTHORIZATION);
+        left_out.push(APP);
+        if !origin.via_proxy {
+            left_out.push(FORWARDED);
         }
-        headers.insert(REQUEST_ID, request_id.clone());
-        forwarded(&mut head, origin);
-        if !body.is_empty() || !matches!(head.method, Method::GET | Method::HEAD) {
-            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        }
-        let path = head.uri.path_and_query().cloned();
-        head.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-        head.version = Version::HTTP_11;
-        head.extensions.clear();
-        Self { head, body }
+        let mut added = SmallVec::new();
+        // RFC 9112 §3.2.2: the host of an absolute URI counts, not the header.
+        let host = authority.and_then(|name| HeaderValue::try_from(name).ok());
+        let said = host.as_ref().or_else(|| headers.get(HOST)).cloned();
+        added.extend(host.map(|host| (HOST, host)));
+        added.push((REQUEST_ID, request_id.clone()));
+        forwarded(&mut added, &headers, origin, said);
+        added.extend(joined_cookies(&headers).map(|cookies| (COOKIE, cookies)));
+        let has_length = !body.is_empty() || !matches!(head.method, Method::GET | Method::HEAD);
+        let target = match (head.uri.scheme(), head.uri.authority()) {
+            (None, None) => head.uri,
+            _ => {
+                let path = head.uri.path_and_query().cloned();
+                Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+            }
+        };
+        Self { method: head.method, target, headers, left_out, added, has_length, body }
     }
 
     /// A request of the gateway's own.
@@ -89,25 +115,20 @@ impl Outbound {
         body: Kept,
         request_id: &HeaderValue,
     ) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(REQUEST_ID, request_id.clone());
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let mut added = SmallVec::new();
+        added.push((REQUEST_ID, request_id.clone()));
+        added.push((USER_AGENT, HeaderValue::from_static(AGENT)));
         if !body.is_empty() {
-            headers.insert(CONTENT_TYPE, content_type);
+            added.push((CONTENT_TYPE, content_type));
         }
-        if !body.is_empty() || method != Method::GET {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        }
-        let mut head = Request::new(()).into_parts().0;
-        head.method = method;
-        head.uri = path.parse().unwrap_or_default();
-        head.headers = headers;
-        Self { head, body }
+        let has_length = !body.is_empty() || method != Method::GET;
+        let (target, headers) = (path.parse().unwrap_or_default(), HeaderMap::new());
+        Self { method, target, headers, left_out: SmallVec::new(), added, has_length, body }
     }
 
     /// The instance's answer must be read here, so it may not be packed.
     pub(super) fn refuse_packed_answers(&mut self) {
-        self.head.headers.remove(ACCEPT_ENCODING);
+        self.left_out.push(ACCEPT_ENCODING);
     }
 
     /// Takes the conversation out of a JSON body, whose value stands at `place`, quotes included: the
@@ -126,60 +147,131 @@ impl Outbound {
 
     /// Whether the request may be sent to a second instance after the first may have had it.
     pub(super) fn is_idempotent(&self) -> bool {
-        matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// Its method.
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Its body from the beginning.
+    pub(super) fn body(&self, progress: &Progress) -> Replay {
+        Replay::new(self.body.clone(), progress.clone())
+    }
+
+    /// Its headers for one member, but the length, one by one.
+    fn fields(&self, member: Option<&Member>, mut put: impl FnMut(&HeaderName, Text<'_>)) {
+        let own_host = member.filter(|member| {
+            // Behind TLS stands a server for several names, which goes by the host.
+            member.instance.address().scheme == Scheme::Https || !self.names_host()
+        });
+        if let Some(host) = own_host.and_then(|member| member.instance.authority()) {
+            put(&HOST, Text::Host(host.as_str()));
+        }
+        for (name, value) in &self.headers {
+            let replaced = || {
+                (own_host.is_some() && *name == HOST)
+                    || self.added.iter().any(|(added, _)| added == name)
+            };
+            if !framing::stays_behind(name) && !self.left_out.contains(name) && !replaced() {
+                put(name, Text::Value(value));
+            }
+        }
+        for (name, value) in &self.added {
+            if own_host.is_none() || *name != HOST {
+                put(name, Text::Value(value));
+            }
+        }
+        if let Some(authorization) = member.and_then(|member| member.authorization.as_ref()) {
+            put(&AUTHORIZATION, Text::Value(authorization));
+        }
+    }
+
+    fn names_host(&self) -> bool {
+        self.headers.contains_key(HOST) || self.added.iter().any(|(name, _)| *name == HOST)
+    }
+
+    /// Writes the head for one member, with that member's token, as HTTP/1.1 has it.
+    pub(super) fn write_head(&self, member: &Member, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.method.as_str().as_bytes());
+        out.push(b' ');
+        let target = self.target.path_and_query().map_or("/", PathAndQuery::as_str);
+        out.extend_from_slice(target.as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        self.fields(Some(member), |name, value| {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        });
+        if self.has_length {
+            // Writing to a vector cannot fail.
+            let _ = write!(out, "content-length: {}\r\n", self.body.len());
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     /// The request for one member, with that member's token.
     pub(super) fn request(&self, member: &Member, progress: &Progress) -> Request<Replay> {
-        let mut head = self.head.clone();
-        if let Some(authorization) = &member.authorization {
-            head.headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        // Behind TLS stands a server for several names, which goes by the host.
-        if !head.headers.contains_key(HOST) || member.instance.address().scheme == Scheme::Https {
-            let authority = member.instance.authority().map(|name| name.as_str());
-            if let Some(Ok(host)) = authority.map(HeaderValue::try_from) {
-                head.headers.insert(HOST, host);
+        let mut request = Request::new(self.body(progress));
+        request.method_mut().clone_from(&self.method);
+        request.uri_mut().clone_from(&self.target);
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = self.headers_for(Some(member));
+        request
+    }
+
+    fn headers_for(&self, member: Option<&Member>) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + self.added.len());
+        self.fields(member, |name, value| {
+            let value = match value {
+                Text::Value(value) => Some(value.clone()),
+                Text::Host(text) => HeaderValue::from_str(text).ok(),
+            };
+            if let Some(value) = value {
+                headers.append(name, value);
             }
+        });
+        if self.has_length {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         }
-        Request::from_parts(head, Replay::new(self.body.clone(), progress.clone()))
+        headers
     }
 }
 
 /// HTTP/2 may part cookies, and HTTP/1.1 may not (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut cookies = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-    if let (Some(_), Some(_)) = (cookies.next(), cookies.next()) {
-        let all: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
-            headers.insert(COOKIE, joined);
-        }
-    }
+    let _ = (cookies.next()?, cookies.next()?);
+    let all: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&all.join(&b"; "[..])).ok()
 }
 
 /// Says who asks. What an untrusted client says of itself is replaced.
-fn forwarded(head: &mut Parts, origin: Origin) {
-    let host = head.headers.get(HOST).cloned();
-    let headers = &mut head.headers;
-    let peer = origin.peer.to_string();
-    let chain = match headers.get(FORWARDED_FOR).and_then(|chain| chain.to_str().ok()) {
-        Some(chain) if origin.via_proxy => format!("{chain}, {peer}"),
-        _ => peer,
-    };
-    if let Ok(chain) = HeaderValue::try_from(chain) {
-        headers.insert(FORWARDED_FOR, chain);
-    }
-    if let Ok(client) = HeaderValue::try_from(origin.client.to_string()) {
-        headers.insert(REAL_IP, client);
+fn forwarded(
+    added: &mut SmallVec<[(HeaderName, HeaderValue); 6]>,
+    headers: &HeaderMap,
+    origin: &Origin,
+    host: Option<HeaderValue>,
+) {
+    if !origin.via_proxy {
+        added.push((FORWARDED_FOR, origin.peer.clone()));
+        added.push((REAL_IP, origin.peer.clone()));
+    } else {
+        let before = headers.get(FORWARDED_FOR).map(HeaderValue::as_bytes);
+        let chain = [before.unwrap_or_default(), origin.peer.as_bytes()];
+        let chain = chain.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+        let chain = HeaderValue::from_bytes(&chain.join(&b", "[..])).ok();
+        added.extend(chain.map(|chain| (FORWARDED_FOR, chain)));
+        let client = HeaderValue::try_from(origin.client.to_string()).ok();
+        added.extend(client.map(|client| (REAL_IP, client)));
     }
     if !(origin.via_proxy && headers.contains_key(FORWARDED_PROTO)) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(origin.scheme.label()));
+        added.push((FORWARDED_PROTO, HeaderValue::from_static(origin.scheme.label())));
     }
     if let (Some(host), false) = (host, origin.via_proxy && headers.contains_key(FORWARDED_HOST)) {
-        headers.insert(FORWARDED_HOST, host);
-    }
-    if !origin.via_proxy {
-        headers.remove(FORWARDED);
+        added.push((FORWARDED_HOST, host));
     }
 }
 
@@ -188,7 +280,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use bytes::Bytes;
-    use http::{HeaderValue, Request};
+    use http::{HeaderMap, HeaderValue, Request};
 
     use super::{Origin, Outbound};
     use crate::gateway::body::Kept;
@@ -197,7 +289,7 @@ mod tests {
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
     const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
-    fn outbound(headers: &[(&str, &str)], origin: Origin) -> Outbound {
+    fn outbound(headers: &[(&str, &str)], origin: &Origin) -> Outbound {
         let mut request = Request::builder().method("POST").uri("http://gate/v1/x?y=1");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -207,8 +299,13 @@ mod tests {
         Outbound::new(head, body, origin, &HeaderValue::from_static("r1"))
     }
 
-    fn header<'a>(outbound: &'a Outbound, name: &str) -> Option<&'a str> {
-        outbound.head.headers.get(name).map(|value| value.to_str().unwrap())
+    fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+        assert!(headers.get_all(name).iter().count() < 2, "{name}");
+        headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    fn origin(peer: IpAddr, scheme: Scheme, via_proxy: bool) -> Origin {
+        Origin { peer: peer.to_string().parse().unwrap(), client: CLIENT, scheme, via_proxy }
     }
 
     #[test]
@@ -223,9 +320,9 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("content-length", "9"),
         ];
-        let origin =
-            Origin { peer: CLIENT, client: CLIENT, scheme: Scheme::Http, via_proxy: false };
-        let sent = outbound(&claims, origin);
+        let origin = origin(CLIENT, Scheme::Http, false);
+        let outbound = outbound(&claims, &origin);
+        let sent = outbound.headers_for(None);
         assert_eq!(header(&sent, "x-forwarded-for"), Some("192.0.2.7"));
         assert_eq!(header(&sent, "x-real-ip"), Some("192.0.2.7"));
         assert_eq!(header(&sent, "x-forwarded-proto"), Some("http"));
@@ -236,16 +333,14 @@ mod tests {
         for gone in ["authorization", "x-difygate-app", "forwarded"] {
             assert_eq!(header(&sent, gone), None, "{gone}");
         }
-        assert_eq!(sent.head.uri, "/v1/x?y=1");
+        assert_eq!(outbound.target, "/v1/x?y=1");
     }
 
     #[test]
     fn parted_cookies_become_one() {
-        let origin =
-            Origin { peer: CLIENT, client: CLIENT, scheme: Scheme::Https, via_proxy: false };
-        let sent = outbound(&[("cookie", "a=1"), ("cookie", "b=2")], origin);
-        let cookies: Vec<_> = sent.head.headers.get_all("cookie").iter().collect();
-        assert_eq!(cookies, ["a=1; b=2"]);
+        let origin = origin(CLIENT, Scheme::Https, false);
+        let sent = outbound(&[("cookie", "a=1"), ("cookie", "b=2")], &origin).headers_for(None);
+        assert_eq!(header(&sent, "cookie"), Some("a=1; b=2"));
         assert_eq!(header(&sent, "x-forwarded-proto"), Some("https"));
     }
 
@@ -253,8 +348,9 @@ mod tests {
     fn what_a_trusted_proxy_says_is_kept_and_added_to() {
         let claims =
             [("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "https"), ("host", "gate")];
-        let origin = Origin { peer: PROXY, client: CLIENT, scheme: Scheme::Http, via_proxy: true };
-        let sent = outbound(&claims, origin);
+        let origin = origin(PROXY, Scheme::Http, true);
+        let outbound = outbound(&claims, &origin);
+        let sent = outbound.headers_for(None);
         assert_eq!(header(&sent, "x-forwarded-for"), Some("192.0.2.7, 10.0.0.1"));
         assert_eq!(header(&sent, "x-forwarded-proto"), Some("https"));
         assert_eq!(header(&sent, "x-real-ip"), Some("192.0.2.7"));

@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::gateway::journey::{Forwarded, Journey, Travelled};
+use crate::gateway::journey::Travelled;
 use crate::gateway::progress::Progress;
 use crate::gateway::stream::open;
 use crate::gateway::worker::Worker;
-use crate::model::{Reason, Refusal};
+use crate::model::Reason;
 
 /// The future of a request from its first attempt to the head of its answer.
 pub(super) struct Outlive<F: Future<Output = Travelled> + 'static> {
@@ -48,13 +48,13 @@ impl<F: Future<Output = Travelled> + 'static> Drop for Outlive<F> {
         let Some(future) = self.future.take() else { return };
         self.progress.client_gone();
         if self.progress.is_sent() {
-            self.worker.adopt(async move { leave(*future.await) });
+            self.worker.adopt(async move { leave(future.await) });
         }
     }
 }
 
 /// An answer came, or none, and nobody waits for it.
-fn leave((mut journey, result): (Journey, Result<Forwarded, Refusal>)) {
+fn leave((mut journey, result): Travelled) {
     match result {
         // An answer that nobody takes is seen out as one whose client leaves later.
         Ok(forwarded) => drop(open(journey, forwarded)),

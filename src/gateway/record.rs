@@ -58,9 +58,10 @@ impl Record {
         head: &Parts,
         client: IpAddr,
         request_id: HeaderValue,
-    ) -> Self {
+    ) -> Box<Self> {
         worker.shared().stats.in_flight.rise();
-        Self {
+        // On the heap from the beginning: it travels through many hands.
+        Box::new(Self {
             worker: Rc::clone(worker),
             connection: Rc::clone(connection),
             began: Instant::now(),
@@ -83,7 +84,7 @@ impl Record {
             usage: None,
             reason: None,
             detail: None,
-        }
+        })
     }
 
     /// `X-Request-ID`.

@@ -15,8 +15,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::response;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, Sleep, sleep};
 use uuid::Uuid;
 
@@ -24,7 +22,7 @@ use crate::balance::{Cause, Pass};
 use crate::dify::answer::Learned;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
-use crate::gateway::body::Replay;
+use crate::gateway::connection::Inflow;
 use crate::gateway::failure::chain;
 use crate::gateway::journey::{Flight, Journey};
 use crate::gateway::learn::Tap;
@@ -50,8 +48,7 @@ pub(super) struct Leaving {
 /// An instance's answer under way.
 pub(super) struct Relay {
     /// None once it is over.
-    body: Option<Incoming>,
-    sender: Option<SendRequest<Replay>>,
+    body: Option<Inflow>,
     /// Who answers.
     pub member: Arc<Member>,
     /// Whose thread it is on.
@@ -59,7 +56,7 @@ pub(super) struct Relay {
     /// The configuration that the request goes by.
     pub snapshot: Arc<Snapshot>,
     /// What is written of it.
-    pub record: Record,
+    pub record: Box<Record>,
     /// What becomes of the run when its client goes away; none if it simply ends.
     pub leaving: Option<Box<Leaving>>,
     app: Arc<App>,
@@ -85,18 +82,16 @@ pub(super) struct Source {
     /// Who answers.
     pub member: Arc<Member>,
     /// What follows the head.
-    pub body: Incoming,
-    /// The connection that it comes on.
-    pub sender: SendRequest<Replay>,
+    pub body: Inflow,
     /// Counts the request as under way.
     pub flight: Flight,
 }
 
 impl Relay {
     /// Begins to pass an answer on whose head is here.
-    pub(super) fn new(journey: Journey, head: &response::Parts, source: Source) -> Self {
-        let Journey { worker, snapshot, app, record, turn, kind, run, user_in_body, .. } = journey;
-        let Source { member, body, sender, flight } = source;
+    pub(super) fn new(journey: Box<Journey>, head: &response::Parts, source: Source) -> Self {
+        let Journey { worker, snapshot, app, record, turn, kind, run, user_in_body, .. } = *journey;
+        let Source { member, body, flight } = source;
         let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_event_stream =
             content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
@@ -107,7 +102,6 @@ impl Relay {
         });
         let mut relay = Self {
             body: Some(body),
-            sender: Some(sender),
             member,
             worker,
             idle: Idle::new(snapshot.timeouts.idle),
@@ -205,7 +199,7 @@ impl Relay {
                 self.finish();
                 Poll::Ready(None)
             }
-            Some(Err(error)) => Poll::Ready(self.cut(Reason::AnswerCut, chain(&error))),
+            Some(Err(error)) => Poll::Ready(self.cut(Reason::AnswerCut, chain(error.as_ref()))),
         }
     }
 
@@ -218,11 +212,11 @@ impl Relay {
 
     /// The answer is whole: the connection can carry another request.
     fn finish(&mut self) {
-        self.body = None;
+        let body = self.body.take();
         self.learn();
         self.record.end(Reason::Answered);
-        if let Some(sender) = self.sender.take() {
-            self.worker.connections.put(&self.member.instance, sender);
+        if let Some(wire) = body.and_then(Inflow::into_wire) {
+            self.worker.connections.put(&self.member.instance, wire);
         }
     }
 
@@ -237,7 +231,6 @@ impl Relay {
     /// answer ends visibly broken, because what is missing cannot be made up for.
     fn cut(&mut self, reason: Reason, what: String) -> Option<io::Result<Frame<Bytes>>> {
         self.body = None;
-        self.sender = None;
         self.learn();
         let text = format!("{}: answer cut: {what}", self.member.name);
         self.member.stats.failures.add_one();

@@ -23,7 +23,7 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ANY_METHOD: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 
 /// What the gateway answers itself, with its record.
-pub(super) fn local(response: Response<Bytes>, mut record: Record) -> Response<Outgoing> {
+pub(super) fn local(response: Response<Bytes>, mut record: Box<Record>) -> Response<Outgoing> {
     record.local(response.status().as_u16());
     whole(response, record)
 }
@@ -33,7 +33,7 @@ pub(super) fn local(response: Response<Bytes>, mut record: Record) -> Response<O
 pub(super) fn refuse(
     refusal: &Refusal,
     request: &HeaderMap,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<Outgoing> {
     if let Some(detail) = &refusal.detail {
         tracing::debug!("refused: {} {}: {detail}", refusal.status, refusal.reason.label());
@@ -53,7 +53,7 @@ pub(super) fn refuse(
 }
 
 /// What went wrong at a door, in its shape.
-pub(super) fn fault(fault: &Fault, shape: Shape, mut record: Record) -> Response<Outgoing> {
+pub(super) fn fault(fault: &Fault, shape: Shape, mut record: Box<Record>) -> Response<Outgoing> {
     let id = record.request_id().to_str().unwrap_or_default().to_owned();
     let mut response = Response::new(shape.body(fault, &id));
     *response.status_mut() =
@@ -104,8 +104,8 @@ pub(super) fn client_preflight(head: &Parts) -> Response<Bytes> {
     response
 }
 
-fn whole(response: Response<Bytes>, record: Record) -> Response<Outgoing> {
+fn whole(response: Response<Bytes>, record: Box<Record>) -> Response<Outgoing> {
     let (mut head, body) = response.into_parts();
     head.headers.insert(REQUEST_ID, record.request_id().clone());
-    Response::from_parts(head, Outgoing::Whole(Some(body), Box::new(record)))
+    Response::from_parts(head, Outgoing::Whole(Some(body), record))
 }

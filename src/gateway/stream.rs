@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Response, Version};
+use http::{HeaderName, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::gateway::attempt::{Answer, AnswerBody};
@@ -18,9 +18,9 @@ use crate::gateway::relay::{Relay, Source};
 use crate::model::Reason;
 
 /// Says which instance answered.
-pub(super) const INSTANCE: &str = "x-difygate-instance";
+pub(super) const INSTANCE: HeaderName = HeaderName::from_static("x-difygate-instance");
 /// Says what became of the conversation that the request named.
-const CONVERSATION: &str = "x-difygate-conversation";
+const CONVERSATION: HeaderName = HeaderName::from_static("x-difygate-conversation");
 
 /// An answer that makes its frames itself.
 pub(super) trait Frames {
@@ -89,7 +89,7 @@ impl Body for Outgoing {
 }
 
 /// Makes the client's answer out of an instance's.
-pub(super) fn open(mut journey: Journey, forwarded: Forwarded) -> Response<Outgoing> {
+pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Response<Outgoing> {
     let Forwarded { member, answer, flight, conversation } = forwarded;
     let Answer { mut head, body, .. } = answer;
     let record = &mut journey.record;
@@ -105,13 +105,13 @@ pub(super) fn open(mut journey: Journey, forwarded: Forwarded) -> Response<Outgo
     }
     record.answered(&member, head.status.as_u16());
     let outgoing = match body {
-        AnswerBody::Coming(body, sender) => {
-            let source = Source { member, body, sender, flight };
+        AnswerBody::Coming(body) => {
+            let source = Source { member, body, flight };
             Outgoing::Relay(Coming::new(Relay::new(journey, &head, source)))
         }
         AnswerBody::Read(bytes) => {
             record.end(Reason::Answered);
-            Outgoing::Whole(Some(bytes), Box::new(journey.record))
+            Outgoing::Whole(Some(bytes), journey.record)
         }
     };
     Response::from_parts(head, outgoing)

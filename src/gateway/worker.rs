@@ -13,6 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::gateway::client::{Client, Ending, Scratch, scratch};
 use crate::gateway::connection::Connections;
+use crate::gateway::http1::Gear;
+use crate::gateway::listen::Engine;
 use crate::gateway::shared::Shared;
 use crate::telemetry::{Batch, Sink};
 
@@ -45,6 +47,8 @@ pub(super) struct Worker {
     batch: RefCell<Batch>,
     clock: Rc<Cell<u64>>,
     scratch: Scratch,
+    /// For connections that the gateway's own engine serves; none: hyper does.
+    gear: Option<Gear>,
     /// Woken when the last client is gone.
     empty: Notify,
     /// Runs that go on without their clients.
@@ -53,10 +57,20 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Worker number `index`, from 0.
-    pub(super) fn new(index: usize, shared: Arc<Shared>, sink: Option<Sink>) -> Self {
+    pub(super) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        sink: Option<Sink>,
+        engine: Engine,
+    ) -> Self {
+        let gear = match engine {
+            Engine::Hyper => None,
+            Engine::Own => Some(Gear::new()),
+        };
         Self {
             index,
-            connections: Connections::new(Arc::clone(&shared)),
+            connections: Connections::new(Arc::clone(&shared), gear.clone()),
+            gear,
             shared,
             clients: RefCell::default(),
             batch: RefCell::new(Batch::new(sink)),
@@ -80,6 +94,11 @@ impl Worker {
     /// Coarse time in milliseconds since the start, at most one sweep old.
     pub(super) fn clock(&self) -> &Rc<Cell<u64>> {
         &self.clock
+    }
+
+    /// What its connections share, if the gateway's own engine serves them.
+    pub(super) fn gear(&self) -> Option<&Gear> {
+        self.gear.as_ref()
     }
 
     /// The buffer in which its connections read heads.

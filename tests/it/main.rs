@@ -18,6 +18,7 @@ mod crash;
 mod deploy;
 mod descriptors;
 mod doors;
+mod engine;
 mod explain;
 mod failure;
 mod faults;

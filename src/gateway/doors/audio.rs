@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use multer::Multipart;
 use serde_json::json;
 
 use crate::adapter::Fault;
 use crate::adapter::openai::audio::{FilePart, Transcription, speech, transcript, transcription};
 use crate::dify::path::CallKind;
+use crate::gateway::body::Arriving;
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::fault::{Trouble, of_answer};
 use crate::gateway::doors::run::ignored;
@@ -41,7 +41,7 @@ struct Sound {
 }
 
 /// `POST /v1/audio/transcriptions`
-pub(super) async fn transcribe(mut arrival: Arrival, body: Incoming, key: &Key) -> Done {
+pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
     let body = match arrival.body(body).await {
         Ok(body) => body,
         Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),
@@ -89,7 +89,7 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Incoming, key: &Key) 
 }
 
 /// `POST /v1/audio/speech`
-pub(super) async fn speak(mut arrival: Arrival, body: Incoming, key: &Key) -> Done {
+pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
     let read = match arrival.body(body).await {
         Ok(body) => speech(&body).map_err(|fault| (Reason::BadRequest, fault)),
         Err(refused) => Err(refused),
@@ -111,7 +111,7 @@ pub(super) async fn speak(mut arrival: Arrival, body: Incoming, key: &Key) -> Do
     let body = Bytes::from(json.to_string());
     let call = Call::post("/v1/text-to-audio", CallKind::TextToAudio, kind, body);
     let address = errand.address;
-    let (journey, result) = *errand.send(call).await;
+    let (journey, result) = errand.send(call).await;
     match result {
         Err(refusal) => {
             let mut errand = Errand::back(journey, address);

@@ -47,7 +47,7 @@ pub(super) struct Errand {
     /// The user, as Dify will know it; users are spread by it.
     pub user: String,
     /// What is written of the request.
-    pub record: Record,
+    pub record: Box<Record>,
 }
 
 /// One call of Dify.
@@ -112,7 +112,7 @@ impl Errand {
     /// Nobody answered, or the answer broke off.
     pub(super) async fn ask(self, call: Call) -> (Self, Result<Read, Trouble>) {
         let (kind, address) = (call.kind, self.address);
-        let (journey, result) = *self.send(call).await;
+        let (journey, result) = self.send(call).await;
         let mut errand = Self::back(journey, address);
         let read = match result {
             Ok(forwarded) => errand.read(kind, forwarded).await,
@@ -160,7 +160,7 @@ impl Errand {
 
     /// Makes a call. The journey has the record, and what else the errand had.
     pub(super) async fn send(self, call: Call) -> Travelled {
-        let journey = self.journey(call);
+        let journey = Box::new(self.journey(call));
         let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
         match journey.run {
             Some(_) if journey.app.policy.on_disconnect != OnDisconnect::Close => {
@@ -171,8 +171,8 @@ impl Errand {
     }
 
     /// The errand again, after a call.
-    pub(super) fn back(journey: Journey, address: IpAddr) -> Self {
-        let Journey { worker, snapshot, app, user_in_body, record, .. } = journey;
+    pub(super) fn back(journey: Box<Journey>, address: IpAddr) -> Self {
+        let Journey { worker, snapshot, app, user_in_body, record, .. } = *journey;
         Self { worker, snapshot, app, address, user: user_in_body.unwrap_or_default(), record }
     }
 

@@ -5,12 +5,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::adapter::{Fault, Kind};
 use crate::conversation::StoreDown;
+use crate::gateway::body::Arriving;
 use crate::gateway::doors::{Arrival, Done, local};
 use crate::gateway::tokens::Key;
 use crate::model::Reason;
@@ -37,7 +37,7 @@ struct Cleanup {
 }
 
 /// `POST /v1/conversation/cleanup`
-pub(super) async fn clean_up(mut arrival: Arrival, body: Incoming, key: &Key) -> Done {
+pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
     let body = match arrival.body(body).await {
         Ok(body) => body,
         Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),

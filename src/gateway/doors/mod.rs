@@ -29,7 +29,6 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use hyper::body::Incoming;
 
 pub(super) use self::entrance::{Door, Entrance, entrance};
 use self::settings::{History, Tasks};
@@ -41,6 +40,7 @@ use self::thread::Worth;
 use self::waiting::{Head, Late};
 use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
+use crate::gateway::body::Arriving;
 use crate::gateway::identify;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};
@@ -61,7 +61,7 @@ pub(super) struct Arrival {
     /// Where the client is.
     pub address: IpAddr,
     /// What is written of it.
-    pub record: Record,
+    pub record: Box<Record>,
     /// Its head.
     pub head: Parts,
 }
@@ -71,13 +71,13 @@ pub(super) enum Done {
     /// It is being answered.
     Answer(Response<Outgoing>),
     /// The gateway answers itself.
-    Local(Record, Response<Bytes>),
+    Local(Box<Record>, Response<Bytes>),
     /// It went wrong.
-    Fault(Record, Reason, Fault),
+    Fault(Box<Record>, Reason, Fault),
 }
 
 /// Answers a request at a door.
-pub(super) async fn answer(arrival: Arrival, body: Incoming, door: Door<'_>) -> Done {
+pub(super) async fn answer(arrival: Arrival, body: Arriving, door: Door<'_>) -> Done {
     let key = match caller::key(&arrival.snapshot, &arrival.head.headers) {
         Ok(key) => key,
         Err(fault) => return Done::Fault(arrival.record, Reason::Unauthorized, fault),
@@ -119,7 +119,7 @@ fn models<'a>(snapshot: &'a Snapshot, key: &'a Key) -> impl Iterator<Item = (&'a
 }
 
 /// An answer of the gateway's own, in JSON.
-fn local(record: Record, json: Bytes) -> Done {
+fn local(record: Box<Record>, json: Bytes) -> Done {
     let mut response = Response::new(json);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Done::Local(record, response)
@@ -127,7 +127,7 @@ fn local(record: Record, json: Bytes) -> Done {
 
 impl Arrival {
     /// Takes the body in.
-    async fn body(&mut self, body: Incoming) -> Result<Bytes, (Reason, Fault)> {
+    async fn body(&mut self, body: Arriving) -> Result<Bytes, (Reason, Fault)> {
         let refused = |refusal: Refusal| (refusal.reason, Fault::of_refusal(&refusal));
         let kept = identify::body(&self.head, body, &self.snapshot).await.map_err(refused)?;
         self.record.body_read(None, kept.len());
@@ -145,7 +145,7 @@ impl Arrival {
     }
 
     /// Reads a question and sends it on its way.
-    async fn converse(mut self, body: Incoming, door: Door<'_>, key: &Key) -> Done {
+    async fn converse(mut self, body: Arriving, door: Door<'_>, key: &Key) -> Done {
         let read = match self.body(body).await {
             Ok(body) => read(door.call, &body).map_err(|fault| (Reason::BadRequest, fault)),
             Err(refused) => Err(refused),

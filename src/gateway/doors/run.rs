@@ -100,7 +100,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
             Err(fault) => return refuse(errand, &question, Trouble::bad_request(fault)).await,
         };
         let address = errand.address;
-        let (journey, result) = *errand.send(call).await;
+        let (journey, result) = errand.send(call).await;
         let forwarded = match result {
             Ok(forwarded) => forwarded,
             Err(refusal) => {
@@ -226,20 +226,20 @@ fn may_have_run(reason: Reason) -> bool {
 }
 
 /// Tells the answer: as it comes, or summed up.
-async fn tell(journey: Journey, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
+async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, .. } = answer;
     let Question { ask, voice, shape, place, late } = question;
     let manner = manner(&journey.app.doors, &ask);
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
-    let AnswerBody::Coming(body, sender) = body else {
+    let AnswerBody::Coming(body) = body else {
         let message = "Dify's answer is no stream.";
         let fault = Fault::new(502, Kind::Server, "upstream_error", message).for_good();
         return Done::Fault(journey.record, Reason::InstanceGarbled, fault);
     };
     let after = place.after(&shared, &ask);
-    let source = Source { member: Arc::clone(&member), body, sender, flight };
+    let source = Source { member: Arc::clone(&member), body, flight };
     let mut relay = Relay::new(journey, &head, source);
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200);

@@ -119,7 +119,7 @@ fn body(done: Done, shape: Shape) -> Outgoing {
         Done::Fault(mut record, reason, fault) => {
             record.end(reason);
             record.faulted(200, &fault.message);
-            Outgoing::Whole(Some(shape.event(&fault)), Box::new(record))
+            Outgoing::Whole(Some(shape.event(&fault)), record)
         }
     }
 }

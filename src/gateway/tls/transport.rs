@@ -17,14 +17,18 @@ pub(in crate::gateway) enum Transport {
 }
 
 impl Transport {
-    /// The connection is reset when it is dropped, and not closed.
-    pub(in crate::gateway) fn reset_on_drop(&self) {
-        let stream = match self {
+    /// The connection below.
+    pub(in crate::gateway) fn socket(&self) -> &TcpStream {
+        match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
-        };
+        }
+    }
+
+    /// The connection is reset when it is dropped, and not closed.
+    pub(in crate::gateway) fn reset_on_drop(&self) {
         // A connection that is gone already needs no reset.
-        let _ = stream.set_zero_linger();
+        let _ = self.socket().set_zero_linger();
     }
 }
 

@@ -4,7 +4,8 @@
 //! == the name of the case
 //! rfc 9112 6.3                 what asks for the outcome
 //! client 400 close             the statuses that the client gets; `close`: nothing after them,
-//!                              `either`: perhaps; else the connection serves another request
+//!                              `either`: perhaps; else the connection serves another request;
+//!                              `400|408` is one of both, `408?` may be missing
 //! instance POST /v1/up 5       what the instance gets: method, target, body bytes; a line each
 //! body hello                   the body of the client's (last) answer
 //! > GET /v1/up HTTP/1.1        what the client sends; each line ends with CR LF,

@@ -1,0 +1,106 @@
+//! Reading without a buffer of one's own.
+//!
+//! A worker's connections read into one buffer in turn and keep copies as large as what came; only
+//! what is known to be large is read into memory of its own. A connection that waits holds nothing.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use crate::gateway::tls::Transport;
+
+/// The shared buffer; what a connection reads at once.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// A body that has more than this to come is read into memory of its own.
+const LARGE_BYTES: u64 = 32 * 1024;
+
+/// How much memory is taken at once for that.
+const PIECE_BYTES: usize = 256 * 1024;
+
+const ROOM_BYTES: usize = 64;
+
+/// A worker's buffers, between which and sockets all bytes move.
+#[derive(Clone, Debug)]
+pub(in crate::gateway) struct Gear(Rc<Buffers>);
+
+#[derive(Debug)]
+struct Buffers {
+    input: RefCell<Box<[u8]>>,
+    output: RefCell<Vec<u8>>,
+    /// The second since 1970, and how HTTP writes it.
+    date: RefCell<(u64, String)>,
+}
+
+impl Gear {
+    /// Fresh ones.
+    pub(in crate::gateway) fn new() -> Self {
+        let (input, output) = (vec![0; SCRATCH_BYTES].into(), Vec::new());
+        let (input, output) = (RefCell::new(input), RefCell::new(output));
+        Self(Rc::new(Buffers { input, output, date: RefCell::default() }))
+    }
+
+    /// Reads what is there and lets `look` see it before anything is copied. No bytes: the other
+    /// side has closed.
+    pub(super) fn poll_look<T>(
+        &self,
+        stream: &mut Transport,
+        context: &mut Context<'_>,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
+        let mut scratch = self.0.input.borrow_mut();
+        let mut piece = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(stream).poll_read(context, &mut piece))?;
+        Poll::Ready(Ok(look(piece.filled())))
+    }
+
+    /// The next bytes of a body that has so many to come; none: the other side has closed. What is
+    /// read into `spare` stays its memory until it is used up.
+    pub(super) fn poll_fill(
+        &self,
+        stream: &mut Transport,
+        context: &mut Context<'_>,
+        (left, spare): (Option<u64>, &mut BytesMut),
+    ) -> Poll<io::Result<Bytes>> {
+        let (Transport::Plain(stream), Some(left @ LARGE_BYTES..)) = (&mut *stream, left) else {
+            return self.poll_look(stream, context, Bytes::copy_from_slice);
+        };
+        ready!(stream.poll_read_ready(context))?;
+        if spare.capacity() < LARGE_BYTES as usize / 2 {
+            let size = usize::try_from(left).unwrap_or(usize::MAX);
+            // With some room to spare: only a read that leaves room shows that nothing else is there.
+            *spare = BytesMut::with_capacity(size.min(PIECE_BYTES) + ROOM_BYTES);
+        }
+        ready!(poll_read_buf(Pin::new(stream), context, spare))?;
+        Poll::Ready(Ok(spare.split().freeze()))
+    }
+
+    /// The time of day for `Date` (RFC 9110 §6.6.1).
+    pub(super) fn date<T>(&self, write: impl FnOnce(&[u8]) -> T) -> T {
+        let now = SystemTime::now();
+        let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut date = self.0.date.borrow_mut();
+        if date.0 != second {
+            *date = (second, httpdate::fmt_http_date(now));
+        }
+        write(date.1.as_bytes())
+    }
+
+    /// Something put together to be written at once; the buffer is empty before.
+    pub(super) fn compose<T>(&self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        match self.0.output.try_borrow_mut() {
+            Ok(mut output) => {
+                output.clear();
+                write(&mut output)
+            }
+            // What is put together asks for something else to be put together.
+            Err(_) => write(&mut Vec::new()),
+        }
+    }
+}

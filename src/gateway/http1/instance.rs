@@ -1,0 +1,319 @@
+//! A connection to an instance: one request, one answer, and then perhaps the next.
+//!
+//! There is no task behind it. Who waits for the answer polls the socket, so nothing is handed over
+//! between tasks; an idle connection is looked at when it is taken, and by the worker's sweep.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, HeaderMap};
+use http::{Method, StatusCode, Version, response};
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
+use super::body::Body;
+pub(in crate::gateway) use super::fill::Gear;
+use super::outflow::Outflow;
+use super::parse::{self, Found};
+use crate::gateway::body::Replay;
+use crate::gateway::instance::Slot;
+use crate::gateway::tls::Transport;
+
+/// The longest head of an answer.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Answers that only say that there will be another (RFC 9110 §15.2).
+const MOST_INFORMATIONAL: u32 = 8;
+/// A piece of a body up to this size is copied behind the head, to leave in one write.
+const SMALL_BYTES: usize = 4 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(in crate::gateway) enum Trouble {
+    /// The connection ended.
+    Closed(String),
+    /// What came is no answer.
+    Garbled(&'static str),
+    /// It did not come in time.
+    Late,
+}
+
+/// How much of a request was given to the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Written {
+    /// Not a byte.
+    Nothing,
+    /// Some or all of it.
+    Something,
+}
+
+/// An open connection, with the slot that it holds.
+pub(in crate::gateway) struct Connection {
+    stream: Transport,
+    /// Bytes that came and have not been used.
+    input: Bytes,
+    outflow: Outflow,
+    alarm: Alarm,
+    gear: Gear,
+    _slot: Slot,
+}
+
+/// A request on its way.
+struct Sending<F> {
+    /// Puts the head together; none once it is on its way.
+    head: Option<F>,
+    body: Replay,
+    written: Written,
+    /// Why no more can be sent. An answer may have come all the same.
+    broken: Option<io::Error>,
+    informational: u32,
+}
+
+impl Connection {
+    /// A connection that has carried nothing yet.
+    pub(in crate::gateway) fn new(stream: Transport, slot: Slot, gear: Gear) -> Self {
+        Self {
+            stream,
+            input: Bytes::new(),
+            outflow: Outflow::default(),
+            alarm: Alarm::default(),
+            gear,
+            _slot: slot,
+        }
+    }
+
+    /// Whether an idle connection can carry a request: nothing has come on it, be it its end. No
+    /// system call: the kernel has told the runtime before.
+    pub(in crate::gateway) fn is_fit(&self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        self.stream.socket().poll_read_ready(&mut context).is_pending()
+    }
+
+    /// Sends a request whose head `head` writes, and waits for the head of its answer until `due`.
+    ///
+    /// # Errors
+    /// Why there is no answer, and whether any of the request was sent.
+    pub(in crate::gateway) async fn exchange(
+        mut self: Box<Self>,
+        method: &Method,
+        head: impl FnOnce(&mut Vec<u8>),
+        body: Replay,
+        due: Instant,
+    ) -> Result<(response::Parts, Answering), (Trouble, Written)> {
+        let (head, written) = (Some(head), Written::Nothing);
+        let mut sending = Sending { head, body, written, broken: None, informational: 0 };
+        let found = poll_fn(|context| self.poll_exchange(&mut sending, due, context)).await;
+        let head = found.map_err(|trouble| (trouble, sending.written))?;
+        let is_sent = sending.head.is_none()
+            && sending.body.is_end_stream()
+            && self.outflow.is_empty()
+            && sending.broken.is_none();
+        let body = match is_bodiless(method, head.status) {
+            true => Body::Known(0),
+            false => Body::of_answer(&head.headers),
+        };
+        let reusable = is_sent && stays_open(&head) && !matches!(body, Body::UntilClose);
+        Ok((head, Answering { connection: self, body, reusable, spare: BytesMut::new() }))
+    }
+
+    fn poll_exchange(
+        &mut self,
+        sending: &mut Sending<impl FnOnce(&mut Vec<u8>)>,
+        due: Instant,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<response::Parts, Trouble>> {
+        if sending.broken.is_none()
+            && let Err(error) = self.send(sending, context)
+        {
+            sending.broken = Some(error);
+        }
+        match self.poll_head(sending, context) {
+            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Pending => self.alarm.poll(due, context).map(|()| Err(Trouble::Late)),
+        }
+    }
+
+    /// Sends as much as the socket takes.
+    fn send(
+        &mut self,
+        sending: &mut Sending<impl FnOnce(&mut Vec<u8>)>,
+        context: &mut Context<'_>,
+    ) -> io::Result<()> {
+        loop {
+            while !self.outflow.is_empty() {
+                match self.outflow.poll_drain(&mut self.stream, context) {
+                    Poll::Ready(sent) => sending.note(sent?),
+                    Poll::Pending => return Ok(()),
+                };
+            }
+            let mut piece = match Pin::new(&mut sending.body).poll_frame(context) {
+                Poll::Ready(Some(frame)) => frame?.into_data().unwrap_or_default(),
+                Poll::Ready(None) if sending.head.is_none() => return Ok(()),
+                Poll::Ready(None) => Bytes::new(),
+                Poll::Pending => return Ok(()),
+            };
+            let Self { gear, outflow, stream, .. } = self;
+            let sent = gear.compose(|first| {
+                if let Some(head) = sending.head.take() {
+                    head(first);
+                }
+                if piece.len() <= SMALL_BYTES {
+                    first.extend_from_slice(&std::mem::take(&mut piece));
+                }
+                outflow.send(stream, context, (first, piece, b""))
+            })?;
+            sending.note(sent);
+        }
+    }
+
+    fn poll_head<F>(
+        &mut self,
+        sending: &mut Sending<F>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<response::Parts, Trouble>> {
+        loop {
+            let Self { gear, stream, input, .. } = self;
+            let read = ready!(gear.poll_look(stream, context, |bytes| read_head(input, bytes)));
+            let mut found = read.unwrap_or_else(|error| Err(Trouble::Closed(error.to_string())));
+            while let Ok(Some(head)) = found {
+                if !is_informational(head.status) {
+                    return Poll::Ready(Ok(head));
+                }
+                sending.informational += 1;
+                if sending.informational > MOST_INFORMATIONAL {
+                    return Poll::Ready(Err(Trouble::Garbled("it announces itself for ever")));
+                }
+                let behind = std::mem::take(input);
+                found = if behind.is_empty() { Ok(None) } else { read_head(input, &behind) };
+            }
+            if let Err(mut trouble) = found {
+                if let (Trouble::Closed(text), Some(broken)) = (&mut trouble, &sending.broken) {
+                    *text = broken.to_string();
+                }
+                return Poll::Ready(Err(trouble));
+            }
+        }
+    }
+}
+
+impl<F> Sending<F> {
+    fn note(&mut self, sent: usize) {
+        if sent > 0 {
+            self.written = Written::Something;
+        }
+    }
+}
+
+/// The head in what came before and now; what is behind it, or not enough, stays in `input`.
+fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<response::Parts>, Trouble> {
+    if bytes.is_empty() {
+        return Err(Trouble::Closed("connection closed before the answer's head".to_owned()));
+    }
+    let joined: Bytes;
+    let all = if input.is_empty() {
+        bytes
+    } else {
+        joined = [input, bytes].concat().into();
+        &joined
+    };
+    let bad = |_| Trouble::Garbled("its head is not valid HTTP/1");
+    match parse::answer(all).map_err(bad)? {
+        Found::Head(head, length) => {
+            *input = Bytes::copy_from_slice(&all[length..]);
+            Ok(Some(head))
+        }
+        Found::Part if all.len() > HEAD_BYTES => Err(Trouble::Garbled("its head is too long")),
+        Found::Part => {
+            *input = Bytes::copy_from_slice(all);
+            Ok(None)
+        }
+    }
+}
+
+/// What only says that there will be another answer. A switch of protocols is none of it.
+fn is_informational(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Whether such an answer has no body, whatever its headers say (RFC 9112 §6.3).
+fn is_bodiless(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn stays_open(head: &response::Parts) -> bool {
+    head.version == Version::HTTP_11 && !says_close(&head.headers)
+}
+
+/// Whether `Connection` names `close`.
+pub(super) fn says_close(headers: &HeaderMap) -> bool {
+    names(headers, b"close")
+}
+
+/// Whether `Connection` names it.
+pub(super) fn names(headers: &HeaderMap, option: &[u8]) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
+}
+
+/// The body of an answer, with the connection that it comes on.
+pub(in crate::gateway) struct Answering {
+    connection: Box<Connection>,
+    body: Body,
+    reusable: bool,
+    spare: BytesMut,
+}
+
+impl Answering {
+    /// The connection, if it can carry another request now.
+    pub(in crate::gateway) fn into_connection(self) -> Option<Box<Connection>> {
+        let free = self.reusable && self.body.is_over() && self.connection.input.is_empty();
+        free.then_some(self.connection)
+    }
+}
+
+impl http_body::Body for Answering {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Self { connection, body, spare, .. } = &mut *self;
+        let Connection { stream, input, gear, .. } = &mut **connection;
+        loop {
+            match body.decode(input) {
+                Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(None) if body.is_over() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(what) => {
+                    let error = io::Error::new(io::ErrorKind::InvalidData, what);
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            *input = ready!(gear.poll_fill(stream, context, (body.left(), spare)))?;
+            if input.is_empty() {
+                return Poll::Ready(match body.ends_by_closing() {
+                    true => None,
+                    false => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+                });
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.left().map_or(SizeHint::new(), SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,130 @@
+//! A client's connection from its first request to its last.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::header::{CONNECTION, EXPECT};
+use http::request::Parts;
+use http::{Request, Version};
+
+use super::body::Body;
+use super::fill::Gear;
+use super::instance::{names, says_close};
+use super::line::{Expectation, Line, Next, RequestBody};
+use super::tell::{Manner, Told, tell};
+use crate::gateway::body::Arriving;
+use crate::gateway::client::{Client, Ending};
+use crate::gateway::farewell::close;
+use crate::gateway::handle::handle;
+use crate::gateway::head::HeadWatch;
+use crate::gateway::snapshot::Limits;
+use crate::gateway::tls::Transport;
+use crate::gateway::worker::Worker;
+use crate::model::Reason;
+
+/// Serves a connection to its end.
+pub(in crate::gateway) async fn serve(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    (stream, gear): (Transport, Gear),
+    limits: &Limits,
+) {
+    let line = Rc::new(Line::new(stream, Rc::clone(client), Rc::clone(worker.clock()), gear));
+    if worker.shared().is_draining() {
+        client.end(Ending::Drain);
+    }
+    let ending = converse(worker, &line, limits).await;
+    // Nobody else has it: bodies and answers ended with the conversation.
+    let Ok(line) = Rc::try_unwrap(line) else { return };
+    if close(client, line.into_stream(), ending).await.is_some() {
+        // It never became a request with a record, and yet it should be seen.
+        worker.shared().stats.by_reason[Reason::BadRequest as usize].add_one();
+    }
+}
+
+/// Request after request. Gives why it ended, if from our side.
+async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Option<Ending> {
+    let client = &line.client;
+    let mut drains = false;
+    loop {
+        let next = poll_fn(|context| match client.asked_to_end(context) {
+            Some(Ending::Drain) if client.is_between_requests() && line.is_quiet() => {
+                Poll::Ready(Err(Ending::Drain))
+            }
+            Some(Ending::Drain) => {
+                drains = true;
+                line.poll_head(limits, context).map(Ok)
+            }
+            Some(ending) => Poll::Ready(Err(ending)),
+            None => line.poll_head(limits, context).map(Ok),
+        });
+        let head = match next.await {
+            Ok(Next::Head(head)) => *head,
+            Ok(Next::End) => return None,
+            Err(ending) => return Some(ending),
+        };
+        let mut stays = if drains { Stays::Closes } else { stays(&head) };
+        let manner = Manner { method: head.method.clone(), version: head.version };
+        client.saw_head(HeadWatch::of(&head.headers));
+        let body = body(line, &head);
+        let request = Request::from_parts(head, Arriving::Own(body));
+        // On the heap, and only while there is a request: an idle connection is small.
+        let mut answer = Box::pin(handle(Rc::clone(worker), Rc::clone(client), request));
+        let answered = poll_fn(|context| {
+            match client.asked_to_end(context) {
+                Some(Ending::Drain) => stays = Stays::Closes,
+                Some(ending) => return Poll::Ready(Err(Some(ending))),
+                None => {}
+            }
+            match answer.as_mut().poll(context) {
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                Poll::Pending => line.poll_gone(context).map(|()| Err(None)),
+            }
+        });
+        let response = match answered.await {
+            Ok(response) => response,
+            Err(ending) => return ending,
+        };
+        drop(answer);
+        match tell(line, response, manner, stays).await {
+            Ok(Told::Whole) => {}
+            Ok(Told::Last) => return None,
+            Err(ending) => return Some(ending),
+        }
+    }
+}
+
+/// Whether the connection outlives an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stays {
+    Open,
+    /// The client speaks HTTP/1.0 and has to be told.
+    SaysSo,
+    Closes,
+}
+
+fn stays(head: &Parts) -> Stays {
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(CONNECTION) {
+        return Stays::Open;
+    }
+    match head.version {
+        Version::HTTP_10 if names(&head.headers, b"keep-alive") => Stays::SaysSo,
+        Version::HTTP_11 if !says_close(&head.headers) => Stays::Open,
+        _ => Stays::Closes,
+    }
+}
+
+fn body(line: &Rc<Line>, head: &Parts) -> RequestBody {
+    let asks = head.version == Version::HTTP_11
+        && head
+            .headers
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let body = Body::of_request(&head.headers);
+    let expectation = match asks && line.is_quiet() && !body.is_over() {
+        true => Expectation::Continue,
+        false => Expectation::None,
+    };
+    RequestBody::new(Rc::clone(line), body, expectation)
+}
