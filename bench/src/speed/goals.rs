@@ -13,8 +13,17 @@ struct Goal {
     reach: f64,
     /// To go for after that.
     then: f64,
-    find: fn(&Results) -> Option<f64>,
+    find: fn(&Of<'_>) -> Option<f64>,
 }
+
+/// The results, and whose of them.
+struct Of<'a> {
+    results: &'a Results,
+    who: &'static str,
+}
+
+/// difygate with either engine.
+const WHO: [&str; 2] = ["difygate", "difygate-own"];
 
 const GOALS: &[Goal] = &[
     goal("plain ÷ nginx", (1.0, 0.75), |r| beside(r, "plain", "nginx+Lua")),
@@ -30,6 +39,7 @@ const GOALS: &[Goal] = &[
     goal("MiB at 8,192 idle", (105.0, 35.0), |r| more(r, "crowd", "MiB idle")),
     goal("MiB at 8,192 active", (160.0, 60.0), |r| more(r, "crowd", "MiB active")),
     goal("failed of the crowd", (0.0, 0.0), |r| Some(own(r, "crowd")?.failed() as f64)),
+    goal("crowd's p99 ÷ nginx+Lua", (2.0, 2.0), |r| crowd_p99(r, "nginx+Lua")),
     goal("many ÷ full", (1.05, 1.05), |r| works(r, "many", "full")),
     goal("s to start with many", (1.0, 1.0), |r| more(r, "many", "s to start")),
     goal("ms to reload many", (100.0, 100.0), |r| more(r, "many", "ms to reload")),
@@ -38,7 +48,7 @@ const GOALS: &[Goal] = &[
 const fn goal(
     what: &'static str,
     (reach, then): (f64, f64),
-    find: fn(&Results) -> Option<f64>,
+    find: fn(&Of<'_>) -> Option<f64>,
 ) -> Goal {
     Goal { what, reach, then, find }
 }
@@ -46,39 +56,51 @@ const fn goal(
 /// A line for each goal that the run says something of.
 #[must_use]
 pub fn judge(results: &Results) -> String {
+    WHO.map(|who| judge_one(&Of { results, who })).concat()
+}
+
+fn judge_one(of: &Of<'_>) -> String {
     let mut text = String::new();
     for Goal { what, reach, then, find } in GOALS {
-        let Some(figure) = find(results) else { continue };
+        let Some(figure) = find(of) else { continue };
+        if text.is_empty() {
+            let _ = writeln!(text, "{}", of.who);
+        }
         let verdict = match figure {
             figure if figure <= *then => "reached, and the next",
             figure if figure <= *reach => "reached",
             _ => "not reached",
         };
         let _ =
-            writeln!(text, "{what:<28} {figure:>9.3}  (at most {reach}, then {then})  {verdict}");
+            writeln!(text, "  {what:<28} {figure:>9.3}  (at most {reach}, then {then})  {verdict}");
     }
     text
 }
 
-fn own<'a>(results: &'a Results, work: &str) -> Option<&'a Cell> {
-    results.cell(work, "difygate").filter(|cell| cell.absent.is_none())
+fn own<'a>(of: &Of<'a>, work: &str) -> Option<&'a Cell> {
+    of.results.cell(work, of.who).filter(|cell| cell.absent.is_none())
 }
 
-fn beside(results: &Results, work: &str, other: &str) -> Option<f64> {
-    own(results, work)?.ratio(results.cell(work, other)?)
+fn beside(of: &Of<'_>, work: &str, other: &str) -> Option<f64> {
+    own(of, work)?.ratio(of.results.cell(work, other)?)
 }
 
-fn works(results: &Results, work: &str, other: &str) -> Option<f64> {
-    Some(own(results, work)?.least_us()? / own(results, other)?.least_us()?)
+fn works(of: &Of<'_>, work: &str, other: &str) -> Option<f64> {
+    Some(own(of, work)?.least_us()? / own(of, other)?.least_us()?)
 }
 
-fn more(results: &Results, work: &str, what: &str) -> Option<f64> {
-    own(results, work)?.more.get(what).copied()
+fn more(of: &Of<'_>, work: &str, what: &str) -> Option<f64> {
+    own(of, work)?.more.get(what).copied()
 }
 
-fn added_ms(results: &Results) -> Option<f64> {
-    let direct = results.rows.iter().find(|row| row.work.name == "sse")?.direct_us?;
-    Some((own(results, "sse")?.waited_us?.1 - direct.1) / 1e3)
+fn added_ms(of: &Of<'_>) -> Option<f64> {
+    let direct = of.results.rows.iter().find(|row| row.work.name == "sse")?.direct_us?;
+    Some((own(of, "sse")?.waited_us?.1 - direct.1) / 1e3)
+}
+
+/// The slowest answers to a crowd that asks at once, beside another's.
+fn crowd_p99(of: &Of<'_>, other: &str) -> Option<f64> {
+    Some(own(of, "crowd")?.waited_us?.1 / of.results.cell("crowd", other)?.waited_us?.1)
 }
 
 #[cfg(test)]
@@ -104,9 +126,9 @@ mod tests {
         };
         let text = judge(&results);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 3, "{text}");
-        assert!(lines[0].ends_with("not reached"), "{text}");
-        assert!(lines[1].ends_with("  reached"), "{text}");
-        assert!(lines[2].ends_with("reached, and the next"), "{text}");
+        assert_eq!((lines.len(), lines[0]), (4, "difygate"), "{text}");
+        assert!(lines[1].ends_with("not reached"), "{text}");
+        assert!(lines[2].ends_with("  reached"), "{text}");
+        assert!(lines[3].ends_with("reached, and the next"), "{text}");
     }
 }

@@ -8,9 +8,11 @@ use crate::contender::{Contender, Scene, built};
 use crate::speed::entry::Entry;
 use crate::speed::scene::{Setup, key};
 
-pub(super) const ENTRY: Entry = Entry { name: "difygate", setup, leaves: |_| None };
+pub(super) const ENTRY: Entry = Entry { name: "difygate", setup: hyper, leaves: |_| None };
+pub(super) const OWN: Entry = Entry { name: "difygate-own", setup: own, leaves: |_| None };
 
-fn setup(setup: Setup) -> Contender {
+/// With hyper, the default.
+fn hyper(setup: Setup) -> Contender {
     Contender {
         name: "difygate",
         program: || built("difygate"),
@@ -18,17 +20,30 @@ fn setup(setup: Setup) -> Contender {
         token: "",
         reload: Signal::HUP,
         configure: match setup {
-            Setup::Plain => |scene| configure(scene, Setup::Plain),
-            Setup::Full => |scene| configure(scene, Setup::Full),
-            Setup::Many => |scene| configure(scene, Setup::Many),
+            Setup::Plain => |scene| configure(scene, Setup::Plain, "hyper"),
+            Setup::Full => |scene| configure(scene, Setup::Full, "hyper"),
+            Setup::Many => |scene| configure(scene, Setup::Many, "hyper"),
         },
     }
 }
 
-fn configure(scene: &Scene, setup: Setup) -> anyhow::Result<Vec<String>> {
+/// With the engine of its own.
+fn own(setup: Setup) -> Contender {
+    Contender {
+        name: "difygate-own",
+        configure: match setup {
+            Setup::Plain => |scene| configure(scene, Setup::Plain, "own"),
+            Setup::Full => |scene| configure(scene, Setup::Full, "own"),
+            Setup::Many => |scene| configure(scene, Setup::Many, "own"),
+        },
+        ..hyper(setup)
+    }
+}
+
+fn configure(scene: &Scene, setup: Setup, engine: &str) -> anyhow::Result<Vec<String>> {
     let (listen, admin, folder) = (scene.listen, scene.admin, scene.folder.display());
     let mut text = format!(
-        "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\nworkers: 1\naccess_log: off\n\
+        "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\nworkers: 1\nengine: {engine}\naccess_log: off\n\
          probe: {{ enabled: false }}\nstore: {{ path: {folder}/store }}\nspool_dir: {folder}\napps:\n"
     );
     let (apps, _, instances) = setup.size();
@@ -44,7 +59,8 @@ fn configure(scene: &Scene, setup: Setup) -> anyhow::Result<Vec<String>> {
         // More instances than there are have the addresses of the others again. As short as can be:
         // a configuration may have 4 MiB.
         for (number, addr) in scene.instances.iter().cycle().take(instances).enumerate() {
-            let (key, weight) = (key(app, number), if number == 0 { scene.weight } else { 1 });
+            let (key, weight) =
+                (key(app, number), if (app, number) == (0, 0) { scene.weight } else { 1 });
             let _ = write!(text, "{{name: d{number},url: http://{addr},token: {key}");
             let _ = match setup {
                 Setup::Many if weight == 1 => text.write_str("},"),
