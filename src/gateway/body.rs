@@ -16,12 +16,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use rustix::buffer::spare_capacity;
 use rustix::io::pread;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::gateway::http1::RequestBody;
 use crate::gateway::progress::Progress;
 
 /// Smaller pieces after the first are gathered: each would keep a whole read buffer alive.
@@ -232,43 +230,6 @@ impl<'a> Keeper<'a> {
         });
         self.spool = Some(written.await.map_err(io::Error::other)??);
         Ok(())
-    }
-}
-
-/// A request's body as it comes from a client.
-pub(super) enum Arriving {
-    /// Read by hyper, also over HTTP/2.
-    Hyper(Incoming),
-    /// Read by the gateway's own engine.
-    Own(RequestBody),
-}
-
-impl Body for Arriving {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.get_mut() {
-            Self::Hyper(body) => Pin::new(body).poll_frame(context).map_err(io::Error::other),
-            Self::Own(body) => Pin::new(body).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Hyper(body) => body.is_end_stream(),
-            Self::Own(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Hyper(body) => body.size_hint(),
-            Self::Own(body) => body.size_hint(),
-        }
     }
 }
 

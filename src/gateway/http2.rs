@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
-use crate::gateway::body::Arriving;
+use crate::gateway::arriving::Arriving;
 use crate::gateway::client::{Client, Ending};
 use crate::gateway::handle::handle;
 use crate::gateway::snapshot::Limits;

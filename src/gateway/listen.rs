@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use crate::gateway::body::Arriving;
+use crate::gateway::arriving::Arriving;
 use crate::gateway::client::{Client, ClientIo, Ending};
 use crate::gateway::crowd::Place;
 use crate::gateway::farewell::{HeadFault, close};

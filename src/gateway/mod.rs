@@ -7,6 +7,7 @@
 //! `trust` judge instances by probes and by requests, `standing` says what follows.
 //! It never sees the configuration; `control` builds its snapshots.
 
+mod arriving;
 mod attempt;
 mod body;
 mod claim;

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::adapter::Fault;
 use crate::adapter::openai::audio::{FilePart, Transcription, speech, transcript, transcription};
 use crate::dify::path::CallKind;
-use crate::gateway::body::Arriving;
+use crate::gateway::arriving::Arriving;
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::fault::{Trouble, of_answer};
 use crate::gateway::doors::run::ignored;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::adapter::{Fault, Kind};
 use crate::conversation::StoreDown;
-use crate::gateway::body::Arriving;
+use crate::gateway::arriving::Arriving;
 use crate::gateway::doors::{Arrival, Done, local};
 use crate::gateway::tokens::Key;
 use crate::model::Reason;

@@ -40,7 +40,7 @@ use self::thread::Worth;
 use self::waiting::{Head, Late};
 use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
-use crate::gateway::body::Arriving;
+use crate::gateway::arriving::Arriving;
 use crate::gateway::identify;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};

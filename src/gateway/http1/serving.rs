@@ -12,8 +12,8 @@ use super::body::Body;
 use super::fill::Gear;
 use super::instance::{names, says_close};
 use super::line::{Expectation, Line, Next, RequestBody};
-use super::tell::{Manner, Told, tell};
-use crate::gateway::body::Arriving;
+use super::tell::{Manner, Stays, Told, tell};
+use crate::gateway::arriving::Arriving;
 use crate::gateway::client::{Client, Ending};
 use crate::gateway::farewell::close;
 use crate::gateway::handle::handle;
@@ -93,15 +93,6 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
             Err(ending) => return Some(ending),
         }
     }
-}
-
-/// Whether the connection outlives an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stays {
-    Open,
-    /// The client speaks HTTP/1.0 and has to be told.
-    SaysSo,
-    Closes,
 }
 
 fn stays(head: &Parts) -> Stays {

@@ -13,7 +13,6 @@ use http_body::Body as _;
 use super::fill::Gear;
 use super::instance::says_close;
 use super::line::Line;
-use super::serving::Stays;
 use crate::gateway::client::Ending;
 use crate::gateway::stream::Outgoing;
 
@@ -26,6 +25,15 @@ const GATHERED_BYTES: usize = 16 * 1024;
 pub(super) struct Manner {
     pub(super) method: Method,
     pub(super) version: Version,
+}
+
+/// Whether the connection outlives an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stays {
+    Open,
+    /// The client speaks HTTP/1.0 and has to be told.
+    SaysSo,
+    Closes,
 }
 
 /// What became of an answer.
