@@ -64,6 +64,7 @@ fn configure(scene: &Scene, setup: Setup, engine: &str) -> anyhow::Result<Vec<St
             let _ = write!(text, "{{name: d{number},url: http://{addr},token: {key}");
             let _ = match setup {
                 Setup::Many if weight == 1 => text.write_str("},"),
+                Setup::Many => write!(text, ",weight: {weight}}},"),
                 _ => write!(text, ",weight: {weight},max_concurrent: 20000}},"),
             };
         }
