@@ -23,7 +23,7 @@ const LARGE_BYTES: u64 = 32 * 1024;
 
 /// How much memory is taken at once for that.
 const PIECE_BYTES: usize = 256 * 1024;
-
+/// More than a body has to come, so that its last read leaves room: see [`Gear::poll_fill`].
 const ROOM_BYTES: usize = 64;
 
 /// A worker's buffers, between which and sockets all bytes move.
