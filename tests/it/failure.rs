@@ -61,7 +61,7 @@ async fn users_of_a_stopped_instance_are_served_by_the_others_and_come_back() {
 async fn a_second_try_carries_the_second_instances_key() {
     let rig = Rig::start(2).await;
     let home = rig.instance_of("alice").await;
-    rig.dify(&home).set_fault(Fault::Refused).await.unwrap();
+    rig.refuse(&home).await;
     let other = rig.instance_of("alice").await;
     assert_ne!(other, home);
     let number = other.strip_prefix("dify").unwrap();

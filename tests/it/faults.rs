@@ -99,7 +99,10 @@ fn received_whole(rig: &Rig) -> BTreeMap<String, usize> {
 async fn nobody_notices(fault: Fault) {
     let rig = Rig::start(3).await;
     all_users(&rig, list).await;
-    rig.difys[1].set_fault(fault).await.unwrap();
+    match fault {
+        Fault::Refused => rig.refuse("dify2").await,
+        _ => rig.difys[1].set_fault(fault).await.unwrap(),
+    }
     for _ in 0..3 {
         let posts = all_users(&rig, |user| turn(user, "hello", "blocking")).await;
         let streams = all_users(&rig, |user| turn(user, "hello", "streaming")).await;

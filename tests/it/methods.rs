@@ -69,7 +69,7 @@ async fn without_one_instance_rendezvous_moves_only_its_users() {
         let user = format!("user-{user}");
         before.insert(user.clone(), rig.instance_of(&user).await);
     }
-    rig.difys[1].set_fault(Fault::Refused).await.unwrap();
+    rig.refuse("dify2").await;
     for (user, instance) in before {
         let now = rig.instance_of(&user).await;
         assert!(now == instance || instance == "dify2", "{user}: {instance} to {now}");
