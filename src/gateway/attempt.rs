@@ -14,6 +14,7 @@ use crate::gateway::framing;
 use crate::gateway::http1::{Connection, Trouble, Written};
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
+use crate::gateway::round;
 use crate::gateway::snapshot::{Member, Timeouts};
 use crate::model::Reason;
 
@@ -68,11 +69,11 @@ pub(super) async fn attempt(
     let first = exchange.lease(Wanted::Any).await?;
     let reused = first.reused;
     let began = Instant::now();
-    match exchange.run(first).await {
+    match exchange.run(first, began).await {
         Err(failure) if reused && is_stale(&failure, began) => {
             let again = Box::pin(async {
                 let fresh = exchange.lease(Wanted::Fresh).await?;
-                exchange.run(fresh).await
+                exchange.run(fresh, Instant::now()).await
             });
             // What the first exchange may have delivered stays so, if the second delivers nothing.
             again.await.map_err(|later| if failure.sent > later.sent { failure } else { later })
@@ -113,9 +114,8 @@ impl Exchange<'_> {
         }
     }
 
-    async fn run(&self, lease: Lease) -> Result<Answer, Failure> {
+    async fn run(&self, lease: Lease, began: Instant) -> Result<Answer, Failure> {
         let Self { progress, patience, .. } = self;
-        let began = Instant::now();
         let left = patience.until.saturating_duration_since(began);
         let wait = patience.first_byte.min(left);
         progress.begin();
@@ -159,6 +159,7 @@ impl Exchange<'_> {
     ) -> Result<Answer, Failure> {
         let Self { member, outbound, progress, .. } = self;
         let (method, body) = (outbound.method(), outbound.body(progress));
+        round::ended().await;
         let head = |out: &mut Vec<u8>| outbound.write_head(member, out);
         match connection.exchange(method, head, body, began + wait).await {
             Ok((head, answering)) => self.checked(head, Inflow::Own(answering), began),

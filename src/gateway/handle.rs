@@ -34,6 +34,7 @@ use crate::gateway::policy::OnDisconnect;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
 use crate::gateway::respond;
+use crate::gateway::round;
 use crate::gateway::select::{Asker, Candidates};
 use crate::gateway::shared::Visit;
 use crate::gateway::snapshot::{App, Snapshot};
@@ -102,6 +103,7 @@ pub(super) async fn handle(
             response
         }
     };
+    round::ended().await;
     if close {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -50,6 +50,7 @@ mod refusals;
 mod relay;
 mod respond;
 mod retry;
+mod round;
 mod select;
 mod shared;
 pub mod snapshot;
