@@ -69,8 +69,14 @@ pub(super) async fn tell(
 ) -> Result<Told, Ending> {
     let (head, body) = answer.into_parts();
     let framing = framing(&head, &body, &manner);
-    let mut telling =
-        Telling { line, head: Some((head, manner)), body, framing, stays, is_whole: false };
+    let mut telling = Telling {
+        line,
+        head: Some((head, manner)),
+        body: Some(body),
+        framing,
+        stays,
+        is_whole: false,
+    };
     if telling.framing == Framing::Close || telling.says_close() || !line.is_whole() {
         telling.stays = Stays::Closes;
     }
@@ -91,11 +97,21 @@ struct Telling<'a> {
     line: &'a Line,
     /// Until it is written.
     head: Option<(response::Parts, Manner)>,
-    body: Outgoing,
+    /// Until all of it has been read.
+    body: Option<Outgoing>,
     framing: Framing,
     stays: Stays,
     /// All of the body has been given to the socket.
     is_whole: bool,
+}
+
+/// What is to be sent after what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ahead {
+    /// Perhaps something, or the end.
+    More,
+    /// Nothing yet: it wakes who waits.
+    Nothing,
 }
 
 /// The next of a body.
@@ -120,7 +136,9 @@ impl Telling<'_> {
             if self.is_whole {
                 return Poll::Ready(Ok(()));
             }
-            if !self.send(context)? {
+            if self.send(context)? == Ahead::Nothing {
+                // What was sent last may not all be taken.
+                ready!(self.line.poll_sent(context))?;
                 return match self.line.poll_gone(context) {
                     Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                     Poll::Pending => Poll::Pending,
@@ -129,9 +147,9 @@ impl Telling<'_> {
         }
     }
 
-    /// Sends what is ready. Tells whether there was anything, or the end.
-    fn send(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
-        let line = self.line;
+    /// Sends what is ready.
+    fn send(&mut self, context: &mut Context<'_>) -> io::Result<Ahead> {
+        let (line, mut ahead) = (self.line, Ahead::More);
         line.gear.compose(|out| {
             if let Some((head, manner)) = self.head.take() {
                 write_head(out, &line.gear, (&head, &manner), (self.framing, self.stays));
@@ -143,8 +161,7 @@ impl Telling<'_> {
                 match self.next(context) {
                     Piece::Data(data) => {
                         if self.framing == Framing::Chunked {
-                            // Writing to a vector cannot fail.
-                            let _ = write!(out, "{:X}\r\n", data.len());
+                            chunk_begins(out, data.len());
                         }
                         if data.len() <= SMALL_BYTES {
                             out.extend_from_slice(&data);
@@ -165,27 +182,32 @@ impl Telling<'_> {
                         self.is_whole = true;
                     }
                     Piece::Cut => cut = true,
-                    Piece::Later => break,
+                    Piece::Later => {
+                        ahead = Ahead::Nothing;
+                        break;
+                    }
                 }
+            }
+            if self.is_whole && large.is_empty() {
+                // What is to be noted of the request is noted before the client can know its end.
+                self.body = None;
             }
             if !out.is_empty() || !large.is_empty() {
                 line.send(context, (out, large, last))?;
-            } else if !self.is_whole && !cut {
-                return Ok(false);
             }
             if cut {
                 line.client.answer_cut();
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            Ok(true)
+            Ok(ahead)
         })
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Piece {
-        if self.framing == Framing::Length(0) {
+        let Some(body) = self.body.as_mut().filter(|_| self.framing != Framing::Length(0)) else {
             return Piece::End;
-        }
-        let data = match Pin::new(&mut self.body).poll_frame(context) {
+        };
+        let data = match Pin::new(body).poll_frame(context) {
             Poll::Pending => return Piece::Later,
             Poll::Ready(Some(Err(_))) => return Piece::Cut,
             Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
@@ -258,9 +280,31 @@ fn lengths(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, manner: &Ma
     }
 }
 
+/// The size of a chunk (RFC 9112 §7.1). Written out: formatting costs more than all else of a chunk.
+fn chunk_begins(out: &mut Vec<u8>, size: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    out.extend((0..digits).rev().map(|place| DIGITS[(size >> (4 * place)) & 0xF]));
+    out.extend_from_slice(b"\r\n");
+}
+
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chunk_begins;
+
+    #[test]
+    fn a_chunk_says_its_size_in_hex() {
+        for size in [0, 1, 9, 10, 15, 16, 255, 256, 4096, 0xABC_DEF0, usize::MAX] {
+            let mut out = Vec::new();
+            chunk_begins(&mut out, size);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{size:X}\r\n"));
+        }
+    }
 }
