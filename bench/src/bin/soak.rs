@@ -1,7 +1,8 @@
 //! Keeps difygate busy while instances break at random and the configuration changes, and looks
 //! for what grows, hangs or stays broken.
 //!
-//! `SOAK_SECONDS` (600) is how long, `SOAK_SEED` gives a run's random choices again.
+//! `SOAK_SECONDS` (600) is how long, `SOAK_SEED` gives a run's random choices again, `ENGINE=own`
+//! asks difygate's own engine.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -60,8 +61,7 @@ async fn run() -> anyhow::Result<Vec<String>> {
     ensure!(seconds >= SHORTEST_S, "SOAK_SECONDS is at least {SHORTEST_S}");
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let seed = variable("SOAK_SEED")?.unwrap_or(clock.as_secs());
-    let difygate = contender::ALL.iter().find(|one| one.name == "difygate");
-    let difygate = difygate.context("no difygate among the contenders")?;
+    let difygate = &contender::ours()?;
     say(&format!("{}\n{seconds} s, SOAK_SEED={seed}", difygate.describe()?))?;
 
     let instances = start_instances().await?;

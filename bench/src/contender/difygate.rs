@@ -12,10 +12,17 @@ pub(super) const CONTENDER: Contender = Contender {
     version: &["--version"],
     token: TOKEN,
     reload: Signal::HUP,
-    configure,
+    configure: |scene| configure(scene, ""),
 };
 
-fn configure(scene: &Scene) -> anyhow::Result<Vec<String>> {
+/// With the engine of its own.
+pub(super) const OWN: Contender = Contender {
+    name: "difygate-own",
+    configure: |scene| configure(scene, "engine: own\n"),
+    ..CONTENDER
+};
+
+fn configure(scene: &Scene, settings: &str) -> anyhow::Result<Vec<String>> {
     let Scene { listen, admin, .. } = scene;
     let instances = scene.lines(|number, addr, weight| {
         format!(
@@ -23,7 +30,7 @@ fn configure(scene: &Scene) -> anyhow::Result<Vec<String>> {
         )
     });
     let text = format!(
-        "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\naccess_log: off\napps:\n  shop:\n    \
+        "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\naccess_log: off\n{settings}apps:\n  shop:\n    \
          user_tokens: [{TOKEN}]\n    instances:\n{instances}"
     );
     let path = scene.write("difygate.yaml", &text)?;

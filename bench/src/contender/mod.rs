@@ -34,7 +34,20 @@ pub struct Contender {
 }
 
 /// All of them, in the order of the tables' columns.
-pub const ALL: &[Contender] = &[difygate::CONTENDER, nginx::CONTENDER, haproxy::CONTENDER];
+pub const ALL: &[Contender] =
+    &[difygate::CONTENDER, difygate::OWN, nginx::CONTENDER, haproxy::CONTENDER];
+
+/// difygate with the engine that `ENGINE` names: `hyper`, its default, or `own`.
+///
+/// # Errors
+/// There is no such engine.
+pub fn ours() -> anyhow::Result<Contender> {
+    match std::env::var("ENGINE").as_deref() {
+        Err(_) | Ok("" | "hyper") => Ok(difygate::CONTENDER),
+        Ok("own") => Ok(difygate::OWN),
+        Ok(other) => bail!("ENGINE={other}: there are hyper and own"),
+    }
+}
 
 /// The app key that every instance accepts.
 pub const APP_KEY: &str = "app-shop";
