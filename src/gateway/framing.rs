@@ -19,21 +19,20 @@ use crate::gateway::head::HeadWatch;
 use crate::gateway::snapshot::Limits;
 use crate::model::{Reason, Refusal};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-/// Headers that belong to one connection (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    PROXY_CONNECTION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+/// Whether a header belongs to one connection (RFC 9110 §7.6.1).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // By pattern: one look at which of the known names it is, for every field of every head.
+    matches!(
+        *name,
+        CONNECTION
+            | PROXY_AUTHENTICATE
+            | PROXY_AUTHORIZATION
+            | TE
+            | TRAILER
+            | TRANSFER_ENCODING
+            | UPGRADE
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
 
 /// Refuses a request whose head can be read in two ways.
 ///
@@ -250,7 +249,7 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // Most heads have none of them, and looking costs less than removing.
     let here: SmallVec<[HeaderName; 4]> =
-        headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+        headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     if here.is_empty() {
         return;
     }
@@ -279,7 +278,7 @@ pub(super) fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = H
 
 /// Whether a field of a request belongs to the client's connection or to its framing.
 pub(super) fn stays_behind(name: &HeaderName) -> bool {
-    *name == CONTENT_LENGTH || *name == EXPECT || HOP_BY_HOP.contains(name)
+    matches!(*name, CONTENT_LENGTH | EXPECT) || is_hop_by_hop(name)
 }
 
 fn is_plain_connection(value: &HeaderValue) -> bool {

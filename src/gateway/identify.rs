@@ -1,7 +1,10 @@
 //! Who asks: the token names the app, the request names the user.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
@@ -208,12 +211,21 @@ async fn take_in(
         return Err(too_large(limits));
     }
     let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir);
-    let (wait, began) = (snapshot.timeouts.body, Instant::now());
+    let mut began = None;
     loop {
-        let still = Instant::now() + wait;
-        let slow = began + wait + allowed(keeper.len(), limits);
-        let next = timeout_at(still.min(slow), body.frame()).await;
-        let frame = next.map_err(|_| too_slow(snapshot))?;
+        let mut coming = body.frame();
+        // The usual body is here with its head: no clock, no timer.
+        let frame = match poll_fn(|context| Poll::Ready(Pin::new(&mut coming).poll(context))).await
+        {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let (now, wait) = (Instant::now(), snapshot.timeouts.body);
+                let began = *began.get_or_insert(now);
+                let slow = began + wait + allowed(keeper.len(), limits);
+                let next = timeout_at((now + wait).min(slow), coming).await;
+                next.map_err(|_| too_slow(snapshot))?
+            }
+        };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| {
             bad_request("The request's body is not complete.").with_detail(error.to_string())

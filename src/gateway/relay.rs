@@ -275,25 +275,27 @@ fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
 /// Notices that nothing has moved for too long, with one timer per silence and not per piece.
 struct Idle {
     limit: Duration,
-    since: Instant,
+    /// When the silence was first noticed.
+    since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Idle {
     fn new(limit: Duration) -> Self {
-        Self { limit, since: Instant::now(), timer: None }
+        Self { limit, since: None, timer: None }
     }
 
     fn moved(&mut self) {
-        self.since = Instant::now();
+        self.since = None;
     }
 
     /// Ready when the limit is over. The timer runs on over pieces that move; when it rings early it
     /// is set again for what is left.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
         while timer.as_mut().poll(context).is_ready() {
-            let due = self.since + self.limit;
+            let due = since + self.limit;
             if due <= Instant::now() {
                 return Poll::Ready(());
             }

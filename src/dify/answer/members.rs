@@ -3,7 +3,7 @@
 //! Half of what an answer of some hundred bytes would cost its parser is spent on what nobody looks
 //! at. Here a value is only measured; who wants it reads it. What breaks off gives what came before.
 
-use memchr::memchr2;
+use crate::dify::scan::string_end;
 
 /// Gives each whole member's key and value to `take`: a key without its quotes, a value with them,
 /// both as sent. Text that is no object gives nothing.
@@ -45,14 +45,8 @@ impl<'a> Place<'a> {
     /// What follows a quote, up to and with the next one.
     fn string(&mut self) -> Option<&'a [u8]> {
         let begin = self.at;
-        loop {
-            self.at += memchr2(b'"', b'\\', self.json.get(self.at..)?)?;
-            let quote = self.json[self.at] == b'"';
-            self.at += if quote { 1 } else { 2 };
-            if quote {
-                return Some(&self.json[begin..self.at]);
-            }
-        }
+        self.at += string_end(self.json.get(begin..)?, &mut false)?;
+        Some(&self.json[begin..self.at])
     }
 
     /// A whole value.

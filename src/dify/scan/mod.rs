@@ -41,6 +41,7 @@ use self::facts::Found;
 pub use self::facts::{BodyFacts, MAX_FILES};
 use self::files::Files;
 use self::nest::Nest;
+pub(in crate::dify) use self::text::end as string_end;
 use self::text::{Field, Key};
 
 /// The longest `user` in characters (Unicode scalar values): Dify's column holds 255.

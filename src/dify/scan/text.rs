@@ -96,7 +96,7 @@ pub(super) fn id(raw: Vec<u8>) -> Option<Uuid> {
 
 /// The place after the closing quote, if it is among these bytes. `escaped` carries a backslash
 /// that ended one chunk over to the next.
-pub(super) fn end(bytes: &[u8], escaped: &mut bool) -> Option<usize> {
+pub(in crate::dify) fn end(bytes: &[u8], escaped: &mut bool) -> Option<usize> {
     let mut at = usize::from(std::mem::take(escaped));
     // Keys and most values are short: calling for vector code costs more than two words at once.
     for _ in 0..SHORT / 8 {

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request, response};
 use httparse::{Error, Header, Status};
 
@@ -132,7 +132,12 @@ impl<'a> Copy<'a> {
         // An answer gets two of the gateway's own.
         let mut headers = HeaderMap::with_capacity(fields.len() + 2);
         for field in fields {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Bad::Malformed)?;
+            let name = match usual(field.name.as_bytes()) {
+                Some(name) => name,
+                None => {
+                    HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Bad::Malformed)?
+                }
+            };
             let value = HeaderValue::from_maybe_shared(self.slice(field.value))
                 .map_err(|_| Bad::Malformed)?;
             headers.append(name, value);
@@ -141,11 +146,30 @@ impl<'a> Copy<'a> {
     }
 }
 
+/// The names of most fields, as they are mostly spelt: a comparison costs less than finding out which
+/// name it is.
+fn usual(name: &[u8]) -> Option<HeaderName> {
+    Some(match name {
+        b"Host" | b"host" => header::HOST,
+        b"Date" | b"date" => header::DATE,
+        b"Accept" | b"accept" => header::ACCEPT,
+        b"Server" | b"server" => header::SERVER,
+        b"Connection" | b"connection" => header::CONNECTION,
+        b"User-Agent" | b"user-agent" => header::USER_AGENT,
+        b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
+        b"Authorization" | b"authorization" => header::AUTHORIZATION,
+        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
+        b"Accept-Encoding" | b"accept-encoding" => header::ACCEPT_ENCODING,
+        b"Transfer-Encoding" | b"transfer-encoding" => header::TRANSFER_ENCODING,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use http::Version;
+    use http::{HeaderName, Version};
 
-    use super::{Bad, Found, answer, request};
+    use super::{Bad, Found, answer, request, usual};
 
     #[test]
     fn a_request_is_read_once_it_is_whole() {
@@ -157,6 +181,19 @@ mod tests {
         assert_eq!((head.uri.path(), head.version), ("/v1/x", Version::HTTP_11));
         assert_eq!(head.headers.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(&text[length..], b"rest");
+    }
+
+    #[test]
+    fn a_usual_name_is_the_same_however_it_is_found() {
+        let names = "Host Date Accept Server Connection User-Agent Content-Type Authorization \
+                     Content-Length Accept-Encoding Transfer-Encoding";
+        for name in names.split_whitespace() {
+            for spelt in [name.to_owned(), name.to_lowercase()] {
+                let found = usual(spelt.as_bytes());
+                assert_eq!(found, HeaderName::from_bytes(spelt.as_bytes()).ok(), "{spelt}");
+            }
+        }
+        assert_eq!(usual(b"HOST"), None);
     }
 
     #[test]
