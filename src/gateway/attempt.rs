@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::response;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -11,6 +10,7 @@ use crate::gateway::body::Replay;
 use crate::gateway::connection::{Connections, Inflow, Lease, Wanted, Wire};
 use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::framing;
+use crate::gateway::heads::AnswerHead;
 use crate::gateway::http1::{Connection, Trouble, Written};
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
@@ -25,7 +25,7 @@ const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// An answer's head, and its body, to come or read already.
 pub(super) struct Answer {
     /// Status and headers.
-    pub head: response::Parts,
+    pub head: AnswerHead,
     /// What follows them.
     pub body: AnswerBody,
     /// From sending the request to the head.
@@ -64,7 +64,7 @@ pub(super) async fn attempt(
     outbound: &Outbound,
     progress: &Progress,
     patience: Patience<'_>,
-) -> Result<Answer, Failure> {
+) -> Result<Box<Answer>, Failure> {
     let exchange = Exchange { connections, member, outbound, progress, patience };
     let first = exchange.lease(Wanted::Any).await?;
     let reused = first.reused;
@@ -114,7 +114,7 @@ impl Exchange<'_> {
         }
     }
 
-    async fn run(&self, lease: Lease, began: Instant) -> Result<Answer, Failure> {
+    async fn run(&self, lease: Lease, began: Instant) -> Result<Box<Answer>, Failure> {
         let Self { progress, patience, .. } = self;
         let left = patience.until.saturating_duration_since(began);
         let wait = patience.first_byte.min(left);
@@ -130,13 +130,13 @@ impl Exchange<'_> {
         mut sender: SendRequest<Replay>,
         began: Instant,
         wait: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Box<Answer>, Failure> {
         let Self { member, outbound, progress, .. } = self;
         let request = outbound.request(member, progress);
         match timeout(wait, sender.try_send_request(request)).await {
             Ok(Ok(response)) => {
                 let (head, body) = response.into_parts();
-                self.checked(head, Inflow::Hyper(body, sender), began)
+                self.checked(AnswerHead::of_hyper(head), Inflow::Hyper(body, sender), began)
             }
             Ok(Err(mut failed)) => {
                 let sent = self.sent(failed.take_message().is_some());
@@ -156,7 +156,7 @@ impl Exchange<'_> {
         connection: Box<Connection>,
         began: Instant,
         wait: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Box<Answer>, Failure> {
         let Self { member, outbound, progress, .. } = self;
         let (method, body) = (outbound.method(), outbound.body(progress));
         round::ended().await;
@@ -183,16 +183,17 @@ impl Exchange<'_> {
     /// An answer that can be read in two ways is none; its connection goes with it.
     fn checked(
         &self,
-        head: response::Parts,
+        head: AnswerHead,
         body: Inflow,
         began: Instant,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Box<Answer>, Failure> {
         let Some(fault) = framing::fault_of_answer(&head) else {
-            return Ok(Answer {
+            // On the heap, as it goes through many hands.
+            return Ok(Box::new(Answer {
                 head,
                 body: AnswerBody::Coming(body),
                 first_byte: began.elapsed(),
-            });
+            }));
         };
         let text = format!("{}: an answer that cannot be passed on: {fault}", self.member.name);
         Err(Failure { reason: Reason::InstanceGarbled, sent: Sent::Head, text })

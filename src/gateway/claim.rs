@@ -6,7 +6,6 @@
 
 use std::ops::Range;
 
-use http::request::Parts;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
@@ -14,6 +13,7 @@ use crate::affinity::{Lasting, Owners, now_s};
 use crate::dify::answer::Learned;
 use crate::dify::path::{Call, CallKind, Id};
 use crate::dify::scan::BodyFacts;
+use crate::gateway::heads::RequestHead;
 use crate::gateway::policy::Storage;
 use crate::gateway::snapshot::{App, Member};
 
@@ -42,7 +42,7 @@ pub(super) enum Ties {
 
 impl Claims {
     /// What path, query and body name.
-    pub(super) fn of(head: &Parts, call: Call<'_>, facts: &BodyFacts) -> Self {
+    pub(super) fn of(head: &RequestHead, call: Call<'_>, facts: &BodyFacts) -> Self {
         let mut claims = Self {
             conversation: facts.conversation_id,
             conversation_place: facts.conversation_place.clone(),

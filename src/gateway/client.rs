@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use http::HeaderValue;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 
@@ -54,7 +53,7 @@ pub(super) struct Client {
     /// The other end of the socket.
     pub peer: SocketAddr,
     /// Its address as headers have it.
-    pub peer_text: HeaderValue,
+    pub peer_text: Rc<str>,
     scheme: Cell<Scheme>,
     phase: Cell<Phase>,
     /// Requests whose answers have not ended.
@@ -79,10 +78,9 @@ pub(super) struct Client {
 impl Client {
     /// A connection that has just been accepted.
     pub(super) fn new(peer: SocketAddr, now_ms: u64) -> Self {
-        let text = peer.ip().to_canonical().to_string();
         Self {
             peer,
-            peer_text: HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown")),
+            peer_text: peer.ip().to_canonical().to_string().into(),
             scheme: Cell::new(Scheme::Http),
             phase: Cell::new(Phase::Idle),
             exchanges: Cell::new(0),

@@ -1,11 +1,11 @@
 //! Which protocol a request speaks, by method and path alone. The door gives refusals their shape.
 
 use http::Method;
-use http::header::ACCESS_CONTROL_REQUEST_METHOD;
-use http::request::Parts;
 
 use crate::dify::path;
 use crate::gateway::doors::{Entrance, entrance};
+use crate::gateway::heads::RequestHead;
+use crate::gateway::names::Name;
 
 /// The paths that the gateway answers itself, beside the apps' own.
 pub const DESK_PATHS: [&str; 5] = ["/health", "/ready", "/status", "/reload-config", "/metrics"];
@@ -31,7 +31,7 @@ pub(super) enum Door {
 }
 
 /// The door of a request.
-pub(super) fn open(head: &Parts) -> Door {
+pub(super) fn open(head: &RequestHead) -> Door {
     let path = head.uri.path();
     if DESK_PATHS.contains(&path) {
         return Door::Desk;
@@ -48,11 +48,11 @@ pub(super) fn open(head: &Parts) -> Door {
 }
 
 /// The method of the request, or of the one that a preflight asks for.
-fn meant(head: &Parts) -> Method {
+fn meant(head: &RequestHead) -> Method {
     if head.method != Method::OPTIONS {
         return head.method.clone();
     }
-    let asked = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD);
-    let asked = asked.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+    let asked = head.fields.get(Name::RequestMethod);
+    let asked = asked.and_then(|method| Method::from_bytes(method).ok());
     asked.unwrap_or(Method::OPTIONS)
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::dify;
 use crate::gateway::client::{Client, Ending};
-use crate::gateway::outbound::REQUEST_ID;
+use crate::gateway::names::Name;
 use crate::gateway::tls::Transport;
 
 /// What a client that was refused early may still send before its connection is cut. Closing with
@@ -43,7 +43,7 @@ impl HeadFault {
     /// body, which all of ours, with their request id, are not.
     pub(super) fn of_hyper(bytes: &[u8]) -> Option<Self> {
         let whole = bytes.starts_with(b"HTTP/1.1 4") && bytes.ends_with(b"\r\n\r\n");
-        if !whole || memmem::find(bytes, REQUEST_ID.as_str().as_bytes()).is_some() {
+        if !whole || memmem::find(bytes, Name::RequestId.text().as_bytes()).is_some() {
             return None;
         }
         Some(match &bytes[9..12] {

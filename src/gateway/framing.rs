@@ -6,40 +6,22 @@
 
 use std::borrow::Cow;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
-use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{Method, StatusCode, Version, response};
-use smallvec::SmallVec;
+use http::{Method, StatusCode, Version};
 
+use crate::gateway::fields::{Fields, Said, decimal};
 use crate::gateway::head::HeadWatch;
+use crate::gateway::heads::{AnswerHead, RequestHead};
+use crate::gateway::names::Name;
 use crate::gateway::snapshot::Limits;
 use crate::model::{Reason, Refusal};
-
-/// Whether a header belongs to one connection (RFC 9110 §7.6.1).
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    // By pattern: one look at which of the known names it is, for every field of every head.
-    matches!(
-        *name,
-        CONNECTION
-            | PROXY_AUTHENTICATE
-            | PROXY_AUTHORIZATION
-            | TE
-            | TRAILER
-            | TRANSFER_ENCODING
-            | UPGRADE
-    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-}
 
 /// Refuses a request whose head can be read in two ways.
 ///
 /// # Errors
 /// 400, 405 or 414 with what was wrong.
 pub(super) fn check(
-    head: &Parts,
+    head: &RequestHead,
     seen: Option<&HeadWatch>,
     limits: &Limits,
 ) -> Result<(), Refusal> {
@@ -67,8 +49,8 @@ pub(super) fn check(
         Version::HTTP_2 => authority(head)?,
         _ => host(head)?,
     }
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        transfer_encoding(&head.headers)?;
+    if head.fields.has(Name::TransferEncoding) {
+        transfer_encoding(&head.fields)?;
         if head.version == Version::HTTP_10 {
             // RFC 9112 §6.1: who passed it on may not have understood it.
             return Err(bad("HTTP/1.0 has no Transfer-Encoding."));
@@ -77,15 +59,14 @@ pub(super) fn check(
     if seen.is_some_and(HeadWatch::repeats_length) {
         return Err(bad("The request has more than one Content-Length header."));
     }
-    content_length(&head.headers)
+    content_length(&head.fields)
 }
 
 /// hyper bounds what it reads, but only roughly: a head that came in one piece passes.
-fn head_size(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
-    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    let bytes: usize = fields.sum();
-    if head.headers.len() > limits.headers {
-        let (count, limit) = (head.headers.len(), limits.headers);
+fn head_size(head: &RequestHead, limits: &Limits) -> Result<(), Refusal> {
+    let (bytes, count) = (head.fields.size(), head.fields.count());
+    if count > limits.headers {
+        let limit = limits.headers;
         return Err(Refusal::client(
             Reason::BadRequest,
             431,
@@ -110,7 +91,7 @@ fn bad(message: impl Into<Cow<'static, str>>) -> Refusal {
 }
 
 /// The host of an absolute target counts, not the header (RFC 9112 §3.2.2); so it must be as good.
-fn target(head: &Parts) -> Result<(), Refusal> {
+fn target(head: &RequestHead) -> Result<(), Refusal> {
     let scheme = head.uri.scheme();
     if scheme.is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
         return Err(bad("The target's scheme must be http or https."));
@@ -123,35 +104,28 @@ fn target(head: &Parts) -> Result<(), Refusal> {
     }
 }
 
-fn host(head: &Parts) -> Result<(), Refusal> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => {
-            let valid = host.as_bytes().is_empty() && head.uri.authority().is_some()
-                || is_host(host.as_bytes());
+fn host(head: &RequestHead) -> Result<(), Refusal> {
+    match head.fields.said(Name::Host) {
+        Said::Once(host) => {
+            let valid = host.is_empty() && head.uri.authority().is_some() || is_host(host);
             if valid { Ok(()) } else { Err(bad("The Host header is not a valid host.")) }
         }
-        (None, _) if head.version == Version::HTTP_10 => Ok(()),
-        (None, _) => Err(bad("HTTP/1.1 requests need a Host header.")),
-        (Some(_), Some(_)) => Err(bad("The request has more than one Host header.")),
+        Said::Never if head.version == Version::HTTP_10 => Ok(()),
+        Said::Never => Err(bad("HTTP/1.1 requests need a Host header.")),
+        Said::Often => Err(bad("The request has more than one Host header.")),
     }
 }
 
 /// HTTP/2 names the host in `:authority`; a `Host` beside it must say the same (RFC 9113 §8.3.1).
-fn authority(head: &Parts) -> Result<(), Refusal> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    let (written, more) = (hosts.next(), hosts.next());
-    if more.is_some() {
-        return Err(bad("The request has more than one Host header."));
-    }
+fn authority(head: &RequestHead) -> Result<(), Refusal> {
     let authority = head.uri.authority().map(|name| name.as_str().as_bytes());
-    let host = written.map(HeaderValue::as_bytes);
-    let named = match (authority, host) {
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+    let named = match (authority, head.fields.said(Name::Host)) {
+        (_, Said::Often) => return Err(bad("The request has more than one Host header.")),
+        (Some(authority), Said::Once(host)) if !authority.eq_ignore_ascii_case(host) => {
             return Err(bad("The Host header is not the request's :authority."));
         }
-        (Some(named), _) | (None, Some(named)) => named,
-        (None, None) => return Err(bad("The request names no host: it needs :authority.")),
+        (Some(named), _) | (None, Said::Once(named)) => named,
+        (None, Said::Never) => return Err(bad("The request names no host: it needs :authority.")),
     };
     if is_host(named) { Ok(()) } else { Err(bad("The request's :authority is not a valid host.")) }
 }
@@ -185,112 +159,59 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte)
 }
 
-fn transfer_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+fn transfer_encoding(fields: &Fields) -> Result<(), Refusal> {
+    match fields.said(Name::TransferEncoding) {
+        Said::Never => Ok(()),
+        Said::Once(coding) if coding.eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(bad("Transfer-Encoding must be exactly one `chunked`.")),
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    match (lengths.next(), lengths.next()) {
-        (None, _) => Ok(()),
-        (Some(length), None) if is_length(length) => Ok(()),
+fn content_length(fields: &Fields) -> Result<(), Refusal> {
+    match fields.said(Name::ContentLength) {
+        Said::Never => Ok(()),
+        // With room for what is counted beside it.
+        Said::Once(length) if decimal(length).is_some_and(|length| length < u64::MAX - 1) => Ok(()),
         _ => Err(bad("Content-Length must be one decimal number.")),
     }
-}
-
-/// A decimal number that a body can have, with room for what is counted beside it.
-fn is_length(value: &HeaderValue) -> bool {
-    let text = value.to_str().unwrap_or_default();
-    text.bytes().all(|byte| byte.is_ascii_digit())
-        && text.parse::<u64>().is_ok_and(|length| length < u64::MAX - 1)
 }
 
 /// Says what is wrong with the head of an instance's answer, if it can be read in two ways or is
 /// none to a request of ours. Passing on `Content-Length` beside chunks would show a cut body as
 /// whole, and a coding that is taken off here unnamed would leave a body that nobody can read.
-pub(super) fn fault_of_answer(head: &response::Parts) -> Option<&'static str> {
+pub(super) fn fault_of_answer(head: &AnswerHead) -> Option<&'static str> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Some("it switches protocols, which nobody asked for");
     }
     if head.status.as_u16() > 599 {
         return Some("its status is none of HTTP's");
     }
-    let coded = head.headers.contains_key(TRANSFER_ENCODING);
+    let coded = head.fields.has(Name::TransferEncoding);
     if coded && head.version == Version::HTTP_10 {
         return Some("HTTP/1.0 has no Transfer-Encoding");
     }
-    if coded && head.headers.contains_key(CONTENT_LENGTH) {
+    if coded && head.fields.has(Name::ContentLength) {
         return Some("Content-Length stands beside Transfer-Encoding");
     }
-    if coded && transfer_encoding(&head.headers).is_err() {
+    if coded && transfer_encoding(&head.fields).is_err() {
         return Some("Transfer-Encoding is not exactly one `chunked`");
     }
-    content_length(&head.headers).err().map(|_| "Content-Length is not one decimal number")
+    content_length(&head.fields).err().map(|_| "Content-Length is not one decimal number")
 }
 
 /// Whether the client's connection must close after the answer, because its next request could
 /// begin elsewhere for somebody else. A chunked head that was not seen on the wire may hide a
 /// `Content-Length`.
-pub(super) fn must_close(headers: &HeaderMap, seen: Option<&HeadWatch>) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) && seen.is_none_or(HeadWatch::has_two_framings)
-}
-
-/// Takes out what belongs to the instance's connection. `Content-Length` stays: it is what tells a
-/// client that an answer was cut.
-pub(super) fn strip_response(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-}
-
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // Most heads have none of them, and looking costs less than removing.
-    let here: SmallVec<[HeaderName; 4]> =
-        headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    if here.is_empty() {
-        return;
-    }
-    named_by_connection(headers).for_each(|name| {
-        headers.remove(name);
-    });
-    here.into_iter().for_each(|name| {
-        headers.remove(name);
-    });
-}
-
-/// What `Connection` names, so that it goes no further (RFC 9110 §7.6.1).
-pub(super) fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + use<> {
-    // The usual `Connection: keep-alive` or `close` names nothing else.
-    let named: SmallVec<[HeaderName; 2]> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter(|value| !is_plain_connection(value))
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        // A client must not be able to have the gateway take out what it relies on.
-        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-        .collect();
-    named.into_iter()
-}
-
-/// Whether a field of a request belongs to the client's connection or to its framing.
-pub(super) fn stays_behind(name: &HeaderName) -> bool {
-    matches!(*name, CONTENT_LENGTH | EXPECT) || is_hop_by_hop(name)
-}
-
-fn is_plain_connection(value: &HeaderValue) -> bool {
-    value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
-        || value.as_bytes().eq_ignore_ascii_case(b"close")
+pub(super) fn must_close(fields: &Fields, seen: Option<&HeadWatch>) -> bool {
+    fields.has(Name::TransferEncoding) && seen.is_none_or(HeadWatch::has_two_framings)
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, Request, Response, request::Parts};
+    use http::{Request, Response};
 
-    use super::{check, fault_of_answer, named_by_connection, stays_behind, strip_response};
+    use super::{check, fault_of_answer};
+    use crate::gateway::heads::{AnswerHead, RequestHead};
     use crate::gateway::snapshot::Limits;
 
     const LIMITS: Limits = Limits {
@@ -305,12 +226,12 @@ mod tests {
         connections_per_address: None,
     };
 
-    fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
+    fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> RequestHead {
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.body(()).unwrap().into_parts().0
+        RequestHead::of_hyper(request.body(()).unwrap().into_parts().0)
     }
 
     fn status(method: &str, uri: &str, headers: &[(&str, &str)]) -> u16 {
@@ -387,7 +308,8 @@ mod tests {
             for (name, value) in headers {
                 response = response.header(*name, *value);
             }
-            fault_of_answer(&response.body(()).unwrap().into_parts().0).is_some()
+            let head = AnswerHead::of_hyper(response.body(()).unwrap().into_parts().0);
+            fault_of_answer(&head).is_some()
         };
         let (chunked, length) = (("transfer-encoding", "chunked"), ("content-length", "5"));
         for headers in [&[][..], &[chunked], &[length]] {
@@ -404,33 +326,5 @@ mod tests {
             assert!(fault(200, headers), "{headers:?}");
         }
         assert!(fault(101, &[]) && fault(600, &[]));
-    }
-
-    #[test]
-    fn headers_of_the_connection_do_not_travel() {
-        let headers = [
-            ("connection", "keep-alive, X-Private , host, content-length"),
-            ("x-private", "1"),
-            ("keep-alive", "timeout=5"),
-            ("te", "trailers"),
-            ("upgrade", "h2c"),
-            ("proxy-authorization", "Basic eDp5"),
-            ("transfer-encoding", "chunked"),
-            ("expect", "100-continue"),
-            ("host", "gateway"),
-            ("x-kept", "1"),
-        ];
-        let mut headers: HeaderMap = head("GET", "/", &headers).headers;
-        let named: Vec<_> = named_by_connection(&headers).collect();
-        let left = headers.keys().filter(|name| !stays_behind(name) && !named.contains(name));
-        assert_eq!(sorted(left), ["host", "x-kept"]);
-        strip_response(&mut headers);
-        assert_eq!(sorted(headers.keys()), ["expect", "host", "x-kept"]);
-    }
-
-    fn sorted<'a>(names: impl Iterator<Item = &'a http::HeaderName>) -> Vec<&'a str> {
-        let mut names: Vec<_> = names.map(http::HeaderName::as_str).collect();
-        names.sort_unstable();
-        names
     }
 }

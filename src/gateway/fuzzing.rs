@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use http::HeaderMap;
 use http::request::Parts;
 
+use crate::gateway::behind::Behind;
 use crate::gateway::framing;
 use crate::gateway::head::HeadWatch;
+use crate::gateway::heads::RequestHead;
 use crate::gateway::snapshot::Limits;
 
 /// The headers of a request that go on to an instance; none if its head is refused. `wire` is the
@@ -28,11 +30,11 @@ pub fn passed_on(head: &Parts, wire: Option<&[u8]>) -> Option<HeaderMap> {
         watch.feed(wire);
         watch
     });
-    framing::check(head, seen.as_ref(), &limits).ok()?;
-    let named: Vec<_> = framing::named_by_connection(&head.headers).collect();
-    let fields = head.headers.iter();
-    let on = fields.filter(|(name, _)| !framing::stays_behind(name) && !named.contains(name));
+    let head = RequestHead::of_hyper(head.clone());
+    framing::check(&head, seen.as_ref(), &limits).ok()?;
+    let behind = Behind::of_request(&head.fields);
     let mut headers = HeaderMap::new();
-    on.for_each(|(name, value)| _ = headers.append(name, value.clone()));
+    let on = head.fields.iter().filter(|field| !behind.has(field));
+    on.for_each(|field| field.put(&mut headers));
     Some(headers)
 }

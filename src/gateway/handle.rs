@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN};
-use http::request::Parts;
+use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::{Request, Response, Version};
 use http_body::Body;
+use hyper::body::Incoming;
 use uuid::Uuid;
 
 use crate::adapter::{Fault, Shape};
@@ -23,16 +23,20 @@ use crate::gateway::client::Client;
 use crate::gateway::door::{self, Door};
 use crate::gateway::doors::{self, Arrival, Done, Entrance, entrance};
 use crate::gateway::everywhere::everywhere;
+use crate::gateway::fields::Fields;
 use crate::gateway::forward::forward;
 use crate::gateway::framing;
 use crate::gateway::head::HeadWatch;
+use crate::gateway::heads::RequestHead;
 use crate::gateway::identify;
 use crate::gateway::journey::{Journey, Travelled};
-use crate::gateway::outbound::{FORWARDED_FOR, Origin, Outbound, REQUEST_ID};
+use crate::gateway::names::Name;
+use crate::gateway::outbound::{Origin, Outbound};
 use crate::gateway::outlive::Outlive;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
+use crate::gateway::reply::Reply;
 use crate::gateway::respond;
 use crate::gateway::round;
 use crate::gateway::select::{Asker, Candidates};
@@ -44,7 +48,7 @@ use crate::model::{Reason, Refusal};
 
 /// What a request has come to.
 enum Outcome {
-    Forwarded(Response<Outgoing>),
+    Forwarded(Reply),
     Local(Box<Record>, Response<Bytes>),
     Refused(Box<Record>, Refusal),
     /// Its head can be read in two ways, so nothing that follows it can be trusted.
@@ -55,20 +59,30 @@ enum Outcome {
     Faulted(Box<Record>, Fault, Shape),
 }
 
+/// Answers one request that hyper has read.
+pub(super) async fn handle_hyper(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<Outgoing>, Infallible> {
+    let (head, body) = request.into_parts();
+    let head = Rc::new(RequestHead::of_hyper(head));
+    Ok(handle(worker, client, head, Arriving::Hyper(body)).await.into_response())
+}
+
 /// Answers one request. It always answers: what goes wrong becomes a refusal.
 pub(super) async fn handle(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    request: Request<Arriving>,
-) -> Result<Response<Outgoing>, Infallible> {
+    head: Rc<RequestHead>,
+    body: Arriving,
+) -> Reply {
     let snapshot = worker.shared().snapshot();
-    let (head, body) = request.into_parts();
     let seen = client.begin_exchange(worker.clock().get());
-    let origin = origin(&snapshot, &client, &head.headers);
+    let origin = origin(&snapshot, &client, &head.fields);
     let record = Record::begin(&worker, &client, &head, origin.client, request_id(&head));
-    let web_origin: HeaderMap =
-        head.headers.get(ORIGIN).map(|origin| (ORIGIN, origin.clone())).into_iter().collect();
-    let mut close = framing::must_close(&head.headers, seen.as_ref());
+    let web_origin = web_origin(&head.fields);
+    let mut close = framing::must_close(&head.fields, seen.as_ref());
     if head.version == Version::HTTP_10 {
         client.ends_answers_by_closing();
     }
@@ -76,23 +90,23 @@ pub(super) async fn handle(
 
     // One box from here on, so that what waits is small.
     let exchange = Box::new(Exchange { worker, snapshot, origin, seen, record, head, body });
-    let mut response = match exchange.run().await {
-        Outcome::Forwarded(response) => response,
-        Outcome::Local(record, response) => respond::local(response, record),
+    let mut reply = match exchange.run().await {
+        Outcome::Forwarded(reply) => reply,
+        Outcome::Local(record, response) => respond::local(response, record).into(),
         Outcome::Refused(record, refusal) => {
             if has_body {
                 client.leave_unread();
             }
-            respond::refuse(&refusal, &web_origin, record)
+            respond::refuse(&refusal, &web_origin, record).into()
         }
         Outcome::Unclear(record, refusal) => {
             client.leave_unread();
             close = true;
-            respond::refuse(&refusal, &web_origin, record)
+            respond::refuse(&refusal, &web_origin, record).into()
         }
         Outcome::Told(mut response) => {
             dify::cors::add(&web_origin, response.headers_mut());
-            response
+            response.into()
         }
         Outcome::Faulted(record, fault, shape) => {
             if has_body {
@@ -100,14 +114,12 @@ pub(super) async fn handle(
             }
             let mut response = respond::fault(&fault, shape, record);
             dify::cors::add(&web_origin, response.headers_mut());
-            response
+            response.into()
         }
     };
     round::ended().await;
-    if close {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response)
+    reply.head.closes = close;
+    reply
 }
 
 /// A request between its head and its first attempt.
@@ -117,7 +129,7 @@ struct Exchange {
     origin: Origin,
     seen: Option<HeadWatch>,
     record: Box<Record>,
-    head: Parts,
+    head: Rc<RequestHead>,
     body: Arriving,
 }
 
@@ -129,12 +141,15 @@ impl Exchange {
         }
         match door::open(head) {
             Door::Dify => {}
-            Door::PrefixedDify => without_prefix(&mut self.head),
+            Door::PrefixedDify => without_prefix(Rc::make_mut(&mut self.head)),
             Door::Client => return Box::pin(self.at_a_door()).await,
             Door::Desk => return Box::pin(self.at_the_desk()).await,
-            Door::Preflight => return Outcome::Local(self.record, respond::preflight(&self.head)),
+            Door::Preflight => {
+                return Outcome::Local(self.record, respond::preflight(&self.head.to_parts()));
+            }
             Door::ClientPreflight => {
-                return Outcome::Local(self.record, respond::client_preflight(&self.head));
+                let head = self.head.to_parts();
+                return Outcome::Local(self.record, respond::client_preflight(&head));
             }
             Door::Nothing => {
                 let message = "Nothing is served at this path. Dify's service API is below /v1/.";
@@ -147,7 +162,8 @@ impl Exchange {
 
     async fn at_the_desk(self: Box<Self>) -> Outcome {
         let Self { worker, origin, record, head, .. } = *self;
-        let response = worker.shared().desk().answer(Visit { head, client: origin.client }).await;
+        let visit = Visit { head: head.to_parts(), client: origin.client };
+        let response = worker.shared().desk().answer(visit).await;
         Outcome::Local(record, response)
     }
 
@@ -157,8 +173,8 @@ impl Exchange {
             return self.serve().await;
         };
         let Self { worker, snapshot, origin, record, head, body, .. } = *self;
-        let address = origin.client;
-        let arrival = Arrival { worker, snapshot, address, record, head };
+        let (address, headers) = (origin.client, head.fields.to_map());
+        let arrival = Arrival { worker, snapshot, address, record, head, headers };
         match doors::answer(arrival, body, door).await {
             Done::Answer(response) => Outcome::Told(response),
             Done::Local(record, response) => Outcome::Told(respond::local(response, record)),
@@ -174,7 +190,7 @@ impl Exchange {
             Ok(caller) => caller,
             Err(refusal) => return Outcome::Refused(self.record, refusal),
         };
-        let (journey, result) = travel(Box::new(self.journey(caller))).await;
+        let (journey, result) = travel(self.journey(caller)).await;
         match result {
             Ok(forwarded) => Outcome::Forwarded(open(journey, forwarded)),
             Err(refusal) => Outcome::Refused(journey.record, refusal),
@@ -191,8 +207,8 @@ impl Exchange {
     }
 
     /// Where the request goes: to who has what it names, else by its user.
-    fn journey(self: Box<Self>, caller: Caller) -> Journey {
-        let Self { worker, snapshot, origin, record, head, .. } = *self;
+    fn journey(self, caller: Caller) -> Box<Journey> {
+        let Self { worker, snapshot, origin, record, head, .. } = self;
         let Caller { app, user, facts, body } = caller;
         let call = classify(head.uri.path());
         let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
@@ -205,12 +221,12 @@ impl Exchange {
         let work = if starts_run { Work::Run } else { Work::Other };
         let asker = Asker { user: user.as_deref(), address: origin.client, ties, work };
         let candidates = Candidates::new(&app, asker, snapshot.last_resort);
-        let mut outbound = Outbound::new(head, body, &origin, record.request_id());
+        let mut outbound = Outbound::new(head, body, origin, record.request_id().clone());
         if run.is_some() || claims.is_any() || kind == CallKind::Upload {
             outbound.refuse_packed_answers();
         }
         let (user_in_body, progress, turn) = (facts.user, Progress::default(), None);
-        Journey {
+        Box::new(Journey {
             worker,
             snapshot,
             app,
@@ -223,7 +239,7 @@ impl Exchange {
             progress,
             record,
             turn,
-        }
+        })
     }
 }
 
@@ -249,7 +265,7 @@ async fn travel(journey: Box<Journey>) -> Travelled {
 }
 
 /// The request as Dify knows it, without the prefix that named the protocol.
-fn without_prefix(head: &mut Parts) {
+fn without_prefix(head: &mut RequestHead) {
     if let Entrance::Dify(rest) = entrance(&head.method, head.uri.path()) {
         let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         if let Ok(uri) = format!("{rest}{query}").parse() {
@@ -259,8 +275,8 @@ fn without_prefix(head: &mut Parts) {
 }
 
 /// The app of the request's token. Dify answers its root without a key, so any instance may.
-fn app(snapshot: &Snapshot, head: &Parts) -> Result<Arc<App>, Refusal> {
-    match identify::app(snapshot, &head.headers) {
+fn app(snapshot: &Snapshot, head: &RequestHead) -> Result<Arc<App>, Refusal> {
+    match identify::app(snapshot, &head.fields) {
         Err(_) if classify(head.uri.path()).kind == CallKind::Root => {
             Ok(Arc::clone(&snapshot.everyone))
         }
@@ -268,12 +284,22 @@ fn app(snapshot: &Snapshot, head: &Parts) -> Result<Arc<App>, Refusal> {
     }
 }
 
+/// Of a request's fields, what decides whether a browser's script may read a refusal.
+fn web_origin(fields: &Fields) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let origin = fields.get(Name::Origin).and_then(|origin| HeaderValue::from_bytes(origin).ok());
+    headers.extend(origin.map(|origin| (ORIGIN, origin)));
+    headers
+}
+
 /// The client's own request id where it is usable, else a new one.
-fn request_id(head: &Parts) -> HeaderValue {
-    let given = head.headers.get(REQUEST_ID).filter(|id| {
-        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    });
-    given.cloned().unwrap_or_else(|| {
+fn request_id(head: &RequestHead) -> HeaderValue {
+    let given = head
+        .fields
+        .get(Name::RequestId)
+        .filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));
+    let given = given.and_then(|id| HeaderValue::from_bytes(id).ok());
+    given.unwrap_or_else(|| {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let id = Uuid::new_v4().hyphenated().encode_lower(&mut text);
         HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
@@ -281,13 +307,13 @@ fn request_id(head: &Parts) -> HeaderValue {
 }
 
 /// Where a request comes from: behind trusted proxies, the last address that is none of them.
-fn origin(snapshot: &Snapshot, client: &Client, headers: &HeaderMap) -> Origin {
+fn origin(snapshot: &Snapshot, client: &Client, fields: &Fields) -> Origin {
     let (address, scheme) = (client.peer.ip().to_canonical(), client.scheme());
-    let peer = client.peer_text.clone();
+    let peer = Rc::clone(&client.peer_text);
     if !snapshot.trusts(address) {
         return Origin { peer, client: address, scheme, via_proxy: false };
     }
-    let hops = headers.get_all(FORWARDED_FOR).iter().filter_map(|chain| chain.to_str().ok());
+    let hops = fields.all(Name::ForwardedFor).filter_map(|chain| std::str::from_utf8(chain).ok());
     let mut hops: Vec<_> = hops
         .flat_map(|chain| chain.split(','))
         .filter_map(|hop| hop.trim().parse::<std::net::IpAddr>().ok())

@@ -5,9 +5,11 @@
 //! came in behind an earlier request's body (pipelining) is not watched; what follows from that is
 //! the caller's caution.
 
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use memchr::memchr;
 use smallvec::SmallVec;
+
+use crate::gateway::fields::Fields;
+use crate::gateway::names::Name;
 
 /// As much of a line as tells its name: `transfer-encoding` and its colon.
 const NAME_BYTES: usize = 18;
@@ -24,13 +26,13 @@ pub(super) struct HeadWatch {
 
 impl HeadWatch {
     /// Of headers that came from the wire one by one, none joined and none hidden.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        if !headers.contains_key(TRANSFER_ENCODING) {
-            // What is said twice is seen in the headers themselves.
+    pub(super) fn of(fields: &Fields) -> Self {
+        if !fields.has(Name::TransferEncoding) {
+            // What is said twice is seen in the fields themselves.
             return Self { lines: 1, done: true, ..Self::default() };
         }
-        let count = |name| u32::try_from(headers.get_all(name).iter().count()).unwrap_or(u32::MAX);
-        let (lengths, codings) = (count(CONTENT_LENGTH), count(TRANSFER_ENCODING));
+        let count = |name| u32::try_from(fields.all(name).count()).unwrap_or(u32::MAX);
+        let (lengths, codings) = (count(Name::ContentLength), count(Name::TransferEncoding));
         Self { lengths, codings, lines: 1, done: true, ..Self::default() }
     }
 

@@ -19,9 +19,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
-use crate::gateway::arriving::Arriving;
 use crate::gateway::client::{Client, Ending};
-use crate::gateway::handle::handle;
+use crate::gateway::handle::handle_hyper;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::standstill::Told;
 use crate::gateway::tls::Transport;
@@ -54,7 +53,7 @@ pub(super) async fn serve(
         let (worker, client, told) = (Rc::clone(worker), Rc::clone(client), told.clone());
         async move {
             let asked = Asked::new(Rc::clone(&worker), Rc::clone(&client), most_resets);
-            let work = std::pin::pin!(handle(worker, client, request.map(Arriving::Hyper)));
+            let work = std::pin::pin!(handle_hyper(worker, client, request));
             let answered = told.clone().working(work).await;
             asked.answered();
             answered.map(|answer| answer.map(|body| told.answering(body)))

@@ -7,9 +7,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE};
-use http::request::Parts;
-use http::{HeaderMap, HeaderName};
 use http_body::Body;
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
@@ -20,29 +17,29 @@ use crate::dify::multipart::MultipartScan;
 use crate::dify::scan::{BodyFacts, UserScan};
 use crate::gateway::arriving::Arriving;
 use crate::gateway::body::{Keeper, Kept};
-use crate::gateway::outbound::APP;
+use crate::gateway::fields::{Fields, Said, decimal};
+use crate::gateway::heads::RequestHead;
+use crate::gateway::names::Name;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
 use crate::model::{Reason, Refusal};
 
 /// Longer than any body takes, and still a time that can be added to another.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
-
 /// The app that a request's token opens.
 ///
 /// # Errors
 /// 401 in Dify's words; 400 when the token opens several apps and none is named.
-pub(super) fn app(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<App>, Refusal> {
-    let token = bearer(headers)?;
+pub(super) fn app(snapshot: &Snapshot, fields: &Fields) -> Result<Arc<App>, Refusal> {
+    let token = bearer(fields)?;
     let unknown = || unauthorized(dify::error::UNAUTHORIZED_KEY);
     let places = snapshot.tokens.apps(token).ok_or_else(unknown)?;
     let apps = places.iter().filter_map(|place| snapshot.apps.get(*place));
-    let app = match headers.get(APP) {
+    let app = match fields.get(Name::App) {
         None if places.len() > 1 => return Err(ambiguous(apps)),
         None => apps.into_iter().next(),
         Some(named) => {
-            let found = apps.clone().find(|app| app.name.as_str().as_bytes() == named.as_bytes());
+            let found = apps.clone().find(|app| app.name.as_str().as_bytes() == named);
             if found.is_none() {
                 return Err(ambiguous(apps));
             }
@@ -69,12 +66,11 @@ fn unauthorized(message: &'static str) -> Refusal {
 
 /// The token of `Authorization: Bearer <token>`. Dify takes any case and several blanks, and joins
 /// two headers to one wrong token.
-fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = match (values.next(), values.next()) {
-        (Some(value), None) => value.as_bytes(),
-        (Some(_), Some(_)) => return Err(unauthorized(dify::error::UNAUTHORIZED_KEY)),
-        (None, _) => return Err(unauthorized(dify::error::UNAUTHORIZED_NO_KEY)),
+fn bearer(fields: &Fields) -> Result<&[u8], Refusal> {
+    let value = match fields.said(Name::Authorization) {
+        Said::Once(value) => value,
+        Said::Often => return Err(unauthorized(dify::error::UNAUTHORIZED_KEY)),
+        Said::Never => return Err(unauthorized(dify::error::UNAUTHORIZED_NO_KEY)),
     };
     let Some(blank) = value.iter().position(|byte| *byte == b' ') else {
         return Err(unauthorized(dify::error::UNAUTHORIZED_NO_KEY));
@@ -91,23 +87,23 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Refusal> {
 /// # Errors
 /// The body is too large, too slow, not what it says it is, or could not be kept.
 pub(super) async fn user(
-    head: &Parts,
+    head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
 ) -> Result<(Option<String>, BodyFacts, Kept), Refusal> {
-    let (facts, kept) = take_in(head, body, snapshot, Scan::of(&head.headers)?).await?;
-    let user = match in_header(&head.headers)? {
+    let (facts, kept) = take_in(head, body, snapshot, Scan::of(&head.fields)?).await?;
+    let user = match in_header(&head.fields)? {
         Some(user) => Some(user),
         None => in_query(head, "user_id")
-            .or_else(|| in_cookie(&head.headers))
+            .or_else(|| in_cookie(&head.fields))
             .or_else(|| facts.user.clone())
             .or_else(|| in_query(head, "user")),
     };
     Ok((user, facts, kept))
 }
 
-fn in_header(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    match headers.get(USER_ID).map(|value| std::str::from_utf8(value.as_bytes())) {
+fn in_header(fields: &Fields) -> Result<Option<String>, Refusal> {
+    match fields.get(Name::UserId).map(std::str::from_utf8) {
         None => Ok(None),
         Some(Ok(user)) => Ok(Some(user.to_owned()).filter(|user| !user.is_empty())),
         Some(Err(_)) => Err(bad_request("The header `X-User-ID` is not UTF-8.")),
@@ -115,15 +111,15 @@ fn in_header(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
 }
 
 /// The first value of a parameter of the query that is not empty.
-fn in_query(head: &Parts, name: &str) -> Option<String> {
+fn in_query(head: &RequestHead, name: &str) -> Option<String> {
     let query = head.uri.query()?;
     form_urlencoded::parse(query.as_bytes())
         .find(|(key, value)| key == name && !value.is_empty())
         .map(|(_, value)| value.into_owned())
 }
 
-fn in_cookie(headers: &HeaderMap) -> Option<String> {
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+fn in_cookie(fields: &Fields) -> Option<String> {
+    let cookies = fields.all(Name::Cookie).filter_map(|value| std::str::from_utf8(value).ok());
     cookies
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|cookie| cookie.trim().strip_prefix("user_id="))
@@ -146,11 +142,11 @@ enum Scan {
 }
 
 impl Scan {
-    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        if headers.contains_key(CONTENT_ENCODING) {
+    fn of(fields: &Fields) -> Result<Self, Refusal> {
+        if fields.has(Name::ContentEncoding) {
             return Ok(Self::None);
         }
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+        let kind = fields.text(Name::ContentType).unwrap_or("");
         let essence = kind.split(';').next().unwrap_or("").trim();
         let is_json = |suffix: &[u8]| suffix.eq_ignore_ascii_case(b"+json");
         if essence.eq_ignore_ascii_case("application/json")
@@ -190,7 +186,7 @@ impl Scan {
 /// # Errors
 /// As of [`user`].
 pub(super) async fn body(
-    head: &Parts,
+    head: &RequestHead,
     mut body: Arriving,
     snapshot: &Snapshot,
 ) -> Result<Kept, Refusal> {
@@ -198,7 +194,7 @@ pub(super) async fn body(
 }
 
 async fn take_in(
-    head: &Parts,
+    head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
     mut scan: Scan,
@@ -207,7 +203,7 @@ async fn take_in(
     if body.is_end_stream() {
         return Ok((BodyFacts::default(), Kept::EMPTY));
     }
-    if announced(&head.headers).is_some_and(|bytes| bytes > limits.max_body_bytes) {
+    if announced(&head.fields).is_some_and(|bytes| bytes > limits.max_body_bytes) {
         return Err(too_large(limits));
     }
     let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir);
@@ -259,8 +255,8 @@ fn too_slow(snapshot: &Snapshot) -> Refusal {
     Refusal::client(Reason::BodyTimeout, 408, "request_timeout", message)
 }
 
-fn announced(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn announced(fields: &Fields) -> Option<u64> {
+    decimal(fields.get(Name::ContentLength)?)
 }
 
 fn too_large(limits: &Limits) -> Refusal {

@@ -6,8 +6,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::response;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::timeout;
 
@@ -15,6 +13,9 @@ use crate::dify::answer::{KnownRefusal, is_null_run, refusal};
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::connection::{Connections, Inflow};
 use crate::gateway::failure::{Failure, Sent, chain};
+use crate::gateway::fields::decimal;
+use crate::gateway::heads::AnswerHead;
+use crate::gateway::names::Name;
 use crate::gateway::snapshot::Member;
 use crate::model::Reason;
 
@@ -48,7 +49,7 @@ pub(super) enum Finding {
 
 impl Look {
     /// Whether the head of an answer leaves it open what the answer says.
-    fn must_read(self, head: &response::Parts) -> bool {
+    fn must_read(self, head: &AnswerHead) -> bool {
         let matters = match head.status.as_u16() {
             404 => self.names_an_id,
             400 => self.names_an_id || self.starts_run,
@@ -73,11 +74,11 @@ impl Look {
 /// # Errors
 /// The answer broke off.
 pub(super) async fn inspect(
-    answer: Answer,
+    answer: Box<Answer>,
     look: Look,
     member: &Member,
     connections: &Connections,
-) -> Result<(Answer, Finding), Failure> {
+) -> Result<(Box<Answer>, Finding), Failure> {
     if !look.must_read(&answer.head) {
         return Ok((answer, Finding::Fine));
     }
@@ -94,12 +95,15 @@ pub(super) async fn inspect(
 /// # Errors
 /// It broke off, or it is larger than it said.
 pub(super) async fn read(
-    answer: Answer,
+    answer: Box<Answer>,
     member: &Member,
     connections: &Connections,
     limit: usize,
-) -> Result<Answer, Failure> {
-    let AnswerBody::Coming(mut body) = answer.body else { return Ok(answer) };
+) -> Result<Box<Answer>, Failure> {
+    let mut body = match answer.body {
+        AnswerBody::Coming(body) => body,
+        AnswerBody::Read(_) => return Ok(answer),
+    };
     let bytes = collect(&mut body, limit).await.map_err(|what| Failure {
         reason: Reason::InstanceClosed,
         sent: Sent::Head,
@@ -108,7 +112,8 @@ pub(super) async fn read(
     if let Some(wire) = body.into_wire() {
         connections.put(&member.instance, wire);
     }
-    Ok(Answer { body: AnswerBody::Read(bytes), ..answer })
+    let (head, body) = (answer.head, AnswerBody::Read(bytes));
+    Ok(Box::new(Answer { head, body, first_byte: answer.first_byte }))
 }
 
 async fn collect(body: &mut Inflow, limit: usize) -> Result<Bytes, String> {
@@ -119,9 +124,9 @@ async fn collect(body: &mut Inflow, limit: usize) -> Result<Bytes, String> {
     }
 }
 
-fn is_small_json(head: &response::Parts) -> bool {
-    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let length = header(CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"))
-        && length.is_some_and(|length| length <= MAX_BYTES)
+fn is_small_json(head: &AnswerHead) -> bool {
+    let length = head.fields.get(Name::ContentLength).and_then(decimal);
+    let kind = head.fields.get(Name::ContentType);
+    kind.is_some_and(|kind| kind.starts_with(b"application/json"))
+        && length.is_some_and(|length| length <= MAX_BYTES as u64)
 }

@@ -53,7 +53,7 @@ pub(super) struct Forwarded {
     /// The member that answered.
     pub member: Arc<Member>,
     /// Its answer.
-    pub answer: Answer,
+    pub answer: Box<Answer>,
     /// The member counts this request as under way until this is dropped.
     pub flight: Flight,
     /// What the client is told of its conversation.

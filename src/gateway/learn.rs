@@ -4,13 +4,13 @@
 //! the first events are understood, and of the rest only the one that ends it.
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_ENCODING;
-use http::response;
 
 use crate::affinity::Owners;
 use crate::dify::answer::{EventLearner, Learned, Usage, learn_json};
 use crate::dify::path::CallKind;
 use crate::gateway::claim;
+use crate::gateway::heads::AnswerHead;
+use crate::gateway::names::Name;
 use crate::gateway::policy::Storage;
 use crate::gateway::snapshot::{App, Member};
 
@@ -49,9 +49,9 @@ pub(super) struct Json {
 
 impl Tap {
     /// What there is to learn from an answer to a call of this kind.
-    pub(super) fn new(kind: CallKind, app: &App, head: &response::Parts, events: bool) -> Self {
+    pub(super) fn new(kind: CallKind, app: &App, head: &AnswerHead, events: bool) -> Self {
         let tells = matches!(kind, CallKind::Run(_) | CallKind::Upload);
-        if !tells || !head.status.is_success() || head.headers.contains_key(CONTENT_ENCODING) {
+        if !tells || !head.status.is_success() || head.fields.has(Name::ContentEncoding) {
             return Self::Off;
         }
         let remember = app.policy.storage == Storage::Independent;

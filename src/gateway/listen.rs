@@ -20,11 +20,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use crate::gateway::arriving::Arriving;
 use crate::gateway::client::{Client, ClientIo, Ending};
 use crate::gateway::crowd::Place;
 use crate::gateway::farewell::{HeadFault, close};
-use crate::gateway::handle::handle;
+use crate::gateway::handle::handle_hyper;
 use crate::gateway::http1;
 use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::Limits;
@@ -262,7 +261,7 @@ pub(super) async fn serve(
     let (clock, scratch) = (Rc::clone(worker.clock()), Rc::clone(worker.scratch()));
     let io = ClientIo::new(stream, Rc::clone(client), clock, scratch);
     let service = service_fn(|request: Request<Incoming>| {
-        handle(Rc::clone(worker), Rc::clone(client), request.map(Arriving::Hyper))
+        handle_hyper(Rc::clone(worker), Rc::clone(client), request)
     });
     let mut builder = Hyper::new();
     builder.max_buf_size(limits.header_bytes).max_headers(limits.headers).half_close(false);

@@ -9,6 +9,7 @@
 
 mod arriving;
 mod attempt;
+mod behind;
 mod body;
 mod claim;
 mod client;
@@ -23,12 +24,14 @@ mod everywhere;
 pub mod explain;
 mod failure;
 mod farewell;
+mod fields;
 mod forward;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
 mod head;
+mod heads;
 mod http1;
 mod http2;
 mod identify;
@@ -38,6 +41,7 @@ mod journey;
 mod learn;
 mod listen;
 mod models;
+mod names;
 mod orphan;
 mod outbound;
 mod outlive;
@@ -48,6 +52,7 @@ mod progress;
 mod record;
 mod refusals;
 mod relay;
+mod reply;
 mod respond;
 mod retry;
 mod round;

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{REFERER, USER_AGENT};
-use http::request::Parts;
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Version};
 use jiff::Timestamp;
 
 use crate::dify::answer::Usage;
 use crate::gateway::client::Client;
+use crate::gateway::heads::RequestHead;
+use crate::gateway::names::Name;
 use crate::gateway::snapshot::{App, Member};
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
@@ -30,13 +30,9 @@ pub(super) struct Record {
     connection: Rc<Client>,
     began: Instant,
     time: Timestamp,
-    method: Method,
-    uri: Uri,
-    version: Version,
+    head: Rc<RequestHead>,
     client: IpAddr,
     request_id: HeaderValue,
-    user_agent: Option<HeaderValue>,
-    referer: Option<HeaderValue>,
     app: Option<Arc<App>>,
     user: Option<String>,
     member: Option<Arc<Member>>,
@@ -55,7 +51,7 @@ impl Record {
     pub(super) fn begin(
         worker: &Rc<Worker>,
         connection: &Rc<Client>,
-        head: &Parts,
+        head: &Rc<RequestHead>,
         client: IpAddr,
         request_id: HeaderValue,
     ) -> Box<Self> {
@@ -66,13 +62,9 @@ impl Record {
             connection: Rc::clone(connection),
             began: Instant::now(),
             time: Timestamp::now(),
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            version: head.version,
+            head: Rc::clone(head),
             client,
             request_id,
-            user_agent: head.headers.get(USER_AGENT).cloned(),
-            referer: head.headers.get(REFERER).cloned(),
             app: None,
             user: None,
             member: None,
@@ -186,17 +178,15 @@ impl Record {
     }
 
     fn write(&self, status: u16, reason: Reason, took: Duration) {
-        let text = |value: &Option<HeaderValue>| {
-            value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
-        let (user_agent, referer) = (text(&self.user_agent), text(&self.referer));
+        let RequestHead { method, uri, version, fields } = &*self.head;
+        let (user_agent, referer) = (fields.get(Name::UserAgent), fields.get(Name::Referer));
         let millis = |took: Duration| took.as_micros() as f64 / 1000.0;
-        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
         self.worker.batch().borrow_mut().push(&Entry {
             time: self.time,
             request_id: self.request_id.to_str().unwrap_or_default(),
             client: self.client,
-            method: self.method.as_str(),
+            method: method.as_str(),
             path,
             status,
             reason: reason.label(),
@@ -212,13 +202,13 @@ impl Record {
             first_byte_ms: self.first_byte.map(millis),
             duration_ms: millis(took),
             detail: self.detail.as_deref(),
-            protocol: match self.version {
+            protocol: match *version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",
                 _ => "HTTP/1.1",
             },
-            referer: referer.as_deref(),
-            user_agent: user_agent.as_deref(),
+            referer: referer.map(String::from_utf8_lossy).as_deref(),
+            user_agent: user_agent.map(String::from_utf8_lossy).as_deref(),
         });
     }
 }

@@ -12,8 +12,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use uuid::Uuid;
@@ -24,8 +22,10 @@ use crate::dify::error::StreamError;
 use crate::dify::path::Run;
 use crate::gateway::connection::Inflow;
 use crate::gateway::failure::chain;
+use crate::gateway::heads::AnswerHead;
 use crate::gateway::journey::{Flight, Journey};
 use crate::gateway::learn::Tap;
+use crate::gateway::names::Name;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Member, Snapshot};
@@ -89,10 +89,10 @@ pub(super) struct Source {
 
 impl Relay {
     /// Begins to pass an answer on whose head is here.
-    pub(super) fn new(journey: Box<Journey>, head: &response::Parts, source: Source) -> Self {
+    pub(super) fn new(journey: Box<Journey>, head: &AnswerHead, source: Source) -> Self {
         let Journey { worker, snapshot, app, record, turn, kind, run, user_in_body, .. } = *journey;
         let Source { member, body, flight } = source;
-        let content_type = head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let content_type = head.fields.get(Name::ContentType);
         let is_event_stream =
             content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let leaving = run.and_then(|run| {

@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 
 use crate::adapter::{Fault, Shape};
 use crate::dify;
-use crate::gateway::outbound::REQUEST_ID;
+use crate::gateway::names::Name;
 use crate::gateway::record::Record;
 use crate::gateway::stream::Outgoing;
 use crate::model::Refusal;
@@ -66,7 +66,7 @@ pub(super) fn fault(fault: &Fault, shape: Shape, mut record: Box<Record>) -> Res
 
 /// The id of a request where the clients of its door look for it.
 pub(super) fn request_id(shape: Shape, id: &HeaderValue, headers: &mut HeaderMap) {
-    headers.insert(REQUEST_ID, id.clone());
+    headers.insert(Name::RequestId.header(), id.clone());
     if shape == Shape::Anthropic {
         headers.insert(ANTHROPIC_ID, id.clone());
     }
@@ -106,6 +106,6 @@ pub(super) fn client_preflight(head: &Parts) -> Response<Bytes> {
 
 fn whole(response: Response<Bytes>, record: Box<Record>) -> Response<Outgoing> {
     let (mut head, body) = response.into_parts();
-    head.headers.insert(REQUEST_ID, record.request_id().clone());
+    head.headers.insert(Name::RequestId.header(), record.request_id().clone());
     Response::from_parts(head, Outgoing::Whole(Some(body), record))
 }

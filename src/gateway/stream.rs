@@ -5,22 +5,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderName, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::coming::Coming;
-use crate::gateway::framing;
 use crate::gateway::journey::{Forwarded, Journey};
-use crate::gateway::outbound::REQUEST_ID;
+use crate::gateway::names::Name;
 use crate::gateway::record::Record;
 use crate::gateway::relay::{Relay, Source};
+use crate::gateway::reply::{Reply, ReplyHead};
 use crate::model::Reason;
-
-/// Says which instance answered.
-pub(super) const INSTANCE: HeaderName = HeaderName::from_static("x-difygate-instance");
-/// Says what became of the conversation that the request named.
-const CONVERSATION: HeaderName = HeaderName::from_static("x-difygate-conversation");
 
 /// An answer that makes its frames itself.
 pub(super) trait Frames {
@@ -89,22 +83,13 @@ impl Body for Outgoing {
 }
 
 /// Makes the client's answer out of an instance's.
-pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Response<Outgoing> {
+pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     let Forwarded { member, answer, flight, conversation } = forwarded;
-    let Answer { mut head, body, .. } = answer;
+    let Answer { head, body, .. } = *answer;
     let record = &mut journey.record;
-    framing::strip_response(&mut head.headers);
-    // An answer of HTTP/1.0 would have to end with the connection, and a cut could not be told.
-    head.version = Version::HTTP_11;
-    head.headers.insert(REQUEST_ID, record.request_id().clone());
-    if let Some(name) = &member.header {
-        head.headers.insert(INSTANCE, name.clone());
-    }
-    if let Some(conversation) = conversation {
-        head.headers.insert(CONVERSATION, conversation);
-    }
     record.answered(&member, head.status.as_u16());
-    let outgoing = match body {
+    let (id, name) = (record.request_id().clone(), member.header.clone());
+    let body = match body {
         AnswerBody::Coming(body) => {
             let source = Source { member, body, flight };
             Outgoing::Relay(Coming::new(Relay::new(journey, &head, source)))
@@ -114,5 +99,10 @@ pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Response<
             Outgoing::Whole(Some(bytes), journey.record)
         }
     };
-    Response::from_parts(head, outgoing)
+    let mut told = Box::new(ReplyHead::passing(head));
+    // Says which instance answered, and what became of the conversation that the request named.
+    told.replace(Name::RequestId, id);
+    name.into_iter().for_each(|name| told.replace(Name::Instance, name));
+    conversation.into_iter().for_each(|what| told.replace(Name::Conversation, what));
+    Reply { head: told, body }
 }

@@ -119,7 +119,7 @@ pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Do
             Done::Fault(errand.record, trouble.reason, trouble.fault)
         }
         Ok(forwarded) if forwarded.answer.head.status == StatusCode::OK => {
-            let mut response = open(journey, forwarded);
+            let mut response = open(journey, forwarded).into_response();
             ignored(response.headers_mut(), &asked.ignored);
             Done::Answer(response)
         }
@@ -149,7 +149,7 @@ fn errand(
         Err(fault) => return Err(fail(arrival, Reason::NoRoute, fault)),
     };
     arrival.record.caller_known(&app);
-    let given = hints::user(user, &arrival.head.headers, &app.doors, key);
+    let given = hints::user(user, &arrival.headers, &app.doors, key);
     match caller::user(key, given.as_deref(), app.doors.users) {
         Ok(user) => Ok(arrival.errand(Arc::clone(&app), user)),
         Err(fault) => Err(fail(arrival, Reason::BadRequest, fault)),
@@ -158,7 +158,7 @@ fn errand(
 
 /// Takes a form apart.
 async fn fields(arrival: &Arrival, body: Bytes) -> Result<Fields, Fault> {
-    let kind = arrival.head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = arrival.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let boundary = kind.and_then(|kind| multer::parse_boundary(kind).ok()).ok_or_else(|| {
         let message = "Send the sound as `multipart/form-data`, with fields `file` and `model`.";
         Fault::invalid("invalid_value", "file", message)

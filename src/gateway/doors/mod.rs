@@ -27,8 +27,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::request::Parts;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 pub(super) use self::entrance::{Door, Entrance, entrance};
 use self::settings::{History, Tasks};
@@ -41,6 +40,7 @@ use self::waiting::{Head, Late};
 use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::arriving::Arriving;
+use crate::gateway::heads::RequestHead;
 use crate::gateway::identify;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};
@@ -63,7 +63,9 @@ pub(super) struct Arrival {
     /// What is written of it.
     pub record: Box<Record>,
     /// Its head.
-    pub head: Parts,
+    pub head: Rc<RequestHead>,
+    /// The fields of it.
+    pub headers: HeaderMap,
 }
 
 /// What became of a request.
@@ -78,7 +80,7 @@ pub(super) enum Done {
 
 /// Answers a request at a door.
 pub(super) async fn answer(arrival: Arrival, body: Arriving, door: Door<'_>) -> Done {
-    let key = match caller::key(&arrival.snapshot, &arrival.head.headers) {
+    let key = match caller::key(&arrival.snapshot, &arrival.headers) {
         Ok(key) => key,
         Err(fault) => return Done::Fault(arrival.record, Reason::Unauthorized, fault),
     };
@@ -159,8 +161,8 @@ impl Arrival {
             Err(fault) => return Done::Fault(self.record, Reason::NoRoute, fault),
         };
         self.record.caller_known(&app);
-        hints::add(&mut ask, &self.head.headers, &app.doors);
-        let given = hints::user(ask.user.as_deref(), &self.head.headers, &app.doors, key);
+        hints::add(&mut ask, &self.headers, &app.doors);
+        let given = hints::user(ask.user.as_deref(), &self.headers, &app.doors, key);
         let user = match caller::user(key, given.as_deref(), app.doors.users) {
             Ok(user) => user,
             Err(fault) => return Done::Fault(self.record, Reason::BadRequest, fault),

@@ -27,14 +27,14 @@ use crate::gateway::doors::waiting::Late;
 use crate::gateway::doors::{Done, facts};
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey};
+use crate::gateway::names::Name;
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::refusals;
 use crate::gateway::relay::{Relay, Source};
 use crate::gateway::respond;
-use crate::gateway::stream::{INSTANCE, Outgoing};
+use crate::gateway::stream::Outgoing;
 use crate::model::{Reason, Refusal};
 
-const CONVERSATION: HeaderName = HeaderName::from_static("x-difygate-conversation");
 const IGNORED: HeaderName = HeaderName::from_static("x-difygate-ignored");
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -185,11 +185,9 @@ async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, Trouble, 
     errand.record.refused_by(&member, status);
     let connections = &errand.worker.connections;
     let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
-    let (trouble, meaning) = match read {
-        Ok(Answer { body: AnswerBody::Read(body), .. }) => {
-            (of_answer(status, &body), meaning(status, &body))
-        }
-        Ok(_) => (of_answer(status, b""), Meaning::Final),
+    let (trouble, meaning) = match read.map(|answer| answer.body) {
+        Ok(AnswerBody::Read(body)) => (of_answer(status, &body), meaning(status, &body)),
+        Ok(AnswerBody::Coming(_)) => (of_answer(status, b""), Meaning::Final),
         Err(failure) => (errand.refused(&refusals::of(&failure)), Meaning::Final),
     };
     if meaning == Meaning::WrongMode {
@@ -228,7 +226,7 @@ fn may_have_run(reason: Reason) -> bool {
 /// Tells the answer: as it comes, or summed up.
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
-    let Answer { head, body, .. } = answer;
+    let Answer { head, body, .. } = *answer;
     let Question { ask, voice, shape, place, late } = question;
     let manner = manner(&journey.app.doors, &ask);
     let request_id = journey.record.request_id().clone();
@@ -254,11 +252,11 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let headers = response.headers_mut();
     respond::request_id(shape, &request_id, headers);
     if let Some(name) = &member.header {
-        headers.insert(INSTANCE, name.clone());
+        headers.insert(Name::Instance.header(), name.clone());
     }
     let begun = telling.begun();
     if let Some(id) = begun.conversation.and_then(|id| HeaderValue::try_from(id).ok()) {
-        headers.insert(CONVERSATION, id);
+        headers.insert(Name::Conversation.header(), id);
     }
     ignored(headers, &ask.ignored);
     match &told {

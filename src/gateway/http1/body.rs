@@ -1,9 +1,10 @@
 //! Where a body ends (RFC 9112 §6.3), and its bytes up to there.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
 use super::chunks::Chunks;
+use crate::gateway::fields::{Fields, decimal};
+use crate::gateway::names::Name;
 
 /// What is still to come of a body.
 #[derive(Debug)]
@@ -18,20 +19,20 @@ pub(super) enum Body {
 
 impl Body {
     /// By the headers of a request; the rules of `framing` are checked elsewhere.
-    pub(super) fn of_request(headers: &HeaderMap) -> Self {
-        if headers.contains_key(TRANSFER_ENCODING) {
+    pub(super) fn of_request(fields: &Fields) -> Self {
+        if fields.has(Name::TransferEncoding) {
             return Self::Chunked(Chunks::new());
         }
-        Self::Known(length(headers).unwrap_or(0))
+        Self::Known(length(fields).unwrap_or(0))
     }
 
     /// By the headers of an answer that may have a body.
-    pub(super) fn of_answer(headers: &HeaderMap) -> Self {
-        if headers.contains_key(TRANSFER_ENCODING) {
+    pub(super) fn of_answer(fields: &Fields) -> Self {
+        if fields.has(Name::TransferEncoding) {
             return Self::Chunked(Chunks::new());
         }
-        match headers.contains_key(CONTENT_LENGTH) {
-            true => Self::Known(length(headers).unwrap_or(0)),
+        match fields.has(Name::ContentLength) {
+            true => Self::Known(length(fields).unwrap_or(0)),
             false => Self::UntilClose,
         }
     }
@@ -83,40 +84,34 @@ impl Body {
 }
 
 /// One decimal number that fits.
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn length(fields: &Fields) -> Option<u64> {
+    decimal(fields.get(Name::ContentLength)?)
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::HeaderMap;
 
     use super::Body;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let fields =
-            fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        fields.collect()
-    }
+    use crate::gateway::fields::Fields;
 
     #[test]
     fn a_body_ends_where_its_headers_say() {
-        let mut body = Body::of_request(&headers(&[("content-length", "5")]));
+        let mut body = Body::of_request(&Fields::of_lines(&[("content-length", "5")]));
         let mut input = Bytes::from_static(b"helloGET /");
         assert_eq!(body.decode(&mut input).unwrap().unwrap(), "hello");
         assert!(body.is_over() && input == "GET /");
-        assert!(Body::of_request(&headers(&[])).is_over());
+        assert!(Body::of_request(&Fields::of_lines(&[])).is_over());
     }
 
     #[test]
     fn an_answer_without_a_length_ends_with_its_connection() {
-        let mut body = Body::of_answer(&headers(&[]));
+        let mut body = Body::of_answer(&Fields::of_lines(&[]));
         assert_eq!(body.decode(&mut Bytes::from_static(b"all")).unwrap().unwrap(), "all");
         assert!(!body.is_over() && body.left().is_none() && body.ends_by_closing());
-        let mut cut = Body::of_answer(&headers(&[("content-length", "5")]));
+        let mut cut = Body::of_answer(&Fields::of_lines(&[("content-length", "5")]));
         assert!(!cut.ends_by_closing());
-        let mut cut = Body::of_answer(&headers(&[("transfer-encoding", "chunked")]));
+        let mut cut = Body::of_answer(&Fields::of_lines(&[("transfer-encoding", "chunked")]));
         assert!(!cut.ends_by_closing());
     }
 }

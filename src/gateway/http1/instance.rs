@@ -9,8 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, HeaderMap};
-use http::{Method, StatusCode, Version, response};
+use http::{Method, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -20,7 +19,10 @@ pub(in crate::gateway) use super::fill::Gear;
 use super::outflow::Outflow;
 use super::parse::{self, Found};
 use crate::gateway::body::Replay;
+use crate::gateway::fields::Fields;
+use crate::gateway::heads::AnswerHead;
 use crate::gateway::instance::Slot;
+use crate::gateway::names::Name;
 use crate::gateway::tls::Transport;
 
 /// The longest head of an answer.
@@ -102,7 +104,7 @@ impl Connection {
         head: impl FnOnce(&mut Vec<u8>),
         body: Replay,
         due: Instant,
-    ) -> Result<(response::Parts, Answering), (Trouble, Written)> {
+    ) -> Result<(AnswerHead, Answering), (Trouble, Written)> {
         let (head, written) = (Some(head), Written::Nothing);
         let mut sending = Sending { head, body, written, broken: None, informational: 0 };
         let found = poll_fn(|context| self.poll_exchange(&mut sending, due, context)).await;
@@ -113,7 +115,7 @@ impl Connection {
             && sending.broken.is_none();
         let body = match is_bodiless(method, head.status) {
             true => Body::Known(0),
-            false => Body::of_answer(&head.headers),
+            false => Body::of_answer(&head.fields),
         };
         let reusable = is_sent && stays_open(&head) && !matches!(body, Body::UntilClose);
         Ok((head, Answering { connection: self, body, reusable, spare: BytesMut::new() }))
@@ -124,7 +126,7 @@ impl Connection {
         sending: &mut Sending<impl FnOnce(&mut Vec<u8>)>,
         due: Instant,
         context: &mut Context<'_>,
-    ) -> Poll<Result<response::Parts, Trouble>> {
+    ) -> Poll<Result<AnswerHead, Trouble>> {
         if sending.broken.is_none()
             && let Err(error) = self.send(sending, context)
         {
@@ -173,7 +175,7 @@ impl Connection {
         &mut self,
         sending: &mut Sending<F>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<response::Parts, Trouble>> {
+    ) -> Poll<Result<AnswerHead, Trouble>> {
         loop {
             let Self { gear, stream, input, .. } = self;
             let read = ready!(gear.poll_look(stream, context, |bytes| read_head(input, bytes)));
@@ -208,7 +210,7 @@ impl<F> Sending<F> {
 }
 
 /// The head in what came before and now; what is behind it, or not enough, stays in `input`.
-fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<response::Parts>, Trouble> {
+fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<AnswerHead>, Trouble> {
     if bytes.is_empty() {
         return Err(Trouble::Closed("connection closed before the answer's head".to_owned()));
     }
@@ -245,21 +247,20 @@ fn is_bodiless(method: &Method, status: StatusCode) -> bool {
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-fn stays_open(head: &response::Parts) -> bool {
-    head.version == Version::HTTP_11 && !says_close(&head.headers)
+fn stays_open(head: &AnswerHead) -> bool {
+    head.version == Version::HTTP_11 && !says_close(&head.fields)
 }
 
 /// Whether `Connection` names `close`.
-pub(super) fn says_close(headers: &HeaderMap) -> bool {
-    names(headers, b"close")
+pub(super) fn says_close(fields: &Fields) -> bool {
+    names(fields, b"close")
 }
 
 /// Whether `Connection` names it.
-pub(super) fn names(headers: &HeaderMap, option: &[u8]) -> bool {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+pub(super) fn names(fields: &Fields, option: &[u8]) -> bool {
+    fields
+        .all(Name::Connection)
+        .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
 }
 

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::request::Parts;
 use http_body::{Frame, SizeHint};
 use memchr::memchr;
 
@@ -17,6 +16,7 @@ use super::outflow::Outflow;
 use super::parse::{self, Bad, Found};
 use crate::gateway::client::Client;
 use crate::gateway::farewell::HeadFault;
+use crate::gateway::heads::RequestHead;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::tls::Transport;
 
@@ -54,7 +54,7 @@ pub(super) enum Progress {
 /// What a client has sent.
 pub(super) enum Next {
     /// The head of a request.
-    Head(Box<Parts>),
+    Head(Rc<RequestHead>),
     /// Nothing more, or nothing that can be read.
     End,
 }
@@ -135,7 +135,7 @@ impl Line {
         let fault = match parse::request(all, limits.headers) {
             Ok(Found::Head(head, length)) => {
                 *input = Bytes::copy_from_slice(&all[length..]);
-                return Some(Next::Head(Box::new(head)));
+                return Some(Next::Head(Rc::new(head)));
             }
             Ok(Found::Part) if all.len() <= limits.header_bytes => {
                 *input = Bytes::copy_from_slice(all);

@@ -1,11 +1,13 @@
-//! Heads as `httparse` reads them, in the types of `http`.
+//! Heads as `httparse` reads them.
 
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri, Version, request, response};
+use http::{Method, StatusCode, Uri, Version};
 use httparse::{Error, Header, Status};
+
+use crate::gateway::fields::Fields;
+use crate::gateway::heads::{AnswerHead, RequestHead};
 
 /// Fields that are read without an allocation; a head that has more is read again.
 const USUAL_FIELDS: usize = 32;
@@ -44,17 +46,15 @@ impl From<Error> for Bad {
 ///
 /// # Errors
 /// The bytes are none, however they go on.
-pub(super) fn request(bytes: &[u8], most: usize) -> Result<Found<request::Parts>, Bad> {
+pub(super) fn request(bytes: &[u8], most: usize) -> Result<Found<RequestHead>, Bad> {
     fields(most, |fields| {
         let mut parsed = httparse::Request::new(&mut []);
         let status = parsed.parse_with_uninit_headers(bytes, fields)?;
         let Status::Complete(length) = status else { return Ok(Found::Part) };
-        let copy = Copy::of(bytes, length);
-        let mut head = Request::new(()).into_parts().0;
-        head.method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
+        let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
             .map_err(|_| Bad::Malformed)?;
-        let target = copy.slice(parsed.path.unwrap_or_default().as_bytes());
-        head.uri = Uri::from_maybe_shared(target).map_err(|error| {
+        let target = Bytes::copy_from_slice(parsed.path.unwrap_or_default().as_bytes());
+        let uri = Uri::from_maybe_shared(target).map_err(|error| {
             // `http` does not say which it is; its limit is 65,534 bytes.
             if length > usize::from(u16::MAX) && error.to_string().contains("long") {
                 Bad::UriTooLong
@@ -62,8 +62,8 @@ pub(super) fn request(bytes: &[u8], most: usize) -> Result<Found<request::Parts>
                 Bad::Malformed
             }
         })?;
-        head.version = version(parsed.version);
-        head.headers = copy.headers(parsed.headers)?;
+        let (version, fields) = (version(parsed.version), of(&bytes[..length], parsed.headers));
+        let head = RequestHead { method, uri, version, fields };
         Ok(Found::Head(head, length))
     })
 }
@@ -72,20 +72,22 @@ pub(super) fn request(bytes: &[u8], most: usize) -> Result<Found<request::Parts>
 ///
 /// # Errors
 /// The bytes are none, however they go on.
-pub(super) fn answer(bytes: &[u8]) -> Result<Found<response::Parts>, Bad> {
+pub(super) fn answer(bytes: &[u8]) -> Result<Found<AnswerHead>, Bad> {
     fields(MOST_FIELDS, |fields| {
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
         let status = config.parse_response_with_uninit_headers(&mut parsed, bytes, fields)?;
         let Status::Complete(length) = status else { return Ok(Found::Part) };
-        let copy = Copy::of(bytes, length);
-        let mut head = Response::new(()).into_parts().0;
-        head.status =
-            parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Bad::Malformed)?;
-        head.version = version(parsed.version);
-        head.headers = copy.headers(parsed.headers)?;
+        let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+        let status = status.ok_or(Bad::Malformed)?;
+        let (version, fields) = (version(parsed.version), of(&bytes[..length], parsed.headers));
+        let head = AnswerHead { status, version, fields };
         Ok(Found::Head(head, length))
     })
+}
+
+fn of(head: &[u8], fields: &[Header<'_>]) -> Fields {
+    Fields::of_parts(head, fields.iter().map(|field| (field.name.as_bytes(), field.value)))
 }
 
 fn version(minor: Option<u8>) -> Version {
@@ -107,93 +109,25 @@ fn fields<'b, H>(
     }
 }
 
-/// A head's own bytes, which its values are parts of.
-struct Copy<'a> {
-    from: &'a [u8],
-    bytes: Bytes,
-}
-
-impl<'a> Copy<'a> {
-    fn of(bytes: &'a [u8], length: usize) -> Self {
-        let from = &bytes[..length];
-        Self { from, bytes: Bytes::copy_from_slice(from) }
-    }
-
-    /// The copy of a part of the original.
-    fn slice(&self, part: &[u8]) -> Bytes {
-        let begin = (part.as_ptr() as usize).saturating_sub(self.from.as_ptr() as usize);
-        match begin + part.len() <= self.from.len() {
-            true => self.bytes.slice(begin..begin + part.len()),
-            false => Bytes::copy_from_slice(part),
-        }
-    }
-
-    fn headers(&self, fields: &[Header<'_>]) -> Result<HeaderMap, Bad> {
-        // An answer gets two of the gateway's own.
-        let mut headers = HeaderMap::with_capacity(fields.len() + 2);
-        for field in fields {
-            let name = match usual(field.name.as_bytes()) {
-                Some(name) => name,
-                None => {
-                    HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Bad::Malformed)?
-                }
-            };
-            let value = HeaderValue::from_maybe_shared(self.slice(field.value))
-                .map_err(|_| Bad::Malformed)?;
-            headers.append(name, value);
-        }
-        Ok(headers)
-    }
-}
-
-/// The names of most fields, as they are mostly spelt: a comparison costs less than finding out which
-/// name it is.
-fn usual(name: &[u8]) -> Option<HeaderName> {
-    Some(match name {
-        b"Host" | b"host" => header::HOST,
-        b"Date" | b"date" => header::DATE,
-        b"Accept" | b"accept" => header::ACCEPT,
-        b"Server" | b"server" => header::SERVER,
-        b"Connection" | b"connection" => header::CONNECTION,
-        b"User-Agent" | b"user-agent" => header::USER_AGENT,
-        b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
-        b"Authorization" | b"authorization" => header::AUTHORIZATION,
-        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
-        b"Accept-Encoding" | b"accept-encoding" => header::ACCEPT_ENCODING,
-        b"Transfer-Encoding" | b"transfer-encoding" => header::TRANSFER_ENCODING,
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, Version};
+    use http::Version;
 
-    use super::{Bad, Found, answer, request, usual};
+    use super::{Bad, Found, answer, request};
+    use crate::gateway::names::Name;
 
     #[test]
     fn a_request_is_read_once_it_is_whole() {
-        let text = b"POST /v1/x?y=1 HTTP/1.1\r\nHost: g\r\nX-A: 1\r\nX-A: 2\r\n\r\nrest";
+        let text = b"POST /v1/x?y=1 HTTP/1.1\r\nHost: g\r\nX-A: 1\r\nCookie:  2\t\r\n\r\nrest";
         for end in 1..text.len() - 4 {
             assert!(matches!(request(&text[..end], 100), Ok(Found::Part)), "{end}");
         }
         let Ok(Found::Head(head, length)) = request(text, 100) else { panic!() };
         assert_eq!((head.uri.path(), head.version), ("/v1/x", Version::HTTP_11));
-        assert_eq!(head.headers.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+        let fields: Vec<_> = head.fields.iter().map(|field| (field.spelt, field.value)).collect();
+        assert_eq!(fields, [(&b"Host"[..], &b"g"[..]), (b"X-A", b"1"), (b"Cookie", b"2")]);
+        assert_eq!(head.fields.get(Name::Cookie), Some(&b"2"[..]));
         assert_eq!(&text[length..], b"rest");
-    }
-
-    #[test]
-    fn a_usual_name_is_the_same_however_it_is_found() {
-        let names = "Host Date Accept Server Connection User-Agent Content-Type Authorization \
-                     Content-Length Accept-Encoding Transfer-Encoding";
-        for name in names.split_whitespace() {
-            for spelt in [name.to_owned(), name.to_lowercase()] {
-                let found = usual(spelt.as_bytes());
-                assert_eq!(found, HeaderName::from_bytes(spelt.as_bytes()).ok(), "{spelt}");
-            }
-        }
-        assert_eq!(usual(b"HOST"), None);
     }
 
     #[test]

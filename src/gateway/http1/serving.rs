@@ -4,9 +4,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::header::{CONNECTION, EXPECT};
-use http::request::Parts;
-use http::{Request, Version};
+use http::Version;
 
 use super::body::Body;
 use super::fill::Gear;
@@ -18,6 +16,8 @@ use crate::gateway::client::{Client, Ending};
 use crate::gateway::farewell::close;
 use crate::gateway::handle::handle;
 use crate::gateway::head::HeadWatch;
+use crate::gateway::heads::RequestHead;
+use crate::gateway::names::Name;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::tls::Transport;
 use crate::gateway::worker::Worker;
@@ -60,17 +60,16 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
             None => line.poll_head(limits, context).map(Ok),
         });
         let head = match next.await {
-            Ok(Next::Head(head)) => *head,
+            Ok(Next::Head(head)) => head,
             Ok(Next::End) => return None,
             Err(ending) => return Some(ending),
         };
         let mut stays = if drains { Stays::Closes } else { stays(&head) };
         let manner = Manner { method: head.method.clone(), version: head.version };
-        client.saw_head(HeadWatch::of(&head.headers));
-        let body = body(line, &head);
-        let request = Request::from_parts(head, Arriving::Own(body));
+        client.saw_head(HeadWatch::of(&head.fields));
+        let body = Arriving::Own(body(line, &head));
         // On the heap, and only while there is a request: an idle connection is small.
-        let mut answer = Box::pin(handle(Rc::clone(worker), Rc::clone(client), request));
+        let mut answer = Box::pin(handle(Rc::clone(worker), Rc::clone(client), head, body));
         let answered = poll_fn(|context| {
             match client.asked_to_end(context) {
                 Some(Ending::Drain) => stays = Stays::Closes,
@@ -78,16 +77,16 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
                 None => {}
             }
             match answer.as_mut().poll(context) {
-                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                Poll::Ready(reply) => Poll::Ready(Ok(reply)),
                 Poll::Pending => line.poll_gone(context).map(|()| Err(None)),
             }
         });
-        let response = match answered.await {
-            Ok(response) => response,
+        let reply = match answered.await {
+            Ok(reply) => reply,
             Err(ending) => return ending,
         };
         drop(answer);
-        match tell(line, response, manner, stays).await {
+        match tell(line, reply, manner, stays).await {
             Ok(Told::Whole) => {}
             Ok(Told::Last) => return None,
             Err(ending) => return Some(ending),
@@ -95,24 +94,24 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
     }
 }
 
-fn stays(head: &Parts) -> Stays {
-    if head.version == Version::HTTP_11 && !head.headers.contains_key(CONNECTION) {
+fn stays(head: &RequestHead) -> Stays {
+    if head.version == Version::HTTP_11 && !head.fields.has(Name::Connection) {
         return Stays::Open;
     }
     match head.version {
-        Version::HTTP_10 if names(&head.headers, b"keep-alive") => Stays::SaysSo,
-        Version::HTTP_11 if !says_close(&head.headers) => Stays::Open,
+        Version::HTTP_10 if names(&head.fields, b"keep-alive") => Stays::SaysSo,
+        Version::HTTP_11 if !says_close(&head.fields) => Stays::Open,
         _ => Stays::Closes,
     }
 }
 
-fn body(line: &Rc<Line>, head: &Parts) -> RequestBody {
+fn body(line: &Rc<Line>, head: &RequestHead) -> RequestBody {
     let asks = head.version == Version::HTTP_11
         && head
-            .headers
-            .get(EXPECT)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let body = Body::of_request(&head.headers);
+            .fields
+            .get(Name::Expect)
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+    let body = Body::of_request(&head.fields);
     let expectation = match asks && line.is_quiet() && !body.is_over() {
         true => Expectation::Continue,
         false => Expectation::None,

@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
-use http::{Method, Response, StatusCode, Version, response};
+use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 
 use super::fill::Gear;
-use super::instance::says_close;
 use super::line::Line;
 use crate::gateway::client::Ending;
+use crate::gateway::names::Name;
+use crate::gateway::reply::{Reply, ReplyHead};
 use crate::gateway::stream::Outgoing;
 
 /// Pieces up to this size are put together before they are written; larger ones are not copied.
@@ -63,23 +63,21 @@ enum Framing {
 /// The connection was asked to end.
 pub(super) async fn tell(
     line: &Line,
-    answer: Response<Outgoing>,
+    reply: Reply,
     manner: Manner,
     stays: Stays,
 ) -> Result<Told, Ending> {
-    let (head, body) = answer.into_parts();
-    let framing = framing(&head, &body, &manner);
+    let framing = framing(&reply, &manner);
+    let Reply { head, body } = reply;
+    let closes = head.closes || framing == Framing::Close || !line.is_whole();
     let mut telling = Telling {
         line,
         head: Some((head, manner)),
         body: Some(body),
         framing,
-        stays,
+        stays: if closes { Stays::Closes } else { stays },
         is_whole: false,
     };
-    if telling.framing == Framing::Close || telling.says_close() || !line.is_whole() {
-        telling.stays = Stays::Closes;
-    }
     let done = poll_fn(|context| {
         match line.client.asked_to_end(context) {
             // It is told too late to be said in the head; the connection closes all the same.
@@ -96,7 +94,7 @@ pub(super) async fn tell(
 struct Telling<'a> {
     line: &'a Line,
     /// Until it is written.
-    head: Option<(response::Parts, Manner)>,
+    head: Option<(Box<ReplyHead>, Manner)>,
     /// Until all of it has been read.
     body: Option<Outgoing>,
     framing: Framing,
@@ -125,10 +123,6 @@ enum Piece {
 }
 
 impl Telling<'_> {
-    fn says_close(&self) -> bool {
-        self.head.as_ref().is_some_and(|(head, _)| says_close(&head.headers))
-    }
-
     /// Ready when all is sent. An error means that it is not, and that nobody can be told.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -223,15 +217,14 @@ impl Telling<'_> {
     }
 }
 
-fn framing(head: &response::Parts, body: &Outgoing, manner: &Manner) -> Framing {
-    let never = head.status.is_informational()
-        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+fn framing(reply: &Reply, manner: &Manner) -> Framing {
+    let status = reply.head.status;
+    let never = status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if never || manner.method == Method::HEAD {
         return Framing::None;
     }
-    let said = head.headers.get(CONTENT_LENGTH);
-    let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
-    match said.or_else(|| body.size_hint().exact()) {
+    match reply.head.length().or_else(|| reply.body.size_hint().exact()) {
         Some(length) => Framing::Length(length),
         None if manner.version == Version::HTTP_11 => Framing::Chunked,
         None => Framing::Close,
@@ -241,7 +234,7 @@ fn framing(head: &response::Parts, body: &Outgoing, manner: &Manner) -> Framing 
 fn write_head(
     out: &mut Vec<u8>,
     gear: &Gear,
-    (head, manner): (&response::Parts, &Manner),
+    (head, manner): (&ReplyHead, &Manner),
     (framing, stays): (Framing, Stays),
 ) {
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -249,27 +242,20 @@ fn write_head(
     out.push(b' ');
     out.extend_from_slice(head.status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-    for (name, value) in &head.headers {
-        let framed = *name == CONTENT_LENGTH && head.status == StatusCode::NO_CONTENT;
-        if !framed && !matches!(*name, CONNECTION | TRANSFER_ENCODING) {
-            line(out, name.as_str().as_bytes(), value.as_bytes());
+    let (mut has_length, mut has_date) = (false, false);
+    head.each(|name, value| {
+        let name_is = |known: Name| name.eq_ignore_ascii_case(known.text().as_bytes());
+        if name_is(Name::ContentLength) {
+            if head.status == StatusCode::NO_CONTENT {
+                return;
+            }
+            has_length = true;
         }
-    }
-    lengths(out, &head.headers, framing, manner);
-    if !head.headers.contains_key(DATE) {
-        gear.date(|date| line(out, b"date", date));
-    }
-    match stays {
-        Stays::Open => {}
-        Stays::SaysSo => line(out, b"connection", b"keep-alive"),
-        Stays::Closes => line(out, b"connection", b"close"),
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn lengths(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, manner: &Manner) {
+        has_date |= name_is(Name::Date);
+        line(out, name, value);
+    });
     match framing {
-        Framing::Length(length) if !headers.contains_key(CONTENT_LENGTH) => {
+        Framing::Length(length) if !has_length => {
             // Writing to a vector cannot fail.
             let _ = write!(out, "content-length: {length}\r\n");
         }
@@ -278,6 +264,15 @@ fn lengths(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, manner: &Ma
         }
         _ => {}
     }
+    if !has_date {
+        gear.date(|date| line(out, b"date", date));
+    }
+    match stays {
+        Stays::Open => {}
+        Stays::SaysSo => line(out, b"connection", b"keep-alive"),
+        Stays::Closes => line(out, b"connection", b"close"),
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The size of a chunk (RFC 9112 §7.1). Written out: formatting costs more than all else of a chunk.

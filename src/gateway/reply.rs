@@ -1,0 +1,95 @@
+//! An answer to a client: the gateway's own, or an instance's with some fields of the gateway's.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::gateway::behind::Behind;
+use crate::gateway::fields::{Field, Fields, decimal};
+use crate::gateway::heads::AnswerHead;
+use crate::gateway::names::Name;
+use crate::gateway::stream::Outgoing;
+
+/// An answer on its way to a client.
+pub(super) struct Reply {
+    /// On the heap, as it goes through many hands.
+    pub(super) head: Box<ReplyHead>,
+    pub(super) body: Outgoing,
+}
+
+/// Its head.
+pub(super) struct ReplyHead {
+    pub(super) status: StatusCode,
+    /// The connection ends with it.
+    pub(super) closes: bool,
+    /// Fields of an instance's answer, and which of them the client does not get.
+    passed: Fields,
+    behind: Behind,
+    /// The gateway's own.
+    added: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl ReplyHead {
+    /// That of an instance's answer, as it goes on.
+    pub(super) fn passing(head: AnswerHead) -> Self {
+        let AnswerHead { status, fields: passed, .. } = head;
+        let behind = Behind::of_answer(&passed);
+        Self { status, closes: false, passed, behind, added: Vec::with_capacity(2) }
+    }
+
+    /// Adds a field in place of the instance's of that name.
+    pub(super) fn replace(&mut self, name: Name, value: HeaderValue) {
+        self.behind.add(name);
+        self.added.push((name.header(), value));
+    }
+
+    /// What `Content-Length` says.
+    pub(super) fn length(&self) -> Option<u64> {
+        let mut passed = self.passing_on().filter(|field| field.name == Name::ContentLength);
+        let added = || self.added.iter().find(|(name, _)| *name == CONTENT_LENGTH);
+        match passed.next() {
+            Some(field) => decimal(field.value),
+            None => added().and_then(|(_, length)| decimal(length.as_bytes())),
+        }
+    }
+
+    /// The fields that the client gets, by name and value.
+    pub(super) fn each(&self, mut put: impl FnMut(&[u8], &[u8])) {
+        self.passing_on().for_each(|field| put(field.spelt, field.value));
+        for (name, value) in &self.added {
+            put(name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+
+    fn passing_on(&self) -> impl Iterator<Item = Field<'_>> {
+        self.passed.iter().filter(|field| !self.behind.has(field))
+    }
+}
+
+impl Reply {
+    /// For hyper.
+    pub(super) fn into_response(self) -> Response<Outgoing> {
+        let Self { head, body } = self;
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        let headers = response.headers_mut();
+        head.passing_on().for_each(|field| field.put(headers));
+        for (name, value) in head.added {
+            headers.append(name, value);
+        }
+        if head.closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl From<Response<Outgoing>> for Reply {
+    fn from(response: Response<Outgoing>) -> Self {
+        let (head, body) = response.into_parts();
+        let added = head.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let (passed, behind) = Default::default();
+        let added = added.collect();
+        let head = ReplyHead { status: head.status, closes: false, passed, behind, added };
+        Self { head: Box::new(head), body }
+    }
+}
