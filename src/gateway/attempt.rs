@@ -28,7 +28,9 @@ pub(super) struct Answer {
     pub head: AnswerHead,
     /// What follows them.
     pub body: AnswerBody,
-    /// From sending the request to the head.
+    /// When the head was here.
+    pub arrived: Instant,
+    /// From sending the request to that.
     pub first_byte: Duration,
 }
 
@@ -43,6 +45,8 @@ pub(super) enum AnswerBody {
 /// How long an attempt may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience<'a> {
+    /// When the attempt begins.
+    pub now: Instant,
     /// The configured limits.
     pub timeouts: &'a Timeouts,
     /// For the head of the answer of this attempt.
@@ -68,7 +72,8 @@ pub(super) async fn attempt(
     let exchange = Exchange { connections, member, outbound, progress, patience };
     let first = exchange.lease(Wanted::Any).await?;
     let reused = first.reused;
-    let began = Instant::now();
+    // A look at the clock is not free, and the time for a connection at hand is none.
+    let began = if reused { patience.now } else { Instant::now() };
     match exchange.run(first, began).await {
         Err(failure) if reused && is_stale(&failure, began) => {
             let again = Box::pin(async {
@@ -98,7 +103,7 @@ impl Exchange<'_> {
     async fn lease(&self, wanted: Wanted) -> Result<Lease, Failure> {
         let Self { connections, member, patience, .. } = self;
         if wanted == Wanted::Any
-            && let Some(lease) = connections.reuse(member)
+            && let Some(lease) = connections.reuse(member, patience.now)
         {
             return Ok(lease);
         }
@@ -189,11 +194,9 @@ impl Exchange<'_> {
     ) -> Result<Box<Answer>, Failure> {
         let Some(fault) = framing::fault_of_answer(&head) else {
             // On the heap, as it goes through many hands.
-            return Ok(Box::new(Answer {
-                head,
-                body: AnswerBody::Coming(body),
-                first_byte: began.elapsed(),
-            }));
+            let arrived = Instant::now();
+            let (body, first_byte) = (AnswerBody::Coming(body), arrived - began);
+            return Ok(Box::new(Answer { head, body, arrived, first_byte }));
         };
         let text = format!("{}: an answer that cannot be passed on: {fault}", self.member.name);
         Err(Failure { reason: Reason::InstanceGarbled, sent: Sent::Head, text })

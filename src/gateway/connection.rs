@@ -5,7 +5,7 @@
 //! is dropped after one idle second, and is given up at once when somebody waits for the slot.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::gateway::body::Replay;
 use crate::gateway::dial::dial;
@@ -38,8 +38,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// A worker's connections to instances.
 pub(super) struct Connections {
     shared: Arc<Shared>,
-    /// By instance.
-    idle: RefCell<HashMap<u64, Idle>>,
+    /// By instance. Sorted: hashing a number so that nobody can guess where it goes costs more than
+    /// finding it, and nobody chooses these.
+    idle: RefCell<BTreeMap<u64, Idle>>,
     gear: Option<Gear>,
 }
 
@@ -68,8 +69,9 @@ impl Connections {
     }
 
     /// An idle connection to a member's instance, if there is one.
-    pub(super) fn reuse(&self, member: &Member) -> Option<Lease> {
-        Some(Lease { wire: self.take(&member.instance)?, reused: true })
+    pub(super) fn reuse(&self, member: &Member, now: Instant) -> Option<Lease> {
+        let now_ms = self.shared.ms_at(now.into_std());
+        Some(Lease { wire: self.take(&member.instance, now_ms)?, reused: true })
     }
 
     /// A new connection to a member's instance, waiting for a slot within the queue's limits.
@@ -130,8 +132,7 @@ impl Connections {
     }
 
     /// An open connection to an instance, if there is one.
-    fn take(&self, instance: &Instance) -> Option<Wire> {
-        let now_ms = self.shared.now_ms();
+    fn take(&self, instance: &Instance, now_ms: u64) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
         let list = &mut idle.get_mut(&instance.id())?.list;
         while let Some(connection) = list.pop() {

@@ -52,7 +52,8 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
             let flight = Flight::begin(&member);
             let timeouts = &snapshot.timeouts;
             let first_byte = timeouts.first_byte_idempotent;
-            let patience = Patience { timeouts, first_byte, until: Instant::now() + first_byte };
+            let now = Instant::now();
+            let patience = Patience { now, timeouts, first_byte, until: now + first_byte };
             let (connections, progress) = (&worker.connections, Progress::default());
             let answer = attempt(connections, &member, &outbound, &progress, patience).await;
             let answer = match answer {

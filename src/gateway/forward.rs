@@ -50,10 +50,6 @@ impl Journey {
             None => Err(refusals::turn_taken(conversation, patience)),
         }
     }
-
-    fn now_ms(&self) -> u64 {
-        self.worker.shared().now_ms()
-    }
 }
 
 /// What came of one candidate.
@@ -72,6 +68,8 @@ enum Asked {
 struct Search<'a> {
     journey: &'a mut Journey,
     allowance: Allowance<'a>,
+    /// When the candidate at hand was looked for.
+    now: Instant,
     until: Instant,
     /// The first answer of somebody who does not have what the request names.
     not_here: Option<Forwarded>,
@@ -91,9 +89,11 @@ impl<'a> Search<'a> {
             true => Repeat::Harmless,
             false => Repeat::Twice,
         };
+        let now = Instant::now();
         Self {
             allowance: Allowance::new(&app.policy.retry, &app.stats, repeat),
-            until: Instant::now() + journey.snapshot.timeouts.all_attempts,
+            now,
+            until: now + journey.snapshot.timeouts.all_attempts,
             journey,
             not_here: None,
             owner_said_so: false,
@@ -106,7 +106,8 @@ impl<'a> Search<'a> {
 
     async fn run(mut self) -> Result<Forwarded, Refusal> {
         loop {
-            match self.journey.candidates.next(self.journey.now_ms()) {
+            let now_ms = self.journey.worker.shared().ms_at(self.now.into_std());
+            match self.journey.candidates.next(now_ms) {
                 Next::Nobody => return self.end(),
                 Next::OwnerOut(member) => Box::pin(self.owner_out(&member, None)).await?,
                 Next::Ask(candidate) => match self.ask(candidate).await {
@@ -128,13 +129,14 @@ impl<'a> Search<'a> {
                     }
                 },
             }
+            self.now = Instant::now();
         }
     }
 
     /// One attempt at one candidate.
     async fn ask(&mut self, candidate: Candidate) -> Asked {
         let Candidate { member, trust } = candidate;
-        let journey = &mut *self.journey;
+        let (now, journey) = (self.now, &mut *self.journey);
         let shared = Arc::clone(journey.worker.shared());
         let another = self.allowance.has_left() && journey.candidates.has_next();
         let timeouts = &journey.snapshot.timeouts;
@@ -142,7 +144,7 @@ impl<'a> Search<'a> {
             true => timeouts.first_byte_idempotent,
             false => timeouts.first_byte,
         };
-        let patience = Patience { timeouts, first_byte, until: self.until };
+        let patience = Patience { now, timeouts, first_byte, until: self.until };
         let flight = Flight::begin(&member);
         let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
         let done = attempt(connections, &member, outbound, &journey.progress, patience).await;
@@ -153,7 +155,8 @@ impl<'a> Search<'a> {
         match done {
             Ok((answer, finding)) => {
                 let status = answer.head.status.as_u16();
-                trust.answered(status, journey.work(), shared.now_ms());
+                let arrived_ms = shared.ms_at(answer.arrived.into_std());
+                trust.answered(status, journey.work(), arrived_ms);
                 member.stats.first_byte.observe(answer.first_byte);
                 let conversation = self.conversation.clone();
                 let forwarded = Forwarded { member, answer, flight, conversation };

@@ -143,15 +143,25 @@ fn is_host(host: &[u8]) -> bool {
 
 /// The usual: a name or an IPv4 address, and perhaps a port.
 fn is_plain_host(host: &[u8]) -> bool {
-    let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
-    let (name, port) = host.split_at(end);
-    let is_name = name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte));
-    let digits = port.iter().skip(1).map(|byte| u32::from(byte.wrapping_sub(b'0')));
-    let is_port = port.len() <= 6
-        && digits.clone().all(|digit| digit < 10)
-        && digits.fold(0, |port, digit| port * 10 + digit) <= u32::from(u16::MAX);
-    is_name && !name.is_empty() && is_port
+    let end = host.iter().position(|byte| !IS_OF_A_NAME[usize::from(*byte)]);
+    let (name, port) = host.split_at(end.unwrap_or(host.len()));
+    let is_port = match port {
+        [] | b":" => true,
+        [b':', digits @ ..] => decimal(digits).is_some_and(|port| port <= u64::from(u16::MAX)),
+        _ => false,
+    };
+    is_port && !name.is_empty()
 }
+
+/// Letters, digits, `-` and `.`: looked up, since this is asked for each byte of each host.
+const IS_OF_A_NAME: [bool; 256] = {
+    let (mut is, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        is[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        byte += 1;
+    }
+    is
+};
 
 /// What names, addresses and ports are made of. RFC 3986 allows more, such as commas, by which one
 /// header could pass for a list.

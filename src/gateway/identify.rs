@@ -146,6 +146,9 @@ impl Scan {
         if fields.has(Name::ContentEncoding) {
             return Ok(Self::None);
         }
+        if fields.get(Name::ContentType) == Some(b"application/json") {
+            return Ok(Self::Json(UserScan::new()));
+        }
         let kind = fields.text(Name::ContentType).unwrap_or("");
         let essence = kind.split(';').next().unwrap_or("").trim();
         let is_json = |suffix: &[u8]| suffix.eq_ignore_ascii_case(b"+json");

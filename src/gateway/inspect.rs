@@ -112,8 +112,8 @@ pub(super) async fn read(
     if let Some(wire) = body.into_wire() {
         connections.put(&member.instance, wire);
     }
-    let (head, body) = (answer.head, AnswerBody::Read(bytes));
-    Ok(Box::new(Answer { head, body, first_byte: answer.first_byte }))
+    let (head, arrived, first_byte) = (answer.head, answer.arrived, answer.first_byte);
+    Ok(Box::new(Answer { head, body: AnswerBody::Read(bytes), arrived, first_byte }))
 }
 
 async fn collect(body: &mut Inflow, limit: usize) -> Result<Bytes, String> {

@@ -115,6 +115,7 @@ async fn tell(relay: &mut Relay, method: Method, path: &str) -> Option<bool> {
     let body = Kept::Piece(json.into());
     let outbound = Outbound::own(method, path, kind, body, relay.record.request_id());
     let patience = Patience {
+        now: Instant::now(),
         timeouts: &relay.snapshot.timeouts,
         first_byte: STOP_PATIENCE,
         until: Instant::now() + STOP_PATIENCE,

@@ -109,11 +109,12 @@ impl Record {
         }
     }
 
-    /// An instance's answer is passed on from here.
-    pub(super) fn answered(&mut self, member: &Arc<Member>, status: u16) {
+    /// An instance's answer, that came then, is passed on from here.
+    pub(super) fn answered(&mut self, member: &Arc<Member>, status: u16, arrived: Instant) {
         member.stats.requests.add_one();
         self.member = Some(Arc::clone(member));
-        self.head_sent(status);
+        self.status = Some(status);
+        self.first_byte = Some(arrived.saturating_duration_since(self.began));
     }
 
     /// The head of an answer at a door goes out.

@@ -1,6 +1,6 @@
 //! An answer to a client: the gateway's own, or an instance's with some fields of the gateway's.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 
 use crate::gateway::behind::Behind;
@@ -24,8 +24,10 @@ pub(super) struct ReplyHead {
     /// Fields of an instance's answer, and which of them the client does not get.
     passed: Fields,
     behind: Behind,
-    /// The gateway's own.
-    added: Vec<(HeaderName, HeaderValue)>,
+    /// The gateway's own beside those.
+    told: Vec<(Name, HeaderValue)>,
+    /// All fields of an answer of the gateway's own.
+    own: HeaderMap,
 }
 
 impl ReplyHead {
@@ -33,29 +35,32 @@ impl ReplyHead {
     pub(super) fn passing(head: AnswerHead) -> Self {
         let AnswerHead { status, fields: passed, .. } = head;
         let behind = Behind::of_answer(&passed);
-        Self { status, closes: false, passed, behind, added: Vec::with_capacity(2) }
+        let (told, own) = (Vec::with_capacity(2), HeaderMap::new());
+        Self { status, closes: false, passed, behind, told, own }
     }
 
     /// Adds a field in place of the instance's of that name.
     pub(super) fn replace(&mut self, name: Name, value: HeaderValue) {
         self.behind.add(name);
-        self.added.push((name.header(), value));
+        self.told.push((name, value));
     }
 
     /// What `Content-Length` says.
     pub(super) fn length(&self) -> Option<u64> {
         let mut passed = self.passing_on().filter(|field| field.name == Name::ContentLength);
-        let added = || self.added.iter().find(|(name, _)| *name == CONTENT_LENGTH);
         match passed.next() {
             Some(field) => decimal(field.value),
-            None => added().and_then(|(_, length)| decimal(length.as_bytes())),
+            None => decimal(self.own.get(CONTENT_LENGTH)?.as_bytes()),
         }
     }
 
     /// The fields that the client gets, by name and value.
     pub(super) fn each(&self, mut put: impl FnMut(&[u8], &[u8])) {
         self.passing_on().for_each(|field| put(field.spelt, field.value));
-        for (name, value) in &self.added {
+        for (name, value) in &self.told {
+            put(name.text().as_bytes(), value.as_bytes());
+        }
+        for (name, value) in &self.own {
             put(name.as_str().as_bytes(), value.as_bytes());
         }
     }
@@ -72,9 +77,11 @@ impl Reply {
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         let headers = response.headers_mut();
-        head.passing_on().for_each(|field| field.put(headers));
-        for (name, value) in head.added {
-            headers.append(name, value);
+        *headers = head.own;
+        let passing_on = head.passed.iter().filter(|field| !head.behind.has(field));
+        passing_on.for_each(|field| field.put(headers));
+        for (name, value) in head.told {
+            headers.append(name.header(), value);
         }
         if head.closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -86,10 +93,9 @@ impl Reply {
 impl From<Response<Outgoing>> for Reply {
     fn from(response: Response<Outgoing>) -> Self {
         let (head, body) = response.into_parts();
-        let added = head.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
-        let (passed, behind) = Default::default();
-        let added = added.collect();
-        let head = ReplyHead { status: head.status, closes: false, passed, behind, added };
-        Self { head: Box::new(head), body }
+        let (passed, behind, told) = Default::default();
+        let (status, own) = (head.status, head.headers);
+        let head = Box::new(ReplyHead { status, closes: false, passed, behind, told, own });
+        Self { head, body }
     }
 }

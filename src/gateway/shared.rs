@@ -172,7 +172,13 @@ impl Shared {
 
     /// Milliseconds since the start: the clock of breakers and phases. It never goes back.
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.ms_at(Instant::now())
+    }
+
+    /// The same at a moment that was read before.
+    pub(super) fn ms_at(&self, moment: Instant) -> u64 {
+        let since_start = moment.saturating_duration_since(self.started);
+        u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The time of day at `ms` on the gateway's clock, by what it was at the start.

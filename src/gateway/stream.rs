@@ -85,9 +85,9 @@ impl Body for Outgoing {
 /// Makes the client's answer out of an instance's.
 pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     let Forwarded { member, answer, flight, conversation } = forwarded;
-    let Answer { head, body, .. } = *answer;
+    let Answer { head, body, arrived, .. } = *answer;
     let record = &mut journey.record;
-    record.answered(&member, head.status.as_u16());
+    record.answered(&member, head.status.as_u16(), arrived.into_std());
     let (id, name) = (record.request_id().clone(), member.header.clone());
     let body = match body {
         AnswerBody::Coming(body) => {

@@ -226,7 +226,7 @@ fn may_have_run(reason: Reason) -> bool {
 /// Tells the answer: as it comes, or summed up.
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
-    let Answer { head, body, .. } = *answer;
+    let Answer { head, body, arrived, .. } = *answer;
     let Question { ask, voice, shape, place, late } = question;
     let manner = manner(&journey.app.doors, &ask);
     let request_id = journey.record.request_id().clone();
@@ -240,7 +240,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let source = Source { member: Arc::clone(&member), body, flight };
     let mut relay = Relay::new(journey, &head, source);
     // An answer that is cut short is given away before it is told.
-    relay.record.answered(&member, 200);
+    relay.record.answered(&member, 200, arrived.into_std());
     let coming = Coming::new(relay);
     let hearing = Hearing::new(mode, manner, ask.model.clone());
     let mut telling = Telling::new(coming, hearing, voice, after);
