@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::text::{self, Field};
-use super::{MAX_RAW, MAX_USER_CHARS, ScanError, UserScan, files};
+use super::{MAX_RAW, MAX_USER_CHARS, UserScan, files};
 
 /// The most file ids kept of a body. One is enough to find the owner; the rest are for the case
 /// that it is unknown.
@@ -36,7 +36,30 @@ pub(super) enum Found {
     User(String),
 }
 
+/// Reads what was sent; `None` for what counts as absent.
+type Reader = fn(&[u8]) -> Result<Option<String>, &'static str>;
+
+impl Found {
+    fn new(user: Option<String>) -> Self {
+        match user {
+            None => Self::Absent,
+            // Letters are only counted where there are bytes enough for too many of them.
+            Some(user) if user.len() > MAX_USER_CHARS && user.chars().count() > MAX_USER_CHARS => {
+                Self::TooLong
+            }
+            Some(user) => Self::User(user),
+        }
+    }
+}
+
 impl UserScan {
+    /// A value of this field begins.
+    pub(super) fn begin(&mut self, field: Field, at: usize) {
+        self.field = field;
+        self.begins = self.offset + at as u64;
+        self.raw.clear();
+    }
+
     /// Adds to the value of a wanted field, up to one byte beyond the limit.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         if self.field != Field::Other {
@@ -45,29 +68,63 @@ impl UserScan {
         }
     }
 
-    /// The value of `user` is whole: it replaces what was found before.
-    pub(super) fn settle(
-        &mut self,
-        at: usize,
-        read: fn(Vec<u8>) -> Result<Option<String>, &'static str>,
-    ) -> Result<(), ScanError> {
-        self.field = Field::Other;
-        let raw = std::mem::take(&mut self.raw);
-        self.user = if raw.len() > MAX_RAW {
-            Found::TooLong
-        } else {
-            match read(raw).map_err(|what| self.malformed(at, what))? {
-                None => Found::Absent,
-                Some(user) if user.chars().count() > MAX_USER_CHARS => Found::TooLong,
-                Some(user) => Found::User(user),
-            }
-        };
-        Ok(())
+    /// Reads a string up to its end, of which the place is given, or keeps what there is of it.
+    /// `None` outside if the scan has failed.
+    pub(super) fn text(&mut self, rest: &[u8], at: usize) -> Option<Option<usize>> {
+        let end = text::end(rest, &mut self.escaped);
+        match end {
+            Some(end) => self.settle_text(&rest[..end - 1], at + end)?,
+            None => self.keep(rest),
+        }
+        Some(end)
     }
 
-    /// The string of an id is whole and ends before `end`: it replaces what was found before.
-    pub(super) fn settle_id(&mut self, end: u64) {
-        let id = text::id(std::mem::take(&mut self.raw));
+    /// A string is whole with these last bytes and ends before `end`.
+    pub(super) fn settle_text(&mut self, last: &[u8], end: usize) -> Option<()> {
+        match self.field {
+            Field::Other => {}
+            Field::User => self.settle(last, end, text::unescape)?,
+            _ => self.settle_id(last, self.offset + end as u64),
+        }
+        Some(())
+    }
+
+    /// The same of a number or literal.
+    pub(super) fn settle_scalar(&mut self, last: &[u8], end: usize) -> Option<()> {
+        match self.field {
+            Field::Other => {}
+            Field::User => self.settle(last, end, text::scalar)?,
+            _ => self.settle_no_id(),
+        }
+        Some(())
+    }
+
+    /// The same of an object or array.
+    pub(super) fn settle_nested(&mut self, last: &[u8], end: usize) -> Option<()> {
+        match self.field {
+            Field::Other => {}
+            Field::User => self.settle(last, end, text::nested)?,
+            _ => self.settle_no_id(),
+        }
+        Some(())
+    }
+
+    /// The value of `user` is whole with these last bytes: it replaces what was found before.
+    fn settle(&mut self, last: &[u8], at: usize, read: Reader) -> Option<()> {
+        let raw = self.whole(last);
+        let user = if raw.len() > MAX_RAW { Ok(Found::TooLong) } else { read(raw).map(Found::new) };
+        match user {
+            Ok(user) => self.user = user,
+            Err(what) => return self.malformed(at, what),
+        }
+        self.field = Field::Other;
+        Some(())
+    }
+
+    /// The string of an id is whole with these last bytes and ends before `end`: it replaces what
+    /// was found before.
+    fn settle_id(&mut self, last: &[u8], end: u64) {
+        let id = text::id(self.whole(last));
         match std::mem::take(&mut self.field) {
             Field::Conversation => {
                 self.facts.conversation_id = id;
@@ -79,8 +136,18 @@ impl UserScan {
         }
     }
 
+    /// What was kept of a value and its last bytes. Most values come in one piece and are not
+    /// copied.
+    fn whole<'a>(&'a mut self, last: &'a [u8]) -> &'a [u8] {
+        if self.raw.is_empty() {
+            return last;
+        }
+        self.keep(last);
+        &self.raw
+    }
+
     /// The value of an id is no string.
-    pub(super) fn settle_no_id(&mut self) {
+    fn settle_no_id(&mut self) {
         match std::mem::take(&mut self.field) {
             Field::Conversation => {
                 self.facts.conversation_id = None;

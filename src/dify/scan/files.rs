@@ -16,6 +16,9 @@ use super::{MAX_FILES, MAX_RAW};
 
 const KEY: &[u8] = b"\"upload_file_id\"";
 
+/// The key without its quotes.
+pub(super) const NAME: &[u8] = b"upload_file_id";
+
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,7 +152,7 @@ impl Files {
         let room = MAX_RAW.saturating_sub(self.raw.len());
         self.raw.extend_from_slice(&content[..content.len().min(room)]);
         if end.is_some() {
-            add(out, text::id(std::mem::take(&mut self.raw)));
+            add(out, text::id(&std::mem::take(&mut self.raw)));
             self.reset();
         }
         read

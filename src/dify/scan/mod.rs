@@ -30,6 +30,7 @@ mod facts;
 mod files;
 mod nest;
 mod text;
+mod usual;
 
 #[cfg(test)]
 mod laws;
@@ -41,8 +42,8 @@ use self::facts::Found;
 pub use self::facts::{BodyFacts, MAX_FILES};
 use self::files::Files;
 use self::nest::Nest;
-pub(in crate::dify) use self::text::end as string_end;
 use self::text::{Field, Key};
+pub(in crate::dify) use self::text::end as string_end;
 
 /// The longest `user` in characters (Unicode scalar values): Dify's column holds 255.
 pub const MAX_USER_CHARS: usize = 255;
@@ -134,19 +135,10 @@ impl UserScan {
 
     /// Reads the next piece of the body. After an error every further call gives the same error.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), ScanError> {
-        if let Some(error) = self.failed {
-            return Err(error);
+        if self.failed.is_none() && self.run(chunk).is_some() {
+            self.offset += chunk.len() as u64;
         }
-        match self.run(chunk) {
-            Ok(()) => {
-                self.offset += chunk.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                self.failed = Some(error);
-                Err(error)
-            }
-        }
+        self.failed.map_or(Ok(()), Err)
     }
 
     /// Ends the body and gives what it says.
@@ -173,47 +165,55 @@ impl UserScan {
         Err(ScanError::Malformed { offset: self.offset, what })
     }
 
-    fn run(&mut self, chunk: &[u8]) -> Result<(), ScanError> {
+    /// `None`, here and below, if the scan has failed.
+    fn run(&mut self, chunk: &[u8]) -> Option<()> {
         if self.offset < 2 {
             self.refuse_wide_encodings(chunk)?;
         }
         let mut at = 0;
+        if let (State::Begin, [b'{', b'"', ..]) = (self.state, chunk) {
+            self.state = State::Key;
+            at = 2;
+        }
         while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
             at += match self.state {
-                State::Key => self.in_key(rest, at),
+                State::Key if self.key.is_empty() && !self.escaped => match self.usual(rest, at)? {
+                    0 => self.in_key(rest),
+                    read => read,
+                },
+                State::Key => self.in_key(rest),
                 State::Text => self.in_text(rest, at)?,
                 State::Scalar => self.in_scalar(rest, at)?,
                 State::Nested => self.in_nested(rest, at)?,
                 _ => self.between(rest, at)?,
             };
         }
-        Ok(())
+        Some(())
     }
 
     /// As Python does: a NUL among the first two bytes can only be a wider encoding of JSON.
-    fn refuse_wide_encodings(&self, chunk: &[u8]) -> Result<(), ScanError> {
+    fn refuse_wide_encodings(&mut self, chunk: &[u8]) -> Option<()> {
         let mark = self.offset == 0 && matches!(chunk.first(), Some(0xFE | 0xFF));
         let begin = usize::try_from(2 - self.offset).unwrap_or(0).min(chunk.len());
         if mark || chunk[..begin].contains(&0) {
-            return Err(ScanError::Utf16);
+            return self.fail(ScanError::Utf16);
         }
-        Ok(())
+        Some(())
     }
 
     /// Skips white space and reads one byte between tokens. Gives the number of bytes read.
-    fn between(&mut self, rest: &[u8], at: usize) -> Result<usize, ScanError> {
+    fn between(&mut self, rest: &[u8], at: usize) -> Option<usize> {
         if let State::Begin | State::Mark(_) = self.state {
             return self.before(rest[0], at);
         }
-        let blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-        let Some(skipped) = rest.iter().position(|byte| !blank(byte)) else {
-            return Ok(rest.len());
+        let Some(skipped) = rest.iter().position(|byte| !is_blank(*byte)) else {
+            return Some(rest.len());
         };
         let byte = rest[skipped];
         let at = at + skipped;
         self.state = match (self.state, byte) {
             (State::Open, b'{') => State::FirstKey,
-            (State::Open, _) => return Err(self.not_an_object(byte, at)),
+            (State::Open, _) => return self.not_an_object(byte, at),
             (State::FirstKey | State::Comma, b'}') => State::End,
             (State::FirstKey | State::NextKey, b'"') => {
                 self.key.clear();
@@ -222,57 +222,53 @@ impl UserScan {
             (State::Colon, b':') => State::Value,
             (State::Value, _) => return self.value(byte, at).map(|read| skipped + read),
             (State::Comma, b',') => State::NextKey,
-            (state, _) => return Err(self.malformed(at, expected(state))),
+            (state, _) => return self.malformed(at, expected(state)),
         };
-        Ok(skipped + 1)
+        Some(skipped + 1)
     }
 
     /// The first byte, or one of the byte order mark.
-    fn before(&mut self, byte: u8, at: usize) -> Result<usize, ScanError> {
+    fn before(&mut self, byte: u8, at: usize) -> Option<usize> {
         self.state = match (self.state, byte) {
             (State::Begin, 0xEF) => State::Mark(1),
             (State::Mark(1), 0xBB) => State::Mark(2),
             (State::Mark(2), 0xBF) => State::Open,
-            (State::Mark(_), _) => return Err(self.malformed(at, "a broken byte order mark")),
+            (State::Mark(_), _) => return self.malformed(at, "a broken byte order mark"),
             _ => {
                 self.state = State::Open;
-                return Ok(0);
+                return Some(0);
             }
         };
-        Ok(1)
+        Some(1)
     }
 
     /// The first byte of a value.
-    fn value(&mut self, byte: u8, at: usize) -> Result<usize, ScanError> {
-        self.raw.clear();
+    fn value(&mut self, byte: u8, at: usize) -> Option<usize> {
+        self.begin(self.field, at);
         self.state = match byte {
-            b'"' => {
-                self.begins = self.offset + at as u64;
-                State::Text
-            }
+            b'"' => State::Text,
             b'{' | b'[' => {
-                self.nest.open(byte).map_err(|fault| self.fault(fault, at))?;
+                if let Err(fault) = self.nest.open(byte) {
+                    return self.fault(fault, at);
+                }
                 self.keep(&[byte]);
                 State::Nested
             }
             _ if is_scalar(byte) => {
                 self.state = State::Scalar;
-                return Ok(0);
+                return Some(0);
             }
-            _ => return Err(self.malformed(at, "expected a value after the colon")),
+            _ => return self.malformed(at, "expected a value after the colon"),
         };
-        Ok(1)
+        Some(1)
     }
 
-    fn in_key(&mut self, rest: &[u8], at: usize) -> usize {
+    fn in_key(&mut self, rest: &[u8]) -> usize {
         match text::end(rest, &mut self.escaped) {
             Some(end) => {
                 self.field = self.key.ends_with(&rest[..end - 1]);
                 self.state = State::Colon;
-                let read = end + self.colon_ahead(&rest[end..]);
-                // Of a string; any other value sets it anew or does without.
-                self.begins = self.offset + (at + read) as u64 - 1;
-                read
+                end
             }
             None => {
                 self.key.push(rest);
@@ -281,112 +277,72 @@ impl UserScan {
         }
     }
 
-    fn in_text(&mut self, rest: &[u8], at: usize) -> Result<usize, ScanError> {
-        let Some(end) = text::end(rest, &mut self.escaped) else {
-            self.keep(rest);
-            return Ok(rest.len());
-        };
-        self.keep(&rest[..end - 1]);
+    fn in_text(&mut self, rest: &[u8], at: usize) -> Option<usize> {
+        let Some(end) = self.text(rest, at)? else { return Some(rest.len()) };
         self.state = State::Comma;
-        match self.field {
-            Field::Other => {}
-            Field::User => self.settle(at + end, text::unescape)?,
-            _ => self.settle_id(self.offset + (at + end) as u64),
-        }
-        Ok(end + self.comma_ahead(&rest[end..]))
+        Some(end)
     }
 
-    fn in_scalar(&mut self, rest: &[u8], at: usize) -> Result<usize, ScanError> {
-        let end = rest.iter().position(|byte| !is_scalar(*byte));
-        let read = end.unwrap_or(rest.len());
-        self.keep(&rest[..read]);
-        if end.is_some() {
-            self.state = State::Comma;
-            match self.field {
-                Field::Other => {}
-                Field::User => self.settle(at + read, text::scalar)?,
-                _ => self.settle_no_id(),
-            }
-            return Ok(read + self.comma_ahead(&rest[read..]));
-        }
-        Ok(read)
+    fn in_scalar(&mut self, rest: &[u8], at: usize) -> Option<usize> {
+        let Some(end) = rest.iter().position(|byte| !is_scalar(*byte)) else {
+            self.keep(rest);
+            return Some(rest.len());
+        };
+        self.state = State::Comma;
+        self.settle_scalar(&rest[..end], at + end)?;
+        Some(end)
     }
 
-    fn in_nested(&mut self, rest: &[u8], at: usize) -> Result<usize, ScanError> {
-        let end = self.nest.skip(rest).map_err(|fault| self.fault(fault, at))?;
+    fn in_nested(&mut self, rest: &[u8], at: usize) -> Option<usize> {
+        let end = match self.nest.skip(rest) {
+            Ok(end) => end,
+            Err(fault) => return self.fault(fault, at),
+        };
         let read = end.unwrap_or(rest.len());
-        self.keep(&rest[..read]);
         if end.is_none() || self.files.may_end_in(read) {
             self.files.feed(&rest[..read], &mut self.facts.files);
         }
-        if end.is_some() {
-            self.files.reset();
-            self.state = State::Comma;
-            match self.field {
-                Field::Other => {}
-                Field::User => self.settle(at + read, text::nested)?,
-                _ => self.settle_no_id(),
-            }
-            return Ok(read + self.comma_ahead(&rest[read..]));
+        if end.is_none() {
+            self.keep(rest);
+            return Some(read);
         }
-        Ok(read)
+        self.files.reset();
+        self.state = State::Comma;
+        self.settle_nested(&rest[..read], at + read)?;
+        Some(read)
     }
 
-    /// What mostly follows a key, at one go: a colon, a blank, the opening quote of a string.
-    /// Whatever is not there is left to [`between`](Self::between). Gives the bytes read.
-    fn colon_ahead(&mut self, rest: &[u8]) -> usize {
-        let read = match rest {
-            [b':', b' ', ..] => 2,
-            [b':', ..] => 1,
-            _ => return 0,
-        };
-        self.state = State::Value;
-        if rest.get(read) != Some(&b'"') {
-            return read;
-        }
-        self.raw.clear();
-        self.state = State::Text;
-        read + 1
-    }
-
-    /// What mostly follows a value, at one go: a comma, a blank, the opening quote of a key.
-    fn comma_ahead(&mut self, rest: &[u8]) -> usize {
-        let read = match rest {
-            [b',', b' ', ..] => 2,
-            [b',', ..] => 1,
-            _ => return 0,
-        };
-        self.state = State::NextKey;
-        if rest.get(read) != Some(&b'"') {
-            return read;
-        }
-        self.key.clear();
-        self.state = State::Key;
-        read + 1
-    }
-
-    fn not_an_object(&self, byte: u8, at: usize) -> ScanError {
-        ScanError::NotAnObject(match byte {
+    #[cold]
+    fn not_an_object(&mut self, byte: u8, at: usize) -> Option<usize> {
+        let kind = match byte {
             b'[' => JsonKind::Array,
             b'n' => JsonKind::Null,
             b'"' => JsonKind::String,
             b't' | b'f' => JsonKind::Bool,
             b'-' | b'0'..=b'9' => JsonKind::Number,
             _ => return self.malformed(at, "expected a JSON object"),
-        })
+        };
+        self.fail(ScanError::NotAnObject(kind))
     }
 
-    fn fault(&self, fault: nest::Fault, at: usize) -> ScanError {
+    #[cold]
+    fn fault(&mut self, fault: nest::Fault, at: usize) -> Option<usize> {
         match fault {
-            nest::Fault::TooDeep => ScanError::TooDeep,
+            nest::Fault::TooDeep => self.fail(ScanError::TooDeep),
             nest::Fault::Mismatch(place) => {
                 self.malformed(at + place, "this bracket does not close the one that is open")
             }
         }
     }
 
-    fn malformed(&self, at: usize, what: &'static str) -> ScanError {
-        ScanError::Malformed { offset: self.offset + at as u64, what }
+    #[cold]
+    fn malformed<T>(&mut self, at: usize, what: &'static str) -> Option<T> {
+        self.fail(ScanError::Malformed { offset: self.offset + at as u64, what })
+    }
+
+    fn fail<T>(&mut self, error: ScanError) -> Option<T> {
+        self.failed = Some(error);
+        None
     }
 }
 
@@ -397,9 +353,23 @@ pub fn facts_of(body: &[u8]) -> Result<BodyFacts, ScanError> {
     scan.finish()
 }
 
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
 /// Bytes of numbers and literals, with Python's `NaN` and `-Infinity`.
 fn is_scalar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
+    const SCALARS: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            table[byte as usize] =
+                byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+            byte += 1;
+        }
+        table
+    };
+    SCALARS[usize::from(byte)]
 }
 
 fn expected(state: State) -> &'static str {

@@ -7,10 +7,15 @@
 
 use memchr::memchr2;
 
+use super::{files, text};
+
 /// How many brackets may be open inside one top-level value.
 pub(super) const MAX_DEPTH: usize = 512;
 
 const BLOCK: usize = 64;
+
+/// The most bytes of a value that is read without blocks.
+const SMALL: usize = 128;
 
 /// What is wrong with the brackets.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,13 +58,6 @@ impl Nest {
     /// Skips until all brackets are closed and gives the place after the last one; `None` if that
     /// is not among these bytes. At least one bracket must be open.
     pub(super) fn skip(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
-        if let Some(&bracket @ (b'}' | b']')) = bytes.first()
-            && self.depth == 1
-            && !(self.in_text || self.escaped)
-        {
-            // `{}` and `[]`, the usual `inputs` and `files`.
-            return if self.close(bracket) { Ok(Some(1)) } else { Err(Fault::Mismatch(0)) };
-        }
         let mut at = 0;
         while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
             let (quotes, special) = survey(block);
@@ -130,6 +128,43 @@ impl Nest {
             left &= !(1 << next);
         }
         escaped
+    }
+}
+
+/// The place after the last bracket of a value that is small and has nothing unusual, the bytes
+/// beginning after its first bracket, which is `bracket`. `None` says nothing.
+///
+/// Most nested values are of this kind (`{}`, `[]`, a few fields), and blocks would cost them more.
+/// No id can be in such a value: where the text of a file's key might stand, that is unusual.
+pub(super) fn small(bracket: u8, bytes: &[u8]) -> Option<usize> {
+    let bytes = bytes.get(..SMALL).unwrap_or(bytes);
+    // One bit per open bracket as above, the innermost lowest, and a set one above them all.
+    let mut open = 2 | u64::from(bracket == b'{');
+    let mut at = 0;
+    loop {
+        let byte = *bytes.get(at)?;
+        at += 1;
+        match byte {
+            b'"' => {
+                let (text, _) = text::near(bytes.get(at..)?)?;
+                if text == files::NAME {
+                    return None;
+                }
+                at += text.len() + 1;
+            }
+            b'{' | b'[' if open.leading_zeros() > 0 => {
+                open = open << 1 | u64::from(byte == b'{');
+            }
+            b'}' | b']' if (open & 1 == 1) == (byte == b'}') => {
+                open >>= 1;
+                if open == 1 {
+                    return Some(at);
+                }
+            }
+            // The first might begin a string that is none to blocks, the other is in a file's key.
+            b'\\' | b'_' | b'{' | b'[' | b'}' | b']' => return None,
+            _ => {}
+        }
     }
 }
 

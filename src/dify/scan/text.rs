@@ -1,13 +1,13 @@
 //! Strings: where they end, and what they say.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 use uuid::Uuid;
 
 /// The key wanted, at most: `conversation_id` with each letter as `\uXXXX`.
 const LONGEST: usize = 90;
 
-/// How many bytes of a string are looked at without vector code.
-const SHORT: usize = 16;
+/// How many bytes of a string are looked at without vector code: a UUID and its quote fit.
+const SHORT: usize = 40;
 
 /// The keys that are wanted at the top.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,10 @@ impl Key {
         self.len = 0;
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     pub(super) fn push(&mut self, part: &[u8]) {
         let end = self.len + part.len();
         match self.bytes.get_mut(self.len..end) {
@@ -46,7 +50,7 @@ impl Key {
 
     /// Which key it is that ends with `part`.
     pub(super) fn ends_with(&mut self, part: &[u8]) -> Field {
-        if self.len == 0 {
+        if self.is_empty() {
             return named(part);
         }
         self.push(part);
@@ -60,19 +64,25 @@ impl Default for Key {
     }
 }
 
-fn named(raw: &[u8]) -> Field {
-    let plain = exactly(raw);
-    // Each escaped letter is five bytes longer, and the wanted keys have 4, 10, 14 and 15 letters.
-    let may_be_escaped = matches!(raw.len() % 5, 0 | 4) && (9..=LONGEST).contains(&raw.len());
-    if plain != Field::Other || !may_be_escaped || memchr(b'\\', raw).is_none() {
-        return plain;
-    }
-    match unescape(raw.to_vec()) {
-        Ok(Some(key)) => exactly(key.as_bytes()),
-        _ => Field::Other,
+#[inline]
+pub(super) fn named(raw: &[u8]) -> Field {
+    match exactly(raw) {
+        Field::Other if may_be_escaped(raw) => match unescape(raw) {
+            Ok(Some(key)) => exactly(key.as_bytes()),
+            _ => Field::Other,
+        },
+        field => field,
     }
 }
 
+fn may_be_escaped(raw: &[u8]) -> bool {
+    // Each escaped letter is five bytes longer, and the wanted keys have 4, 10, 14 and 15 letters.
+    (9..=LONGEST).contains(&raw.len())
+        && matches!(raw.len() % 5, 0 | 4)
+        && memchr(b'\\', raw).is_some()
+}
+
+#[inline]
 fn exactly(key: &[u8]) -> Field {
     match key {
         b"user" => Field::User,
@@ -87,65 +97,95 @@ fn exactly(key: &[u8]) -> Field {
 const MAX_ID: usize = 6 * 45;
 
 /// Reads the inside of a JSON string as a UUID.
-pub(super) fn id(raw: Vec<u8>) -> Option<Uuid> {
-    if raw.len() > MAX_ID {
+pub(super) fn id(raw: &[u8]) -> Option<Uuid> {
+    // Most conversations begin with "".
+    if raw.is_empty() || raw.len() > MAX_ID {
         return None;
+    }
+    // What has escapes is no UUID yet, and whatever else `unescape` refuses never is one.
+    let plain = Uuid::try_parse_ascii(raw).ok();
+    if plain.is_some() || memchr(b'\\', raw).is_none() {
+        return plain;
     }
     Uuid::try_parse(&unescape(raw).ok()??).ok()
 }
 
+/// A short string, the opening quote already read, and what follows its closing one. Keys, ids and
+/// most values are short: for them a few words cost less than a call, and the more so one of vector
+/// code. One with a quote inside is left to [`end`].
+#[inline]
+pub(super) fn near(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = bytes;
+    let place = loop {
+        let known = bytes.len() - rest.len();
+        let Some((word, after)) = rest.split_first_chunk::<8>() else {
+            break known + rest.iter().position(|byte| *byte == b'"')?;
+        };
+        let hits = quotes(u64::from_le_bytes(*word));
+        if hits != 0 {
+            break known + hits.trailing_zeros() as usize / 8;
+        }
+        if known == SHORT - 8 {
+            return None;
+        }
+        rest = after;
+    };
+    let (text, after) = bytes.split_at_checked(place)?;
+    (text.last() != Some(&b'\\')).then_some((text, after.get(1..)?))
+}
+
 /// The place after the closing quote, if it is among these bytes. `escaped` carries a backslash
 /// that ended one chunk over to the next.
+///
+/// Only quotes are looked for: in a text that is not ASCII every sixth byte may be a backslash.
 pub(in crate::dify) fn end(bytes: &[u8], escaped: &mut bool) -> Option<usize> {
-    let mut at = usize::from(std::mem::take(escaped));
-    // Keys and most values are short: calling for vector code costs more than two words at once.
-    for _ in 0..SHORT / 8 {
-        let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) else { break };
-        let hits = special(u64::from_le_bytes(*word));
-        if hits != 0 {
-            at += hits.trailing_zeros() as usize / 8;
-            break;
-        }
-        at += 8;
+    if bytes.is_empty() {
+        return None;
     }
+    let begin = usize::from(std::mem::take(escaped));
+    let mut at = begin;
     loop {
-        let place = match bytes.get(at) {
-            Some(b'"' | b'\\') => at,
-            _ => at + memchr2(b'"', b'\\', bytes.get(at..)?)?,
-        };
-        if bytes[place] == b'"' {
-            return Some(place + 1);
+        let found = memchr(b'"', &bytes[at..]);
+        let place = found.map_or(bytes.len(), |found| at + found);
+        // An odd number of backslashes takes what follows them with it.
+        let slashes = bytes[begin..place].iter().rev().take_while(|byte| **byte == b'\\').count();
+        match found {
+            Some(_) if slashes % 2 == 0 => return Some(place + 1),
+            Some(_) => at = place + 1,
+            None => {
+                *escaped = slashes % 2 == 1;
+                return None;
+            }
         }
-        at = place + 2;
-        *escaped = at > bytes.len();
     }
 }
 
-/// The highest bit of each byte that is a quote or backslash. Above the first hit there may be
-/// false ones.
-fn special(word: u64) -> u64 {
+/// The highest bit of each byte that is a quote. Above the first there may be false ones.
+fn quotes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    zeros(word ^ (ONES * b'"' as u64)) | zeros(word ^ (ONES * b'\\' as u64))
+    (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES) & !word & (ONES << 7)
 }
 
 /// Reads the inside of a JSON string; `None` if it is empty.
 ///
 /// A lone surrogate is an error: Python would keep it, and Dify's database then refuses it with
 /// a 500. The same goes for raw control characters, which Python's parser refuses.
-pub(super) fn unescape(raw: Vec<u8>) -> Result<Option<String>, &'static str> {
-    if raw.iter().any(|byte| *byte < 0x20) {
+pub(super) fn unescape(raw: &[u8]) -> Result<Option<String>, &'static str> {
+    // All bytes at once, not up to the first: that is vector code where there are many.
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'\\';
+    let plain = !raw.iter().fold(false, |found, byte| found | special(byte));
+    if !plain && raw.iter().any(|byte| *byte < 0x20) {
         return Err("a control character in the string");
     }
     if raw.is_empty() {
         return Ok(None);
     }
-    let text = String::from_utf8(raw).map_err(|_| "the text of `user` is not UTF-8")?;
-    if memchr(b'\\', text.as_bytes()).is_none() {
-        return Ok(Some(text));
+    let text = str::from_utf8(raw).map_err(|_| "the text of `user` is not UTF-8")?;
+    if plain {
+        return Ok(Some(text.to_owned()));
     }
     let mut out = String::with_capacity(text.len());
-    let mut rest = text.as_str();
+    let mut rest = text;
     while let Some((plain, after)) = rest.split_once('\\') {
         out.push_str(plain);
         let (letter, tail) = escape(after)?;
@@ -201,12 +241,12 @@ fn hex4(text: &str) -> Result<(u32, &str), &'static str> {
 }
 
 /// Reads a number or literal by its text; `None` for `null`.
-pub(super) fn scalar(raw: Vec<u8>) -> Result<Option<String>, &'static str> {
-    let text = String::from_utf8(raw).map_err(|_| "the value of `user` is not UTF-8")?;
-    match text.as_str() {
+pub(super) fn scalar(raw: &[u8]) -> Result<Option<String>, &'static str> {
+    let text = str::from_utf8(raw).map_err(|_| "the value of `user` is not UTF-8")?;
+    match text {
         "null" => Ok(None),
-        "true" | "false" | "NaN" | "Infinity" | "-Infinity" => Ok(Some(text)),
-        _ if is_number(text.as_bytes()) => Ok(Some(text)),
+        "true" | "false" | "NaN" | "Infinity" | "-Infinity" => Ok(Some(text.to_owned())),
+        _ if is_number(raw) => Ok(Some(text.to_owned())),
         _ => Err("the value of `user` is no JSON value"),
     }
 }
@@ -235,6 +275,7 @@ fn is_number(text: &[u8]) -> bool {
 }
 
 /// Reads an object or array by its text as sent.
-pub(super) fn nested(raw: Vec<u8>) -> Result<Option<String>, &'static str> {
-    String::from_utf8(raw).map(Some).map_err(|_| "the value of `user` is not UTF-8")
+pub(super) fn nested(raw: &[u8]) -> Result<Option<String>, &'static str> {
+    let text = str::from_utf8(raw).map_err(|_| "the value of `user` is not UTF-8")?;
+    Ok(Some(text.to_owned()))
 }
