@@ -1,9 +1,9 @@
 //! The outermost object of an answer or of an event.
 
-use serde::Deserialize;
 use uuid::Uuid;
 
-use super::members::{members, text};
+use super::members::{id, members, text, value};
+use super::usage::{self, Tokens};
 use super::{Learned, Usage};
 
 /// The longest task id kept as text, in bytes. Dify's are UUIDs.
@@ -58,33 +58,47 @@ impl End {
 impl Envelope {
     /// Reads an object up to where it ends or breaks off. Ids that are known stay.
     pub(super) fn read(&mut self, wanted: Wanted, json: &[u8]) {
-        members(json, |key, value| self.member(wanted, key, value));
+        members(json, |key, rest| self.member(wanted, key, rest));
     }
 
-    fn member(&mut self, wanted: Wanted, key: &[u8], value: &[u8]) {
-        if let Some(place) = self.id_place(wanted, key) {
-            *place = place.or_else(|| Uuid::try_parse(text(value)?).ok());
-            return;
-        }
+    /// Takes a member's value from the beginning of `rest` and gives what follows it.
+    fn member<'a>(&mut self, wanted: Wanted, key: &[u8], rest: &'a [u8]) -> Option<&'a [u8]> {
         let turn_ends = wanted == Wanted::Turn || self.end == Some(End::Message);
         let workflow_ends = wanted == Wanted::WorkflowRun || self.end == Some(End::Workflow);
         match key {
-            b"event" if wanted == Wanted::Event => {
-                self.end = text(value).and_then(|event| End::named(event.as_bytes()));
-            }
-            b"task_id" => text(value).into_iter().for_each(|task| self.note_task(task)),
             b"metadata" if turn_ends => {
-                let metadata: Option<Metadata> = serde_json::from_slice(value).ok().flatten();
-                let usage = metadata.and_then(|metadata| metadata.usage);
+                let (usage, after) = usage::of_metadata(rest)?;
                 self.usage = usage.map(Tokens::usage).or(self.usage);
+                return Some(after);
             }
             // What a message's end says is more.
             b"data" if workflow_ends && self.usage.is_none() => {
-                let data: Option<Tokens> = serde_json::from_slice(value).ok().flatten();
+                let (data, after) = usage::of_data(rest)?;
                 self.usage = data.filter(|data| data.total_tokens.is_some()).map(Tokens::usage);
+                return Some(after);
             }
             _ => {}
         }
+        if key == b"task_id" {
+            return self.task(rest);
+        }
+        if let Some(place) = self.id_place(wanted, key) {
+            let (found, after) = match id(rest) {
+                Some((id, after)) => (Some(id), after),
+                None => {
+                    let (value, after) = value(rest)?;
+                    (text(value).and_then(|text| Uuid::try_parse_ascii(text).ok()), after)
+                }
+            };
+            *place = place.or(found);
+            self.of_a_message |= key == b"message_id";
+            return Some(after);
+        }
+        let (value, after) = value(rest)?;
+        if key == b"event" && wanted == Wanted::Event {
+            self.end = text(value).and_then(End::named);
+        }
+        Some(after)
     }
 
     /// Whether a key's value is that of an id of this object, and whose.
@@ -93,43 +107,23 @@ impl Envelope {
         Some(match key {
             b"id" if wanted == Wanted::Upload => &mut learned.file_id,
             b"conversation_id" => &mut learned.conversation_id,
-            b"message_id" => {
-                self.of_a_message = true;
-                &mut learned.message_id
-            }
+            b"message_id" => &mut learned.message_id,
             b"workflow_run_id" => &mut learned.workflow_run_id,
             _ => return None,
         })
     }
 
-    fn note_task(&mut self, task: &str) {
-        if self.learned.task_text.is_none() && (1..=MAX_TASK).contains(&task.len()) {
+    /// The first task id counts. Gives what follows it.
+    fn task<'a>(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        let (value, after) = value(rest)?;
+        let task = text(value).filter(|task| (1..=MAX_TASK).contains(&task.len()));
+        if self.learned.task_text.is_none()
+            && let Some(task) = task.and_then(|task| str::from_utf8(task).ok())
+            && !task.contains('\\')
+        {
             self.learned.task_id = Uuid::try_parse(task).ok();
             self.learned.task_text = Some(task.to_owned());
         }
-    }
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    usage: Option<Tokens>,
-}
-
-/// Of `metadata.usage`, and of a workflow's `data`, which has the total alone.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Tokens {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: Option<u64>,
-}
-
-impl Tokens {
-    fn usage(self) -> Usage {
-        Usage {
-            prompt_tokens: self.prompt_tokens,
-            completion_tokens: self.completion_tokens,
-            total_tokens: self.total_tokens.unwrap_or(0),
-        }
+        Some(after)
     }
 }

@@ -3,93 +3,111 @@
 //! Half of what an answer of some hundred bytes would cost its parser is spent on what nobody looks
 //! at. Here a value is only measured; who wants it reads it. What breaks off gives what came before.
 
-use crate::dify::scan::string_end;
+use uuid::Uuid;
 
-/// Gives each whole member's key and value to `take`: a key without its quotes, a value with them,
-/// both as sent. Text that is no object gives nothing.
-pub(super) fn members<'a>(json: &'a [u8], mut take: impl FnMut(&'a [u8], &'a [u8])) {
-    let mut at = Place { json, at: 0 };
-    let Some(b'{') = at.next() else { return };
-    while let Some(b'"') = at.next() {
-        let Some(key) = at.string() else { return };
-        let Some(b':') = at.next() else { return };
-        let Some(value) = at.value() else { return };
-        take(&key[..key.len() - 1], value);
-        let Some(b',') = at.next() else { return };
-    }
-}
+use crate::dify::scan::{near_string, string_end};
 
-/// A string's text, if it has no escapes; neither Dify's ids nor its events have any.
-pub(super) fn text(value: &[u8]) -> Option<&str> {
-    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    std::str::from_utf8(inner).ok().filter(|text| !text.contains('\\'))
-}
-
-struct Place<'a> {
+/// Gives each member's key, as sent and without its quotes, and all that follows its colon to
+/// `take`, which gives back what follows the value; `None` from it ends the reading. Text that is
+/// no object gives nothing.
+pub(super) fn members<'a>(
     json: &'a [u8],
-    at: usize,
+    mut take: impl FnMut(&'a [u8], &'a [u8]) -> Option<&'a [u8]>,
+) -> Option<()> {
+    let mut rest = blanks(json).strip_prefix(b"{")?;
+    loop {
+        let begin = blanks(rest).strip_prefix(b"\"")?;
+        let after = string(begin)?;
+        let key = &begin[..begin.len() - after.len() - 1];
+        let value = blanks(blanks(after).strip_prefix(b":")?);
+        rest = blanks(take(key, value)?).strip_prefix(b",")?;
+    }
 }
 
-impl<'a> Place<'a> {
-    /// The next byte that is no blank.
-    fn next(&mut self) -> Option<u8> {
-        loop {
-            let byte = *self.json.get(self.at)?;
-            self.at += 1;
-            if !byte.is_ascii_whitespace() {
-                return Some(byte);
-            }
+/// A whole value that begins here, as sent, and what follows it.
+#[inline]
+pub(super) fn value(json: &[u8]) -> Option<(&[u8], &[u8])> {
+    let after = after_value(json)?;
+    Some((&json[..json.len() - after.len()], after))
+}
+
+/// What follows a value that begins here.
+pub(super) fn after_value(json: &[u8]) -> Option<&[u8]> {
+    let (first, rest) = json.split_first()?;
+    match first {
+        b'"' => string(rest),
+        b'{' | b'[' => nest(rest),
+        _ => {
+            let ends = |byte: &u8| byte.is_ascii_whitespace() || b",}]".contains(byte);
+            Some(&rest[rest.iter().position(ends)?..])
         }
     }
+}
 
-    /// What follows a quote, up to and with the next one.
-    fn string(&mut self) -> Option<&'a [u8]> {
-        let begin = self.at;
-        self.at += string_end(self.json.get(begin..)?, &mut false)?;
-        Some(&self.json[begin..self.at])
+/// An id that begins here as Dify writes it, and what follows it.
+pub(super) fn id(json: &[u8]) -> Option<(Uuid, &[u8])> {
+    // What is an id has no quote within, so its end need not be looked for.
+    let (text, after) = json.strip_prefix(b"\"")?.split_first_chunk::<36>()?;
+    let after = after.strip_prefix(b"\"")?;
+    Some((Uuid::try_parse_ascii(text).ok()?, after))
+}
+
+/// A string's text as sent. Neither Dify's ids nor its events have escapes, so those are not undone.
+pub(super) fn text(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(b"\"")?.strip_suffix(b"\"")
+}
+
+/// What follows a string of which the opening quote was read.
+#[inline]
+fn string(json: &[u8]) -> Option<&[u8]> {
+    match near_string(json) {
+        Some((_, after)) => Some(after),
+        None => long_string(json),
     }
+}
 
-    /// A whole value.
-    fn value(&mut self) -> Option<&'a [u8]> {
-        let first = self.next()?;
-        let begin = self.at - 1;
-        match first {
-            b'"' => _ = self.string()?,
-            b'{' | b'[' => self.nest()?,
-            _ => {
-                let rest = self.json.get(self.at..)?;
-                let ends = |byte: &u8| byte.is_ascii_whitespace() || b",}]".contains(byte);
-                self.at += rest.iter().position(ends)?;
-            }
+#[inline(never)]
+fn long_string(json: &[u8]) -> Option<&[u8]> {
+    Some(&json[string_end(json, &mut false)?..])
+}
+
+/// What follows an object or array of which the first bracket was read.
+fn nest(json: &[u8]) -> Option<&[u8]> {
+    let (mut rest, mut depth) = (json, 1_usize);
+    while depth > 0 {
+        let (byte, after) = rest.split_first()?;
+        rest = match byte {
+            b'"' => string(after)?,
+            _ => after,
+        };
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
         }
-        Some(&self.json[begin..self.at])
     }
+    Some(rest)
+}
 
-    /// The rest of an object or array.
-    fn nest(&mut self) -> Option<()> {
-        let mut depth = 1_usize;
-        while depth > 0 {
-            let byte = *self.json.get(self.at)?;
-            self.at += 1;
-            match byte {
-                b'"' => _ = self.string()?,
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth -= 1,
-                _ => {}
-            }
-        }
-        Some(())
+/// What follows white space.
+fn blanks(json: &[u8]) -> &[u8] {
+    match json {
+        [next, ..] if *next > b' ' => json,
+        [b' ', next, ..] if *next > b' ' => &json[1..],
+        _ => json.trim_ascii_start(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{members, text};
+    use super::{members, text, value};
 
     fn all(json: &str) -> Vec<(&str, &str)> {
         let mut found = Vec::new();
-        members(json.as_bytes(), |key, value| {
+        members(json.as_bytes(), |key, rest| {
+            let (value, after) = value(rest)?;
             found.push((str::from_utf8(key).unwrap(), str::from_utf8(value).unwrap()));
+            Some(after)
         });
         found
     }
@@ -115,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_no_escapes() {
-        assert_eq!(text(b"\"a-1\""), Some("a-1"));
-        for none in ["null", "\"", "\"a\\u0041\"", "1"] {
+    fn a_text_is_what_stands_between_quotes() {
+        assert_eq!(text(b"\"a-1\""), Some(&b"a-1"[..]));
+        for none in ["null", "\"", "1"] {
             assert_eq!(text(none.as_bytes()), None, "{none}");
         }
     }

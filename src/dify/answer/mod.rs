@@ -12,6 +12,7 @@ mod envelope;
 mod events;
 mod members;
 mod refusal;
+mod usage;
 
 #[cfg(test)]
 mod tests;

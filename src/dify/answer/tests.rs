@@ -228,6 +228,14 @@ fn an_event_too_large_to_keep_still_names_its_task_and_its_end() {
 }
 
 #[test]
+fn a_message_that_breaks_off_is_none() {
+    // Without it a workflow's end is that of the run.
+    let mut learner = EventLearner::new();
+    learner.feed(b"data: {\"event\": \"workflow_finished\", \"message_id\": \"02b4ca2f\n");
+    assert!(learner.ended());
+}
+
+#[test]
 fn recorded_refusals_are_told_apart() {
     let (mut not_here, mut busy) = (0, 0);
     for answer in recordings() {

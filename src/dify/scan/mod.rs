@@ -43,7 +43,7 @@ pub use self::facts::{BodyFacts, MAX_FILES};
 use self::files::Files;
 use self::nest::Nest;
 use self::text::{Field, Key};
-pub(in crate::dify) use self::text::end as string_end;
+pub(in crate::dify) use self::text::{end as string_end, near as near_string};
 
 /// The longest `user` in characters (Unicode scalar values): Dify's column holds 255.
 pub const MAX_USER_CHARS: usize = 255;

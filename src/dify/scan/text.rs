@@ -114,7 +114,7 @@ pub(super) fn id(raw: &[u8]) -> Option<Uuid> {
 /// most values are short: for them a few words cost less than a call, and the more so one of vector
 /// code. One with a quote inside is left to [`end`].
 #[inline]
-pub(super) fn near(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(in crate::dify) fn near(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = bytes;
     let place = loop {
         let known = bytes.len() - rest.len();
