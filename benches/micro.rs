@@ -1,5 +1,6 @@
-//! What the parts of a request's way cost by themselves: the scanner of bodies, the choice of an
-//! instance, the splitter of events, and what AI clients are told. `make bench-micro` runs them.
+//! What the parts of a request's way cost by themselves: the readers of bodies and answers, the
+//! choice of an instance, the splitter of events, and what AI clients are told. `make bench-micro`
+//! runs them.
 
 #![expect(clippy::unwrap_used, reason = "an input that is wrong ends the run")]
 
@@ -8,6 +9,8 @@ use std::fmt::Write;
 use bytes::BytesMut;
 use difygate::adapter::{Hearing, Manner, Mode, Voice, anthropic, openai};
 use difygate::balance::{HashAlgorithm, Rendezvous, Ring};
+use difygate::dify::answer::learn_json;
+use difygate::dify::path::{CallKind, Run};
 use difygate::dify::scan::UserScan;
 use difygate::sse::Splitter;
 use divan::counter::{BytesCount, ItemsCount};
@@ -48,6 +51,24 @@ fn user_by_serde_json(bencher: Bencher<'_, '_>, bytes: usize) {
         let value: serde_json::Value = serde_json::from_str(black_box(&body)).unwrap();
         value["user"].as_str().map(str::to_owned)
     });
+}
+
+/// The ids and the usage of a chat's blocking answer as Dify 1.5.0 writes it.
+#[divan::bench]
+fn learn_of_an_answer(bencher: Bencher<'_, '_>) {
+    let id = "6f3f0d3e-8e5c-4d38-9d0b-5f9a7f6b1c2d";
+    let price = r#""prompt_unit_price": "0.0", "prompt_price_unit": "0.0", "prompt_price": "0.0""#;
+    let usage =
+        format!(r#"{{"prompt_tokens": 31, {price}, "completion_tokens": 7, "total_tokens": 38}}"#);
+    let answer = format!(
+        r#"{{"event": "message", "task_id": "{id}", "id": "{id}", "message_id": "{id}",
+        "conversation_id": "{id}", "mode": "chat", "answer": "The shortest way is straight ahead.",
+        "metadata": {{"retriever_resources": [], "usage": {usage}}}, "created_at": 1795248319}}"#
+    );
+    let kind = CallKind::Run(Run::Chat);
+    bencher
+        .counter(BytesCount::new(answer.len()))
+        .bench(|| learn_json(kind, black_box(answer.as_bytes())));
 }
 
 /// Names and weights of so many members.
