@@ -153,6 +153,11 @@ async fn head_and_no_content_travel_without_a_body() {
     let head = rig.send(request("HEAD", "/v1/info").body("").unwrap()).await;
     assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
     assert!(head.header("content-length").unwrap().parse::<u32>().unwrap() > 50);
+    // The gateway's own answers, too, say how long a GET's would be.
+    let refused = rig.send(request("HEAD", "/nowhere").body("").unwrap()).await;
+    let shown = rig.send(request("GET", "/nowhere").body("").unwrap()).await;
+    assert_eq!((refused.status, refused.body.len()), (StatusCode::NOT_FOUND, 0));
+    assert_eq!(refused.header("content-length"), Some(&*shown.body.len().to_string()));
 
     let conversation = rig.chat("alice").await.json()["conversation_id"].clone();
     let path = format!("/v1/conversations/{}", conversation.as_str().unwrap());

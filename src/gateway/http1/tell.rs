@@ -50,6 +50,8 @@ pub(super) enum Told {
 enum Framing {
     /// There is none.
     None,
+    /// There is none, and the answer to a GET would have had one of this length (RFC 9110 §9.3.2).
+    Withheld(u64),
     /// By its length.
     Length(u64),
     Chunked,
@@ -147,7 +149,7 @@ impl Telling<'_> {
         line.gear.compose(|out| {
             if let Some((head, manner)) = self.head.take() {
                 write_head(out, &line.gear, (&head, &manner), (self.framing, self.stays));
-                self.is_whole = self.framing == Framing::None;
+                self.is_whole = matches!(self.framing, Framing::None | Framing::Withheld(_));
             }
             let (mut large, mut last): (Bytes, &[u8]) = (Bytes::new(), b"");
             let mut cut = false;
@@ -221,8 +223,15 @@ fn framing(reply: &Reply, manner: &Manner) -> Framing {
     let status = reply.head.status;
     let never = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if never || manner.method == Method::HEAD {
+    if never {
         return Framing::None;
+    }
+    if manner.method == Method::HEAD {
+        // What an instance's answer would have had, only it knows.
+        return match &reply.body {
+            Outgoing::Whole(Some(bytes), _) => Framing::Withheld(bytes.len() as u64),
+            _ => Framing::None,
+        };
     }
     match reply.head.length().or_else(|| reply.body.size_hint().exact()) {
         Some(length) => Framing::Length(length),
@@ -255,7 +264,7 @@ fn write_head(
         line(out, name, value);
     });
     match framing {
-        Framing::Length(length) if !has_length => {
+        Framing::Length(length) | Framing::Withheld(length) if !has_length => {
             // Writing to a vector cannot fail.
             let _ = write!(out, "content-length: {length}\r\n");
         }
