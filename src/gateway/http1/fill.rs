@@ -104,3 +104,10 @@ impl Gear {
         }
     }
 }
+
+/// What came before and what came now, of which the memory grows by doubling.
+pub(super) fn join(before: Bytes, now: &[u8]) -> Bytes {
+    let mut all = before.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    all.extend_from_slice(now);
+    all.freeze()
+}

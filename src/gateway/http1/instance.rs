@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::alarm::Alarm;
 use super::body::Body;
 pub(in crate::gateway) use super::fill::Gear;
+use super::fill::join;
 use super::outflow::Outflow;
 use super::parse::{self, Found};
 use crate::gateway::body::Replay;
@@ -218,7 +219,7 @@ fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<AnswerHead>, Trou
     let all = if input.is_empty() {
         bytes
     } else {
-        joined = [input, bytes].concat().into();
+        joined = join(std::mem::take(input), bytes);
         &joined
     };
     let bad = |_| Trouble::Garbled("its head is not valid HTTP/1");

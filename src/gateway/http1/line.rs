@@ -11,7 +11,7 @@ use http_body::{Frame, SizeHint};
 use memchr::memchr;
 
 use super::body::Body;
-use super::fill::Gear;
+use super::fill::{Gear, join};
 use super::outflow::Outflow;
 use super::parse::{self, Bad, Found};
 use crate::gateway::client::Client;
@@ -129,7 +129,13 @@ impl Line {
         let all = if input.is_empty() {
             bytes
         } else {
-            joined = [input, bytes].concat().into();
+            joined = join(std::mem::take(input), bytes);
+            // A client that sends byte by byte has its head read once for each line, of which there
+            // may not be many, and not once for each byte.
+            if memchr(b'\n', bytes).is_none() && joined.len() <= limits.header_bytes {
+                *input = joined;
+                return None;
+            }
             &joined
         };
         let fault = match parse::request(all, limits.headers) {
@@ -162,7 +168,7 @@ impl Line {
         while input.len() < AHEAD_BYTES {
             let look = |bytes: &[u8]| {
                 if !bytes.is_empty() {
-                    *input = [&input, bytes].concat().into();
+                    *input = join(std::mem::take(&mut *input), bytes);
                 }
                 !bytes.is_empty()
             };
