@@ -98,9 +98,11 @@ fn stays(head: &RequestHead) -> Stays {
     if head.version == Version::HTTP_11 && !head.fields.has(Name::Connection) {
         return Stays::Open;
     }
+    // Beside `close`, `keep-alive` does not count (RFC 9112 §9.3).
     match head.version {
+        _ if says_close(&head.fields) => Stays::Closes,
+        Version::HTTP_11 => Stays::Open,
         Version::HTTP_10 if names(&head.fields, b"keep-alive") => Stays::SaysSo,
-        Version::HTTP_11 if !says_close(&head.fields) => Stays::Open,
         _ => Stays::Closes,
     }
 }
@@ -117,4 +119,29 @@ fn body(line: &Rc<Line>, head: &RequestHead) -> RequestBody {
         false => Expectation::None,
     };
     RequestBody::new(Rc::clone(line), body, expectation)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Uri, Version};
+
+    use super::{Stays, stays};
+    use crate::gateway::fields::Fields;
+    use crate::gateway::heads::RequestHead;
+
+    #[test]
+    fn close_counts_for_more_than_keep_alive() {
+        let stays = |version, values: &[&str]| {
+            let lines: Vec<_> = values.iter().map(|value| ("connection", *value)).collect();
+            let (method, uri) = (Method::GET, Uri::from_static("/"));
+            stays(&RequestHead { method, uri, version, fields: Fields::of_lines(&lines) })
+        };
+        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+        assert_eq!((stays(old, &[]), stays(new, &[])), (Stays::Closes, Stays::Open));
+        assert_eq!(stays(old, &["x, Keep-Alive"]), Stays::SaysSo);
+        assert_eq!(stays(new, &["keep-alive", "x"]), Stays::Open);
+        for values in [&["close"][..], &["keep-alive, Close"], &["close", "keep-alive"]] {
+            assert_eq!((stays(old, values), stays(new, values)), (Stays::Closes, Stays::Closes));
+        }
+    }
 }
