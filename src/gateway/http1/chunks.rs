@@ -102,7 +102,7 @@ impl Chunks {
                 self.count(At::TrailerName)?
             }
             (At::Trailer, b'\r') => At::TrailerLf,
-            (At::Trailer, byte) if byte >= b' ' || byte == b'\t' => self.count(At::Trailer)?,
+            (At::Trailer, b'\t' | b' '..=b'~' | 0x80..) => self.count(At::Trailer)?,
             (At::TrailerStart | At::TrailerName | At::Trailer, _) => {
                 return Err("a trailer is not valid");
             }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn what_is_not_the_coding_is_an_error() {
         let long = [b"0;".as_slice(), &vec![b'x'; EXTRA_BYTES + 1], b"\r\n\r\n"].concat();
-        let bad: [&[u8]; 12] = [
+        let bad: [&[u8]; 13] = [
             b"x\r\n",
             b"\r\n",
             b"-1\r\n",
@@ -169,6 +169,7 @@ mod tests {
             b"5\r\nhello\nX",
             b"11111111111111111\r\n",
             b"0\r\nX: 1\n\r\n",
+            b"0\r\nX: \x7f\r\n\r\n",
             b"0\r\nGET / HTTP/1.1\r\n\r\n",
             &long,
         ];
