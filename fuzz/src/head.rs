@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 
 /// What belongs to one connection.
@@ -45,13 +45,26 @@ pub fn head(input: &[u8]) {
             Ok::<_, Infallible>(Response::new(String::new()))
         }
     });
-    let io = TokioIo::new(tokio::io::join(input, tokio::io::sink()));
+    serve(&builder(), input, service);
+}
+
+/// hyper as it serves the gateway's connections.
+pub(crate) fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(64 << 10).max_headers(100).half_close(false);
+    builder
+}
+
+/// Serves a connection on which the input comes at once.
+pub(crate) fn serve<S>(builder: &http1::Builder, input: &[u8], service: S)
+where
+    S: HttpService<Incoming, ResBody = String, Error = Infallible>,
+{
+    let io = TokioIo::new(tokio::io::join(input, tokio::io::sink()));
     let mut connection = pin!(builder.serve_connection(io, service));
     // All bytes are here, so it is never waiting for long.
     let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..10_000 {
+    for _ in 0..10_000 + input.len() {
         if connection.as_mut().poll(&mut context).is_ready() {
             return;
         }
@@ -59,7 +72,8 @@ pub fn head(input: &[u8]) {
     panic!("the connection does not end");
 }
 
-fn check(headers: &HeaderMap) {
+/// Whether fields can be read in one way, and are none of the connection's.
+pub(crate) fn check(headers: &HeaderMap) {
     for name in HOPS.iter().chain(&["content-length"]) {
         assert!(!headers.contains_key(*name), "{name} goes on");
     }

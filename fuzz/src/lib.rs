@@ -2,8 +2,10 @@
 
 mod head;
 pub mod seeds;
+mod wire;
 
 pub use head::head;
+pub use wire::wire;
 
 use std::fmt::Debug;
 
@@ -17,8 +19,9 @@ use difygate::sse::Splitter;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("head", head),
+    ("wire", wire),
     ("scanner", scanner),
     ("multipart", multipart),
     ("sse", sse),

@@ -10,19 +10,37 @@ mod case;
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     match target {
-        "head" => files(&root.join("tests/it/strict/requests"), "txt")
-            .iter()
-            .filter_map(|text| str::from_utf8(text).ok())
-            .flat_map(case::parse)
-            .map(|case| case.sends.concat())
-            .filter(|bytes| bytes.len() < 4096)
-            .collect(),
+        "head" => cases(&root, "requests", |case| case.sends.concat()),
+        "wire" => {
+            let mut seeds = cases(&root, "requests", |case| case.sends.concat());
+            seeds.extend(cases(&root, "answers", |case| case.answers.concat()));
+            seeds.extend(CHUNKS.iter().map(|text| text.to_vec()));
+            seeds
+        }
         "scanner" | "openai" => files(&root.join("tests/golden"), "json"),
         "sse" => files(&root.join("tests/golden"), "sse"),
         "config" => files(&root.join("examples"), "yaml"),
         "multipart" => forms(),
         _ => Vec::new(),
     }
+}
+
+/// Bodies of their own, without a head.
+const CHUNKS: &[&[u8]] = &[
+    b"5\r\nhello\r\n0\r\n\r\n",
+    b"5;name=\"x\"\r\nhello\r\n00A \t;y\r\n0123456789\r\n0\r\nX-T: 1\r\nY: 2\r\n\r\n",
+    b"0\r\nX: \x7f\r\n\r\n",
+    b"ffffffffffffffff\r\nhello",
+    b"1\r\na\r\n0\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\
+        GET /v1/info HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+];
+
+/// What the cases of the strict tests send, of those that are not long.
+fn cases(root: &Path, folder: &str, bytes: fn(&case::Case) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let texts = files(&root.join("tests/it/strict").join(folder), "txt");
+    let texts = texts.iter().filter_map(|text| str::from_utf8(text).ok());
+    let sent = texts.flat_map(case::parse).map(|case| bytes(&case));
+    sent.filter(|bytes| !bytes.is_empty() && bytes.len() < 4096).collect()
 }
 
 fn forms() -> Vec<Vec<u8>> {

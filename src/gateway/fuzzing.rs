@@ -9,12 +9,35 @@ use crate::gateway::behind::Behind;
 use crate::gateway::framing;
 use crate::gateway::head::HeadWatch;
 use crate::gateway::heads::RequestHead;
+use crate::gateway::http1::fuzzing as own;
+pub use crate::gateway::http1::fuzzing::{Coming, Front, Lines, Seen, answer};
 use crate::gateway::snapshot::Limits;
 
 /// The headers of a request that go on to an instance; none if its head is refused. `wire` is the
 /// head as it came, if it was seen.
 pub fn passed_on(head: &Parts, wire: Option<&[u8]>) -> Option<HeaderMap> {
-    let limits = Limits {
+    let seen = wire.map(|wire| {
+        let mut watch = HeadWatch::default();
+        watch.feed(wire);
+        watch
+    });
+    let head = RequestHead::of_hyper(head.clone());
+    framing::check(&head, seen.as_ref(), &limits()).ok()?;
+    let behind = Behind::of_request(&head.fields);
+    let mut headers = HeaderMap::new();
+    let on = head.fields.iter().filter(|field| !behind.has(field));
+    on.for_each(|field| field.put(&mut headers));
+    Some(headers)
+}
+
+/// What the own engine reads of a client's connection.
+pub fn request(bytes: &[u8]) -> Front {
+    own::request(bytes, &limits())
+}
+
+/// The defaults of what bounds a head.
+fn limits() -> Limits {
+    Limits {
         max_body_bytes: 1 << 20,
         memory_body_bytes: 1 << 20,
         spool_dir: PathBuf::new(),
@@ -24,17 +47,5 @@ pub fn passed_on(head: &Parts, wire: Option<&[u8]>) -> Option<HeaderMap> {
         h2_streams: 128,
         body_rate: 0,
         connections_per_address: None,
-    };
-    let seen = wire.map(|wire| {
-        let mut watch = HeadWatch::default();
-        watch.feed(wire);
-        watch
-    });
-    let head = RequestHead::of_hyper(head.clone());
-    framing::check(&head, seen.as_ref(), &limits).ok()?;
-    let behind = Behind::of_request(&head.fields);
-    let mut headers = HeaderMap::new();
-    let on = head.fields.iter().filter(|field| !behind.has(field));
-    on.for_each(|field| field.put(&mut headers));
-    Some(headers)
+    }
 }

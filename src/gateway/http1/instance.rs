@@ -248,7 +248,7 @@ fn is_bodiless(method: &Method, status: StatusCode) -> bool {
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-fn stays_open(head: &AnswerHead) -> bool {
+pub(super) fn stays_open(head: &AnswerHead) -> bool {
     head.version == Version::HTTP_11 && !says_close(&head.fields)
 }
 

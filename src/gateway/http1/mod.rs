@@ -12,6 +12,7 @@ mod alarm;
 mod body;
 mod chunks;
 mod fill;
+pub(super) mod fuzzing;
 mod instance;
 mod line;
 mod outflow;

@@ -94,7 +94,7 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
     }
 }
 
-fn stays(head: &RequestHead) -> Stays {
+pub(super) fn stays(head: &RequestHead) -> Stays {
     if head.version == Version::HTTP_11 && !head.fields.has(Name::Connection) {
         return Stays::Open;
     }
