@@ -94,7 +94,11 @@ fn by_own(mut input: &[u8]) -> Vec<Asked> {
         check(&on);
         let (body, end, used) = body(&head, &input[head.length..]);
         input = &input[head.length + used..];
-        let goes_on = head.stays && end == End::Whole;
+        // hyper does not read a `Connection` that is not ASCII.
+        let is_odd = |(name, value): &(Vec<u8>, Vec<u8>)| {
+            name.eq_ignore_ascii_case(b"connection") && !value.is_ascii()
+        };
+        let goes_on = head.stays && end == End::Whole && !head.fields.iter().any(is_odd);
         asked.push(Asked { line: head.line, on, body, end });
         if !goes_on {
             break;
