@@ -57,7 +57,7 @@ format: ## Format the code
 
 unit: clients tools ## Run all tests
 	$(CARGO) nextest run --workspace --locked
-	DIFYGATE_TEST_ENGINE=own $(CARGO) nextest run -p difygate --locked --test it -E 'not test(/^strict::/)'
+	DIFYGATE_TEST_ENGINE=hyper $(CARGO) nextest run -p difygate --locked --test it -E 'not test(/^strict::/)'
 	$(CARGO) test --workspace --doc --locked
 
 doc: ## Build the API documentation, with broken links as errors

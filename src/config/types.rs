@@ -279,11 +279,11 @@ impl Default for Admin {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Engine {
-    /// The library hyper.
+    /// The gateway's own.
     #[default]
-    Hyper,
-    /// The gateway's own, which costs less and is younger.
     Own,
+    /// The library hyper, which costs more.
+    Hyper,
 }
 
 /// What happens when every instance of an app is out.

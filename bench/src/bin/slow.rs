@@ -2,7 +2,7 @@
 //! ones cut?
 //!
 //! `SLOW_CLIENTS` (8192) is how many, `SLOW_SECONDS` (25) how long; as long again, at most, it is
-//! quiet before that. `ENGINE=own` asks difygate's own engine.
+//! quiet before that. `ENGINE=hyper` asks the other engine.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

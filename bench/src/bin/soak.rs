@@ -1,8 +1,8 @@
 //! Keeps difygate busy while instances break at random and the configuration changes, and looks
 //! for what grows, hangs or stays broken.
 //!
-//! `SOAK_SECONDS` (600) is how long, `SOAK_SEED` gives a run's random choices again, `ENGINE=own`
-//! asks difygate's own engine.
+//! `SOAK_SECONDS` (600) is how long, `SOAK_SEED` gives a run's random choices again, `ENGINE=hyper`
+//! asks the other engine.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

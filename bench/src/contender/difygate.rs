@@ -15,10 +15,10 @@ pub(super) const CONTENDER: Contender = Contender {
     configure: |scene| configure(scene, ""),
 };
 
-/// With the engine of its own.
-pub(super) const OWN: Contender = Contender {
-    name: "difygate-own",
-    configure: |scene| configure(scene, "engine: own\n"),
+/// With hyper.
+pub(super) const HYPER: Contender = Contender {
+    name: "difygate-hyper",
+    configure: |scene| configure(scene, "engine: hyper\n"),
     ..CONTENDER
 };
 

@@ -35,17 +35,17 @@ pub struct Contender {
 
 /// All of them, in the order of the tables' columns.
 pub const ALL: &[Contender] =
-    &[difygate::CONTENDER, difygate::OWN, nginx::CONTENDER, haproxy::CONTENDER];
+    &[difygate::CONTENDER, difygate::HYPER, nginx::CONTENDER, haproxy::CONTENDER];
 
-/// difygate with the engine that `ENGINE` names: `hyper`, its default, or `own`.
+/// difygate with the engine that `ENGINE` names: `own`, its default, or `hyper`.
 ///
 /// # Errors
 /// There is no such engine.
 pub fn ours() -> anyhow::Result<Contender> {
     match std::env::var("ENGINE").as_deref() {
-        Err(_) | Ok("" | "hyper") => Ok(difygate::CONTENDER),
-        Ok("own") => Ok(difygate::OWN),
-        Ok(other) => bail!("ENGINE={other}: there are hyper and own"),
+        Err(_) | Ok("" | "own") => Ok(difygate::CONTENDER),
+        Ok("hyper") => Ok(difygate::HYPER),
+        Ok(other) => bail!("ENGINE={other}: there are own and hyper"),
     }
 }
 

@@ -23,7 +23,7 @@ struct Of<'a> {
 }
 
 /// difygate with either engine.
-const WHO: [&str; 2] = ["difygate", "difygate-own"];
+const WHO: [&str; 2] = ["difygate", "difygate-hyper"];
 
 const GOALS: &[Goal] = &[
     goal("plain ÷ nginx", (1.0, 0.75), |r| beside(r, "plain", "nginx+Lua")),

@@ -8,11 +8,11 @@ use crate::contender::{Contender, Scene, built};
 use crate::speed::entry::Entry;
 use crate::speed::scene::{Setup, key};
 
-pub(super) const ENTRY: Entry = Entry { name: "difygate", setup: hyper, leaves: |_| None };
-pub(super) const OWN: Entry = Entry { name: "difygate-own", setup: own, leaves: |_| None };
+pub(super) const ENTRY: Entry = Entry { name: "difygate", setup: own, leaves: |_| None };
+pub(super) const HYPER: Entry = Entry { name: "difygate-hyper", setup: hyper, leaves: |_| None };
 
-/// With hyper, the default.
-fn hyper(setup: Setup) -> Contender {
+/// With the engine of its own, the default.
+fn own(setup: Setup) -> Contender {
     Contender {
         name: "difygate",
         program: || built("difygate"),
@@ -20,23 +20,23 @@ fn hyper(setup: Setup) -> Contender {
         token: "",
         reload: Signal::HUP,
         configure: match setup {
-            Setup::Plain => |scene| configure(scene, Setup::Plain, "hyper"),
-            Setup::Full => |scene| configure(scene, Setup::Full, "hyper"),
-            Setup::Many => |scene| configure(scene, Setup::Many, "hyper"),
-        },
-    }
-}
-
-/// With the engine of its own.
-fn own(setup: Setup) -> Contender {
-    Contender {
-        name: "difygate-own",
-        configure: match setup {
             Setup::Plain => |scene| configure(scene, Setup::Plain, "own"),
             Setup::Full => |scene| configure(scene, Setup::Full, "own"),
             Setup::Many => |scene| configure(scene, Setup::Many, "own"),
         },
-        ..hyper(setup)
+    }
+}
+
+/// With hyper.
+fn hyper(setup: Setup) -> Contender {
+    Contender {
+        name: "difygate-hyper",
+        configure: match setup {
+            Setup::Plain => |scene| configure(scene, Setup::Plain, "hyper"),
+            Setup::Full => |scene| configure(scene, Setup::Full, "hyper"),
+            Setup::Many => |scene| configure(scene, Setup::Many, "hyper"),
+        },
+        ..own(setup)
     }
 }
 
