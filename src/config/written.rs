@@ -65,8 +65,8 @@ pub(super) struct Written {
     #[serde(default)]
     #[schemars(schema_with = "schema::boolean")]
     pub(super) pin_cpus: bool,
-    /// What speaks HTTP/1.1 with clients and instances: `hyper`, or `own`, which costs less and is
-    /// younger. HTTP/2 is always spoken by hyper.
+    /// What speaks HTTP/1.1 with clients and instances: `own`, the engine of the gateway's own, or
+    /// `hyper`, the library, which costs more. HTTP/2 is always spoken by hyper.
     #[serde(default)]
     pub(super) engine: Engine,
     /// Where the record of each request goes: `json` or `combined` on standard output, `off`, or

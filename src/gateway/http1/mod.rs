@@ -1,4 +1,4 @@
-//! HTTP/1.1 of our own, on both sides: `engine: own`.
+//! HTTP/1.1 of our own, on both sides, unless `engine: hyper` is configured.
 //!
 //! hyper drives every connection from a task with buffers of its own; a gateway needs neither. Here
 //! a connection keeps no buffer while it waits, an answer's bytes are read by whoever passes them
