@@ -91,19 +91,18 @@ impl UserScan {
 
     /// The same of a number or literal.
     pub(super) fn settle_scalar(&mut self, last: &[u8], end: usize) -> Option<()> {
-        match self.field {
-            Field::Other => {}
-            Field::User => self.settle(last, end, text::scalar)?,
-            _ => self.settle_no_id(),
-        }
-        Some(())
+        self.settle_no_text(last, end, text::scalar)
     }
 
     /// The same of an object or array.
     pub(super) fn settle_nested(&mut self, last: &[u8], end: usize) -> Option<()> {
+        self.settle_no_text(last, end, text::nested)
+    }
+
+    fn settle_no_text(&mut self, last: &[u8], end: usize, read: Reader) -> Option<()> {
         match self.field {
             Field::Other => {}
-            Field::User => self.settle(last, end, text::nested)?,
+            Field::User => self.settle(last, end, read)?,
             _ => self.settle_no_id(),
         }
         Some(())
