@@ -58,6 +58,8 @@ impl Order {
         turn: impl FnOnce() -> usize,
     ) -> Self {
         let walk = match (method, key) {
+            // One member alone needs neither a hash nor a turn.
+            _ if members < 2 => Walk::LeastBusy(0),
             (Method::ConsistentHash(ring) | Method::IpHash(ring), Some(key)) => {
                 Walk::Ring(ring.start(key))
             }
