@@ -202,8 +202,23 @@ impl Owners {
 
     /// An instance has shown that it owns an id.
     pub fn learn(&self, id: Uuid, owner: &InstanceName, lasting: Lasting, now_s: u32) {
+        self.learn_all([(id, lasting)], owner, now_s);
+    }
+
+    /// The same of several ids.
+    pub fn learn_all(
+        &self,
+        ids: impl IntoIterator<Item = (Uuid, Lasting)>,
+        owner: &InstanceName,
+        now_s: u32,
+    ) {
         let Some(name) = self.names.number(owner.as_str()) else { return };
-        let lasting = lasting == Lasting::Yes;
+        for (id, lasting) in ids {
+            self.learn_of(id, (owner, name), lasting == Lasting::Yes, now_s);
+        }
+    }
+
+    fn learn_of(&self, id: Uuid, (owner, name): (&InstanceName, u16), lasting: bool, now_s: u32) {
         let old = self.table.insert(id, Row { name, lasting, at_s: now_s });
         let same = old.filter(|old| (old.name, old.lasting) == (name, lasting));
         if same.is_none() {

@@ -109,7 +109,8 @@ impl Claims {
         let kindly = matches!(kind, CallKind::Stop(_) | CallKind::TextToAudio);
         if !kindly {
             let now_s = now_s();
-            self.ids.iter().for_each(|id| owners.learn(*id, &member.name, Lasting::Yes, now_s));
+            let ids = self.ids.iter().map(|id| (*id, Lasting::Yes));
+            owners.learn_all(ids, &member.name, now_s);
         }
     }
 
@@ -133,9 +134,7 @@ impl Claims {
 
 /// Remembers whose ids an answer named.
 pub(super) fn remember(learned: &Learned, member: &Member, owners: &Owners) {
-    let now_s = now_s();
-    learned.lasting().for_each(|id| owners.learn(id, &member.name, Lasting::Yes, now_s));
-    if let Some(task) = learned.task_id {
-        owners.learn(task, &member.name, Lasting::No, now_s);
-    }
+    let lasting = learned.lasting().map(|id| (id, Lasting::Yes));
+    let ids = lasting.chain(learned.task_id.map(|id| (id, Lasting::No)));
+    owners.learn_all(ids, &member.name, now_s());
 }
