@@ -28,7 +28,10 @@ const OWNER_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
     let app = Arc::clone(&journey.app);
     let result = match journey.take_turn().await {
-        Ok(()) => Search::new(&mut journey, &app).run().await,
+        Ok(()) => {
+            let mut search = Search::new(&mut journey, &app);
+            search.run().await
+        }
         Err(refusal) => Err(refusal),
     };
     (journey, result)
@@ -104,7 +107,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    async fn run(mut self) -> Result<Forwarded, Refusal> {
+    async fn run(&mut self) -> Result<Forwarded, Refusal> {
         loop {
             let now_ms = self.journey.worker.shared().ms_at(self.now.into_std());
             match self.journey.candidates.next(now_ms) {
@@ -262,12 +265,12 @@ impl<'a> Search<'a> {
     }
 
     /// Nobody is left to be asked.
-    fn end(self) -> Result<Forwarded, Refusal> {
-        if let Some(discarded) = self.discarded {
+    fn end(&mut self) -> Result<Forwarded, Refusal> {
+        if let Some(discarded) = self.discarded.take() {
             return Ok(discarded);
         }
         let candidates = &self.journey.candidates;
-        match (self.not_here, self.last) {
+        match (self.not_here.take(), self.last.take()) {
             (Some(answer), None) if self.owner_said_so || candidates.skipped().is_empty() => {
                 self.journey.claims.forget(self.journey.worker.shared().owners());
                 Ok(answer)

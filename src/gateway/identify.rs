@@ -91,7 +91,13 @@ pub(super) async fn user(
     body: &mut Arriving,
     snapshot: &Snapshot,
 ) -> Result<(Option<String>, BodyFacts, Kept), Refusal> {
-    let (facts, kept) = take_in(head, body, snapshot, Scan::of(&head.fields)?).await?;
+    // Handed on by reference, and bound before: what waits would hold it once for each hand.
+    let mut scan = match Scan::of(&head.fields) {
+        Ok(scan) => scan,
+        Err(refusal) => return Err(refusal),
+    };
+    let kept = take_in(head, body, snapshot, &mut scan).await?;
+    let facts = if kept.is_empty() { BodyFacts::default() } else { scan.finish()? };
     let user = match in_header(&head.fields)? {
         Some(user) => Some(user),
         None => in_query(head, "user_id")
@@ -193,18 +199,18 @@ pub(super) async fn body(
     mut body: Arriving,
     snapshot: &Snapshot,
 ) -> Result<Kept, Refusal> {
-    take_in(head, &mut body, snapshot, Scan::None).await.map(|(_, kept)| kept)
+    take_in(head, &mut body, snapshot, &mut Scan::None).await
 }
 
 async fn take_in(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
-    mut scan: Scan,
-) -> Result<(BodyFacts, Kept), Refusal> {
+    scan: &mut Scan,
+) -> Result<Kept, Refusal> {
     let limits = &snapshot.limits;
     if body.is_end_stream() {
-        return Ok((BodyFacts::default(), Kept::EMPTY));
+        return Ok(Kept::EMPTY);
     }
     if announced(&head.fields).is_some_and(|bytes| bytes > limits.max_body_bytes) {
         return Err(too_large(limits));
@@ -236,9 +242,7 @@ async fn take_in(
         scan.feed(&piece)?;
         keeper.push(piece).await.map_err(|error| spool_failed(&error, limits))?;
     }
-    let kept = keeper.finish().await.map_err(|error| spool_failed(&error, limits))?;
-    let facts = if kept.is_empty() { BodyFacts::default() } else { scan.finish()? };
-    Ok((facts, kept))
+    keeper.finish().await.map_err(|error| spool_failed(&error, limits))
 }
 
 /// How long so many bytes may take.
