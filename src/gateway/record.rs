@@ -29,7 +29,6 @@ pub(super) struct Record {
     worker: Rc<Worker>,
     connection: Rc<Client>,
     began: Instant,
-    time: Timestamp,
     head: Rc<RequestHead>,
     client: IpAddr,
     request_id: HeaderValue,
@@ -61,7 +60,6 @@ impl Record {
             worker: Rc::clone(worker),
             connection: Rc::clone(connection),
             began: Instant::now(),
-            time: Timestamp::now(),
             head: Rc::clone(head),
             client,
             request_id,
@@ -179,12 +177,17 @@ impl Record {
     }
 
     fn write(&self, status: u16, reason: Reason, took: Duration) {
+        if !self.worker.batch().borrow().is_written() {
+            return;
+        }
+        // When it began, and a look at this clock only where somebody wants to know.
+        let time = Timestamp::now().checked_sub(took).unwrap_or_default();
         let RequestHead { method, uri, version, fields } = &*self.head;
         let (user_agent, referer) = (fields.get(Name::UserAgent), fields.get(Name::Referer));
         let millis = |took: Duration| took.as_micros() as f64 / 1000.0;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         self.worker.batch().borrow_mut().push(&Entry {
-            time: self.time,
+            time,
             request_id: self.request_id.to_str().unwrap_or_default(),
             client: self.client,
             method: method.as_str(),

@@ -169,6 +169,11 @@ impl Batch {
         Self { sink, lines: Vec::new() }
     }
 
+    /// Whether lines are written at all.
+    pub fn is_written(&self) -> bool {
+        self.sink.is_some()
+    }
+
     /// Adds a line.
     pub fn push(&mut self, entry: &Entry<'_>) {
         let Some(sink) = &self.sink else { return };
