@@ -9,7 +9,6 @@ use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use uuid::Uuid;
 
 use crate::adapter::{Fault, Shape};
 use crate::balance::Work;
@@ -37,6 +36,7 @@ use crate::gateway::policy::OnDisconnect;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
 use crate::gateway::reply::Reply;
+use crate::gateway::request_id::RequestId;
 use crate::gateway::respond;
 use crate::gateway::round;
 use crate::gateway::select::{Asker, Candidates};
@@ -80,7 +80,7 @@ pub(super) async fn handle(
     let snapshot = worker.shared().snapshot();
     let seen = client.begin_exchange(worker.clock().get());
     let origin = origin(&snapshot, &client, &head.fields);
-    let record = Record::begin(&worker, &client, &head, origin.client, request_id(&head));
+    let record = Record::begin(&worker, &client, &head, origin.client, RequestId::of(&head.fields));
     let web_origin = web_origin(&head.fields);
     let mut close = framing::must_close(&head.fields, seen.as_ref());
     if head.version == Version::HTTP_10 {
@@ -290,20 +290,6 @@ fn web_origin(fields: &Fields) -> HeaderMap {
     let origin = fields.get(Name::Origin).and_then(|origin| HeaderValue::from_bytes(origin).ok());
     headers.extend(origin.map(|origin| (ORIGIN, origin)));
     headers
-}
-
-/// The client's own request id where it is usable, else a new one.
-fn request_id(head: &RequestHead) -> HeaderValue {
-    let given = head
-        .fields
-        .get(Name::RequestId)
-        .filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));
-    let given = given.and_then(|id| HeaderValue::from_bytes(id).ok());
-    given.unwrap_or_else(|| {
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        let id = Uuid::new_v4().hyphenated().encode_lower(&mut text);
-        HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
-    })
 }
 
 /// Where a request comes from: behind trusted proxies, the last address that is none of them.

@@ -53,6 +53,7 @@ mod record;
 mod refusals;
 mod relay;
 mod reply;
+mod request_id;
 mod respond;
 mod retry;
 mod round;

@@ -15,6 +15,7 @@ use crate::gateway::fields::{Field, Fields, Said};
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::{Name, Names};
 use crate::gateway::progress::Progress;
+use crate::gateway::request_id::RequestId;
 use crate::gateway::snapshot::Member;
 use crate::model::Scheme;
 
@@ -45,7 +46,7 @@ pub(super) struct Outbound {
     /// Fields that do not go on, or are replaced.
     behind: Behind,
     sender: Sender,
-    request_id: HeaderValue,
+    request_id: RequestId,
     has_length: bool,
     body: Kept,
 }
@@ -77,7 +78,7 @@ impl Outbound {
         head: Rc<RequestHead>,
         body: Kept,
         origin: Origin,
-        request_id: HeaderValue,
+        request_id: RequestId,
     ) -> Self {
         let mut behind = Behind::of_request(&head.fields);
         behind.add_all(REPLACED);
@@ -98,7 +99,7 @@ impl Outbound {
         path: &str,
         content_type: HeaderValue,
         body: Kept,
-        request_id: &HeaderValue,
+        request_id: &RequestId,
     ) -> Self {
         let has_length = !body.is_empty() || method != Method::GET;
         let uri = path.parse().unwrap_or_default();
@@ -157,7 +158,7 @@ impl Outbound {
         let own_host = own_host.and_then(|member| member.instance.authority());
         let own_host = own_host.map(|host| host.as_str().as_bytes());
         own_host.or(named).into_iter().for_each(|host| add(Name::Host, host));
-        add(Name::RequestId, self.request_id.as_bytes());
+        add(Name::RequestId, self.request_id.as_str().as_bytes());
         match &self.sender {
             Sender::Client(origin) => self.of_client(origin, named, &mut add),
             Sender::Gateway(content_type) => {
@@ -248,7 +249,7 @@ mod tests {
     use std::rc::Rc;
 
     use bytes::Bytes;
-    use http::{HeaderMap, HeaderValue, Request};
+    use http::{HeaderMap, Request};
 
     use super::{Origin, Outbound};
     use crate::gateway::body::Kept;
@@ -265,7 +266,7 @@ mod tests {
         }
         let head = RequestHead::of_hyper(request.body(()).unwrap().into_parts().0);
         let body = Kept::Piece(Bytes::from_static(b"{}"));
-        Outbound::new(Rc::new(head), body, origin.clone(), HeaderValue::from_static("r1"))
+        Outbound::new(Rc::new(head), body, origin.clone(), "r1".into())
     }
 
     fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

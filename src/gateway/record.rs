@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Version};
+use http::Version;
 use jiff::Timestamp;
 
 use crate::dify::answer::Usage;
 use crate::gateway::client::Client;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::Name;
+use crate::gateway::request_id::RequestId;
 use crate::gateway::snapshot::{App, Member};
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
@@ -31,7 +32,7 @@ pub(super) struct Record {
     began: Instant,
     head: Rc<RequestHead>,
     client: IpAddr,
-    request_id: HeaderValue,
+    request_id: RequestId,
     app: Option<Arc<App>>,
     user: Option<String>,
     member: Option<Arc<Member>>,
@@ -52,7 +53,7 @@ impl Record {
         connection: &Rc<Client>,
         head: &Rc<RequestHead>,
         client: IpAddr,
-        request_id: HeaderValue,
+        request_id: RequestId,
     ) -> Box<Self> {
         worker.shared().stats.in_flight.rise();
         // On the heap from the beginning: it travels through many hands.
@@ -78,7 +79,7 @@ impl Record {
     }
 
     /// `X-Request-ID`.
-    pub(super) fn request_id(&self) -> &HeaderValue {
+    pub(super) fn request_id(&self) -> &RequestId {
         &self.request_id
     }
 
@@ -188,7 +189,7 @@ impl Record {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         self.worker.batch().borrow_mut().push(&Entry {
             time,
-            request_id: self.request_id.to_str().unwrap_or_default(),
+            request_id: self.request_id.as_str(),
             client: self.client,
             method: method.as_str(),
             path,

@@ -2,11 +2,13 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use smallvec::SmallVec;
 
 use crate::gateway::behind::Behind;
 use crate::gateway::fields::{Field, Fields, decimal};
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::names::Name;
+use crate::gateway::request_id::RequestId;
 use crate::gateway::stream::Outgoing;
 
 /// An answer on its way to a client.
@@ -25,7 +27,8 @@ pub(super) struct ReplyHead {
     passed: Fields,
     behind: Behind,
     /// The gateway's own beside those.
-    told: Vec<(Name, HeaderValue)>,
+    request_id: Option<RequestId>,
+    told: SmallVec<[(Name, HeaderValue); 1]>,
     /// All fields of an answer of the gateway's own.
     own: HeaderMap,
 }
@@ -35,8 +38,14 @@ impl ReplyHead {
     pub(super) fn passing(head: AnswerHead) -> Self {
         let AnswerHead { status, fields: passed, .. } = head;
         let behind = Behind::of_answer(&passed);
-        let (told, own) = (Vec::with_capacity(2), HeaderMap::new());
-        Self { status, closes: false, passed, behind, told, own }
+        let (request_id, told, own) = Default::default();
+        Self { status, closes: false, passed, behind, request_id, told, own }
+    }
+
+    /// Adds the request's id in place of the instance's.
+    pub(super) fn identify(&mut self, id: RequestId) {
+        self.behind.add(Name::RequestId);
+        self.request_id = Some(id);
     }
 
     /// Adds a field in place of the instance's of that name.
@@ -57,6 +66,9 @@ impl ReplyHead {
     /// The fields that the client gets, by name and value.
     pub(super) fn each(&self, mut put: impl FnMut(&[u8], &[u8])) {
         self.passing_on().for_each(|field| put(field.spelt, field.value));
+        if let Some(id) = &self.request_id {
+            put(Name::RequestId.text().as_bytes(), id.as_str().as_bytes());
+        }
         for (name, value) in &self.told {
             put(name.text().as_bytes(), value.as_bytes());
         }
@@ -80,6 +92,9 @@ impl Reply {
         *headers = head.own;
         let passing_on = head.passed.iter().filter(|field| !head.behind.has(field));
         passing_on.for_each(|field| field.put(headers));
+        if let Some(id) = head.request_id {
+            headers.append(Name::RequestId.header(), id.header());
+        }
         for (name, value) in head.told {
             headers.append(name.header(), value);
         }
@@ -93,9 +108,10 @@ impl Reply {
 impl From<Response<Outgoing>> for Reply {
     fn from(response: Response<Outgoing>) -> Self {
         let (head, body) = response.into_parts();
-        let (passed, behind, told) = Default::default();
+        let (passed, behind, request_id, told) = Default::default();
         let (status, own) = (head.status, head.headers);
-        let head = Box::new(ReplyHead { status, closes: false, passed, behind, told, own });
+        let closes = false;
+        let head = Box::new(ReplyHead { status, closes, passed, behind, request_id, told, own });
         Self { head, body }
     }
 }

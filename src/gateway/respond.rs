@@ -12,6 +12,7 @@ use crate::adapter::{Fault, Shape};
 use crate::dify;
 use crate::gateway::names::Name;
 use crate::gateway::record::Record;
+use crate::gateway::request_id::RequestId;
 use crate::gateway::stream::Outgoing;
 use crate::model::Refusal;
 
@@ -54,8 +55,7 @@ pub(super) fn refuse(
 
 /// What went wrong at a door, in its shape.
 pub(super) fn fault(fault: &Fault, shape: Shape, mut record: Box<Record>) -> Response<Outgoing> {
-    let id = record.request_id().to_str().unwrap_or_default().to_owned();
-    let mut response = Response::new(shape.body(fault, &id));
+    let mut response = Response::new(shape.body(fault, record.request_id().as_str()));
     *response.status_mut() =
         StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     fault_headers(fault, response.headers_mut());
@@ -65,10 +65,10 @@ pub(super) fn fault(fault: &Fault, shape: Shape, mut record: Box<Record>) -> Res
 }
 
 /// The id of a request where the clients of its door look for it.
-pub(super) fn request_id(shape: Shape, id: &HeaderValue, headers: &mut HeaderMap) {
-    headers.insert(Name::RequestId.header(), id.clone());
+pub(super) fn request_id(shape: Shape, id: &RequestId, headers: &mut HeaderMap) {
+    headers.insert(Name::RequestId.header(), id.header());
     if shape == Shape::Anthropic {
-        headers.insert(ANTHROPIC_ID, id.clone());
+        headers.insert(ANTHROPIC_ID, id.header());
     }
 }
 
@@ -106,6 +106,6 @@ pub(super) fn client_preflight(head: &Parts) -> Response<Bytes> {
 
 fn whole(response: Response<Bytes>, record: Box<Record>) -> Response<Outgoing> {
     let (mut head, body) = response.into_parts();
-    head.headers.insert(Name::RequestId.header(), record.request_id().clone());
+    head.headers.insert(Name::RequestId.header(), record.request_id().header());
     Response::from_parts(head, Outgoing::Whole(Some(body), record))
 }

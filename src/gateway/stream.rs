@@ -101,7 +101,7 @@ pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     };
     let mut told = Box::new(ReplyHead::passing(head));
     // Says which instance answered, and what became of the conversation that the request named.
-    told.replace(Name::RequestId, id);
+    told.identify(id);
     name.into_iter().for_each(|name| told.replace(Name::Instance, name));
     conversation.into_iter().for_each(|what| told.replace(Name::Conversation, what));
     Reply { head: told, body }

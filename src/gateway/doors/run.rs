@@ -265,8 +265,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
         Err(fault) if late.is_so() => telling.fail(fault),
         Err(fault) => {
             respond::fault_headers(fault, headers);
-            let id = request_id.to_str().unwrap_or_default();
-            telling.say_instead(shape.body(fault, id));
+            telling.say_instead(shape.body(fault, request_id.as_str()));
             *response.status_mut() =
                 StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_GATEWAY);
         }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
@@ -21,6 +21,7 @@ use crate::adapter::Shape;
 use crate::adapter::frames::COMMENT;
 use crate::gateway::doors::Done;
 use crate::gateway::doors::run::{ignored, stream_headers};
+use crate::gateway::request_id::RequestId;
 use crate::gateway::respond;
 use crate::gateway::stream::{Frames, Outgoing};
 
@@ -43,7 +44,7 @@ impl Late {
 /// What the head of a stream says before its answer is known.
 pub(super) struct Head {
     /// `X-Request-ID`.
-    pub request_id: HeaderValue,
+    pub request_id: RequestId,
     /// Fields that mean nothing to Dify.
     pub ignored: Vec<String>,
     /// The shape of errors.
