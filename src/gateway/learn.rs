@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::affinity::Owners;
-use crate::dify::answer::{EventLearner, Learned, Usage, learn_json};
+use crate::dify::answer::{EventLearner, Learned, Usage, dull, learn_json};
 use crate::dify::path::CallKind;
 use crate::gateway::claim;
 use crate::gateway::heads::AnswerHead;
@@ -23,10 +23,18 @@ const MAX_JSON_BYTES: usize = 256 * 1024;
 pub(super) enum Tap {
     /// There is nothing to learn.
     Off,
-    /// A run's stream.
-    Events(Box<Stream>),
+    /// A run's stream, and whether all is known of it but its end.
+    Events(Box<Stream>, Calm),
     /// A JSON answer.
     Json(Box<Json>),
+}
+
+/// Whether a piece of a stream that is [`dull`] needs no look at what is known of the stream: of
+/// thousands of streams that is far from the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Calm {
+    Yes,
+    No,
 }
 
 /// See [`Tap::Events`].
@@ -47,6 +55,24 @@ pub(super) struct Json {
     remember: bool,
 }
 
+/// What of an answer is still to come after a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing.
+    None,
+    /// Something, perhaps.
+    Some,
+}
+
+impl Json {
+    fn read(&mut self, answer: &[u8], member: &Member, owners: &Owners) {
+        (self.learned, self.usage) = learn_json(self.kind, answer);
+        if self.remember {
+            claim::remember(&self.learned, member, owners);
+        }
+    }
+}
+
 impl Tap {
     /// What there is to learn from an answer to a call of this kind.
     pub(super) fn new(kind: CallKind, app: &App, head: &AnswerHead, events: bool) -> Self {
@@ -56,22 +82,29 @@ impl Tap {
         }
         let remember = app.policy.storage == Storage::Independent;
         if events {
-            return Self::Events(Box::new(Stream { learner: EventLearner::new(), remember }));
+            let stream = Stream { learner: EventLearner::new(), remember };
+            return Self::Events(Box::new(stream), Calm::No);
         }
         let (learned, usage) = Default::default();
         Self::Json(Box::new(Json { kind, prefix: BytesMut::new(), learned, usage, remember }))
     }
 
     /// A piece of the answer passes by.
-    pub(super) fn pass(&mut self, piece: &Bytes, member: &Member, owners: &Owners) {
+    pub(super) fn pass(&mut self, piece: &Bytes, left: Left, member: &Member, owners: &Owners) {
         match self {
             Self::Off => {}
-            Self::Events(stream) => {
+            Self::Events(_, Calm::Yes) if dull(piece) => {}
+            Self::Events(stream, calm) => {
                 stream.learner.feed(piece);
+                *calm = if stream.learner.is_calm() { Calm::Yes } else { Calm::No };
                 if stream.remember && stream.learner.learned().task_id.is_some() {
                     stream.remember = false;
                     claim::remember(stream.learner.learned(), member, owners);
                 }
+            }
+            // The usual answer comes in one piece, and is read where it is.
+            Self::Json(json) if left == Left::None && json.prefix.is_empty() => {
+                json.read(&piece[..piece.len().min(MAX_JSON_BYTES)], member, owners);
             }
             Self::Json(json) => {
                 let room = MAX_JSON_BYTES - json.prefix.len();
@@ -83,10 +116,9 @@ impl Tap {
     /// The answer is over, or broke off.
     pub(super) fn end(&mut self, member: &Member, owners: &Owners) {
         let Self::Json(json) = self else { return };
-        (json.learned, json.usage) = learn_json(json.kind, &json.prefix);
-        json.prefix = BytesMut::new();
-        if json.remember {
-            claim::remember(&json.learned, member, owners);
+        if !json.prefix.is_empty() {
+            let prefix = std::mem::take(&mut json.prefix);
+            json.read(&prefix, member, owners);
         }
     }
 
@@ -94,21 +126,21 @@ impl Tap {
     pub(super) fn learned(&self) -> Option<&Learned> {
         match self {
             Self::Off => None,
-            Self::Events(stream) => Some(stream.learner.learned()),
+            Self::Events(stream, _) => Some(stream.learner.learned()),
             Self::Json(json) => Some(&json.learned),
         }
     }
 
     /// Whether the stream has said that its run is over; it may stay open after that.
     pub(super) fn run_ended(&self) -> bool {
-        matches!(self, Self::Events(stream) if stream.learner.ended())
+        matches!(self, Self::Events(stream, _) if stream.learner.ended())
     }
 
     /// What the run used, once the answer has said it.
     pub(super) fn usage(&self) -> Option<Usage> {
         match self {
             Self::Off => None,
-            Self::Events(stream) => stream.learner.usage(),
+            Self::Events(stream, _) => stream.learner.usage(),
             Self::Json(json) => json.usage,
         }
     }

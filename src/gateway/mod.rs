@@ -35,6 +35,7 @@ mod heads;
 mod http1;
 mod http2;
 mod identify;
+mod idle;
 mod inspect;
 mod instance;
 mod journey;

@@ -9,11 +9,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
 use uuid::Uuid;
 
 use crate::balance::{Cause, Pass};
@@ -23,8 +21,9 @@ use crate::dify::path::Run;
 use crate::gateway::connection::Inflow;
 use crate::gateway::failure::chain;
 use crate::gateway::heads::AnswerHead;
+use crate::gateway::idle::Idle;
 use crate::gateway::journey::{Flight, Journey};
-use crate::gateway::learn::Tap;
+use crate::gateway::learn::{Left, Tap};
 use crate::gateway::names::Name;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::record::Record;
@@ -179,7 +178,7 @@ impl Relay {
             Poll::Ready(piece) => piece,
             Poll::Pending => {
                 ready!(self.idle.poll(context));
-                let waited = self.idle.limit.as_secs_f64();
+                let waited = self.idle.limit().as_secs_f64();
                 return Poll::Ready(self.cut(Reason::AnswerIdle, format!("silent for {waited} s")));
             }
         };
@@ -188,7 +187,9 @@ impl Relay {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     self.in_event = !data.ends_with(b"\n\n");
-                    self.tap.pass(&data, &self.member, self.worker.shared().owners());
+                    let over = self.body.as_ref().is_none_or(Body::is_end_stream);
+                    let left = if over { Left::None } else { Left::Some };
+                    self.tap.pass(&data, left, &self.member, self.worker.shared().owners());
                     self.finish_if_over();
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
@@ -270,37 +271,4 @@ fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
         message,
     }
     .event()
-}
-
-/// Notices that nothing has moved for too long, with one timer per silence and not per piece.
-struct Idle {
-    limit: Duration,
-    /// When the silence was first noticed.
-    since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Idle {
-    fn new(limit: Duration) -> Self {
-        Self { limit, since: None, timer: None }
-    }
-
-    fn moved(&mut self) {
-        self.since = None;
-    }
-
-    /// Ready when the limit is over. The timer runs on over pieces that move; when it rings early it
-    /// is set again for what is left.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
-        while timer.as_mut().poll(context).is_ready() {
-            let due = since + self.limit;
-            if due <= Instant::now() {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(due);
-        }
-        Poll::Pending
-    }
 }

@@ -68,6 +68,11 @@ impl EventLearner {
         self.ended
     }
 
+    /// Whether pieces that are [`dull`] change nothing for it.
+    pub fn is_calm(&self) -> bool {
+        self.found.learned.task_text.is_some() && self.kept.is_empty() && !self.skipping
+    }
+
     /// Looks at the next piece of the stream.
     pub fn feed(&mut self, piece: &[u8]) {
         if self.is_done() {
@@ -168,6 +173,21 @@ impl EventLearner {
             Name::Elsewhere => Line::Skipped,
         }
     }
+}
+
+/// Whether a piece consists of whole lines that say nothing once the task is known: most of a
+/// stream does.
+pub fn dull(piece: &[u8]) -> bool {
+    let mut rest = piece;
+    while let Some(end) = memchr(b'\n', rest) {
+        match name(&rest[..end]) {
+            Name::NoData => {}
+            Name::Event(event) if End::named(event).is_none() => {}
+            Name::Event(_) | Name::Elsewhere | Name::Unsure => return false,
+        }
+        rest = &rest[end + 1..];
+    }
+    rest.is_empty()
 }
 
 /// The name of an event as its line begins with it.

@@ -20,7 +20,7 @@ mod tests;
 use uuid::Uuid;
 
 use self::envelope::{Envelope, Wanted};
-pub use self::events::EventLearner;
+pub use self::events::{EventLearner, dull};
 pub use self::refusal::{KnownRefusal, is_null_run, refusal};
 use super::path::{CallKind, Run};
 

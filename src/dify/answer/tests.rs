@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::{prop, prop_assert_eq, proptest};
 use serde_json::Value;
 
-use super::{EventLearner, KnownRefusal, Learned, Usage, is_null_run, learn_json, refusal};
+use super::{EventLearner, KnownRefusal, Learned, Usage, dull, is_null_run, learn_json, refusal};
 use crate::dify::path::{CallKind, Run, classify};
 
 /// One recorded answer.
@@ -147,7 +147,13 @@ fn expected(stream: &str) -> (Learned, Option<Usage>, bool) {
 
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Learned, Option<Usage>, bool) {
     let mut learner = EventLearner::new();
-    pieces.into_iter().for_each(|piece| learner.feed(piece));
+    for piece in pieces {
+        let untouched = (learner.is_calm() && dull(piece)).then(|| format!("{learner:?}"));
+        learner.feed(piece);
+        if let Some(untouched) = untouched {
+            assert_eq!(format!("{learner:?}"), untouched, "a dull piece changes nothing");
+        }
+    }
     (learner.learned().clone(), learner.usage(), learner.ended())
 }
 
