@@ -12,9 +12,15 @@ BENCH_PROFILE ?= $(if $(filter bench,$(MAKECMDGOALS)),release,dev)
 CERTS ?= certs
 HOSTS ?= localhost
 BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
+# What difygate does at work, counted, for the compiler (see `profiled`). What `bench` measures has it, `image` and
+# `static` with PROFILED=1; PROFILED= leaves it out.
+PROFILED ?= $(and $(filter bench,$(MAKECMDGOALS)),$(filter release,$(BENCH_PROFILE)))
+COUNTS = $(abspath $(TARGET))/profiling/difygate.profdata
+USE_COUNTS = $(if $(PROFILED),-C profile-use=$(COUNTS))
+GUIDED = $(TARGET)/$(HOST)/release/difygate
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build static image image-context test lint format unit doc docs docker-test clients clients-test \
+.PHONY: help demo build profiled static image image-context test lint format unit doc docs docker-test clients clients-test \
   tools certs bench bench-micro faults soak slow contenders strict fuzz fuzz-mutate fuzz-cargo-fuzz
 
 help: ## List the targets
@@ -26,8 +32,16 @@ demo: ## Build and run three simulated Difys, two apps and a gateway
 build: ## Build the release binary, target/release/difygate
 	$(CARGO) build --release --locked
 
-static: ## Build a release binary that needs no libraries
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --profile $(STATIC_PROFILE) --locked \
+profiled: $(COUNTS) ## Build a release binary with a profile of its own work: a tenth less CPU, three times the build
+	RUSTFLAGS="-C profile-use=$(COUNTS)" $(CARGO) build --release --locked --bin difygate --target $(HOST)
+	@echo "profiled: $(GUIDED)"
+
+$(COUNTS): Cargo.lock bench/profile.sh $(shell find src -name '*.rs')
+	$(CARGO) build --release --locked -p difygate-bench
+	CARGO=$(CARGO) bench/profile.sh $(TARGET) $(TARGET)/release/speed
+
+static: $(if $(PROFILED),$(COUNTS)) ## Build a release binary that needs no libraries
+	RUSTFLAGS="-C target-feature=+crt-static $(USE_COUNTS)" $(CARGO) build --profile $(STATIC_PROFILE) --locked \
 	  --bin difygate --target $(HOST)
 	@! readelf --program-headers $(STATIC) | grep INTERP || { echo "$(STATIC) is not static" >&2; exit 1; }
 	@echo "static: $(STATIC)"
@@ -75,9 +89,12 @@ certs: ## Make an authority and a certificate for HOSTS (localhost) in CERTS (ce
 	CERTS="$(CERTS)" HOSTS="$(HOSTS)" tests/certs.sh
 
 bench: contenders ## Compare CPU and memory with other proxies; BENCH_WORKS=, _CONTENDERS=, _ROUNDS=, _SECONDS= choose
-	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
+	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate-bench
 	CARGO=$(CARGO) bench/others.sh $(BENCH_PROFILE) $(TARGET)
-	BENCH_PINGORA=$(TARGET)/pingora/$(notdir $(BENCH))/difygate-bench-pingora \
+	if [ -n "$(PROFILED)" ] && $(MAKE) profiled; then program=$(GUIDED); \
+	else echo "difygate is measured without a profile" >&2; program=$(BENCH)/difygate; \
+	  $(CARGO) build --locked --profile $(BENCH_PROFILE) --bin difygate || exit 1; fi; \
+	BENCH_DIFYGATE=$$program BENCH_PINGORA=$(TARGET)/pingora/$(notdir $(BENCH))/difygate-bench-pingora \
 	BENCH_LITELLM=$(TARGET)/litellm/bin/litellm LITELLM_LOCAL_MODEL_COST_MAP=True $(BENCH)/speed
 
 bench-micro: ## Time the parts of a request's way by themselves

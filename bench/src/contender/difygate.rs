@@ -2,13 +2,13 @@
 
 use rustix::process::Signal;
 
-use crate::contender::{APP_KEY, Contender, Scene, built};
+use crate::contender::{APP_KEY, Contender, Scene, gateway};
 
 const TOKEN: &str = "usertoken--shop";
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "difygate",
-    program: || built("difygate"),
+    program: gateway,
     version: &["--version"],
     token: TOKEN,
     reload: Signal::HUP,

@@ -121,8 +121,17 @@ pub(crate) fn installed(name: &str) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("{name} is not installed: `apt-get install {name}`"))
 }
 
+/// difygate: what `BENCH_DIFYGATE` names, else what was built together with this program.
+pub(crate) fn gateway() -> anyhow::Result<PathBuf> {
+    let Some(path) = std::env::var_os("BENCH_DIFYGATE").map(PathBuf::from) else {
+        return built("difygate");
+    };
+    ensure!(path.is_file(), "BENCH_DIFYGATE: {} is no file", path.display());
+    Ok(path)
+}
+
 /// A program that is built together with this one, and so lies beside it.
-pub(crate) fn built(name: &str) -> anyhow::Result<PathBuf> {
+fn built(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find my own program")?;
     let path = own.parent().unwrap_or(Path::new(".")).join(name);
     if !path.is_file() {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use rustix::process::Signal;
 
-use crate::contender::{Contender, Scene, built};
+use crate::contender::{Contender, Scene, gateway};
 use crate::speed::entry::Entry;
 use crate::speed::scene::{Setup, key};
 
@@ -15,7 +15,7 @@ pub(super) const HYPER: Entry = Entry { name: "difygate-hyper", setup: hyper, le
 fn own(setup: Setup) -> Contender {
     Contender {
         name: "difygate",
-        program: || built("difygate"),
+        program: gateway,
         version: &["--version"],
         token: "",
         reload: Signal::HUP,
