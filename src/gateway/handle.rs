@@ -67,7 +67,9 @@ pub(super) async fn handle_hyper(
 ) -> Result<Response<Outgoing>, Infallible> {
     let (head, body) = request.into_parts();
     let head = Rc::new(RequestHead::of_hyper(head));
-    Ok(handle(worker, client, head, Arriving::Hyper(body)).await.into_response())
+    let reply = handle(worker, client, head, Arriving::Hyper(body)).await;
+    round::ended().await;
+    Ok(reply.into_response())
 }
 
 /// Answers one request. It always answers: what goes wrong becomes a refusal.
@@ -117,7 +119,6 @@ pub(super) async fn handle(
             response.into()
         }
     };
-    round::ended().await;
     reply.head.closes = close;
     reply
 }

@@ -254,10 +254,14 @@ pub(super) async fn serve(
     stream: Transport,
     limits: &Limits,
 ) {
-    if let Some(gear) = worker.gear() {
-        http1::serve(worker, client, (stream, gear.clone()), limits).await;
-        return;
+    match worker.gear() {
+        Some(gear) => http1::serve(worker, client, (stream, gear.clone()), limits).await,
+        // On the heap: it is larger, and a connection of the other engine would hold room for it.
+        None => Box::pin(serve_hyper(worker, client, stream, limits)).await,
     }
+}
+
+async fn serve_hyper(worker: &Rc<Worker>, client: &Rc<Client>, stream: Transport, limits: &Limits) {
     let (clock, scratch) = (Rc::clone(worker.clock()), Rc::clone(worker.scratch()));
     let io = ClientIo::new(stream, Rc::clone(client), clock, scratch);
     let service = service_fn(|request: Request<Incoming>| {

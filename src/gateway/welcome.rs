@@ -32,7 +32,7 @@ pub(super) async fn welcome(worker: &Rc<Worker>, client: &Rc<Client>, stream: Tc
     match Box::pin(shake_hands(worker, client, &tls, stream, patience)).await {
         Some((transport, Protocol::Http1)) => serve(worker, client, transport, &limits).await,
         Some((transport, Protocol::Http2)) => {
-            http2::serve(worker, client, transport, &limits).await;
+            Box::pin(http2::serve(worker, client, transport, &limits)).await;
         }
         None => {}
     }

@@ -18,6 +18,7 @@ use crate::gateway::handle::handle;
 use crate::gateway::head::HeadWatch;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::Name;
+use crate::gateway::round;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::tls::Transport;
 use crate::gateway::worker::Worker;
@@ -86,6 +87,7 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
             Err(ending) => return ending,
         };
         drop(answer);
+        round::ended().await;
         match tell(line, reply, manner, stays).await {
             Ok(Told::Whole) => {}
             Ok(Told::Last) => return None,
