@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use crate::balance::{Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Statuses};
 use crate::config::{self, Config, ConsistentHash};
@@ -69,7 +70,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
 
 /// The keys of clients, user tokens among them.
 fn keys(config: &Config) -> Vec<(Token, Key)> {
-    let mut tokens: IndexMap<&Token, Vec<usize>> = IndexMap::new();
+    let mut tokens: IndexMap<&Token, SmallVec<[usize; 2]>> = IndexMap::new();
     for (place, app) in config.apps.values().enumerate() {
         for token in &app.user_tokens {
             tokens.entry(token).or_default().push(place);

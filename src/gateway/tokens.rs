@@ -1,8 +1,10 @@
 //! The keys of clients: who asks, and which apps that opens.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use crate::model::Token;
 
@@ -12,7 +14,7 @@ pub struct Key {
     /// Its name in the configuration; of an app's user token, its fingerprint.
     pub name: Arc<str>,
     /// The places of the apps that it opens, in the order of the configuration.
-    pub apps: Vec<usize>,
+    pub apps: SmallVec<[usize; 2]>,
     /// Whether it may see and clean up the conversations of all keys.
     pub is_admin: bool,
     /// Whether headers that name the end user are believed.
@@ -29,7 +31,14 @@ pub struct Key {
 #[derive(Debug, Default)]
 pub struct TokenTable {
     hasher: RandomState,
-    entries: HashMap<u64, Vec<(Token, Arc<Key>)>>,
+    entries: HashTable<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hash: u64,
+    secret: Token,
+    key: Arc<Key>,
 }
 
 impl TokenTable {
@@ -38,16 +47,17 @@ impl TokenTable {
         let mut table = Self::default();
         for (secret, key) in keys {
             let hash = table.hasher.hash_one(secret.expose().as_bytes());
-            table.entries.entry(hash).or_default().push((secret, Arc::new(key)));
+            let entry = Entry { hash, secret, key: Arc::new(key) };
+            table.entries.insert_unique(hash, entry, |entry| entry.hash);
         }
         table
     }
 
     /// What is known of who sends `candidate`, or none.
     pub fn key(&self, candidate: &[u8]) -> Option<&Arc<Key>> {
-        let entry = self.entries.get(&self.hasher.hash_one(candidate))?;
-        let (_, key) = entry.iter().find(|(secret, _)| secret.matches(candidate))?;
-        Some(key)
+        let hash = self.hasher.hash_one(candidate);
+        let is_it = |entry: &Entry| entry.hash == hash && entry.secret.matches(candidate);
+        self.entries.find(hash, is_it).map(|entry| &entry.key)
     }
 
     /// The apps that `candidate` opens, in the order of the configuration, or none.
