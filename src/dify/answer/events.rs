@@ -180,10 +180,15 @@ impl EventLearner {
 pub fn dull(piece: &[u8]) -> bool {
     let mut rest = piece;
     while let Some(end) = memchr(b'\n', rest) {
-        match name(&rest[..end]) {
-            Name::NoData => {}
-            Name::Event(event) if End::named(event).is_none() => {}
-            Name::Event(_) | Name::Elsewhere | Name::Unsure => return false,
+        let line = &rest[..end];
+        let says_nothing = line.is_empty()
+            || match name(line) {
+                Name::NoData => true,
+                Name::Event(event) => End::named(event).is_none(),
+                Name::Elsewhere | Name::Unsure => false,
+            };
+        if !says_nothing {
+            return false;
         }
         rest = &rest[end + 1..];
     }

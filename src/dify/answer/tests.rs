@@ -305,6 +305,25 @@ fn an_unknown_run_is_one_with_every_field_null() {
     }
 }
 
+#[test]
+fn most_events_say_nothing_new() {
+    let ping = "event: ping\n\n";
+    let message = "data: {\"event\": \"message\", \"answer\": \"a\"}\n\n";
+    for piece in ["", ping, message, &message.repeat(3), &message.replace(": \"", ":\"")] {
+        assert!(dull(piece.as_bytes()), "{piece}");
+    }
+    let end = "data: {\"event\": \"message_end\"}\n\n";
+    let reversed = "data: {\"answer\": \"a\", \"event\": \"error\"}\n\n";
+    for piece in [end, reversed, &[message, end].concat(), message.trim_end(), "data: {\"ev"] {
+        assert!(!dull(piece.as_bytes()), "{piece}");
+    }
+    let dull_events = streams().flat_map(|answer| {
+        let events = answer.body.split_inclusive("\n\n").map(str::to_owned);
+        events.filter(|event| dull(event.as_bytes())).collect::<Vec<_>>()
+    });
+    assert!(dull_events.count() > 100);
+}
+
 proptest! {
     #[test]
     fn a_stream_cut_anywhere_teaches_the_same(
