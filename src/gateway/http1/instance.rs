@@ -301,7 +301,11 @@ impl http_body::Body for Answering {
                     return Poll::Ready(Some(Err(error)));
                 }
             }
-            *input = ready!(gear.poll_fill(stream, context, (body.left(), spare)))?;
+            let filled = match body.left() {
+                None => gear.poll_stream(stream, context),
+                left => gear.poll_fill(stream, context, (left, spare)),
+            };
+            *input = ready!(filled)?;
             if input.is_empty() {
                 return Poll::Ready(match body.ends_by_closing() {
                     true => None,
