@@ -12,11 +12,10 @@ BENCH_PROFILE ?= $(if $(filter bench,$(MAKECMDGOALS)),release,dev)
 CERTS ?= certs
 HOSTS ?= localhost
 BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
-# What difygate does at work, counted, for the compiler (see `profiled`). What `bench` measures has it, `image` and
-# `static` with PROFILED=1; PROFILED= leaves it out.
+# What difygate does at work, counted, for the compiler (see `profiled`). What `bench` measures has it; PROFILED= leaves
+# it out. `static` has none: with its flags functions have other names than those that were counted.
 PROFILED ?= $(and $(filter bench,$(MAKECMDGOALS)),$(filter release,$(BENCH_PROFILE)))
 COUNTS = $(abspath $(TARGET))/profiling/difygate.profdata
-USE_COUNTS = $(if $(PROFILED),-C profile-use=$(COUNTS))
 GUIDED = $(TARGET)/$(HOST)/release/difygate
 
 .DEFAULT_GOAL := help
@@ -40,8 +39,8 @@ $(COUNTS): Cargo.lock bench/profile.sh $(shell find src -name '*.rs')
 	$(CARGO) build --release --locked -p difygate-bench
 	CARGO=$(CARGO) bench/profile.sh $(TARGET) $(TARGET)/release/speed
 
-static: $(if $(PROFILED),$(COUNTS)) ## Build a release binary that needs no libraries
-	RUSTFLAGS="-C target-feature=+crt-static $(USE_COUNTS)" $(CARGO) build --profile $(STATIC_PROFILE) --locked \
+static: ## Build a release binary that needs no libraries
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --profile $(STATIC_PROFILE) --locked \
 	  --bin difygate --target $(HOST)
 	@! readelf --program-headers $(STATIC) | grep INTERP || { echo "$(STATIC) is not static" >&2; exit 1; }
 	@echo "static: $(STATIC)"
