@@ -28,7 +28,7 @@ merge=$(merger) || {
 }
 
 echo "profile: building difygate with counters" >&2
-RUSTFLAGS="${RUSTFLAGS:-} -C profile-generate=$counts" "$cargo" build --release --locked --quiet --bin difygate \
+RUSTFLAGS="-C profile-generate=$counts" "$cargo" build --release --locked --quiet --bin difygate \
   --target "$host" --target-dir "$folder"
 
 echo "profile: a minute of work" >&2
