@@ -49,9 +49,3 @@ name! {
     /// moves nobody.
     InstanceName
 }
-
-name! {
-    /// What ties a client's request, the log line and the instance's request together
-    /// (`X-Request-ID`).
-    RequestId
-}

@@ -8,7 +8,7 @@ mod refusal;
 mod token;
 
 pub use address::{Address, Scheme};
-pub use id::{AppName, InstanceName, RequestId};
+pub use id::{AppName, InstanceName};
 pub use reason::Reason;
 pub use refusal::{Refusal, Source};
 pub use token::Token;
