@@ -80,7 +80,7 @@ fn asked_in_turn(explanation: &Explanation, attempts: usize) -> Vec<String> {
     let mut asked: Vec<_> = explanation
         .ranking
         .iter()
-        .filter_map(|ranked| Some((ranked.turn?, ranked.member.name.to_string())))
+        .filter_map(|ranked| Some((ranked.turn?, ranked.member.name().to_string())))
         .collect();
     asked.sort_unstable();
     asked.into_iter().take(attempts).map(|(_, name)| name).collect()
@@ -91,7 +91,7 @@ fn instance(ranked: &Ranked, attempts: usize, now_ms: u64) -> Value {
     let instance = &member.instance;
     let state = member.state(now_ms);
     json!({
-        "name": member.name,
+        "name": member.name(),
         "address": instance.address().to_string(),
         "turn": turn.filter(|turn| *turn <= attempts),
         "passed_over": passed_over.map(Skipped::label),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::gateway::Shared;
-use crate::gateway::snapshot::Member;
+use crate::gateway::member::Member;
 
 /// Dify's first version whose API container serves more than ten connections.
 const FIRST_WITH_MANY: (u32, u32) = (1, 12);

@@ -11,7 +11,8 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::affinity::OwnersStats;
 use crate::balance::ProbeVerdict;
 use crate::conversation;
-use crate::gateway::snapshot::{App, AppStats, Drain, Member, Snapshot};
+use crate::gateway::member::{Drain, Member};
+use crate::gateway::snapshot::{App, AppStats, Snapshot};
 use crate::gateway::tls::ListenerTls;
 use crate::gateway::{Handshake, Shared};
 use crate::model::Reason;
@@ -302,7 +303,10 @@ fn members(snapshot: &Snapshot) -> Vec<Family> {
     let lines = |line: &dyn Fn(Labels, &Member) -> Line| -> Vec<Line> {
         let pairs = snapshot.apps.iter().flat_map(|app| {
             app.pool.members.iter().map(move |member| {
-                (vec![("app", app.name.to_string()), ("instance", member.name.to_string())], member)
+                (
+                    vec![("app", app.name.to_string()), ("instance", member.name().to_string())],
+                    member,
+                )
             })
         });
         pairs.map(|(labels, member)| line(labels, member)).collect()

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::admin::health;
 use crate::balance::{HashAlgorithm, MaxLoad, Method};
 use crate::control::plan::InFlight;
-use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::gateway::member::Member;
+use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::tls::ListenerTls;
 use crate::gateway::{Departed, Shared};
 use crate::model::Reason;
@@ -103,7 +104,7 @@ fn application(shared: &Shared, app: &App) -> Value {
         .pool
         .members
         .iter()
-        .map(|member| (member.name.to_string(), instance(shared, member)))
+        .map(|member| (member.name().to_string(), instance(shared, member)))
         .collect();
     json!({
         "total_requests": app.stats.requests.get(),
@@ -148,7 +149,7 @@ fn instance(shared: &Shared, member: &Member) -> Value {
 /// Requests under way by app and instance.
 pub(super) fn in_flight(snapshot: &Snapshot) -> InFlight {
     let of_app = |app: &App| {
-        let count = |member: &Arc<Member>| (member.name.clone(), member.stats.in_flight.get());
+        let count = |member: &Arc<Member>| (member.name().clone(), member.stats.in_flight.get());
         app.pool.members.iter().map(count).collect()
     };
     snapshot.apps.iter().map(|app| (app.name.clone(), of_app(app))).collect()

@@ -128,7 +128,13 @@ impl Breaker {
     }
 
     /// Takes the verdict of a request that was let through.
-    pub fn settle(&self, pass: Pass, verdict: Verdict, limits: Thresholds, now_ms: u64) -> Settled {
+    pub fn settle(
+        &self,
+        pass: Pass,
+        verdict: Verdict,
+        limits: &Thresholds,
+        now_ms: u64,
+    ) -> Settled {
         match (pass, verdict) {
             (Pass::Normal, Verdict::Unknown) => Settled::Unchanged,
             (Pass::Normal, Verdict::Good(work)) => {
@@ -141,19 +147,19 @@ impl Breaker {
             }
             (Pass::Normal, Verdict::BadStatus(work)) => {
                 let fails = u64::from(self.bad_statuses(work).fetch_add(1, Ordering::Relaxed)) + 1;
-                self.due(fails, bad_status(work), limits)
+                self.due(fails, bad_status(work), *limits)
             }
             (Pass::Normal, Verdict::Bad(cause)) => {
-                self.due(self.count(limits, now_ms), cause, limits)
+                self.due(self.count(*limits, now_ms), cause, *limits)
             }
             (Pass::Trial, Verdict::Good(_)) => {
                 self.close(now_ms);
                 Settled::IsBack
             }
             (Pass::Trial, Verdict::BadStatus(work)) => {
-                self.stay_out(bad_status(work), limits, now_ms)
+                self.stay_out(bad_status(work), *limits, now_ms)
             }
-            (Pass::Trial, Verdict::Bad(cause)) => self.stay_out(cause, limits, now_ms),
+            (Pass::Trial, Verdict::Bad(cause)) => self.stay_out(cause, *limits, now_ms),
             (Pass::Trial, Verdict::Unknown) => {
                 self.state.fetch_and(!TRIAL_OUT, Ordering::AcqRel);
                 Settled::Unchanged

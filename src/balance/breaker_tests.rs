@@ -9,7 +9,7 @@ const BAD: Verdict = Verdict::Bad(Cause::Unreachable);
 
 /// Settles as the gateway does where nothing holds an instance in. True when that opened it.
 fn settle(breaker: &Breaker, verdict: Verdict, limits: Thresholds, now_ms: u64) -> bool {
-    match breaker.settle(Pass::Normal, verdict, limits, now_ms) {
+    match breaker.settle(Pass::Normal, verdict, &limits, now_ms) {
         Settled::Due(cause) => breaker.open(cause, limits, now_ms),
         _ => false,
     }
@@ -70,7 +70,7 @@ fn an_answer_does_not_forgive_failures_of_other_kinds() {
 fn what_is_due_but_held_in_stays_due() {
     let breaker = Breaker::default();
     for at in 0..10 {
-        let settled = breaker.settle(Pass::Normal, BAD, LIMITS, at);
+        let settled = breaker.settle(Pass::Normal, BAD, &LIMITS, at);
         let expected = if at < 2 { Settled::Unchanged } else { Settled::Due(Cause::Unreachable) };
         assert_eq!(settled, expected);
         assert_eq!(breaker.admit(at, Work::Other), Some(Pass::Normal));
@@ -86,7 +86,7 @@ fn half_open_admits_one_request_at_a_time() {
     assert_eq!(breaker.admit(30_002, Work::Other), Some(Pass::Trial));
     assert_eq!(breaker.admit(30_003, Work::Other), None);
     assert_eq!(
-        breaker.settle(Pass::Trial, Verdict::Good(Work::Other), LIMITS, 30_004),
+        breaker.settle(Pass::Trial, Verdict::Good(Work::Other), &LIMITS, 30_004),
         Settled::IsBack
     );
     assert_eq!(breaker.admit(30_005, Work::Other), Some(Pass::Normal));
@@ -98,7 +98,7 @@ fn a_failed_trial_keeps_it_out_for_another_term() {
     for verdict in [BAD, Verdict::BadStatus(Work::Other)] {
         let breaker = opened(Cause::Unreachable);
         assert_eq!(breaker.admit(40_000, Work::Other), Some(Pass::Trial));
-        assert_eq!(breaker.settle(Pass::Trial, verdict, LIMITS, 40_001), Settled::StaysOut);
+        assert_eq!(breaker.settle(Pass::Trial, verdict, &LIMITS, 40_001), Settled::StaysOut);
         assert_eq!(breaker.admit(70_000, Work::Other), None);
         assert_eq!(breaker.admit(70_001, Work::Other), Some(Pass::Trial));
         assert_eq!(breaker.since_ms(), 2, "it has been out all the time");
@@ -109,7 +109,7 @@ fn a_failed_trial_keeps_it_out_for_another_term() {
 fn a_trial_without_a_verdict_makes_room_for_the_next() {
     let breaker = opened(Cause::Unreachable);
     assert_eq!(breaker.admit(40_000, Work::Other), Some(Pass::Trial));
-    breaker.settle(Pass::Trial, Verdict::Unknown, LIMITS, 40_001);
+    breaker.settle(Pass::Trial, Verdict::Unknown, &LIMITS, 40_001);
     assert_eq!(breaker.admit(40_002, Work::Other), Some(Pass::Trial));
 }
 
@@ -178,7 +178,7 @@ proptest! {
             }
             let failed = matches!(verdict, Verdict::BadStatus(_) | Verdict::Bad(_));
             failures += u32::from(failed);
-            match breaker.settle(pass, verdict, limits, now_ms) {
+            match breaker.settle(pass, verdict, &limits, now_ms) {
                 Settled::Due(cause) => {
                     prop_assert!(failures >= max_fails);
                     prop_assert!(breaker.open(cause, limits, now_ms));
@@ -202,7 +202,7 @@ fn runs_that_fail_are_not_excused_by_calls_that_work() {
     // Only a run can show that runs work again.
     assert_eq!(breaker.admit(40_000, Work::Other), None);
     assert_eq!(breaker.admit(40_000, Work::Run), Some(Pass::Trial));
-    let done = breaker.settle(Pass::Trial, Verdict::Good(Work::Run), LIMITS, 40_001);
+    let done = breaker.settle(Pass::Trial, Verdict::Good(Work::Run), &LIMITS, 40_001);
     assert_eq!(done, Settled::IsBack);
     assert_eq!(breaker.admit(40_002, Work::Other), Some(Pass::Normal));
 }

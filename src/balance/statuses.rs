@@ -12,7 +12,7 @@ impl Statuses {
     }
 
     /// Whether a status is in it.
-    pub fn contains(self, status: u16) -> bool {
+    pub fn contains(&self, status: u16) -> bool {
         bit(status).is_some_and(|bit| self.0 & bit != 0)
     }
 }

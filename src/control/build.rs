@@ -15,10 +15,9 @@ use crate::control::by_address::Instances;
 use crate::control::probes::Probes;
 use crate::control::tls::listener;
 use crate::gateway::doors::settings::{Settings, UserJwt};
+use crate::gateway::member::{Bearer, Drain, Label, Member, MemberStats};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
-use crate::gateway::snapshot::{
-    App, Drain, LastResort, Limits, Member, MemberStats, Pool, Snapshot, Survivors, Timeouts,
-};
+use crate::gateway::snapshot::{App, LastResort, Limits, Pool, Snapshot, Survivors, Timeouts};
 use crate::gateway::{Departed, Key, Models, PoolMates, TokenTable, Turns};
 use crate::model::{AppName, InstanceName, Token};
 
@@ -206,7 +205,7 @@ fn algorithm(hash: ConsistentHash) -> HashAlgorithm {
 type RingKey = (Vec<(InstanceName, u32)>, ConsistentHash);
 
 fn weights(members: &[Arc<Member>]) -> Vec<(&str, u32)> {
-    members.iter().map(|member| (member.name.as_str(), member.weight)).collect()
+    members.iter().map(|member| (member.name().as_str(), member.weight)).collect()
 }
 
 struct Builder<'a> {
@@ -216,8 +215,7 @@ struct Builder<'a> {
     instances: Instances,
     rings: HashMap<RingKey, Arc<Ring>>,
     probes: Probes,
-    /// By the name of an instance, what answers say of it.
-    headers: Option<HashMap<InstanceName, HeaderValue>>,
+    labels: Labels,
 }
 
 impl<'a> Builder<'a> {
@@ -225,10 +223,10 @@ impl<'a> Builder<'a> {
         let mut survivors = before.map(|b| Survivors::of(b.snapshot)).unwrap_or_default();
         let probes = Probes::new(std::mem::take(&mut survivors.probed));
         let instances = Instances::of(config, &survivors)?;
-        let headers = config.instance_header.then(HashMap::new);
+        let labels = Labels { by_name: HashMap::new(), are_shown: config.instance_header };
         let earlier = before.map(|before| before.config);
         let earlier = earlier.filter(|old| old.instance_header == config.instance_header);
-        Ok(Self { survivors, earlier, instances, rings: HashMap::new(), probes, headers })
+        Ok(Self { survivors, earlier, instances, rings: HashMap::new(), probes, labels })
     }
 
     fn app(&mut self, name: &AppName, app: &Arc<config::App>) -> Result<Arc<App>, String> {
@@ -307,10 +305,8 @@ impl<'a> Builder<'a> {
         judgement: Judgement,
         stats: Arc<MemberStats>,
     ) -> Result<Arc<Member>, String> {
-        let bearer = ["Bearer ", written.token.expose()].concat();
-        let mut authorization = HeaderValue::try_from(bearer)
-            .map_err(|_| format!("the token of `{}` cannot stand in a header", written.name))?;
-        authorization.set_sensitive(true);
+        let authorization = Bearer::new(&written.token)
+            .ok_or_else(|| format!("the token of `{}` cannot stand in a header", written.name))?;
         let keyless = self.keyless(written, judgement, stats)?;
         Ok(Arc::new(Member { authorization: Some(authorization), ..keyless }))
     }
@@ -323,10 +319,9 @@ impl<'a> Builder<'a> {
     ) -> Result<Member, String> {
         let shared = &self.instances.by_address[&written.address];
         Ok(Member {
-            name: written.name.clone(),
+            label: self.labels.of(&written.name),
             instance: Arc::clone(&shared.instance),
             authorization: None,
-            header: self.headers.as_mut().and_then(|headers| header(headers, &written.name)),
             weight: written.weight,
             thresholds: shared.thresholds,
             fail_statuses: judgement.fail_statuses,
@@ -340,7 +335,7 @@ impl<'a> Builder<'a> {
     }
 
     fn ring(&mut self, members: &[Arc<Member>], hash: ConsistentHash) -> Arc<Ring> {
-        let key = (members.iter().map(|m| (m.name.clone(), m.weight)).collect(), hash);
+        let key = (members.iter().map(|m| (m.name().clone(), m.weight)).collect(), hash);
         let ring = self.rings.entry(key).or_insert_with(|| {
             Arc::new(Ring::new(&weights(members), hash.virtual_nodes, algorithm(hash)))
         });
@@ -372,17 +367,23 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// What answers say of an instance: the same text for all that have the name.
-fn header(
-    headers: &mut HashMap<InstanceName, HeaderValue>,
-    name: &InstanceName,
-) -> Option<HeaderValue> {
-    if let Some(known) = headers.get(name) {
-        return Some(known.clone());
+/// What members are called: one label for all that have a name.
+struct Labels {
+    by_name: HashMap<InstanceName, Arc<Label>>,
+    /// Answers say who gave them.
+    are_shown: bool,
+}
+
+impl Labels {
+    fn of(&mut self, name: &InstanceName) -> Arc<Label> {
+        if let Some(known) = self.by_name.get(name) {
+            return Arc::clone(known);
+        }
+        let header = self.are_shown.then(|| HeaderValue::try_from(name.as_str()).ok()).flatten();
+        let label = Arc::new(Label { name: name.clone(), header });
+        self.by_name.insert(name.clone(), Arc::clone(&label));
+        label
     }
-    let header = HeaderValue::try_from(name.as_str()).ok()?;
-    headers.insert(name.clone(), header.clone());
-    Some(header)
 }
 
 /// What the members of an app share of its judgement.

@@ -7,7 +7,8 @@ use crate::balance::Thresholds;
 use crate::config::Config;
 use crate::control::tls::Trust;
 use crate::gateway::Instance;
-use crate::gateway::snapshot::{Member, QueueLimits, Survivors};
+use crate::gateway::member::{Member, QueueLimits};
+use crate::gateway::snapshot::Survivors;
 use crate::gateway::tls::InstanceTls;
 use crate::model::Address;
 

@@ -18,7 +18,8 @@ use crate::balance::Keyed;
 use crate::config::{self, AppShape, Config, Environment, Setting, Settings, Shape};
 use crate::control::build;
 use crate::gateway::key;
-use crate::gateway::snapshot::{App, Drain, Member, Pool, Snapshot};
+use crate::gateway::member::{Drain, Member};
+use crate::gateway::snapshot::{App, Pool, Snapshot};
 use crate::model::{AppName, InstanceName};
 
 /// How many made-up users [`plan`] asks for unless told otherwise. With so many, the share of those
@@ -394,7 +395,7 @@ fn home(pool: &Pool, key: &str) -> Option<InstanceName> {
     let first = members.next()?;
     let takes = |member: &&Arc<Member>| member.drain == Drain::No;
     let home = iter::once(first).chain(members).find(takes).unwrap_or(first);
-    Some(home.name.clone())
+    Some(home.name().clone())
 }
 
 /// What of a shape decides where users are, built as a reload builds it.

@@ -12,10 +12,11 @@ use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::framing;
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::http1::{Connection, Trouble, Written};
+use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
 use crate::gateway::round;
-use crate::gateway::snapshot::{Member, Timeouts};
+use crate::gateway::snapshot::Timeouts;
 use crate::model::Reason;
 
 /// A reused connection that dies this soon after a request is taken for one that the instance had
@@ -114,7 +115,7 @@ impl Exchange<'_> {
             Err(_) => Err(Failure {
                 reason: Reason::Busy,
                 sent: Sent::Nothing,
-                text: format!("{}: no slot within `timeouts.all_attempts`", member.name),
+                text: format!("{}: no slot within `timeouts.all_attempts`", member.name()),
             }),
         }
     }
@@ -150,7 +151,7 @@ impl Exchange<'_> {
                     true => Reason::InstanceGarbled,
                     false => Reason::InstanceClosed,
                 };
-                Err(Failure { reason, sent, text: format!("{}: {}", member.name, chain(&error)) })
+                Err(Failure { reason, sent, text: format!("{}: {}", member.name(), chain(&error)) })
             }
             Err(_) => Err(self.late(wait)),
         }
@@ -175,13 +176,13 @@ impl Exchange<'_> {
                     Trouble::Late => return Err(self.late(wait)),
                 };
                 let sent = self.sent(written == Written::Nothing);
-                Err(Failure { reason, sent, text: format!("{}: {what}", member.name) })
+                Err(Failure { reason, sent, text: format!("{}: {what}", member.name()) })
             }
         }
     }
 
     fn late(&self, wait: Duration) -> Failure {
-        let text = format!("{}: no answer within {} s", self.member.name, wait.as_secs_f64());
+        let text = format!("{}: no answer within {} s", self.member.name(), wait.as_secs_f64());
         Failure { reason: Reason::InstanceTimeout, sent: self.sent(false), text }
     }
 
@@ -198,7 +199,7 @@ impl Exchange<'_> {
             let (body, first_byte) = (AnswerBody::Coming(body), arrived - began);
             return Ok(Box::new(Answer { head, body, arrived, first_byte }));
         };
-        let text = format!("{}: an answer that cannot be passed on: {fault}", self.member.name);
+        let text = format!("{}: an answer that cannot be passed on: {fault}", self.member.name());
         Err(Failure { reason: Reason::InstanceGarbled, sent: Sent::Head, text })
     }
 

@@ -14,8 +14,9 @@ use crate::dify::answer::Learned;
 use crate::dify::path::{Call, CallKind, Id};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::heads::RequestHead;
+use crate::gateway::member::Member;
 use crate::gateway::policy::Storage;
-use crate::gateway::snapshot::{App, Member};
+use crate::gateway::snapshot::App;
 
 /// The ids of a request, those first that say most.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +99,7 @@ impl Claims {
         let members = &app.pool.members;
         let owner = self.ids.iter().find_map(|id| {
             let name = owners.owner_of(*id, now_s)?;
-            members.iter().position(|member| member.name == name)
+            members.iter().position(|member| *member.name() == name)
         });
         owner.map_or(Ties::Unknown, Ties::Owner)
     }
@@ -110,7 +111,7 @@ impl Claims {
         if !kindly {
             let now_s = now_s();
             let ids = self.ids.iter().map(|id| (*id, Lasting::Yes));
-            owners.learn_all(ids, &member.name, now_s);
+            owners.learn_all(ids, member.name(), now_s);
         }
     }
 
@@ -136,5 +137,5 @@ impl Claims {
 pub(super) fn remember(learned: &Learned, member: &Member, owners: &Owners) {
     let lasting = learned.lasting().map(|id| (id, Lasting::Yes));
     let ids = lasting.chain(learned.task_id.map(|id| (id, Lasting::No)));
-    owners.learn_all(ids, &member.name, now_s());
+    owners.learn_all(ids, member.name(), now_s());
 }

@@ -24,8 +24,9 @@ use crate::gateway::dial::dial;
 use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::http1::{Answering, Connection, Gear};
 use crate::gateway::instance::{IdleMark, Instance, Slot};
+use crate::gateway::member::Member;
 use crate::gateway::shared::Shared;
-use crate::gateway::snapshot::{Member, Timeouts};
+use crate::gateway::snapshot::Timeouts;
 use crate::model::Reason;
 
 /// An idle connection older than this is not used again: half of what Dify's server allows.
@@ -113,7 +114,7 @@ impl Connections {
 
     async fn wait_for_slot(&self, member: &Member) -> Result<Slot, Failure> {
         let busy = |text: String| Failure { reason: Reason::Busy, sent: Sent::Nothing, text };
-        let (slots, name) = (member.instance.slots(), &member.name);
+        let (slots, name) = (member.instance.slots(), &member.name());
         let limit = slots.limit();
         let Some(_queued) = member.instance.enter_queue(member.queue.size) else {
             let size = member.queue.size;

@@ -11,7 +11,8 @@ use std::sync::{Arc, Weak};
 use jiff::Timestamp;
 
 use crate::gateway::instance::Instance;
-use crate::gateway::snapshot::{App, Member, MemberStats, Snapshot};
+use crate::gateway::member::{Member, MemberStats};
+use crate::gateway::snapshot::{App, Snapshot};
 use crate::model::{AppName, InstanceName};
 
 /// An instance that an app no longer has at this address.
@@ -54,7 +55,7 @@ impl Departed {
         let now = Timestamp::now();
         let left = members(gone).map(|(app, member)| Self {
             app: app.name.clone(),
-            name: member.name.clone(),
+            name: member.name().clone(),
             since: now,
             instance: Arc::downgrade(&member.instance),
             stats: Arc::downgrade(&member.stats),

@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use crate::balance::Work;
 use crate::gateway::claim::{Claims, Ties};
+use crate::gateway::member::Member;
 use crate::gateway::select::{Asker, Candidates, Next, Tie, key_of};
 use crate::gateway::shared::Shared;
-use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::standing::Skipped;
 use crate::model::InstanceName;
 
@@ -123,7 +124,7 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
             Tie::Free => WhenFull::GoesOn,
         },
         owner: match ties {
-            Ties::Owner(place) => pool.members.get(place).map(|member| member.name.clone()),
+            Ties::Owner(place) => pool.members.get(place).map(|member| member.name().clone()),
             Ties::None | Ties::Unknown => None,
         },
         owner_out: is_owner_out,

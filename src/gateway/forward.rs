@@ -14,11 +14,12 @@ use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::inspect::{Finding, Look, inspect};
 use crate::gateway::instance::Queued;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
+use crate::gateway::member::Member;
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::refusals;
 use crate::gateway::retry::{Allowance, Denied, Repeat};
 use crate::gateway::select::{Candidate, Next, Tie};
-use crate::gateway::snapshot::{App, Member};
+use crate::gateway::snapshot::App;
 use crate::model::{Reason, Refusal};
 
 /// Between two looks at an owner that is out.
@@ -141,8 +142,8 @@ impl<'a> Search<'a> {
         let Candidate { member, trust } = candidate;
         let (now, journey) = (self.now, &mut *self.journey);
         let shared = Arc::clone(journey.worker.shared());
-        let another = self.allowance.has_left() && journey.candidates.has_next();
         let timeouts = &journey.snapshot.timeouts;
+        let another = self.allowance.has_left() && journey.candidates.has_next();
         let first_byte = match journey.outbound.is_idempotent() && another {
             true => timeouts.first_byte_idempotent,
             false => timeouts.first_byte,

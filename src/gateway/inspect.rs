@@ -15,8 +15,8 @@ use crate::gateway::connection::{Connections, Inflow};
 use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::fields::decimal;
 use crate::gateway::heads::AnswerHead;
+use crate::gateway::member::Member;
 use crate::gateway::names::Name;
-use crate::gateway::snapshot::Member;
 use crate::model::Reason;
 
 /// The largest answer that is read here; refusals have some hundred bytes, the detail of a run that
@@ -107,7 +107,7 @@ pub(super) async fn read(
     let bytes = collect(&mut body, limit).await.map_err(|what| Failure {
         reason: Reason::InstanceClosed,
         sent: Sent::Head,
-        text: format!("{}: answer cut: {what}", member.name),
+        text: format!("{}: answer cut: {what}", member.name()),
     })?;
     if let Some(wire) = body.into_wire() {
         connections.put(&member.instance, wire);

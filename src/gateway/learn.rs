@@ -10,9 +10,10 @@ use crate::dify::answer::{EventLearner, Learned, Usage, dull, learn_json};
 use crate::dify::path::CallKind;
 use crate::gateway::claim;
 use crate::gateway::heads::AnswerHead;
+use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::policy::Storage;
-use crate::gateway::snapshot::{App, Member};
+use crate::gateway::snapshot::App;
 
 /// How much of a JSON answer is kept to be read: its ids stand at the beginning, its usage at the
 /// end, which a longer answer thereby hides.

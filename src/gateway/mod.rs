@@ -3,8 +3,9 @@
 //! `listen → handle → door → identify → select → forward (attempt, outbound) → stream → record`
 //!
 //! `snapshot` is what it knows, `shared` what all threads see, `worker` what one keeps, `instance`
-//! what is known of one Dify, `connection` the way there, `framing` what must not pass; `probe` and
-//! `trust` judge instances by probes and by requests, `standing` says what follows.
+//! what is known of one Dify, `member` how one app sees it, `connection` the way there, `framing` what
+//! must not pass; `probe` and `trust` judge instances by probes and by requests, `standing` says what
+//! follows.
 //! It never sees the configuration; `control` builds its snapshots.
 
 mod arriving;
@@ -41,6 +42,7 @@ mod instance;
 mod journey;
 mod learn;
 mod listen;
+pub mod member;
 mod models;
 mod names;
 mod orphan;

@@ -13,10 +13,10 @@ use crate::gateway::behind::Behind;
 use crate::gateway::body::{Kept, Replay};
 use crate::gateway::fields::{Field, Fields, Said};
 use crate::gateway::heads::RequestHead;
+use crate::gateway::member::Member;
 use crate::gateway::names::{Name, Names};
 use crate::gateway::progress::Progress;
 use crate::gateway::request_id::RequestId;
-use crate::gateway::snapshot::Member;
 use crate::model::Scheme;
 
 /// What the gateway calls itself in requests of its own.
@@ -169,7 +169,7 @@ impl Outbound {
             }
         }
         if let Some(authorization) = member.and_then(|member| member.authorization.as_ref()) {
-            add(Name::Authorization, authorization.as_bytes());
+            add(Name::Authorization, authorization.expose());
         }
         self.head.fields.iter().filter(|field| !self.behind.has(field)).for_each(put);
     }

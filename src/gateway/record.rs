@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use crate::dify::answer::Usage;
 use crate::gateway::client::Client;
 use crate::gateway::heads::RequestHead;
+use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::request_id::RequestId;
-use crate::gateway::snapshot::{App, Member};
+use crate::gateway::snapshot::App;
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
 use crate::telemetry::Entry;
@@ -104,7 +105,7 @@ impl Record {
     pub(super) fn attempt_failed(&mut self, member: &Member, why: &str) {
         // One that is waited for may fail many times.
         if self.failed_attempts.len() < MAX_FAILED_ATTEMPTS {
-            self.failed_attempts.push(format!("{}: {why}", member.name));
+            self.failed_attempts.push(format!("{}: {why}", member.name()));
         }
     }
 
@@ -144,7 +145,7 @@ impl Record {
     /// A member has answered at a door, and not with what was asked for.
     pub(super) fn refused_by(&mut self, member: &Arc<Member>, status: u16) {
         self.member = Some(Arc::clone(member));
-        self.note(format!("{} answered {status}", member.name));
+        self.note(format!("{} answered {status}", member.name()));
     }
 
     /// Bytes of the answer's body went out.
@@ -197,7 +198,7 @@ impl Record {
             reason: reason.label(),
             app: self.app.as_ref().map(|app| app.name.as_str()).filter(|name| !name.is_empty()),
             user: self.user.as_deref(),
-            instance: self.member.as_ref().map(|member| member.name.as_str()),
+            instance: self.member.as_ref().map(|member| member.name().as_str()),
             failed_attempts: &self.failed_attempts,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out.get(),

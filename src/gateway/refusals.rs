@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::journey::Forwarded;
+use crate::gateway::member::Member;
 use crate::gateway::select::Candidates;
-use crate::gateway::snapshot::Member;
 use crate::model::{Reason, Refusal};
 
 /// A failed attempt after which no other may follow.
@@ -51,7 +51,7 @@ pub(super) fn owner_out(member: &Member, failure: Option<&Failure>) -> Refusal {
         (None, Some(last)) => last.to_string(),
         (None, None) => "it is out of rotation".to_owned(),
     };
-    owner_message().with_detail(format!("{} has what the request names: {why}", member.name))
+    owner_message().with_detail(format!("{} has what the request names: {why}", member.name()))
 }
 
 /// Nobody who could be asked has what the request names; somebody could not be asked.
@@ -100,14 +100,14 @@ pub(super) fn spool(error: &io::Error) -> Refusal {
 
 /// Dify's own way to say that the app takes no more runs: 400 `invalid_param` "Too many requests".
 pub(super) fn busy(forwarded: &Forwarded) -> Failure {
-    let text = format!("{}: Dify takes no more runs of this app", forwarded.member.name);
+    let text = format!("{}: Dify takes no more runs of this app", forwarded.member.name());
     Failure { reason: Reason::Busy, sent: Sent::Nothing, text }
 }
 
 /// An answer whose status says that another should be asked.
 pub(super) fn bad_status(forwarded: &Forwarded) -> Failure {
     let status = forwarded.answer.head.status.as_u16();
-    let text = format!("{}: answered {status}", forwarded.member.name);
+    let text = format!("{}: answered {status}", forwarded.member.name());
     Failure { reason: Reason::BadStatus, sent: Sent::Head, text }
 }
 
@@ -115,6 +115,6 @@ pub(super) fn bad_status(forwarded: &Forwarded) -> Failure {
 fn names(candidates: &Candidates) -> String {
     let skipped = candidates.skipped().iter();
     let names: Vec<_> =
-        skipped.map(|(member, why)| format!("{} ({})", member.name, why.label())).collect();
+        skipped.map(|(member, why)| format!("{} ({})", member.name(), why.label())).collect();
     names.join(", ")
 }

@@ -24,10 +24,11 @@ use crate::gateway::heads::AnswerHead;
 use crate::gateway::idle::Idle;
 use crate::gateway::journey::{Flight, Journey};
 use crate::gateway::learn::{Left, Tap};
+use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::record::Record;
-use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::trust::Trust;
 use crate::gateway::turns::Turn;
 use crate::gateway::worker::Worker;
@@ -233,7 +234,7 @@ impl Relay {
     fn cut(&mut self, reason: Reason, what: String) -> Option<io::Result<Frame<Bytes>>> {
         self.body = None;
         self.learn();
-        let text = format!("{}: answer cut: {what}", self.member.name);
+        let text = format!("{}: answer cut: {what}", self.member.name());
         self.member.stats.failures.add_one();
         Trust::new(Arc::clone(&self.member), Pass::Normal).bad(
             Cause::BrokenAnswer,

@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 
 use crate::balance::{Keyed, MaxLoad, Order, Pass, Work, fraction};
 use crate::gateway::claim::Ties;
+use crate::gateway::member::Member;
 use crate::gateway::policy::Storage;
-use crate::gateway::snapshot::{App, LastResort, Member};
+use crate::gateway::snapshot::{App, LastResort};
 use crate::gateway::standing::{Claim, Skipped};
 use crate::gateway::trust::Trust;
 

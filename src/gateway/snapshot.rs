@@ -7,26 +7,24 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::balance::{Bound, Budget, Load, MaxLoad, Method, Order, Statuses, Thresholds};
+use crate::balance::{Bound, Budget, MaxLoad, Method, Order};
 use crate::gateway::departed::Departed;
-use crate::gateway::doors::known::FactsCell;
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::instance::Instance;
+use crate::gateway::member::{Member, MemberStats};
 use crate::gateway::models::Models;
 use crate::gateway::policy::Policy;
 use crate::gateway::probed::{Probe, Probed};
 use crate::gateway::tls::ListenerTls;
 use crate::gateway::tokens::{Key, TokenTable};
-use crate::gateway::trust::PoolMates;
 use crate::model::{Address, AppName, InstanceName};
-use crate::telemetry::{Counter, Gauge, Histogram};
+use crate::telemetry::{Counter, Histogram};
 
 /// One configuration, ready for requests.
 #[derive(Debug)]
@@ -142,21 +140,23 @@ pub struct App {
     pub stats: Arc<AppStats>,
 }
 
-/// What is counted for an app.
+/// What is counted for an app; what changes with each request first (`repr(C)`), as in
+/// [`MemberStats`].
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct AppStats {
     /// Requests that named this app.
     pub requests: Counter,
     /// Answers and refusals by hundreds of their status, 1xx to 5xx.
     pub by_class: [Counter; 5],
+    /// What is left of the retry budget.
+    pub budget: Budget,
     /// From a request's head to the end of its answer.
     pub duration: Histogram,
     /// Attempts at a further instance after a failed one.
     pub retries: Counter,
     /// Attempts that the budget did not allow.
     pub retries_refused: Counter,
-    /// What is left of the retry budget.
-    pub budget: Budget,
     /// Attempts at a further instance because one does not have what the request names.
     pub asked_around: Counter,
     /// Runs that were stopped because their client went away.
@@ -211,90 +211,6 @@ impl Pool {
     }
 }
 
-/// An instance as one app sees it.
-#[derive(Debug)]
-pub struct Member {
-    /// Its name in the app; hashes are keyed by it.
-    pub name: InstanceName,
-    /// The Dify behind it.
-    pub instance: Arc<Instance>,
-    /// `Bearer <app key>`, marked sensitive; none in [`Snapshot::everyone`].
-    pub authorization: Option<HeaderValue>,
-    /// Its share of users, relative to the others'.
-    pub weight: u32,
-    /// What answers say of it in `X-Difygate-Instance`; none where they say nothing.
-    pub header: Option<HeaderValue>,
-    /// When it is taken out.
-    pub thresholds: Thresholds,
-    /// Statuses of answers that take it out when they come in a row.
-    pub fail_statuses: Statuses,
-    /// The app's instances, of which not too many may be out.
-    pub pool_mates: Arc<PoolMates>,
-    /// Its probes; none if they are switched off.
-    pub probed: Option<Arc<Probed>>,
-    /// For how long after it came back its users come home little by little, in ms.
-    pub slow_start_ms: u64,
-    /// Whether it takes nothing new.
-    pub drain: Drain,
-    /// Requests that may wait for a slot, and for how long.
-    pub queue: QueueLimits,
-    /// Its counters; they survive a reload by app, name and address.
-    pub stats: Arc<MemberStats>,
-}
-
-impl Member {
-    pub(super) fn load(&self) -> Load {
-        let in_flight = u32::try_from(self.instance.in_flight().get()).unwrap_or(u32::MAX);
-        Load { in_flight, weight: self.weight.max(1) }
-    }
-}
-
-/// Whether an instance takes nothing new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drain {
-    /// It keeps what it has.
-    Yes,
-    /// It takes what comes.
-    No,
-}
-
-/// Bounds on waiting for a connection slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueLimits {
-    /// Requests that may wait.
-    pub size: u32,
-    /// How long each may wait.
-    pub timeout: Duration,
-}
-
-/// What is counted for an instance within an app.
-#[derive(Debug, Default)]
-pub struct MemberStats {
-    /// Answers passed on from it.
-    pub requests: Counter,
-    /// Attempts that failed through its fault.
-    pub failures: Counter,
-    /// Requests under way for this app.
-    pub in_flight: Gauge,
-    /// From sending a request to the head of its answer.
-    pub first_byte: Histogram,
-    /// What it says of the app.
-    pub(super) facts: FactsCell,
-    held_until_ms: AtomicU64,
-}
-
-impl MemberStats {
-    /// Until when it would be out if `max_ejected_share` did not hold it in, in ms.
-    pub fn held_until_ms(&self) -> u64 {
-        self.held_until_ms.load(Ordering::Relaxed)
-    }
-
-    /// Notes that it is held in until then. True if it was not before.
-    pub(super) fn hold_in(&self, until_ms: u64, now_ms: u64) -> bool {
-        self.held_until_ms.swap(until_ms, Ordering::Relaxed) <= now_ms
-    }
-}
-
 /// What an earlier snapshot leaves to the next, by what it belongs to.
 #[derive(Debug, Default)]
 pub struct Survivors<'a> {
@@ -342,7 +258,7 @@ impl<'a> Survivors<'a> {
             .map(|(name, instance, stats)| ((*name, instance.address()), Arc::clone(stats)));
         let members = self.apps.get(app).into_iter().flat_map(|app| &app.pool.members);
         let members = members
-            .map(|member| ((&member.name, member.instance.address()), Arc::clone(&member.stats)));
+            .map(|member| ((member.name(), member.instance.address()), Arc::clone(&member.stats)));
         departed.chain(members).collect()
     }
 }

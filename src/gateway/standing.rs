@@ -1,7 +1,7 @@
 //! Whether a member may be asked, and if not, why: probes, breaker, slow start and `drain` together.
 
 use crate::balance::{BreakerState, HealthState, Pass, Standing, Work, lets_in};
-use crate::gateway::snapshot::{Drain, Member};
+use crate::gateway::member::{Drain, Member};
 
 /// What a request has to do with a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -88,7 +88,7 @@ pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     let Answer { head, body, arrived, .. } = *answer;
     let record = &mut journey.record;
     record.answered(&member, head.status.as_u16(), arrived.into_std());
-    let (id, name) = (record.request_id().clone(), member.header.clone());
+    let (id, name) = (record.request_id().clone(), member.label.header.clone());
     let body = match body {
         AnswerBody::Coming(body) => {
             let source = Source { member, body, flight };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::balance::{Cause, Pass, Settled, Verdict, Work};
 use crate::gateway::instance::{Instance, Room};
-use crate::gateway::snapshot::Member;
+use crate::gateway::member::Member;
 
 /// The right to send one request to an instance, and the duty to say how it went. Dropped without
 /// a word, it says nothing about the instance.
@@ -52,7 +52,7 @@ impl Trust {
         self.settled = true;
         let instance = &self.member.instance;
         let address = instance.address();
-        match instance.breaker().settle(self.pass, verdict, self.member.thresholds, now_ms) {
+        match instance.breaker().settle(self.pass, verdict, &self.member.thresholds, now_ms) {
             Settled::Unchanged => {}
             Settled::Due(cause) => self.eject(cause, what, now_ms),
             Settled::StaysOut => {

@@ -20,6 +20,7 @@ use crate::gateway::doors::fault::Trouble;
 use crate::gateway::forward::forward;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey, Travelled};
+use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::outlive::Outlive;
 use crate::gateway::policy::{OnDisconnect, Storage};
@@ -27,7 +28,7 @@ use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
 use crate::gateway::refusals;
 use crate::gateway::select::{Asker, Candidates};
-use crate::gateway::snapshot::{App, Member, Snapshot};
+use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::worker::Worker;
 use crate::model::Refusal;
 

@@ -8,8 +8,9 @@ use crate::adapter::{Facts, Fault, Kind};
 use crate::dify::path::CallKind;
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::fault::{Trouble, of_answer};
+use crate::gateway::member::Member;
 use crate::gateway::select::key_of;
-use crate::gateway::snapshot::{App, Member};
+use crate::gateway::snapshot::App;
 
 /// The facts of the errand's app.
 ///
@@ -61,7 +62,7 @@ async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, Trouble>) {
         Err(trouble) => return (errand, Err(trouble)),
     };
     let facts = Facts::read(&info, &parameters).map(Arc::new).map_err(|what| {
-        let message = format!("{} does not say what this app is: {what}.", member.name);
+        let message = format!("{} does not say what this app is: {what}.", member.name());
         Trouble::answered(Fault::new(502, Kind::Server, "upstream_error", message))
     });
     if let Ok(facts) = &facts {

@@ -251,7 +251,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     respond::request_id(shape, &request_id, headers);
-    if let Some(name) = &member.header {
+    if let Some(name) = &member.label.header {
         headers.insert(Name::Instance.header(), name.clone());
     }
     let begun = telling.begun();
