@@ -143,8 +143,10 @@ impl<'a> Search<'a> {
         let (now, journey) = (self.now, &mut *self.journey);
         let shared = Arc::clone(journey.worker.shared());
         let timeouts = &journey.snapshot.timeouts;
-        let another = self.allowance.has_left() && journey.candidates.has_next();
-        let first_byte = match journey.outbound.is_idempotent() && another {
+        let gives_way = journey.outbound.is_idempotent()
+            && self.allowance.has_left()
+            && journey.candidates.has_next();
+        let first_byte = match gives_way {
             true => timeouts.first_byte_idempotent,
             false => timeouts.first_byte,
         };
@@ -171,7 +173,10 @@ impl<'a> Search<'a> {
                         journey.progress.take_back();
                         Asked::Failed(Arc::clone(&forwarded.member), refusals::busy(&forwarded))
                     }
-                    Finding::Fine if another && self.allowance.discards(status, tie) => {
+                    Finding::Fine
+                        if self.allowance.discards(status, tie)
+                            && journey.candidates.has_next() =>
+                    {
                         Asked::Discardable(forwarded)
                     }
                     Finding::Fine => Asked::Answered(forwarded),
