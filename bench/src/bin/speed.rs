@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use difygate_bench::choice::{chosen, number};
+use difygate_bench::speed::cell::Cell;
 use difygate_bench::speed::cores::{Cores, bind, descriptors};
 use difygate_bench::speed::entry::{self, Entry};
 use difygate_bench::speed::goals::judge;
@@ -18,7 +19,7 @@ use difygate_bench::speed::plot::plot;
 use difygate_bench::speed::results::{Results, Row};
 use difygate_bench::speed::round::Stage;
 use difygate_bench::speed::scene::{INSTANCES, Setup};
-use difygate_bench::speed::work::{self, Kind, To, Work};
+use difygate_bench::speed::work::{self, Work};
 
 const RESULTS: &str = "bench/results";
 
@@ -68,37 +69,38 @@ async fn run() -> anyhow::Result<()> {
             }
         }
     }
-    for work in works {
-        say(&format!("  {}", work.name))?;
-        let row = row(&stage, work, &entries).await?;
-        for (entry, cell) in entries.iter().zip(&row.cells) {
-            match cell.cost_us() {
-                Some(us) => say(&format!("  {}: {us:.1} µs", entry.name))?,
-                None => {
-                    say(&format!("  {}: {}", entry.name, cell.absent.as_deref().unwrap_or("done")))?
-                }
-            }
+    for works in sharing_rounds(works) {
+        let rows = stage.run(&works, &entries).await?;
+        for row in &rows {
+            say(&format!("  {}{}\n", row.work.name, costs(row, &entries)))?;
         }
-        say("\n")?;
-        results.rows.push(row);
+        results.rows.extend(rows);
     }
     say(&format!("\n{}\n{}", results.text(), judge(&results)))?;
     keep(&results)
 }
 
-async fn row(
-    stage: &Stage,
-    work: &'static Work,
-    entries: &[&'static Entry],
-) -> anyhow::Result<Row> {
-    let cells = stage.run(work, entries).await?;
-    let direct_us = match (work.kind, stage.instances.addresses.first()) {
-        (Kind::Answers(Some(_)) | Kind::Streams, Some(to)) if !work.speaks_openai() => {
-            stage.waited(work, To::Instance(*to)).await?
+/// The works in groups: those that are compared with each other share their rounds.
+fn sharing_rounds(works: Vec<&'static Work>) -> Vec<Vec<&'static Work>> {
+    let mut groups: Vec<Vec<&'static Work>> = Vec::new();
+    for work in works {
+        let leads = |group: &&mut Vec<&'static Work>| {
+            group.first().is_some_and(|first| Some(first.name) == work.beside)
+        };
+        match groups.iter_mut().find(leads) {
+            Some(group) => group.push(work),
+            None => groups.push(vec![work]),
         }
-        _ => None,
+    }
+    groups
+}
+
+fn costs(row: &Row, entries: &[&'static Entry]) -> String {
+    let cost = |(entry, cell): (&&Entry, &Cell)| match cell.cost_us() {
+        Some(us) => format!("  {}: {us:.1} µs", entry.name),
+        None => format!("  {}: {}", entry.name, cell.absent.as_deref().unwrap_or("done")),
     };
-    Ok(Row { work, cells, direct_us })
+    entries.iter().zip(&row.cells).map(cost).collect()
 }
 
 /// What one has to know of the machine.

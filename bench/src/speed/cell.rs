@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+/// Median and 99th percentile of what clients waited in a round, in microseconds.
+pub type Waited = (f64, f64);
+
 /// What was found out.
 #[derive(Debug, Default, Clone)]
 pub struct Cell {
@@ -15,8 +18,8 @@ pub struct Cell {
     pub rates: Vec<f64>,
     /// The share of its core that it used, a round each.
     pub loads: Vec<f64>,
-    /// Microseconds that clients waited: median and 99th percentile.
-    pub waited_us: Option<(f64, f64)>,
+    /// Microseconds that clients waited, median and 99th percentile, a round each.
+    pub waited_us: Vec<Waited>,
     /// Resident memory in KiB before it did anything.
     pub fresh_kib: Option<f64>,
     /// More figures with their units in their names.
@@ -66,11 +69,12 @@ impl Cell {
         if let Some(why) = &self.absent {
             return json!({ "absent": why });
         }
+        let waited = medians(&self.waited_us);
         json!({
             "cpu_us": self.costs_us, "cpu_us_median": self.cost_us(), "cpu_us_min": self.least_us(),
             "per_second": self.rates, "core_share": self.loads,
-            "wait_us_p50": self.waited_us.map(|(p50, _)| p50),
-            "wait_us_p99": self.waited_us.map(|(_, p99)| p99),
+            "wait_us_p50": waited.map(|(p50, _)| p50), "wait_us_p99": waited.map(|(_, p99)| p99),
+            "waits_us": self.waited_us,
             "fresh_kib": self.fresh_kib, "more": self.more, "failures": self.failures,
         })
     }
@@ -89,9 +93,16 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(*sorted.get(middle - 1)?, high))
 }
 
+/// Of several rounds, the median of each.
+#[must_use]
+pub fn medians(rounds: &[Waited]) -> Option<Waited> {
+    let (p50, p99): (Vec<_>, Vec<_>) = rounds.iter().copied().unzip();
+    Some((median(&p50)?, median(&p99)?))
+}
+
 /// Median and 99th percentile of sorted nanoseconds, in microseconds.
 #[must_use]
-pub fn waited(sorted_ns: &[u32]) -> Option<(f64, f64)> {
+pub fn waited(sorted_ns: &[u32]) -> Option<Waited> {
     let at = |percent: usize| {
         let place = (sorted_ns.len() * percent / 100).min(sorted_ns.len().saturating_sub(1));
         sorted_ns.get(place).map(|ns| f64::from(*ns) / 1_000.0)
@@ -101,7 +112,7 @@ pub fn waited(sorted_ns: &[u32]) -> Option<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cell, median, waited};
+    use super::{Cell, median, medians, waited};
 
     #[test]
     fn rounds_become_medians_and_paired_ratios() {
@@ -115,5 +126,7 @@ mod tests {
         assert_eq!((own.ratio(&other), own.least_us()), (Some(0.5), Some(10.0)));
         let sorted: Vec<u32> = (1..=1_000).map(|us| us * 1_000).collect();
         assert_eq!(waited(&sorted), Some((501.0, 991.0)));
+        let rounds = [(1.0, 9.0), (3.0, 7.0), (2.0, 500.0)];
+        assert_eq!((medians(&rounds), medians(&[])), (Some((2.0, 9.0)), None));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::speed::cell::Cell;
+use crate::speed::cell::{Cell, median, medians};
 use crate::speed::results::Results;
 
 /// A figure of difygate's that has to be small.
@@ -86,7 +86,8 @@ fn beside(of: &Of<'_>, work: &str, other: &str) -> Option<f64> {
 }
 
 fn works(of: &Of<'_>, work: &str, other: &str) -> Option<f64> {
-    Some(own(of, work)?.least_us()? / own(of, other)?.least_us()?)
+    // They share their rounds.
+    own(of, work)?.ratio(own(of, other)?)
 }
 
 fn more(of: &Of<'_>, work: &str, what: &str) -> Option<f64> {
@@ -94,13 +95,16 @@ fn more(of: &Of<'_>, work: &str, what: &str) -> Option<f64> {
 }
 
 fn added_ms(of: &Of<'_>) -> Option<f64> {
-    let direct = of.results.rows.iter().find(|row| row.work.name == "sse")?.direct_us?;
-    Some((own(of, "sse")?.waited_us?.1 - direct.1) / 1e3)
+    let direct = &of.results.rows.iter().find(|row| row.work.name == "sse")?.direct_us;
+    let rounds = own(of, "sse")?.waited_us.iter().zip(direct);
+    let added_us = rounds.map(|((_, p99), (_, direct))| p99 - direct);
+    Some(median(&added_us.collect::<Vec<_>>())? / 1e3)
 }
 
 /// The slowest answers to a crowd that asks at once, beside another's.
 fn crowd_p99(of: &Of<'_>, other: &str) -> Option<f64> {
-    Some(own(of, "crowd")?.waited_us?.1 / of.results.cell("crowd", other)?.waited_us?.1)
+    let p99 = |cell: &Cell| Some(medians(&cell.waited_us)?.1);
+    Some(p99(own(of, "crowd")?)? / p99(of.results.cell("crowd", other)?)?)
 }
 
 #[cfg(test)]
@@ -110,25 +114,48 @@ mod tests {
     use crate::speed::results::{Results, Row};
     use crate::speed::work;
 
+    fn results(rows: Vec<Row>) -> Results {
+        let names = ["difygate", "nginx+Lua", "HAProxy"];
+        let contenders = names.map(|name| (name, String::new())).to_vec();
+        Results { contenders, rows, remarks: Vec::new() }
+    }
+
+    fn row(name: &str, cells: [Cell; 3]) -> Row {
+        let work = work::ALL.iter().find(|work| work.name == name).unwrap();
+        Row { work, cells: cells.to_vec(), direct_us: Vec::new() }
+    }
+
+    fn cost(costs_us: &[f64]) -> Cell {
+        Cell { costs_us: costs_us.to_vec(), ..Cell::default() }
+    }
+
     #[test]
     fn each_goal_that_a_run_speaks_of_is_judged() {
-        let cell = |us: f64| Cell { costs_us: vec![us], ..Cell::default() };
-        let names = ["difygate", "nginx+Lua", "HAProxy"];
-        let row = |name: &str, costs: [f64; 3]| Row {
-            work: work::ALL.iter().find(|work| work.name == name).unwrap(),
-            cells: costs.map(cell).to_vec(),
-            direct_us: None,
-        };
-        let results = Results {
-            contenders: names.map(|name| (name, String::new())).to_vec(),
-            rows: vec![row("plain", [12.0, 10.0, 10.0]), row("full", [6.0, 10.0, 10.0])],
-            remarks: Vec::new(),
-        };
-        let text = judge(&results);
+        let costs = |costs: [f64; 3]| costs.map(|us| cost(&[us]));
+        let rows =
+            vec![row("plain", costs([12.0, 10.0, 10.0])), row("full", costs([6.0, 10.0, 10.0]))];
+        let text = judge(&results(rows));
         let lines: Vec<_> = text.lines().collect();
         assert_eq!((lines.len(), lines[0]), (4, "difygate"), "{text}");
         assert!(lines[1].ends_with("not reached"), "{text}");
         assert!(lines[2].ends_with("  reached"), "{text}");
         assert!(lines[3].ends_with("reached, and the next"), "{text}");
+    }
+
+    #[test]
+    fn what_is_compared_is_compared_round_by_round() {
+        // The machine was half as fast in the second round, and stood still in the third.
+        let full = row("full", [&[10.0, 20.0, 10.0][..], &[], &[]].map(cost));
+        let many = row("many", [&[10.4, 20.8, 30.0][..], &[], &[]].map(cost));
+        let waited = |p99s: [f64; 3]| p99s.map(|us| (50.0, us)).to_vec();
+        let own = Cell { waited_us: waited([900.0, 1_900.0, 9_000.0]), ..cost(&[10.0]) };
+        let mut sse = row("sse", [own, cost(&[]), cost(&[])]);
+        sse.direct_us = waited([400.0, 900.0, 500.0]);
+        let text = judge(&results(vec![full, many, sse]));
+        let figure = |what: &str| {
+            let line = text.lines().find(|line| line.trim_start().starts_with(what)).unwrap();
+            line.split_whitespace().find_map(|word| word.parse::<f64>().ok().filter(|n| *n < 90.0))
+        };
+        assert_eq!((figure("many ÷ full"), figure("ms added")), (Some(1.04), Some(1.0)), "{text}");
     }
 }

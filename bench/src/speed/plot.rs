@@ -78,7 +78,7 @@ mod tests {
         let names = ["difygate", "nginx+Lua", "<x>"];
         let results = Results {
             contenders: names.map(|name| (name, String::new())).to_vec(),
-            rows: vec![Row { work: &work::ALL[0], cells, direct_us: Some((1.0, 2.0)) }],
+            rows: vec![Row { work: &work::ALL[0], cells, direct_us: vec![(1.0, 2.0)] }],
             remarks: vec!["on a toaster".to_owned()],
         };
         let svg = plot(&results);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use crate::speed::cell::Cell;
+use crate::speed::cell::{Cell, Waited, medians};
 use crate::speed::work::Work;
 use crate::table::Table;
 
@@ -41,8 +41,8 @@ pub struct Row {
     pub work: &'static Work,
     /// In the order of the contenders.
     pub cells: Vec<Cell>,
-    /// Microseconds without a proxy: median and 99th percentile.
-    pub direct_us: Option<(f64, f64)>,
+    /// What clients wait without a proxy, a round each; nothing where that is not measured.
+    pub direct_us: Vec<Waited>,
 }
 
 impl Results {
@@ -81,7 +81,7 @@ impl Results {
                     ratio(0),
                     ratio(1),
                     cost.map(|us| format!("{:.0} {}s", 1e6 / us, row.work.unit)),
-                    cell.waited_us.map(pair),
+                    medians(&cell.waited_us).map(pair),
                     memory(cell),
                     Some(cell.failed().to_string()),
                 ]
@@ -89,7 +89,7 @@ impl Results {
                 .to_vec(),
             );
         }
-        if let Some(direct) = row.direct_us {
+        if let Some(direct) = medians(&row.direct_us) {
             let mut line = vec![String::new(); HEADS.len()];
             let cells =
                 [(0, row.work.name.to_owned()), (1, "(direct)".to_owned()), (7, pair(direct))];
@@ -147,9 +147,11 @@ impl Results {
         let rows = self.rows.iter().map(|row| {
             let names = self.contenders.iter().map(|(name, _)| (*name).to_owned());
             let mut cells: Map<_, _> = names.zip(row.cells.iter().map(Cell::json)).collect();
-            if let Some((p50, p99)) = row.direct_us {
-                cells
-                    .insert("direct".to_owned(), json!({ "wait_us_p50": p50, "wait_us_p99": p99 }));
+            if let Some((p50, p99)) = medians(&row.direct_us) {
+                let direct = json!({
+                    "wait_us_p50": p50, "wait_us_p99": p99, "waits_us": row.direct_us,
+                });
+                cells.insert("direct".to_owned(), direct);
             }
             (row.work.name.to_owned(), json!({ "unit": row.work.unit, "contenders": cells }))
         });

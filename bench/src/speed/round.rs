@@ -1,4 +1,4 @@
-//! One work from its start to its figures: contenders are started and checked, then their rounds
+//! Works from their start to their figures: contenders are started and checked, then their rounds
 //! alternate.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::process::Running;
-use crate::speed::cell::{Cell, waited};
+use crate::speed::cell::{Cell, Waited, waited};
 use crate::speed::cores::{Cores, bind};
 use crate::speed::cost::Program;
 use crate::speed::crowd::{self, Step};
@@ -18,6 +18,7 @@ use crate::speed::entry::Entry;
 use crate::speed::instance::Instances;
 use crate::speed::line::{Expected, Line};
 use crate::speed::load::{Going, Load, Noting};
+use crate::speed::results::Row;
 use crate::speed::scene::{INSTANCES, Setup};
 use crate::speed::streams;
 use crate::speed::work::{Kind, Sends, To, Work};
@@ -44,6 +45,9 @@ pub struct Stage {
 
 /// A contender at work.
 struct At {
+    /// Where its cell belongs: the work's place, then its own.
+    place: (usize, usize),
+    work: &'static Work,
     entry: &'static Entry,
     running: Running,
     program: Program,
@@ -52,69 +56,63 @@ struct At {
 
 impl At {
     /// Ends it and gives its figures.
-    async fn leave(self, work: &Work) -> anyhow::Result<Cell> {
-        let Self { entry, running, cell, .. } = self;
+    async fn leave(self) -> anyhow::Result<Cell> {
+        let Self { work, entry, running, cell, .. } = self;
         running.stop().await.with_context(|| format!("{} at {}", entry.name, work.name))?;
         Ok(cell)
     }
 }
 
-fn put(cells: &mut [Cell], place: usize, cell: Cell) {
-    if let Some(old) = cells.get_mut(place) {
+fn put(rows: &mut [Row], (row, place): (usize, usize), cell: Cell) {
+    if let Some(old) = rows.get_mut(row).and_then(|row| row.cells.get_mut(place)) {
         *old = cell;
     }
 }
 
 impl Stage {
-    /// Does a work with all who take part; gives a cell for each of them.
+    /// Does works, in rounds that they share, with all who take part; gives a row for each work.
     ///
     /// # Errors
     /// Something of ours fails; what fails at a contender stands in its cell.
     pub async fn run(
         &self,
-        work: &'static Work,
+        works: &[&'static Work],
         entries: &[&'static Entry],
-    ) -> anyhow::Result<Vec<Cell>> {
-        if work.kind == Kind::Crowd {
-            return self.one_by_one(work, entries).await;
-        }
-        let mut cells = vec![Cell::default(); entries.len()];
+    ) -> anyhow::Result<Vec<Row>> {
+        let none = || vec![Cell::default(); entries.len()];
+        let row = |work: &&'static Work| Row { work, cells: none(), direct_us: Vec::new() };
+        let mut rows: Vec<_> = works.iter().map(row).collect();
         let mut all = Vec::new();
-        for (place, entry) in entries.iter().enumerate() {
-            match self.enter(work, entry).await {
-                Ok(at) => all.push((place, at)),
-                Err(problem) => put(&mut cells, place, Cell::absent(&format!("{problem:#}"))),
+        for (number, work) in works.iter().enumerate() {
+            for (place, entry) in entries.iter().enumerate() {
+                let place = (number, place);
+                match self.enter(work, entry, place).await {
+                    // A crowd needs most of the descriptors that there are, so it is one at a time.
+                    Ok(mut at) if work.kind == Kind::Crowd => {
+                        self.crowd(&mut at).await?;
+                        put(&mut rows, place, at.leave().await?);
+                    }
+                    Ok(at) => all.push(at),
+                    Err(problem) => put(&mut rows, place, Cell::absent(&format!("{problem:#}"))),
+                }
             }
         }
-        self.rounds(work, &mut all).await?;
-        for (place, at) in all {
-            put(&mut cells, place, at.leave(work).await?);
+        if !all.is_empty() {
+            self.rounds(&mut rows, &mut all).await?;
         }
-        Ok(cells)
-    }
-
-    /// A crowd needs most of the descriptors that there are, so there is one at a time.
-    async fn one_by_one(
-        &self,
-        work: &Work,
-        entries: &[&'static Entry],
-    ) -> anyhow::Result<Vec<Cell>> {
-        let mut cells = Vec::new();
-        for entry in entries {
-            let cell = match self.enter(work, entry).await {
-                Ok(mut at) => {
-                    self.crowd(work, &mut at).await?;
-                    at.leave(work).await?
-                }
-                Err(problem) => Cell::absent(&format!("{problem:#}")),
-            };
-            cells.push(cell);
+        for at in all {
+            put(&mut rows, at.place, at.leave().await?);
         }
-        Ok(cells)
+        Ok(rows)
     }
 
     /// Starts a contender on its core and makes sure that it does the work.
-    async fn enter(&self, work: &Work, entry: &'static Entry) -> anyhow::Result<At> {
+    async fn enter(
+        &self,
+        work: &'static Work,
+        entry: &'static Entry,
+        place: (usize, usize),
+    ) -> anyhow::Result<At> {
         if let Some(why) = (entry.leaves)(work) {
             bail!(why);
         }
@@ -137,41 +135,44 @@ impl Stage {
         if work.setup == Setup::Many {
             cell.more.insert("s to start", took.as_secs_f64());
         }
-        Ok(At { entry, running, program, cell })
+        Ok(At { place, work, entry, running, program, cell })
     }
 
-    async fn rounds(&self, work: &Work, all: &mut [(usize, At)]) -> anyhow::Result<()> {
+    async fn rounds(&self, rows: &mut [Row], all: &mut [At]) -> anyhow::Result<()> {
+        let many = all.len();
         // The first is for warming up and does not count.
         for round in 0..=self.rounds {
-            let many = all.len().max(1);
-            for turn in 0..all.len() {
-                let Some((_, at)) = all.get_mut((turn + round) % many) else { continue };
+            for turn in 0..many {
+                let Some(at) = all.get_mut((turn + round) % many) else { continue };
                 if at.cell.absent.is_some() {
                     continue;
                 }
-                let kept = (at.cell.costs_us.len(), at.cell.failures.clone());
-                if let Err(problem) = self.round(work, at).await {
+                let warming = round == 0;
+                let kept = warming.then(|| at.cell.clone());
+                if let Err(problem) = self.round(at).await {
                     at.cell = Cell::absent(&format!("{problem:#}"));
-                } else if round == 0 {
-                    at.cell.costs_us.truncate(kept.0);
-                    at.cell.rates.clear();
-                    at.cell.loads.clear();
-                    at.cell.failures = kept.1;
+                } else if let Some(kept) = kept {
+                    at.cell = Cell { more: std::mem::take(&mut at.cell.more), ..kept };
                 }
             }
-        }
-        if let Kind::Answers(Some(_)) = work.kind {
-            for (_, at) in &mut *all {
-                let to = To::Proxy(at.running.listen);
-                at.cell.waited_us = self.waited(work, to).await?;
+            for row in rows.iter_mut().filter(|_| round > 0) {
+                row.direct_us.extend(self.direct(row.work).await?);
             }
         }
-        if work.setup == Setup::Many {
-            for (_, at) in all {
-                self.reload(work, at).await?;
-            }
+        for at in all.iter_mut().filter(|at| at.work.setup == Setup::Many) {
+            self.reload(at).await?;
         }
         Ok(())
+    }
+
+    /// How long clients wait without a proxy, where that says something.
+    async fn direct(&self, work: &Work) -> anyhow::Result<Option<Waited>> {
+        match (work.kind, self.instances.addresses.first()) {
+            (Kind::Answers(Some(_)) | Kind::Streams, Some(to)) if !work.speaks_openai() => {
+                self.waited(work, To::Instance(*to)).await
+            }
+            _ => Ok(None),
+        }
     }
 
     fn load(&self, work: &Work, to: To) -> Load {
@@ -182,7 +183,8 @@ impl Stage {
         Load { target, requests, expected, connections, rate: None }
     }
 
-    async fn round(&self, work: &Work, at: &mut At) -> anyhow::Result<()> {
+    async fn round(&self, at: &mut At) -> anyhow::Result<()> {
+        let work = at.work;
         let load = self.load(work, To::Proxy(at.running.listen));
         let many = load.connections;
         let before_kib = at.program.resident_kib() as f64;
@@ -208,7 +210,7 @@ impl Stage {
             bail!("it does not do the work: {failure}");
         }
         if work.kind == Kind::Streams {
-            at.cell.waited_us = waited(&done.latencies_ns);
+            at.cell.waited_us.extend(waited(&done.latencies_ns));
             let each = (busy_kib - before_kib) / many as f64;
             at.cell.more.entry("KiB per stream").or_insert(each);
             at.cell.more.insert("streams", many as f64);
@@ -218,6 +220,9 @@ impl Stage {
         at.cell.loads.push(cpu / passed);
         for (what, times) in done.failures {
             *at.cell.failures.entry(what).or_default() += times;
+        }
+        if let Kind::Answers(Some(_)) = work.kind {
+            at.cell.waited_us.extend(self.waited(work, To::Proxy(at.running.listen)).await?);
         }
         Ok(())
     }
@@ -231,10 +236,7 @@ impl Stage {
     }
 
     /// How long clients wait at a rate that all can do, or for events, through a contender or straight.
-    ///
-    /// # Errors
-    /// No thread.
-    pub async fn waited(&self, work: &Work, to: To) -> anyhow::Result<Option<(f64, f64)>> {
+    async fn waited(&self, work: &Work, to: To) -> anyhow::Result<Option<Waited>> {
         let load = self.load(work, to);
         let going = match work.kind {
             Kind::Answers(rate) => {
@@ -251,7 +253,8 @@ impl Stage {
     }
 
     /// How long a reload takes, and how long clients wait meanwhile.
-    async fn reload(&self, work: &Work, at: &mut At) -> anyhow::Result<()> {
+    async fn reload(&self, at: &mut At) -> anyhow::Result<()> {
+        let work = at.work;
         let load = Load { rate: Some(500.0), ..self.load(work, To::Proxy(at.running.listen)) };
         at.running.rewrite(&(at.entry.setup)(work.setup))?;
         let going = load.start(self.cores.ours)?;
@@ -271,7 +274,8 @@ impl Stage {
         Ok(())
     }
 
-    async fn crowd(&self, work: &Work, at: &mut At) -> anyhow::Result<()> {
+    async fn crowd(&self, at: &mut At) -> anyhow::Result<()> {
+        let work = at.work;
         let to = To::Proxy(at.running.listen);
         let load = self.load(work, to);
         let many = load.connections as u64;
@@ -295,7 +299,7 @@ impl Stage {
             ("KiB per idle connection", (idle - fresh) / many as f64),
             ("KiB per active connection", (active - fresh) / many as f64),
         ]);
-        at.cell.waited_us = waited(&done.latencies_ns);
+        at.cell.waited_us.extend(waited(&done.latencies_ns));
         at.cell.failures = done.failures;
         Ok(())
     }

@@ -16,6 +16,8 @@ const UPLOAD: usize = 20 << 20;
 pub struct Work {
     /// Short, for `BENCH_WORKS` and the files.
     pub name: &'static str,
+    /// The work whose rounds it shares, because the two are compared; none: it has its own.
+    pub beside: Option<&'static str>,
     /// What it is, for the table.
     pub title: &'static str,
     /// What its cost is counted by.
@@ -67,6 +69,7 @@ pub enum To {
 
 const FULL: Work = Work {
     name: "full",
+    beside: None,
     title: "token to app, user in 523 bytes of JSON to instance, key replaced",
     unit: "request",
     units: 1.0,
@@ -80,6 +83,14 @@ const FULL: Work = Work {
 pub const ALL: &[Work] = &[
     Work { name: "plain", title: "reverse proxy to one instance", setup: Setup::Plain, ..FULL },
     FULL,
+    Work {
+        name: "many",
+        beside: Some("full"),
+        title: "full with 10,000 tokens, 1,000 apps and 64 instances an app",
+        setup: Setup::Many,
+        kind: Kind::Answers(None),
+        ..FULL
+    },
     Work {
         name: "full-8k",
         title: "full with 8 KiB of JSON",
@@ -98,6 +109,7 @@ pub const ALL: &[Work] = &[
     },
     Work {
         name: "openai",
+        beside: Some("sse"),
         title: "the same streams asked for and told in OpenAI's protocol",
         unit: "event",
         kind: Kind::Streams,
@@ -114,6 +126,7 @@ pub const ALL: &[Work] = &[
     },
     Work {
         name: "upload",
+        beside: None,
         title: "reverse proxy with files of 20 MiB",
         unit: "MiB",
         units: 20.0,
@@ -127,13 +140,6 @@ pub const ALL: &[Work] = &[
         title: "full, 8,192 connections: idle, all waiting, and all asking at once",
         kind: Kind::Crowd,
         connections: 8_192,
-        ..FULL
-    },
-    Work {
-        name: "many",
-        title: "full with 10,000 tokens, 1,000 apps and 64 instances an app",
-        setup: Setup::Many,
-        kind: Kind::Answers(None),
         ..FULL
     },
 ];
