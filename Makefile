@@ -13,10 +13,10 @@ CERTS ?= certs
 HOSTS ?= localhost
 BENCH = $(TARGET)/$(if $(filter dev,$(BENCH_PROFILE)),debug,$(BENCH_PROFILE))
 # What difygate does at work, counted, for the compiler (see `profiled`). What `bench` measures has it; PROFILED= leaves
-# it out. `static` has none: with its flags functions have other names than those that were counted.
+# it out. With PROFILED=1 the image has it, too.
 PROFILED ?= $(and $(filter bench,$(MAKECMDGOALS)),$(filter release,$(BENCH_PROFILE)))
 COUNTS = $(abspath $(TARGET))/profiling/difygate.profdata
-GUIDED = $(TARGET)/$(HOST)/release/difygate
+STATIC_FLAGS = -C target-feature=+crt-static
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build profiled static image image-context test lint format unit doc docs docker-test clients clients-test \
@@ -31,21 +31,19 @@ demo: ## Build and run three simulated Difys, two apps and a gateway
 build: ## Build the release binary, target/release/difygate
 	$(CARGO) build --release --locked
 
-profiled: $(COUNTS) ## Build a release binary with a profile of its own work: a tenth less CPU, three times the build
-	RUSTFLAGS="-C profile-use=$(COUNTS)" $(CARGO) build --release --locked --bin difygate --target $(HOST)
-	@echo "profiled: $(GUIDED)"
+profiled: $(COUNTS) ## The same as static, with a profile of its own work: a tenth less CPU, three times the build
+	$(MAKE) static STATIC_FLAGS="$(STATIC_FLAGS) -C profile-use=$(COUNTS)"
 
 $(COUNTS): Cargo.lock bench/profile.sh $(shell find src -name '*.rs')
 	$(CARGO) build --release --locked -p difygate-bench
-	CARGO=$(CARGO) bench/profile.sh $(TARGET) $(TARGET)/release/speed
+	CARGO=$(CARGO) FLAGS="$(STATIC_FLAGS)" bench/profile.sh $(TARGET) $(TARGET)/release/speed
 
 static: ## Build a release binary that needs no libraries
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --profile $(STATIC_PROFILE) --locked \
-	  --bin difygate --target $(HOST)
+	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --profile $(STATIC_PROFILE) --locked --bin difygate --target $(HOST)
 	@! readelf --program-headers $(STATIC) | grep INTERP || { echo "$(STATIC) is not static" >&2; exit 1; }
 	@echo "static: $(STATIC)"
 
-image-context: static
+image-context: $(if $(PROFILED),profiled,static)
 	rm -rf $(TARGET)/image
 	mkdir -p $(TARGET)/image/tmp $(TARGET)/image/state
 	cp $(STATIC) $(TARGET)/image/difygate
@@ -90,7 +88,7 @@ certs: ## Make an authority and a certificate for HOSTS (localhost) in CERTS (ce
 bench: contenders ## Compare CPU and memory with other proxies; BENCH_WORKS=, _CONTENDERS=, _ROUNDS=, _SECONDS= choose
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate-bench
 	CARGO=$(CARGO) bench/others.sh $(BENCH_PROFILE) $(TARGET)
-	if [ -n "$(PROFILED)" ] && $(MAKE) profiled; then program=$(GUIDED); \
+	if [ -n "$(PROFILED)" ] && $(MAKE) profiled; then program=$(STATIC); \
 	else echo "difygate is measured without a profile" >&2; program=$(BENCH)/difygate; \
 	  $(CARGO) build --locked --profile $(BENCH_PROFILE) --bin difygate || exit 1; fi; \
 	BENCH_DIFYGATE=$$program BENCH_PINGORA=$(TARGET)/pingora/$(notdir $(BENCH))/difygate-bench-pingora \

@@ -1,7 +1,7 @@
 #!/bin/sh
 # profile.sh TARGET SPEED: counts how often each branch of difygate is taken by the works that SPEED measures
 # (profile-guided optimization) and writes TARGET/profiling/difygate.profdata for `-C profile-use`. The build that
-# counts has the flags of `release`, because functions are found again by names that depend on them.
+# counts has the FLAGS of the one that uses it, because functions are found again by names that depend on them.
 set -eu
 target=$(mkdir -p "$1" && cd "$1" && pwd)
 speed=$(cd "$(dirname "$2")" && pwd)/$(basename "$2")
@@ -28,7 +28,7 @@ merge=$(merger) || {
 }
 
 echo "profile: building difygate with counters" >&2
-RUSTFLAGS="-C profile-generate=$counts" "$cargo" build --release --locked --quiet --bin difygate \
+RUSTFLAGS="${FLAGS:-} -C profile-generate=$counts" "$cargo" build --release --locked --quiet --bin difygate \
   --target "$host" --target-dir "$folder"
 
 echo "profile: a minute of work" >&2
