@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use smallvec::SmallVec;
@@ -12,10 +12,11 @@ use smallvec::SmallVec;
 use crate::balance::{Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Statuses};
 use crate::config::{self, Config, ConsistentHash};
 use crate::control::by_address::Instances;
+use crate::control::labels::Labels;
 use crate::control::probes::Probes;
 use crate::control::tls::listener;
 use crate::gateway::doors::settings::{Settings, UserJwt};
-use crate::gateway::member::{Bearer, Drain, Label, Member, MemberStats};
+use crate::gateway::member::{Bearer, Drain, Member, MemberStats};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
 use crate::gateway::snapshot::{App, LastResort, Limits, Pool, Snapshot, Survivors, Timeouts};
 use crate::gateway::{Departed, Key, Models, PoolMates, TokenTable, Turns};
@@ -223,7 +224,7 @@ impl<'a> Builder<'a> {
         let mut survivors = before.map(|b| Survivors::of(b.snapshot)).unwrap_or_default();
         let probes = Probes::new(std::mem::take(&mut survivors.probed));
         let instances = Instances::of(config, &survivors)?;
-        let labels = Labels { by_name: HashMap::new(), are_shown: config.instance_header };
+        let labels = Labels::new(config.instance_header);
         let earlier = before.map(|before| before.config);
         let earlier = earlier.filter(|old| old.instance_header == config.instance_header);
         Ok(Self { survivors, earlier, instances, rings: HashMap::new(), probes, labels })
@@ -364,25 +365,6 @@ impl<'a> Builder<'a> {
         let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
         let policy = Policy { retry, storage: Storage::Shared, ..Policy::default() };
         Ok(App { name, pool, policy, doors: Settings::default(), stats })
-    }
-}
-
-/// What members are called: one label for all that have a name.
-struct Labels {
-    by_name: HashMap<InstanceName, Arc<Label>>,
-    /// Answers say who gave them.
-    are_shown: bool,
-}
-
-impl Labels {
-    fn of(&mut self, name: &InstanceName) -> Arc<Label> {
-        if let Some(known) = self.by_name.get(name) {
-            return Arc::clone(known);
-        }
-        let header = self.are_shown.then(|| HeaderValue::try_from(name.as_str()).ok()).flatten();
-        let label = Arc::new(Label { name: name.clone(), header });
-        self.by_name.insert(name.clone(), Arc::clone(&label));
-        label
     }
 }
 
