@@ -125,9 +125,12 @@ pub enum LastResort {
     Refuse,
 }
 
-/// An app and its instances.
+/// An app and its instances; what each request needs first (`repr(C)`), as in [`Member`].
 #[derive(Debug)]
+#[repr(C)]
 pub struct App {
+    /// Its counters; they survive a reload by name.
+    pub stats: Arc<AppStats>,
     /// Its key in the configuration.
     pub name: AppName,
     /// Its instances.
@@ -136,8 +139,6 @@ pub struct App {
     pub policy: Policy,
     /// How OpenAI and Anthropic clients see it.
     pub doors: Settings,
-    /// Its counters; they survive a reload by name.
-    pub stats: Arc<AppStats>,
 }
 
 /// What is counted for an app; what changes with each request first (`repr(C)`), as in
