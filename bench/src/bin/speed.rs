@@ -18,7 +18,7 @@ use difygate_bench::speed::instance::Instances;
 use difygate_bench::speed::plot::plot;
 use difygate_bench::speed::results::{Results, Row};
 use difygate_bench::speed::round::Stage;
-use difygate_bench::speed::scene::{INSTANCES, Setup};
+use difygate_bench::speed::scene::{MOST_INSTANCES, Setup};
 use difygate_bench::speed::work::{self, Work};
 
 const RESULTS: &str = "bench/results";
@@ -48,7 +48,7 @@ async fn run() -> anyhow::Result<()> {
     bind(cores.ours);
     let stage = Stage {
         cores,
-        instances: Instances::start(INSTANCES, cores.ours)?,
+        instances: Instances::start(MOST_INSTANCES, cores.ours)?,
         rounds: usize::try_from(rounds.max(1))?,
         length: Duration::from_secs(seconds.max(1)),
         descriptors: descriptors(),

@@ -19,7 +19,7 @@ use crate::speed::instance::Instances;
 use crate::speed::line::{Expected, Line};
 use crate::speed::load::{Going, Load, Noting};
 use crate::speed::results::Row;
-use crate::speed::scene::{INSTANCES, Setup};
+use crate::speed::scene::Setup;
 use crate::speed::streams;
 use crate::speed::work::{Kind, Sends, To, Work};
 
@@ -116,7 +116,7 @@ impl Stage {
         if let Some(why) = (entry.leaves)(work) {
             bail!(why);
         }
-        let count = if work.setup == Setup::Plain { 1 } else { INSTANCES };
+        let (_, _, count) = work.setup.size();
         let instances = self.instances.addresses.iter().take(count).copied().collect();
         // What is started inherits the core.
         bind(self.cores.proxy);

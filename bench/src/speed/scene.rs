@@ -11,12 +11,14 @@ pub enum Setup {
     /// the user in the JSON body the instance, by consistent hashing, and the instance gets its own
     /// key. Instances that fail are passed over.
     Full,
-    /// The same with 1,000 apps of 64 instances and 10,000 tokens.
+    /// The same with 1,000 apps of [`MOST_INSTANCES`] and 10,000 tokens.
     Many,
 }
 
 /// Instances that each app has.
 pub const INSTANCES: usize = 4;
+/// Instances that each of many apps has.
+pub const MOST_INSTANCES: usize = 64;
 /// Apps of [`Setup::Full`].
 pub const APPS: usize = 10;
 /// Tokens of [`Setup::Full`], the same number for each app.
@@ -29,7 +31,7 @@ impl Setup {
         match self {
             Self::Plain => (1, 1, 1),
             Self::Full => (APPS, TOKENS, INSTANCES),
-            Self::Many => (1_000, 10_000, 64),
+            Self::Many => (1_000, 10_000, MOST_INSTANCES),
         }
     }
 

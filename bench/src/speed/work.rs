@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::speed::line::Expected;
-use crate::speed::scene::{Setup, TOKENS, chat, key, token};
+use crate::speed::scene::{Setup, chat, key, token};
 
 /// Users of the requests of a work.
 const USERS: usize = 1_024;
@@ -174,12 +174,13 @@ impl Work {
     /// One request of this user with more lines in its head.
     #[must_use]
     pub fn request(&self, to: To, user: usize, more: &str) -> Vec<u8> {
-        let number = if self.setup == Setup::Plain { 0 } else { user % TOKENS };
+        let (apps, tokens, _) = self.setup.size();
+        let number = user % tokens;
         let (host, token) = match to {
             To::Proxy(host) => (host, token(number)),
             To::Instance(host) => (host, key(number, 0)),
         };
-        let app = number % self.setup.size().0;
+        let app = number % apps;
         let (path, kind, body) = match self.sends {
             Sends::Chat(bytes) => {
                 ("chat-messages", "application/json", chat(user, "blocking", bytes))

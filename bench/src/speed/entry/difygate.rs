@@ -46,7 +46,7 @@ fn configure(scene: &Scene, setup: Setup, engine: &str) -> anyhow::Result<Vec<St
         "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\nworkers: 1\nengine: {engine}\naccess_log: off\n\
          probe: {{ enabled: false }}\nstore: {{ path: {folder}/store }}\nspool_dir: {folder}\napps:\n"
     );
-    let (apps, _, instances) = setup.size();
+    let (apps, _, _) = setup.size();
     let mut tokens = vec![Vec::new(); apps];
     for (token, app) in setup.tokens() {
         if let Some(tokens) = tokens.get_mut(app) {
@@ -56,9 +56,8 @@ fn configure(scene: &Scene, setup: Setup, engine: &str) -> anyhow::Result<Vec<St
     for (app, tokens) in tokens.iter().enumerate() {
         let tokens = tokens.join(", ");
         let _ = write!(text, "  app{app:04}:\n    user_tokens: [{tokens}]\n    instances: [");
-        // More instances than there are have the addresses of the others again. As short as can be:
-        // a configuration may have 4 MiB.
-        for (number, addr) in scene.instances.iter().cycle().take(instances).enumerate() {
+        // As short as can be: a configuration may have 4 MiB.
+        for (number, addr) in scene.instances.iter().enumerate() {
             let (key, weight) =
                 (key(app, number), if (app, number) == (0, 0) { scene.weight } else { 1 });
             let _ = write!(text, "{{name: d{number},url: http://{addr},token: {key}");
