@@ -33,10 +33,7 @@ pub struct Key {
 #[derive(Debug, Default)]
 pub struct TokenTable {
     hasher: RandomState,
-    /// Places in `entries`.
-    places: HashTable<u32>,
-    entries: Vec<Entry>,
-    /// By the same places.
+    entries: HashTable<Entry>,
     keys: Vec<Arc<Key>>,
 }
 
@@ -47,6 +44,8 @@ struct Entry {
     secret: SmallVec<[u8; Entry::USUAL_BYTES]>,
     /// The place of the one app that it opens, or [`NOT_ONE`].
     app: usize,
+    /// The place of its key.
+    key: u32,
 }
 
 /// See [`Entry::app`].
@@ -56,12 +55,12 @@ impl Entry {
     /// Of a secret, and some room. A longer one stands elsewhere.
     const USUAL_BYTES: usize = 40;
 
-    fn new(secret: &Token, key: &Key) -> Self {
+    fn new(secret: &Token, key: &Key, place: u32) -> Self {
         let app = match key.apps[..] {
             [app] => app,
             _ => NOT_ONE,
         };
-        Self { secret: secret.expose().as_bytes().into(), app }
+        Self { secret: secret.expose().as_bytes().into(), app, key: place }
     }
 
     /// In a time that does not depend on where they differ. The length is not hidden.
@@ -81,34 +80,33 @@ impl TokenTable {
     pub fn new(keys: impl IntoIterator<Item = (Token, Key)>) -> Self {
         let mut table = Self::default();
         for (secret, key) in keys {
-            let Ok(place) = u32::try_from(table.entries.len()) else { break };
-            table.entries.push(Entry::new(&secret, &key));
+            let Ok(place) = u32::try_from(table.keys.len()) else { break };
+            let Self { hasher, entries, .. } = &mut table;
+            let hash = |entry: &Entry| hasher.hash_one(&entry.secret[..]);
+            let entry = Entry::new(&secret, &key, place);
+            entries.insert_unique(hash(&entry), entry, hash);
             table.keys.push(Arc::new(key));
-            let Self { hasher, places, entries, .. } = &mut table;
-            let hash = |place: &u32| hasher.hash_one(&entries[*place as usize].secret[..]);
-            places.insert_unique(hash(&place), place, hash);
         }
         table
     }
 
     /// What is known of who sends `candidate`, or none.
     pub fn key(&self, candidate: &[u8]) -> Option<&Arc<Key>> {
-        self.keys.get(self.place(candidate)?)
+        self.keys.get(self.entry(candidate)?.key as usize)
     }
 
     /// The apps that `candidate` opens, in the order of the configuration, or none.
     pub fn apps(&self, candidate: &[u8]) -> Option<&[usize]> {
-        let place = self.place(candidate)?;
-        match &self.entries.get(place)?.app {
-            &NOT_ONE => Some(&self.keys.get(place)?.apps),
+        let entry = self.entry(candidate)?;
+        match &entry.app {
+            &NOT_ONE => Some(&self.keys.get(entry.key as usize)?.apps),
             app => Some(std::slice::from_ref(app)),
         }
     }
 
-    fn place(&self, candidate: &[u8]) -> Option<usize> {
+    fn entry(&self, candidate: &[u8]) -> Option<&Entry> {
         let hash = self.hasher.hash_one(candidate);
-        let is_it = |place: &u32| self.entries[*place as usize].is_of(candidate);
-        self.places.find(hash, is_it).map(|place| *place as usize)
+        self.entries.find(hash, |entry| entry.is_of(candidate))
     }
 }
 
@@ -149,7 +147,7 @@ mod tests {
         let secret = format!("app-{}", "x".repeat(24));
         let table = TokenTable::new([(Token::new(secret.as_str()), key)]);
         assert_eq!(table.apps(secret.as_bytes()), Some(&[7][..]));
-        assert!(!table.entries[0].secret.spilled());
+        assert!(table.entries.iter().all(|entry| !entry.secret.spilled()));
         assert!(!format!("{table:?}").contains("xxx"), "{table:?}");
     }
 }
