@@ -107,7 +107,7 @@ fn application(shared: &Shared, app: &App) -> Value {
         .map(|member| (member.name().to_string(), instance(shared, member)))
         .collect();
     json!({
-        "total_requests": app.stats.requests.get(),
+        "total_requests": app.stats.requests(),
         "method": method.label(),
         "hash_algorithm": method.hash_algorithm().map(HashAlgorithm::label),
         "max_load": app.pool.max_load.map(factor),

@@ -3,21 +3,24 @@
 //! All in whole numbers, so that the bound is exact. It is soft by the number of workers: two that
 //! choose in the same instant see the same counts.
 
+use std::num::NonZeroU32;
+
 use crate::balance::Load;
 
 /// A factor over the fair share, in thousandths; at least 1000, which is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaxLoad(u32);
+pub struct MaxLoad(NonZeroU32);
 
 impl MaxLoad {
     /// From thousandths; less than 1000 is taken for 1000.
     pub fn from_thousandths(thousandths: u32) -> Self {
-        Self(thousandths.max(1000))
+        const LEAST: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+        Self(NonZeroU32::new(thousandths).map_or(LEAST, |thousandths| thousandths.max(LEAST)))
     }
 
     /// In thousandths.
     pub fn thousandths(self) -> u32 {
-        self.0
+        self.0.get()
     }
 }
 
@@ -44,8 +47,8 @@ impl Bound {
     /// all of them, times the factor, rounded up.
     pub fn limit(&self, weight: u32) -> u64 {
         let share = u128::from(self.in_flight + 1) * u128::from(weight);
-        let limit =
-            (share * u128::from(self.max_load.0)).div_ceil(u128::from(self.weight.max(1)) * 1000);
+        let limit = (share * u128::from(self.max_load.thousandths()))
+            .div_ceil(u128::from(self.weight.max(1)) * 1000);
         u64::try_from(limit).unwrap_or(u64::MAX)
     }
 

@@ -11,9 +11,9 @@ pub enum Method {
     ConsistentHash(Arc<Ring>),
     /// The same by highest random weight: shares are nearly even, and each choice looks at every
     /// member.
-    Rendezvous(Rendezvous),
+    Rendezvous(Box<Rendezvous>),
     /// Each request takes the next turn, whoever asks.
-    WeightedRoundRobin(Cycle),
+    WeightedRoundRobin(Box<Cycle>),
     /// Each request goes to the least busy, whoever asks.
     LeastConnections,
     /// Each client address has an instance of its own.

@@ -17,10 +17,10 @@ type Members = Vec<(String, u32)>;
 type Build = fn(&[(&str, u32)], HashAlgorithm) -> Method;
 
 const RING: Build = |members, hash| Method::ConsistentHash(Arc::new(Ring::new(members, 40, hash)));
-const RENDEZVOUS: Build = |members, hash| Method::Rendezvous(Rendezvous::new(members, hash));
+const RENDEZVOUS: Build = |members, hash| Method::Rendezvous(Rendezvous::new(members, hash).into());
 const ROUND_ROBIN: Build = |members, _| {
     let weights: Vec<_> = members.iter().map(|(_, weight)| *weight).collect();
-    Method::WeightedRoundRobin(Cycle::new(&weights))
+    Method::WeightedRoundRobin(Cycle::new(&weights).into())
 };
 const LEAST: Build = |_, _| Method::LeastConnections;
 const ADDRESS: Build = |members, hash| Method::IpHash(Arc::new(Ring::new(members, 40, hash)));

@@ -145,7 +145,7 @@ fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
         retry: Retry {
             attempts: app.retry.attempts,
             budget: app.retry.budget,
-            statuses: app.retry.statuses.iter().copied().collect(),
+            statuses: Statuses::new(app.retry.statuses.iter().copied()),
             executed: match app.retry.non_idempotent {
                 true => Executed::Again,
                 false => Executed::Once,
@@ -279,11 +279,11 @@ impl<'a> Builder<'a> {
             config::Method::ConsistentHash => Method::ConsistentHash(self.ring(members, hash)),
             config::Method::IpHash => Method::IpHash(self.ring(members, hash)),
             config::Method::Rendezvous => {
-                Method::Rendezvous(Rendezvous::new(&weights(members), algorithm(hash)))
+                Method::Rendezvous(Rendezvous::new(&weights(members), algorithm(hash)).into())
             }
             config::Method::WeightedRoundRobin => {
                 let weights: Vec<_> = members.iter().map(|member| member.weight).collect();
-                Method::WeightedRoundRobin(Cycle::new(&weights))
+                Method::WeightedRoundRobin(Cycle::new(&weights).into())
             }
             config::Method::LeastConnections => Method::LeastConnections,
         }

@@ -154,6 +154,8 @@ impl<'a> Search<'a> {
         let flight = Flight::begin(&member);
         let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
         let done = attempt(connections, &member, outbound, &journey.progress, patience).await;
+        member.fetch();
+        journey.app.fetch_counted();
         let done = match done {
             Ok(answer) => inspect(answer, journey.look(), &member, connections).await,
             Err(failure) => Err(failure),

@@ -46,7 +46,9 @@ pub(super) fn app(snapshot: &Snapshot, fields: &Fields) -> Result<Arc<App>, Refu
             found
         }
     };
-    app.cloned().ok_or_else(unknown)
+    let app = app.ok_or_else(unknown)?;
+    app.fetch();
+    Ok(Arc::clone(app))
 }
 
 fn ambiguous<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> Refusal {

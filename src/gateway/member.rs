@@ -6,6 +6,7 @@
 //! fields in that order.
 
 use std::fmt;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -55,6 +56,13 @@ impl Member {
     /// Its name in the app; hashes are keyed by it.
     pub fn name(&self) -> &InstanceName {
         &self.label.name
+    }
+
+    /// Begins to read what a request will need of it, all at once, as [`App::fetch`] does.
+    ///
+    /// [`App::fetch`]: super::snapshot::App::fetch
+    pub(super) fn fetch(&self) {
+        black_box((self.authorization.is_some(), self.stats.in_flight.get()));
     }
 
     pub(super) fn load(&self) -> Load {

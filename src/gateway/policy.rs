@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
+use crate::balance::Statuses;
 use crate::gateway::turns::Turns;
 
 /// An app's rules for failures.
@@ -29,7 +28,7 @@ pub struct Retry {
     /// Retries as a share of requests, in thousandths.
     pub budget: u32,
     /// Statuses after which the next candidate is asked.
-    pub statuses: SmallVec<[u16; 4]>,
+    pub statuses: Statuses,
     /// What an instance may have executed.
     pub executed: Executed,
 }

@@ -86,7 +86,6 @@ impl Record {
 
     /// The token named this app.
     pub(super) fn caller_known(&mut self, app: &Arc<App>) {
-        app.stats.requests.add_one();
         self.app = Some(Arc::clone(app));
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Allowance<'a> {
     stats: &'a AppStats,
     repeat: Repeat,
     left: u32,
+    /// What the request pays in to the app's budget.
+    share: u32,
 }
 
 /// What sending a request twice does.
@@ -40,10 +42,9 @@ pub(super) enum Denied {
 }
 
 impl<'a> Allowance<'a> {
-    /// The allowance of a request that has just come: it pays in to the app's budget.
+    /// The allowance of a request that has just come.
     pub(super) fn new(retry: &'a Retry, stats: &'a AppStats, repeat: Repeat) -> Self {
-        stats.budget.pay_in(retry.budget);
-        Self { retry, stats, repeat, left: retry.attempts }
+        Self { retry, stats, repeat, left: retry.attempts, share: retry.budget }
     }
 
     /// Whether another attempt is left at all, as far as can be told now.
@@ -53,7 +54,7 @@ impl<'a> Allowance<'a> {
 
     /// Whether an answer with this status is thrown away to ask another.
     pub(super) fn discards(&self, status: u16, tie: Tie) -> bool {
-        self.retry.statuses.contains(&status) && self.left > 0 && self.may(Sent::Head, tie)
+        self.retry.statuses.contains(status) && self.left > 0 && self.may(Sent::Head, tie)
     }
 
     /// Takes out one attempt at another instance after `failure`.
@@ -89,11 +90,18 @@ impl<'a> Allowance<'a> {
     }
 }
 
+/// A request pays in to its app's budget when its attempts are over: then the app's counters are at
+/// hand. So it cannot live on what it pays itself.
+impl Drop for Allowance<'_> {
+    fn drop(&mut self) {
+        self.stats.budget.pay_in(self.share);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use smallvec::smallvec;
-
     use super::{Allowance, Denied, Repeat};
+    use crate::balance::Statuses;
     use crate::gateway::failure::{Failure, Sent};
     use crate::gateway::policy::{Executed, Retry};
     use crate::gateway::select::Tie;
@@ -105,7 +113,7 @@ mod tests {
     }
 
     fn retry(executed: Executed) -> Retry {
-        Retry { attempts: 2, budget: 200, statuses: smallvec![503], executed }
+        Retry { attempts: 2, budget: 200, statuses: Statuses::new([503]), executed }
     }
 
     #[test]

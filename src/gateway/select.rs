@@ -133,6 +133,7 @@ impl Candidates {
     fn the_owner(&mut self, place: usize, now_ms: u64) -> Next {
         let pool = &self.app.pool;
         let Some(member) = pool.members.get(place) else { return Next::Nobody };
+        member.fetch();
         let all_out = || self.last_resort == LastResort::Try && !pool.is_any_in();
         let pass = match member.admit(now_ms, Claim::Owned, self.work) {
             Ok(pass) => pass,
@@ -164,6 +165,7 @@ impl Candidates {
         let pool = &self.app.pool;
         let bound = self.max_load.map(|max_load| pool.bound(max_load));
         while let Some(member) = pool.next(&mut self.order, bound.as_ref()) {
+            member.fetch();
             match member.admit(now_ms, self.claim, self.work) {
                 Ok(pass) => {
                     self.found = Found::Somebody;

@@ -4,10 +4,11 @@
 //! What must survive a reload (instances, counters) is shared between snapshots by pointer.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -125,29 +126,41 @@ pub enum LastResort {
     Refuse,
 }
 
-/// An app and its instances; what each request needs first (`repr(C)`), as in [`Member`].
+/// An app and its instances; what each request needs stands in its first two lines of the
+/// processor's cache (`repr(C)`), as in [`Member`].
 #[derive(Debug)]
 #[repr(C)]
 pub struct App {
     /// Its counters; they survive a reload by name.
     pub stats: Arc<AppStats>,
-    /// Its key in the configuration.
-    pub name: AppName,
     /// Its instances.
     pub pool: Pool,
     /// What it does when something goes wrong.
     pub policy: Policy,
+    /// Its key in the configuration.
+    pub name: AppName,
     /// How OpenAI and Anthropic clients see it.
     pub doors: Settings,
 }
 
-/// What is counted for an app; what changes with each request first (`repr(C)`), as in
-/// [`MemberStats`].
+impl App {
+    /// Begins to read what a request will need of it, all at once: of thousands of apps each is far
+    /// from the processor, and so it waits once instead of at each step.
+    pub(super) fn fetch(&self) {
+        black_box((self.policy.storage, self.name.as_str().as_bytes().first().copied()));
+    }
+
+    /// The same for what its answer will need.
+    pub(super) fn fetch_counted(&self) {
+        black_box((self.policy.storage, self.stats.budget.left()));
+    }
+}
+
+/// What is counted for an app; what changes with each request is one line of the processor's cache
+/// (`repr(C)`), as in [`MemberStats`], and is touched when the answer is there.
 #[derive(Debug, Default)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct AppStats {
-    /// Requests that named this app.
-    pub requests: Counter,
     /// Answers and refusals by hundreds of their status, 1xx to 5xx.
     pub by_class: [Counter; 5],
     /// What is left of the retry budget.
@@ -166,27 +179,35 @@ pub struct AppStats {
     pub drained: Counter,
 }
 
+impl AppStats {
+    /// Requests that named this app and have ended.
+    pub fn requests(&self) -> u64 {
+        self.by_class.iter().map(Counter::get).sum()
+    }
+}
+
 /// The instances of an app and the way they are chosen.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Pool {
     /// In the order of the configuration.
-    pub members: Vec<Arc<Member>>,
+    pub members: Box<[Arc<Member>]>,
     /// How they are chosen.
     pub method: Method,
     /// How far above its fair share one may be when a free request comes.
     pub max_load: Option<MaxLoad>,
-    turn: AtomicUsize,
+    turn: AtomicU32,
 }
 
 impl Pool {
     /// A pool; the method must have been built over the same members.
     pub fn new(members: Vec<Arc<Member>>, method: Method, max_load: Option<MaxLoad>) -> Self {
-        Self { members, method, max_load, turn: AtomicUsize::new(0) }
+        Self { members: members.into(), method, max_load, turn: AtomicU32::new(0) }
     }
 
     /// The order in which a request of `key` tries the members.
     pub fn order(&self, key: Option<&[u8]>) -> Order {
-        let turn = || self.turn.fetch_add(1, Ordering::Relaxed);
+        let turn = || self.turn.fetch_add(1, Ordering::Relaxed) as usize;
         Order::new(&self.method, key, self.members.len(), turn)
     }
 
@@ -261,5 +282,27 @@ impl<'a> Survivors<'a> {
         let members = members
             .map(|member| ((member.name(), member.instance.address()), Arc::clone(&member.stats)));
         departed.chain(members).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::{App, AppStats};
+    use crate::telemetry::Counter;
+
+    /// Of the processor's cache, in bytes.
+    const LINE: usize = 64;
+
+    /// What a shared pointer counts stands before what it points to.
+    const COUNTS: usize = 2 * size_of::<usize>();
+
+    #[test]
+    fn what_every_request_needs_is_in_two_lines_and_what_it_counts_in_one() {
+        assert!(COUNTS + offset_of!(App, policy) <= LINE);
+        assert!(COUNTS + offset_of!(App, doors) <= 2 * LINE);
+        let quickest = offset_of!(AppStats, duration) + 2 * size_of::<Counter>();
+        assert!(align_of::<AppStats>() == LINE && quickest <= LINE);
     }
 }

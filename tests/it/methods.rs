@@ -221,7 +221,8 @@ fn shares_and_moves_of_a_hundred_thousand_users() {
     type Build = fn(&[(&str, u32)], HashAlgorithm) -> Method;
     let ring: Build =
         |members, hash| Method::ConsistentHash(Arc::new(Ring::new(members, 160, hash)));
-    let rendezvous: Build = |members, hash| Method::Rendezvous(Rendezvous::new(members, hash));
+    let rendezvous: Build =
+        |members, hash| Method::Rendezvous(Rendezvous::new(members, hash).into());
     let even = ["dify1", "dify2", "dify3", "dify4", "dify5"].map(|name| (name, 1));
     let mut heavier = even;
     heavier[4].1 = 2;
