@@ -154,25 +154,8 @@ impl MemberStats {
 
 #[cfg(test)]
 mod tests {
-    use std::mem::{align_of, offset_of, size_of};
-
-    use super::{Bearer, Member, MemberStats};
+    use super::Bearer;
     use crate::model::Token;
-    use crate::telemetry::Counter;
-
-    /// Of the processor's cache, in bytes.
-    const LINE: usize = 64;
-
-    /// What a shared pointer counts stands before what it points to.
-    const COUNTS: usize = 2 * size_of::<usize>();
-
-    #[test]
-    fn what_every_request_needs_is_in_two_lines_and_what_it_counts_in_one() {
-        assert!(COUNTS + offset_of!(Member, authorization) <= LINE);
-        assert!(COUNTS + offset_of!(Member, fail_statuses) <= 2 * LINE);
-        let quickest = offset_of!(MemberStats, first_byte) + 2 * size_of::<Counter>();
-        assert!(align_of::<MemberStats>() == LINE && quickest <= LINE);
-    }
 
     #[test]
     fn a_key_stands_in_its_member_and_is_not_shown() {

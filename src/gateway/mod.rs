@@ -40,6 +40,8 @@ mod idle;
 mod inspect;
 mod instance;
 mod journey;
+#[cfg(test)]
+mod layout_tests;
 mod learn;
 mod listen;
 pub mod member;

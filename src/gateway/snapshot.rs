@@ -284,25 +284,3 @@ impl<'a> Survivors<'a> {
         departed.chain(members).collect()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::mem::offset_of;
-
-    use super::{App, AppStats};
-    use crate::telemetry::Counter;
-
-    /// Of the processor's cache, in bytes.
-    const LINE: usize = 64;
-
-    /// What a shared pointer counts stands before what it points to.
-    const COUNTS: usize = 2 * size_of::<usize>();
-
-    #[test]
-    fn what_every_request_needs_is_in_two_lines_and_what_it_counts_in_one() {
-        assert!(COUNTS + offset_of!(App, policy) <= LINE);
-        assert!(COUNTS + offset_of!(App, doors) <= 2 * LINE);
-        let quickest = offset_of!(AppStats, duration) + 2 * size_of::<Counter>();
-        assert!(align_of::<AppStats>() == LINE && quickest <= LINE);
-    }
-}
