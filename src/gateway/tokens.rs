@@ -78,7 +78,9 @@ impl fmt::Debug for Entry {
 impl TokenTable {
     /// The table of secrets that differ, and what each stands for.
     pub fn new(keys: impl IntoIterator<Item = (Token, Key)>) -> Self {
+        let keys = keys.into_iter();
         let mut table = Self::default();
+        table.entries.reserve(keys.size_hint().0, |_| 0);
         for (secret, key) in keys {
             let Ok(place) = u32::try_from(table.keys.len()) else { break };
             let Self { hasher, entries, .. } = &mut table;
