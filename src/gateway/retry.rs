@@ -17,8 +17,6 @@ pub(super) struct Allowance<'a> {
     stats: &'a AppStats,
     repeat: Repeat,
     left: u32,
-    /// What the request pays in to the app's budget.
-    share: u32,
 }
 
 /// What sending a request twice does.
@@ -44,7 +42,7 @@ pub(super) enum Denied {
 impl<'a> Allowance<'a> {
     /// The allowance of a request that has just come.
     pub(super) fn new(retry: &'a Retry, stats: &'a AppStats, repeat: Repeat) -> Self {
-        Self { retry, stats, repeat, left: retry.attempts, share: retry.budget }
+        Self { retry, stats, repeat, left: retry.attempts }
     }
 
     /// Whether another attempt is left at all, as far as can be told now.
@@ -94,7 +92,7 @@ impl<'a> Allowance<'a> {
 /// hand. So it cannot live on what it pays itself.
 impl Drop for Allowance<'_> {
     fn drop(&mut self) {
-        self.stats.budget.pay_in(self.share);
+        self.stats.budget.pay_in(self.retry.budget);
     }
 }
 
