@@ -168,4 +168,15 @@ mod tests {
         assert_eq!(allowance.take(&refused, Tie::Key), Err(Denied::Budget));
         assert_eq!((stats.retries.get(), stats.retries_refused.get()), (2, 1));
     }
+
+    #[test]
+    fn a_request_pays_in_when_its_attempts_are_over() {
+        let (stats, retry) = (AppStats::default(), retry(Executed::Once));
+        while stats.budget.take() {}
+        let requests: Vec<_> =
+            (0..5).map(|_| Allowance::new(&retry, &stats, Repeat::Twice)).collect();
+        assert_eq!(stats.budget.left(), 0);
+        drop(requests);
+        assert_eq!(stats.budget.left(), 1, "five times 20 % of a retry");
+    }
 }
