@@ -1,4 +1,4 @@
-//! JSON text as Python writes it: `", "` and `": "` between items, all non-ASCII as `\uXXXX`.
+//! JSON text as Python writes it: `", "` and `": "` between items, all non-ASCII as `\u` and four digits.
 //!
 //! Only what Dify's answers need: no indentation, no sorted keys, no NaN.
 

@@ -96,7 +96,8 @@ fn push_number(out: &mut String, before: &str, number: i64) {
     let _ = write!(out, "{before}{number}");
 }
 
-/// A JSON string as Python's `json.dumps` prints it: all but printable ASCII as `\uXXXX`.
+/// A JSON string as Python's `json.dumps` prints it: all but printable ASCII as `\u` and
+/// four digits.
 fn push_string(out: &mut String, text: &str) {
     out.push('"');
     for letter in text.chars() {

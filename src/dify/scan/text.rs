@@ -3,7 +3,7 @@
 use memchr::memchr;
 use uuid::Uuid;
 
-/// The key wanted, at most: `conversation_id` with each letter as `\uXXXX`.
+/// The key wanted, at most: `conversation_id` with each letter as `\u` and four digits.
 const LONGEST: usize = 90;
 
 /// How many bytes of a string are looked at without vector code: a UUID and its quote fit.
@@ -93,7 +93,8 @@ fn exactly(key: &[u8]) -> Field {
     }
 }
 
-/// The longest text of a UUID in bytes: `urn:uuid:` and 36 characters, each as `\uXXXX`.
+/// The longest text of a UUID in bytes: `urn:uuid:` and 36 characters, each as `\u` and
+/// four digits.
 const MAX_ID: usize = 6 * 45;
 
 /// Reads the inside of a JSON string as a UUID.
@@ -213,7 +214,7 @@ fn escape(text: &str) -> Result<(char, &str), &'static str> {
     Ok((letter, chars.as_str()))
 }
 
-/// `XXXX` after `\u`, and the second half of a pair where there is one.
+/// The four digits after `\u`, and the second half of a pair where there is one.
 fn unicode(text: &str) -> Result<(char, &str), &'static str> {
     const LONE: &str = "half of a surrogate pair in the string";
     let (unit, rest) = hex4(text)?;
