@@ -54,7 +54,7 @@ impl Claims {
         // A workflow's version is the same text wherever the app was imported.
         if let Some(id) = call.id.filter(|id| !matches!(id, Id::Workflow(_))) {
             claims.any = true;
-            claims.add(id.uuid());
+            claims.add(id.key());
         }
         let query = head.uri.query().unwrap_or_default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
