@@ -8,7 +8,7 @@ use http::HeaderValue;
 use tokio::time::{Instant, sleep};
 
 use crate::balance::Work;
-use crate::dify::path::{CallKind, Run};
+use crate::dify::path::Run;
 use crate::gateway::attempt::{Patience, attempt};
 use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::inspect::{Finding, Look, inspect};
@@ -298,9 +298,9 @@ impl Journey {
     /// Which answers must be understood before they are passed on.
     fn look(&self) -> Look {
         Look {
+            kind: self.kind,
             names_an_id: self.is_searched_for(),
             starts_run: self.run.is_some(),
-            run_detail: self.kind == CallKind::WorkflowRunDetail,
         }
     }
 

@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::timeout;
 
-use crate::dify::answer::{KnownRefusal, is_null_run, refusal};
+use crate::dify::answer::{KnownRefusal, is_newer_route, is_null_run, refusal};
+use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::connection::{Connections, Inflow};
 use crate::gateway::failure::{Failure, Sent, chain};
@@ -26,14 +28,14 @@ pub(super) const MAX_BYTES: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which answers matter to a request.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
+    /// Which call it is.
+    pub kind: CallKind,
     /// It names an id of which one instance only knows.
     pub names_an_id: bool,
     /// It starts a run.
     pub starts_run: bool,
-    /// It asks for a run's detail, which Dify 1.5.0 answers with nulls when it has none.
-    pub run_detail: bool,
 }
 
 /// What an answer says.
@@ -53,17 +55,27 @@ impl Look {
         let matters = match head.status.as_u16() {
             404 => self.names_an_id,
             400 => self.names_an_id || self.starts_run,
-            200 => self.run_detail && self.names_an_id,
+            // Dify up to 1.12 answers with nulls when it does not have the run.
+            200 => self.kind == CallKind::WorkflowRunDetail && self.names_an_id,
             _ => false,
         };
         matters && is_small_json(head)
     }
 
+    /// Whether the head alone says that the instance does not have what the request names.
+    fn is_unknown_route(self, head: &AnswerHead) -> bool {
+        let kind = head.fields.get(Name::ContentType);
+        self.names_an_id
+            && head.status == StatusCode::NOT_FOUND
+            && is_newer_route(self.kind)
+            && kind.is_some_and(|kind| kind.starts_with(b"text/html"))
+    }
+
     fn find(self, status: u16, body: &[u8]) -> Finding {
-        match refusal(status, body) {
+        match refusal(self.kind, status, body) {
             Some(KnownRefusal::NotHere) if self.names_an_id => Finding::NotHere,
             Some(KnownRefusal::Busy) if self.starts_run => Finding::Busy,
-            _ if status == 200 && self.run_detail && is_null_run(body) => Finding::NotHere,
+            _ if status == 200 && is_null_run(body) => Finding::NotHere,
             _ => Finding::Fine,
         }
     }
@@ -79,6 +91,9 @@ pub(super) async fn inspect(
     member: &Member,
     connections: &Connections,
 ) -> Result<(Box<Answer>, Finding), Failure> {
+    if look.is_unknown_route(&answer.head) {
+        return Ok((answer, Finding::NotHere));
+    }
     if !look.must_read(&answer.head) {
         return Ok((answer, Finding::Fine));
     }

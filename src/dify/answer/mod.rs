@@ -15,13 +15,15 @@ mod refusal;
 mod usage;
 
 #[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
 mod tests;
 
 use uuid::Uuid;
 
 use self::envelope::{Envelope, Wanted};
 pub use self::events::{EventLearner, dull};
-pub use self::refusal::{KnownRefusal, is_null_run, refusal};
+pub use self::refusal::{KnownRefusal, is_newer_route, is_null_run, refusal};
 use super::path::{CallKind, Run};
 
 /// The ids that an answer named. All are known to the answering instance only.
