@@ -222,6 +222,16 @@ fn a_user_token_that_is_the_key_of_an_instance() {
 }
 
 #[test]
+fn keys_of_the_knowledge_api_that_do_not_fit() {
+    let text = instance("{ name: one, host: h, token: k-1 }")
+        + "      - { name: two, host: g, token: k-2, dataset_token: dataset-2 }\n";
+    insta::assert_snapshot!(shown(&text), @"");
+    let text = instance("{ name: one, host: h, token: k-1, dataset_token: 'a b' }")
+        + "      - { name: two, host: g, token: k-2, dataset_token: user-1 }\n";
+    insta::assert_snapshot!(lines(&text), @"");
+}
+
+#[test]
 fn one_address_with_two_limits() {
     let text = instance("{ name: one, host: h, token: k-1 }")
         + "      - { name: two, url: http://H:5001, token: k-2, max_concurrent: 10 }\n";

@@ -248,7 +248,7 @@ fn a_secret_comes_from_a_file_beside_the_configuration() {
     let secret = folder.path().join("key.txt");
     fs::write(&secret, "app-from-file\r\n").unwrap();
     let path = folder.path().join("gateway.yaml");
-    let text = MINIMAL.replace("app-one", "file:key.txt");
+    let text = MINIMAL.replace("app-one", "file:key.txt, dataset_token: file:key.txt");
     fs::write(&path, text.replace("[user", &format!("[file:{}, user", secret.display()))).unwrap();
     restrict(&secret, 0o600);
 
@@ -256,7 +256,9 @@ fn a_secret_comes_from_a_file_beside_the_configuration() {
     let app = app(&config, "customer_service");
     assert_eq!(app.user_tokens[0].expose(), "app-from-file");
     assert_eq!(app.instances[0].token.expose(), "app-from-file");
-    assert_eq!(warnings.findings().len(), 1, "{warnings}");
+    let datasets = app.instances[0].dataset_token.as_ref();
+    assert_eq!(datasets.map(Token::expose), Some("app-from-file"));
+    assert_eq!(warnings.findings().len(), 2, "{warnings}");
     assert!(warnings.findings()[0].message.contains("also a user token"), "{warnings}");
 
     restrict(&secret, 0o644);

@@ -293,6 +293,12 @@ pub(super) struct WrittenInstance {
     /// The app's key in this installation: the key itself, or `file:` and a path.
     #[schemars(schema_with = "schema::secret")]
     pub(super) token: Option<Token>,
+    /// A key of this installation's knowledge API (`dataset-…`), as `token` is written: with it the
+    /// app's clients may read and change every dataset of its workspace. All instances of an app have
+    /// one, or none has: then the knowledge API is not open to its clients.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::secret")]
+    pub(super) dataset_token: Option<Token>,
     /// Its share of users relative to the others.
     #[serde(default = "one", deserialize_with = "whole::<_, _, 1, 10_000>")]
     #[schemars(schema_with = "schema::whole::<1, 10_000>")]

@@ -306,10 +306,14 @@ impl<'a> Builder<'a> {
         judgement: Judgement,
         stats: Arc<MemberStats>,
     ) -> Result<Arc<Member>, String> {
-        let authorization = Bearer::new(&written.token)
-            .ok_or_else(|| format!("the token of `{}` cannot stand in a header", written.name))?;
+        let bearer = |token: &Token| {
+            let refused = || format!("the token of `{}` cannot stand in a header", written.name);
+            Bearer::new(token).ok_or_else(refused)
+        };
+        let authorization = Some(bearer(&written.token)?);
+        let datasets = written.dataset_token.as_ref().map(bearer).transpose()?.map(Box::new);
         let keyless = self.keyless(written, judgement, stats)?;
-        Ok(Arc::new(Member { authorization: Some(authorization), ..keyless }))
+        Ok(Arc::new(Member { authorization, datasets, ..keyless }))
     }
 
     fn keyless(
@@ -323,6 +327,7 @@ impl<'a> Builder<'a> {
             label: self.labels.of(&written.name),
             instance: Arc::clone(&shared.instance),
             authorization: None,
+            datasets: None,
             weight: written.weight,
             thresholds: shared.thresholds,
             fail_statuses: judgement.fail_statuses,
@@ -343,7 +348,9 @@ impl<'a> Builder<'a> {
         Arc::clone(ring)
     }
 
-    /// Every instance once, under the first name it has: the least busy answers.
+    /// Every instance once, under the first name it has: the least busy answers, or who has what a
+    /// link names. Whoever has a made-up link can ask all of them, so no answer to one takes an
+    /// instance out.
     fn everyone(&mut self, config: &Config) -> Result<App, String> {
         let name = AppName::from("");
         let mut seen = std::collections::HashSet::new();
@@ -354,7 +361,8 @@ impl<'a> Builder<'a> {
             if new.is_empty() {
                 continue;
             }
-            let judgement = self.judgement(app);
+            let fail_statuses = Statuses::default();
+            let judgement = Judgement { fail_statuses, ..self.judgement(app) };
             for instance in new {
                 let member = self.keyless(instance, judgement.clone(), Arc::default())?;
                 members.push(Arc::new(member));
@@ -363,7 +371,12 @@ impl<'a> Builder<'a> {
         let stats = Arc::default();
         let pool = Pool::new(members, Method::LeastConnections, None);
         let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
-        let policy = Policy { retry, storage: Storage::Shared, ..Policy::default() };
+        let is_shared = |app: &Arc<config::App>| app.storage == config::Storage::Shared;
+        let storage = match config.apps.values().all(is_shared) {
+            true => Storage::Shared,
+            false => Storage::Independent,
+        };
+        let policy = Policy { retry, storage, ..Policy::default() };
         Ok(App { name, pool, policy, doors: Settings::default(), stats })
     }
 }

@@ -6,12 +6,13 @@
 
 use std::ops::Range;
 
+use http::Method;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::affinity::{Lasting, Owners, now_s};
 use crate::dify::answer::Learned;
-use crate::dify::path::{Call, CallKind, Id};
+use crate::dify::path::{Call, CallKind, Id, Run};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::member::Member;
@@ -51,8 +52,7 @@ impl Claims {
         };
         claims.add(facts.conversation_id);
         claims.add(facts.message_id);
-        // A workflow's version is the same text wherever the app was imported.
-        if let Some(id) = call.id.filter(|id| !matches!(id, Id::Workflow(_))) {
+        if let Some(id) = call.id.filter(|id| leads(call.kind, *id, head)) {
             claims.any = true;
             claims.add(id.key());
         }
@@ -63,6 +63,9 @@ impl Claims {
             }
         }
         facts.files.iter().for_each(|file| claims.add(Some(*file)));
+        if call.kind == CallKind::Run(Run::Chat) {
+            claims.add(facts.workflow_id);
+        }
         claims
     }
 
@@ -131,6 +134,22 @@ impl Claims {
         let now_s = now_s();
         self.ids.iter().for_each(|id| owners.forget(*id, now_s));
     }
+}
+
+/// Whether it matters who has the id of a path. Every instance says 400 to a version of a workflow
+/// that is no UUID and to a link without a signature, and 405 to all but a POST to a server of tools.
+fn leads(kind: CallKind, id: Id<'_>, head: &RequestHead) -> bool {
+    match kind {
+        CallKind::Run(_) => id.key().is_some(),
+        CallKind::McpServer => head.method == Method::POST,
+        CallKind::SignedFile => head.uri.query().is_some_and(|query| query.contains("sign=")),
+        _ => true,
+    }
+}
+
+/// Remembers whose ids an answer named later on.
+pub(super) fn remember_more(ids: &[Uuid], member: &Member, owners: &Owners) {
+    owners.learn_all(ids.iter().map(|id| (*id, Lasting::Yes)), member.name(), now_s());
 }
 
 /// Remembers whose ids an answer named.

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use tokio::time::{Instant, sleep};
 
 use crate::balance::Work;
-use crate::dify::path::Run;
+use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::{Patience, attempt};
 use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::inspect::{Finding, Look, inspect};
@@ -299,9 +299,15 @@ impl Journey {
     fn look(&self) -> Look {
         Look {
             kind: self.kind,
-            names_an_id: self.is_searched_for(),
+            names_an_id: self.is_searched_for() && !self.is_known_server(),
             starts_run: self.run.is_some(),
         }
+    }
+
+    /// Whether it asks a server of tools for which one instance is known: then what that says is the
+    /// answer, also a 500, which others would say as well.
+    fn is_known_server(&self) -> bool {
+        self.kind == CallKind::McpServer && self.candidates.tie() == Tie::Owner
     }
 
     /// Whether what it names is on one instance, and others can be asked for it.

@@ -198,10 +198,10 @@ impl Scan {
 /// As of [`user`].
 pub(super) async fn body(
     head: &RequestHead,
-    mut body: Arriving,
+    body: &mut Arriving,
     snapshot: &Snapshot,
 ) -> Result<Kept, Refusal> {
-    take_in(head, &mut body, snapshot, &mut Scan::None).await
+    take_in(head, body, snapshot, &mut Scan::None).await
 }
 
 async fn take_in(

@@ -10,7 +10,10 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::timeout;
 
-use crate::dify::answer::{KnownRefusal, is_newer_route, is_null_run, refusal};
+use crate::dify::answer::{
+    KnownRefusal, is_newer_route, is_null_run, is_strange_code, is_strange_link,
+    may_be_strange_code, refusal,
+};
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::connection::{Connections, Inflow};
@@ -57,7 +60,7 @@ impl Look {
             400 => self.names_an_id || self.starts_run,
             // Dify up to 1.12 answers with nulls when it does not have the run.
             200 => self.kind == CallKind::WorkflowRunDetail && self.names_an_id,
-            _ => false,
+            status => self.names_an_id && may_be_strange_code(self.kind, status),
         };
         matters && is_small_json(head)
     }
@@ -65,6 +68,9 @@ impl Look {
     /// Whether the head alone says that the instance does not have what the request names.
     fn is_unknown_route(self, head: &AnswerHead) -> bool {
         let kind = head.fields.get(Name::ContentType);
+        if self.names_an_id && is_strange_link(self.kind, head.status.as_u16()) {
+            return true;
+        }
         self.names_an_id
             && head.status == StatusCode::NOT_FOUND
             && is_newer_route(self.kind)
@@ -76,6 +82,9 @@ impl Look {
             Some(KnownRefusal::NotHere) if self.names_an_id => Finding::NotHere,
             Some(KnownRefusal::Busy) if self.starts_run => Finding::Busy,
             _ if status == 200 && is_null_run(body) => Finding::NotHere,
+            _ if may_be_strange_code(self.kind, status) && is_strange_code(body) => {
+                Finding::NotHere
+            }
             _ => Finding::Fine,
         }
     }

@@ -1,7 +1,8 @@
 //! What the gateway reads in an answer that passes by: the ids that the run made, and what it used.
 //!
 //! Nothing is held or changed. Of a JSON answer a bounded prefix is kept until its end; of a stream
-//! the first events are understood, and of the rest only the one that ends it.
+//! the first events are understood, and of the rest only those that ask a person for something or end
+//! it.
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,6 +19,19 @@ use crate::gateway::snapshot::App;
 /// How much of a JSON answer is kept to be read: its ids stand at the beginning, its usage at the
 /// end, which a longer answer thereby hides.
 const MAX_JSON_BYTES: usize = 256 * 1024;
+
+/// Whether answers to calls of this kind name ids.
+pub(super) fn tells(kind: CallKind) -> bool {
+    matches!(
+        kind,
+        CallKind::Run(_)
+            | CallKind::Upload
+            | CallKind::WorkflowEvents
+            | CallKind::Annotations
+            | CallKind::AnnotationReply
+            | CallKind::DatasetList
+    )
+}
 
 /// Listens in on an answer.
 #[derive(Debug)]
@@ -42,8 +56,35 @@ pub(super) enum Calm {
 #[derive(Debug)]
 pub(super) struct Stream {
     learner: EventLearner,
-    /// Whose ids are remembered; none any more once they are.
-    remember: bool,
+    /// What is remembered of it.
+    remember: Remember,
+}
+
+/// How far what a stream names is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remember {
+    /// The instances share what they know.
+    Never,
+    /// Its task has not been named.
+    Coming,
+    /// What it names first, and so many forms.
+    Done(usize),
+}
+
+impl Stream {
+    fn remember(&mut self, member: &Member, owners: &Owners) {
+        let learned = self.learner.learned();
+        match self.remember {
+            Remember::Coming if learned.task_id.is_some() => {
+                claim::remember(learned, member, owners);
+            }
+            Remember::Done(known) if known < learned.others.len() => {
+                claim::remember_more(&learned.others[known..], member, owners);
+            }
+            _ => return,
+        }
+        self.remember = Remember::Done(learned.others.len());
+    }
 }
 
 /// See [`Tap::Json`].
@@ -77,12 +118,12 @@ impl Json {
 impl Tap {
     /// What there is to learn from an answer to a call of this kind.
     pub(super) fn new(kind: CallKind, app: &App, head: &AnswerHead, events: bool) -> Self {
-        let tells = matches!(kind, CallKind::Run(_) | CallKind::Upload);
-        if !tells || !head.status.is_success() || head.fields.has(Name::ContentEncoding) {
+        if !tells(kind) || !head.status.is_success() || head.fields.has(Name::ContentEncoding) {
             return Self::Off;
         }
         let remember = app.policy.storage == Storage::Independent;
         if events {
+            let remember = if remember { Remember::Coming } else { Remember::Never };
             let stream = Stream { learner: EventLearner::new(), remember };
             return Self::Events(Box::new(stream), Calm::No);
         }
@@ -98,10 +139,7 @@ impl Tap {
             Self::Events(stream, calm) => {
                 stream.learner.feed(piece);
                 *calm = if stream.learner.is_calm() { Calm::Yes } else { Calm::No };
-                if stream.remember && stream.learner.learned().task_id.is_some() {
-                    stream.remember = false;
-                    claim::remember(stream.learner.learned(), member, owners);
-                }
+                stream.remember(member, owners);
             }
             // The usual answer comes in one piece, and is read where it is.
             Self::Json(json) if left == Left::None && json.prefix.is_empty() => {

@@ -48,7 +48,17 @@ pub(super) struct Outbound {
     sender: Sender,
     request_id: RequestId,
     has_length: bool,
+    key: Key,
     body: Kept,
+}
+
+/// By which of a member's keys a request is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// The app's.
+    App,
+    /// That of the knowledge API.
+    Datasets,
 }
 
 /// Whose request it is.
@@ -90,7 +100,13 @@ impl Outbound {
             behind.add(Name::Cookie);
         }
         let has_length = !body.is_empty() || !matches!(head.method, Method::GET | Method::HEAD);
-        Self { head, behind, sender: Sender::Client(origin), request_id, has_length, body }
+        let (sender, key) = (Sender::Client(origin), Key::App);
+        Self { head, behind, sender, request_id, has_length, key, body }
+    }
+
+    /// The request is let in by this key.
+    pub(super) fn use_key(&mut self, key: Key) {
+        self.key = key;
     }
 
     /// A request of the gateway's own.
@@ -106,7 +122,8 @@ impl Outbound {
         let (version, fields) = (Version::HTTP_11, Fields::default());
         let head = Rc::new(RequestHead { method, uri, version, fields });
         let (sender, request_id) = (Sender::Gateway(content_type), request_id.clone());
-        Self { head, behind: Behind::default(), sender, request_id, has_length, body }
+        let (behind, key) = (Behind::default(), Key::App);
+        Self { head, behind, sender, request_id, has_length, key, body }
     }
 
     /// The instance's answer must be read here, so it may not be packed.
@@ -168,7 +185,11 @@ impl Outbound {
                 }
             }
         }
-        if let Some(authorization) = member.and_then(|member| member.authorization.as_ref()) {
+        let key = member.and_then(|member| match self.key {
+            Key::App => member.authorization.as_ref(),
+            Key::Datasets => member.datasets.as_deref(),
+        });
+        if let Some(authorization) = key {
             add(Name::Authorization, authorization.expose());
         }
         self.head.fields.iter().filter(|field| !self.behind.has(field)).for_each(put);

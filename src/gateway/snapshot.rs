@@ -144,6 +144,12 @@ pub struct App {
 }
 
 impl App {
+    /// Whether its clients may use the knowledge API: all of its instances have a key for that, or none
+    /// has.
+    pub(super) fn opens_datasets(&self) -> bool {
+        self.pool.members.iter().all(|member| member.datasets.is_some())
+    }
+
     /// Begins to read what a request will need of it, all at once: of thousands of apps each is far
     /// from the processor, and so it waits once instead of at each step.
     pub(super) fn fetch(&self) {

@@ -61,6 +61,7 @@ fn learned(from: &Value) -> Learned {
         task_id: id("task_id"),
         workflow_run_id: id("workflow_run_id"),
         file_id: None,
+        others: Vec::new(),
         task_text: text("task_id"),
     }
 }
@@ -117,7 +118,7 @@ fn an_upload_gives_the_id_of_its_file() {
     let answer = named("upload-png");
     let (found, usage) = learn_json(answer.kind, answer.body.as_bytes());
     assert_eq!(found.file_id.unwrap().to_string(), "96ad82e8-b00a-4a6c-bc83-7c9f4d86f644");
-    assert_eq!((found.lasting().count(), found.task_id, usage), (1, None, None));
+    assert_eq!((found.lasting().count(), found.task_id, usage), (2, None, None));
 }
 
 /// The rules, from a parser that reads every event whole.
@@ -269,7 +270,9 @@ fn most_events_say_nothing_new() {
     }
     let end = "data: {\"event\": \"message_end\"}\n\n";
     let reversed = "data: {\"answer\": \"a\", \"event\": \"error\"}\n\n";
-    for piece in [end, reversed, &[message, end].concat(), message.trim_end(), "data: {\"ev"] {
+    let form = "data: {\"event\":\"human_input_required\",\"data\":{}}\n\n";
+    for piece in [end, form, reversed, &[message, end].concat(), message.trim_end(), "data: {\"ev"]
+    {
         assert!(!dull(piece.as_bytes()), "{piece}");
     }
     let dull_events = streams().flat_map(|answer| {
@@ -287,6 +290,7 @@ proptest! {
                 "data: {\"event\": \"message\", \"task_id\": \"t\"}", "data: {\"event\": \"error\"}",
                 "data: {\"event\": \"message_end\", \"metadata\": {\"usage\": {\"total_tokens\": 7}}}",
                 "data:{\"task_id\": \"u\", \"event\":\"workflow_finished\", \"data\":{\"total_tokens\": 8}}",
+                "data: {\"event\": \"human_input_required\", \"data\": {\"form_token\": \"f\"}}",
                 "data: {\"event\": \"message\", \"x\": \"", "event: ping", "data", "\n", "\n", "\r\n", "\n\n",
                 "data: {\"event\": \"message_", "end\"}", "data: {\"event\": \"", "\"", "x", "}",
             ]),

@@ -96,7 +96,9 @@ pub enum CallKind {
     AnnotationReply,
     /// `/v1/apps/annotation-reply/<action>/status/<id>`.
     AnnotationReplyStatus,
-    /// Anything for a dataset key: `/v1/datasets…`, `/v1/workspaces/…`, `/v1/knowledge-fs/…`.
+    /// `/v1/datasets`: lists them, makes one.
+    DatasetList,
+    /// Anything else for a dataset key: `/v1/datasets/…`, `/v1/workspaces/…`, `/v1/knowledge-fs/…`.
     Datasets,
     /// `/files/<id>/file-preview`, `/files/<id>/image-preview`, `/files/tools/<id>.<ext>`: links that
     /// Dify signs. They need no key and name no user.
@@ -128,8 +130,13 @@ impl CallKind {
             Self::WorkflowEvents | Self::WorkflowLogs | Self::EndUser => "GET, HEAD, OPTIONS",
             Self::AnnotationReplyStatus | Self::SignedFile => "GET, HEAD, OPTIONS",
             Self::McpServer => "POST, OPTIONS",
-            Self::Datasets | Self::Unknown => return None,
+            Self::DatasetList | Self::Datasets | Self::Unknown => return None,
         })
+    }
+
+    /// Whether the call is of the knowledge API, which has keys of its own.
+    pub fn wants_dataset_key(self) -> bool {
+        matches!(self, Self::DatasetList | Self::Datasets)
     }
 }
 
@@ -299,6 +306,7 @@ fn decoded(bytes: &[u8]) -> Option<u8> {
 fn by_prefix(path: &str) -> Call<'_> {
     let mut parts = path.split('/');
     match (parts.next(), parts.next()) {
+        (Some("datasets"), None) => plain(CallKind::DatasetList),
         (Some("datasets"), Some(id)) if is_uuid(id) => {
             Call { kind: CallKind::Datasets, id: Some(Id::Dataset(id)) }
         }

@@ -46,7 +46,7 @@ fn every_route_of_dify_is_known_with_its_methods() {
         ("/v1/apps/annotations/{}", CallKind::Annotation, Some("PUT, DELETE, OPTIONS")),
         ("/v1/apps/annotation-reply/enable", CallKind::AnnotationReply, POST),
         ("/v1/apps/annotation-reply/enable/status/{}", CallKind::AnnotationReplyStatus, GET),
-        ("/v1/datasets", CallKind::Datasets, None),
+        ("/v1/datasets", CallKind::DatasetList, None),
         ("/v1/datasets/{}/documents/{}/segments/{}/child_chunks/{}", CallKind::Datasets, None),
         ("/v1/workspaces/current/models/model-types/llm", CallKind::Datasets, None),
         ("/v1/knowledge-fs/query-stream", CallKind::Datasets, None),
