@@ -224,12 +224,12 @@ fn a_user_token_that_is_the_key_of_an_instance() {
 #[test]
 fn one_address_with_two_limits() {
     let text = instance("{ name: one, host: h, token: k-1 }")
-        + "      - { name: two, url: http://H:5001, token: k-2, max_concurrent: 10 }\n";
+        + "      - { name: two, url: http://H:5001, token: k-2, max_concurrent: 20 }\n";
     insta::assert_snapshot!(shown(&text), @"
     warning: another instance with this address has another `max_concurrent`
      --> gateway.yaml:6:70
       |
-    6 |       - { name: two, url: http://H:5001, token: ***, max_concurrent: 10 }
+    6 |       - { name: two, url: http://H:5001, token: ***, max_concurrent: 20 }
       |                                                                      ^^
       |
      ::: gateway.yaml:5:9

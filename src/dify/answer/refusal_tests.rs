@@ -53,7 +53,8 @@ fn refusals_that_only_look_alike_are_none() {
     let body = |code: &str, message: &str| {
         format!(r#"{{"code": "{code}", "message": "{message}", "status": 400}}"#)
     };
-    let hint = " You have requested this URI [\\/v1\\/messages] but did you mean \\/v1\\/messages ?";
+    let hint =
+        " You have requested this URI [\\/v1\\/messages] but did you mean \\/v1\\/messages ?";
     let hinted = |text: &str| format!("{text}{hint}");
     let run = CallKind::Run(Run::Chat);
     for (kind, status, code, message, expected) in [
@@ -69,13 +70,7 @@ fn refusals_that_only_look_alike_are_none() {
         (run, 400, "invalid_param", "Invalid upload file id format", None),
         (run, 400, "invalid_param", "Run failed: Too many requests. Please try again later.", None),
         (run, 400, "invalid_param", "Run failed: Invalid upload file", None),
-        (
-            run,
-            400,
-            "completion_request_error",
-            "Too many requests. Please try again later.",
-            None,
-        ),
+        (run, 400, "completion_request_error", "Too many requests. Please try again later.", None),
         (run, 400, "invalid_param", "Too many requests for this model", None),
         (run, 400, "invalid_param", "Conversation Not Exists.", None),
         (run, 404, "not_found", "Run failed: Conversation Not Exists.", None),
