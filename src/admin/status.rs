@@ -143,6 +143,7 @@ fn instance(shared: &Shared, member: &Member) -> Value {
         "connections": instance.slots().used(),
         "max_concurrent": instance.slots().limit(),
         "waiting": instance.waiting(),
+        "queued": instance.queued(),
     })
 }
 

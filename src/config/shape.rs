@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(app.settings.get("max_ejected_share").cloned(), open(json!("100%")));
         assert_eq!(app.settings.get("fail_statuses").cloned(), open(json!([500, 502, 503, 504])));
         let instance = &app.instances[0];
-        assert_eq!(instance.get("probe.expect").cloned(), open(json!(["200-399"])));
+        assert_eq!(instance.get("probe.expect").cloned(), open(json!("dify")));
         assert_eq!(instance.get("probe.interval").cloned(), open(json!("1s")));
         for header in ["probe.headers.host", "probe.headers.X-Key"] {
             assert!(matches!(instance[header], Setting::Secret(Some(_))), "{instance:?}");

@@ -234,12 +234,12 @@ fn keys_of_the_knowledge_api_that_do_not_fit() {
 #[test]
 fn one_address_with_two_limits() {
     let text = instance("{ name: one, host: h, token: k-1 }")
-        + "      - { name: two, url: http://H:5001, token: k-2, max_concurrent: 10 }\n";
+        + "      - { name: two, url: http://H:5001, token: k-2, max_concurrent: 20 }\n";
     insta::assert_snapshot!(shown(&text), @"
     warning: another instance with this address has another `max_concurrent`
      --> gateway.yaml:6:70
       |
-    6 |       - { name: two, url: http://H:5001, token: ***, max_concurrent: 10 }
+    6 |       - { name: two, url: http://H:5001, token: ***, max_concurrent: 20 }
       |                                                                      ^^
       |
      ::: gateway.yaml:5:9

@@ -68,7 +68,7 @@ fn the_minimal_file_gets_every_default() {
     let instance = &app.instances[0];
     assert_eq!((instance.name.as_str(), instance.token.expose()), ("dify1", "app-one"));
     assert_eq!(instance.address.to_string(), "127.0.0.1:5001");
-    assert_eq!((instance.weight, instance.max_fails, instance.max_concurrent), (1, 3, 1000));
+    assert_eq!((instance.weight, instance.max_fails, instance.max_concurrent), (1, 3, 10));
     assert_eq!(instance.fail_timeout, Duration::from_secs(30));
     assert_eq!(instance.queue, Queue { size: 100, timeout: Duration::from_secs(30) });
 }

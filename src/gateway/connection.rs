@@ -122,6 +122,7 @@ impl Connections {
                 "all {limit} slots of {name} are taken and {size} requests wait"
             )));
         };
+        member.instance.count_queued();
         self.shared.ask_for_slots();
         match timeout(member.queue.timeout, slots.take()).await {
             Ok(Some(slot)) => Ok(slot),

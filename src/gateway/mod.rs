@@ -52,6 +52,7 @@ mod outbound;
 mod outlive;
 pub mod policy;
 pub mod probe;
+mod probe_expect;
 mod probed;
 mod progress;
 mod record;
