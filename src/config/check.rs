@@ -119,7 +119,9 @@ fn bypasses(written: &Written, places: &Places<'_>, notes: &mut Notes) {
                 let message = "this is also a user token: its clients can bypass the gateway";
                 notes.add(
                     Draft::warning(places.value(&at), message)
-                        .hint("make up another user token; the app's key in Dify is for the gateway")
+                        .hint(
+                            "make up another user token; the app's key in Dify is for the gateway",
+                        )
                         .related(places.value(user), "the same token"),
                 );
             }

@@ -227,8 +227,7 @@ mod tests {
         assert!(matches!(instance["token"], Setting::Secret(Some(_))));
         assert_eq!(shape.marks().count(), 5);
         let text = serde_json::to_string(&shape).unwrap();
-        let secrets =
-            ["admin-secret", "usertoken--shop", "app-one", "dataset-one", "inner-secret"];
+        let secrets = ["admin-secret", "usertoken--shop", "app-one", "dataset-one", "inner-secret"];
         for secret in secrets {
             assert!(!text.contains(secret), "{text}");
         }
