@@ -10,7 +10,7 @@ use super::{
     Loaded, LogFormat, MaxLoad, Method, OnOwnerDown, Owners, Queue, Retry, Store, Style, Timeouts,
     load, parse,
 };
-use crate::model::AppName;
+use crate::model::{AppName, Token};
 
 fn env(vars: &[(&str, &str)]) -> Environment {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

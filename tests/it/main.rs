@@ -28,6 +28,7 @@ mod h2_frames;
 mod h2_rules;
 mod health;
 mod identify;
+mod ids;
 mod import;
 mod keys;
 mod leaving;

@@ -1,0 +1,101 @@
+//! The knowledge API, with keys of its own.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::stage::{Asked, Stage, line_of};
+
+const WITH: &str = ", dataset_token: dataset-#";
+
+const DATASET: &str = "/v1/datasets/81f05556-16f7-4f8a-b41a-8da15badf596";
+
+fn keys(asked: &[Asked]) -> Vec<&str> {
+    asked.iter().map(|asked| asked.key.as_deref().unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+async fn a_dataset_is_used_where_it_was_made() {
+    let cases = [
+        "dataset-create",
+        "dataset-list",
+        "dataset-get",
+        "dataset-patch",
+        "dataset-document-create-by-text",
+        "dataset-indexing-status",
+        "dataset-segments",
+        "dataset-retrieve",
+        "dataset-delete",
+    ];
+    let stage = Stage::start(&cases, &cases, WITH).await;
+    let body = json!({ "name": "words" }).to_string();
+    let made = stage.send("POST /v1/datasets", &body).await;
+    assert_eq!(made.status, StatusCode::OK, "{made:?}");
+    let owner = made.instance();
+    stage.take();
+    for case in &cases[1..] {
+        let line = line_of(case);
+        let body = if line.starts_with("POST") || line.starts_with("PATCH") { &*body } else { "" };
+        for _ in 0..3 {
+            let answer = stage.send(&line, body).await;
+            assert!(answer.status.is_success(), "{line}: {answer:?}");
+            assert_eq!(answer.instance(), owner, "{line}");
+        }
+    }
+    let (one, two) = stage.take();
+    let (asked, number) = if owner == "dify1" { (one, 1) } else { (two, 2) };
+    assert_eq!(keys(&asked), vec![format!("Bearer dataset-{number}"); 3 * (cases.len() - 1)]);
+}
+
+#[tokio::test]
+async fn a_list_tells_whose_its_datasets_are() {
+    let list = ["dataset-list", "dataset-get"];
+    let strange = [&*format!("GET {DATASET} = dataset-get-unknown"), "datasets-ok"];
+    for (one, two) in [(&list, &strange), (&strange, &list)] {
+        let mut stage = Stage::start(one, two, WITH).await;
+        let answer = stage.send("GET /v1/datasets?page=1&limit=5", "").await;
+        let (has, owner) = (answer.text().contains(&DATASET[13..]), answer.instance());
+        // Who lists it has it; else it is asked around for.
+        for number in 0..4 {
+            stage.take();
+            let answer = stage.send(&format!("GET {DATASET}"), "").await;
+            assert_eq!(answer.status, StatusCode::OK);
+            assert_eq!(has, answer.instance() == owner);
+            let (one, two) = stage.take();
+            assert!(one.len() + two.len() <= if has || number > 0 { 1 } else { 2 });
+        }
+        stage.forget().await;
+    }
+}
+
+#[tokio::test]
+async fn without_keys_of_its_own_the_knowledge_api_is_closed() {
+    let stage = Stage::start(&["datasets-ok"], &["datasets-ok"], "").await;
+    for line in ["GET /v1/datasets", "POST /v1/datasets", "GET /v1/workspaces/current/models"] {
+        let answer = stage.send(line, "").await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{answer:?}");
+        assert_eq!(answer.json()["code"], "forbidden");
+    }
+    assert_eq!(stage.ask("GET /v1/datasets", "", None).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(stage.take(), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn the_keys_of_apps_and_of_datasets_are_not_mixed_up() {
+    let stage = Stage::start(
+        &["datasets-ok", "app-info-chatapp"],
+        &["datasets-ok", "app-info-chatapp"],
+        WITH,
+    )
+    .await;
+    for line in ["GET /v1/info", "GET /v1/datasets", "GET /v1/workspaces/x", "GET /v1/parameters"] {
+        stage.send(line, "").await;
+    }
+    let (one, two) = stage.take();
+    for asked in one.iter().chain(&two) {
+        let key = asked.key.as_deref().unwrap();
+        let is_dataset = asked.line.contains("datasets") || asked.line.contains("workspaces");
+        assert_eq!(key.starts_with("Bearer dataset-"), is_dataset, "{asked:?}");
+        assert_eq!(key.starts_with("Bearer app-"), !is_dataset, "{asked:?}");
+    }
+    assert_eq!(one.len() + two.len(), 4);
+}
