@@ -2,6 +2,8 @@
 //!
 //! Everything here is plain data with public fields. The defaults are those of the recorded apps.
 
+use crate::release::Release;
+
 /// The kind of an app, as `GET /v1/info` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -83,7 +85,24 @@ pub enum Flow {
     Files,
     /// The second node of the flow fails.
     Failing,
-    /// A model app whose model was never chosen.
+    /// Chatflow: answers `Hello <name>: <query>`, where `name` is a required input.
+    Greeting,
+    /// Waits for a human who fills a form (1.13 and later). Workflow: input `query`, output
+    /// `comment`; chatflow: answers `Got <comment> for <query>`.
+    HumanInput,
+    /// Chatflow: a model call for each file given.
+    Iteration,
+    /// Chatflow: three rounds with a model call in each.
+    Loop,
+    /// Chatflow: two models side by side.
+    Parallel,
+    /// The second node fails, and its default values are taken: `partial-succeeded`.
+    DefaultValue,
+    /// Workflow: the second node fails, and another branch is taken: `partial-succeeded`.
+    FailBranch,
+    /// Chatflow: the second node fails, also when tried again twice.
+    Retry,
+    /// A model app whose model was never chosen: 400, or from 1.12 on any model of the workspace.
     NoModel,
     /// A chatflow or workflow that was never published.
     Unpublished,
@@ -102,6 +121,8 @@ pub struct App {
     pub description: String,
     /// What it does.
     pub flow: Flow,
+    /// The workspace it is in: `""` is the first one, others have an author of that name.
+    pub workspace: String,
     /// Whether its API is switched off (403).
     pub disabled: bool,
     /// Whether `GET /v1/messages/:id/suggested` is switched on (and gives an empty list).
@@ -121,6 +142,30 @@ pub struct App {
     pub speech: Speech,
     /// Which event ends a chatflow's stream.
     pub ending: Ending,
+    /// Words it does not take, or does not say.
+    pub moderation: Option<Moderation>,
+    /// What it says before the first question, and questions to begin with.
+    pub opening: Option<(String, Vec<String>)>,
+    /// Its code as a server of the Model Context Protocol (1.12 and later), if it is one.
+    pub mcp_code: Option<String>,
+}
+
+/// Words that are forbidden, and what is said instead.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Moderation {
+    /// The words.
+    pub words: Vec<String>,
+    /// What is answered to a question that holds one; `None` lets questions pass.
+    pub input: Option<String>,
+    /// What replaces an answer that holds one; `None` lets answers pass.
+    pub output: Option<String>,
+}
+
+impl Moderation {
+    /// Whether the text holds one of the words.
+    pub(crate) fn finds(&self, text: &str) -> bool {
+        self.words.iter().any(|word| text.contains(word.as_str()))
+    }
 }
 
 /// Whether an app hears and speaks.
@@ -138,10 +183,12 @@ pub enum Speech {
 /// Which event ends the stream of a chatflow that ran well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ending {
-    /// `workflow_finished`, then `message_end`, as Dify 1.5.0 does.
+    /// As its Dify does: from 1.13 on `workflow_finished`, before `message_end`.
     #[default]
+    OfRelease,
+    /// `workflow_finished`, then `message_end`.
     MessageEnd,
-    /// `message_end`, then `workflow_finished`, as the documentation of 2026 has it.
+    /// `message_end`, then `workflow_finished`.
     WorkflowFinished,
 }
 
@@ -216,6 +263,7 @@ impl App {
             mode,
             description: String::new(),
             flow,
+            workspace: String::new(),
             disabled: false,
             suggested: matches!(mode, Mode::Chat | Mode::AgentChat | Mode::Agent),
             max_active_requests: None,
@@ -224,7 +272,41 @@ impl App {
             uploads: Vec::new(),
             speech: Speech::default(),
             ending: Ending::default(),
+            moderation: None,
+            opening: None,
+            mcp_code: None,
         }
+    }
+
+    /// The same with words that are forbidden.
+    #[must_use]
+    pub fn with_moderation(mut self, moderation: Moderation) -> Self {
+        self.moderation = Some(moderation);
+        self
+    }
+
+    /// The same with an opening statement and questions to begin with.
+    #[must_use]
+    pub fn with_opening<'q>(
+        mut self,
+        statement: impl Into<String>,
+        questions: impl IntoIterator<Item = &'q str>,
+    ) -> Self {
+        let questions = questions.into_iter().map(str::to_owned).collect();
+        self.opening = Some((statement.into(), questions));
+        self
+    }
+
+    /// The same as a server of the Model Context Protocol under this code.
+    #[must_use]
+    pub fn with_mcp_code(mut self, code: impl Into<String>) -> Self {
+        self.mcp_code = Some(code.into());
+        self
+    }
+
+    /// Who made it.
+    pub(crate) fn author(&self) -> &str {
+        if self.workspace.is_empty() { "admin" } else { &self.workspace }
     }
 
     /// The same under another name.
@@ -245,6 +327,13 @@ impl App {
     #[must_use]
     pub fn with_max_active_requests(mut self, limit: usize) -> Self {
         self.max_active_requests = Some(limit);
+        self
+    }
+
+    /// The same in another workspace.
+    #[must_use]
+    pub fn with_workspace(mut self, workspace: impl Into<String>) -> Self {
+        self.workspace = workspace.into();
         self
     }
 
@@ -291,19 +380,29 @@ impl App {
     }
 
     /// The fields of its input form.
-    pub(crate) fn fields(&self) -> Vec<Field> {
+    pub(crate) fn fields(&self, release: Release) -> Vec<Field> {
         if let Some(form) = &self.form {
             return form.clone();
         }
+        let model = self.flow == Flow::Llm || self.flow == Flow::NoModel && release.is_restx();
         match (self.mode, self.flow) {
             (Mode::AdvancedChat, Flow::Echo) => {
                 vec![Field::new("name", FieldKind::TextInput).with_max_length(48)]
+            }
+            (Mode::AdvancedChat, Flow::Greeting) => {
+                vec![Field::new("name", FieldKind::TextInput).required().with_max_length(48)]
+            }
+            (Mode::Workflow, Flow::HumanInput) => {
+                vec![Field::new("query", FieldKind::TextInput).required()]
+            }
+            (Mode::Workflow, Flow::FailBranch) => {
+                vec![Field::new("text", FieldKind::TextInput).required()]
             }
             (Mode::Workflow, _) => vec![
                 Field::new("text", FieldKind::TextInput).required().with_max_length(256),
                 Field::new("doc", FieldKind::File),
             ],
-            (Mode::Completion, Flow::Llm) => {
+            (Mode::Completion, _) if model => {
                 vec![Field::new("query", FieldKind::Paragraph).required()]
             }
             _ => Vec::new(),

@@ -4,10 +4,11 @@
 //! connection that is idle, or has not sent a whole head, for the keep-alive time is closed
 //! without a word; half a body is waited for without an end, as gunicorn does.
 
-use crate::api::front::{self, Admitted, Read};
+use crate::api::front::{self, Admitted, Caller, Read};
 use crate::api::multipart::Reader;
-use crate::api::{self, BodyKind, Reply, Route};
+use crate::api::{self, BodyKind, Passed, Reply};
 use crate::run::stage::Halt;
+use crate::run::turn::Turn;
 use crate::run::{self, Opening};
 use crate::served::Served;
 use crate::setup::Fault;
@@ -23,6 +24,8 @@ use tokio::net::TcpStream;
 
 /// Bytes of a JSON body that are read; Dify knows no limit, a simulation had better.
 const JSON_LIMIT: usize = 64 * 1024 * 1024;
+/// Seconds that a request with a key hangs in later releases when Redis is away.
+const REDIS_PATIENCE: u32 = 30;
 /// What a fault sends instead of HTTP.
 const GARBAGE: &[u8] = b"\x00\xffThis is not HTTP\x01\x02\r\n\r\n\x00";
 
@@ -53,6 +56,14 @@ enum After {
     Close,
     /// At once.
     Drop,
+}
+
+/// What becomes of the connection after a stream.
+fn after(streamed: Result<(), Halt>, keep: bool) -> After {
+    match streamed {
+        Ok(()) if keep => After::KeepAlive,
+        Ok(()) | Err(Halt::Gone | Halt::Stopped | Halt::Aborted) => After::Close,
+    }
 }
 
 /// The next head; `None` if the connection is to be closed without a word, an error page if what
@@ -149,22 +160,36 @@ impl Request<'_> {
         let read = self.read(&admitted).await?;
         self.note_body();
         let shared = self.shared;
-        let call = match admitted.call(shared, self.head, read) {
+        if fault == Fault::RedisDown && shared.setup.release.is_restx() {
+            self.wire.pause(shared.setup.pace.second * REDIS_PATIENCE).await;
+        }
+        let app = match &admitted.caller {
+            Caller::App(app) => app,
+            caller => {
+                let answer = api::desk(shared, &admitted.route, caller, self.head, read);
+                return self.answer(answer).await;
+            }
+        };
+        let mut call = match admitted.call(shared, app, self.head, read) {
             Ok(call) => call,
             Err(refused) => return self.refuse(*refused).await,
         };
         let user = call.user.clone();
         self.shared.log.update(self.entry, |entry| entry.user = Some(user));
+        if admitted.has_user(self.head) {
+            call.meet().await;
+        }
         match api::answer(&admitted.route, call).await {
-            Reply::Answer(answer) => self.answer(&answer).await,
+            Reply::Answer(answer) => self.answer(answer).await,
             Reply::Stream(turn) => self.stream(&turn).await,
+            Reply::Passed(passed) => self.pass(passed).await,
         }
     }
 
     /// Answers without having looked at the whole body, then swallows it. A body that stops
     /// coming for the keep-alive time ends the connection.
     async fn refuse(&mut self, answer: Answer) -> io::Result<After> {
-        let after = self.answer(&answer).await?;
+        let after = self.answer(answer).await?;
         let limit = self.shared.setup.keep_alive;
         while matches!(after, After::KeepAlive) && !self.body.is_over() {
             match tokio::time::timeout(limit, self.body.piece(self.wire)).await {
@@ -215,16 +240,17 @@ impl Request<'_> {
                 self.wire.write(GARBAGE).await?;
                 After::Close
             }
-            Fault::Status(status) | Fault::RunStatus(status) => self.answer(&bare(status)).await?,
+            Fault::Status(status) | Fault::RunStatus(status) => self.answer(bare(status)).await?,
             _ => After::Close,
         }))
     }
 
-    async fn answer(&mut self, answer: &Answer) -> io::Result<After> {
+    async fn answer(&mut self, answer: Answer) -> io::Result<After> {
+        let release = self.shared.setup.release;
+        let answer = api::finished(answer, self.head, release);
         self.note_status(answer.status);
         let keep = self.keep();
-        let mut bytes =
-            answer.render_head(self.head, &self.shared.setup.version, keep).into_bytes();
+        let mut bytes = answer.render_head(self.head, release, keep).into_bytes();
         let head_length = bytes.len() as u64;
         if self.head.method != "HEAD" {
             bytes.extend_from_slice(&answer.body);
@@ -244,29 +270,42 @@ impl Request<'_> {
         Ok(if keep { After::KeepAlive } else { After::Close })
     }
 
-    async fn stream(&mut self, turn: &run::turn::Turn) -> io::Result<After> {
-        let answer = Answer::events();
+    async fn stream(&mut self, turn: &Arc<Turn>) -> io::Result<After> {
+        let (opening, keep) = self.opening(&Answer::events());
+        Ok(after(run::stream(turn, self.wire, opening).await, keep))
+    }
+
+    /// Passes on what somebody else does; with Redis away that is the first ping, and no end.
+    async fn pass(&mut self, passed: Passed) -> io::Result<After> {
+        let (opening, keep) = self.opening(&passed.answer);
+        let mut source = passed.source;
+        if self.wire.fault() == Fault::RedisDown {
+            source.heard = None;
+            let whole = run::relay(source, self.wire, opening, self.shared.setup.pace);
+            return Ok(after(whole.await.and(Err(Halt::Gone)), keep));
+        }
+        let pace = self.shared.setup.pace;
+        Ok(after(run::relay(source, self.wire, opening, pace).await, keep))
+    }
+
+    /// What a stream begins with, and whether its connection is kept after it.
+    fn opening(&mut self, answer: &Answer) -> (Opening, bool) {
         self.note_status(answer.status);
         let chunked = self.head.minor > 0;
         let keep = self.keep() && chunked;
-        let head = answer.render_head(self.head, &self.shared.setup.version, keep);
+        let head = answer.render_head(self.head, self.shared.setup.release, keep);
         let fault = self.wire.fault();
         match fault {
             Fault::CutAfter(count) => self.wire.cut_after(count),
             Fault::HalfHead => self.wire.cut_after(head.len() as u64 / 2),
             _ => {}
         }
-        let opening = Opening { head, chunked, halved: fault == Fault::HalfBody };
-        match run::stream(turn, self.wire, opening).await {
-            Ok(()) if keep => Ok(After::KeepAlive),
-            Ok(()) | Err(Halt::Gone | Halt::Stopped) => Ok(After::Close),
-        }
+        (Opening { head, chunked, halved: fault == Fault::HalfBody }, keep)
     }
 
     fn starts_run(&self) -> bool {
-        let route = api::routes::find(&self.head.path());
-        self.head.method == "POST"
-            && matches!(route, Some(Route::Chat | Route::Completion | Route::WorkflowRun))
+        let route = api::routes::find(&self.head.path(), self.shared.setup.release);
+        self.head.method == "POST" && route.is_some_and(|route| route.starts_run())
     }
 
     fn keep(&self) -> bool {

@@ -30,7 +30,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The words for a fault, as an error shows them.
 const WORDS: &str = "none, frozen, black_hole, refused, stopped, killed, reset, \
     close_after_request, cut_after, half_head, half_body, garbage, status, run_status, slow, \
-    database_down, redis_down";
+    database_down, redis_down, worker_killed, worker_absent";
 
 /// Serves until the listener fails or the future is dropped. The names are those of the paths.
 ///
@@ -205,6 +205,8 @@ fn word(fault: Fault) -> &'static str {
         Fault::Slow(_) => "slow",
         Fault::DatabaseDown => "database_down",
         Fault::RedisDown => "redis_down",
+        Fault::WorkerKilled => "worker_killed",
+        Fault::WorkerAbsent => "worker_absent",
     }
 }
 
@@ -237,6 +239,8 @@ fn parse(asked: &Value) -> Result<Fault, String> {
         "garbage" => Fault::Garbage,
         "database_down" => Fault::DatabaseDown,
         "redis_down" => Fault::RedisDown,
+        "worker_killed" => Fault::WorkerKilled,
+        "worker_absent" => Fault::WorkerAbsent,
         other => return Err(format!("there is no fault {other:?}; there are: {WORDS}")),
     };
     if value.is_some() {

@@ -1,4 +1,5 @@
-//! A simulated Dify 1.5.0 API server, for demonstrations, tests and benchmarks.
+//! A simulated Dify API server, of 1.5.0 up to the main branch of June 2026, for demonstrations,
+//! tests and benchmarks.
 //!
 //! On the wire it is what recordings of the real one show: gunicorn's header case and order,
 //! reason phrases in capitals, one event per chunk, Python's JSON, the same error bodies, the same
@@ -17,8 +18,8 @@
 //! ```
 //!
 //! Limits: rows, the log of served requests and kept file contents are bounded. Deliberately
-//! absent: what dataset routes do, the console and the web-app API beyond their refusals, sound that
-//! can be heard, TLS, HTTP/2, and more than one worker process.
+//! absent: most dataset routes, the console and the web-app API beyond their refusals, sound that can
+//! be heard, TLS, HTTP/2, and more than one API process.
 
 mod api;
 mod app;
@@ -28,6 +29,7 @@ mod control;
 mod db;
 mod pyjson;
 mod ran;
+mod release;
 mod run;
 mod served;
 mod server;
@@ -35,10 +37,12 @@ mod setup;
 mod state;
 mod tasks;
 mod wire;
+mod worker;
 
-pub use app::{App, Ending, Field, FieldKind, Flow, Mode, Speech};
+pub use app::{App, Ending, Field, FieldKind, Flow, Mode, Moderation, Speech};
 pub use control::control;
 pub use ran::{Ran, RunEnd};
+pub use release::{Release, UnknownRelease};
 pub use served::Served;
 pub use server::Dify;
 pub use setup::{Fault, Pace, Setup};

@@ -2,7 +2,9 @@
 //!
 //! Only what Dify's answers need: no indentation, no sorted keys, no NaN.
 
+use crate::release::Writing;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The value as `json.dumps` writes it.
@@ -96,7 +98,8 @@ pub(crate) fn str_of(value: &Value) -> String {
     }
 }
 
-fn repr_of(value: &Value) -> String {
+/// The value as Python's `repr()` shows it.
+pub(crate) fn repr_of(value: &Value) -> String {
     match value {
         Value::Null => "None".to_owned(),
         Value::Bool(true) => "True".to_owned(),
@@ -126,6 +129,59 @@ fn repr_of(value: &Value) -> String {
     }
 }
 
+/// JSON text of Python's style in another style; what is no JSON text comes back as it is.
+pub(crate) fn rewritten(text: &str, writing: Writing) -> Cow<'_, str> {
+    if writing == Writing::Python {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', ' ']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix(' ') {
+            rest = after;
+            continue;
+        }
+        let end = string_end(rest);
+        string_into(&mut out, &rest[..end], writing);
+        rest = &rest[end..];
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// Where the string that these bytes begin with ends, its quotation mark included.
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn string_into(out: &mut String, text: &str, writing: Writing) {
+    if writing == Writing::Slashed {
+        if text.contains('/') {
+            out.push_str(&text.replace('/', "\\/"))
+        } else {
+            out.push_str(text)
+        }
+    } else if text.contains("\\u") {
+        match serde_json::from_str::<String>(text) {
+            Ok(plain) => out.push_str(&Value::String(plain).to_string()),
+            Err(_) => out.push_str(text),
+        }
+    } else {
+        out.push_str(text);
+    }
+}
+
 /// What Python's `not value` says: empty, zero, false and null are false.
 pub(crate) fn is_falsy(value: &Value) -> bool {
     match value {
@@ -140,7 +196,8 @@ pub(crate) fn is_falsy(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{quote, str_of, text};
+    use super::{quote, rewritten, str_of, text};
+    use crate::release::Writing;
     use serde_json::json;
 
     #[test]
@@ -151,6 +208,19 @@ mod tests {
             "{\"a\": [1, 0.5, null], \"b\": \"h\\u00e9 \\ud83d\\ude00\\n\\\"\\\\\\u0001\"}"
         );
         assert_eq!(quote("a\u{7f}"), "\"a\u{7f}\"");
+    }
+
+    #[test]
+    fn text_is_rewritten_without_blanks_but_not_inside_strings() {
+        let python = text(&json!({"a b": ["x / \"y\"", 1], "b": "h\u{e9}\n\\"}));
+        assert_eq!(
+            rewritten(&python, Writing::Slashed),
+            r#"{"a b":["x \/ \"y\"",1],"b":"h\u00e9\n\\"}"#
+        );
+        assert_eq!(
+            rewritten(&python, Writing::Compact),
+            "{\"a b\":[\"x / \\\"y\\\"\",1],\"b\":\"h\u{e9}\\n\\\\\"}"
+        );
     }
 
     #[test]

@@ -62,6 +62,8 @@ impl Drop for Inner {
             task.abort();
         }
         self.shared.condition.send_modify(|now| now.epoch += 1);
+        self.shared.worker.kill();
+        self.shared.db().forms.clear();
     }
 }
 
@@ -121,6 +123,11 @@ impl Dify {
     /// connection in.
     pub async fn set_fault(&self, fault: Fault) -> io::Result<()> {
         let shared = &self.inner.shared;
+        match fault {
+            Fault::WorkerKilled => shared.worker.kill(),
+            Fault::WorkerAbsent => shared.worker.stop(),
+            _ => shared.worker.start(),
+        }
         match fault {
             Fault::Refused => {
                 self.close_port(fault, Closing::Idle).await;

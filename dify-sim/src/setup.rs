@@ -1,10 +1,11 @@
 //! What a simulated Dify is made of: where it listens, its apps, its speed, its faults.
 //!
 //! Everything here is plain data with public fields, so that a test can write down the Dify it
-//! wants in a few lines. The defaults are those of Dify 1.5.0: ten connections served at a time,
+//! wants in a few lines. The defaults are those of the newest Dify: ten connections served at a time,
 //! idle connections closed after two seconds, a ping every ten seconds.
 
 use crate::app::App;
+use crate::release::Release;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -13,12 +14,18 @@ use std::time::Duration;
 pub struct Setup {
     /// Where to listen; port 0 (the default, on 127.0.0.1) takes a free port.
     pub listen: SocketAddr,
-    /// The version it gives in `X-Version`, `/health` and `/v1/`; `1.5.0` by default.
-    pub version: String,
+    /// Which Dify it is; the newest one by default.
+    pub release: Release,
     /// Its apps, one key each.
     pub apps: Vec<App>,
-    /// A key for the dataset routes, if any.
-    pub dataset_key: Option<String>,
+    /// Keys for the dataset routes, each with the workspace it is of; `""` is the first one.
+    pub dataset_keys: Vec<(String, String)>,
+    /// What its signed links to files begin with (Dify's `FILES_URL`): `http://<addr>` unless set;
+    /// `""` makes them relative.
+    pub files_url: Option<String>,
+    /// Runs that its worker does at a time, where a worker streams flows; further ones queue.
+    /// `None` is what the release is shipped, or was recorded, with: 1, from 1.14 on 4.
+    pub workers: Option<usize>,
     /// How fast answers come.
     pub pace: Pace,
     /// Connections served at a time (Dify 1.5.0: 10). Further ones are accepted by the kernel and
@@ -32,9 +39,11 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            version: "1.5.0".to_owned(),
+            release: Release::default(),
             apps: Vec::new(),
-            dataset_key: None,
+            dataset_keys: Vec::new(),
+            files_url: None,
+            workers: None,
             pace: Pace::default(),
             slots: 10,
             keep_alive: Duration::from_secs(2),
@@ -50,10 +59,24 @@ impl Setup {
         self
     }
 
-    /// The same with another version string.
+    /// The same as another Dify.
     #[must_use]
-    pub fn with_version(mut self, version: impl Into<String>) -> Self {
-        self.version = version.into();
+    pub fn with_release(mut self, release: Release) -> Self {
+        self.release = release;
+        self
+    }
+
+    /// The same with signed links to files that begin with this; `""` makes them relative.
+    #[must_use]
+    pub fn with_files_url(mut self, url: impl Into<String>) -> Self {
+        self.files_url = Some(url.into());
+        self
+    }
+
+    /// The same with a worker of so many runs at a time (at least one).
+    #[must_use]
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
         self
     }
 
@@ -64,10 +87,20 @@ impl Setup {
         self
     }
 
-    /// The same with a key for the dataset routes.
+    /// The same with a key for the dataset routes of the first workspace.
     #[must_use]
-    pub fn with_dataset_key(mut self, key: impl Into<String>) -> Self {
-        self.dataset_key = Some(key.into());
+    pub fn with_dataset_key(self, key: impl Into<String>) -> Self {
+        self.with_workspace_key("", key)
+    }
+
+    /// The same with a key for the dataset routes of this workspace.
+    #[must_use]
+    pub fn with_workspace_key(
+        mut self,
+        workspace: impl Into<String>,
+        key: impl Into<String>,
+    ) -> Self {
+        self.dataset_keys.push((key.into(), workspace.into()));
         self
     }
 
@@ -111,6 +144,14 @@ pub struct Pace {
     /// How long a second lasts that a query asks for (`Flow::Slow`, `tokens 40 0.25`,
     /// `slowname`): 1 s, unless a test is in a hurry.
     pub second: Duration,
+    /// From the last event of a flow that a worker streams to the terminal chunk: 1 s. Failed and
+    /// stopped chatflows end at once.
+    pub linger: Duration,
+    /// How long such a stream stays open without any event before it ends: 300 s.
+    pub silence: Duration,
+    /// How long a user who was never seen before is unknown to other requests of theirs that come
+    /// meanwhile (1.12 and later): 10 ms.
+    pub newcomer: Duration,
 }
 
 impl Default for Pace {
@@ -122,6 +163,9 @@ impl Default for Pace {
             ping_interval: Duration::from_secs(10),
             title_delay: Duration::ZERO,
             second: Duration::from_secs(1),
+            linger: Duration::from_secs(1),
+            silence: Duration::from_secs(300),
+            newcomer: Duration::from_millis(10),
         }
     }
 }
@@ -153,9 +197,10 @@ pub enum Fault {
     /// As SIGTERM to gunicorn: the listening socket is closed, running requests finish, and
     /// connections stay usable until they have been idle for the keep-alive time, as recorded.
     Stopped,
-    /// As under SIGKILL of all processes: the listening socket and every connection are closed at
-    /// once, streams without their terminal chunk. SIGKILL of the worker alone, whose master keeps
-    /// the socket, is this and then `Frozen`.
+    /// As under SIGKILL of all processes of the API: the listening socket and every connection are
+    /// closed at once, streams without their terminal chunk. What a worker streams goes on and is
+    /// stored. SIGKILL of gunicorn's child alone, whose master keeps the socket, is this and then
+    /// `Frozen`.
     Killed,
     /// Each connection is reset (RST) once a request has been read.
     Reset,
@@ -178,8 +223,16 @@ pub enum Fault {
     Slow(Duration),
     /// PostgreSQL is down: 500 for all that needs it, `/health` is still fine.
     DatabaseDown,
-    /// Redis is down: runs and stops answer 500, `GET /v1/info` and `/health` are still fine.
+    /// Redis is down: runs and stops answer 500, `GET /v1/info` and `/health` are still fine. From
+    /// 1.12 on every request with a key hangs for half a minute first, and streamed flows get a
+    /// ping and are cut off.
     RedisDown,
+    /// As SIGKILL of the worker, and no new one: flows it streamed fall silent and stay `running`
+    /// for ever, new ones wait until the fault is healed. No effect before 1.13.
+    WorkerKilled,
+    /// As SIGTERM to the worker, and no new one: what it runs goes on to its end, new flows wait
+    /// until the fault is healed. No effect before 1.13.
+    WorkerAbsent,
 }
 
 impl Fault {

@@ -6,7 +6,8 @@ use crate::ran::Runs;
 use crate::served::Log;
 use crate::setup::{Fault, Setup};
 use crate::tasks::Tasks;
-use std::collections::HashMap;
+use crate::worker::Worker;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(crate) struct Condition {
 pub(crate) struct Shared {
     pub(crate) setup: Setup,
     pub(crate) addr: SocketAddr,
+    /// What signed links to files begin with.
+    pub(crate) files_url: String,
     /// Apps by key.
     pub(crate) apps: HashMap<String, Arc<AppState>>,
     pub(crate) condition: watch::Sender<Condition>,
@@ -35,8 +38,12 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) runs: Runs,
     pub(crate) tasks: Tasks,
-    /// The workspace all apps are in.
-    pub(crate) tenant: Uuid,
+    /// What does the streamed runs of flows, from 1.13 on.
+    pub(crate) worker: Worker,
+    /// The workspaces of the apps and dataset keys, by name.
+    tenants: HashMap<String, Uuid>,
+    /// The account that made everything.
+    pub(crate) account: Uuid,
     /// What Dify's SECRET_KEY is to signed file URLs: another one in each instance.
     secret: RandomState,
     #[expect(clippy::disallowed_types, reason = "stands for PostgreSQL, held for one look-up")]
@@ -69,12 +76,18 @@ impl AppState {
 impl Shared {
     #[expect(clippy::disallowed_types, reason = "stands for PostgreSQL, held for one look-up")]
     pub(crate) fn new(mut setup: Setup, addr: SocketAddr) -> Self {
+        let of_apps = setup.apps.iter().map(|app| app.workspace.clone());
+        let of_keys = setup.dataset_keys.iter().map(|(_, workspace)| workspace.clone());
+        let names: BTreeSet<String> = of_apps.chain(of_keys).collect();
         let apps = std::mem::take(&mut setup.apps)
             .into_iter()
             .map(|app| (app.key.clone(), Arc::new(AppState::new(app))))
             .collect();
+        let worker = Worker::new(setup.workers.unwrap_or(setup.release.worker_places()));
+        let tenants = names.into_iter().map(|name| (name, Uuid::new_v4())).collect();
         let condition = Condition { fault: Fault::None, closing: false, epoch: 0 };
         Self {
+            files_url: setup.files_url.clone().unwrap_or_else(|| format!("http://{addr}")),
             setup,
             addr,
             apps,
@@ -84,10 +97,17 @@ impl Shared {
             log: Log::default(),
             runs: Runs::default(),
             tasks: Tasks::default(),
-            tenant: Uuid::new_v4(),
+            worker,
+            tenants,
+            account: Uuid::new_v4(),
             secret: RandomState::new(),
             db: std::sync::Mutex::new(Db::default()),
         }
+    }
+
+    /// The id of a workspace.
+    pub(crate) fn tenant(&self, workspace: &str) -> Uuid {
+        self.tenants.get(workspace).copied().unwrap_or_default()
     }
 
     /// The data of the instance.

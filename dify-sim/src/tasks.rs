@@ -1,36 +1,61 @@
 //! Running streams by their task id, so that a stop request finds them.
 //!
 //! Dify does this with a Redis flag for task, app and user; who does not know all three gets the
-//! same `success` and no effect. A blocking run cannot be stopped and is not listed.
+//! same `success` and no effect. Later releases have a second flag for flows, of the task alone. A
+//! blocking run cannot be stopped and is not listed.
 
+use crate::run::stage::Others;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use uuid::Uuid;
 
-/// The flag a run looks at.
-#[derive(Debug, Default)]
-pub(crate) struct Stop {
-    asked: AtomicBool,
-    woken: Notify,
+/// Who asked for a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    User,
+    Other,
 }
 
+/// The flag a run looks at; the first word counts.
+#[derive(Debug)]
+pub(crate) struct Stop(watch::Sender<Option<By>>);
+
 impl Stop {
-    pub(crate) fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire)
+    pub(crate) fn asked_by(&self) -> Option<By> {
+        *self.0.borrow()
     }
 
-    pub(crate) async fn asked(&self) {
-        if !self.is_asked() {
-            self.woken.notified().await;
-        }
+    /// Waits for a stop that ends the run at once.
+    pub(crate) async fn asked(&self, others: Others) {
+        let ends = |by: &Option<By>| match by {
+            Some(By::User) => true,
+            Some(By::Other) => others == Others::Interrupt,
+            None => false,
+        };
+        let _ = self.0.subscribe().wait_for(ends).await;
     }
+}
+
+/// Whose task it is, or who asks for its end.
+pub(crate) struct Whose<'a> {
+    pub(crate) app: Uuid,
+    pub(crate) user: &'a str,
+    /// Whether nodes make its answers.
+    pub(crate) flow: Flows,
+}
+
+/// Whether an app is a chatflow or a workflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flows {
+    Yes,
+    No,
 }
 
 struct Task {
     app: Uuid,
     user: String,
+    flow: Flows,
     stop: Arc<Stop>,
 }
 
@@ -45,9 +70,15 @@ impl Tasks {
         self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub(crate) fn start(&self, task: Uuid, app: Uuid, user: &str) -> Arc<Stop> {
-        let stop = Arc::new(Stop::default());
-        self.running().insert(task, Task { app, user: user.to_owned(), stop: Arc::clone(&stop) });
+    pub(crate) fn start(&self, task: Uuid, whose: &Whose<'_>) -> Arc<Stop> {
+        let stop = Arc::new(Stop(watch::Sender::new(None)));
+        let row = Task {
+            app: whose.app,
+            user: whose.user.to_owned(),
+            flow: whose.flow,
+            stop: Arc::clone(&stop),
+        };
+        self.running().insert(task, row);
         stop
     }
 
@@ -55,15 +86,22 @@ impl Tasks {
         self.running().remove(&task);
     }
 
-    /// Asks the task to stop, if it is one of this app and user.
-    pub(crate) fn stop(&self, task: &str, app: Uuid, user: &str) {
+    /// Asks the task to stop: its own user may, and of a flow, where `others` may, any flow's key.
+    pub(crate) fn stop(&self, task: &str, asker: &Whose<'_>, others: Flows) {
         let Ok(task) = Uuid::parse_str(task) else { return };
-        if let Some(task) = self.running().get(&task)
-            && task.app == app
-            && task.user == user
-        {
-            task.stop.asked.store(true, Ordering::Release);
-            task.stop.woken.notify_one();
-        }
+        let running = self.running();
+        let Some(task) = running.get(&task) else { return };
+        let by = if task.app == asker.app && task.user == asker.user {
+            By::User
+        } else if others == Flows::Yes && task.flow == Flows::Yes && asker.flow == Flows::Yes {
+            By::Other
+        } else {
+            return;
+        };
+        task.stop.0.send_if_modified(|asked| {
+            let first = asked.is_none();
+            asked.get_or_insert(by);
+            first
+        });
     }
 }

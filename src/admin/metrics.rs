@@ -287,6 +287,26 @@ fn remedies(snapshot: &Snapshot) -> Vec<Family> {
             counted(|stats| &stats.asked_around),
         ),
         counter(
+            "difygate_app_located",
+            "Conversations that were found by asking all instances",
+            counted(|stats| &stats.located),
+        ),
+        counter(
+            "difygate_app_located_nobody",
+            "Conversations that none of the instances has",
+            counted(|stats| &stats.located_nobody),
+        ),
+        counter(
+            "difygate_app_wrong_conversation",
+            "Answers to a turn that name another conversation than the turn did",
+            counted(|stats| &stats.wrong_conversation),
+        ),
+        counter(
+            "difygate_app_waited_for_first_turn",
+            "Runs that waited for the first one of the same user at an instance",
+            counted(|stats| &stats.waited_for_first),
+        ),
+        counter(
             "difygate_app_runs_stopped",
             "Runs stopped because their client went away",
             counted(|stats| &stats.stopped),

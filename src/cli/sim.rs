@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use dify_sim::{App, Dify, Mode, Pace, Setup};
+use dify_sim::{App, Dify, Mode, Pace, Release, Setup};
 use tokio::net::TcpListener;
 
 use crate::cli::ExitStatus;
@@ -46,9 +46,9 @@ pub(super) struct Arguments {
     /// Tokens per second of a streamed answer
     #[arg(long, default_value_t = 20.0)]
     tokens_per_second: f64,
-    /// The Dify version to report
-    #[arg(long, default_value = "1.5.0")]
-    dify_version: String,
+    /// Which Dify it is: 1.5, 1.12, 1.13, 1.14 or main (June 2026)
+    #[arg(long, value_name = "RELEASE", default_value_t)]
+    dify: Release,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -119,7 +119,7 @@ async fn start(arguments: &Arguments, number: u16) -> anyhow::Result<Dify> {
     let listen = SocketAddr::new(arguments.listen, port);
     let mut setup = Setup::default()
         .with_listen(listen)
-        .with_version(&arguments.dify_version)
+        .with_release(arguments.dify)
         .with_slots(arguments.slots)
         .with_pace(pace(arguments.tokens_per_second));
     for (mode, key) in &arguments.apps {

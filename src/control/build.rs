@@ -78,7 +78,14 @@ fn keys(config: &Config) -> Vec<(Token, Key)> {
     }
     let tokens = tokens.into_iter().map(|(token, apps)| {
         let name = token.fingerprint().into();
-        let key = Key { name, apps, is_admin: false, trusted_proxy: false, user: None };
+        let key = Key {
+            name,
+            apps,
+            is_user_token: true,
+            is_admin: false,
+            trusted_proxy: false,
+            user: None,
+        };
         (token.clone(), key)
     });
     let keys = config.keys.iter();
@@ -98,6 +105,7 @@ fn key(config: &Config, written: &config::Key) -> Key {
     Key {
         name: written.name.as_str().into(),
         apps,
+        is_user_token: false,
         is_admin: written.admin,
         trusted_proxy: written.trusted_proxy,
         user: written.user.clone(),

@@ -28,6 +28,7 @@ fn a_user_token_is_a_key_by_its_fingerprint() {
     let key = |apps: &[usize], name: &str| Key {
         name: Token::new(name).fingerprint().into(),
         apps: apps.into(),
+        is_user_token: true,
         is_admin: false,
         trusted_proxy: false,
         user: None,

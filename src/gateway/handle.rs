@@ -208,6 +208,9 @@ impl Exchange {
             Ok(journey) => journey,
             Err((record, refusal)) => return Outcome::Refused(record, refusal),
         };
+        if let Err(refusal) = journey.check_stop() {
+            return Outcome::Refused(journey.record, refusal);
+        }
         let (journey, result) = travel(journey).await;
         match result {
             Ok(forwarded) => Outcome::Forwarded(open(journey, forwarded)),
@@ -262,7 +265,7 @@ impl Exchange {
         if run.is_some() || claims.is_any() || learn::tells(kind) {
             outbound.refuse_packed_answers();
         }
-        let (user_in_body, progress, turn) = (facts.user, Progress::default(), None);
+        let (user_in_body, progress) = (facts.user, Progress::default());
         Ok(Box::new(Journey {
             worker,
             snapshot,
@@ -275,7 +278,9 @@ impl Exchange {
             outbound,
             progress,
             record,
-            turn,
+            turn: None,
+            nowhere: false,
+            restarted: None,
         }))
     }
 }

@@ -3,16 +3,17 @@
 //!
 //! Dify refuses both before it does anything, so the same request may go to another instance.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::dify::answer::{
-    KnownRefusal, is_newer_route, is_null_run, is_strange_code, is_strange_link,
-    may_be_strange_code, refusal,
+    FirstEvent, KnownRefusal, first_event, is_newer_route, is_null_run, is_strange_code,
+    is_strange_link, may_be_strange_code, refusal,
 };
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
@@ -27,6 +28,8 @@ use crate::model::Reason;
 /// The largest answer that is read here; refusals have some hundred bytes, the detail of a run that
 /// is not there has about as many.
 pub(super) const MAX_BYTES: usize = 16 * 1024;
+/// How long the head of a stream is held back that may say that a file is not there.
+const PEEK: Duration = Duration::from_secs(5);
 /// For the body of such an answer, which Dify sends in one piece with its head.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -138,6 +141,46 @@ pub(super) async fn read(
     }
     let (head, arrived, first_byte) = (answer.head, answer.arrived, answer.first_byte);
     Ok(Box::new(Answer { head, body: AnswerBody::Read(bytes), arrived, first_byte }))
+}
+
+/// Reads the beginning of a run's stream, up to the first event that is no ping, to see whether the
+/// instance has the files of the turn. What was read stands before the rest of the answer.
+///
+/// # Errors
+/// The stream broke off.
+pub(super) async fn peek(
+    mut answer: Box<Answer>,
+    member: &Member,
+) -> Result<(Box<Answer>, Finding), Failure> {
+    let is_stream = answer.head.fields.get(Name::ContentType);
+    let is_stream = is_stream.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+    let mut body = match answer.body {
+        AnswerBody::Coming(body) if is_stream && answer.head.status == StatusCode::OK => body,
+        _ => return Ok((answer, Finding::Fine)),
+    };
+    let (mut pieces, mut begin) = (VecDeque::new(), Vec::new());
+    let until = Instant::now() + PEEK;
+    let mut seen = FirstEvent::Pending;
+    while seen == FirstEvent::Pending && begin.len() < MAX_BYTES {
+        let frame = match timeout_at(until, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            // The end, or a run that waits for its turn: what follows is the client's to see.
+            Ok(None) | Err(_) => break,
+            Ok(Some(Err(error))) => {
+                let text = format!("{}: answer cut: {}", member.name(), chain(error.as_ref()));
+                let (reason, sent) = (Reason::InstanceClosed, Sent::Head);
+                return Err(Failure { reason, sent, text });
+            }
+        };
+        if let Ok(piece) = frame.into_data() {
+            begin.extend_from_slice(&piece);
+            pieces.push_back(piece);
+            seen = first_event(&begin);
+        }
+    }
+    answer.body = AnswerBody::Coming(body.with_first(pieces));
+    let finding = if seen == FirstEvent::NoFile { Finding::NotHere } else { Finding::Fine };
+    Ok((answer, finding))
 }
 
 async fn collect(body: &mut Inflow, limit: usize) -> Result<Bytes, String> {

@@ -1,5 +1,6 @@
 //! The request as it goes to an instance.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::ops::Range;
@@ -148,6 +149,18 @@ impl Outbound {
     /// Whether the request may be sent to a second instance after the first may have had it.
     pub(super) fn is_idempotent(&self) -> bool {
         matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// Its fields as they came.
+    pub(super) fn client_fields(&self) -> &Fields {
+        &self.head.fields
+    }
+
+    /// The first value of a parameter of its query, if that is not empty.
+    pub(super) fn in_query(&self, name: &str) -> Option<Cow<'_, str>> {
+        let query = self.head.uri.query()?;
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value)
     }
 
     /// Its method.

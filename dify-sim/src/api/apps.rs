@@ -7,7 +7,7 @@ use crate::db::Annotation;
 use crate::pyjson;
 use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 pub(super) fn info(call: &Call<'_>) -> Answer {
@@ -19,7 +19,7 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
             "description": app.description,
             "tags": [],
             "mode": app.mode.name(),
-            "author_name": "admin",
+            "author_name": app.author(),
         }),
     )
 }
@@ -29,26 +29,30 @@ pub(super) fn meta() -> Answer {
 }
 
 pub(super) fn site(call: &Call<'_>) -> Answer {
-    let flow = call.app.app.mode.is_flow();
-    Answer::restful(
-        200,
-        &json!({
-            "title": call.app.app.name,
-            "chat_color_theme": null,
-            "chat_color_theme_inverted": false,
-            "icon_type": "emoji",
-            "icon": if flow { "\u{1f916}" } else { "x" },
-            "icon_background": if flow { "#FFEAD5" } else { "#fff" },
-            "icon_url": null,
-            "description": null,
-            "copyright": null,
-            "privacy_policy": null,
-            "custom_disclaimer": "",
-            "default_language": "en-US",
-            "show_workflow_steps": true,
-            "use_icon_as_answer_icon": false,
-        }),
-    )
+    let later = call.release().is_restx();
+    let robot = call.app.app.mode.is_flow() || later;
+    let mut site = Map::new();
+    let mut put = |name: &str, value: Value| site.insert(name.to_owned(), value);
+    put("title", call.app.app.name.clone().into());
+    put("chat_color_theme", Value::Null);
+    put("chat_color_theme_inverted", false.into());
+    put("icon_type", "emoji".into());
+    put("icon", if robot { "\u{1f916}" } else { "x" }.into());
+    put("icon_background", if robot { "#FFEAD5" } else { "#fff" }.into());
+    if !later {
+        put("icon_url", Value::Null);
+    }
+    for name in ["description", "copyright", "privacy_policy"] {
+        put(name, Value::Null);
+    }
+    put("custom_disclaimer", "".into());
+    put("default_language", "en-US".into());
+    put("show_workflow_steps", true.into());
+    put("use_icon_as_answer_icon", false.into());
+    if later {
+        put("icon_url", Value::Null);
+    }
+    Answer::restful(200, &Value::Object(site))
 }
 
 pub(super) fn parameters(call: &Call<'_>) -> Answer {
@@ -57,7 +61,14 @@ pub(super) fn parameters(call: &Call<'_>) -> Answer {
         return Answer::error(400, "app_unavailable", message);
     }
     let flow = call.app.app.mode.is_flow();
-    let fields = call.app.app.fields();
+    let later = call.release().is_restx();
+    let fields = call.app.app.fields(call.release());
+    let (statement, questions) = match &call.app.app.opening {
+        Some((statement, questions)) => (json!(statement), json!(questions)),
+        None => (if flow { json!("") } else { Value::Null }, json!([])),
+    };
+    let after_answer = call.app.app.opening.is_some()
+        || call.app.app.suggested && !flow && call.app.app.flow != Flow::NoModel;
     let off = json!({"enabled": false});
     let speaks = call.app.app.speech == Speech::On;
     let speech = if flow || speaks {
@@ -65,15 +76,20 @@ pub(super) fn parameters(call: &Call<'_>) -> Answer {
     } else {
         off.clone()
     };
-    let avoidance =
-        if flow { off.clone() } else { json!({"enabled": false, "type": "", "configs": []}) };
+    let configs = if later { json!({"config": {}}) } else { json!({"configs": []}) };
+    let mut avoidance = off.clone();
+    if !flow {
+        avoidance["type"] = "".into();
+        for (name, value) in configs.as_object().into_iter().flatten() {
+            avoidance[name] = value.clone();
+        }
+    }
     Answer::restful(
         200,
         &json!({
-            "opening_statement": if flow { json!("") } else { Value::Null },
-            "suggested_questions": [],
-            "suggested_questions_after_answer": {"enabled": call.app.app.suggested && !flow
-                && call.app.app.flow != Flow::NoModel},
+            "opening_statement": statement,
+            "suggested_questions": questions,
+            "suggested_questions_after_answer": {"enabled": after_answer},
             "speech_to_text": {"enabled": speaks},
             "text_to_speech": speech,
             "retriever_resource": {"enabled": true},
@@ -107,6 +123,9 @@ fn uploads(call: &Call<'_>) -> Value {
         "allowed_file_upload_methods": methods,
         "number_limits": 3,
     });
+    if app.mode.is_flow() && call.release().is_restx() {
+        return sorted(uploads);
+    }
     if app.mode.is_flow() {
         return uploads;
     }
@@ -159,7 +178,18 @@ fn shown(call: &Call<'_>, field: &Field) -> Value {
     } else if call.app.app.mode.is_flow() {
         shown["options"] = json!([]);
     }
+    if call.app.app.mode.is_flow() && call.release().is_restx() {
+        shown = sorted(shown);
+    }
     json!({kind: shown})
+}
+
+/// An object with its names in order, as later releases store what a flow is made of.
+fn sorted(object: Value) -> Value {
+    let Value::Object(fields) = object else { return object };
+    let mut fields: Vec<(String, Value)> = fields.into_iter().collect();
+    fields.sort_by(|one, other| one.0.cmp(&other.0));
+    Value::Object(fields.into_iter().collect())
 }
 
 /// A name with a capital.
@@ -202,7 +232,7 @@ fn row(id: Uuid, annotation: &Annotation) -> Value {
         "id": id.to_string(),
         "question": annotation.question,
         "answer": annotation.answer,
-        "hit_count": 0,
+        "hit_count": annotation.hits,
         "created_at": annotation.created_at,
     })
 }
@@ -215,12 +245,14 @@ pub(super) fn annotations(call: &Call<'_>) -> Result<Answer, Refused> {
             app: call.app.id,
             question: pyjson::str_of(required(&call.json, "question")?),
             answer: pyjson::str_of(required(&call.json, "answer")?),
+            hits: 0,
             created_at: now(),
         };
         let id = Uuid::new_v4();
         let body = row(id, &annotation);
         db.annotations.insert(id, annotation, body.to_string().len());
-        return Ok(Answer::restful(200, &body));
+        let status = if call.release().is_restx() { 201 } else { 200 };
+        return Ok(Answer::restful(status, &body));
     }
     let page = number(call, "page", 1, 99_999)?;
     let limit = number(call, "limit", 20, 100)?;
@@ -264,4 +296,26 @@ pub(super) fn annotation(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
     annotation.question = question;
     annotation.answer = answer;
     Ok(Answer::restful(200, &row(id, annotation)))
+}
+
+/// Switches the answering by annotations on or off; a job does it.
+pub(super) fn annotation_reply(call: &Call<'_>, action: &str) -> Result<Answer, Refused> {
+    let mut db = call.shared.db();
+    match action {
+        "enable" => db.annotation_replies.insert(call.app.id),
+        "disable" => db.annotation_replies.remove(&call.app.id),
+        _ => return Err(Box::new(Answer::no_route())),
+    };
+    let job = Uuid::new_v4();
+    db.jobs.insert(job, call.app.id, 0);
+    Ok(Answer::restful(200, &json!({"job_id": job.to_string(), "job_status": "waiting"})))
+}
+
+/// How far such a job is: always done by now. Jobs are known to their own instance only.
+pub(super) fn annotation_reply_status(call: &Call<'_>, job: Uuid) -> Result<Answer, Refused> {
+    if call.shared.db().jobs.get(job).is_none() {
+        return Err(Box::new(Answer::invalid("The job does not exist.")));
+    }
+    let body = json!({"job_id": job.to_string(), "job_status": "completed", "error_msg": ""});
+    Ok(Answer::restful(200, &body))
 }

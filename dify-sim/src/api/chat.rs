@@ -1,36 +1,40 @@
 //! `chat-messages`, `completion-messages`, and stopping them.
 
 use super::arguments::{choice, is_streaming, required, uuid};
-use super::{Call, Reply};
-use crate::app::{Field, FieldKind, Flow, Mode};
+use super::order::Wanted;
+use super::{Call, Passed, Reply, models, pydantic};
+use crate::app::{Flow, Mode};
 use crate::pyjson;
-use crate::run::files::{self, Attached};
-use crate::run::{self, turn::Ask, turn::Turn};
+use crate::run::live::Live;
+use crate::run::place::Place;
+use crate::run::stage::PING;
+use crate::run::turn::{Seat, Turn};
+use crate::run::{self, Source, job};
 use crate::setup::Fault;
+use crate::tasks::{Flows, Whose};
 use crate::wire::answer::{Answer, Refused};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
-/// What pydantic says about an app without a model.
-const NO_MODEL: &str = "2 validation errors for ModelConfigEntity\nprovider\n  Input should be a \
-    valid string [type=string_type, input_value=None, input_type=NoneType]\n    For further \
-    information visit https://errors.pydantic.dev/2.11/v/string_type\nmodel\n  Input should be a \
-    valid string [type=string_type, input_value=None, input_type=NoneType]\n    For further \
-    information visit https://errors.pydantic.dev/2.11/v/string_type";
+/// What 1.12 and later say in a crash that they caught.
+const OVERLOADED: &str = "The server encountered an internal error and was unable to complete your \
+    request. Either the server is overloaded or there is an error in the application.";
 
 pub(super) async fn chat(call: Call<'_>) -> Result<Reply, Refused> {
     let mode = call.app.app.mode;
     if !mode.has_conversations() {
         return Err(Box::new(Answer::wrong_mode("not_chat_app")));
     }
-    let inputs = required(&call.json, "inputs")?;
+    if call.release().is_restx() {
+        pydantic::check(&models::CHAT, &call.json)?;
+    }
+    required(&call.json, "inputs")?;
     let query = pyjson::str_of(required(&call.json, "query")?);
     let streaming = is_streaming(&call.json)?;
-    let conversation = uuid(call.json.get("conversation_id"), "conversation_id")?;
+    let conversation = conversation(&call)?;
     choice(call.json.get("retriever_from"), "retriever_from", &["dev"]).ok();
-    let active = Active::take(&call)?;
+    let place = place(&call, streaming)?;
     published(&call)?;
     if mode.is_agent() && !streaming {
         let message = "Agent Chat App does not support blocking mode";
@@ -42,49 +46,33 @@ pub(super) async fn chat(call: Call<'_>) -> Result<Reply, Refused> {
     if query.is_empty() || call.json["query"].is_null() {
         return Err(Box::new(Answer::invalid("query is required")));
     }
-    if let Some(id) = conversation
-        && call.shared.db().conversation(id, call.app.id, &call.user).is_none()
-    {
-        return Err(Box::new(Answer::not_found("Conversation Not Exists.")));
+    let mut wanted = Wanted::new(&call, streaming);
+    wanted.query = query;
+    wanted.conversation = conversation;
+    begin(wanted, place).await
+}
+
+/// The conversation to go on with; blanks are none in later releases.
+fn conversation(call: &Call<'_>) -> Result<Option<Uuid>, Refused> {
+    let given = call.json.get("conversation_id");
+    let blank = given.and_then(Value::as_str).is_some_and(|text| text.trim().is_empty());
+    if blank && call.release().is_restx() {
+        return Ok(None);
     }
-    modelled(&call)?;
-    let files = files(&call, call.json.get("files"))?;
-    let ask = Ask {
-        user: call.user.clone(),
-        query,
-        inputs: form(&call, inputs)?,
-        sent_inputs: inputs.clone(),
-        files,
-        conversation,
-        auto_generate_name: call.json.get("auto_generate_name") != Some(&Value::Bool(false)),
-        streamed: streaming,
-    };
-    Ok(begin(&call, active, ask).await)
+    uuid(given, "conversation_id")
 }
 
 pub(super) async fn completion(call: Call<'_>) -> Result<Reply, Refused> {
     if call.app.app.mode != Mode::Completion {
         return Err(Box::new(unavailable()));
     }
-    let inputs = required(&call.json, "inputs")?;
+    if call.release().is_restx() {
+        pydantic::check(&models::COMPLETION, &call.json)?;
+    }
+    required(&call.json, "inputs")?;
     let streaming = is_streaming(&call.json)?;
-    let active = Active::take(&call)?;
-    modelled(&call)?;
-    let files = files(&call, call.json.get("files"))?;
-    let sent_inputs = inputs.clone();
-    let inputs = form(&call, inputs)?;
-    let query = inputs.get("query").map(pyjson::str_of).unwrap_or_default() + "\n";
-    let ask = Ask {
-        user: call.user.clone(),
-        query,
-        inputs,
-        sent_inputs,
-        files,
-        conversation: None,
-        auto_generate_name: false,
-        streamed: streaming,
-    };
-    Ok(begin(&call, active, ask).await)
+    let place = place(&call, streaming)?;
+    begin(Wanted::new(&call, streaming), place).await
 }
 
 fn unavailable() -> Answer {
@@ -92,142 +80,84 @@ fn unavailable() -> Answer {
     Answer::error(400, "app_unavailable", message)
 }
 
-/// Starts the run, and for a blocking request plays it to its end.
-pub(super) async fn begin(call: &Call<'_>, active: Active, ask: Ask) -> Reply {
-    let streaming = ask.streamed;
-    let turn = Box::new(Turn::begin(call.shared, &call.app, ask));
-    active.hand_over();
-    if streaming {
-        return Reply::Stream(turn);
+/// Starts the run, or hands it to the worker; a blocking one is played to its end.
+pub(super) async fn begin(wanted: Wanted, place: Option<Place>) -> Result<Reply, Refused> {
+    let (shared, app) = (Arc::clone(&wanted.shared), Arc::clone(&wanted.app));
+    let streamed = wanted.streamed;
+    let Some(place) = place else { return Ok(hand_over(wanted)) };
+    let ask = wanted.ask()?;
+    let turn = Arc::new(Turn::begin(&shared, &app, ask, Seat::Api(place)));
+    if streamed {
+        return Ok(Reply::Stream(turn));
     }
-    Reply::Answer(run::blocking(&turn).await)
+    Ok(Reply::Answer(run::blocking(&turn).await))
 }
 
-/// A place among the runs of the app; given back unless a run takes it over.
-pub(super) struct Active(Option<Arc<crate::state::AppState>>);
+/// A streamed flow of a release that has a worker: whatever is wrong with it, it begins with a ping.
+fn hand_over(wanted: Wanted) -> Reply {
+    let shared = Arc::clone(&wanted.shared);
+    let live = Arc::new(Live::new());
+    let heard = live.listen();
+    let order = move |live: Arc<Live>| {
+        let (shared, app) = (Arc::clone(&wanted.shared), Arc::clone(&wanted.app));
+        match wanted.ask() {
+            Ok(ask) => Ok(Turn::begin(&shared, &app, ask, Seat::Worker(live))),
+            Err(refused) => Err(refused.told().map(|(_, message)| message).unwrap_or_default()),
+        }
+    };
+    job::order(&shared, &live, Box::new(order));
+    let source = Source {
+        first: vec![PING.to_owned()],
+        heard: Some(heard),
+        pings: run::Pings::First,
+        pause: run::Pause::Ends,
+    };
+    Reply::Passed(Passed { answer: Answer::events(), source })
+}
 
-impl Active {
-    pub(super) fn take(call: &Call<'_>) -> Result<Self, Refused> {
-        if call.shared.condition.borrow().fault == Fault::RedisDown {
-            return Err(Box::new(Answer::error(
-                500,
-                "internal_server_error",
-                "The server encountered an internal error and was unable to complete your \
-                 request. Either the server is overloaded or there is an error in the \
-                 application.",
-            )));
-        }
-        let before = call.app.active.fetch_add(1, Ordering::Relaxed);
-        let place = Self(Some(Arc::clone(&call.app)));
-        match call.app.app.max_active_requests {
-            Some(most) if before >= most => Err(Box::new(Answer::invalid(&format!(
-                "Too many requests. Please try again later. The current maximum concurrent \
-                 requests allowed for {} is {most}.",
-                call.app.id
-            )))),
-            _ => Ok(place),
-        }
+/// A place among the runs of the app, none for what the worker does. Before that one, so many must
+/// be free that a streamed flow is never let in where one run is the most.
+pub(super) fn place(call: &Call<'_>, streaming: bool) -> Result<Option<Place>, Refused> {
+    if call.shared.condition.borrow().fault == Fault::RedisDown && !call.is_for_worker(streaming) {
+        return Err(Box::new(Answer::error(500, "internal_server_error", OVERLOADED)));
     }
-
-    fn hand_over(mut self) {
-        self.0 = None;
+    let (place, before) = Place::take(&call.app);
+    let to_worker = call.is_for_worker(streaming);
+    let needed = if to_worker { 2 } else { 1 };
+    match call.app.app.max_active_requests {
+        Some(most) if before + needed > most => Err(Box::new(Answer::invalid(&format!(
+            "Too many requests. Please try again later. The current maximum concurrent requests \
+             allowed for {} is {most}.",
+            call.app.id
+        )))),
+        _ if to_worker => Ok(None),
+        _ => Ok(Some(place)),
     }
 }
 
-impl Drop for Active {
-    fn drop(&mut self) {
-        if let Some(app) = &self.0 {
-            app.active.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
+/// Whether the app was published, in the version that the request names, if it names one.
 pub(super) fn published(call: &Call<'_>) -> Result<(), Refused> {
     if call.app.app.flow == Flow::Unpublished {
         return Err(Box::new(Answer::invalid("Workflow not published")));
     }
-    Ok(())
-}
-
-fn modelled(call: &Call<'_>) -> Result<(), Refused> {
-    if call.app.app.flow == Flow::NoModel {
-        return Err(Box::new(Answer::invalid(NO_MODEL)));
-    }
-    Ok(())
-}
-
-/// What of the inputs belongs to the form.
-pub(super) fn form(call: &Call<'_>, inputs: &Value) -> Result<Value, Refused> {
-    let mut form = Map::new();
-    for field in call.app.app.fields() {
-        let value = inputs.get(&field.name).filter(|value| !pyjson::is_falsy(value));
-        let Some(value) = value else {
-            if field.required {
-                let message = format!("{} is required in input form", field.name);
-                return Err(Box::new(Answer::invalid(&message)));
-            }
-            form.insert(field.name, Value::Null);
-            continue;
-        };
-        if let Some(rule) = broken_rule(&field, value) {
-            let message = format!("{} in input form must be {rule}", field.name);
-            return Err(Box::new(Answer::invalid(&message)));
+    match call.json.get("workflow_id").filter(|id| !pyjson::is_falsy(id)) {
+        Some(id) if call.release().is_restx() && call.app.app.mode.is_flow() => {
+            version(call, &pyjson::str_of(id))
         }
-        form.insert(field.name, value.clone());
-    }
-    Ok(Value::Object(form))
-}
-
-/// What a value of a form must be, if it is not.
-fn broken_rule(field: &Field, value: &Value) -> Option<String> {
-    match (&field.kind, value) {
-        (FieldKind::Select(options), value) => {
-            let known = value.as_str().is_some_and(|text| options.iter().any(|one| one == text));
-            (!known).then(|| format!("one of the following: {options:?}"))
-        }
-        (FieldKind::Number, Value::Number(_)) => None,
-        (FieldKind::Number, value) => {
-            let number = value.as_str().is_some_and(|text| text.trim().parse::<f64>().is_ok());
-            (!number).then(|| "a valid number".to_owned())
-        }
-        (_, Value::String(text)) => {
-            let most = field.max_length.filter(|most| text.chars().count() > *most)?;
-            Some(format!("less than {most} characters"))
-        }
-        _ => None,
+        _ => Ok(()),
     }
 }
 
-/// The files a request names; uploads need not be of this user or app, only of this Dify.
-pub(super) fn files(call: &Call<'_>, list: Option<&Value>) -> Result<Vec<Attached>, Refused> {
-    let mut found = Vec::new();
-    for file in list.and_then(Value::as_array).into_iter().flatten() {
-        let text = |name: &str| file.get(name).map(pyjson::str_of).unwrap_or_default();
-        match text("transfer_method").as_str() {
-            "local_file" => found.push(upload(call, &text("upload_file_id"), &text("type"))?),
-            "remote_url" => {
-                found.push(Attached::Remote { kind: text("type"), url: text("url") });
-            }
-            _ => {}
-        }
-    }
-    Ok(found)
-}
-
-fn upload(call: &Call<'_>, id: &str, asked: &str) -> Result<Attached, Refused> {
+/// Whether this is the id of the app's published version.
+pub(super) fn version(call: &Call<'_>, id: &str) -> Result<(), Refused> {
     let Ok(id) = Uuid::parse_str(id) else {
-        return Err(Box::new(Answer::invalid("Invalid upload file id format")));
+        let message = format!("Invalid workflow_id format: '{id}'. Please provide a valid UUID.");
+        return Err(Box::new(Answer::error(400, "workflow_id_format_error", &message)));
     };
-    let db = call.shared.db();
-    let Some(file) = db.files.get(id) else {
-        return Err(Box::new(Answer::invalid("Invalid upload file")));
-    };
-    if !matches!(asked, "" | "custom") && asked != files::kind(&file.extension) {
-        let message = "Detected file type does not match the specified type. Please verify the \
-            file.";
-        return Err(Box::new(Answer::invalid(message)));
+    if id == call.app.workflow_id {
+        return Ok(());
     }
-    Ok(Attached::Upload(id))
+    Err(Box::new(Answer::not_found(&format!("Workflow not found with id: {id}"))))
 }
 
 pub(super) fn stop_chat(call: &Call<'_>, task: &str) -> Result<Answer, Refused> {
@@ -249,6 +179,9 @@ pub(super) fn stop(call: &Call<'_>, task: &str) -> Result<Answer, Refused> {
     if call.shared.condition.borrow().fault == Fault::RedisDown {
         return Err(Box::new(Answer::crash()));
     }
-    call.shared.tasks.stop(task, call.app.id, &call.user);
+    let flow = if call.app.app.mode.is_flow() { Flows::Yes } else { Flows::No };
+    let others = if call.release().lets_others_stop() { Flows::Yes } else { Flows::No };
+    let asker = Whose { app: call.app.id, user: &call.user, flow };
+    call.shared.tasks.stop(task, &asker, others);
     Ok(Answer::success())
 }

@@ -1,9 +1,11 @@
 //! Conversations: list, delete, name, variables.
 
-use super::Call;
 use super::arguments::{choice, limit, uuid_text};
+use super::{Call, models, pydantic};
+use crate::app::Flow;
 use crate::db::Conversation;
 use crate::pyjson;
+use crate::run::turn::TITLE;
 use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
@@ -35,6 +37,9 @@ fn row(id: Uuid, conversation: &Conversation) -> Value {
 /// The conversations of a user; of a user from another Dify it is 200 and empty.
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, Refused> {
     chat_app(call)?;
+    if call.release().is_restx() {
+        pydantic::check(&models::CONVERSATIONS, &call.head.query_object())?;
+    }
     let last = match call.head.query("last_id") {
         Some(text) if !text.is_empty() => Some(uuid_text(&text, "last_id")?),
         _ => None,
@@ -48,7 +53,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, Refused> {
     let mut rows: Vec<(Uuid, &Conversation)> = db
         .conversations
         .iter()
-        .filter(|(_, row)| row.app == call.app.id && row.user == call.user)
+        .filter(|(_, row)| row.app == call.app.id && row.user == call.user && !row.lost)
         .collect();
     if sort.ends_with("updated_at") {
         rows.sort_by_key(|(_, row)| row.changed);
@@ -83,7 +88,7 @@ pub(super) fn delete(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
     Ok(Answer::no_content())
 }
 
-/// Gives it a name; a generated one is the name it has.
+/// Gives it a name; a generated one is the name it has, later what the model calls everything.
 pub(super) fn name(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
     chat_app(call)?;
     let name = call.json.get("name").filter(|name| !name.is_null()).map(pyjson::str_of);
@@ -95,8 +100,13 @@ pub(super) fn name(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
     let changed = db.change();
     let conversation = db.conversations.get_mut(id).ok_or_else(gone)?;
     match name {
+        _ if generated && call.release().names_apart() => TITLE.clone_into(&mut conversation.name),
         _ if generated => {}
         Some(name) => conversation.name = name,
+        None if call.release().is_restx() => {
+            let message = "name is required when auto_generate is false";
+            return Err(Box::new(Answer::invalid(message)));
+        }
         None => return Err(Box::new(Answer::crash())),
     }
     conversation.updated_at = now();
@@ -104,24 +114,47 @@ pub(super) fn name(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
     Ok(Answer::restful(200, &row(id, conversation)))
 }
 
-/// The one variable the echo chatflow has.
+/// The id of the one variable that echoing chatflows have.
+const VARIABLE: Uuid = Uuid::from_u128(0x0f4a4b3e_5c2e_4a2f_9b59_7b7d7c5a0001);
+
+fn variable(conversation: &Conversation) -> Value {
+    json!({
+        "id": VARIABLE.to_string(),
+        "name": "lang",
+        "value_type": "string",
+        "value": conversation.language,
+        "description": "d",
+        "created_at": conversation.created_at,
+        "updated_at": conversation.created_at,
+    })
+}
+
+/// The variables: one of an echoing chatflow, else none. Later releases crash on a filter by name,
+/// as they do on PostgreSQL.
 pub(super) fn variables(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
     chat_app(call)?;
     let limit = limit(call)?;
     let db = call.shared.db();
     let conversation = db.conversation(id, call.app.id, &call.user).ok_or_else(gone)?;
-    let data = if call.app.app.flow == crate::app::Flow::Echo {
-        json!([{
-            "id": "0f4a4b3e-5c2e-4a2f-9b59-7b7d7c5a0001",
-            "name": "lang",
-            "value_type": "string",
-            "value": "en",
-            "description": "d",
-            "created_at": conversation.created_at,
-            "updated_at": conversation.created_at,
-        }])
-    } else {
-        json!([])
-    };
+    if call.release().is_restx() && call.head.query("variable_name").is_some() {
+        return Err(Box::new(Answer::crash()));
+    }
+    let data =
+        if call.app.app.flow == Flow::Echo { json!([variable(conversation)]) } else { json!([]) };
     Ok(Answer::restful(200, &json!({"limit": limit, "has_more": false, "data": data})))
+}
+
+/// Gives the variable a value.
+pub(super) fn set_variable(call: &Call<'_>, id: Uuid, asked: Uuid) -> Result<Answer, Refused> {
+    chat_app(call)?;
+    let mut db = call.shared.db();
+    if db.conversation(id, call.app.id, &call.user).is_none() {
+        return Err(gone());
+    }
+    if call.app.app.flow != Flow::Echo || asked != VARIABLE {
+        return Err(Box::new(Answer::not_found("Conversation Variable Not Exists.")));
+    }
+    let conversation = db.conversations.get_mut(id).ok_or_else(gone)?;
+    conversation.language = call.json.get("value").map(pyjson::str_of).unwrap_or_default();
+    Ok(Answer::restful(200, &variable(conversation)))
 }

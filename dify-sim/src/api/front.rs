@@ -3,7 +3,9 @@
 use super::multipart::Form;
 use super::routes::{self, BodyKind, Route, UserPlace};
 use super::{Call, outside};
+use crate::db::EndUser;
 use crate::pyjson;
+use crate::release::Release;
 use crate::setup::Fault;
 use crate::state::{AppState, Shared};
 use crate::wire::answer::{Answer, Refused};
@@ -19,7 +21,16 @@ const USER_LIMIT: usize = 255;
 /// A request that may go on to its body.
 pub(crate) struct Admitted {
     pub(crate) route: Route,
-    pub(crate) app: Arc<AppState>,
+    pub(crate) caller: Caller,
+}
+
+/// Whose key came with a request.
+pub(crate) enum Caller {
+    App(Arc<AppState>),
+    /// A dataset key, of this workspace.
+    Workspace(String),
+    /// No key is wanted: the path holds a secret.
+    Anybody,
 }
 
 /// Looks at the head alone.
@@ -28,19 +39,30 @@ pub(crate) fn admit(shared: &Shared, head: &Head, fault: Fault) -> Result<Admitt
     if path == "/v1" {
         return Err(Box::new(outside::with_slash(head)));
     }
-    let Some(route) = routes::find(&path) else {
+    let release = shared.setup.release;
+    let Some(route) = routes::find(&path, release) else {
         return Err(Box::new(Answer::no_route()));
     };
-    let methods = route.methods();
     if head.method == "OPTIONS" {
-        return Err(Box::new(outside::options(&route, head)));
+        return Err(Box::new(outside::options(&route, head, release)));
     }
-    if !methods.contains(&head.method.as_str()) {
-        return Err(Box::new(Answer::wrong_method(&methods.join(", "))));
+    if !route.methods().contains(&head.method.as_str()) {
+        return Err(Box::new(Answer::wrong_method(&route.allowed(release), release)));
     }
-    if !route.wants_app() {
+    let caller = if route.wants_app() {
+        Caller::App(app(shared, head, fault)?)
+    } else if release.is_restx() && matches!(route, Route::Dataset(_)) {
+        Caller::Workspace(workspace(shared, head, fault)?)
+    } else if matches!(route, Route::Mcp(_)) {
+        Caller::Anybody
+    } else {
         return Err(Box::new(outside::answer(shared, &route, head, fault)?));
-    }
+    };
+    Ok(Admitted { route, caller })
+}
+
+/// The app of the key.
+fn app(shared: &Shared, head: &Head, fault: Fault) -> Result<Arc<AppState>, Refused> {
     let key = bearer(head)?;
     if fault == Fault::DatabaseDown {
         return Err(Box::new(Answer::crash()));
@@ -52,7 +74,19 @@ pub(crate) fn admit(shared: &Shared, head: &Head, fault: Fault) -> Result<Admitt
         let message = "The app's API service has been disabled.";
         return Err(Box::new(Answer::error(403, "forbidden", message)));
     }
-    Ok(Admitted { route, app: Arc::clone(app) })
+    Ok(Arc::clone(app))
+}
+
+/// The workspace of the dataset key.
+pub(super) fn workspace(shared: &Shared, head: &Head, fault: Fault) -> Result<String, Refused> {
+    let key = bearer(head)?;
+    if fault == Fault::DatabaseDown {
+        return Err(Box::new(Answer::crash()));
+    }
+    match shared.setup.dataset_keys.iter().find(|(known, _)| *known == key) {
+        Some((_, workspace)) => Ok(workspace.clone()),
+        None => Err(Box::new(Answer::unauthorized("Access token is invalid"))),
+    }
 }
 
 /// The key of the `Authorization` header.
@@ -78,28 +112,34 @@ pub(crate) enum Read {
 }
 
 impl Admitted {
-    /// Looks at body and user.
+    /// Looks at body and user of a request to this app.
     pub(crate) fn call<'a>(
         &self,
         shared: &'a Arc<Shared>,
+        app: &Arc<AppState>,
         head: &'a Head,
         read: Read,
     ) -> Result<Call<'a>, Refused> {
         let mut call = Call {
             shared,
             head,
-            app: Arc::clone(&self.app),
+            app: Arc::clone(app),
             user: DEFAULT_USER.to_owned(),
+            end_user: EndUser::default(),
             json: Value::Null,
             form: Form::default(),
         };
         match read {
             Read::Nothing => {}
             Read::Form(form) => call.form = form,
-            Read::Bytes(bytes) => call.json = json(head, bytes)?,
+            Read::Bytes(bytes) => call.json = json(head, bytes, shared.setup.release)?,
         }
         let given = self.given_user(&call)?;
         if let Some(user) = given {
+            if shared.setup.release.is_restx() && user.contains('\0') {
+                let message = "A string literal cannot contain NUL (0x00) characters.";
+                return Err(Box::new(Answer::invalid(message)));
+            }
             if user.chars().count() > USER_LIMIT {
                 return Err(Box::new(Answer::crash()));
             }
@@ -108,8 +148,13 @@ impl Admitted {
         Ok(call)
     }
 
+    /// Whether the route has a user, who becomes one of the app's end users.
+    pub(crate) fn has_user(&self, head: &Head) -> bool {
+        self.route.user(&head.method) != UserPlace::None
+    }
+
     fn given_user(&self, call: &Call<'_>) -> Result<Option<String>, Refused> {
-        let place = self.route.user();
+        let place = self.route.user(&call.head.method);
         let given = match place {
             UserPlace::None => return Ok(None),
             UserPlace::Json | UserPlace::JsonOptional => {
@@ -135,8 +180,13 @@ impl Admitted {
     }
 }
 
-/// The body as Python's `json.loads` reads it: UTF-8, with a byte order mark, or UTF-16.
-fn json(head: &Head, bytes: Option<Vec<u8>>) -> Result<Value, Refused> {
+/// The body as Python's `json.loads` reads it: UTF-8, with a byte order mark, or UTF-16. Later
+/// releases take plain UTF-8 alone.
+pub(super) fn json(
+    head: &Head,
+    bytes: Option<Vec<u8>>,
+    release: Release,
+) -> Result<Value, Refused> {
     let content_type = head.header("content-type").unwrap_or_default();
     let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json =
@@ -157,6 +207,7 @@ fn json(head: &Head, bytes: Option<Vec<u8>>) -> Result<Value, Refused> {
         String::from_utf16(&units).ok().and_then(|text| serde_json::from_str(&text).ok())
     };
     let value = match bytes.as_slice() {
+        plain if release.is_restx() => serde_json::from_slice(plain).ok(),
         [0xef, 0xbb, 0xbf, rest @ ..] => serde_json::from_slice(rest).ok(),
         [0xff, 0xfe, rest @ ..] => utf16(u16::from_le_bytes, rest),
         [0xfe, 0xff, rest @ ..] => utf16(u16::from_be_bytes, rest),

@@ -1,11 +1,12 @@
 //! Messages: the list of a conversation, feedback, suggested questions.
 
-use super::Call;
 use super::arguments::{choice, limit, number, uuid_text};
-use crate::app::Mode;
+use super::{Call, models, pydantic};
+use crate::app::{Flow, Mode};
 use crate::db::{Db, Feedback, Message};
 use crate::pyjson;
 use crate::run::files::{self, Attached};
+use crate::run::human;
 use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
@@ -19,6 +20,9 @@ fn gone() -> Refused {
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, Refused> {
     if !call.app.app.mode.has_conversations() {
         return Err(Box::new(Answer::wrong_mode("not_chat_app")));
+    }
+    if call.release().is_restx() {
+        pydantic::check(&models::MESSAGES, &call.head.query_object())?;
     }
     let Some(conversation) = call.head.query("conversation_id") else {
         let message = "Missing required parameter in the query string";
@@ -52,39 +56,11 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, Refused> {
 
 fn row(call: &Call<'_>, db: &Db, id: Uuid, message: &Message) -> Value {
     let feedback = message.feedback.as_ref().map(|feedback| json!({"rating": feedback.rating}));
-    let given: Vec<Value> = message
-        .files
-        .iter()
-        .filter_map(|(link, file)| {
-            let id = match file {
-                Attached::Upload(id) => id,
-                Attached::Remote { kind, url } => {
-                    return Some(json!({
-                        "id": link.to_string(),
-                        "filename": Attached::remote_name(url),
-                        "type": kind,
-                        "url": url,
-                        "mime_type": "",
-                        "size": -1,
-                        "transfer_method": "remote_url",
-                        "belongs_to": "user",
-                        "upload_file_id": null,
-                    }));
-                }
-            };
-            let file = db.files.get(*id)?;
-            Some(json!({
-                "id": link.to_string(),
-                "filename": file.name,
-                "type": files::kind(&file.extension),
-                "url": files::signed_url(call.shared, *id),
-                "mime_type": file.mime_type,
-                "size": file.size,
-                "transfer_method": "local_file",
-                "belongs_to": "user",
-                "upload_file_id": id.to_string(),
-            }))
-        })
+    let given = message.files.iter().map(|file| (file, "user"));
+    let shown = message.answer_files.iter().map(|file| (file, "assistant"));
+    let files: Vec<Value> = given
+        .chain(shown)
+        .filter_map(|((link, file), of)| listed(call, db, *link, file, of))
         .collect();
     let thoughts: Vec<Value> = message
         .thought
@@ -105,24 +81,112 @@ fn row(call: &Call<'_>, db: &Db, id: Uuid, message: &Message) -> Value {
             })
         })
         .collect();
-    json!({
+    let later = call.release().is_restx();
+    let status = match (message.error.is_some(), message.paused_run) {
+        (true, _) => "error",
+        (false, Some(run)) if db.runs.get(run).is_some_and(|run| run.pause.is_some()) => "paused",
+        (false, _) => "normal",
+    };
+    let mut answer = message.answer.clone();
+    for (_, file) in &message.answer_files {
+        if let Attached::Upload(id) = file {
+            answer = files::resigned_link(call.shared, &answer, *id);
+        }
+    }
+    let mut row = json!({
         "id": id.to_string(),
         "conversation_id": message.conversation.to_string(),
         "parent_message_id": Uuid::nil().to_string(),
         "inputs": message.inputs,
         "query": message.query,
-        "answer": message.answer,
-        "message_files": given,
-        "feedback": feedback,
-        "retriever_resources": [],
-        "created_at": message.created_at,
-        "agent_thoughts": thoughts,
-        "status": if message.error.is_some() { "error" } else { "normal" },
-        "error": message.error,
-    })
+        "answer": answer,
+    });
+    let Value::Object(fields) = &mut row else { return row };
+    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    if !later {
+        put("message_files", files.clone().into());
+    }
+    put("feedback", json!(feedback));
+    put("retriever_resources", json!([]));
+    put("created_at", message.created_at.into());
+    put("agent_thoughts", thoughts.into());
+    if later {
+        put("message_files", files.into());
+    }
+    put("status", status.into());
+    put("error", json!(message.error));
+    if later {
+        let forms = message.paused_run.into_iter();
+        let contents: Vec<Value> = forms.filter_map(|run| form(call, db, run)).collect();
+        put("extra_contents", contents.into());
+    }
+    row
+}
+
+/// A file of a message; `of` says whose it is.
+fn listed(call: &Call<'_>, db: &Db, link: Uuid, file: &Attached, of: &str) -> Option<Value> {
+    let id = match file {
+        Attached::Upload(id) => id,
+        Attached::Remote { kind, url } => {
+            return Some(json!({
+                "id": link.to_string(),
+                "filename": Attached::remote_name(url),
+                "type": kind,
+                "url": url,
+                "mime_type": "",
+                "size": -1,
+                "transfer_method": "remote_url",
+                "belongs_to": of,
+                "upload_file_id": null,
+            }));
+        }
+    };
+    let file = db.files.get(*id)?;
+    Some(json!({
+        "id": link.to_string(),
+        "filename": file.name,
+        "type": files::kind(&file.extension),
+        "url": files::signed_url(call.shared, *id),
+        "mime_type": file.mime_type,
+        "size": file.size,
+        "transfer_method": "local_file",
+        "belongs_to": of,
+        "upload_file_id": id.to_string(),
+    }))
+}
+
+/// The form that a message waits, or waited, for.
+fn form(call: &Call<'_>, db: &Db, run: Uuid) -> Option<Value> {
+    let (token, form) = db.forms.of_run(run)?;
+    let content = &form.content;
+    let definition = human::required(form, token, content, call.release());
+    let mut definition: Value = serde_json::from_str(&definition).ok()?;
+    if form.filled.is_some() {
+        definition["form_token"] = Value::Null;
+    }
+    let data = form.filled.as_ref().map(|filled| {
+        json!({
+            "node_id": "human",
+            "node_title": "Human",
+            "rendered_content": human::rendered(content, filled),
+            "action_id": filled.action,
+            "action_text": filled.title(),
+            "submitted_data": {"comment": filled.comment},
+        })
+    });
+    Some(json!({
+        "workflow_run_id": run.to_string(),
+        "submitted": form.filled.is_some(),
+        "form_definition": definition,
+        "form_submission_data": data,
+        "type": "human_input",
+    }))
 }
 
 pub(super) fn feedback(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
+    if call.release().is_restx() {
+        pydantic::check(&models::FEEDBACK, &call.json)?;
+    }
     let rating = choice(call.json.get("rating"), "rating", &["like", "dislike"])?;
     let content = call.json.get("content").filter(|text| !text.is_null()).map(pyjson::str_of);
     let mut db = call.shared.db();
@@ -196,5 +260,8 @@ pub(super) fn suggested(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
         let message = "Suggested Questions Is Disabled.";
         return Err(Box::new(Answer::error(400, "bad_request", message)));
     }
-    Ok(Answer::restful(200, &json!({"result": "success", "data": []})))
+    // In 1.5 the model was not asked.
+    let named = call.release().is_restx() && call.app.app.flow == Flow::Llm;
+    let data: &[&str] = if named { &["question1", "question2", "question3"] } else { &[] };
+    Ok(Answer::restful(200, &json!({"result": "success", "data": data})))
 }

@@ -1,12 +1,12 @@
-//! `files/upload` and `audio-to-text`.
+//! `files/upload`, the preview of a file, and `audio-to-text`.
 
-use super::Call;
+use super::{Call, outside};
 use crate::app::Speech;
-use crate::db::File;
-use crate::run::files;
+use crate::db::{File, Message};
+use crate::run::files::{self, Attached};
 use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 const MEGABYTE: u64 = 1024 * 1024;
@@ -18,8 +18,13 @@ const AUDIO_LIMIT: u64 = 30 * MEGABYTE;
 
 /// Stores a file; its id means something to this Dify only.
 pub(super) fn upload(call: &Call<'_>) -> Result<Answer, Refused> {
+    let later = call.release().is_restx();
     let Some(part) = call.form.file("file") else {
-        return Err(Box::new(Answer::bad_request_key()));
+        return Err(Box::new(if later {
+            Answer::error(400, "no_file_uploaded", "Please upload your file.")
+        } else {
+            Answer::bad_request_key()
+        }));
     };
     if part.content_type.is_empty() {
         let message = "File type not allowed.";
@@ -44,12 +49,14 @@ pub(super) fn upload(call: &Call<'_>) -> Result<Answer, Refused> {
         _ => 15,
     };
     if part.size > limit * MEGABYTE {
-        let message = "File size exceeded. {message}";
+        let message = if later { "" } else { "File size exceeded. {message}" };
         return Err(Box::new(Answer::error(413, "file_too_large", message)));
     }
     let id = Uuid::new_v4();
     let file = File {
-        name: name.chars().take(NAME_LIMIT).collect(),
+        app: call.app.id,
+        user: call.user.clone(),
+        name: shortened(&name, &extension, later),
         size: part.size,
         extension,
         mime_type: part.content_type.clone(),
@@ -57,10 +64,22 @@ pub(super) fn upload(call: &Call<'_>) -> Result<Answer, Refused> {
         content: part.start.clone(),
         url: files::signed_url(call.shared, id),
     };
+    let body = shown(call, id, &file);
     let mut db = call.shared.db();
-    let user = db.user(call.app.id, &call.user);
-    let body = json!({
-        "id": id.to_string(),
+    db.files.insert(id, file, part.start.len());
+    Ok(Answer::restful(201, &body))
+}
+
+/// A new upload; later releases say more of it.
+fn shown(call: &Call<'_>, id: Uuid, file: &File) -> Value {
+    let later = call.release().is_restx();
+    let user = call.shared.db().user(call.app.id, &call.user);
+    let mut body = Map::new();
+    body.insert("id".to_owned(), id.to_string().into());
+    if later {
+        body.insert("reference".to_owned(), Value::Null);
+    }
+    let fields = json!({
         "name": file.name,
         "size": file.size,
         "extension": file.extension,
@@ -69,8 +88,59 @@ pub(super) fn upload(call: &Call<'_>) -> Result<Answer, Refused> {
         "created_at": file.created_at,
         "preview_url": null,
     });
-    db.files.insert(id, file, part.start.len());
-    Ok(Answer::restful(201, &body))
+    let more = json!({
+        "source_url": file.url,
+        "original_url": null,
+        "user_id": null,
+        "tenant_id": call.shared.tenant(&call.app.app.workspace).to_string(),
+        "conversation_id": null,
+        "file_key": null,
+    });
+    for fields in [Some(fields), later.then_some(more)].into_iter().flatten() {
+        body.extend(fields.as_object().cloned().unwrap_or_default());
+    }
+    Value::Object(body)
+}
+
+/// A name of at most 200 characters; later releases keep its extension beside them.
+fn shortened(name: &str, extension: &str, later: bool) -> String {
+    let short = || name.chars().take(NAME_LIMIT).collect::<String>();
+    if later && name.chars().count() > NAME_LIMIT {
+        return format!("{}.{extension}", short());
+    }
+    short()
+}
+
+/// A file that some message of the app holds, for any user; one of another app of the workspace is
+/// known, but not given.
+pub(super) fn preview(call: &Call<'_>, id: Uuid) -> Result<Answer, Refused> {
+    let db = call.shared.db();
+    let holds = |files: &[(Uuid, Attached)]| {
+        files.iter().any(|(_, file)| matches!(file, Attached::Upload(upload) if *upload == id))
+    };
+    let held = |(_, message): &(Uuid, &Message)| holds(&message.files);
+    let message = db.messages.iter().find(held);
+    let app = message.map(|(_, message)| message.app);
+    let of = |app: Uuid| call.shared.apps.values().find(|other| other.id == app);
+    let workspace = app.and_then(of).map(|app| app.app.workspace.as_str());
+    if app.is_some_and(|app| app != call.app.id)
+        && workspace == Some(call.app.app.workspace.as_str())
+    {
+        let message = "Access to the requested file is denied";
+        return Err(Box::new(Answer::error(403, "file_access_denied", message)));
+    }
+    let file = db.files.get(id).filter(|_| app == Some(call.app.id));
+    let Some(file) = file else {
+        let message = "File not found in message context";
+        return Err(Box::new(Answer::error(404, "file_not_found", message)));
+    };
+    let saved = call.head.query("as_attachment").is_some_and(|text| text == "true");
+    let answer = if saved {
+        outside::attachment(file)
+    } else {
+        Answer::file(outside::shown_type(&file.mime_type), file.content.clone())
+    };
+    Ok(answer.with_extra("Cache-Control", "public, max-age=3600".to_owned()))
 }
 
 /// What an app that hears made of a sound; the types it takes and the refusals after Dify's source.

@@ -3,328 +3,402 @@
 //! Constant text of the answer is sent before the nodes it stands behind have run, as Dify does.
 
 use super::model::{self, Aside, REPLACEMENT};
-use super::nodes::{Finish, Node, Result as NodeResult};
+use super::nodes::Result as NodeResult;
 use super::stage::{Halt, Stage};
+use super::steps::{ABORTED, STOPPED, Steps, used};
 use super::turn::Turn;
-use super::{Outcome, files, usage};
+use super::usage::Clock;
+use super::{End as StreamEnd, Outcome, files, human, preempt, rounds, usage};
 use crate::app::{Ending, Flow};
 use crate::pyjson;
-use crate::ran::RunEnd;
-use crate::state::now;
+use crate::release::Release;
 
 /// The run as far as it got.
-struct Play<'p, 's> {
-    turn: &'p Turn,
-    stage: &'p mut Stage<'s>,
-    steps: u32,
-    answer: String,
-    tokens: u32,
-    usage: String,
+pub(super) struct Play<'p, 's> {
+    pub(super) steps: Steps<'p, 's>,
+    pub(super) answer: String,
+    /// `outputs.answer` so far: what answer nodes gave that have ended.
+    pub(super) output: Option<String>,
+    pub(super) usage: String,
 }
 
 /// How the nodes ended.
-enum End {
-    /// `outputs.answer` of the flow.
-    Answered(String),
+pub(super) enum End {
+    /// All have run.
+    Answered,
+    /// The same, with a node that failed and was got over.
+    GotOver,
     Failed(String),
+    /// At a node that waits for a human.
+    Paused,
 }
 
 pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
-    let mut play = Play {
-        turn,
-        stage,
-        steps: 0,
-        answer: String::new(),
-        tokens: 0,
-        usage: usage::NONE.to_owned(),
-    };
-    let end = match play.nodes().await {
-        Ok(end) => end,
-        Err(Halt::Stopped) => return play.stopped().await,
-        Err(Halt::Gone) => return Err(Halt::Gone),
-    };
-    match end {
-        End::Answered(output) => play.answered(&output).await,
-        End::Failed(error) => play.failed(&error).await,
+    if let Some(reply) = preempt::reply(turn) {
+        return preempted(turn, stage, reply).await;
     }
+    let mut play = Play::new(turn, stage);
+    let end = play.nodes().await;
+    play.ended(end).await
 }
 
-impl Play<'_, '_> {
+/// Goes on after a pause.
+pub(super) async fn resume(
+    turn: &Turn,
+    stage: &mut Stage<'_>,
+    filled: &human::Filled,
+) -> Result<Outcome, Halt> {
+    let mut play = Play::new(turn, stage);
+    play.steps.count = 2;
+    let end = play.resumed(filled).await;
+    play.ended(end).await
+}
+
+/// A moderated question or one with an annotation: no node runs.
+async fn preempted(
+    turn: &Turn,
+    stage: &mut Stage<'_>,
+    reply: preempt::Reply,
+) -> Result<Outcome, Halt> {
+    let usage = usage::none(Clock::of_flow(turn.release()));
+    turn.save_answer(&reply.answer);
+    stage.event(|| turn.message_event(&reply.answer, "null")).await?;
+    // The stream of an annotated answer does not say so.
+    let metadata = match reply.annotation {
+        Some(_) => format!("{{\"retriever_resources\": [], \"usage\": {usage}}}"),
+        None => usage::metadata(&usage, "[]", "null"),
+    };
+    stage.last_event(|| turn.end_event_of(&metadata, "[]")).await?;
+    let annotation = reply.annotation.unwrap_or_else(|| "null".to_owned());
+    Ok(Outcome::Done { answer: reply.answer, usage, annotation, end: StreamEnd::Open })
+}
+
+impl<'p, 's> Play<'p, 's> {
+    fn new(turn: &'p Turn, stage: &'p mut Stage<'s>) -> Self {
+        Self {
+            steps: Steps::new(turn, stage),
+            answer: String::new(),
+            output: None,
+            usage: usage::none(Clock::of_flow(turn.release())),
+        }
+    }
+
+    async fn ended(&mut self, end: Result<End, Halt>) -> Result<Outcome, Halt> {
+        match end {
+            Ok(_) if self.steps.stage.is_spoilt() => self.aborted().await,
+            Ok(End::Answered) => self.answered("succeeded").await,
+            Ok(End::GotOver) => self.answered("partial-succeeded").await,
+            Ok(End::Failed(error)) => self.failed(&error).await,
+            Ok(End::Paused) => Ok(Outcome::Paused),
+            Err(Halt::Stopped) => self.stopped().await,
+            Err(Halt::Aborted) => self.aborted().await,
+            Err(Halt::Gone) => Err(Halt::Gone),
+        }
+    }
+
     async fn nodes(&mut self) -> Result<End, Halt> {
-        let turn = self.turn;
-        let shown = files::listed(turn, true);
-        let started = turn.flow_inputs(&shown);
-        self.stage
-            .event(|| turn.flow_event("workflow_started", &turn.flow_started(&started)))
-            .await?;
-        let start = self.start("start", "start", "Start", None).await?;
-        let hidden = turn.flow_inputs(&files::listed(turn, false));
-        self.finish(&start, &hidden, "null", &started).await?;
-        match turn.flow() {
+        let release = self.steps.turn.release();
+        self.steps.begin().await?;
+        if release.speaks_before_start() {
+            self.speak_first().await?;
+        }
+        let start = self.steps.start("start", "start", "Start", None).await?;
+        if release.is_restx() && !release.speaks_before_start() {
+            self.speak_first().await?;
+        }
+        self.steps.start_finish(&start).await?;
+        if release == Release::V1_5 {
+            self.speak_first().await?;
+        }
+        match self.steps.turn.flow() {
             Flow::Slow => self.slow(true).await,
             Flow::SlowFirst => self.slow(false).await,
             Flow::Llm => self.llm().await,
             Flow::Failing => self.template().await,
-            Flow::Files => self.files().await,
-            Flow::Echo | Flow::NoModel | Flow::Unpublished => self.echo().await,
+            Flow::HumanInput => human::ask(&mut self.steps).await.map(|()| End::Paused),
+            Flow::Iteration | Flow::Loop | Flow::Parallel => rounds::play(self).await,
+            Flow::Retry => self.bad(Some(2)).await,
+            Flow::DefaultValue | Flow::FailBranch => self.bad(None).await,
+            Flow::Files | Flow::Echo | Flow::Greeting | Flow::NoModel | Flow::Unpublished => {
+                let text = self.answer.clone();
+                self.answer_node("answer", "start", &text).await
+            }
         }
     }
 
-    async fn echo(&mut self) -> Result<End, Halt> {
-        let turn = self.turn;
+    /// What the answer begins with before any node but the start node has run.
+    async fn speak_first(&mut self) -> Result<(), Halt> {
+        let turn = self.steps.turn;
+        let fixed = "[\"answer\", \"answer\"]";
+        let query = (turn.query.clone(), "[\"sys\", \"query\"]");
+        let words = match turn.flow() {
+            Flow::Echo | Flow::NoModel | Flow::Unpublished => {
+                vec![("You said: ".to_owned(), fixed), query]
+            }
+            Flow::Greeting => vec![
+                ("Hello ".to_owned(), fixed),
+                (turn.input("name"), "[\"start\", \"name\"]"),
+                (": ".to_owned(), fixed),
+                query,
+            ],
+            Flow::Files => vec![
+                ("Files: ".to_owned(), fixed),
+                (files::markdown(turn), "[\"sys\", \"files\"]"),
+                (" q=".to_owned(), fixed),
+                query,
+                (" conv=".to_owned(), fixed),
+                (turn.conversation.to_string(), "[\"sys\", \"conversation_id\"]"),
+                (" user=".to_owned(), fixed),
+                (turn.user.clone(), "[\"sys\", \"user_id\"]"),
+            ],
+            Flow::Slow => vec![("Before the wait.".to_owned(), "[\"a1\", \"answer\"]")],
+            Flow::SlowFirst => vec![("After: ".to_owned(), "[\"a2\", \"answer\"]")],
+            Flow::Retry | Flow::DefaultValue => vec![("Got ".to_owned(), fixed)],
+            _ => Vec::new(),
+        };
+        let paced = matches!(turn.flow(), Flow::Echo | Flow::Greeting);
         let pace = turn.shared.setup.pace;
-        self.stage.pause(pace.first_token).await?;
-        self.say("You said: ", "[\"answer\", \"answer\"]").await?;
-        self.stage.pause(pace.between_tokens).await?;
-        self.say(&turn.query, "[\"sys\", \"query\"]").await?;
-        self.answer_node("answer", "start", &self.answer.clone()).await
-    }
-
-    async fn files(&mut self) -> Result<End, Halt> {
-        let turn = self.turn;
-        let conversation = turn.conversation.to_string();
-        let shown = files::markdown(turn);
-        let words = [
-            ("Files: ", "[\"answer\", \"answer\"]"),
-            (&shown, "[\"sys\", \"files\"]"),
-            (" q=", "[\"answer\", \"answer\"]"),
-            (&turn.query, "[\"sys\", \"query\"]"),
-            (" conv=", "[\"answer\", \"answer\"]"),
-            (&conversation, "[\"sys\", \"conversation_id\"]"),
-            (" user=", "[\"answer\", \"answer\"]"),
-            (&turn.user, "[\"sys\", \"user_id\"]"),
-        ];
+        let mut wait = pace.first_token;
         for (text, selector) in words {
-            self.say(text, selector).await?;
+            if paced {
+                self.steps.stage.pause(wait).await?;
+                wait = pace.between_tokens;
+            }
+            self.say(&text, selector).await?;
         }
-        self.answer_node("answer", "start", &self.answer.clone()).await
+        Ok(())
     }
 
     async fn slow(&mut self, speaks_first: bool) -> Result<End, Halt> {
+        let turn = self.steps.turn;
+        let later = turn.release().is_restx();
         let mut before = "start";
-        let mut outputs = Vec::new();
-        if speaks_first {
-            let text = "Before the wait.";
-            self.say(text, "[\"a1\", \"answer\"]").await?;
-            self.answer_node("a1", "start", text).await?;
-            outputs.push(text.to_owned());
-            before = "a1";
-        }
         let text = if speaks_first { " After: " } else { "After: " };
-        self.say(text, "[\"a2\", \"answer\"]").await?;
-        let node = self.start("slow", "http-request", "Slow HTTP", Some(before)).await?;
-        let seconds = Turn::slow_seconds(&self.turn.query);
-        let wait = self.turn.asked_time(seconds);
-        self.stage.wait(wait).await?;
+        let selector = "[\"a2\", \"answer\"]";
+        if speaks_first {
+            let first = "Before the wait.";
+            let node = self.steps.start("a1", "answer", "Answer", Some("start")).await?;
+            if later {
+                self.say(text, selector).await?;
+            }
+            self.answer_finish(&node, first).await?;
+            before = "a1";
+            if !later {
+                self.say(text, selector).await?;
+            }
+        }
+        let node = self.steps.start("slow", "http-request", "Slow HTTP", Some(before)).await?;
+        let seconds = Turn::slow_seconds(&turn.query);
+        self.steps.stage.wait(turn.asked_time(seconds)).await?;
         let body = format!("slept {}", super::nodes::seconds(seconds));
-        let process = slow_request(&self.turn.query);
-        self.finish(&node, "null", &process, &slow_outputs(&body)).await?;
-        self.say(&body, "[\"slow\", \"body\"]").await?;
-        outputs.push(format!("{text}{body}"));
-        self.answer_node("a2", "slow", &format!("{text}{body}")).await?;
-        Ok(End::Answered(outputs.join("\n").trim().to_owned()))
+        let process = slow_request(&turn.query);
+        let outputs = slow_outputs(&body, turn.release());
+        if later {
+            self.say(&body, "[\"slow\", \"body\"]").await?;
+        }
+        self.steps.finish(&node, &self.steps.result("null", &process, &outputs)).await?;
+        if !later {
+            self.say(&body, "[\"slow\", \"body\"]").await?;
+        }
+        self.answer_node("a2", "slow", &format!("{text}{body}")).await
     }
 
     async fn llm(&mut self) -> Result<End, Halt> {
-        let turn = self.turn;
+        let turn = self.steps.turn;
+        let release = turn.release();
         let pace = turn.shared.setup.pace;
         let script = turn.script(&turn.query);
-        let node = self.start("llm", "llm", "LLM", Some("start")).await?;
-        let process = model::process_data(&turn.query);
-        self.stage.pause(pace.first_token).await?;
+        let node = self.steps.start("llm", "llm", "LLM", Some("start")).await?;
+        self.steps.stage.pause(pace.first_token).await?;
         if script.asides.contains(&Aside::Reasoning) {
             for event in turn.reasoning_events() {
-                self.stage.event(|| event).await?;
+                self.steps.stage.event(|| event).await?;
             }
         }
         let step = turn.step(&script);
         let count = script.failure.map_or(script.tokens.len(), |failure| failure.after);
         for (at, token) in script.tokens.iter().take(count).enumerate() {
             if at > 0 {
-                self.stage.pause(step).await?;
+                self.steps.stage.pause(step).await?;
             }
             self.say(token, "[\"llm\", \"text\"]").await?;
         }
         if let Some(failure) = script.failure {
-            return self.fail(&node, "{}", &process, failure.node).await;
+            let shown = model::shown(&turn.query, None, release);
+            let result = self.steps.result(&shown.inputs, &shown.process_data, "{}");
+            self.steps.fail(&node, result, failure.node).await?;
+            return Ok(End::Failed(failure.node.to_owned()));
         }
-        self.say("", "[\"llm\", \"text\"]").await?;
+        for _ in 0..if release.is_restx() { 2 } else { 1 } {
+            self.say("", "[\"llm\", \"text\"]").await?;
+        }
         if script.asides.contains(&Aside::Picture) {
-            self.stage.event(|| turn.picture_event()).await?;
+            self.steps.stage.event(|| turn.picture_event()).await?;
         }
         if script.asides.contains(&Aside::Replacement) {
             REPLACEMENT.clone_into(&mut self.answer);
-            self.stage.event(|| turn.replace_event(REPLACEMENT)).await?;
+            self.steps.stage.event(|| turn.replace_event(REPLACEMENT)).await?;
         }
-        let count = u32::try_from(count).unwrap_or(u32::MAX - usage::PROMPT_TOKENS);
-        self.usage = usage::of(count);
-        self.tokens = count + usage::PROMPT_TOKENS;
-        let outputs = model::outputs(&self.answer, &self.usage);
+        let (count, tokens) = used(count);
+        self.usage = usage::of(count, Clock::of_flow(release));
+        self.steps.tokens = tokens;
+        let shown = model::shown(&turn.query, Some((&self.answer, &self.usage)), release);
         let metadata = usage::node_metadata(count);
         let result = NodeResult {
-            inputs: "{}",
-            process_data: &process,
-            outputs: &outputs,
-            error: None,
-            elapsed: self.stage.elapsed(),
             metadata: &metadata,
-            files: "[]",
-            finished_at: now(),
+            ..self.steps.result(&shown.inputs, &shown.process_data, &shown.outputs)
         };
-        self.stage.event(|| turn.flow_event("node_finished", &node.finished(&result))).await?;
-        self.answer_node("answer", "llm", &self.answer.clone()).await
+        self.steps.finish(&node, &result).await?;
+        let text = self.answer.clone();
+        self.answer_node("answer", "llm", &text).await
     }
 
     async fn template(&mut self) -> Result<End, Halt> {
-        let node = self.start("tmpl", "template-transform", "Template", Some("start")).await?;
-        let inputs = format!("{{\"arg1\": {}}}", pyjson::quote(&self.turn.query));
+        let turn = self.steps.turn;
+        let node =
+            self.steps.start("tmpl", "template-transform", "Template", Some("start")).await?;
+        let name = if turn.release().is_restx() { "q" } else { "arg1" };
+        let inputs = format!("{{\"{name}\": {}}}", pyjson::quote(&turn.query));
         let error = "Failed to execute code, which is likely a network issue, please check if \
             the sandbox service is running. ( Error: [Errno 111] Connection refused )";
-        self.fail(&node, &inputs, "null", error).await
+        let result = self.steps.result(&inputs, "null", "{}");
+        self.steps.fail(&node, result, error).await?;
+        Ok(End::Failed(error.to_owned()))
     }
 
     /// A piece of the answer.
-    async fn say(&mut self, text: &str, selector: &str) -> Result<(), Halt> {
-        let turn = self.turn;
-        self.stage.event(|| turn.message_event(text, selector)).await?;
+    pub(super) async fn say(&mut self, text: &str, selector: &str) -> Result<(), Halt> {
+        let turn = self.steps.turn;
+        self.steps.stage.event(|| turn.message_event(text, selector)).await?;
         self.answer.push_str(text);
         Ok(())
     }
 
-    async fn start(
-        &mut self,
-        name: &'static str,
-        kind: &'static str,
-        title: &'static str,
-        before: Option<&'static str>,
-    ) -> Result<Node, Halt> {
-        self.steps += 1;
-        let turn = self.turn;
-        let node = Turn::node(name, kind, title, self.steps, before);
-        self.stage.event(|| turn.flow_event("node_started", &node.started())).await?;
-        Ok(node)
-    }
-
-    async fn finish(
-        &mut self,
-        node: &Node,
-        inputs: &str,
-        process_data: &str,
-        outputs: &str,
-    ) -> Result<(), Halt> {
-        let elapsed = self.stage.elapsed();
-        let files = match node.node {
-            "start" => files::listed(self.turn, true),
-            _ => "[]".to_owned(),
-        };
-        let result = NodeResult {
-            inputs,
-            process_data,
-            outputs,
-            error: None,
-            elapsed,
-            metadata: "{}",
-            files: &files,
-            finished_at: now(),
-        };
-        let turn = self.turn;
-        self.stage.event(|| turn.flow_event("node_finished", &node.finished(&result))).await
-    }
-
-    async fn fail(
-        &mut self,
-        node: &Node,
-        inputs: &str,
-        process_data: &str,
-        error: &str,
-    ) -> Result<End, Halt> {
-        let result = NodeResult {
-            inputs,
-            process_data,
-            outputs: "{}",
-            error: Some(error),
-            elapsed: self.stage.elapsed(),
-            metadata: "{}",
-            files: "[]",
-            finished_at: now(),
-        };
-        let turn = self.turn;
-        self.stage.event(|| turn.flow_event("node_finished", &node.finished(&result))).await?;
-        Ok(End::Failed(error.to_owned()))
-    }
-
     /// An answer node, from start to finish.
-    async fn answer_node(
+    pub(super) async fn answer_node(
         &mut self,
         name: &'static str,
         before: &'static str,
         text: &str,
     ) -> Result<End, Halt> {
-        let node = self.start(name, "answer", "Answer", Some(before)).await?;
-        let files = if self.turn.flow() == Flow::Files {
-            files::listed(self.turn, true)
+        let node = self.steps.start(name, "answer", "Answer", Some(before)).await?;
+        self.answer_finish(&node, text).await?;
+        Ok(End::Answered)
+    }
+
+    async fn answer_finish(&mut self, node: &super::nodes::Node, text: &str) -> Result<(), Halt> {
+        let turn = self.steps.turn;
+        let files = if turn.flow() == Flow::Files {
+            files::listed(turn, files::Url::Now)
         } else {
             "[]".to_owned()
         };
-        let outputs = format!("{{\"answer\": {}, \"files\": {files}}}", pyjson::quote(text));
-        self.finish(&node, "null", "null", &outputs).await?;
-        Ok(End::Answered(text.trim().to_owned()))
+        let shown = if turn.flow() == Flow::Files && turn.release().is_restx() {
+            files::resigned(turn, text)
+        } else {
+            text.to_owned()
+        };
+        let outputs = format!("{{\"answer\": {}, \"files\": {files}}}", pyjson::quote(&shown));
+        let given = if turn.release().is_restx() { files.as_str() } else { "[]" };
+        let result = NodeResult { files: given, ..self.steps.result("null", "null", &outputs) };
+        self.steps.finish(node, &result).await?;
+        match &mut self.output {
+            // Later releases join the texts of answer nodes as they are.
+            Some(output) if turn.release().is_restx() => output.push_str(text),
+            Some(output) => *output = format!("{output}\n{text}"),
+            None => self.output = Some(text.to_owned()),
+        }
+        Ok(())
     }
 
-    async fn answered(&mut self, output: &str) -> Result<Outcome, Halt> {
-        let turn = self.turn;
-        let outputs = format!("{{\"answer\": {}}}", pyjson::quote(output));
-        let finish = self.finish_data("succeeded", &outputs, "");
+    /// `outputs` of the whole flow, as JSON text.
+    fn outputs(&self) -> String {
+        let turn = self.steps.turn;
+        let later = turn.release().is_restx();
+        match &self.output {
+            None if later => "{}".to_owned(),
+            output => {
+                let text = output.as_deref().unwrap_or_default();
+                let text = pyjson::quote(if later { text } else { text.trim() });
+                if !later {
+                    return format!("{{\"answer\": {text}}}");
+                }
+                let files = match turn.flow() {
+                    Flow::Files => files::listed(turn, files::Url::Now),
+                    _ => "[]".to_owned(),
+                };
+                format!("{{\"answer\": {text}, \"files\": {files}}}")
+            }
+        }
+    }
+
+    async fn answered(&mut self, status: &'static str) -> Result<Outcome, Halt> {
+        let turn = self.steps.turn;
+        let outputs = self.outputs();
+        let finish = turn.flow_finished(&self.steps.end(status, &outputs, ""));
         turn.save_answer(&self.answer);
         let finished = turn.flow_event("workflow_finished", &finish);
         let ended = turn.end_event(&self.usage, "[]");
-        let events = match turn.app.app.ending {
-            Ending::MessageEnd => [finished, ended],
-            Ending::WorkflowFinished => [ended, finished],
+        let message_first = match turn.app.app.ending {
+            Ending::OfRelease => turn.release().ends_messages_first(),
+            Ending::MessageEnd => false,
+            Ending::WorkflowFinished => true,
         };
+        let events = if message_first { [ended, finished] } else { [finished, ended] };
         for event in events {
-            self.stage.last_event(|| event).await?;
+            self.steps.stage.last_event(|| event).await?;
         }
-        Ok(self.done())
+        Ok(self.done(StreamEnd::Lingering))
     }
 
     async fn failed(&mut self, error: &str) -> Result<Outcome, Halt> {
-        let turn = self.turn;
+        let turn = self.steps.turn;
         let message = format!("Run failed: {error}");
-        let finish = self.finish_data("failed", "{}", error);
+        let finish = turn.flow_finished(&self.steps.end("failed", "{}", error));
         turn.save_error(&message);
-        self.stage.last_event(|| turn.flow_event("workflow_finished", &finish)).await?;
-        self.stage.last_event(|| turn.error_event("invalid_param", &message)).await?;
+        self.steps.stage.last_event(|| turn.flow_event("workflow_finished", &finish)).await?;
+        if turn.release().ends_failed_flows_with_error() {
+            let event = turn.error_event("invalid_param", &message);
+            self.steps.stage.last_event(|| event).await?;
+        }
         Ok(Outcome::Failed { code: "invalid_param", message })
     }
 
     async fn stopped(&mut self) -> Result<Outcome, Halt> {
-        let turn = self.turn;
-        turn.note(RunEnd::Stopped);
-        let finish = self.finish_data("stopped", "{}", "Stopped by user.");
+        let turn = self.steps.turn;
+        let outputs = if turn.release().is_restx() { self.outputs() } else { "{}".to_owned() };
+        let finish = turn.flow_finished(&self.steps.end("stopped", &outputs, STOPPED));
         turn.save_answer(&self.answer);
-        self.stage.last_event(|| turn.flow_event("workflow_finished", &finish)).await?;
-        self.stage.last_event(|| turn.end_event(usage::NONE, "[]")).await?;
-        Ok(self.done())
+        self.steps.stage.last_event(|| turn.flow_event("workflow_finished", &finish)).await?;
+        if turn.release().ends_stopped_flows_with_message() {
+            let usage = usage::none(Clock::of_flow(turn.release()));
+            self.steps.stage.last_event(|| turn.end_event(&usage, "[]")).await?;
+        }
+        Ok(self.done(StreamEnd::AtOnce))
     }
 
-    fn done(&mut self) -> Outcome {
+    /// Stopped by somebody else.
+    async fn aborted(&mut self) -> Result<Outcome, Halt> {
+        let turn = self.steps.turn;
+        let outputs = self.outputs();
+        let finish = turn.flow_finished(&self.steps.end("failed", &outputs, ABORTED));
+        turn.save_answer(&self.answer);
+        self.steps.stage.last_event(|| turn.flow_event("workflow_finished", &finish)).await?;
+        if turn.release().ends_failed_flows_with_error() {
+            let message = format!("Run failed: {ABORTED}");
+            let event = turn.error_event("invalid_param", &message);
+            self.steps.stage.last_event(|| event).await?;
+        }
+        Ok(self.done(StreamEnd::AtOnce))
+    }
+
+    fn done(&mut self, end: StreamEnd) -> Outcome {
         Outcome::Done {
             answer: std::mem::take(&mut self.answer),
             usage: std::mem::take(&mut self.usage),
+            annotation: "null".to_owned(),
+            end,
         }
-    }
-
-    fn finish_data(&self, status: &str, outputs: &str, error: &str) -> String {
-        self.turn.flow_finished(&Finish {
-            status,
-            outputs,
-            error,
-            elapsed: self.stage.elapsed(),
-            tokens: if status == "succeeded" { self.tokens } else { 0 },
-            steps: self.steps,
-            finished_at: now(),
-        })
     }
 }
 
@@ -335,11 +409,12 @@ pub(super) fn slow_request(seconds: &str) -> String {
 }
 
 /// `outputs` of the node that waits.
-pub(super) fn slow_outputs(body: &str) -> String {
+pub(super) fn slow_outputs(body: &str, release: Release) -> String {
     let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+    let python = if release.is_restx() { "3.12.1" } else { "3.11.7" };
     format!(
         "{{\"status_code\": 200, \"body\": \"{body}\", \"headers\": {{\"server\": \
-         \"BaseHTTP/0.6 Python/3.11.7\", \"date\": \"{date}\", \"content-type\": \"text/plain\", \
+         \"BaseHTTP/0.6 Python/{python}\", \"date\": \"{date}\", \"content-type\": \"text/plain\", \
          \"content-length\": \"{}\"}}, \"files\": []}}",
         body.len()
     )

@@ -1,78 +1,104 @@
 //! Runs: one turn of a conversation, one completion, one run of a workflow.
 //!
-//! A run is played once, either live (each event is one chunk and one write) or silently (a
-//! blocking request, answered at the end). What it does to the data is the same.
+//! A run is played once: live (each event is one chunk and one write), in the worker, whose events
+//! the API passes on, or silently (a blocking request, answered at the end). What it does to the
+//! data is the same.
 //!
-//! A client that goes away: a stream ends when a write fails, which is at the second write after
-//! the client's FIN and at the first after its RST, and the stored answer stays empty, as with
-//! Dify 1.5.0. A blocking run goes on to its end and is stored.
+//! A client that goes away: a live stream ends when a write fails, which is at the second write
+//! after the client's FIN and at the first after its RST, and the stored answer stays empty, as
+//! with Dify. What runs in the worker, or for a blocking request, goes on to its end and is stored.
 
 mod chatflow;
 pub(crate) mod files;
+pub(crate) mod human;
+mod inputs;
+pub(crate) mod job;
+pub(crate) mod live;
 mod model;
-mod nodes;
+pub(crate) mod nodes;
+pub(crate) mod place;
 mod plain;
+mod preempt;
+mod relay;
+mod rounds;
+pub(crate) mod snapshot;
 pub(crate) mod stage;
+mod steps;
 pub(crate) mod turn;
 mod usage;
 mod workflow;
 
 use crate::app::Mode;
+use crate::tasks::{Flows, Whose};
 use crate::wire::answer::Answer;
 use crate::wire::socket::Wire;
+pub(crate) use live::End;
+pub(crate) use relay::{Pause, Pings, Source, relay};
 use stage::{Halt, Sink, Stage};
+use std::sync::Arc;
 use turn::Turn;
 
-/// How a chat or completion run ended.
+/// How a run ended.
 pub(crate) enum Outcome {
-    /// With an answer; the usage is JSON text.
-    Done { answer: String, usage: String },
+    /// With an answer; usage and annotation are JSON text. A workflow has the body of its blocking
+    /// answer as answer, and nothing else.
+    Done { answer: String, usage: String, annotation: String, end: End },
     /// With an error that ends a stream as an event and a blocking request with 400.
     Failed { code: &'static str, message: String },
+    /// It waits for a human.
+    Paused,
 }
 
 /// Plays the run with no one watching and gives the blocking answer.
-pub(crate) async fn blocking(turn: &Turn) -> Answer {
+pub(crate) async fn blocking(turn: &Arc<Turn>) -> Answer {
     let pace = turn.shared.setup.pace;
     let mut stage = Stage::silent();
     if stage.wait(pace.blocking).await.is_err() {
         return Answer::crash();
     }
-    if turn.app.app.mode == Mode::Workflow {
-        return match workflow::play(turn, &mut stage).await {
-            Ok(body) => Answer::json(200, body),
-            Err(_) => Answer::crash(),
-        };
-    }
+    let mode = turn.app.app.mode;
     match play(turn, &mut stage).await {
-        Ok(Outcome::Done { answer, usage }) => Answer::json(200, turn.body(&answer, &usage)),
+        Ok(Outcome::Done { answer, .. }) if mode == Mode::Workflow => Answer::run(200, answer),
+        Ok(Outcome::Done { answer, usage, annotation, .. }) => {
+            Answer::run(200, turn.body(&answer, &usage, &annotation))
+        }
         Ok(Outcome::Failed { code, message }) => Answer::error(400, code, &message),
+        Ok(Outcome::Paused) => {
+            job::keep(turn);
+            Answer::run(200, turn.paused_body())
+        }
         Err(_) => Answer::crash(),
     }
 }
 
 /// Plays the run as a stream on this connection. The error is a client that went away.
-pub(crate) async fn stream(turn: &Turn, wire: &mut Wire, head: Opening) -> Result<(), Halt> {
+pub(crate) async fn stream(turn: &Arc<Turn>, wire: &mut Wire, head: Opening) -> Result<(), Halt> {
     let pace = turn.shared.setup.pace;
-    let stop = turn.shared.tasks.start(turn.task, turn.app.id, &turn.user);
-    let listed = Listed(turn);
-    let sink = Sink::new(wire, head, pace.ping_interval);
-    let mut stage = Stage::live(sink, stop);
-    if turn.app.app.mode == Mode::Workflow {
-        workflow::play(turn, &mut stage).await?;
-    } else {
-        play(turn, &mut stage).await?;
-    }
+    let listed = Listed::new(turn);
+    let sink = Sink::new(wire, head);
+    let mut stage = Stage::live(sink, listed.stop(), pace.ping_interval);
+    play(turn, &mut stage).await?;
     stage.wait_unstopped(turn.naming_time()).await?;
     drop(listed);
     stage.end().await
 }
 
 async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
-    if turn.app.app.mode == Mode::AdvancedChat {
-        chatflow::play(turn, stage).await
-    } else {
-        plain::play(turn, stage).await
+    match turn.app.app.mode {
+        Mode::Workflow => workflow::play(turn, stage).await,
+        Mode::AdvancedChat => chatflow::play(turn, stage).await,
+        _ => plain::play(turn, stage).await,
+    }
+}
+
+async fn resume(
+    turn: &Turn,
+    stage: &mut Stage<'_>,
+    filled: &human::Filled,
+) -> Result<Outcome, Halt> {
+    match turn.app.app.mode {
+        Mode::Workflow => workflow::resume(turn, stage, filled).await,
+        _ => chatflow::resume(turn, stage, filled).await,
     }
 }
 
@@ -86,10 +112,25 @@ pub(crate) struct Opening {
 }
 
 /// The run is in the list of tasks as long as this lives.
-struct Listed<'a>(&'a Turn);
+pub(crate) struct Listed<'a> {
+    turn: &'a Turn,
+    stop: Arc<crate::tasks::Stop>,
+}
+
+impl<'a> Listed<'a> {
+    fn new(turn: &'a Turn) -> Self {
+        let flow = if turn.app.app.mode.is_flow() { Flows::Yes } else { Flows::No };
+        let whose = Whose { app: turn.app.id, user: &turn.user, flow };
+        Self { turn, stop: turn.shared.tasks.start(turn.task, &whose) }
+    }
+
+    fn stop(&self) -> Arc<crate::tasks::Stop> {
+        Arc::clone(&self.stop)
+    }
+}
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        self.0.shared.tasks.end(self.0.task);
+        self.turn.shared.tasks.end(self.turn.task);
     }
 }

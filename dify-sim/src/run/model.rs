@@ -1,6 +1,7 @@
 //! The made-up model behind `Flow::Llm`, as the recorded one behaved.
 
 use crate::pyjson;
+use crate::release::Release;
 
 /// What the model does with a prompt.
 pub(crate) struct Script {
@@ -69,22 +70,48 @@ const SOURCES: &str = "[{\"position\": 1, \"dataset_id\": \
     \"content\": \"Delivery takes two days.\", \"page\": null, \"doc_metadata\": {\"url\": \
     \"https://handbook.example/delivery\"}, \"title\": \"Delivery\"}]";
 
-/// `process_data` of a model node.
-pub(crate) fn process_data(prompt: &str) -> String {
-    format!(
-        "{{\"model_mode\": \"chat\", \"prompts\": [{{\"role\": \"user\", \"text\": {}, \
-         \"files\": []}}], \"model_provider\": \"fakeorg/fakeplugin/fake\", \
-         \"model_name\": \"fake-llm\"}}",
-        pyjson::quote(prompt)
-    )
+/// What a model node shows of itself, as JSON text.
+pub(crate) struct Shown {
+    pub(crate) inputs: String,
+    pub(crate) process_data: String,
+    pub(crate) outputs: String,
 }
 
-/// `outputs` of a model node; the usage is JSON text.
-pub(crate) fn outputs(answer: &str, usage: &str) -> String {
-    format!(
-        "{{\"text\": {}, \"usage\": {usage}, \"finish_reason\": \"stop\", \"files\": []}}",
-        pyjson::quote(answer)
-    )
+const MODEL: &str = "\"model_provider\": \"fakeorg/fakeplugin/fake\", \"model_name\": \"fake-llm\"";
+
+/// A model node that answered this prompt, or failed; the usage is JSON text.
+pub(crate) fn shown(prompt: &str, answered: Option<(&str, &str)>, release: Release) -> Shown {
+    let prompts = format!(
+        "\"model_mode\": \"chat\", \"prompts\": [{{\"role\": \"user\", \"text\": {}, \"files\": \
+         []}}]",
+        pyjson::quote(prompt)
+    );
+    if !release.is_restx() {
+        return Shown {
+            inputs: "{}".to_owned(),
+            process_data: format!("{{{prompts}, {MODEL}}}"),
+            outputs: answered.map_or("{}".to_owned(), |(answer, usage)| {
+                format!(
+                    "{{\"text\": {}, \"usage\": {usage}, \"finish_reason\": \"stop\", \"files\": \
+                     []}}",
+                    pyjson::quote(answer)
+                )
+            }),
+        };
+    }
+    let inputs = if release.shows_models() { format!("{{{MODEL}}}") } else { "{}".to_owned() };
+    let Some((answer, usage)) = answered else {
+        return Shown { inputs, process_data: "{}".to_owned(), outputs: "{}".to_owned() };
+    };
+    let end = "\"finish_reason\": \"stop\"";
+    Shown {
+        inputs,
+        process_data: format!("{{{prompts}, \"usage\": {usage}, {end}, {MODEL}}}"),
+        outputs: format!(
+            "{{\"text\": {}, \"reasoning_content\": \"\", \"usage\": {usage}, {end}}}",
+            pyjson::quote(answer)
+        ),
+    }
 }
 
 /// How long naming the conversation of this query takes, if it says so.
@@ -93,7 +120,7 @@ pub(crate) fn naming_time(query: &str) -> Option<f64> {
 }
 
 /// What the model does with this prompt.
-pub(crate) fn script(prompt: &str) -> Script {
+pub(crate) fn script(prompt: &str, release: Release) -> Script {
     let asked = asked(prompt);
     if let Some((count, step)) = asked_tokens(asked) {
         let tokens = (0..count).map(|at| format!("tok{at} ")).collect();
@@ -107,7 +134,7 @@ pub(crate) fn script(prompt: &str) -> Script {
     tokens.extend(prompt.split_inclusive(' ').map(str::to_owned));
     let asides = ASIDES.iter().filter(|(word, _)| asked.contains(word));
     let asides = asides.map(|(_, aside)| *aside).collect();
-    Script { tokens, step: None, failure: failure(asked), asides }
+    Script { tokens, step: None, failure: failure(asked, release), asides }
 }
 
 /// What the model acts on: the last line, so that a transcript before it does nothing.
@@ -145,15 +172,15 @@ fn asked_tokens(prompt: &str) -> Option<(usize, Option<f64>)> {
     Some((count, step))
 }
 
-fn failure(prompt: &str) -> Option<Failure> {
+fn failure(prompt: &str, release: Release) -> Option<Failure> {
+    let credentials = if release.is_restx() {
+        "[Fake] Incorrect model credentials provided, please check and try again."
+    } else {
+        "[fake] Incorrect model credentials provided, please check and try again."
+    };
     let failures = [
         ("error400", "[fake] bad request", "[fake] bad request", 0),
-        (
-            "error401",
-            "Incorrect API key provided",
-            "[fake] Incorrect model credentials provided, please check and try again.",
-            0,
-        ),
+        ("error401", "Incorrect API key provided", credentials, 0),
         (
             "error429",
             "[fake] Rate limit reached, error 429",

@@ -3,16 +3,21 @@
 use super::model::{Aside, REPLACEMENT, Script};
 use super::stage::{Halt, Stage};
 use super::turn::Turn;
-use super::{Outcome, usage};
+use super::usage::Clock;
+use super::{End, Outcome, preempt, usage};
 use crate::app::Mode;
 use crate::pyjson;
 use crate::ran::RunEnd;
 use uuid::Uuid;
 
-/// Tokens a blocking model answer is said to have.
+/// Tokens a blocking model answer of 1.5 is said to have.
 const BLOCKING_TOKENS: u32 = 5;
 
 pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
+    let clock = Clock::of_model(turn.release());
+    if let Some(reply) = preempt::reply(turn) {
+        return preempted(turn, stage, reply).await;
+    }
     let script = turn.script(&turn.query);
     if !stage.is_live() {
         return Ok(silent(turn, &script));
@@ -22,9 +27,10 @@ pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, 
     match speak(turn, stage, &script, &mut thought, &mut answer).await {
         Ok(()) => {}
         Err(Halt::Gone) => return Err(Halt::Gone),
-        Err(Halt::Stopped) => {
+        // Others cannot stop it.
+        Err(Halt::Stopped | Halt::Aborted) => {
             turn.note(RunEnd::Stopped);
-            let usage = usage::stopped(stage.elapsed());
+            let usage = usage::stopped(stage.elapsed(), clock);
             return end(turn, stage, answer, usage).await;
         }
     }
@@ -48,11 +54,33 @@ pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, 
         REPLACEMENT.clone_into(&mut answer);
         stage.last_event(|| turn.replace_event(&answer)).await?;
     }
+    if let Some(text) = preempt::replacement(turn, &answer) {
+        let event = turn.replace_event_for(text, "");
+        text.clone_into(&mut answer);
+        stage.last_event(|| event).await?;
+    }
     if turn.app.app.mode == Mode::Agent {
         stage.last_event(|| turn.message_event(&answer, "null")).await?;
     }
     let count = u32::try_from(script.tokens.len()).unwrap_or(u32::MAX - usage::PROMPT_TOKENS);
-    end(turn, stage, answer, usage::of(count)).await
+    end(turn, stage, answer, usage::of(count, clock)).await
+}
+
+/// An answer that no model gave comes letter by letter.
+async fn preempted(
+    turn: &Turn,
+    stage: &mut Stage<'_>,
+    reply: preempt::Reply,
+) -> Result<Outcome, Halt> {
+    let usage = usage::none(Clock::of_model(turn.release()));
+    turn.save_answer(&reply.answer);
+    for letter in reply.answer.chars() {
+        stage.event(|| piece_event(turn, &letter.to_string())).await?;
+    }
+    let annotation = reply.annotation.unwrap_or_else(|| "null".to_owned());
+    let metadata = usage::metadata(&usage, "[]", &annotation);
+    stage.last_event(|| turn.end_event_of(&metadata, "null")).await?;
+    Ok(Outcome::Done { answer: reply.answer, usage, annotation, end: End::AtOnce })
 }
 
 async fn speak(
@@ -153,13 +181,24 @@ async fn end(
 ) -> Result<Outcome, Halt> {
     turn.save_answer(&answer);
     stage.last_event(|| turn.end_event(&usage, "null")).await?;
-    Ok(Outcome::Done { answer, usage })
+    Ok(done(answer, usage))
 }
 
-/// A blocking request: the model that dies in the middle is not noticed by Dify.
+fn done(answer: String, usage: String) -> Outcome {
+    Outcome::Done { answer, usage, annotation: "null".to_owned(), end: End::AtOnce }
+}
+
+/// A blocking request. That the model dies in the middle was not noticed by 1.5.
 fn silent(turn: &Turn, script: &Script) -> Outcome {
+    let release = turn.release();
+    let clock = Clock::of_model(release);
+    let tokens = if release.is_restx() {
+        u32::try_from(script.tokens.len()).unwrap_or(u32::MAX - usage::PROMPT_TOKENS)
+    } else {
+        BLOCKING_TOKENS
+    };
     match script.failure {
-        Some(failure) if failure.after == 0 => {
+        Some(failure) if failure.after == 0 || release.is_restx() => {
             turn.save_error(failure.plain);
             let message = failure.plain.to_owned();
             Outcome::Failed { code: "completion_request_error", message }
@@ -167,12 +206,15 @@ fn silent(turn: &Turn, script: &Script) -> Outcome {
         Some(_) => {
             let answer = script.tokens.first().cloned().unwrap_or_default();
             turn.save_answer(&answer);
-            Outcome::Done { answer, usage: usage::NONE.to_owned() }
+            done(answer, usage::none(clock))
         }
         None => {
-            let answer = script.tokens.concat();
+            let mut answer = script.tokens.concat();
+            if let Some(text) = preempt::replacement(turn, &answer) {
+                text.clone_into(&mut answer);
+            }
             turn.save_answer(&answer);
-            Outcome::Done { answer, usage: usage::of(BLOCKING_TOKENS) }
+            done(answer, usage::of(tokens, clock))
         }
     }
 }

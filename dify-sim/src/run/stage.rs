@@ -1,21 +1,27 @@
-//! Where a run is played: live on a connection, or silently.
+//! Where a run is played: live on a connection, in the worker, or silently.
 //!
 //! One event is one chunk and one write; the head goes out with the first event. Pings come by
 //! the clock of the run, whether or not other events flow.
 
 use super::Opening;
-use crate::tasks::Stop;
+use super::live::{Heard, Live};
+use crate::tasks::{By, Stop};
 use crate::wire::socket::Wire;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
+/// What a stream sends when it has nothing else to say.
+pub(crate) const PING: &str = "event: ping\n\n";
+
 /// Why a run does not go on.
 #[derive(Debug)]
 pub(crate) enum Halt {
     /// Its user asked for it.
     Stopped,
+    /// Somebody else asked for it.
+    Aborted,
     /// The client is gone, or the connection was cut by a fault.
     Gone,
 }
@@ -26,23 +32,69 @@ impl From<io::Error> for Halt {
     }
 }
 
+/// Where events go.
+enum Output<'a> {
+    Silent,
+    Wire(Sink<'a>),
+    Worker(Arc<Live>),
+}
+
+/// What others than its user may do to a run that wants to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// End it at once.
+    Interrupt,
+    /// Spoil its end.
+    Spoil,
+}
+
 pub(crate) struct Stage<'a> {
-    sink: Option<Sink<'a>>,
+    output: Output<'a>,
     stop: Option<Arc<Stop>>,
+    others: Others,
     started: Instant,
+    next_ping: Instant,
+    ping_interval: Duration,
 }
 
 impl<'a> Stage<'a> {
-    pub(crate) fn silent() -> Self {
-        Self { sink: None, stop: None, started: Instant::now() }
+    fn new(output: Output<'a>, stop: Option<Arc<Stop>>, ping_interval: Duration) -> Self {
+        // No ping at all is a ping in a hundred years.
+        let ping_interval = if ping_interval.is_zero() {
+            Duration::from_secs(100 * 365 * 86_400)
+        } else {
+            ping_interval
+        };
+        let started = Instant::now();
+        let next_ping = started + ping_interval;
+        Self { output, stop, others: Others::Spoil, started, next_ping, ping_interval }
     }
 
-    pub(crate) fn live(sink: Sink<'a>, stop: Arc<Stop>) -> Self {
-        Self { sink: Some(sink), stop: Some(stop), started: Instant::now() }
+    pub(crate) fn silent() -> Self {
+        Self::new(Output::Silent, None, Duration::ZERO)
+    }
+
+    pub(crate) fn live(sink: Sink<'a>, stop: Arc<Stop>, ping_interval: Duration) -> Self {
+        Self::new(Output::Wire(sink), Some(stop), ping_interval)
+    }
+
+    pub(crate) fn worker(live: Arc<Live>, stop: Arc<Stop>, ping_interval: Duration) -> Self {
+        Self::new(Output::Worker(live), Some(stop), ping_interval)
+    }
+
+    /// The same, with what others may do.
+    pub(crate) fn with_others(mut self, others: Others) -> Self {
+        self.others = others;
+        self
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        self.sink.is_some()
+        !matches!(self.output, Output::Silent)
+    }
+
+    /// Whether somebody else asked for a stop that is noticed only at the end.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.asked_by() == Some(By::Other))
     }
 
     /// Seconds since the run began, to the microsecond.
@@ -58,10 +110,12 @@ impl<'a> Stage<'a> {
 
     /// Sends an event even after a stop.
     pub(crate) async fn last_event(&mut self, make: impl FnOnce() -> String) -> Result<(), Halt> {
-        match &mut self.sink {
-            Some(sink) => sink.send(&make()).await,
-            None => Ok(()),
+        match &mut self.output {
+            Output::Silent => {}
+            Output::Wire(sink) => sink.send(&make()).await?,
+            Output::Worker(live) => live.tell(&Heard::Event(make().into())),
         }
+        Ok(())
     }
 
     /// Waits, with pings, until the time is over or a stop is asked for.
@@ -72,10 +126,10 @@ impl<'a> Stage<'a> {
         }
         let until = Instant::now() + wait;
         while Instant::now() < until {
-            let wake = self.sink.as_ref().map_or(until, |sink| sink.next_ping.min(until));
-            match &self.stop {
+            let wake = if self.is_live() { self.next_ping.min(until) } else { until };
+            match self.interrupted() {
                 Some(stop) => tokio::select! {
-                    () = stop.asked() => return Err(Halt::Stopped),
+                    () = stop.asked(self.others) => self.check()?,
                     () = sleep_until(wake) => {}
                 },
                 None => sleep_until(wake).await,
@@ -98,25 +152,28 @@ impl<'a> Stage<'a> {
 
     /// The end of the stream.
     pub(crate) async fn end(&mut self) -> Result<(), Halt> {
-        match &mut self.sink {
-            Some(sink) => sink.end().await,
-            None => Ok(()),
+        match &mut self.output {
+            Output::Wire(sink) => sink.end().await,
+            Output::Silent | Output::Worker(_) => Ok(()),
         }
     }
 
+    fn interrupted(&self) -> Option<Arc<Stop>> {
+        self.stop.clone()
+    }
+
     fn check(&self) -> Result<(), Halt> {
-        match &self.stop {
-            Some(stop) if stop.is_asked() => Err(Halt::Stopped),
+        match self.stop.as_ref().and_then(|stop| stop.asked_by()) {
+            Some(By::User) => Err(Halt::Stopped),
+            Some(By::Other) if self.others == Others::Interrupt => Err(Halt::Aborted),
             _ => Ok(()),
         }
     }
 
     async fn ping(&mut self) -> Result<(), Halt> {
-        if let Some(sink) = &mut self.sink
-            && Instant::now() >= sink.next_ping
-        {
-            sink.next_ping += sink.ping_interval;
-            sink.send("event: ping\n\n").await?;
+        if self.is_live() && Instant::now() >= self.next_ping {
+            self.next_ping += self.ping_interval;
+            self.last_event(|| PING.to_owned()).await?;
         }
         Ok(())
     }
@@ -127,22 +184,19 @@ pub(crate) struct Sink<'a> {
     wire: &'a mut Wire,
     opening: Opening,
     sent: u64,
-    next_ping: Instant,
-    ping_interval: Duration,
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) fn new(wire: &'a mut Wire, opening: Opening, ping_interval: Duration) -> Self {
-        // No ping at all is a ping in a hundred years.
-        let ping_interval = if ping_interval.is_zero() {
-            Duration::from_secs(100 * 365 * 86_400)
-        } else {
-            ping_interval
-        };
-        Self { wire, opening, sent: 0, next_ping: Instant::now() + ping_interval, ping_interval }
+    pub(crate) fn new(wire: &'a mut Wire, opening: Opening) -> Self {
+        Self { wire, opening, sent: 0 }
     }
 
-    async fn send(&mut self, event: &str) -> Result<(), Halt> {
+    /// The instance's fault, as the connection sees it.
+    pub(crate) fn fault(&self) -> crate::setup::Fault {
+        self.wire.fault()
+    }
+
+    pub(crate) async fn send(&mut self, event: &str) -> Result<(), Halt> {
         let mut bytes = std::mem::take(&mut self.opening.head);
         if self.opening.halved && self.sent == 1 {
             self.wire.cut_after(event.len() as u64 / 2);
@@ -159,7 +213,7 @@ impl<'a> Sink<'a> {
         Ok(self.wire.write(bytes.as_bytes()).await?)
     }
 
-    async fn end(&mut self) -> Result<(), Halt> {
+    pub(crate) async fn end(&mut self) -> Result<(), Halt> {
         let mut bytes = std::mem::take(&mut self.opening.head);
         if self.opening.chunked {
             bytes.push_str("0\r\n\r\n");

@@ -1,12 +1,16 @@
 //! One run: its ids, its rows in the data, and the texts all its events share.
 
 use super::files::{self, Attached};
+use super::live::Live;
 use super::nodes::{Finish, Node, seconds};
+use super::place::Place;
 use super::{model, usage};
 use crate::app::{Flow, Mode};
-use crate::db::{Conversation, Message};
+use crate::db::{Conversation, EndUser, Meeting, Message};
 use crate::pyjson;
 use crate::ran::{Ran, RunEnd};
+use crate::release::Release;
+use crate::setup::Fault;
 use crate::state::{AppState, Shared, now};
 use serde_json::Value;
 use std::sync::Arc;
@@ -17,6 +21,7 @@ use uuid::Uuid;
 /// What a request asks for.
 pub(crate) struct Ask {
     pub(crate) user: String,
+    pub(crate) end_user: EndUser,
     pub(crate) query: String,
     /// The fields of the input form, in its order.
     pub(crate) inputs: Value,
@@ -28,6 +33,16 @@ pub(crate) struct Ask {
     pub(crate) conversation: Option<Uuid>,
     pub(crate) auto_generate_name: bool,
     pub(crate) streamed: bool,
+}
+
+/// What the model calls every conversation.
+pub(crate) const TITLE: &str = "A title";
+
+/// Who names a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    ByModel,
+    ByQuery,
 }
 
 pub(crate) struct Turn {
@@ -53,30 +68,45 @@ pub(crate) struct Turn {
     envelope: String,
     /// Its number in the log of runs.
     entry: usize,
+    /// Its events, if the worker does it.
+    pub(crate) live: Option<Arc<Live>>,
+    /// Its place among the runs of its app, if it takes one.
+    _place: Option<Place>,
+}
+
+/// Where a run is done.
+pub(crate) enum Seat {
+    /// In the API, counted as one of its app's runs.
+    Api(Place),
+    Worker(Arc<Live>),
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         self.note(RunEnd::Left);
-        self.app.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Turn {
-    /// Begins a run: makes its ids and stores what is known. The caller has counted it as active.
-    pub(crate) fn begin(shared: &Arc<Shared>, app: &Arc<AppState>, ask: Ask) -> Self {
+    /// Begins a run: makes its ids and stores what is known.
+    pub(crate) fn begin(shared: &Arc<Shared>, app: &Arc<AppState>, ask: Ask, seat: Seat) -> Self {
+        let (live, place) = match seat {
+            Seat::Api(place) => (None, Some(place)),
+            Seat::Worker(live) => (Some(live), None),
+        };
         let mut turn = Self {
             shared: Arc::clone(shared),
             app: Arc::clone(app),
-            user_id: Uuid::nil(),
+            user_id: ask.end_user.id,
             conversation: ask.conversation.unwrap_or_else(Uuid::new_v4),
             message: Uuid::new_v4(),
-            task: Uuid::new_v4(),
+            task: live.as_ref().map_or_else(Uuid::new_v4, |live| live.task),
             run: Uuid::new_v4(),
             created_at: now(),
             turns_before: 0,
             names_conversation: ask.conversation.is_none()
                 && ask.auto_generate_name
+                && !shared.setup.release.names_apart()
                 && matches!(app.app.mode, Mode::Chat | Mode::AgentChat | Mode::Agent),
             failed: AtomicBool::new(false),
             envelope: String::new(),
@@ -85,9 +115,15 @@ impl Turn {
             query: ask.query,
             inputs: ask.inputs,
             files: ask.files,
+            live,
+            _place: place,
         };
         turn.envelope = format!("{}, \"task_id\": \"{}\"", turn.family_ids(), turn.task);
-        turn.store();
+        let by_model = shared.setup.release.names_apart()
+            && ask.auto_generate_name
+            && shared.condition.borrow().fault != Fault::RedisDown;
+        let named = if by_model { Named::ByModel } else { Named::ByQuery };
+        turn.store(ask.end_user.meeting, named);
         let mode = app.app.mode;
         let id = |id: Uuid| id.to_string();
         turn.entry = shared.runs.push(Ran {
@@ -115,7 +151,7 @@ impl Turn {
 
     /// What the model does with this prompt of the run.
     pub(crate) fn script(&self, prompt: &str) -> model::Script {
-        let mut script = model::script(prompt);
+        let mut script = model::script(prompt, self.release());
         if model::recalls(prompt) {
             script.tokens = model::recalled(&self.earlier());
         }
@@ -131,20 +167,25 @@ impl Turn {
         before.filter_map(|id| Some(db.messages.get(*id)?.query.clone())).collect()
     }
 
-    fn store(&mut self) {
+    fn store(&mut self, meeting: Meeting, named: Named) {
         let mut db = self.shared.db();
-        self.user_id = db.user(self.app.id, &self.user);
         if self.app.app.mode == Mode::Workflow {
             return;
         }
         if !self.app.app.mode.has_conversations() {
             self.conversation = Uuid::nil();
         } else if db.conversations.get(self.conversation).is_none() {
+            let name = match named {
+                Named::ByModel => TITLE.to_owned(),
+                Named::ByQuery => self.query.clone(),
+            };
             let row = Conversation {
                 app: self.app.id,
                 user: self.user.clone(),
-                name: self.query.clone(),
+                lost: meeting == Meeting::Twin,
+                name,
                 inputs: self.inputs.clone(),
+                language: "en".to_owned(),
                 created_at: self.created_at,
                 updated_at: self.created_at,
                 changed: 0,
@@ -162,6 +203,8 @@ impl Turn {
             error: None,
             thought: None,
             files: self.files.iter().map(|file| (Uuid::new_v4(), file.clone())).collect(),
+            answer_files: Vec::new(),
+            paused_run: None,
             feedback: None,
             created_at: self.created_at,
         };
@@ -176,11 +219,24 @@ impl Turn {
         }
     }
 
-    /// Stores what the run came to; Dify cuts white space at both ends.
+    /// Which Dify it runs on.
+    pub(crate) fn release(&self) -> Release {
+        self.shared.setup.release
+    }
+
+    /// Stores what the run came to. Dify cuts white space at both ends, later releases only where
+    /// no nodes make the answer; a flow's picture links become files of its answer.
     pub(crate) fn save_answer(&self, answer: &str) {
         self.note(RunEnd::Succeeded);
+        let later = self.release().is_restx();
+        let shown =
+            if later && self.flow() == Flow::Files { self.files.clone() } else { Vec::new() };
         if let Some(message) = self.shared.db().messages.get_mut(self.message) {
-            answer.trim().clone_into(&mut message.answer);
+            message.answer = match self.app.app.mode {
+                Mode::AdvancedChat if later => files::without_pictures(answer),
+                _ => answer.trim().to_owned(),
+            };
+            message.answer_files = shown.into_iter().map(|file| (Uuid::new_v4(), file)).collect();
         }
     }
 
@@ -191,6 +247,22 @@ impl Turn {
         if let Some(message) = self.shared.db().messages.get_mut(self.message) {
             message.error = Some(error.to_owned());
         }
+    }
+
+    /// An input as text.
+    pub(crate) fn input(&self, name: &str) -> String {
+        self.inputs.get(name).map(pyjson::str_of).unwrap_or_default()
+    }
+
+    /// The first field of the form that takes a text, with what was given.
+    pub(crate) fn asked_text(&self) -> (String, &str) {
+        let fields = self.app.app.fields(self.release());
+        for field in fields.iter().filter(|field| !field.is_file()) {
+            if let Some(text) = self.inputs.get(&field.name).and_then(Value::as_str) {
+                return (field.name.clone(), text);
+            }
+        }
+        (String::new(), "")
     }
 
     /// How long the stream stays open after its last event, for the name of the conversation.
@@ -232,7 +304,12 @@ impl Turn {
 
     /// An event with further fields after the ids; `fields` is JSON text without its braces.
     pub(crate) fn event(&self, name: &str, fields: &str) -> String {
-        format!("data: {{\"event\": \"{name}\", {}, {fields}}}\n\n", self.envelope)
+        self.written(&format!("{{\"event\": \"{name}\", {}, {fields}}}", self.envelope))
+    }
+
+    /// JSON text of Python's style as an event of this release.
+    fn written(&self, text: &str) -> String {
+        format!("data: {}\n\n", pyjson::rewritten(text, self.release().writes_events()))
     }
 
     /// An event of a flow, with its `data`.
@@ -246,20 +323,22 @@ impl Turn {
 
     /// A piece of the answer; `selector` is JSON text.
     pub(crate) fn message_event(&self, answer: &str, selector: &str) -> String {
-        let mut event = String::with_capacity(420 + answer.len());
-        event.push_str("data: {\"event\": \"message\", ");
-        event.push_str(&self.envelope);
-        event.push_str(&format!(", \"id\": \"{}\", \"answer\": ", self.message));
-        pyjson::quote_into(&mut event, answer);
-        event.push_str(", \"from_variable_selector\": ");
-        event.push_str(selector);
-        event.push_str("}\n\n");
-        event
+        let answer = pyjson::quote(answer);
+        let fields = format!(
+            "\"id\": \"{}\", \"answer\": {answer}, \"from_variable_selector\": {selector}",
+            self.message
+        );
+        self.event("message", &fields)
     }
 
     /// `message_end`; both are JSON text.
     pub(crate) fn end_event(&self, usage: &str, files: &str) -> String {
-        let metadata = usage::metadata(usage, model::sources(&self.query));
+        let metadata = usage::metadata(usage, model::sources(&self.query), "null");
+        self.end_event_of(&metadata, files)
+    }
+
+    /// `message_end` with all its metadata.
+    pub(crate) fn end_event_of(&self, metadata: &str, files: &str) -> String {
         self.event(
             "message_end",
             &format!("\"id\": \"{}\", \"metadata\": {metadata}, \"files\": {files}", self.message),
@@ -281,11 +360,13 @@ impl Turn {
 
     /// `message_replace`, as moderation of the answer gives it.
     pub(crate) fn replace_event(&self, answer: &str) -> String {
+        self.replace_event_for(answer, "output_moderation")
+    }
+
+    /// `message_replace` with this reason.
+    pub(crate) fn replace_event_for(&self, answer: &str, reason: &str) -> String {
         let answer = pyjson::quote(answer);
-        self.event(
-            "message_replace",
-            &format!("\"answer\": {answer}, \"reason\": \"output_moderation\""),
-        )
+        self.event("message_replace", &format!("\"answer\": {answer}, \"reason\": \"{reason}\""))
     }
 
     /// The `reasoning_chunk` events of a model node, in order.
@@ -308,16 +389,15 @@ impl Turn {
 
     /// `error`, which has no `task_id`.
     pub(crate) fn error_event(&self, code: &str, message: &str) -> String {
-        format!(
-            "data: {{\"event\": \"error\", {}, \"code\": \"{code}\", \"status\": 400, \
-             \"message\": {}}}\n\n",
+        self.written(&format!(
+            "{{\"event\": \"error\", {}, \"code\": \"{code}\", \"status\": 400, \"message\": {}}}",
             self.family_ids(),
             pyjson::quote(message)
-        )
+        ))
     }
 
     /// The body of a blocking answer of a chat or completion.
-    pub(crate) fn body(&self, answer: &str, usage: &str) -> String {
+    pub(crate) fn body(&self, answer: &str, usage: &str, annotation: &str) -> String {
         let conversation = if self.app.app.mode.has_conversations() {
             format!("\"conversation_id\": \"{}\", ", self.conversation)
         } else {
@@ -332,62 +412,78 @@ impl Turn {
             self.message,
             self.app.app.mode.name(),
             pyjson::quote(answer),
-            usage::metadata(usage, model::sources(&self.query)),
+            usage::metadata(usage, model::sources(&self.query), annotation),
             self.created_at
         )
     }
 
-    /// The inputs of a flow: the fields of its form and what the system adds. `files` is JSON text.
-    pub(crate) fn flow_inputs(&self, files: &str) -> String {
-        let form = pyjson::text(&self.inputs);
-        let form = form.strip_prefix('{').and_then(|form| form.strip_suffix('}')).unwrap_or("");
-        let comma = if form.is_empty() { "" } else { ", " };
-        let user = pyjson::quote(&self.user);
-        let talk = if self.app.app.mode == Mode::Workflow {
-            format!("\"sys.files\": {files}, \"sys.user_id\": {user}")
-        } else {
-            format!(
-                "\"sys.query\": {}, \"sys.files\": {files}, \"sys.conversation_id\": \"{}\", \
-                 \"sys.user_id\": {user}, \"sys.dialogue_count\": {}",
-                pyjson::quote(&self.query),
-                self.conversation,
-                self.turns_before
-            )
-        };
+    /// The body of a blocking answer of a flow that waits for a human. That of a chatflow is made
+    /// after Dify's source; there is no recording of it.
+    pub(crate) fn paused_body(&self) -> String {
+        let db = self.shared.db();
+        let Some(row) = db.runs.get(self.run) else { return "{}".to_owned() };
+        let reason = row.pause.as_ref().map(|pause| pause.reason.as_str()).unwrap_or_default();
+        let data = format!(
+            "{{\"id\": \"{}\", \"workflow_id\": \"{}\", \"status\": \"paused\", \"outputs\": {{}}, \
+             \"error\": null, \"elapsed_time\": {}, \"total_tokens\": 0, \"total_steps\": {}, \
+             \"created_at\": {}, \"finished_at\": null, \"paused_nodes\": [\"human\"], \"reasons\": \
+             [{reason}]}}",
+            self.run,
+            self.app.workflow_id,
+            seconds(0.001),
+            row.steps,
+            self.created_at
+        );
+        if self.app.app.mode == Mode::Workflow {
+            return format!(
+                "{{\"task_id\": \"{}\", \"workflow_run_id\": \"{}\", \"data\": {data}}}",
+                self.task, self.run
+            );
+        }
         format!(
-            "{{{form}{comma}{talk}, \"sys.app_id\": \"{}\", \"sys.workflow_id\": \"{}\", \
-             \"sys.workflow_run_id\": \"{}\"}}",
-            self.app.id, self.app.workflow_id, self.run
+            "{{\"event\": \"workflow_paused\", \"task_id\": \"{}\", \"id\": \"{}\", \"message_id\": \
+             \"{}\", \"conversation_id\": \"{}\", \"mode\": \"advanced-chat\", \"answer\": \"\", \
+             \"workflow_run_id\": \"{}\", \"data\": {data}, \"created_at\": {}}}",
+            self.task, self.message, self.message, self.conversation, self.run, self.created_at
         )
     }
 
     /// `data` of `workflow_started`.
-    pub(crate) fn flow_started(&self, inputs: &str) -> String {
+    pub(crate) fn flow_started(&self, inputs: &str, reason: &str) -> String {
+        let reason = match reason {
+            _ if !self.release().gives_reasons() => String::new(),
+            reason => format!(", \"reason\": \"{reason}\""),
+        };
         format!(
-            "{{\"id\": \"{}\", \"workflow_id\": \"{}\", \"inputs\": {inputs}, \"created_at\": {}}}",
+            "{{\"id\": \"{}\", \"workflow_id\": \"{}\", \"inputs\": {inputs}, \"created_at\": \
+             {}{reason}}}",
             self.run, self.app.workflow_id, self.created_at
         )
     }
 
     /// `data` of `workflow_finished`.
     pub(crate) fn flow_finished(&self, finish: &Finish<'_>) -> String {
+        let error = match finish.error {
+            "" if self.release().is_restx() => "null".to_owned(),
+            text => pyjson::quote(text),
+        };
         format!(
             "{{\"id\": \"{}\", \"workflow_id\": \"{}\", \"status\": \"{}\", \"outputs\": {}, \
-             \"error\": {}, \"elapsed_time\": {}, \"total_tokens\": {}, \"total_steps\": {}, \
+             \"error\": {error}, \"elapsed_time\": {}, \"total_tokens\": {}, \"total_steps\": {}, \
              \"created_by\": {{\"id\": \"{}\", \"user\": {}}}, \"created_at\": {}, \
-             \"finished_at\": {}, \"exceptions_count\": 0, \"files\": []}}",
+             \"finished_at\": {}, \"exceptions_count\": {}, \"files\": []}}",
             self.run,
             self.app.workflow_id,
             finish.status,
             finish.outputs,
-            pyjson::quote(finish.error),
             seconds(finish.elapsed),
             finish.tokens,
             finish.steps,
             self.user_id,
             pyjson::quote(&self.user),
             self.created_at,
-            finish.finished_at
+            finish.finished_at,
+            if self.release().is_restx() { finish.exceptions } else { 0 }
         )
     }
 
@@ -399,7 +495,8 @@ impl Turn {
         index: u32,
         before: Option<&'static str>,
     ) -> Node {
-        Node { id: Uuid::new_v4(), node, kind, title, index, before, created_at: now() }
+        let id = Uuid::new_v4();
+        Node { id, node, kind, title, index, before, created_at: now(), within: None }
     }
 
     /// Seconds a `Flow::Slow` waits.

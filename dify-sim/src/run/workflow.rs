@@ -1,180 +1,218 @@
 //! Runs of a workflow app. The blocking answer is 200 even for a run that failed.
 //!
-//! `text_chunk` events (`Flow::Llm`) are made after Dify's source; there is no recording of them.
+//! Of 1.5, `text_chunk` events (`Flow::Llm`) are made after Dify's source; there is no recording of
+//! them.
 
 use super::chatflow::{slow_outputs, slow_request};
 use super::model::{self, Aside, REPLACEMENT};
-use super::nodes::{Finish, Node, Result as NodeResult, seconds};
+use super::nodes::{Node, Result as NodeResult, seconds};
 use super::stage::{Halt, Stage};
+use super::steps::{ABORTED, STOPPED, Steps, used};
 use super::turn::Turn;
-use super::usage;
+use super::usage::Clock;
+use super::{End as StreamEnd, Outcome, human, rounds, usage};
 use crate::app::Flow;
-use crate::db::Run;
 use crate::pyjson;
-use crate::ran::RunEnd;
-use crate::state::now;
-use uuid::Uuid;
+use crate::release::Release;
 
-struct Play<'p, 's> {
-    turn: &'p Turn,
-    stage: &'p mut Stage<'s>,
-    steps: u32,
-    tokens: u32,
+pub(super) struct Play<'p, 's> {
+    pub(super) steps: Steps<'p, 's>,
 }
 
-/// Plays the run and gives the body of the blocking answer.
-pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<String, Halt> {
-    let inputs = turn.flow_inputs("[]");
-    store(turn, &inputs);
-    let mut play = Play { turn, stage, steps: 0, tokens: 0 };
-    match play.nodes(&inputs).await {
-        Ok(Ok(outputs)) => play.end("succeeded", &outputs, "").await,
-        Ok(Err(error)) => play.end("failed", "{}", error).await,
-        Err(Halt::Stopped) => play.end("stopped", "{}", "Stopped by user.").await,
-        Err(Halt::Gone) => Err(Halt::Gone),
-    }
+/// How the nodes ended.
+pub(super) enum End {
+    /// With these outputs, as JSON text.
+    Done(String),
+    /// The same, with a node that failed and was got over.
+    GotOver(String),
+    Failed(&'static str),
+    Paused,
+}
+
+/// Plays the run; `Outcome::Done` has the body of the blocking answer as its answer.
+pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
+    let mut play = Play { steps: Steps::new(turn, stage) };
+    let end = play.nodes().await;
+    play.ended(end).await
+}
+
+/// Goes on after a pause.
+pub(super) async fn resume(
+    turn: &Turn,
+    stage: &mut Stage<'_>,
+    filled: &human::Filled,
+) -> Result<Outcome, Halt> {
+    let mut play = Play { steps: Steps::new(turn, stage) };
+    play.steps.count = 2;
+    let end = play.resumed(filled).await;
+    play.ended(end).await
 }
 
 impl Play<'_, '_> {
-    async fn nodes(&mut self, inputs: &str) -> Result<Result<String, &'static str>, Halt> {
-        let turn = self.turn;
-        let pace = turn.shared.setup.pace;
-        self.stage
-            .event(|| turn.flow_event("workflow_started", &turn.flow_started(inputs)))
-            .await?;
-        let start = self.start("start", "start", "Start", None).await?;
-        self.finish(&start, inputs, "null", inputs).await?;
-        self.stage.pause(pace.first_token).await?;
-        let text = asked_text(turn);
-        let (out, before) = match turn.flow() {
-            Flow::Failing => return self.fail().await,
-            Flow::Slow | Flow::SlowFirst => (self.slow(text).await?, "slow"),
-            Flow::Llm => match self.llm(text).await? {
-                Ok(answer) => (answer, "llm"),
-                Err(error) => return Ok(Err(error)),
-            },
-            _ => (text.to_owned(), "start"),
+    async fn ended(&mut self, end: Result<End, Halt>) -> Result<Outcome, Halt> {
+        match end {
+            Ok(_) if self.steps.stage.is_spoilt() => self.end("failed", "{}", ABORTED).await,
+            Ok(End::Done(outputs)) => self.end("succeeded", &outputs, "").await,
+            Ok(End::GotOver(outputs)) => self.end("partial-succeeded", &outputs, "").await,
+            Ok(End::Failed(error)) => self.end("failed", "{}", error).await,
+            Ok(End::Paused) => Ok(Outcome::Paused),
+            Err(Halt::Stopped) => self.end("stopped", "{}", STOPPED).await,
+            Err(Halt::Aborted) => self.end("failed", "{}", ABORTED).await,
+            Err(Halt::Gone) => Err(Halt::Gone),
+        }
+    }
+
+    async fn nodes(&mut self) -> Result<End, Halt> {
+        let turn = self.steps.turn;
+        let release = turn.release();
+        self.steps.begin().await?;
+        if release.speaks_before_start() {
+            self.speak_first().await?;
+        }
+        let start = self.steps.start("start", "start", "Start", None).await?;
+        if !release.speaks_before_start() {
+            self.speak_first().await?;
+        }
+        self.steps.start_finish(&start).await?;
+        self.steps.stage.pause(turn.shared.setup.pace.first_token).await?;
+        let (_, text) = turn.asked_text();
+        let before = match turn.flow() {
+            Flow::Slow | Flow::SlowFirst => "slow",
+            Flow::Llm => "llm",
+            _ => "start",
         };
-        let end = self.start("end", "end", "End", Some(before)).await?;
-        let outputs = outputs(turn, &out);
-        self.finish(&end, &outputs, "null", &outputs).await?;
-        Ok(Ok(outputs))
+        let outputs = match turn.flow() {
+            Flow::Failing => return self.fail().await,
+            Flow::FailBranch | Flow::DefaultValue => return self.branch().await,
+            Flow::HumanInput => return human::ask(&mut self.steps).await.map(|()| End::Paused),
+            Flow::Slow | Flow::SlowFirst => outputs(turn, &self.slow(text).await?),
+            Flow::Llm => match self.llm(text).await? {
+                Ok(answer) => outputs(turn, &answer),
+                Err(error) => return Ok(End::Failed(error)),
+            },
+            _ => outputs(turn, text),
+        };
+        self.end_node(("end", "End"), before, outputs).await
+    }
+
+    /// An output that is an input streams before any node has run, since 1.12.
+    async fn speak_first(&mut self) -> Result<(), Halt> {
+        let turn = self.steps.turn;
+        let echoes = matches!(turn.flow(), Flow::Echo | Flow::NoModel | Flow::Unpublished);
+        if turn.release() == Release::V1_5 || !echoes {
+            return Ok(());
+        }
+        let (name, text) = turn.asked_text();
+        self.steps.stage.event(|| chunk_event(turn, text, ["start", &name])).await
+    }
+
+    pub(super) async fn end_node(
+        &mut self,
+        (name, title): (&'static str, &'static str),
+        before: &'static str,
+        outputs: String,
+    ) -> Result<End, Halt> {
+        let end = self.steps.start(name, "end", title, Some(before)).await?;
+        self.steps.finish(&end, &self.steps.result(&outputs, "null", &outputs)).await?;
+        Ok(End::Done(outputs))
     }
 
     async fn slow(&mut self, text: &str) -> Result<String, Halt> {
-        let node = self.start("slow", "http-request", "Slow HTTP", Some("start")).await?;
+        let turn = self.steps.turn;
+        let release = turn.release();
+        let node = self.steps.start("slow", "http-request", "Slow HTTP", Some("start")).await?;
         let time = Turn::slow_seconds(text);
-        let wait = self.turn.asked_time(time);
-        self.stage.wait(wait).await?;
+        self.steps.stage.wait(turn.asked_time(time)).await?;
         let body = format!("slept {}", seconds(time));
-        self.finish(&node, "null", &slow_request(text), &slow_outputs(&body)).await?;
+        if release.is_restx() {
+            self.steps.stage.event(|| chunk_event(turn, &body, ["slow", "body"])).await?;
+        }
+        let (process, outputs) = (slow_request(text), slow_outputs(&body, release));
+        self.steps.finish(&node, &self.steps.result("null", &process, &outputs)).await?;
         Ok(body)
     }
 
     /// A model whose text streams through the end node, as `text_chunk` events.
     async fn llm(&mut self, text: &str) -> Result<Result<String, &'static str>, Halt> {
-        let turn = self.turn;
+        let turn = self.steps.turn;
+        let release = turn.release();
         let script = turn.script(text);
-        let node = self.start("llm", "llm", "LLM", Some("start")).await?;
-        let process = model::process_data(text);
+        let node = self.steps.start("llm", "llm", "LLM", Some("start")).await?;
         if script.asides.contains(&Aside::Reasoning) {
             for event in turn.reasoning_events() {
-                self.stage.event(|| event).await?;
+                self.steps.stage.event(|| event).await?;
             }
         }
+        let selector = ["llm", "text"];
         let count = script.failure.map_or(script.tokens.len(), |failure| failure.after);
         for (at, token) in script.tokens.iter().take(count).enumerate() {
             if at > 0 {
-                self.stage.pause(turn.step(&script)).await?;
+                self.steps.stage.pause(turn.step(&script)).await?;
             }
-            self.stage.event(|| chunk_event(turn, token, "llm")).await?;
+            self.steps.stage.event(|| chunk_event(turn, token, selector)).await?;
         }
-        let failed = script.failure.map(|failure| failure.node);
+        if let Some(failure) = script.failure {
+            let shown = model::shown(text, None, release);
+            let result = self.steps.result(&shown.inputs, &shown.process_data, "{}");
+            self.steps.fail(&node, result, failure.node).await?;
+            return Ok(Err(failure.node));
+        }
+        if release.is_restx() {
+            for _ in 0..2 {
+                self.steps.stage.event(|| chunk_event(turn, "", selector)).await?;
+            }
+        }
         let mut answer = script.tokens.concat();
-        if failed.is_none() && script.asides.contains(&Aside::Replacement) {
+        if script.asides.contains(&Aside::Replacement) {
             REPLACEMENT.clone_into(&mut answer);
             let data = format!("{{\"text\": {}}}", pyjson::quote(&answer));
-            self.stage.event(|| turn.flow_event("text_replace", &data)).await?;
+            self.steps.stage.event(|| turn.flow_event("text_replace", &data)).await?;
         }
-        let count = u32::try_from(count).unwrap_or(u32::MAX - usage::PROMPT_TOKENS);
-        let (outputs, metadata) = match failed {
-            Some(_) => ("{}".to_owned(), "{}".to_owned()),
-            None => (model::outputs(&answer, &usage::of(count)), usage::node_metadata(count)),
-        };
+        let (count, tokens) = used(count);
+        let usage = usage::of(count, Clock::of_flow(release));
+        let shown = model::shown(text, Some((&answer, &usage)), release);
+        let metadata = usage::node_metadata(count);
         let result = NodeResult {
-            inputs: "{}",
-            process_data: &process,
-            outputs: &outputs,
-            error: failed,
-            elapsed: self.stage.elapsed(),
             metadata: &metadata,
-            files: "[]",
-            finished_at: now(),
+            ..self.steps.result(&shown.inputs, &shown.process_data, &shown.outputs)
         };
-        self.stage.event(|| turn.flow_event("node_finished", &node.finished(&result))).await?;
-        if let Some(error) = failed {
-            return Ok(Err(error));
-        }
+        self.steps.finish(&node, &result).await?;
         for name in turn.app.app.outputs.iter().skip(1) {
-            self.stage.event(|| chunk_event(turn, &further(name, &answer), name)).await?;
+            let text = further(name, &answer);
+            self.steps.stage.event(|| chunk_event(turn, &text, [name, "text"])).await?;
         }
-        self.tokens = count + usage::PROMPT_TOKENS;
+        self.steps.tokens = tokens;
         Ok(Ok(answer))
     }
 
-    async fn fail(&mut self) -> Result<Result<String, &'static str>, Halt> {
-        let turn = self.turn;
-        let node = self.start("bad", "http-request", "Bad HTTP", Some("start")).await?;
-        let request = pyjson::quote("GET / HTTP/1.1\r\nHost: 127.0.0.1:9\r\n\r\n");
+    async fn bad(&mut self) -> Result<Node, Halt> {
+        self.steps.start("bad", "http-request", "Bad HTTP", Some("start")).await
+    }
+
+    async fn fail(&mut self) -> Result<End, Halt> {
+        let node = self.bad().await?;
+        let process = rounds::bad_request();
         let error = "[Errno 111] Connection refused";
-        let result = NodeResult {
-            inputs: "null",
-            process_data: &format!("{{\"request\": {request}}}"),
-            outputs: "{}",
-            error: Some(error),
-            elapsed: self.stage.elapsed(),
-            metadata: "{}",
-            files: "[]",
-            finished_at: now(),
-        };
-        self.stage.event(|| turn.flow_event("node_finished", &node.finished(&result))).await?;
-        Ok(Err(error))
+        let result = self.steps.result("null", &process, "{}");
+        self.steps.fail(&node, result, error).await?;
+        Ok(End::Failed(error))
     }
 
-    async fn start(
-        &mut self,
-        name: &'static str,
-        kind: &'static str,
-        title: &'static str,
-        before: Option<&'static str>,
-    ) -> Result<Node, Halt> {
-        self.steps += 1;
-        let turn = self.turn;
-        let node = Turn::node(name, kind, title, self.steps, before);
-        self.stage.event(|| turn.flow_event("node_started", &node.started())).await?;
-        Ok(node)
-    }
-
-    async fn finish(
-        &mut self,
-        node: &Node,
-        inputs: &str,
-        process_data: &str,
-        outputs: &str,
-    ) -> Result<(), Halt> {
-        let elapsed = self.stage.elapsed();
-        let result = NodeResult {
-            inputs,
-            process_data,
-            outputs,
-            error: None,
-            elapsed,
-            metadata: "{}",
-            files: "[]",
-            finished_at: now(),
-        };
-        let turn = self.turn;
-        self.stage.event(|| turn.flow_event("node_finished", &node.finished(&result))).await
+    /// A node that fails and has a branch for that.
+    async fn branch(&mut self) -> Result<End, Halt> {
+        let turn = self.steps.turn;
+        let node = self.bad().await?;
+        let error = "[Errno 111] Connection refused";
+        let selector = ["bad", "error_message"];
+        self.steps.stage.event(|| chunk_event(turn, error, selector)).await?;
+        let process = rounds::bad_request();
+        let outputs = format!("{{{}}}", rounds::failure_outputs());
+        let result =
+            rounds::got_over(&self.steps.result("null", &process, &outputs), "fail-branch");
+        self.steps.finish(&node, &result).await?;
+        let why = format!("{{\"why\": \"{error}\"}}");
+        self.end_node(("end2", "End 2"), "bad", why.clone()).await?;
+        Ok(End::GotOver(why))
     }
 
     async fn end(
@@ -182,51 +220,41 @@ impl Play<'_, '_> {
         status: &'static str,
         outputs: &str,
         error: &str,
-    ) -> Result<String, Halt> {
-        let turn = self.turn;
-        let finish = Finish {
-            status,
-            outputs,
-            error,
-            elapsed: self.stage.elapsed(),
-            tokens: if status == "succeeded" { self.tokens } else { 0 },
-            steps: self.steps,
-            finished_at: now(),
-        };
-        save(turn, &finish, status);
+    ) -> Result<Outcome, Halt> {
+        let turn = self.steps.turn;
+        let finish = self.steps.end(status, outputs, error);
         let data = turn.flow_finished(&finish);
-        self.stage.last_event(|| turn.flow_event("workflow_finished", &data)).await?;
-        Ok(format!(
+        let told = match error {
+            "" if turn.release().is_restx() => "null".to_owned(),
+            text => pyjson::quote(text),
+        };
+        let answer = format!(
             "{{\"task_id\": \"{}\", \"workflow_run_id\": \"{}\", \"data\": {{\"id\": \"{}\", \
              \"workflow_id\": \"{}\", \"status\": \"{status}\", \"outputs\": {outputs}, \
-             \"error\": {}, \"elapsed_time\": {}, \"total_tokens\": {}, \"total_steps\": {}, \
+             \"error\": {told}, \"elapsed_time\": {}, \"total_tokens\": {}, \"total_steps\": {}, \
              \"created_at\": {}, \"finished_at\": {}}}}}",
             turn.task,
             turn.run,
             turn.run,
             turn.app.workflow_id,
-            pyjson::quote(error),
             seconds(finish.elapsed),
             finish.tokens,
             finish.steps,
             turn.created_at,
             finish.finished_at
-        ))
+        );
+        self.steps.stage.last_event(|| turn.flow_event("workflow_finished", &data)).await?;
+        let end = if status == "stopped" { StreamEnd::AtOnce } else { StreamEnd::Lingering };
+        let (usage, annotation) = (String::new(), String::new());
+        Ok(Outcome::Done { answer, usage, annotation, end })
     }
 }
 
-fn chunk_event(turn: &Turn, text: &str, node: &str) -> String {
-    let (text, node) = (pyjson::quote(text), pyjson::quote(node));
-    let data = format!("{{\"text\": {text}, \"from_variable_selector\": [{node}, \"text\"]}}");
+pub(super) fn chunk_event(turn: &Turn, text: &str, selector: [&str; 2]) -> String {
+    let [node, name] = selector.map(pyjson::quote);
+    let text = pyjson::quote(text);
+    let data = format!("{{\"text\": {text}, \"from_variable_selector\": [{node}, {name}]}}");
     turn.flow_event("text_chunk", &data)
-}
-
-/// The text of the first field of the form that takes one.
-fn asked_text(turn: &Turn) -> &str {
-    let fields = turn.app.app.fields();
-    let texts = fields.iter().filter(|field| !field.is_file());
-    let mut values = texts.filter_map(|field| turn.inputs.get(&field.name)?.as_str());
-    values.next().unwrap_or_default()
 }
 
 /// The outputs of the end node, as JSON text.
@@ -245,43 +273,4 @@ fn outputs(turn: &Turn, first: &str) -> String {
 /// An output beside the first one.
 fn further(name: &str, first: &str) -> String {
     format!("{name} of {first}")
-}
-
-fn store(turn: &Turn, inputs: &str) {
-    let row = Run {
-        app: turn.app.id,
-        workflow: turn.app.workflow_id,
-        published: turn.app.published.clone(),
-        user: turn.user.clone(),
-        user_id: turn.user_id,
-        inputs: inputs.to_owned(),
-        outputs: None,
-        status: "running",
-        error: None,
-        steps: 0,
-        tokens: 0,
-        created_at: turn.created_at,
-        finished_at: None,
-        elapsed: 0.0,
-        log: None,
-    };
-    turn.shared.db().runs.insert(turn.run, row, 2 * inputs.len());
-}
-
-fn save(turn: &Turn, finish: &Finish<'_>, status: &'static str) {
-    turn.note(match status {
-        "succeeded" => RunEnd::Succeeded,
-        "stopped" => RunEnd::Stopped,
-        _ => RunEnd::Failed,
-    });
-    if let Some(row) = turn.shared.db().runs.get_mut(turn.run) {
-        row.status = status;
-        row.outputs = Some(finish.outputs.to_owned());
-        row.error = (!finish.error.is_empty()).then(|| finish.error.to_owned());
-        row.steps = finish.steps;
-        row.tokens = finish.tokens;
-        row.elapsed = finish.elapsed;
-        row.finished_at = Some(finish.finished_at);
-        row.log = Some((Uuid::new_v4(), finish.finished_at));
-    }
 }

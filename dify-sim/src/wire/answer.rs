@@ -1,6 +1,7 @@
 //! Answers: status line, headers in the recorded order, body.
 
 use crate::pyjson;
+use crate::release::Release;
 use crate::wire::head::Head;
 use serde_json::Value;
 use std::fmt::Write;
@@ -9,18 +10,26 @@ use std::fmt::Write;
 const BAD_REQUEST: &str =
     "The browser (or proxy) sent a request that this server could not understand.";
 
+/// The body of error shape C; later releases add the status.
+const CRASH: &str = "{\"message\": \"Internal Server Error\", \"code\": \"unknown\"}\n";
+const CRASH_WITH_STATUS: &str =
+    "{\"message\": \"Internal Server Error\", \"code\": \"unknown\", \"status\": 500}\n";
+
 /// One answer of the application, not yet rendered for a connection.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     content_type: &'static str,
+    /// Before Content-Type, in order.
+    before: Vec<(&'static str, &'static str)>,
     /// After Content-Length, in order.
     extra: Vec<(&'static str, String)>,
-    /// After X-Env, in order.
+    /// After X-Env, in order; of 1.5 only.
     tail: Vec<(&'static str, &'static str)>,
     /// Whether the route gives the CORS headers.
     cors: bool,
     length: Length,
+    written: Written,
     pub(crate) body: Vec<u8>,
 }
 
@@ -36,6 +45,17 @@ enum Length {
     Stream,
 }
 
+/// Who wrote the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// Nobody but the route itself: the same in every release.
+    Plain,
+    /// The router, whose style of JSON differs from release to release.
+    Router,
+    /// A blocking run: Python's style, with a charset in later releases.
+    Run,
+}
+
 /// An answer that refuses; boxed, because it travels as an error.
 pub(crate) type Refused = Box<Answer>;
 
@@ -44,10 +64,12 @@ impl Answer {
         Self {
             status,
             content_type,
+            before: Vec::new(),
             extra: Vec::new(),
             tail: Vec::new(),
             cors: true,
             length: Length::Given,
+            written: Written::Plain,
             body,
         }
     }
@@ -57,19 +79,33 @@ impl Answer {
         Self::new(status, "application/json", text.into())
     }
 
-    /// JSON as flask-restful ends it, with a line feed.
+    /// JSON text of Python's style, as the router of the release rewrites it.
+    fn routed(status: u16, text: impl Into<Vec<u8>>) -> Self {
+        let mut answer = Self::json(status, text);
+        answer.written = Written::Router;
+        answer
+    }
+
+    /// What a blocking run came to, as JSON text.
+    pub(crate) fn run(status: u16, text: impl Into<Vec<u8>>) -> Self {
+        let mut answer = Self::json(status, text);
+        answer.written = Written::Run;
+        answer
+    }
+
+    /// JSON as the router ends it, with a line feed.
     pub(crate) fn restful(status: u16, value: &Value) -> Self {
-        Self::json(status, pyjson::text(value) + "\n")
+        Self::routed(status, pyjson::text(value) + "\n")
     }
 
     /// 200 `{"result": "success"}`.
     pub(crate) fn success() -> Self {
-        Self::json(200, "{\"result\": \"success\"}\n")
+        Self::routed(200, "{\"result\": \"success\"}\n")
     }
 
     /// Error shape A: code, message, status.
     pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
-        Self::json(
+        Self::routed(
             status,
             format!(
                 "{{\"code\": {}, \"message\": {}, \"status\": {status}}}\n",
@@ -86,7 +122,7 @@ impl Answer {
 
     /// Error shape B: a parameter that is missing or wrong.
     pub(crate) fn parameter(message: &str, name: &str) -> Self {
-        Self::json(
+        Self::routed(
             400,
             format!(
                 "{{\"code\": \"invalid_param\", \"message\": {}, \"params\": {}}}\n",
@@ -98,7 +134,7 @@ impl Answer {
 
     /// Error shape C: an exception nobody caught.
     pub(crate) fn crash() -> Self {
-        Self::json(500, "{\"message\": \"Internal Server Error\", \"code\": \"unknown\"}\n")
+        Self::routed(500, CRASH)
     }
 
     pub(crate) fn unauthorized(message: &str) -> Self {
@@ -142,15 +178,27 @@ impl Answer {
         answer
     }
 
+    /// 404 for `GET /v1/` where the router's documentation shadows it.
+    pub(crate) fn no_index() -> Self {
+        let mut answer = Self::no_route();
+        answer.cors = true;
+        answer
+    }
+
+    /// 401 for a route of the operators'.
+    pub(crate) fn no_operator() -> Self {
+        let page = "<!doctype html>\n<html lang=en>\n<title>401 Unauthorized</title>\n\
+            <h1>Unauthorized</h1>\n<p>API key is invalid.</p>\n";
+        Self::new(401, "text/html; charset=utf-8", page.into()).without_cors()
+    }
+
     /// 405 with the methods there are.
-    pub(crate) fn wrong_method(allowed: &str) -> Self {
-        let mut answer = Self::error(
-            405,
-            "method_not_allowed",
-            "The method is not allowed for the requested URL.",
-        )
-        .without_cors();
-        answer.extra.push(("Allow", allowed.to_owned()));
+    pub(crate) fn wrong_method(allowed: &str, release: Release) -> Self {
+        let message = "The method is not allowed for the requested URL.";
+        let mut answer = Self::error(405, "method_not_allowed", message).without_cors();
+        if !release.is_restx() {
+            answer.extra.push(("Allow", allowed.to_owned()));
+        }
         answer
     }
 
@@ -176,6 +224,13 @@ impl Answer {
         answer
     }
 
+    /// 200 with the events of a run that began elsewhere.
+    pub(crate) fn run_events() -> Self {
+        let mut answer = Self::events();
+        answer.before.push(("Cache-Control", "no-cache"));
+        answer
+    }
+
     /// A file of one of the content types Dify serves.
     pub(crate) fn file(content_type: &'static str, body: Vec<u8>) -> Self {
         Self::new(200, content_type, body)
@@ -196,9 +251,42 @@ impl Answer {
         self
     }
 
-    /// The head for the request `head`, by a Dify of this version.
-    pub(crate) fn render_head(&self, head: &Head, version: &str, keep: bool) -> String {
-        let mut out = String::with_capacity(320);
+    /// The same with its body as this release writes it, and its headers.
+    pub(crate) fn by(mut self, release: Release) -> Self {
+        if !release.is_restx() {
+            return self;
+        }
+        if self.body == CRASH.as_bytes() {
+            self.body = CRASH_WITH_STATUS.into();
+        }
+        if self.status == 401 && self.content_type == "application/json" {
+            self.extra.push(("WWW-Authenticate", "Bearer realm=\"api\"".to_owned()));
+        }
+        match self.written {
+            Written::Plain => {}
+            Written::Run => self.content_type = "application/json; charset=utf-8",
+            Written::Router => {
+                if let Ok(text) = std::str::from_utf8(&self.body) {
+                    let body = pyjson::rewritten(text, release.writes_bodies()).into_owned();
+                    self.body = body.into();
+                }
+            }
+        }
+        self
+    }
+
+    /// Code and message of an error of the router's.
+    pub(crate) fn told(&self) -> Option<(String, String)> {
+        if self.written != Written::Router {
+            return None;
+        }
+        let body: Value = serde_json::from_slice(&self.body).ok()?;
+        Some((body["code"].as_str()?.to_owned(), body["message"].as_str()?.to_owned()))
+    }
+
+    /// The head for the request `head`, by a Dify of this release.
+    pub(crate) fn render_head(&self, head: &Head, release: Release, keep: bool) -> String {
+        let mut out = String::with_capacity(400);
         let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
         let connection = if keep { "keep-alive" } else { "close" };
         let _ = write!(
@@ -211,6 +299,9 @@ impl Answer {
         if self.length == Length::Stream && head.minor > 0 {
             out.push_str("Transfer-Encoding: chunked\r\n");
         }
+        for (name, value) in &self.before {
+            let _ = write!(out, "{name}: {value}\r\n");
+        }
         let _ = write!(out, "Content-Type: {}\r\n", self.content_type);
         if self.length == Length::Given {
             let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
@@ -219,17 +310,17 @@ impl Answer {
             let _ = write!(out, "{name}: {value}\r\n");
         }
         if self.cors {
-            match head.header("origin") {
-                Some(origin) => {
-                    let _ =
-                        write!(out, "Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n");
-                }
-                None => out.push_str("Access-Control-Allow-Origin: *\r\n"),
-            }
+            self.render_cors(&mut out, head, release);
         }
-        let _ = write!(out, "X-Version: {version}\r\nX-Env: PRODUCTION\r\n");
-        for (name, value) in &self.tail {
-            let _ = write!(out, "{name}: {value}\r\n");
+        let _ = write!(out, "X-Version: {}\r\nX-Env: PRODUCTION\r\n", release.version());
+        if release.is_restx() {
+            if !out.contains("\r\nVary: ") {
+                out.push_str("Vary: Cookie\r\n");
+            }
+        } else {
+            for (name, value) in &self.tail {
+                let _ = write!(out, "{name}: {value}\r\n");
+            }
         }
         if self.length == Length::Last {
             let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
@@ -237,13 +328,30 @@ impl Answer {
         out.push_str("\r\n");
         out
     }
+
+    fn render_cors(&self, out: &mut String, head: &Head, release: Release) {
+        let origin = head.header("origin");
+        let allowed = origin.as_deref().unwrap_or("*");
+        let _ = write!(out, "Access-Control-Allow-Origin: {allowed}\r\n");
+        if release.is_restx() {
+            let _ = write!(out, "Access-Control-Expose-Headers: {EXPOSED}\r\n");
+        }
+        if origin.is_some() {
+            let vary = if release.is_restx() { "Origin, Cookie" } else { "Origin" };
+            let _ = write!(out, "Vary: {vary}\r\n");
+        }
+    }
 }
+
+/// Headers that a browser's page may see.
+pub(crate) const EXPOSED: &str = "X-Env, X-Trace-Id, X-Version";
 
 /// The reason phrase, in capitals as werkzeug gives it.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         201 => "CREATED",
+        202 => "ACCEPTED",
         204 => "NO CONTENT",
         301 => "MOVED PERMANENTLY",
         302 => "FOUND",
@@ -255,6 +363,7 @@ fn reason(status: u16) -> &'static str {
         405 => "METHOD NOT ALLOWED",
         408 => "REQUEST TIMEOUT",
         409 => "CONFLICT",
+        412 => "PRECONDITION FAILED",
         413 => "REQUEST ENTITY TOO LARGE",
         415 => "UNSUPPORTED MEDIA TYPE",
         429 => "TOO MANY REQUESTS",

@@ -4,6 +4,7 @@
 //! dropped, as gunicorn does by default. Deliberately absent: obsolete line folding.
 
 use super::refusal::Refusal;
+use serde_json::{Map, Value};
 
 /// Bytes of the request line, without its line end.
 const LINE_LIMIT: usize = 4094;
@@ -67,6 +68,17 @@ impl Head {
         format!("/{}", decoded.trim_start_matches('/'))
     }
 
+    /// The fields of the query string as an object, in order; of a name the first one.
+    pub(crate) fn query_object(&self) -> Value {
+        let query = self.target.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        let mut fields = Map::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            fields.entry(decoded(name)).or_insert_with(|| Value::String(decoded(value)));
+        }
+        Value::Object(fields)
+    }
+
     /// A field of the query string, decoded; the first one of the name.
     pub(crate) fn query(&self, name: &str) -> Option<String> {
         let (_, query) = self.target.split_once('?')?;
@@ -74,15 +86,17 @@ impl Head {
     }
 }
 
+/// A part of a urlencoded text, decoded.
+fn decoded(part: &str) -> String {
+    let part = part.replace('+', " ");
+    percent_encoding::percent_decode_str(&part).decode_utf8_lossy().into_owned()
+}
+
 /// A field of a urlencoded text, decoded; the first one of the name.
 pub(crate) fn form_field(text: &str, name: &str) -> Option<String> {
-    let decode = |part: &str| {
-        let part = part.replace('+', " ");
-        percent_encoding::percent_decode_str(&part).decode_utf8_lossy().into_owned()
-    };
     text.split('&').find_map(|pair| {
         let (field, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(field) == name).then(|| decode(value))
+        (decoded(field) == name).then(|| decoded(value))
     })
 }
 

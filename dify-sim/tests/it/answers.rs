@@ -45,7 +45,8 @@ fn json_of(answer: &Client) -> Value {
 }
 
 async fn with(app: App) -> Dify {
-    Dify::start(dify_sim::Setup::default().with_app(app)).await.unwrap()
+    let setup = dify_sim::Setup::default().with_release(dify_sim::Release::V1_5);
+    Dify::start(setup.with_app(app)).await.unwrap()
 }
 
 #[tokio::test]

@@ -16,19 +16,19 @@ mod recordings;
 mod runs;
 
 use client::Client;
-use dify_sim::{App, Dify, Mode, Setup};
+use dify_sim::{App, Dify, Mode, Release, Setup};
 use serde_json::Value;
 
-/// A Dify with one app of each kind; the keys are the names of the modes.
+/// A Dify 1.5 with one app of each kind; the keys are the names of the modes.
 async fn dify() -> Dify {
     Dify::start(setup()).await.unwrap()
 }
 
 fn setup() -> Setup {
     let modes = [Mode::Chat, Mode::AgentChat, Mode::AdvancedChat, Mode::Completion, Mode::Workflow];
-    modes
-        .into_iter()
-        .fold(Setup::default(), |setup, mode| setup.with_app(App::new(mode, mode.name())))
+    modes.into_iter().fold(Setup::default().with_release(Release::V1_5), |setup, mode| {
+        setup.with_app(App::new(mode, mode.name()))
+    })
 }
 
 /// A request with a JSON body as bytes.

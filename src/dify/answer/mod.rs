@@ -11,6 +11,7 @@
 
 mod envelope;
 mod events;
+mod first;
 mod keyless;
 mod members;
 mod refusal;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 
 use self::envelope::{Envelope, Wanted};
 pub use self::events::{EventLearner, dull};
+pub use self::first::{FirstEvent, first_event};
 pub use self::keyless::{is_strange_code, is_strange_link, may_be_strange_code};
 pub use self::refusal::{KnownRefusal, is_newer_route, is_null_run, refusal};
 use super::path::{CallKind, Run};

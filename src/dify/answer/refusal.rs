@@ -80,7 +80,7 @@ pub fn refusal(kind: CallKind, status: u16, body: &[u8]) -> Option<KnownRefusal>
 
 /// Whether a message is this text, give or take a full stop and the hint that the router of newer
 /// versions adds where the path is like one of its routes.
-fn says(message: &str, text: &str) -> bool {
+pub(super) fn says(message: &str, text: &str) -> bool {
     message.strip_prefix(text).is_some_and(|rest| {
         let rest = rest.strip_prefix('.').unwrap_or(rest);
         rest.is_empty() || rest.starts_with(" You have requested this URI [")

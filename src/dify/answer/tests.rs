@@ -34,6 +34,10 @@ fn recording(path: &Path) -> Option<Recording> {
     })
 }
 
+pub(super) fn streamed(answer: &Recording) -> bool {
+    answer.streamed
+}
+
 /// Those of Dify 1.5.0.
 fn recordings() -> Vec<Recording> {
     recordings_in("dify-sim/recordings")

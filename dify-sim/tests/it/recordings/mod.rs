@@ -1,6 +1,6 @@
 //! Replays the recordings of a real Dify 1.5.0 in the order they were made and compares.
 //!
-//! `order.txt` says what is sent when; ids of the recordings are paired with those the simulation
+//! `order-1.5.txt` says what is sent when; ids of the recordings are paired with those the simulation
 //! gives, so that later requests use them. Compared: the status line, the headers with their case,
 //! order and values, the body or the chunks with their text. Masked: the date, ids (each is
 //! numbered by its first appearance, so that equal ids stay equal), times, process ids, signatures.
@@ -22,7 +22,7 @@ const NOT_CLAIMED: &[(&str, &str)] = &[
 async fn recordings_of_dify_are_answered_in_the_same_words() {
     let all = recording::names();
     let mut player = Player::start().await;
-    for line in include_str!("order.txt").lines() {
+    for line in include_str!("order-1.5.txt").lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if !line.is_empty() {
             player.play(line).await;

@@ -1,4 +1,4 @@
-//! Plays the lines of `order.txt` against two instances and collects the differences.
+//! Plays the lines of `order-1.5.txt` against two instances and collects the differences.
 
 use super::bodies;
 use super::mask::{marks, masked};
@@ -67,10 +67,10 @@ impl Player {
             ping_interval: Duration::from_millis(600),
             ..Pace::default()
         };
-        let mut setup = Setup::default().with_pace(pace);
+        let mut setup = Setup::default().with_release(dify_sim::Release::V1_5).with_pace(pace);
         setup.apps = first_apps();
         let setup = setup.with_dataset_key("dataset-aU2XFBTT76Nm3c2p2GoXfqCX");
-        let mut other = Setup::default().with_pace(pace);
+        let mut other = Setup::default().with_release(dify_sim::Release::V1_5).with_pace(pace);
         other.apps = second_apps();
         Self {
             first: Dify::start(setup).await.unwrap(),
@@ -87,7 +87,7 @@ impl Player {
         if port == 5001 { &self.first } else { &self.second }
     }
 
-    /// Plays one line; what lines there are stands at the top of `order.txt`.
+    /// Plays one line; what lines there are stands at the top of `order-1.5.txt`.
     pub(crate) async fn play(&mut self, line: &str) {
         let mut words = line.splitn(2, ' ');
         let (word, rest) = (words.next().unwrap(), words.next().unwrap_or_default());
