@@ -90,6 +90,72 @@ async fn an_unknown_dataset_is_asked_around_for() {
 }
 
 #[tokio::test]
+async fn what_changes_an_unknown_dataset_is_sent_to_nobody_on_a_guess() {
+    let get = "GET /v1/datasets/81f05556-16f7-4f8a-b41a-8da15badf596";
+    let here = [
+        "dataset-get",
+        "dataset-patch",
+        "dataset-document-create-by-text",
+        "dataset-retrieve",
+        "dataset-delete",
+    ];
+    let elsewhere = [
+        &*format!("{get} = dataset-get-unknown"),
+        "dataset-document-create-other-instance",
+        "dataset-delete-other-instance",
+    ];
+    let mut stage = Stage::start(&here, &elsewhere, WITH).await;
+    for case in &here[1..] {
+        stage.forget().await;
+        let line = line_of(case);
+        let answer = stage.send(&line, "{}").await;
+        assert!(answer.status.is_success(), "{line}: {answer:?}");
+        let (one, two) = stage.take();
+        let lines = |asked: &[Asked]| asked.iter().map(|asked| asked.line.clone()).collect();
+        let (one_lines, two_lines): (Vec<_>, Vec<_>) = (lines(&one), lines(&two));
+        assert_eq!(one_lines, [get, &line]);
+        assert_eq!(two_lines, [get]);
+        assert_eq!((keys(&one)[0], keys(&two)[0]), ("Bearer dataset-1", "Bearer dataset-2"));
+        stage.send(&line, "{}").await;
+        let (one, two) = stage.take();
+        assert_eq!((lines(&one), two.len()), (vec![line], 0), "now it is known");
+    }
+}
+
+#[tokio::test]
+async fn what_changes_a_dataset_that_nobody_has_gets_one_refusal() {
+    let elsewhere =
+        ["dataset-delete-other-instance", &*format!("GET {DATASET} = dataset-get-unknown")];
+    let stage = Stage::start(&elsewhere, &elsewhere, WITH).await;
+    let line = line_of("dataset-delete");
+    for number in 0..3 {
+        let answer = stage.send(&line, "").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
+        assert_eq!(answer.json()["message"], "Dataset not found.");
+        let (one, two) = stage.take();
+        let all: Vec<_> = one.iter().chain(&two).filter(|asked| asked.line == line).collect();
+        assert_eq!(all.len(), 1, "only one is asked to");
+        let gets = one.len() + two.len() - 1;
+        assert_eq!(gets, if number == 0 { 2 } else { 0 }, "that is remembered for a while");
+    }
+}
+
+#[tokio::test]
+async fn a_known_dataset_that_is_gone_is_not_deleted_elsewhere() {
+    let gone =
+        ["dataset-create", &*format!("{} = dataset-delete-again", line_of("dataset-delete"))];
+    let there = ["dataset-create", "dataset-delete"];
+    for (one, two) in [(&gone, &there), (&there, &gone)] {
+        let stage = Stage::start(one, two, WITH).await;
+        let owner = stage.send("POST /v1/datasets", "{}").await.instance();
+        let answer = stage.send(&line_of("dataset-delete"), "").await;
+        assert_eq!(answer.instance(), owner);
+        let (one, two) = stage.take();
+        assert_eq!(one.len() + two.len(), 2, "{one:?} {two:?}");
+    }
+}
+
+#[tokio::test]
 async fn without_keys_of_its_own_the_knowledge_api_is_closed() {
     let stage = Stage::start(&["datasets-ok"], &["datasets-ok"], "").await;
     for line in ["GET /v1/datasets", "POST /v1/datasets", "GET /v1/workspaces/current/models"] {
