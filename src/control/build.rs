@@ -1,6 +1,7 @@
 //! Config (and what an older snapshot leaves) to Snapshot.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::env;
 use std::sync::Arc;
 
@@ -356,12 +357,12 @@ impl<'a> Builder<'a> {
         Arc::clone(ring)
     }
 
-    /// Every instance once, under the first name it has: the least busy answers, or who has what a
-    /// link names. Whoever has a made-up link can ask all of them, so no answer to one takes an
+    /// Every instance once, under the first name it has, and its address where another has that name
+    /// in another app: the least busy answers, or who has what a link names. Whoever has a made-up link can ask all of them, so no answer to one takes an
     /// instance out.
     fn everyone(&mut self, config: &Config) -> Result<App, String> {
         let name = AppName::from("");
-        let mut seen = std::collections::HashSet::new();
+        let (mut seen, mut names) = (HashSet::new(), HashSet::new());
         let mut members = Vec::new();
         for app in config.apps.values() {
             let new = app.instances.iter().filter(|instance| seen.insert(&instance.address));
@@ -372,7 +373,13 @@ impl<'a> Builder<'a> {
             let fail_statuses = Statuses::default();
             let judgement = Judgement { fail_statuses, ..self.judgement(app) };
             for instance in new {
-                let member = self.keyless(instance, judgement.clone(), Arc::default())?;
+                let is_first = names.insert(&instance.name);
+                let mut instance = Cow::Borrowed(instance);
+                if !is_first {
+                    let name = format!("{}@{}", instance.name, instance.address);
+                    instance.to_mut().name = name.into();
+                }
+                let member = self.keyless(&instance, judgement.clone(), Arc::default())?;
                 members.push(Arc::new(member));
             }
         }
