@@ -379,11 +379,12 @@ impl Journey {
         }
     }
 
-    /// Whether what the first instance says is the answer: it is known to have the server of tools, and
-    /// a 500 others would say as well; or a dataset is to be changed, and nobody else may be asked to.
+    /// Whether what the first instance says is the answer: it is known to have the file or the server of
+    /// tools, and refuses for another reason, such as a link that is too old; or a dataset is to be
+    /// changed, and nobody else may be asked to.
     fn has_the_last_word(&self) -> bool {
-        let is_known = self.candidates.tie() == Tie::Owner;
-        self.acts_on_a_dataset() || (self.kind == CallKind::McpServer && is_known)
+        let is_keyless = matches!(self.kind, CallKind::SignedFile | CallKind::McpServer);
+        self.acts_on_a_dataset() || (is_keyless && self.candidates.tie() == Tie::Owner)
     }
 
     /// Whether the beginning of its stream may say that the instance does not have a file.

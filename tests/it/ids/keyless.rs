@@ -45,6 +45,26 @@ async fn a_signed_link_is_served_by_who_signed_it() {
 }
 
 #[tokio::test]
+async fn a_link_of_a_known_file_that_is_too_old_is_asked_of_its_instance_alone() {
+    let link = line_of("x-fileurl-attach");
+    let head = link.replace("GET", "HEAD");
+    let stage = Stage::start(
+        &["x-fileurl-attach", &format!("{head} = x-fileurl-other")],
+        &["x-fileurl-other", &format!("{head} = x-fileurl-other")],
+        "",
+    )
+    .await;
+    assert_eq!(stage.ask(&format!("{link}{QUERY}"), "", None).await.status, StatusCode::OK);
+    stage.take();
+    // As if it were: this instance has the file, and refuses.
+    for _ in 0..3 {
+        let answer = stage.ask(&format!("{head}{QUERY}"), "", None).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!((has_no_key(&stage.one), has_no_key(&stage.two)), (3, 0));
+}
+
+#[tokio::test]
 async fn a_link_that_nobody_signed_is_asked_of_all_and_takes_nobody_out() {
     let link = line_of("x-fileurl-other");
     let stage = Stage::start(&["x-fileurl-other"], &["x-fileurl-other"], "").await;
