@@ -1,5 +1,7 @@
 //! Config (and what an older snapshot leaves) to Snapshot.
 
+mod everyone;
+
 use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::sync::Arc;
@@ -354,38 +356,6 @@ impl<'a> Builder<'a> {
             Arc::new(Ring::new(&weights(members), hash.virtual_nodes, algorithm(hash)))
         });
         Arc::clone(ring)
-    }
-
-    /// Every instance once, under the first name it has: the least busy answers, or who has what a
-    /// link names. Whoever has a made-up link can ask all of them, so no answer to one takes an
-    /// instance out.
-    fn everyone(&mut self, config: &Config) -> Result<App, String> {
-        let name = AppName::from("");
-        let mut seen = std::collections::HashSet::new();
-        let mut members = Vec::new();
-        for app in config.apps.values() {
-            let new = app.instances.iter().filter(|instance| seen.insert(&instance.address));
-            let new: Vec<_> = new.collect();
-            if new.is_empty() {
-                continue;
-            }
-            let fail_statuses = Statuses::default();
-            let judgement = Judgement { fail_statuses, ..self.judgement(app) };
-            for instance in new {
-                let member = self.keyless(instance, judgement.clone(), Arc::default())?;
-                members.push(Arc::new(member));
-            }
-        }
-        let stats = Arc::default();
-        let pool = Pool::new(members, Method::LeastConnections, None);
-        let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
-        let is_shared = |app: &Arc<config::App>| app.storage == config::Storage::Shared;
-        let storage = match config.apps.values().all(is_shared) {
-            true => Storage::Shared,
-            false => Storage::Independent,
-        };
-        let policy = Policy { retry, storage, ..Policy::default() };
-        Ok(App { name, pool, policy, doors: Settings::default(), stats })
     }
 }
 

@@ -47,6 +47,9 @@ pub(super) enum Ties {
 impl Claims {
     /// What path, query and body name.
     pub(super) fn of(head: &RequestHead, call: Call<'_>, facts: &BodyFacts) -> Self {
+        if let Some(id @ Id::Dataset(_)) = call.id {
+            return Self { ids: id.key().into_iter().collect(), any: true, ..Self::default() };
+        }
         let mut claims = Self {
             conversation: facts.conversation_id,
             conversation_place: facts.conversation_place.clone(),

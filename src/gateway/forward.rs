@@ -36,6 +36,7 @@ const HELD: std::time::Duration = std::time::Duration::from_secs(310);
 pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
     let app = Arc::clone(&journey.app);
     let ready = match journey.take_turn().await {
+        Ok(()) if journey.acts_on_a_dataset() => Box::pin(journey.find_dataset()).await,
         Ok(()) => journey.find_owner().await,
         refused => refused,
     };
@@ -373,15 +374,17 @@ impl Journey {
     fn look(&self) -> Look {
         Look {
             kind: self.kind,
-            names_an_id: self.is_searched_for() && !self.is_known_server(),
+            names_an_id: self.is_searched_for() && !self.has_the_last_word(),
             starts_run: self.run.is_some(),
         }
     }
 
-    /// Whether it asks a server of tools for which one instance is known: then what that says is the
-    /// answer, also a 500, which others would say as well.
-    fn is_known_server(&self) -> bool {
-        self.kind == CallKind::McpServer && self.candidates.tie() == Tie::Owner
+    /// Whether what the first instance says is the answer: it is known to have the file or the server of
+    /// tools, and refuses for another reason, such as a link that is too old; or a dataset is to be
+    /// changed, and nobody else may be asked to.
+    fn has_the_last_word(&self) -> bool {
+        let is_keyless = matches!(self.kind, CallKind::SignedFile | CallKind::McpServer);
+        self.acts_on_a_dataset() || (is_keyless && self.candidates.tie() == Tie::Owner)
     }
 
     /// Whether the beginning of its stream may say that the instance does not have a file.

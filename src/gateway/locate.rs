@@ -38,7 +38,7 @@ use crate::model::Refusal;
 /// Who has not answered by then may have it.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two searches while an owner is waited for.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 /// Searches at a time, of an app and of one of its users.
 const MOST: usize = 20;
@@ -124,11 +124,11 @@ fn has(kind: CallKind, forwarded: &Forwarded) -> Option<bool> {
 pub struct Searches([AtomicU64; MOST]);
 
 /// A search under way, counted until dropped.
-struct UnderWay(Arc<AppStats>, usize);
+pub(super) struct UnderWay(Arc<AppStats>, usize);
 
 impl UnderWay {
     /// None where too many are under way.
-    fn begin(stats: &Arc<AppStats>, scope: Scope) -> Option<Self> {
+    pub(super) fn begin(stats: &Arc<AppStats>, scope: Scope) -> Option<Self> {
         let places = &stats.searches.0;
         let number = scope.number();
         let own = places.iter().filter(|place| place.load(Ordering::Acquire) == number).count();

@@ -46,6 +46,7 @@ mod layout_tests;
 mod learn;
 mod listen;
 mod locate;
+mod locate_dataset;
 pub mod member;
 mod models;
 mod names;

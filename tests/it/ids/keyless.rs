@@ -45,6 +45,26 @@ async fn a_signed_link_is_served_by_who_signed_it() {
 }
 
 #[tokio::test]
+async fn a_link_of_a_known_file_that_is_too_old_is_asked_of_its_instance_alone() {
+    let link = line_of("x-fileurl-attach");
+    let head = link.replace("GET", "HEAD");
+    let stage = Stage::start(
+        &["x-fileurl-attach", &format!("{head} = x-fileurl-other")],
+        &["x-fileurl-other", &format!("{head} = x-fileurl-other")],
+        "",
+    )
+    .await;
+    assert_eq!(stage.ask(&format!("{link}{QUERY}"), "", None).await.status, StatusCode::OK);
+    stage.take();
+    // As if it were: this instance has the file, and refuses.
+    for _ in 0..3 {
+        let answer = stage.ask(&format!("{head}{QUERY}"), "", None).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!((has_no_key(&stage.one), has_no_key(&stage.two)), (3, 0));
+}
+
+#[tokio::test]
 async fn a_link_that_nobody_signed_is_asked_of_all_and_takes_nobody_out() {
     let link = line_of("x-fileurl-other");
     let stage = Stage::start(&["x-fileurl-other"], &["x-fileurl-other"], "").await;
@@ -54,6 +74,7 @@ async fn a_link_that_nobody_signed_is_asked_of_all_and_takes_nobody_out() {
         assert_eq!(answer.json()["message"], "File not found or signature is invalid");
         assert_eq!((has_no_key(&stage.one), has_no_key(&stage.two)), (1, 1));
     }
+    assert!(stage.are_both_in().await);
     // What is no link of Dify is not even asked.
     let answer = stage.ask(&link, "", None).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
@@ -104,25 +125,25 @@ async fn a_code_leads_to_its_server_of_tools_and_is_remembered() {
 #[tokio::test]
 async fn a_server_that_is_known_says_itself_what_it_does_not_do() {
     let stage = Stage::start(
-        &["mcp-tools-list", "mcp-get", "POST /mcp/server/b/mcp = mcp-unknown-method"],
-        &["mcp-get", "mcp-other-instance", "POST /mcp/server/b/mcp = mcp-initialize"],
+        &[&format!("{CODE} ~ nope = mcp-unknown-method"), "mcp-tools-list", "mcp-get"],
+        &["mcp-other-instance", "mcp-get"],
         "",
     )
     .await;
     // All say so of any code, so nothing is learned of it.
-    let answer = stage.ask(&CODE.replace("POST", "GET"), "", None).await;
-    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
-    // Now it is known that `two` has the second.
-    let second = "POST /mcp/server/b/mcp";
-    assert_eq!(stage.ask(second, &call(), None).await.instance(), "dify2");
+    for _ in 0..2 {
+        let answer = stage.ask(&CODE.replace("POST", "GET"), "", None).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+    }
     assert_eq!(stage.ask(CODE, &call(), None).await.instance(), "dify1");
     stage.take();
-    for line in [CODE, second] {
-        for _ in 0..4 {
-            assert_eq!(stage.ask(line, &call(), None).await.status, StatusCode::OK);
-        }
+    for _ in 0..4 {
+        let answer = stage.ask(CODE, &call().replace("tools/list", "nope"), None).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.instance(), "dify1");
     }
-    assert_eq!((has_no_key(&stage.one), has_no_key(&stage.two)), (4, 4));
+    assert_eq!((has_no_key(&stage.one), has_no_key(&stage.two)), (4, 0));
+    assert_eq!(stage.ask(CODE, &call(), None).await.instance(), "dify1", "and it is still known");
 }
 
 #[tokio::test]
@@ -134,4 +155,5 @@ async fn a_code_that_nobody_knows_is_500_and_takes_nobody_out() {
         assert_eq!(answer.json()["code"], "unknown");
         assert_eq!((has_no_key(&stage.one), has_no_key(&stage.two)), (1, 1));
     }
+    assert!(stage.are_both_in().await);
 }

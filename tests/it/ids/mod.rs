@@ -3,6 +3,7 @@
 
 mod datasets;
 mod keyless;
+mod live;
 mod stage;
 
 use http::StatusCode;

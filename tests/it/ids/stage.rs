@@ -1,6 +1,5 @@
 //! Two instances that answer as a real Dify 1.14.2 was recorded to, and gateways before them.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -79,19 +78,19 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Each case answers requests like its own, or those of the line before ` = `. All else is not
-    /// found, as Dify has it for a path that it does not know.
+    /// Each case answers requests like its own, or those of the line before ` = `, or of these only
+    /// such whose body has what follows ` ~ `; the first that fits. All else is not found, as Dify has
+    /// it for a path that it does not know.
     async fn start(cases: &[&str]) -> Self {
         let page = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n";
-        let answers: HashMap<String, Recorded> = cases
-            .iter()
-            .map(|case| {
-                let (line, case) = case.split_once(" = ").unwrap_or(("", case));
-                let found = recorded(case);
-                let line = if line.is_empty() { found.request.clone() } else { line.to_owned() };
-                (line, found)
-            })
-            .collect();
+        let rule = |case: &&str| {
+            let (rule, case) = case.split_once(" = ").unwrap_or(("", case));
+            let found = recorded(case);
+            let (line, text) = rule.split_once(" ~ ").unwrap_or((rule, ""));
+            let line = if line.is_empty() { found.request.clone() } else { line.to_owned() };
+            (line, text.to_owned(), found)
+        };
+        let answers: Vec<_> = cases.iter().map(rule).collect();
         let answers = Arc::new(answers);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -105,9 +104,14 @@ impl Replay {
                         let line = format!("{} {}", request.method(), request.uri().path());
                         let key = request.headers().get(AUTHORIZATION);
                         let key = key.map(|key| key.to_str().unwrap().to_owned());
-                        request.into_body().collect().await.unwrap();
-                        heard.send(Asked { line: line.clone(), key }).unwrap();
-                        let (status, kind, body) = match answers.get(&line) {
+                        let body = request.into_body().collect().await.unwrap().to_bytes();
+                        let body = String::from_utf8_lossy(&body);
+                        let fits = |(of, text, _): &&(String, String, Recorded)| {
+                            *of == line && body.contains(text.as_str())
+                        };
+                        let found = answers.iter().find(fits).map(|(_, _, found)| found);
+                        heard.send(Asked { line, key }).unwrap();
+                        let (status, kind, body) = match found {
                             Some(found) => {
                                 (found.status, found.content_type.as_str(), found.body.clone())
                             }
@@ -142,9 +146,14 @@ pub(crate) struct Stage {
 pub(crate) const TOKEN: &str = "usertoken--shop";
 
 impl Stage {
-    /// Two instances that play these cases; `with` is added to the first line of each in the
+    /// Two instances that play these cases, of which `two` is asked first where nothing says more; `with` is added to the first line of each in the
     /// configuration, `#` being its number.
     pub(crate) async fn start(one: &[&str], two: &[&str], with: &str) -> Self {
+        Self::with(one, two, with, "").await
+    }
+
+    /// The same with more lines at the top of the configuration.
+    pub(crate) async fn with(one: &[&str], two: &[&str], with: &str, top: &str) -> Self {
         let (one, two) = (Replay::start(one).await, Replay::start(two).await);
         let line = |number: &str, addr: SocketAddr| {
             let with = with.replace('#', number);
@@ -154,9 +163,9 @@ impl Stage {
         };
         let text = format!(
             "listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\nprobe: {{ enabled: false }}\n\
-             apps:\n  shop:\n    user_tokens: [{TOKEN}]\n    instances:\n{}{}",
-            line("1", one.addr),
+             {top}\napps:\n  shop:\n    user_tokens: [{TOKEN}]\n    instances:\n{}{}",
             line("2", two.addr),
+            line("1", one.addr),
         );
         let (gateway, folder) = gateway(&text).await;
         Self { one, two, text, _folder: folder, gateway }
@@ -166,6 +175,14 @@ impl Stage {
     pub(crate) async fn forget(&mut self) {
         (self.gateway, self._folder) = gateway(&self.text).await;
         self.take();
+    }
+
+    /// Whether both are in rotation.
+    pub(crate) async fn are_both_in(&self) -> bool {
+        let status = Request::get("/status").body("").unwrap();
+        let status = send(self.gateway.admin(), status).await.json();
+        let instances = &status["applications"]["shop"]["instances"];
+        ["dify1", "dify2"].iter().all(|name| instances[name]["status"] == "healthy")
     }
 
     /// What both were asked.
