@@ -105,6 +105,11 @@ impl Shared {
         }
     }
 
+    /// Whether Redis is away.
+    pub(crate) fn redis_is_away(&self) -> bool {
+        self.condition.borrow().fault == Fault::RedisDown
+    }
+
     /// The id of a workspace.
     pub(crate) fn tenant(&self, workspace: &str) -> Uuid {
         self.tenants.get(workspace).copied().unwrap_or_default()
