@@ -20,7 +20,7 @@ STATIC_FLAGS = -C target-feature=+crt-static
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build profiled static image image-context test lint format unit doc docs docker-test clients clients-test \
-  tools certs bench bench-micro faults soak slow contenders strict fuzz fuzz-mutate fuzz-cargo-fuzz
+  recordings tools certs bench bench-micro faults soak slow contenders strict fuzz fuzz-mutate fuzz-cargo-fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ unit: clients tools ## Run all tests
 	$(CARGO) nextest run --workspace --locked
 	DIFYGATE_TEST_ENGINE=hyper $(CARGO) nextest run -p difygate --locked --test it -E 'not test(/^strict::/)'
 	$(CARGO) test --workspace --doc --locked
+
+recordings: tools ## Replay the recordings of real Difys against the simulated one and count what is equal
+	$(CARGO) nextest run -p dify-sim --locked --no-capture recordings
 
 doc: ## Build the API documentation, with broken links as errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked

@@ -146,8 +146,9 @@ pub struct App {
     pub moderation: Option<Moderation>,
     /// What it says before the first question, and questions to begin with.
     pub opening: Option<(String, Vec<String>)>,
-    /// Its code as a server of the Model Context Protocol (1.12 and later), if it is one.
-    pub mcp_code: Option<String>,
+    /// Its code and description as a server of the Model Context Protocol (1.12 and later), if it
+    /// is one.
+    pub mcp: Option<(String, String)>,
 }
 
 /// Words that are forbidden, and what is said instead.
@@ -274,7 +275,7 @@ impl App {
             ending: Ending::default(),
             moderation: None,
             opening: None,
-            mcp_code: None,
+            mcp: None,
         }
     }
 
@@ -297,10 +298,10 @@ impl App {
         self
     }
 
-    /// The same as a server of the Model Context Protocol under this code.
+    /// The same as a server of the Model Context Protocol under this code, with a description.
     #[must_use]
-    pub fn with_mcp_code(mut self, code: impl Into<String>) -> Self {
-        self.mcp_code = Some(code.into());
+    pub fn with_mcp(mut self, code: impl Into<String>, description: impl Into<String>) -> Self {
+        self.mcp = Some((code.into(), description.into()));
         self
     }
 

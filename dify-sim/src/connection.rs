@@ -72,7 +72,7 @@ async fn next_head(shared: &Shared, wire: &mut Wire) -> Result<Option<Head>, Vec
     let deadline = tokio::time::Instant::now() + shared.setup.keep_alive;
     loop {
         if !wire.buffer.is_empty() {
-            match head::read(&wire.buffer) {
+            match head::read(&wire.buffer, shared.setup.release) {
                 Ok(Some((head, length))) => {
                     let _ = wire.buffer.split_to(length);
                     return Ok(Some(head));
@@ -278,11 +278,9 @@ impl Request<'_> {
     /// Passes on what somebody else does; with Redis away that is the first ping, and no end.
     async fn pass(&mut self, passed: Passed) -> io::Result<After> {
         let (opening, keep) = self.opening(&passed.answer);
-        let mut source = passed.source;
+        let source = passed.source;
         if self.wire.fault() == Fault::RedisDown {
-            source.heard = None;
-            let whole = run::relay(source, self.wire, opening, self.shared.setup.pace);
-            return Ok(after(whole.await.and(Err(Halt::Gone)), keep));
+            return Ok(after(run::cut(&source, self.wire, opening).await, false));
         }
         let pace = self.shared.setup.pace;
         Ok(after(run::relay(source, self.wire, opening, pace).await, keep))

@@ -14,6 +14,7 @@
 
 use crate::Dify;
 use crate::ran::Ran;
+use crate::release::Release;
 use crate::setup::Fault;
 use crate::wire::head::{self, Framing, Head};
 use serde_json::{Value, json};
@@ -80,7 +81,7 @@ fn error(status: u16, text: impl Into<String>) -> Answer {
 async fn read(stream: &mut TcpStream) -> io::Result<Result<(Head, Vec<u8>), Answer>> {
     let mut bytes = Vec::new();
     loop {
-        match head::read(&bytes) {
+        match head::read(&bytes, Release::default()) {
             Err(_) => return Ok(Err(error(400, "this is not HTTP/1.1"))),
             Ok(Some((head, start))) => {
                 let Framing::Length(length) = head.framing else {

@@ -2,10 +2,11 @@
 
 use crate::black_hole::Fillers;
 use crate::connection;
+use crate::nginx::{self, Nginx};
 use crate::ran::Ran;
 use crate::served::Served;
-use crate::setup::{Fault, Setup};
-use crate::state::Shared;
+use crate::setup::{Fault, Front, Setup};
+use crate::state::{Common, Shared};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,8 @@ struct Inner {
     /// Bound to the port for life without listening, so that no one else takes the port while
     /// the instance refuses connections.
     _port: Socket,
+    /// The nginx in front of it, if there is one.
+    nginx: Option<Nginx>,
 }
 
 /// A port that is listened on.
@@ -62,8 +65,10 @@ impl Drop for Inner {
             task.abort();
         }
         self.shared.condition.send_modify(|now| now.epoch += 1);
-        self.shared.worker.kill();
-        self.shared.db().forms.clear();
+        if self.shared.processes.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.shared.worker.kill();
+            self.shared.db().forms.clear();
+        }
     }
 }
 
@@ -79,16 +84,40 @@ impl Dify {
     /// # Errors
     /// That of the operating system, if it cannot bind or listen.
     pub async fn start(setup: Setup) -> io::Result<Self> {
-        let port = bound(setup.listen)?;
+        let common = Arc::new(Common::new(&setup));
+        Self::on(setup, common).await
+    }
+
+    /// Starts another API process that listens there, over the same database, Redis and worker and
+    /// with the same set-up: what one of them knows, all of them know. Faults are each one's own.
+    ///
+    /// # Errors
+    /// That of the operating system, if it cannot bind or listen.
+    pub async fn start_beside(&self, listen: SocketAddr) -> io::Result<Self> {
+        let shared = &self.inner.shared;
+        let setup = shared.setup.clone().with_listen(listen);
+        Self::on(setup, Arc::clone(&shared.common)).await
+    }
+
+    async fn on(setup: Setup, common: Arc<Common>) -> io::Result<Self> {
+        let (nginx, listen) = match setup.nginx {
+            Front::None => (None, setup.listen),
+            Front::Nginx => (Some(Nginx::bind(setup.listen).await?), nginx::API_ADDR),
+        };
+        let port = bound(listen)?;
         let addr = port.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let slots = Arc::new(Semaphore::new(setup.slots.clamp(1, Semaphore::MAX_PERMITS)));
+        let url = format!("http://{}", nginx.as_ref().map_or(addr, Nginx::addr));
+        let shared = Arc::new(Shared::new(setup, addr, &url, common));
+        let nginx = nginx.map(|nginx| nginx.before(&shared));
         let dify = Self {
             inner: Arc::new(Inner {
-                shared: Arc::new(Shared::new(setup, addr)),
+                shared,
                 runtime: Handle::current(),
                 slots,
                 door: Mutex::new(None),
                 _port: port,
+                nginx,
             }),
         };
         dify.listen().await?;
@@ -98,7 +127,7 @@ impl Dify {
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.inner.shared.addr
+        self.inner.nginx.as_ref().map_or(self.inner.shared.addr, Nginx::addr)
     }
 
     /// `http://<addr>`, without a slash at the end.
@@ -257,7 +286,7 @@ impl Dify {
     }
 
     fn open(&self) -> io::Result<Door> {
-        let socket = bound(self.addr())?;
+        let socket = bound(self.inner.shared.addr)?;
         socket.listen(BACKLOG)?;
         let _runtime = self.inner.runtime.enter();
         let listener = Arc::new(TcpListener::from_std(socket.into())?);

@@ -23,6 +23,8 @@ pub struct Setup {
     /// What its signed links to files begin with (Dify's `FILES_URL`): `http://<addr>` unless set;
     /// `""` makes them relative.
     pub files_url: Option<String>,
+    /// What stands in front of the API.
+    pub nginx: Front,
     /// Runs that its worker does at a time, where a worker streams flows; further ones queue.
     /// `None` is what the release is shipped, or was recorded, with: 1, from 1.14 on 4.
     pub workers: Option<usize>,
@@ -43,6 +45,7 @@ impl Default for Setup {
             apps: Vec::new(),
             dataset_keys: Vec::new(),
             files_url: None,
+            nginx: Front::default(),
             workers: None,
             pace: Pace::default(),
             slots: 10,
@@ -70,6 +73,14 @@ impl Setup {
     #[must_use]
     pub fn with_files_url(mut self, url: impl Into<String>) -> Self {
         self.files_url = Some(url.into());
+        self
+    }
+
+    /// The same behind an nginx as Dify ships it: the address is nginx's, and the API is reached
+    /// through it alone.
+    #[must_use]
+    pub fn with_nginx(mut self) -> Self {
+        self.nginx = Front::Nginx;
         self
     }
 
@@ -124,6 +135,16 @@ impl Setup {
         self.keep_alive = keep_alive;
         self
     }
+}
+
+/// What stands in front of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Front {
+    /// Nothing.
+    #[default]
+    None,
+    /// nginx as Dify's Compose file has it, with the web page behind it, too.
+    Nginx,
 }
 
 /// How fast answers come. The default is as fast as it can, with a ping every 10 s.

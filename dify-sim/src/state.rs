@@ -10,8 +10,9 @@ use crate::worker::Worker;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -25,21 +26,29 @@ pub(crate) struct Condition {
     pub(crate) epoch: u64,
 }
 
+/// One API process and what it stands on.
 pub(crate) struct Shared {
     pub(crate) setup: Setup,
     pub(crate) addr: SocketAddr,
     /// What signed links to files begin with.
     pub(crate) files_url: String,
-    /// Apps by key.
-    pub(crate) apps: HashMap<String, Arc<AppState>>,
     pub(crate) condition: watch::Sender<Condition>,
     pub(crate) open: watch::Sender<usize>,
     pub(crate) accepted: AtomicU64,
     pub(crate) log: Log,
     pub(crate) runs: Runs,
+    pub(crate) common: Arc<Common>,
+}
+
+/// What several API processes may stand on: database, Redis, worker, and their secret.
+pub(crate) struct Common {
+    /// Apps by key.
+    pub(crate) apps: HashMap<String, Arc<AppState>>,
     pub(crate) tasks: Tasks,
     /// What does the streamed runs of flows, from 1.13 on.
     pub(crate) worker: Worker,
+    /// API processes that stand on it.
+    pub(crate) processes: AtomicUsize,
     /// The workspaces of the apps and dataset keys, by name.
     tenants: HashMap<String, Uuid>,
     /// The account that made everything.
@@ -48,6 +57,14 @@ pub(crate) struct Shared {
     secret: RandomState,
     #[expect(clippy::disallowed_types, reason = "stands for PostgreSQL, held for one look-up")]
     db: std::sync::Mutex<Db>,
+}
+
+impl Deref for Shared {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
 }
 
 /// One app and what Dify made up for it.
@@ -73,32 +90,20 @@ impl AppState {
     }
 }
 
-impl Shared {
+impl Common {
     #[expect(clippy::disallowed_types, reason = "stands for PostgreSQL, held for one look-up")]
-    pub(crate) fn new(mut setup: Setup, addr: SocketAddr) -> Self {
+    pub(crate) fn new(setup: &Setup) -> Self {
         let of_apps = setup.apps.iter().map(|app| app.workspace.clone());
         let of_keys = setup.dataset_keys.iter().map(|(_, workspace)| workspace.clone());
         let names: BTreeSet<String> = of_apps.chain(of_keys).collect();
-        let apps = std::mem::take(&mut setup.apps)
-            .into_iter()
-            .map(|app| (app.key.clone(), Arc::new(AppState::new(app))))
-            .collect();
-        let worker = Worker::new(setup.workers.unwrap_or(setup.release.worker_places()));
-        let tenants = names.into_iter().map(|name| (name, Uuid::new_v4())).collect();
-        let condition = Condition { fault: Fault::None, closing: false, epoch: 0 };
+        let apps = setup.apps.iter().cloned();
+        let apps = apps.map(|app| (app.key.clone(), Arc::new(AppState::new(app)))).collect();
         Self {
-            files_url: setup.files_url.clone().unwrap_or_else(|| format!("http://{addr}")),
-            setup,
-            addr,
             apps,
-            condition: watch::Sender::new(condition),
-            open: watch::Sender::new(0),
-            accepted: AtomicU64::new(0),
-            log: Log::default(),
-            runs: Runs::default(),
             tasks: Tasks::default(),
-            worker,
-            tenants,
+            worker: Worker::new(setup.workers.unwrap_or(setup.release.worker_places())),
+            processes: AtomicUsize::new(0),
+            tenants: names.into_iter().map(|name| (name, Uuid::new_v4())).collect(),
             account: Uuid::new_v4(),
             secret: RandomState::new(),
             db: std::sync::Mutex::new(Db::default()),
@@ -134,6 +139,30 @@ impl Shared {
         out.truncate(43);
         out.push('=');
         out
+    }
+}
+
+impl Shared {
+    /// One more API process; `url` is where it is reached.
+    pub(crate) fn new(setup: Setup, addr: SocketAddr, url: &str, common: Arc<Common>) -> Self {
+        let condition = Condition { fault: Fault::None, closing: false, epoch: 0 };
+        common.processes.fetch_add(1, Ordering::Relaxed);
+        Self {
+            files_url: setup.files_url.clone().unwrap_or_else(|| url.to_owned()),
+            setup,
+            addr,
+            condition: watch::Sender::new(condition),
+            open: watch::Sender::new(0),
+            accepted: AtomicU64::new(0),
+            log: Log::default(),
+            runs: Runs::default(),
+            common,
+        }
+    }
+
+    /// Whether Redis is away.
+    pub(crate) fn redis_is_away(&self) -> bool {
+        self.condition.borrow().fault == Fault::RedisDown
     }
 }
 

@@ -46,3 +46,4 @@ mod streaming;
 mod strict;
 mod tls;
 mod tls_instances;
+mod versions;

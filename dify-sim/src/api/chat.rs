@@ -10,16 +10,11 @@ use crate::run::place::Place;
 use crate::run::stage::PING;
 use crate::run::turn::{Seat, Turn};
 use crate::run::{self, Source, job};
-use crate::setup::Fault;
 use crate::tasks::{Flows, Whose};
 use crate::wire::answer::{Answer, Refused};
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// What 1.12 and later say in a crash that they caught.
-const OVERLOADED: &str = "The server encountered an internal error and was unable to complete your \
-    request. Either the server is overloaded or there is an error in the application.";
 
 pub(super) async fn chat(call: Call<'_>) -> Result<Reply, Refused> {
     let mode = call.app.app.mode;
@@ -47,7 +42,7 @@ pub(super) async fn chat(call: Call<'_>) -> Result<Reply, Refused> {
         return Err(Box::new(Answer::invalid("query is required")));
     }
     let mut wanted = Wanted::new(&call, streaming);
-    wanted.query = query;
+    wanted.query = if call.release().is_restx() { query.replace('\0', "") } else { query };
     wanted.conversation = conversation;
     begin(wanted, place).await
 }
@@ -87,6 +82,9 @@ pub(super) async fn begin(wanted: Wanted, place: Option<Place>) -> Result<Reply,
     let Some(place) = place else { return Ok(hand_over(wanted)) };
     let ask = wanted.ask()?;
     let turn = Arc::new(Turn::begin(&shared, &app, ask, Seat::Api(place)));
+    if streamed && shared.redis_is_away() {
+        return Err(Box::new(Answer::overloaded()));
+    }
     if streamed {
         return Ok(Reply::Stream(turn));
     }
@@ -118,8 +116,8 @@ fn hand_over(wanted: Wanted) -> Reply {
 /// A place among the runs of the app, none for what the worker does. Before that one, so many must
 /// be free that a streamed flow is never let in where one run is the most.
 pub(super) fn place(call: &Call<'_>, streaming: bool) -> Result<Option<Place>, Refused> {
-    if call.shared.condition.borrow().fault == Fault::RedisDown && !call.is_for_worker(streaming) {
-        return Err(Box::new(Answer::error(500, "internal_server_error", OVERLOADED)));
+    if call.shared.redis_is_away() && !call.release().is_restx() {
+        return Err(Box::new(Answer::overloaded()));
     }
     let (place, before) = Place::take(&call.app);
     let to_worker = call.is_for_worker(streaming);
@@ -176,7 +174,7 @@ pub(super) fn stop_completion(call: &Call<'_>, task: &str) -> Result<Answer, Ref
 
 /// Always a success, whether there is such a task or not.
 pub(super) fn stop(call: &Call<'_>, task: &str) -> Result<Answer, Refused> {
-    if call.shared.condition.borrow().fault == Fault::RedisDown {
+    if call.shared.redis_is_away() {
         return Err(Box::new(Answer::crash()));
     }
     let flow = if call.app.app.mode.is_flow() { Flows::Yes } else { Flows::No };

@@ -13,8 +13,12 @@ const PROTOCOL: &str = "2024-11-05";
 /// The answer to one message. An unknown code is a crash, as is a method that is not simulated.
 pub(super) fn answer(shared: &Arc<Shared>, code: &str, json: &Value) -> Result<Answer, Refused> {
     let crash = || Box::new(Answer::crash().without_cors());
-    let of_code = |app: &&Arc<crate::state::AppState>| app.app.mcp_code.as_deref() == Some(code);
-    let app = &shared.apps.values().find(of_code).ok_or_else(crash)?.app;
+    let mut apps = shared.apps.values().map(|app| &app.app);
+    let found = apps.find_map(|app| {
+        let (known, description) = app.mcp.as_ref()?;
+        (known == code).then_some((app, description))
+    });
+    let (app, description) = found.ok_or_else(crash)?;
     let method = json.get("method").and_then(Value::as_str).unwrap_or_default();
     if method.starts_with("notifications/") {
         return Ok(Answer::json(202, "").without_cors());
@@ -24,14 +28,14 @@ pub(super) fn answer(shared: &Arc<Shared>, code: &str, json: &Value) -> Result<A
             "protocolVersion": PROTOCOL,
             "capabilities": {"tools": {"listChanged": false}},
             "serverInfo": {"name": "Dify", "version": shared.setup.release.version()},
-            "instructions": app.description,
+            "instructions": description,
         }),
         "ping" => json!({}),
         "tools/list" => {
             let fields = app.fields(shared.setup.release);
             json!({"tools": [{
                 "name": app.name,
-                "description": app.description,
+                "description": description,
                 "inputSchema": schema(&fields),
             }]})
         }

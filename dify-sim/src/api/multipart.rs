@@ -255,7 +255,7 @@ mod tests {
 
     fn read(pieces: &[&[u8]]) -> Form {
         let head = b"POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=xx\r\n\r\n";
-        let (head, _) = head::read(head).unwrap().unwrap();
+        let (head, _) = head::read(head, crate::release::Release::default()).unwrap().unwrap();
         let mut reader = Reader::new(&head);
         for piece in pieces {
             reader.feed(piece);

@@ -335,10 +335,15 @@ impl<'p, 's> Play<'p, 's> {
     async fn answered(&mut self, status: &'static str) -> Result<Outcome, Halt> {
         let turn = self.steps.turn;
         let outputs = self.outputs();
-        let finish = turn.flow_finished(&self.steps.end(status, &outputs, ""));
+        let mut finish = self.steps.end(status, &outputs, "");
         turn.save_answer(&self.answer);
-        let finished = turn.flow_event("workflow_finished", &finish);
-        let ended = turn.end_event(&self.usage, "[]");
+        let files = match turn.flow() {
+            Flow::Files if turn.release().is_restx() => files::listed(turn, files::Url::Now),
+            _ => "[]".to_owned(),
+        };
+        let ended = turn.end_event(&self.usage, &files);
+        finish.files = files;
+        let finished = turn.flow_event("workflow_finished", &turn.flow_finished(&finish));
         let message_first = match turn.app.app.ending {
             Ending::OfRelease => turn.release().ends_messages_first(),
             Ending::MessageEnd => false,

@@ -6,7 +6,6 @@ use super::stage::{Others, Stage};
 use super::turn::Turn;
 use super::{Listed, Outcome};
 use crate::pyjson;
-use crate::setup::Fault;
 use crate::state::Shared;
 use std::sync::Arc;
 
@@ -54,7 +53,7 @@ fn stage(turn: &Turn, live: &Arc<Live>, listed: &Listed<'_>) -> Stage<'static> {
 
 fn ended(turn: &Arc<Turn>, live: &Live, outcome: Option<Outcome>) {
     // With Redis away nobody hears the end.
-    if turn.shared.condition.borrow().fault == Fault::RedisDown {
+    if turn.shared.redis_is_away() {
         return;
     }
     live.tell(&match outcome {

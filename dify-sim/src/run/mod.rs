@@ -29,14 +29,18 @@ mod usage;
 mod workflow;
 
 use crate::app::Mode;
+use crate::setup::Fault;
 use crate::tasks::{Flows, Whose};
 use crate::wire::answer::Answer;
 use crate::wire::socket::Wire;
 pub(crate) use live::End;
-pub(crate) use relay::{Pause, Pings, Source, relay};
+pub(crate) use relay::{Pause, Pings, Source, cut, relay};
 use stage::{Halt, Sink, Stage};
 use std::sync::Arc;
 use turn::Turn;
+
+/// Seconds after which a stream of the API's own breaks off when Redis is away.
+const REDIS_PATIENCE: u32 = 9;
 
 /// How a run ended.
 pub(crate) enum Outcome {
@@ -57,7 +61,11 @@ pub(crate) async fn blocking(turn: &Arc<Turn>) -> Answer {
         return Answer::crash();
     }
     let mode = turn.app.app.mode;
-    match play(turn, &mut stage).await {
+    let outcome = play(turn, &mut stage).await;
+    if turn.shared.redis_is_away() {
+        return Answer::overloaded();
+    }
+    match outcome {
         Ok(Outcome::Done { answer, .. }) if mode == Mode::Workflow => Answer::run(200, answer),
         Ok(Outcome::Done { answer, usage, annotation, .. }) => {
             Answer::run(200, turn.body(&answer, &usage, &annotation))
@@ -77,10 +85,26 @@ pub(crate) async fn stream(turn: &Arc<Turn>, wire: &mut Wire, head: Opening) -> 
     let listed = Listed::new(turn);
     let sink = Sink::new(wire, head);
     let mut stage = Stage::live(sink, listed.stop(), pace.ping_interval);
-    play(turn, &mut stage).await?;
+    tokio::select! {
+        biased;
+        () = redis_lost(turn) => {
+            tokio::time::sleep(pace.second * REDIS_PATIENCE).await;
+            return Err(Halt::Gone);
+        }
+        played = play(turn, &mut stage) => { played?; }
+    }
     stage.wait_unstopped(turn.naming_time()).await?;
     drop(listed);
     stage.end().await
+}
+
+/// Ends when Redis is away, without which a stream of later releases says nothing more.
+async fn redis_lost(turn: &Turn) {
+    let mut condition = turn.shared.condition.subscribe();
+    let away = |now: &crate::state::Condition| now.fault == Fault::RedisDown;
+    if !turn.release().is_restx() || condition.wait_for(away).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {

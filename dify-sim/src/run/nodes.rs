@@ -139,6 +139,8 @@ pub(crate) struct Finish<'a> {
     pub(crate) steps: u32,
     /// Nodes that failed.
     pub(crate) exceptions: u32,
+    /// Files among the outputs, as JSON text.
+    pub(crate) files: String,
     pub(crate) finished_at: i64,
 }
 

@@ -36,6 +36,15 @@ pub(crate) enum Pause {
     Waits,
 }
 
+/// Sends what comes first, and no end.
+pub(crate) async fn cut(source: &Source, wire: &mut Wire, head: Opening) -> Result<(), Halt> {
+    let mut sink = Sink::new(wire, head);
+    for event in &source.first {
+        sink.send(event).await?;
+    }
+    Err(Halt::Gone)
+}
+
 /// Passes a run's events on to this connection.
 pub(crate) async fn relay(
     source: Source,
@@ -58,7 +67,8 @@ pub(crate) async fn relay(
             biased;
             said = heard.recv(), if open => match said {
                 Some(Heard::Event(event)) => {
-                    if sink.fault() == Fault::RedisDown {
+                    // Who pings by itself does not pass on the worker's pings.
+                    if sink.fault() == Fault::RedisDown || pings && &*event == PING {
                         continue;
                     }
                     silent = Instant::now() + pace.silence;

@@ -82,7 +82,9 @@ impl Past<'_> {
 
     fn written(&self, name: &str, fields: &str, of_run: bool) -> String {
         let row = self.row;
-        let task = row.live.as_ref().map_or(self.id, |live| live.task);
+        // Only what a pause has stored knows the task.
+        let paused = row.live.as_ref().filter(|_| row.pause.is_some());
+        let task = paused.map_or(self.id, |live| live.task);
         let run =
             if of_run { format!(", \"workflow_run_id\": \"{}\"", self.id) } else { String::new() };
         let talk = row.conversation.map_or(String::new(), |(conversation, message)| {

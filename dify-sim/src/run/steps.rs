@@ -124,7 +124,12 @@ impl<'p, 's> Steps<'p, 's> {
         let list = |url| if workflow { "[]".to_owned() } else { files::listed(turn, url) };
         if turn.release().is_restx() {
             let shown = turn.flow_inputs(&list(files::Url::Now), Shown::Node);
-            let result = self.result(&shown, "null", &shown);
+            // Files of the form are outputs of the node, those of a question are not.
+            let given = match workflow {
+                true => files::listed(turn, files::Url::Now),
+                false => "[]".to_owned(),
+            };
+            let result = NodeResult { files: &given, ..self.result(&shown, "null", &shown) };
             return self.finish(node, &result).await;
         }
         let hidden = turn.flow_inputs(&list(files::Url::Absent), Shown::Node);
@@ -149,6 +154,7 @@ impl<'p, 's> Steps<'p, 's> {
             tokens: if status == "succeeded" { self.tokens } else { 0 },
             steps: self.count,
             exceptions: self.exceptions,
+            files: "[]".to_owned(),
             finished_at: now(),
         };
         save(self.turn, &finish);

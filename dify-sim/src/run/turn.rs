@@ -10,7 +10,6 @@ use crate::db::{Conversation, EndUser, Meeting, Message};
 use crate::pyjson;
 use crate::ran::{Ran, RunEnd};
 use crate::release::Release;
-use crate::setup::Fault;
 use crate::state::{AppState, Shared, now};
 use serde_json::Value;
 use std::sync::Arc;
@@ -119,9 +118,8 @@ impl Turn {
             _place: place,
         };
         turn.envelope = format!("{}, \"task_id\": \"{}\"", turn.family_ids(), turn.task);
-        let by_model = shared.setup.release.names_apart()
-            && ask.auto_generate_name
-            && shared.condition.borrow().fault != Fault::RedisDown;
+        let by_model =
+            shared.setup.release.names_apart() && ask.auto_generate_name && !shared.redis_is_away();
         let named = if by_model { Named::ByModel } else { Named::ByQuery };
         turn.store(ask.end_user.meeting, named);
         let mode = app.app.mode;
@@ -471,7 +469,7 @@ impl Turn {
             "{{\"id\": \"{}\", \"workflow_id\": \"{}\", \"status\": \"{}\", \"outputs\": {}, \
              \"error\": {error}, \"elapsed_time\": {}, \"total_tokens\": {}, \"total_steps\": {}, \
              \"created_by\": {{\"id\": \"{}\", \"user\": {}}}, \"created_at\": {}, \
-             \"finished_at\": {}, \"exceptions_count\": {}, \"files\": []}}",
+             \"finished_at\": {}, \"exceptions_count\": {}, \"files\": {}}}",
             self.run,
             self.app.workflow_id,
             finish.status,
@@ -483,7 +481,8 @@ impl Turn {
             pyjson::quote(&self.user),
             self.created_at,
             finish.finished_at,
-            if self.release().is_restx() { finish.exceptions } else { 0 }
+            if self.release().is_restx() { finish.exceptions } else { 0 },
+            finish.files
         )
     }
 

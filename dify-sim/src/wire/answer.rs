@@ -137,6 +137,13 @@ impl Answer {
         Self::routed(500, CRASH)
     }
 
+    /// 500 for an exception that was caught: Redis is away.
+    pub(crate) fn overloaded() -> Self {
+        let message = "The server encountered an internal error and was unable to complete your \
+            request. Either the server is overloaded or there is an error in the application.";
+        Self::error(500, "internal_server_error", message)
+    }
+
     pub(crate) fn unauthorized(message: &str) -> Self {
         Self::error(401, "unauthorized", message)
     }

@@ -4,6 +4,7 @@
 //! dropped, as gunicorn does by default. Deliberately absent: obsolete line folding.
 
 use super::refusal::Refusal;
+use crate::release::Release;
 use serde_json::{Map, Value};
 
 /// Bytes of the request line, without its line end.
@@ -101,7 +102,7 @@ pub(crate) fn form_field(text: &str, name: &str) -> Option<String> {
 }
 
 /// A head at the start of these bytes and its length; `None` if it is not complete yet.
-pub(crate) fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
+pub(crate) fn read(bytes: &[u8], release: Release) -> Result<Option<(Head, usize)>, Refusal> {
     let Some(line_end) = memchr::memmem::find(bytes, b"\r\n") else {
         if bytes.len() > LINE_LIMIT + 2 {
             return Err(Refusal::long_line(bytes.len(), LINE_LIMIT));
@@ -111,7 +112,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
     if line_end > LINE_LIMIT {
         return Err(Refusal::long_line(line_end, LINE_LIMIT));
     }
-    let (method, target, minor) = read_line(&bytes[..line_end])?;
+    let (method, target, minor) = read_line(&bytes[..line_end], release)?;
     let mut headers = Vec::with_capacity(8);
     let mut at = line_end + 2;
     loop {
@@ -137,7 +138,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, Refusal> {
     Ok(Some((Head { method, target, minor, headers, framing }, at)))
 }
 
-fn read_line(line: &[u8]) -> Result<(String, String, u8), Refusal> {
+fn read_line(line: &[u8], release: Release) -> Result<(String, String, u8), Refusal> {
     let text = String::from_utf8_lossy(line);
     let mut parts = text.splitn(3, ' ');
     let (Some(method), Some(uri), Some(version)) = (parts.next(), parts.next(), parts.next())
@@ -151,6 +152,9 @@ fn read_line(line: &[u8]) -> Result<(String, String, u8), Refusal> {
     let minor = match version {
         "HTTP/1.1" => 1,
         "HTTP/1.0" => 0,
+        "HTTP/2.0" if method == "PRI" && release.is_restx() => {
+            return Err(Refusal::request_line(line));
+        }
         other => return Err(Refusal::version(other)),
     };
     if uri.is_empty() {
@@ -219,7 +223,12 @@ fn framing(headers: &[(String, String)]) -> Result<Framing, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Framing, read};
+    use super::Framing;
+    use crate::release::Release;
+
+    fn read(bytes: &[u8]) -> Result<Option<(super::Head, usize)>, super::Refusal> {
+        super::read(bytes, Release::default())
+    }
 
     #[test]
     fn a_head_is_read_when_complete_and_keeps_case_and_order() {

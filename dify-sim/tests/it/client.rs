@@ -127,6 +127,17 @@ impl Client {
         self.buffer.len()
     }
 
+    /// Whether nothing at all comes within this time.
+    pub(crate) async fn is_silent(&mut self, within: Duration) -> bool {
+        let read = tokio::time::timeout(within, self.stream.read_buf(&mut self.buffer));
+        read.await.is_err()
+    }
+
+    /// Ends the connection with a reset.
+    pub(crate) fn reset(self) {
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     /// Whether the server closes the connection within this time; more bytes are a failure.
     pub(crate) async fn is_closed(&mut self, within: Duration) -> bool {
         assert!(self.buffer.is_empty(), "more than one answer");

@@ -22,6 +22,8 @@ pub(super) struct Document {
     pub(super) created_at: i64,
     /// The same to the microsecond.
     made_at: f64,
+    /// Whether somebody asked how far it is: the first answer is that it is not there yet.
+    asked: bool,
 }
 
 /// What a document says about its indexing.
@@ -49,6 +51,7 @@ pub(super) fn create(desk: &Desk<'_>, dataset: &mut Dataset) -> Result<Answer, R
         position: dataset.numbered,
         created_at: now(),
         made_at: time.as_microsecond() as f64 / 1e6,
+        asked: false,
     };
     let body = json!({
         "document": shown(desk, &document, Stage::Waiting),
@@ -193,26 +196,25 @@ fn detailed(desk: &Desk<'_>, dataset: Uuid, document: &Document) -> Value {
 }
 
 /// How far the documents of a batch are.
-fn status(dataset: &Dataset, batch: &str) -> Result<Answer, Refused> {
-    let rows = dataset.documents.iter().filter(|one| one.batch == batch);
-    let data: Vec<Value> = rows
-        .map(|one| {
-            json!({
-                "id": one.id.to_string(),
-                "indexing_status": "completed",
-                "processing_started_at": one.created_at,
-                "parsing_completed_at": one.created_at,
-                "cleaning_completed_at": one.created_at,
-                "splitting_completed_at": one.created_at,
-                "completed_at": one.created_at,
-                "paused_at": null,
-                "error": null,
-                "stopped_at": null,
-                "completed_segments": 1,
-                "total_segments": 1,
-            })
-        })
-        .collect();
+fn status(dataset: &mut Dataset, batch: &str) -> Result<Answer, Refused> {
+    let mut data = Vec::new();
+    for document in dataset.documents.iter_mut().filter(|one| one.batch == batch) {
+        let done = std::mem::replace(&mut document.asked, true);
+        data.push(json!({
+            "id": document.id.to_string(),
+            "indexing_status": if done { "completed" } else { "indexing" },
+            "processing_started_at": document.created_at,
+            "parsing_completed_at": document.created_at,
+            "cleaning_completed_at": document.created_at,
+            "splitting_completed_at": document.created_at,
+            "completed_at": done.then_some(document.created_at),
+            "paused_at": null,
+            "error": null,
+            "stopped_at": null,
+            "completed_segments": i32::from(done),
+            "total_segments": 1,
+        }));
+    }
     if data.is_empty() {
         return Err(Box::new(Answer::not_found("Documents not found.")));
     }

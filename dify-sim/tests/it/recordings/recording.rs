@@ -1,4 +1,4 @@
-//! One recorded exchange, as the files in `recordings/` hold it.
+//! One recorded exchange, as the files of a folder hold it.
 
 use serde_json::Value;
 use std::path::PathBuf;
@@ -16,16 +16,18 @@ pub(crate) struct Recording {
     pub(crate) chunks: Vec<String>,
     pub(crate) complete: bool,
     pub(crate) after: String,
+    /// What came after the answer.
+    pub(crate) leftover: String,
     pub(crate) left_by_client: bool,
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("recordings")
+fn path(folder: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder)
 }
 
 /// All names, sorted.
-pub(crate) fn names() -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder())
+pub(crate) fn names(folder: &str) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(path(folder))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
@@ -34,8 +36,8 @@ pub(crate) fn names() -> Vec<String> {
     names
 }
 
-pub(crate) fn load(name: &str) -> Recording {
-    let text = std::fs::read_to_string(folder().join(format!("{name}.json")))
+pub(crate) fn load(folder: &str, name: &str) -> Recording {
+    let text = std::fs::read_to_string(path(folder).join(format!("{name}.json")))
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     let file: Value = serde_json::from_str(&text).unwrap();
     let text = |key: &str| file[key].as_str().unwrap_or_default().to_owned();
@@ -54,6 +56,10 @@ pub(crate) fn load(name: &str) -> Recording {
         chunks: if chunked { second("chunks") } else { Vec::new() },
         complete: file["complete"] == true,
         after: text("after"),
-        left_by_client: text("error") == "client closed on purpose",
+        leftover: text("leftover"),
+        left_by_client: matches!(
+            text("error").as_str(),
+            "client closed on purpose" | "client timeout"
+        ),
     }
 }
