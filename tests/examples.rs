@@ -98,6 +98,8 @@ async fn the_one_with_every_key() {
         ("OPEN_WEBUI_KEY", "sk-open-webui"),
         ("OPEN_WEBUI_JWT_SECRET", "signed"),
         ("DIFY1_KEY", "app-1"),
+        ("DIFY1_DATASETS", "dataset-1"),
+        ("DIFY2_DATASETS", "dataset-2"),
         ("DIFY2_KEY", "app-2"),
     ];
     serves("full.yaml", &vars).await;

@@ -5,10 +5,9 @@ use serde_json::{Value, json};
 use crate::gateway::Shared;
 use crate::gateway::member::Member;
 
-/// Dify's first version whose API container serves more than ten connections.
-const FIRST_WITH_MANY: (u32, u32) = (1, 12);
-/// What earlier ones serve.
-const FEW: u32 = 10;
+/// What a Dify API container serves at a time where nothing is changed, in every release from 1.5 to
+/// 1.17.
+const STOCK: u32 = 10;
 
 /// A moment of the gateway's clock, as RFC 3339 with milliseconds.
 pub(super) fn time(shared: &Shared, ms: u64) -> String {
@@ -30,36 +29,20 @@ pub(super) fn probe(shared: &Shared, member: &Member) -> Value {
 
 /// What an operator should change.
 pub(super) fn hint(member: &Member) -> Option<String> {
-    let version = member.instance.version()?;
-    let many = member.instance.slots().limit() > FEW;
-    (many && parse(&version)? < FIRST_WITH_MANY).then(|| {
+    let instance = &member.instance;
+    let (limit, queued) = (instance.slots().limit(), instance.queued());
+    let failing =
+        member.probed.as_ref().is_some_and(|probed| probed.health().standing().last_was_bad);
+    if queued > 0 {
+        return Some(format!(
+            "{queued} requests found its {limit} connections busy: raise `SERVER_WORKER_CONNECTIONS` \
+             in Dify (mind its database connections) and `max_concurrent` here, both"
+        ));
+    }
+    (failing && limit > STOCK).then(|| {
         format!(
-            "Dify {version} serves {FEW} connections per API container: set `max_concurrent: {FEW}`"
+            "a Dify API container serves {STOCK} connections unless its `SERVER_WORKER_CONNECTIONS` \
+             says more: is that at least {limit}? Else set `max_concurrent: {STOCK}`"
         )
     })
-}
-
-/// Major and minor of `1.5.0`.
-fn parse(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split(['.', '-', '+']).map(str::parse);
-    Some((parts.next()?.ok()?, parts.next()?.ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FIRST_WITH_MANY, parse};
-
-    #[test]
-    fn versions_are_compared_by_number() {
-        for (version, is_old) in [
-            ("1.5.0", true),
-            ("0.15.3", true),
-            ("1.9", true),
-            ("1.12.0", false),
-            ("2.0.0-b1", false),
-        ] {
-            assert_eq!(parse(version).unwrap() < FIRST_WITH_MANY, is_old, "{version}");
-        }
-        assert_eq!(parse("main"), None);
-    }
 }

@@ -287,6 +287,26 @@ fn remedies(snapshot: &Snapshot) -> Vec<Family> {
             counted(|stats| &stats.asked_around),
         ),
         counter(
+            "difygate_app_located",
+            "Conversations that were found by asking all instances",
+            counted(|stats| &stats.located),
+        ),
+        counter(
+            "difygate_app_located_nobody",
+            "Conversations that none of the instances has",
+            counted(|stats| &stats.located_nobody),
+        ),
+        counter(
+            "difygate_app_wrong_conversation",
+            "Answers to a turn that name another conversation than the turn did",
+            counted(|stats| &stats.wrong_conversation),
+        ),
+        counter(
+            "difygate_app_waited_for_first_turn",
+            "Runs that waited for the first one of the same user at an instance",
+            counted(|stats| &stats.waited_for_first),
+        ),
+        counter(
             "difygate_app_runs_stopped",
             "Runs stopped because their client went away",
             counted(|stats| &stats.stopped),
@@ -340,7 +360,8 @@ fn members(snapshot: &Snapshot) -> Vec<Family> {
 
 fn instances(snapshot: &Snapshot) -> Vec<Family> {
     let (mut healthy, mut ejections) = (Vec::new(), Vec::new());
-    let (mut used, mut limit, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut used, mut limit) = (Vec::new(), Vec::new());
+    let (mut waiting, mut queued) = (Vec::new(), Vec::new());
     for member in &snapshot.everyone.pool.members {
         let instance = &member.instance;
         let labels = || vec![("address", instance.address().to_string())];
@@ -350,6 +371,7 @@ fn instances(snapshot: &Snapshot) -> Vec<Family> {
         used.push(now(labels(), u64::from(instance.slots().used())));
         limit.push(now(labels(), u64::from(instance.slots().limit())));
         waiting.push(now(labels(), u64::from(instance.waiting())));
+        queued.push(count(labels(), instance.queued()));
     }
     vec![
         gauge("difygate_instance_healthy", "1 in rotation, 0 out", healthy),
@@ -357,6 +379,7 @@ fn instances(snapshot: &Snapshot) -> Vec<Family> {
         gauge("difygate_instance_connections", "Connections of ours, idle ones included", used),
         gauge("difygate_instance_max_concurrent", "Connections it may have", limit),
         gauge("difygate_instance_waiting", "Requests that wait for a connection", waiting),
+        counter("difygate_instance_queued", "Requests that found every connection busy", queued),
     ]
 }
 

@@ -116,6 +116,10 @@ fn application(shared: &Shared, app: &App) -> Value {
         "retries_refused": app.stats.retries_refused.get(),
         "retry_budget_left": app.stats.budget.left(),
         "asked_around": app.stats.asked_around.get(),
+        "located": app.stats.located.get(),
+        "located_nobody": app.stats.located_nobody.get(),
+        "wrong_conversation": app.stats.wrong_conversation.get(),
+        "waited_for_first_turn": app.stats.waited_for_first.get(),
         "stopped": app.stats.stopped.get(),
         "drained": app.stats.drained.get(),
         "instances": instances,
@@ -143,6 +147,7 @@ fn instance(shared: &Shared, member: &Member) -> Value {
         "connections": instance.slots().used(),
         "max_concurrent": instance.slots().limit(),
         "waiting": instance.waiting(),
+        "queued": instance.queued(),
     })
 }
 

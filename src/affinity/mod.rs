@@ -8,10 +8,15 @@
 //! row that is lost on the way (a full queue, a full disk, a race) costs one question to the other
 //! instances, so nothing here ever makes a request wait.
 //!
+//! Beside the owners, in memory alone: which user an id is known for, what nobody has, and whom an
+//! instance has met.
+//!
 //! Limits: `owners.max_entries` rows, the ones used longest ago give way; `owners.max_age` since
-//! the last use; 32,768 names of instances in the life of a process.
+//! the last use; 32,768 names of instances in the life of a process; the sets of what was noted not
+//! long ago have their own.
 
 mod names;
+mod scope;
 mod table;
 mod writer;
 
@@ -31,6 +36,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use self::names::Names;
+pub use self::scope::{Recent, Scope};
 use self::table::{Row, Table};
 use self::writer::{Note, Progress, Writer};
 use crate::model::InstanceName;
@@ -48,6 +54,19 @@ const DAY_S: u32 = 24 * 3600;
 
 /// How long the end waits for the last commit.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
+
+/// Ids whose user is known, at most.
+const USED: usize = 1 << 17;
+/// For how long it is known: longer than any run, and than most conversations rest.
+const USED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Ids of which it is known that nobody has them, at most, and for how long that is believed.
+const NOWHERE: usize = 10_000;
+const NOWHERE_FOR: Duration = Duration::from_secs(60);
+
+/// Users that an instance has met, at most, and for how long that is remembered.
+const MET: usize = 1 << 16;
+const MET_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Whether an id outlives its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +110,12 @@ pub struct Owners {
     warned_s: AtomicU32,
     /// Requests for which other instances were asked, because nobody was known to own their id.
     pub asked_around: Counter,
+    /// Tasks and conversations in the hands of the user whose answer named them ([`Scope::of`]).
+    pub used: Recent,
+    /// Ids that no instance has, in the hands of the user who named them.
+    pub nowhere: Recent,
+    /// Instances in the hands of users whose turn they have answered ([`Scope::of_text`]).
+    pub met: Recent,
 }
 
 /// What is known, and how the store does.
@@ -148,6 +173,9 @@ impl Owners {
             learned: Counter::default(),
             warned_s: AtomicU32::new(0),
             asked_around: Counter::default(),
+            used: Recent::new(USED, USED_FOR),
+            nowhere: Recent::new(NOWHERE, NOWHERE_FOR),
+            met: Recent::new(MET, MET_FOR),
         };
         if owners.store_path.is_some() {
             let prune_first = owners.load(store.as_ref());

@@ -25,7 +25,7 @@ use super::resolve::resolve;
 use super::types::{App, Config, Instance};
 use super::written::Written;
 use super::yaml::{MAX_REFERENCES, MAX_VALUES, Tree};
-use crate::model::{Address, AppName};
+use crate::model::{Address, AppName, Token};
 
 /// A text of a configuration, cut into the pieces of its apps.
 #[derive(Clone, Default)]
@@ -244,15 +244,23 @@ fn meet(read: &IndexMap<AppName, Arc<App>>, kept: &[&Arc<App>]) -> bool {
     let by_address: HashMap<&Address, &Instance> =
         instances().map(|instance| (&instance.address, instance)).collect();
     let users: HashSet<_> = read.values().flat_map(|app| &app.user_tokens).collect();
-    let keys: HashSet<_> = instances().map(|instance| &instance.token).collect();
+    let keys: HashSet<_> = instances().flat_map(keys_of).collect();
     let differs = |one: &Instance| {
         let other = by_address.get(&one.address);
         other.is_some_and(|other| !is_same_at_address(one, other))
     };
     kept.iter().any(|app| {
         app.user_tokens.iter().any(|token| keys.contains(token))
-            || app.instances.iter().any(|one| users.contains(&one.token) || differs(one))
+            || app
+                .instances
+                .iter()
+                .any(|one| keys_of(one).any(|key| users.contains(key)) || differs(one))
     })
+}
+
+/// What opens Dify itself.
+fn keys_of(instance: &Instance) -> impl Iterator<Item = &Token> {
+    [&instance.token].into_iter().chain(&instance.dataset_token)
 }
 
 /// Whether two instances with one address agree in what is kept by address.

@@ -109,16 +109,22 @@ fn bypasses(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     }
     for (name, app) in &written.apps {
         for (index, instance) in app.instances.iter().enumerate() {
-            let user = instance.token.as_ref().and_then(|token| users.get(token));
-            let Some(user) = user else { continue };
-            let (apps, item) = (Step::Key("apps"), Step::Item(index));
-            let at = [apps, Step::Key(name), Step::Key("instances"), item, Step::Key("token")];
-            let message = "this is also a user token: its clients can bypass the gateway";
-            notes.add(
-                Draft::warning(places.value(&at), message)
-                    .hint("make up another user token; the app's key in Dify is for the gateway")
-                    .related(places.value(user), "the same token"),
-            );
+            for (key, token) in
+                [("token", &instance.token), ("dataset_token", &instance.dataset_token)]
+            {
+                let user = token.as_ref().and_then(|token| users.get(token));
+                let Some(user) = user else { continue };
+                let (apps, item) = (Step::Key("apps"), Step::Item(index));
+                let at = [apps, Step::Key(name), Step::Key("instances"), item, Step::Key(key)];
+                let message = "this is also a user token: its clients can bypass the gateway";
+                notes.add(
+                    Draft::warning(places.value(&at), message)
+                        .hint(
+                            "make up another user token; the app's key in Dify is for the gateway",
+                        )
+                        .related(places.value(user), "the same token"),
+                );
+            }
         }
     }
 }

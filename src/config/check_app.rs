@@ -48,6 +48,7 @@ pub(super) fn check(
         }
     }
     checker.tokens(notes);
+    checker.dataset_tokens(notes);
     let mut names = HashMap::with_capacity(app.instances.len());
     for (index, instance) in app.instances.iter().enumerate() {
         let first = *names.entry(instance.name.as_str()).or_insert(index);
@@ -137,6 +138,21 @@ impl<'a> AppCheck<'a> {
         }
     }
 
+    /// A dataset may be on any of the instances, so none of them can be left out.
+    fn dataset_tokens(&self, notes: &mut Notes) {
+        let instances = &self.app.instances;
+        let with = instances.iter().position(|instance| instance.dataset_token.is_some());
+        let without = instances.iter().position(|instance| instance.dataset_token.is_none());
+        let (Some(with), Some(without)) = (with, without) else { return };
+        let item = self.path_in(without, "name");
+        let message = format!("{} has no `dataset_token`", self.instance_label(without));
+        notes.add(
+            Draft::error(self.places.value(&item), message)
+                .hint("write one for each instance of the app, or for none")
+                .related(self.places.value(&self.path_in(with, "dataset_token")), "this one has"),
+        );
+    }
+
     /// `first` is the place of the first instance with the same name.
     fn instance(&self, index: usize, first: usize, notes: &mut Notes) {
         let instance = &self.app.instances[index];
@@ -165,9 +181,12 @@ impl<'a> AppCheck<'a> {
                     .related(self.places.value(&self.path_in(first, "name")), "the first of them"),
             );
         }
-        if let Some(fault) = instance.token.as_ref().and_then(token_fault) {
-            let message = format!("the token of {} {fault}", self.instance_label(index));
-            notes.add(Draft::error(at("token"), message).hint(TOKEN_HINT));
+        for (key, token) in [("token", &instance.token), ("dataset_token", &instance.dataset_token)]
+        {
+            let Some(fault) = token.as_ref().and_then(token_fault) else { continue };
+            let what = key.replace('_', " ");
+            let message = format!("the {what} of {} {fault}", self.instance_label(index));
+            notes.add(Draft::error(at(key), message).hint(TOKEN_HINT));
         }
         self.address(index, notes);
     }

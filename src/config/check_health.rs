@@ -7,13 +7,17 @@ use super::health::{ProbeMethod, WrittenProbe};
 use super::notes::{Draft, Notes};
 use super::written::Written;
 use super::yaml::{Places, Step};
+use crate::model::ProbeExpect;
 
 /// What the gateway itself has to say.
 const FRAMING: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
 
 /// Checks every probe.
 pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
-    each(written, |path, probe| headers(path, probe, places, notes));
+    each(written, |path, probe, above| {
+        headers(path, probe, places, notes);
+        newer_dify(path, probe, above, places, notes);
+    });
     let top = &written.probe;
     let method = |app: &WrittenProbe, own: &WrittenProbe| {
         own.method.or(app.method).or(top.method).unwrap_or_default()
@@ -34,16 +38,39 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     }
 }
 
-/// Every probe that is written, with its path.
-fn each<'w>(written: &'w Written, mut with: impl FnMut(&[Step<'w>], &'w WrittenProbe)) {
+/// Dify from 1.8 on answers 404 at the default path. `above` are the probes that fill this one.
+fn newer_dify(
+    path: &[Step<'_>],
+    probe: &WrittenProbe,
+    above: &[&WrittenProbe],
+    places: &Places<'_>,
+    notes: &mut Notes,
+) {
+    let asked_for = [&[probe], above].concat().into_iter().find_map(|probe| probe.path.as_deref());
+    let is_default = asked_for.is_none_or(|path| path == ProbeExpect::DIFY_PATH);
+    let Some(ProbeExpect::Statuses(ranges)) = &probe.expect else { return };
+    if is_default && !ranges.iter().any(|range| range.contains(&404)) {
+        let at = [path, &[Step::Key("expect")]].concat();
+        let message = "Dify from 1.8 on answers 404 at `/v1/`, which this takes for a failure";
+        let hint = "take `expect` out, or write `dify`, which is right for every version";
+        notes.add(Draft::warning(places.value(&at), message).hint(hint));
+    }
+}
+
+/// Every probe that is written, with its path and the probes that fill it, the nearest first.
+fn each<'w>(
+    written: &'w Written,
+    mut with: impl FnMut(&[Step<'w>], &'w WrittenProbe, &[&'w WrittenProbe]),
+) {
     let key = Step::Key("probe");
-    with(&[key], &written.probe);
+    let top = &written.probe;
+    with(&[key], top, &[]);
     for (name, app) in &written.apps {
         let (apps, app_key) = (Step::Key("apps"), Step::Key(name.as_str()));
-        with(&[apps, app_key, key], &app.probe);
+        with(&[apps, app_key, key], &app.probe, &[top]);
         for (index, instance) in app.instances.iter().enumerate() {
             let path = [apps, app_key, Step::Key("instances"), Step::Item(index), key];
-            with(&path, &instance.probe);
+            with(&path, &instance.probe, &[&app.probe, top]);
         }
     }
 }

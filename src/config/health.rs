@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::scalar::{duration, from_text, maybe_whole, parse_duration};
 use super::schema;
-use crate::model::Token;
+use crate::model::{ProbeExpect, Token};
 
 /// How an instance is asked whether it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,9 +44,12 @@ pub struct Probe {
     pub rise: u32,
     /// Bad ones in a row that take it out.
     pub fall: u32,
-    /// Statuses of a good answer.
-    #[serde(serialize_with = "write_ranges")]
-    pub expect: Vec<RangeInclusive<u16>>,
+    /// What a good answer is.
+    #[serde(serialize_with = "write_expect")]
+    pub expect: ProbeExpect,
+    /// `expect` as it is written here or above; else it follows from the path.
+    #[serde(skip)]
+    pub(super) written_expect: Option<ProbeExpect>,
     /// What a good answer holds.
     pub expect_body: Option<String>,
 }
@@ -55,7 +58,7 @@ impl Default for Probe {
     fn default() -> Self {
         Self {
             enabled: true,
-            path: "/v1/".to_owned(),
+            path: ProbeExpect::DIFY_PATH.to_owned(),
             method: ProbeMethod::Get,
             headers: IndexMap::new(),
             with_key: false,
@@ -64,7 +67,8 @@ impl Default for Probe {
             timeout: Duration::from_millis(500),
             rise: 1,
             fall: 2,
-            expect: vec![200..=399],
+            expect: ProbeExpect::Dify,
+            written_expect: None,
             expect_body: None,
         }
     }
@@ -126,10 +130,11 @@ pub(super) struct WrittenProbe {
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 100>")]
     #[schemars(schema_with = "schema::whole::<1, 100>")]
     pub(super) fall: Option<u32>,
-    /// Statuses of a good answer, such as `200` or `200-399`, or a list of them; absent: `200-399`.
-    #[serde(deserialize_with = "statuses")]
-    #[schemars(schema_with = "schema::statuses")]
-    pub(super) expect: Option<Vec<RangeInclusive<u16>>>,
+    /// What a good answer is: `dify` for a Dify of whatever version, or statuses such as `200` or
+    /// `200-399`, or a list of them; absent: `dify` at `/v1/`, else `200-399`.
+    #[serde(deserialize_with = "expect", serialize_with = "write_maybe_expect")]
+    #[schemars(schema_with = "schema::probe_expect")]
+    pub(super) expect: Option<ProbeExpect>,
     /// A text that must stand in the first 64KiB of a good answer; absent or empty: none.
     pub(super) expect_body: Option<String>,
 }
@@ -141,9 +146,10 @@ impl WrittenProbe {
             return Arc::clone(above);
         }
         let above = Probe::clone(above);
+        let path = self.path.unwrap_or(above.path);
+        let written_expect = self.expect.or(above.written_expect);
         Arc::new(Probe {
             enabled: self.enabled.unwrap_or(above.enabled),
-            path: self.path.unwrap_or(above.path),
             method: self.method.unwrap_or(above.method),
             headers: self.headers.unwrap_or(above.headers),
             with_key: self.with_key.unwrap_or(above.with_key),
@@ -152,7 +158,9 @@ impl WrittenProbe {
             timeout: self.timeout.unwrap_or(above.timeout),
             rise: self.rise.unwrap_or(above.rise),
             fall: self.fall.unwrap_or(above.fall),
-            expect: self.expect.unwrap_or(above.expect),
+            expect: written_expect.clone().unwrap_or_else(|| ProbeExpect::at(&path)),
+            written_expect,
+            path,
             expect_body: match self.expect_body {
                 Some(text) if text.is_empty() => None,
                 written => written.or(above.expect_body),
@@ -164,15 +172,26 @@ impl WrittenProbe {
 /// Statuses that count against an instance where nothing else is written.
 pub(super) const FAIL_STATUSES: [u16; 4] = [500, 502, 503, 504];
 
-/// For `serialize_with`: as one writes them.
-fn write_ranges<S: Serializer>(
-    ranges: &[RangeInclusive<u16>],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+/// For `serialize_with`: as one writes it.
+fn write_expect<S: Serializer>(expect: &ProbeExpect, serializer: S) -> Result<S::Ok, S::Error> {
+    let ranges = match expect {
+        ProbeExpect::Dify => return serializer.serialize_str("dify"),
+        ProbeExpect::Statuses(ranges) => ranges,
+    };
     serializer.collect_seq(ranges.iter().map(|range| match (range.start(), range.end()) {
         (from, to) if from == to => from.to_string(),
         (from, to) => format!("{from}-{to}"),
     }))
+}
+
+fn write_maybe_expect<S: Serializer>(
+    expect: &Option<ProbeExpect>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match expect {
+        Some(expect) => write_expect(expect, to),
+        None => to.serialize_none(),
+    }
 }
 
 /// For `serialize_with`: as one writes it.
@@ -216,12 +235,18 @@ fn path<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
     })
 }
 
-/// One status or a range of them, or a list of such.
-fn statuses<'de, D>(de: D) -> Result<Option<Vec<RangeInclusive<u16>>>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    one_or_many::<D, Range>(de).map(|ranges| Some(ranges.into_iter().map(|Range(r)| r).collect()))
+/// `dify`, one status or a range of them, or a list of such.
+fn expect<'de, D: Deserializer<'de>>(de: D) -> Result<Option<ProbeExpect>, D::Error> {
+    let items = one_or_many::<D, Expected>(de)?;
+    let mut ranges = Vec::new();
+    for item in &items {
+        match item {
+            Expected::Dify if items.len() == 1 => return Ok(Some(ProbeExpect::Dify)),
+            Expected::Dify => return Err(D::Error::custom("must be `dify` alone, or statuses")),
+            Expected::Status(range) => ranges.push(range.clone()),
+        }
+    }
+    Ok(Some(ProbeExpect::Statuses(ranges)))
 }
 
 /// Statuses that may count against an instance: one or a list.
@@ -233,11 +258,17 @@ where
     Ok(Some(statuses.into_iter().map(|FailStatus(status)| status).collect()))
 }
 
-struct Range(RangeInclusive<u16>);
+enum Expected {
+    Dify,
+    Status(RangeInclusive<u16>),
+}
 
-impl<'de> Deserialize<'de> for Range {
+impl<'de> Deserialize<'de> for Expected {
     fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
-        from_text(de, |text| read_range(text).map(Self))
+        from_text(de, |text| match text {
+            "dify" => Ok(Self::Dify),
+            _ => read_range(text).map(Self::Status),
+        })
     }
 }
 
@@ -246,7 +277,7 @@ fn read_range(text: &str) -> Result<RangeInclusive<u16>, String> {
     let status = |text: &str| text.trim().parse().ok().filter(|s| (100..=599).contains(s));
     match (status(from), status(to)) {
         (Some(from), Some(to)) if from <= to => Ok(from..=to),
-        _ => Err("must be a status such as `200` or a range such as `200-399`".to_owned()),
+        _ => Err("must be `dify`, a status such as `200` or a range such as `200-399`".to_owned()),
     }
 }
 

@@ -196,7 +196,7 @@ fn known() -> BTreeMap<String, &'static str> {
         (schema::duration_or_zero(&mut generator), "duration or `0s`"),
         (schema::percent(&mut generator), "`1%` to `100%`"),
         (schema::path(&mut generator), "path"),
-        (schema::statuses(&mut generator), "status, range or list of them"),
+        (schema::probe_expect(&mut generator), "`dify`, status, range or list of them"),
         (schema::fail_statuses(&mut generator), "status or list of them"),
         (schema::headers(&mut generator), "secrets by name"),
         (schema::age(&mut generator), "duration"),

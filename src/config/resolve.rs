@@ -106,6 +106,7 @@ fn resolve_instance(
         address: address(&instance).cloned()?,
         name: instance.name.into(),
         token: instance.token?,
+        dataset_token: instance.dataset_token,
         tls: instance.tls,
         weight: instance.weight,
         max_fails: instance.max_fails,

@@ -95,8 +95,8 @@ fn status_list(least: u32, pattern: &str) -> Schema {
     json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
 }
 
-pub(super) fn statuses(_: &mut SchemaGenerator) -> Schema {
-    status_list(100, "^[1-5][0-9]{2}( *- *[1-5][0-9]{2})?$")
+pub(super) fn probe_expect(_: &mut SchemaGenerator) -> Schema {
+    status_list(100, "^dify$|^[1-5][0-9]{2}( *- *[1-5][0-9]{2})?$")
 }
 
 pub(super) fn fail_statuses(_: &mut SchemaGenerator) -> Schema {

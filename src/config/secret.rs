@@ -86,8 +86,12 @@ pub(super) fn fetch_all(
         for (index, instance) in app.instances.iter_mut().enumerate() {
             let item = [at[0], at[1], Step::Key("instances"), Step::Item(index)];
             fetch_headers(&mut fetch, &mut instance.probe, &item);
-            let Some(token) = &mut instance.token else { continue };
-            fetch(token, &[&item[..], &[Step::Key("token")]].concat());
+            for (key, token) in
+                [("token", &mut instance.token), ("dataset_token", &mut instance.dataset_token)]
+            {
+                let Some(token) = token else { continue };
+                fetch(token, &[&item[..], &[Step::Key(key)]].concat());
+            }
         }
         if fetched.get() != before {
             written.apps_with_files.insert(name.clone());

@@ -201,7 +201,7 @@ mod tests {
     const TEXT: &str = "admin: { token: admin-secret }\ntimeouts: { idle: 10m }\n\
         access_log: { path: /x, format: json }\napps:\n  shop:\n    \
         user_tokens: [usertoken--shop]\n    instances:\n      - { name: one, host: dify1, \
-        token: app-one, weight: 2, queue: { size: 3 } }\n";
+        token: app-one, dataset_token: dataset-one, weight: 2, queue: { size: 3 } }\n";
 
     #[test]
     fn it_has_every_value_under_its_key_and_no_secret() {
@@ -225,9 +225,10 @@ mod tests {
         assert_eq!(shape.settings.get("limits.headers").cloned(), open(json!(100)));
         assert_eq!(instance.get("fail_timeout").cloned(), open(json!("30s")));
         assert!(matches!(instance["token"], Setting::Secret(Some(_))));
-        assert_eq!(shape.marks().count(), 4);
+        assert_eq!(shape.marks().count(), 5);
         let text = serde_json::to_string(&shape).unwrap();
-        for secret in ["admin-secret", "usertoken--shop", "app-one", "inner-secret"] {
+        let secrets = ["admin-secret", "usertoken--shop", "app-one", "dataset-one", "inner-secret"];
+        for secret in secrets {
             assert!(!text.contains(secret), "{text}");
         }
         assert_eq!(serde_json::from_str::<Shape>(&text).unwrap(), shape);
@@ -243,7 +244,7 @@ mod tests {
         assert_eq!(app.settings.get("max_ejected_share").cloned(), open(json!("100%")));
         assert_eq!(app.settings.get("fail_statuses").cloned(), open(json!([500, 502, 503, 504])));
         let instance = &app.instances[0];
-        assert_eq!(instance.get("probe.expect").cloned(), open(json!(["200-399"])));
+        assert_eq!(instance.get("probe.expect").cloned(), open(json!("dify")));
         assert_eq!(instance.get("probe.interval").cloned(), open(json!("1s")));
         for header in ["probe.headers.host", "probe.headers.X-Key"] {
             assert!(matches!(instance[header], Setting::Secret(Some(_))), "{instance:?}");

@@ -222,14 +222,40 @@ fn a_user_token_that_is_the_key_of_an_instance() {
 }
 
 #[test]
+fn keys_of_the_knowledge_api_that_do_not_fit() {
+    let text = instance("{ name: one, host: h, token: k-1 }")
+        + "      - { name: two, host: g, token: k-2, dataset_token: dataset-2 }\n";
+    insta::assert_snapshot!(shown(&text), @"
+    error: instance `one` of app `a` has no `dataset_token`
+     --> gateway.yaml:5:17
+      |
+    5 |       - { name: one, host: h, token: *** }
+      |                 ^^^
+      |
+     ::: gateway.yaml:6:58
+      |
+    6 |       - { name: two, host: g, token: ***, dataset_token: *** }
+      |                                                          --- this one has
+      |
+      = hint: write one for each instance of the app, or for none
+    ");
+    let text = instance("{ name: one, host: h, token: k-1, dataset_token: 'a b' }")
+        + "      - { name: two, host: g, token: k-2, dataset_token: user-1 }\n";
+    insta::assert_snapshot!(lines(&text), @"
+    gateway.yaml:5:58: error: the dataset token of instance `one` of app `a` holds a blank or a line break
+    gateway.yaml:6:58: warning: this is also a user token: its clients can bypass the gateway
+    ");
+}
+
+#[test]
 fn one_address_with_two_limits() {
     let text = instance("{ name: one, host: h, token: k-1 }")
-        + "      - { name: two, url: http://H:5001, token: k-2, max_concurrent: 10 }\n";
+        + "      - { name: two, url: http://H:5001, token: k-2, max_concurrent: 20 }\n";
     insta::assert_snapshot!(shown(&text), @"
     warning: another instance with this address has another `max_concurrent`
      --> gateway.yaml:6:70
       |
-    6 |       - { name: two, url: http://H:5001, token: ***, max_concurrent: 10 }
+    6 |       - { name: two, url: http://H:5001, token: ***, max_concurrent: 20 }
       |                                                                      ^^
       |
      ::: gateway.yaml:5:9

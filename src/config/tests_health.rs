@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::tests_findings::{instance, lines, shown, with};
 use super::{Config, Environment, Probe, ProbeMethod, parse};
-use crate::model::AppName;
+use crate::model::{AppName, ProbeExpect};
 
 fn good(text: &str) -> Config {
     let loaded = parse("gateway.yaml", text, &Environment::default()).unwrap();
@@ -55,15 +55,47 @@ apps:
     assert_eq!(probe.headers.keys().collect::<Vec<_>>(), ["x-app", "Authorization"]);
     assert_eq!(probe.headers["Authorization"].expose(), "Bearer q");
     assert!(probe.with_key && probe.enabled);
-    assert_eq!(probe.expect, [200..=200, 301..=302]);
+    assert_eq!(probe.expect, ProbeExpect::Statuses(vec![200..=200, 301..=302]));
     assert_eq!((probe.rise, probe.fall), (3, 7));
     assert_eq!(probe.interval, Duration::from_secs(2));
     assert_eq!(probe.fast_interval, Duration::from_secs(1));
     assert_eq!(probe.timeout, Duration::from_secs(3));
     assert!(!two.probe.enabled);
     assert_eq!(two.probe.expect_body.as_deref(), Some("Dify"));
-    assert_eq!(b.instances[0].probe.expect, [200..=200]);
+    assert_eq!(b.instances[0].probe.expect, ProbeExpect::Statuses(vec![200..=200]));
     assert_eq!(b.instances[0].probe.headers.keys().collect::<Vec<_>>(), ["X-Top"]);
+}
+
+#[test]
+fn what_is_expected_follows_from_the_path_unless_it_is_written() {
+    let default = || ProbeExpect::Statuses(vec![200..=399]);
+    let written = || ProbeExpect::Statuses(vec![200..=404]);
+    for (top, own, expected) in [
+        ("", "", ProbeExpect::Dify),
+        ("", "path: /v1/info", default()),
+        ("path: /health", "", default()),
+        ("path: /health", "path: /v1/", ProbeExpect::Dify),
+        ("path: /health, expect: dify", "", ProbeExpect::Dify),
+        ("expect: 200-404", "", written()),
+        ("expect: 200-404", "path: /v1/info", written()),
+        ("path: /health, expect: 200-404", "expect: dify", ProbeExpect::Dify),
+    ] {
+        let config = good(&format!(
+            "probe: {{ {top} }}\napps: {{ a: {{ user_tokens: [u], instances: [{{ name: one, host: h, \
+             token: k, probe: {{ {own} }} }}] }} }}"
+        ));
+        let probe = &config.apps[&AppName::from("a")].instances[0].probe;
+        assert_eq!(probe.expect, expected, "{top} / {own}");
+    }
+}
+
+#[test]
+fn statuses_that_newer_versions_do_not_answer_are_warned_of() {
+    let text = "probe: { expect: 200 }\napps: { a: { user_tokens: [u], instances: [{ name: one, \
+                host: h, token: k }] } }";
+    let loaded = parse("gateway.yaml", text, &Environment::default()).unwrap();
+    let warnings = loaded.warnings.to_string();
+    assert!(warnings.contains("Dify from 1.8 on answers 404 at `/v1/`"), "{warnings}");
 }
 
 #[test]
@@ -88,8 +120,9 @@ fn what_cannot_be_read_is_said() {
         ("probe: { path: v1 }", "must be a path such as `/v1/`"),
         ("probe: { path: '/a b' }", "must be a path such as `/v1/`"),
         ("probe: { method: POST }", "`GET` or `HEAD` or `OPTIONS`"),
-        ("probe: { expect: 399-200 }", "must be a status such as `200` or a range"),
-        ("probe: { expect: [20] }", "must be a status such as `200` or a range"),
+        ("probe: { expect: 399-200 }", "must be `dify`, a status such as `200` or a range"),
+        ("probe: { expect: [20] }", "must be `dify`, a status such as `200` or a range"),
+        ("probe: { expect: [dify, 200] }", "must be `dify` alone, or statuses"),
         ("probe: { rise: 0 }", "must be a whole number from 1 to 100"),
         ("probe: { headers: { 'a b': c } }", "this is not the name of a header"),
         ("probe: { headers: { Connection: close } }", "it is the connection's"),

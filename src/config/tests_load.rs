@@ -10,7 +10,7 @@ use super::{
     Loaded, LogFormat, MaxLoad, Method, OnOwnerDown, Owners, Queue, Retry, Store, Style, Timeouts,
     load, parse,
 };
-use crate::model::AppName;
+use crate::model::{AppName, Token};
 
 fn env(vars: &[(&str, &str)]) -> Environment {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -68,7 +68,7 @@ fn the_minimal_file_gets_every_default() {
     let instance = &app.instances[0];
     assert_eq!((instance.name.as_str(), instance.token.expose()), ("dify1", "app-one"));
     assert_eq!(instance.address.to_string(), "127.0.0.1:5001");
-    assert_eq!((instance.weight, instance.max_fails, instance.max_concurrent), (1, 3, 1000));
+    assert_eq!((instance.weight, instance.max_fails, instance.max_concurrent), (1, 3, 10));
     assert_eq!(instance.fail_timeout, Duration::from_secs(30));
     assert_eq!(instance.queue, Queue { size: 100, timeout: Duration::from_secs(30) });
 }
@@ -248,7 +248,7 @@ fn a_secret_comes_from_a_file_beside_the_configuration() {
     let secret = folder.path().join("key.txt");
     fs::write(&secret, "app-from-file\r\n").unwrap();
     let path = folder.path().join("gateway.yaml");
-    let text = MINIMAL.replace("app-one", "file:key.txt");
+    let text = MINIMAL.replace("app-one", "file:key.txt, dataset_token: file:key.txt");
     fs::write(&path, text.replace("[user", &format!("[file:{}, user", secret.display()))).unwrap();
     restrict(&secret, 0o600);
 
@@ -256,7 +256,9 @@ fn a_secret_comes_from_a_file_beside_the_configuration() {
     let app = app(&config, "customer_service");
     assert_eq!(app.user_tokens[0].expose(), "app-from-file");
     assert_eq!(app.instances[0].token.expose(), "app-from-file");
-    assert_eq!(warnings.findings().len(), 1, "{warnings}");
+    let datasets = app.instances[0].dataset_token.as_ref();
+    assert_eq!(datasets.map(Token::expose), Some("app-from-file"));
+    assert_eq!(warnings.findings().len(), 2, "{warnings}");
     assert!(warnings.findings()[0].message.contains("also a user token"), "{warnings}");
 
     restrict(&secret, 0o644);

@@ -73,7 +73,8 @@ fn every_key_is_shown_or_masked_on_purpose() {
     all_properties(&schema(), &mut names);
     names.retain(|name| kind(name) == Kind::Secret);
     // `tls[].key` is a path, unless somebody writes the key itself there.
-    assert_eq!(names, ["key", "redis", "secret", "token", "user_tokens"].map(Into::into).into());
+    let secrets = ["dataset_token", "key", "redis", "secret", "token", "user_tokens"];
+    assert_eq!(names, secrets.map(Into::into).into());
 }
 
 #[test]

@@ -45,7 +45,7 @@ apps:
   one:
     user_tokens: [SECRET, 'SECRET-b', \"SECRET-c\"]
     instances:
-      - { name: dify1, host: 127.0.0.1, port: 5001, token: SECRET, weight: 1 }
+      - { name: dify1, host: 127.0.0.1, port: 5001, token: SECRET, weight: 1, dataset_token: SECRET }
       - { <<: *shared, name: dify2, url: \"http://127.0.0.1:5002\" }
       - name: dify3
         token: SECRET # SECRET

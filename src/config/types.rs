@@ -140,6 +140,8 @@ pub struct Instance {
     pub tls: InstanceTls,
     /// The app's key in this installation.
     pub token: Token,
+    /// A key of its knowledge API. All instances of an app have one, or none has.
+    pub dataset_token: Option<Token>,
     /// Its share of users relative to the others, 1 to 10000.
     pub weight: u32,
     /// Failures within `fail_timeout` that take it out.

@@ -293,6 +293,12 @@ pub(super) struct WrittenInstance {
     /// The app's key in this installation: the key itself, or `file:` and a path.
     #[schemars(schema_with = "schema::secret")]
     pub(super) token: Option<Token>,
+    /// A key of this installation's knowledge API (`dataset-…`), as `token` is written: with it the
+    /// app's clients may read and change every dataset of its workspace. All instances of an app have
+    /// one, or none has: then the knowledge API is not open to its clients.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::secret")]
+    pub(super) dataset_token: Option<Token>,
     /// Its share of users relative to the others.
     #[serde(default = "one", deserialize_with = "whole::<_, _, 1, 10_000>")]
     #[schemars(schema_with = "schema::whole::<1, 10_000>")]
@@ -305,8 +311,9 @@ pub(super) struct WrittenInstance {
     #[serde(default = "half_a_minute", with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub(super) fail_timeout: Duration,
-    /// Connections to it at most, idle ones counted. Dify 1.5 serves 10 per API container.
-    #[serde(default = "thousand", deserialize_with = "whole::<_, _, 1, 1_000_000>")]
+    /// Connections to it at most; idle ones and probes count. A Dify API container serves 10
+    /// (`SERVER_WORKER_CONNECTIONS`) and lets the next one hang: raise both or neither.
+    #[serde(default = "ten", deserialize_with = "whole::<_, _, 1, 1_000_000>")]
     #[schemars(schema_with = "schema::whole::<1, 1_000_000>")]
     pub(super) max_concurrent: u32,
     /// Who waits when all connections are taken.
@@ -344,8 +351,8 @@ fn half_a_minute() -> Duration {
     Duration::from_secs(30)
 }
 
-fn thousand() -> u32 {
-    1000
+fn ten() -> u32 {
+    10
 }
 
 /// An access log that goes to a file.

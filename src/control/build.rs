@@ -1,5 +1,7 @@
 //! Config (and what an older snapshot leaves) to Snapshot.
 
+mod everyone;
+
 use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::sync::Arc;
@@ -78,7 +80,14 @@ fn keys(config: &Config) -> Vec<(Token, Key)> {
     }
     let tokens = tokens.into_iter().map(|(token, apps)| {
         let name = token.fingerprint().into();
-        let key = Key { name, apps, is_admin: false, trusted_proxy: false, user: None };
+        let key = Key {
+            name,
+            apps,
+            is_user_token: true,
+            is_admin: false,
+            trusted_proxy: false,
+            user: None,
+        };
         (token.clone(), key)
     });
     let keys = config.keys.iter();
@@ -98,6 +107,7 @@ fn key(config: &Config, written: &config::Key) -> Key {
     Key {
         name: written.name.as_str().into(),
         apps,
+        is_user_token: false,
         is_admin: written.admin,
         trusted_proxy: written.trusted_proxy,
         user: written.user.clone(),
@@ -306,10 +316,14 @@ impl<'a> Builder<'a> {
         judgement: Judgement,
         stats: Arc<MemberStats>,
     ) -> Result<Arc<Member>, String> {
-        let authorization = Bearer::new(&written.token)
-            .ok_or_else(|| format!("the token of `{}` cannot stand in a header", written.name))?;
+        let bearer = |token: &Token| {
+            let refused = || format!("the token of `{}` cannot stand in a header", written.name);
+            Bearer::new(token).ok_or_else(refused)
+        };
+        let authorization = Some(bearer(&written.token)?);
+        let datasets = written.dataset_token.as_ref().map(bearer).transpose()?.map(Box::new);
         let keyless = self.keyless(written, judgement, stats)?;
-        Ok(Arc::new(Member { authorization: Some(authorization), ..keyless }))
+        Ok(Arc::new(Member { authorization, datasets, ..keyless }))
     }
 
     fn keyless(
@@ -323,6 +337,7 @@ impl<'a> Builder<'a> {
             label: self.labels.of(&written.name),
             instance: Arc::clone(&shared.instance),
             authorization: None,
+            datasets: None,
             weight: written.weight,
             thresholds: shared.thresholds,
             fail_statuses: judgement.fail_statuses,
@@ -341,30 +356,6 @@ impl<'a> Builder<'a> {
             Arc::new(Ring::new(&weights(members), hash.virtual_nodes, algorithm(hash)))
         });
         Arc::clone(ring)
-    }
-
-    /// Every instance once, under the first name it has: the least busy answers.
-    fn everyone(&mut self, config: &Config) -> Result<App, String> {
-        let name = AppName::from("");
-        let mut seen = std::collections::HashSet::new();
-        let mut members = Vec::new();
-        for app in config.apps.values() {
-            let new = app.instances.iter().filter(|instance| seen.insert(&instance.address));
-            let new: Vec<_> = new.collect();
-            if new.is_empty() {
-                continue;
-            }
-            let judgement = self.judgement(app);
-            for instance in new {
-                let member = self.keyless(instance, judgement.clone(), Arc::default())?;
-                members.push(Arc::new(member));
-            }
-        }
-        let stats = Arc::default();
-        let pool = Pool::new(members, Method::LeastConnections, None);
-        let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
-        let policy = Policy { retry, storage: Storage::Shared, ..Policy::default() };
-        Ok(App { name, pool, policy, doors: Settings::default(), stats })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::balance::Method;
 use crate::config::{Config, Environment, parse};
 use crate::gateway::Key;
 use crate::gateway::doors::settings::{History, UserForm};
+use crate::gateway::policy::Storage;
 use crate::gateway::snapshot::Snapshot;
 use crate::model::Token;
 
@@ -23,11 +24,36 @@ fn of(top: &str) -> Snapshot {
 }
 
 #[test]
+fn everyone_is_each_address_once_and_no_two_have_one_name() {
+    let text = "apps:\n  a: { user_tokens: [u], instances: [\
+        { name: one, host: x, token: k, dataset_token: d, fail_timeout: 1s }, { name: two, host: y, token: k, dataset_token: d }] }\n  \
+        b: { user_tokens: [v], instances: [\
+        { name: one, host: z, token: l }, { name: other, host: y, token: l }] }\n";
+    let with = |top: &str| {
+        let loaded = parse("gateway.yaml", &format!("{top}\n{text}"), &Environment::default());
+        let config = loaded.unwrap_or_else(|faults| panic!("{faults}")).config;
+        snapshot(&config, None).unwrap()
+    };
+    let everyone = with("").everyone;
+    let members = &everyone.pool.members;
+    let names: Vec<_> = members.iter().map(|member| member.name().as_str()).collect();
+    // The digests are those of the reference code.
+    assert_eq!(names, ["one@9f5afb1c1179c53c", "two", "one@f75fdf207362e86b"]);
+    for member in members {
+        assert!(member.authorization.is_none() && member.datasets.is_none());
+        assert!((500..600).all(|status| !member.fail_statuses.contains(status)));
+    }
+    assert_eq!(everyone.policy.storage, Storage::Independent);
+    assert_eq!(with("storage: shared").everyone.policy.storage, Storage::Shared);
+}
+
+#[test]
 fn a_user_token_is_a_key_by_its_fingerprint() {
     let snapshot = of("");
     let key = |apps: &[usize], name: &str| Key {
         name: Token::new(name).fingerprint().into(),
         apps: apps.into(),
+        is_user_token: true,
         is_admin: false,
         trusted_proxy: false,
         user: None,

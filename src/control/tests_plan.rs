@@ -75,7 +75,7 @@ fn a_changed_address_or_token_moves_nobody() {
         { "instance": "b", "fate": "changed", "address": "h2:5001", "draining": null,
           "settings": [{ "key": "token", "from": "***", "to": "***" }] },
         { "instance": "c", "fate": "changed", "address": "h3:5001", "draining": null,
-          "settings": [{ "key": "max_concurrent", "from": 1000, "to": 7 }] },
+          "settings": [{ "key": "max_concurrent", "from": 10, "to": 7 }] },
     ]);
     assert_eq!(shown, expected);
 }

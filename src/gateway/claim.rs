@@ -6,12 +6,13 @@
 
 use std::ops::Range;
 
+use http::Method;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use crate::affinity::{Lasting, Owners, now_s};
+use crate::affinity::{Lasting, Owners, Scope, now_s};
 use crate::dify::answer::Learned;
-use crate::dify::path::{Call, CallKind, Id};
+use crate::dify::path::{Call, CallKind, Id, Run};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::member::Member;
@@ -24,6 +25,8 @@ pub(super) struct Claims {
     ids: SmallVec<[Uuid; 4]>,
     /// An id of some kind is named, be it one that is not remembered here.
     any: bool,
+    /// Whether files are among them.
+    pub files: bool,
     /// The conversation of a turn.
     pub conversation: Option<Uuid>,
     /// Where it stands in the body.
@@ -44,6 +47,9 @@ pub(super) enum Ties {
 impl Claims {
     /// What path, query and body name.
     pub(super) fn of(head: &RequestHead, call: Call<'_>, facts: &BodyFacts) -> Self {
+        if let Some(id @ Id::Dataset(_)) = call.id {
+            return Self { ids: id.key().into_iter().collect(), any: true, ..Self::default() };
+        }
         let mut claims = Self {
             conversation: facts.conversation_id,
             conversation_place: facts.conversation_place.clone(),
@@ -51,10 +57,9 @@ impl Claims {
         };
         claims.add(facts.conversation_id);
         claims.add(facts.message_id);
-        // A workflow's version is the same text wherever the app was imported.
-        if let Some(id) = call.id.filter(|id| !matches!(id, Id::Workflow(_))) {
+        if let Some(id) = call.id.filter(|id| leads(call.kind, *id, head)) {
             claims.any = true;
-            claims.add(id.uuid());
+            claims.add(id.key());
         }
         let query = head.uri.query().unwrap_or_default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -62,27 +67,30 @@ impl Claims {
                 claims.add(Uuid::try_parse(&value).ok());
             }
         }
+        claims.files = !facts.files.is_empty();
         facts.files.iter().for_each(|file| claims.add(Some(*file)));
+        if call.kind == CallKind::Run(Run::Chat) {
+            claims.add(facts.workflow_id);
+        }
         claims
     }
 
-    /// What a turn of a conversation names.
-    pub(super) fn of_conversation(id: Option<Uuid>) -> Self {
-        let mut claims = Self { conversation: id, ..Self::default() };
-        claims.add(id);
-        claims
-    }
-
-    /// What a call of the gateway's own names.
-    pub(super) fn naming(ids: &[Uuid]) -> Self {
-        let mut claims = Self::default();
-        ids.iter().for_each(|id| claims.add(Some(*id)));
+    /// What a turn names: its conversation, and files.
+    pub(super) fn of_turn(conversation: Option<Uuid>, files: &[Uuid]) -> Self {
+        let mut claims = Self { conversation, ..Self::default() };
+        claims.add(conversation);
+        files.iter().for_each(|id| claims.add(Some(*id)));
         claims
     }
 
     fn add(&mut self, id: Option<Uuid>) {
         self.ids.extend(id);
         self.any |= id.is_some();
+    }
+
+    /// The ids that it names.
+    pub(super) fn ids(&self) -> &[Uuid] {
+        &self.ids
     }
 
     /// Whether it names anything of one instance.
@@ -97,7 +105,12 @@ impl Claims {
         }
         let now_s = now_s();
         let members = &app.pool.members;
-        let owner = self.ids.iter().find_map(|id| {
+        // A turn belongs where its conversation is, whatever else it names.
+        let ids = match &self.conversation {
+            Some(conversation) => std::slice::from_ref(conversation),
+            None => &self.ids,
+        };
+        let owner = ids.iter().find_map(|id| {
             let name = owners.owner_of(*id, now_s)?;
             members.iter().position(|member| *member.name() == name)
         });
@@ -126,16 +139,62 @@ impl Claims {
         Some(left)
     }
 
-    /// Nobody has it any more.
-    pub(super) fn forget(&self, owners: &Owners) {
+    /// The owner itself says that it does not have it, or not for this user. It is forgotten where the
+    /// user is known to have used it: Dify says the same to anybody else.
+    pub(super) fn forget(&self, scope: Scope, owners: &Owners) {
         let now_s = now_s();
-        self.ids.iter().for_each(|id| owners.forget(*id, now_s));
+        for id in &self.ids {
+            let used = scope.of(*id);
+            if owners.used.has(used, now_s) {
+                owners.used.forget(used);
+                owners.forget(*id, now_s);
+            }
+        }
     }
 }
 
-/// Remembers whose ids an answer named.
-pub(super) fn remember(learned: &Learned, member: &Member, owners: &Owners) {
+/// Whether it matters who has the id of a path. Every instance says 400 to a version of a workflow
+/// that is no UUID and to a link without a signature, and 405 to all but a POST to a server of tools.
+fn leads(kind: CallKind, id: Id<'_>, head: &RequestHead) -> bool {
+    match kind {
+        CallKind::Run(_) => id.key().is_some(),
+        CallKind::McpServer => head.method == Method::POST,
+        CallKind::SignedFile => head.uri.query().is_some_and(|query| query.contains("sign=")),
+        _ => true,
+    }
+}
+
+/// Who asked, as far as it matters for what their answer names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whose {
+    /// The user of the app.
+    pub scope: Scope,
+    /// Whether the app's instances share their database.
+    pub storage: Storage,
+}
+
+/// Remembers whose ids an answer named later on.
+pub(super) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners: &Owners) {
+    if whose.storage == Storage::Independent {
+        owners.learn_all(ids.iter().map(|id| (*id, Lasting::Yes)), member.name(), now_s());
+    }
+}
+
+/// Remembers whose ids an answer named, and for whom. Where instances share their database only the task
+/// matters: nobody else may stop it.
+pub(super) fn remember(learned: &Learned, whose: Whose, member: &Member, owners: &Owners) {
+    let (now_s, scope) = (now_s(), whose.scope);
+    if whose.storage == Storage::Shared {
+        if let Some(task) = learned.task_id {
+            owners.learn(task, member.name(), Lasting::No, now_s);
+            owners.used.note(scope.of(task), now_s);
+        }
+        return;
+    }
     let lasting = learned.lasting().map(|id| (id, Lasting::Yes));
     let ids = lasting.chain(learned.task_id.map(|id| (id, Lasting::No)));
-    owners.learn_all(ids, member.name(), now_s());
+    owners.learn_all(ids, member.name(), now_s);
+    for id in learned.conversation_id.into_iter().chain(learned.task_id) {
+        owners.used.note(scope.of(id), now_s);
+    }
 }

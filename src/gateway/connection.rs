@@ -5,7 +5,7 @@
 //! is dropped after one idle second, and is given up at once when somebody waits for the slot.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -122,6 +122,7 @@ impl Connections {
                 "all {limit} slots of {name} are taken and {size} requests wait"
             )));
         };
+        member.instance.count_queued();
         self.shared.ask_for_slots();
         match timeout(member.queue.timeout, slots.take()).await {
             Ok(Some(slot)) => Ok(slot),
@@ -204,14 +205,31 @@ pub(super) enum Inflow {
     Hyper(Incoming, SendRequest<Replay>),
     /// Read by the gateway's own engine.
     Own(Answering),
+    /// The first pieces have been read already.
+    Begun(Box<Begun>),
+}
+
+/// A body of which the first pieces have been read: they come first.
+pub(super) struct Begun {
+    pieces: VecDeque<Bytes>,
+    rest: Inflow,
 }
 
 impl Inflow {
+    /// The body with pieces of it that were read already put back.
+    pub(super) fn with_first(self, pieces: VecDeque<Bytes>) -> Self {
+        match pieces.is_empty() {
+            true => self,
+            false => Self::Begun(Box::new(Begun { pieces, rest: self })),
+        }
+    }
+
     /// The connection, once the answer has been read to its end, if it can carry another request.
     pub(super) fn into_wire(self) -> Option<Wire> {
         match self {
             Self::Hyper(_, sender) => Some(Wire::Hyper(sender)),
             Self::Own(answering) => answering.into_connection().map(Wire::Own),
+            Self::Begun(begun) => begun.rest.into_wire(),
         }
     }
 }
@@ -227,6 +245,10 @@ impl Body for Inflow {
         match self.get_mut() {
             Self::Hyper(body, _) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Self::Own(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Begun(begun) => match begun.pieces.pop_front() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None => Pin::new(&mut begun.rest).poll_frame(context),
+            },
         }
     }
 
@@ -234,6 +256,7 @@ impl Body for Inflow {
         match self {
             Self::Hyper(body, _) => body.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
+            Self::Begun(begun) => begun.pieces.is_empty() && begun.rest.is_end_stream(),
         }
     }
 
@@ -241,6 +264,8 @@ impl Body for Inflow {
         match self {
             Self::Hyper(body, _) => body.size_hint(),
             Self::Own(body) => body.size_hint(),
+            // Only streams are read before they are passed on, and those have no length.
+            Self::Begun(_) => SizeHint::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::dify::path;
+use crate::dify::path::{self, CallKind};
 use crate::gateway::doors::{Entrance, entrance};
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::Name;
@@ -24,6 +24,8 @@ pub(super) enum Door {
     Dify,
     /// The same below a prefix that says so.
     PrefixedDify,
+    /// What Dify serves without a key: the path is one.
+    Keyless,
     /// An AI client's protocol.
     Client,
     /// Nothing that is served here.
@@ -40,10 +42,21 @@ pub(super) fn open(head: &RequestHead) -> Door {
     match entrance(&meant(head), path) {
         Entrance::Door(_) if is_preflight => Door::ClientPreflight,
         Entrance::Door(_) => Door::Client,
-        Entrance::Dify(rest) if !path::is_service_api(rest) => Door::Nothing,
+        Entrance::Dify(rest) if !path::is_service_api(rest) => keyless(&head.method, rest),
         Entrance::Dify(_) if is_preflight => Door::Preflight,
         Entrance::Dify(rest) if rest.len() < path.len() => Door::PrefixedDify,
         Entrance::Dify(_) => Door::Dify,
+    }
+}
+
+/// The door of a path that is not below `/v1`. Files are only read; a server of tools is Dify's to
+/// say what it takes: clients try GET and DELETE and want its 405.
+fn keyless(method: &Method, path: &str) -> Door {
+    match (path::classify(path).kind, method) {
+        (CallKind::SignedFile, &Method::GET | &Method::HEAD) => Door::Keyless,
+        (CallKind::SignedFile, &Method::OPTIONS) => Door::Preflight,
+        (CallKind::McpServer, _) => Door::Keyless,
+        _ => Door::Nothing,
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,9 +17,13 @@ use crate::gateway::attempt::{Patience, attempt};
 use crate::gateway::failure::Failure;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
+use crate::gateway::member::Member;
+use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
 use crate::gateway::refusals;
 use crate::gateway::select::{Candidate, Next, Tie};
+use crate::gateway::snapshot::Snapshot;
+use crate::gateway::worker::Worker;
 use crate::model::Refusal;
 
 impl Journey {
@@ -43,38 +48,15 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
     journey.progress.begin();
     let mut place = 0;
     while let Next::Ask(candidate) = journey.candidates.next(journey.worker.shared().now_ms()) {
-        let (worker, outbound) = (Rc::clone(&journey.worker), Rc::clone(&outbound));
-        let snapshot = Arc::clone(&journey.snapshot);
+        let question = Question {
+            worker: Rc::clone(&journey.worker),
+            snapshot: Arc::clone(&journey.snapshot),
+            outbound: Rc::clone(&outbound),
+        };
         let order = place;
         place += 1;
-        asked.spawn_local(async move {
-            let Candidate { member, trust } = candidate;
-            let flight = Flight::begin(&member);
-            let timeouts = &snapshot.timeouts;
-            let first_byte = timeouts.first_byte_idempotent;
-            let now = Instant::now();
-            let patience = Patience { now, timeouts, first_byte, until: now + first_byte };
-            let (connections, progress) = (&worker.connections, Progress::default());
-            let answer = attempt(connections, &member, &outbound, &progress, patience).await;
-            let answer = match answer {
-                Ok(answer) => inspect::read(answer, &member, connections, inspect::MAX_BYTES).await,
-                Err(failure) => Err(failure),
-            };
-            let now_ms = worker.shared().now_ms();
-            let result: Result<Forwarded, Failure> = match answer {
-                Ok(answer) => {
-                    trust.answered(answer.head.status.as_u16(), Work::Other, now_ms);
-                    Ok(Forwarded { member, answer, flight, conversation: None })
-                }
-                Err(failure) => {
-                    if let Some(cause) = failure.cause(trust.room()) {
-                        trust.bad(cause, &failure.text, now_ms);
-                    }
-                    Err(failure)
-                }
-            };
-            (order, result)
-        });
+        let patience = journey.snapshot.timeouts.first_byte_idempotent;
+        asked.spawn_local(async move { (order, question.ask(candidate, patience).await) });
     }
     let mut results = asked.join_all().await;
     results.sort_by_key(|(order, _)| *order);
@@ -88,13 +70,54 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
                 }
             }
             Ok(_) => {}
-            Err(failure) => last = Some(failure),
+            Err((_, failure)) => last = Some(failure),
         }
     }
     match (best, last) {
         (Some(forwarded), _) => Ok(forwarded),
         (None, Some(failure)) => Err(refusals::of(&failure)),
         (None, None) => Err(refusals::nobody(&journey.candidates)),
+    }
+}
+
+/// One small request that several instances get at once.
+pub(super) struct Question {
+    pub worker: Rc<Worker>,
+    pub snapshot: Arc<Snapshot>,
+    pub outbound: Rc<Outbound>,
+}
+
+impl Question {
+    /// One instance's answer, read whole, or why there is none within `patience`.
+    pub(super) async fn ask(
+        self,
+        candidate: Candidate,
+        patience: Duration,
+    ) -> Result<Forwarded, (Arc<Member>, Failure)> {
+        let Self { worker, snapshot, outbound } = self;
+        let Candidate { member, trust } = candidate;
+        let flight = Flight::begin(&member);
+        let (now, timeouts) = (Instant::now(), &snapshot.timeouts);
+        let patience = Patience { now, timeouts, first_byte: patience, until: now + patience };
+        let (connections, progress) = (&worker.connections, Progress::default());
+        let answer = attempt(connections, &member, &outbound, &progress, patience).await;
+        let answer = match answer {
+            Ok(answer) => inspect::read(answer, &member, connections, inspect::MAX_BYTES).await,
+            Err(failure) => Err(failure),
+        };
+        let now_ms = worker.shared().now_ms();
+        match answer {
+            Ok(answer) => {
+                trust.answered(answer.head.status.as_u16(), Work::Other, now_ms);
+                Ok(Forwarded { member, answer, flight, conversation: None })
+            }
+            Err(failure) => {
+                if let Some(cause) = failure.cause(trust.room()) {
+                    trust.bad(cause, &failure.text, now_ms);
+                }
+                Err((member, failure))
+            }
+        }
     }
 }
 

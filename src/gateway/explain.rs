@@ -76,7 +76,7 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     let now_ms = shared.now_ms();
     let ties = {
         let id = conversation.and_then(|id| Uuid::try_parse(id).ok());
-        Claims::of_conversation(id).ties(app, shared.owners())
+        Claims::of_turn(id, &[]).ties(app, shared.owners())
     };
     let asker = Asker { user, address, ties, work: Work::Run };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);

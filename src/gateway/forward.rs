@@ -2,16 +2,20 @@
 //!
 //! What may be repeated is decided in `retry`; what an answer says, in `inspect`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderValue;
-use tokio::time::{Instant, sleep};
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::affinity::Scope;
 use crate::balance::Work;
 use crate::dify::path::{CallKind, Run};
-use crate::gateway::attempt::{Patience, attempt};
+use crate::gateway::attempt::{AnswerBody, Patience, attempt};
+use crate::gateway::claim::Whose;
 use crate::gateway::failure::{Failure, Sent};
-use crate::gateway::inspect::{Finding, Look, inspect};
+use crate::gateway::inspect::{Finding, Look, inspect, peek};
 use crate::gateway::instance::Queued;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
 use crate::gateway::member::Member;
@@ -25,14 +29,19 @@ use crate::model::{Reason, Refusal};
 /// Between two looks at an owner that is out.
 const OWNER_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// For Dify to end a stream that has nothing more to say: it does after 300 s.
+const HELD: std::time::Duration = std::time::Duration::from_secs(310);
+
 /// Sends the request to its candidates in turn.
 pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
     let app = Arc::clone(&journey.app);
-    let result = match journey.take_turn().await {
-        Ok(()) => {
-            let mut search = Search::new(&mut journey, &app);
-            search.run().await
-        }
+    let ready = match journey.take_turn().await {
+        Ok(()) if journey.acts_on_a_dataset() => Box::pin(journey.find_dataset()).await,
+        Ok(()) => journey.find_owner().await,
+        refused => refused,
+    };
+    let result = match ready {
+        Ok(()) => Search::new(&mut journey, &app).run().await,
         Err(refusal) => Err(refusal),
     };
     (journey, result)
@@ -79,12 +88,13 @@ struct Search<'a> {
     not_here: Option<Forwarded>,
     /// Who said so is known to have had it.
     owner_said_so: bool,
+    /// All were asked for its conversation after that.
+    asked_all: bool,
     /// An answer that will do if nobody gives a better one.
     discarded: Option<Forwarded>,
     last: Option<Failure>,
     /// Waiting for an owner that is out.
     owner: Option<(Instant, Queued)>,
-    conversation: Option<HeaderValue>,
 }
 
 impl<'a> Search<'a> {
@@ -101,14 +111,22 @@ impl<'a> Search<'a> {
             journey,
             not_here: None,
             owner_said_so: false,
+            asked_all: false,
             discarded: None,
             last: None,
             owner: None,
-            conversation: None,
         }
     }
 
-    async fn run(&mut self) -> Result<Forwarded, Refusal> {
+    async fn run(mut self) -> Result<Forwarded, Refusal> {
+        let result = self.ask_in_turn().await;
+        if let Some(left) = self.not_here.take() {
+            self.leave(left);
+        }
+        result
+    }
+
+    async fn ask_in_turn(&mut self) -> Result<Forwarded, Refusal> {
         loop {
             let now_ms = self.journey.worker.shared().ms_at(self.now.into_std());
             match self.journey.candidates.next(now_ms) {
@@ -116,7 +134,11 @@ impl<'a> Search<'a> {
                 Next::OwnerOut(member) => Box::pin(self.owner_out(&member, None)).await?,
                 Next::Ask(candidate) => match self.ask(candidate).await {
                     Asked::Answered(forwarded) => return Ok(self.found(forwarded)),
-                    Asked::NotHere(forwarded) => self.ask_around(forwarded),
+                    Asked::NotHere(forwarded) => {
+                        if let Some(answer) = self.not_here(forwarded).await? {
+                            return Ok(answer);
+                        }
+                    }
                     Asked::Discardable(forwarded) => {
                         let failure = refusals::bad_status(&forwarded);
                         let tie = self.journey.candidates.tie();
@@ -140,6 +162,11 @@ impl<'a> Search<'a> {
     /// One attempt at one candidate.
     async fn ask(&mut self, candidate: Candidate) -> Asked {
         let Candidate { member, trust } = candidate;
+        let mut first_turn = None;
+        if let Some(user) = self.journey.stranger(&member) {
+            first_turn = Box::pin(self.journey.first_turn(user)).await;
+            self.now = Instant::now();
+        }
         let (now, journey) = (self.now, &mut *self.journey);
         let shared = Arc::clone(journey.worker.shared());
         let timeouts = &journey.snapshot.timeouts;
@@ -160,13 +187,22 @@ impl<'a> Search<'a> {
             Ok(answer) => inspect(answer, journey.look(), &member, connections).await,
             Err(failure) => Err(failure),
         };
+        let done = match done {
+            Ok((answer, Finding::Fine)) if journey.may_lack_file() => {
+                Box::pin(peek(answer, &member)).await
+            }
+            done => done,
+        };
         match done {
             Ok((answer, finding)) => {
                 let status = answer.head.status.as_u16();
+                if let Some(first_turn) = first_turn.filter(|_| answer.head.status.is_success()) {
+                    first_turn.begun(shared.owners());
+                }
                 let arrived_ms = shared.ms_at(answer.arrived.into_std());
                 trust.answered(status, journey.work(), arrived_ms);
                 member.stats.first_byte.observe(answer.first_byte);
-                let conversation = self.conversation.clone();
+                let conversation = journey.restarted.clone();
                 let forwarded = Forwarded { member, answer, flight, conversation };
                 let tie = journey.candidates.tie();
                 match finding {
@@ -205,7 +241,29 @@ impl<'a> Search<'a> {
         forwarded
     }
 
-    /// Somebody does not have it: the others are asked. Dify has refused before doing anything.
+    /// Somebody does not have what the request names: the others are asked, or this is the answer. A
+    /// turn of a conversation goes to nobody who is not known to have that: newer Dify would begin
+    /// another one.
+    async fn not_here(&mut self, forwarded: Forwarded) -> Result<Option<Forwarded>, Refusal> {
+        let conversation = self.journey.claims.conversation.filter(|_| self.journey.run.is_some());
+        let Some(conversation) = conversation else {
+            self.ask_around(forwarded);
+            return Ok(None);
+        };
+        let lacks_file = forwarded.answer.head.status == StatusCode::BAD_REQUEST;
+        if lacks_file || self.asked_all {
+            return Ok(Some(forwarded));
+        }
+        self.asked_all = true;
+        self.ask_around(forwarded);
+        Box::pin(self.journey.find_conversation(conversation)).await?;
+        if self.journey.nowhere {
+            return self.end().map(Some);
+        }
+        Ok(None)
+    }
+
+    /// The others are asked. Dify has refused before doing anything.
     fn ask_around(&mut self, forwarded: Forwarded) {
         if self.journey.candidates.tie() == Tie::Owner {
             self.owner_said_so = true;
@@ -215,7 +273,21 @@ impl<'a> Search<'a> {
         self.journey.record.attempt_failed(&forwarded.member, "not_here");
         self.journey.app.stats.asked_around.add_one();
         self.journey.worker.shared().owners().asked_around.add_one();
-        self.not_here.get_or_insert(forwarded);
+        match &self.not_here {
+            None => self.not_here = Some(forwarded),
+            Some(_) => self.leave(forwarded),
+        }
+    }
+
+    /// An answer that nobody gets. Of a stream Dify keeps the place until it ends the stream itself, which
+    /// it does after 300 s of silence; it is read till then, so that our slot counts it.
+    fn leave(&self, forwarded: Forwarded) {
+        let AnswerBody::Coming(mut body) = forwarded.answer.body else { return };
+        self.journey.worker.adopt(async move {
+            let read = async { while let Some(Ok(_)) = body.frame().await {} };
+            // Whatever comes after that, nobody knows; the connection is closed.
+            let _ = timeout(HELD, read).await;
+        });
     }
 
     async fn failed(&mut self, member: &Arc<Member>, failure: Failure) -> Result<(), Refusal> {
@@ -264,8 +336,8 @@ impl<'a> Search<'a> {
                 Ok(())
             }
             OnOwnerDown::Restart if self.journey.run == Some(Run::Chat) => {
-                let conversation = self.journey.leave_conversation().await?.ok_or_else(refusal)?;
-                self.conversation = Some(conversation);
+                let note = self.journey.leave_conversation().await?.ok_or_else(refusal)?;
+                self.journey.restarted = Some(note);
                 Ok(())
             }
             OnOwnerDown::Fail | OnOwnerDown::Restart => Err(refusal()),
@@ -280,7 +352,10 @@ impl<'a> Search<'a> {
         let candidates = &self.journey.candidates;
         match (self.not_here.take(), self.last.take()) {
             (Some(answer), None) if self.owner_said_so || candidates.skipped().is_empty() => {
-                self.journey.claims.forget(self.journey.worker.shared().owners());
+                if self.owner_said_so {
+                    let owners = self.journey.worker.shared().owners();
+                    self.journey.claims.forget(self.journey.scope(), owners);
+                }
                 Ok(answer)
             }
             (Some(_), last) => Err(refusals::perhaps_elsewhere(candidates, last.as_ref())),
@@ -298,20 +373,46 @@ impl Journey {
     /// Which answers must be understood before they are passed on.
     fn look(&self) -> Look {
         Look {
-            names_an_id: self.is_searched_for(),
+            kind: self.kind,
+            names_an_id: self.is_searched_for() && !self.has_the_last_word(),
             starts_run: self.run.is_some(),
-            run_detail: self.kind == CallKind::WorkflowRunDetail,
         }
+    }
+
+    /// Whether what the first instance says is the answer: it is known to have the file or the server of
+    /// tools, and refuses for another reason, such as a link that is too old; or a dataset is to be
+    /// changed, and nobody else may be asked to.
+    fn has_the_last_word(&self) -> bool {
+        let is_keyless = matches!(self.kind, CallKind::SignedFile | CallKind::McpServer);
+        self.acts_on_a_dataset() || (is_keyless && self.candidates.tie() == Tie::Owner)
+    }
+
+    /// Whether the beginning of its stream may say that the instance does not have a file.
+    fn may_lack_file(&self) -> bool {
+        let elsewhere = self.claims.conversation.is_none() && self.candidates.tie() != Tie::Owner;
+        self.claims.files && self.run.is_some() && elsewhere && self.is_searched_for()
     }
 
     /// Whether what it names is on one instance, and others can be asked for it.
     fn is_searched_for(&self) -> bool {
-        self.claims.is_any() && self.candidates.are_independent()
+        self.claims.is_any() && !self.nowhere && self.candidates.are_independent()
+    }
+
+    /// Who asks, as Dify knows them: by the body, or by the query of a call that has none.
+    pub(super) fn scope(&self) -> Scope {
+        let in_query = || self.outbound.in_query("user");
+        let user = self.user_in_body.as_deref().map(Cow::Borrowed).or_else(in_query);
+        Scope::new(self.app.name.as_str(), &user.unwrap_or_default())
+    }
+
+    /// The same, with where their data is.
+    pub(super) fn whose(&self) -> Whose {
+        Whose { scope: self.scope(), storage: self.app.policy.storage }
     }
 
     /// Makes the turn one of a new conversation, that any instance can have. What the client is told
     /// of that, or none if the request names no conversation, or something else beside it.
-    async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, Refusal> {
+    pub(super) async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, Refusal> {
         let Some((id, place)) = self.claims.leave_conversation() else { return Ok(None) };
         self.outbound.leave_conversation(place).await.map_err(|error| refusals::spool(&error))?;
         self.candidates.leave_owner();

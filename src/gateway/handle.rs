@@ -29,8 +29,9 @@ use crate::gateway::head::HeadWatch;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::identify;
 use crate::gateway::journey::{Journey, Travelled};
+use crate::gateway::learn;
 use crate::gateway::names::Name;
-use crate::gateway::outbound::{Origin, Outbound};
+use crate::gateway::outbound::{Key, Origin, Outbound};
 use crate::gateway::outlive::Outlive;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::progress::Progress;
@@ -45,6 +46,16 @@ use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, open};
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
+
+/// What gives a request leave to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// A token, which names the app.
+    Key,
+    /// Its path: a signed link, or the code of a server of tools. Any instance may have what it leads
+    /// to.
+    Path,
+}
 
 /// What a request has come to.
 enum Outcome {
@@ -140,8 +151,10 @@ impl Exchange {
         if let Err(refusal) = framing::check(head, seen.as_ref(), &snapshot.limits) {
             return Outcome::Unclear(self.record, refusal);
         }
+        let mut access = Access::Key;
         match door::open(head) {
             Door::Dify => {}
+            Door::Keyless => access = Access::Path,
             Door::PrefixedDify => without_prefix(Rc::make_mut(&mut self.head)),
             Door::Client => return Box::pin(self.at_a_door()).await,
             Door::Desk => return Box::pin(self.at_the_desk()).await,
@@ -158,7 +171,7 @@ impl Exchange {
                 return Outcome::Refused(self.record, refusal);
             }
         }
-        self.serve().await
+        self.serve(access).await
     }
 
     async fn at_the_desk(self: Box<Self>) -> Outcome {
@@ -171,7 +184,7 @@ impl Exchange {
     async fn at_a_door(self: Box<Self>) -> Outcome {
         let path = self.head.uri.path().to_owned();
         let Entrance::Door(door) = entrance(&self.head.method, &path) else {
-            return self.serve().await;
+            return self.serve(Access::Key).await;
         };
         let Self { worker, snapshot, origin, record, head, body, .. } = *self;
         let (address, headers) = (origin.client, head.fields.to_map());
@@ -186,19 +199,33 @@ impl Exchange {
         }
     }
 
-    async fn serve(mut self: Box<Self>) -> Outcome {
-        let caller = match self.identify().await {
+    async fn serve(mut self: Box<Self>, access: Access) -> Outcome {
+        let caller = match self.identify(access).await {
             Ok(caller) => caller,
             Err(refusal) => return Outcome::Refused(self.record, refusal),
         };
-        let (journey, result) = travel(self.journey(caller)).await;
+        let journey = match self.journey(caller) {
+            Ok(journey) => journey,
+            Err((record, refusal)) => return Outcome::Refused(record, refusal),
+        };
+        if let Err(refusal) = journey.check_stop() {
+            return Outcome::Refused(journey.record, refusal);
+        }
+        let (journey, result) = travel(journey).await;
         match result {
             Ok(forwarded) => Outcome::Forwarded(open(journey, forwarded)),
             Err(refusal) => Outcome::Refused(journey.record, refusal),
         }
     }
 
-    async fn identify(&mut self) -> Result<Caller, Refusal> {
+    async fn identify(&mut self, access: Access) -> Result<Caller, Refusal> {
+        if access == Access::Path {
+            let app = Arc::clone(&self.snapshot.everyone);
+            self.record.caller_known(&app);
+            let body = identify::body(&self.head, &mut self.body, &self.snapshot).await?;
+            self.record.body_read(None, body.len());
+            return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
+        }
         let app = app(&self.snapshot, &self.head)?;
         self.record.caller_known(&app);
         let (user, facts, body) =
@@ -208,11 +235,18 @@ impl Exchange {
     }
 
     /// Where the request goes: to who has what it names, else by its user.
-    fn journey(self, caller: Caller) -> Box<Journey> {
+    ///
+    /// The knowledge API knows no users. What names no dataset goes by one key for all clients of the
+    /// app, so that datasets are made where those are that its lists show.
+    fn journey(self, caller: Caller) -> Result<Box<Journey>, (Box<Record>, Refusal)> {
         let Self { worker, snapshot, origin, record, head, .. } = self;
         let Caller { app, user, facts, body } = caller;
         let call = classify(head.uri.path());
         let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
+        let key = if kind.wants_dataset_key() { Key::Datasets } else { Key::App };
+        if key == Key::Datasets && !app.opens_datasets() {
+            return Err((record, no_datasets()));
+        }
         let claims = Claims::of(&head, call, &facts);
         let ties = claims.ties(&app, worker.shared().owners());
         let run = match kind {
@@ -220,14 +254,19 @@ impl Exchange {
             _ => None,
         };
         let work = if starts_run { Work::Run } else { Work::Other };
-        let asker = Asker { user: user.as_deref(), address: origin.client, ties, work };
+        let user = match key {
+            Key::App => user.as_deref(),
+            Key::Datasets => Some("/v1/datasets"),
+        };
+        let asker = Asker { user, address: origin.client, ties, work };
         let candidates = Candidates::new(&app, asker, snapshot.last_resort);
         let mut outbound = Outbound::new(head, body, origin, record.request_id().clone());
-        if run.is_some() || claims.is_any() || kind == CallKind::Upload {
+        outbound.use_key(key);
+        if run.is_some() || claims.is_any() || learn::tells(kind) {
             outbound.refuse_packed_answers();
         }
-        let (user_in_body, progress, turn) = (facts.user, Progress::default(), None);
-        Box::new(Journey {
+        let (user_in_body, progress) = (facts.user, Progress::default());
+        Ok(Box::new(Journey {
             worker,
             snapshot,
             app,
@@ -239,8 +278,10 @@ impl Exchange {
             outbound,
             progress,
             record,
-            turn,
-        })
+            turn: None,
+            nowhere: false,
+            restarted: None,
+        }))
     }
 }
 
@@ -283,6 +324,13 @@ fn app(snapshot: &Snapshot, head: &RequestHead) -> Result<Arc<App>, Refusal> {
         }
         found => found,
     }
+}
+
+/// No instance of the app has a key for the knowledge API: the app's own would be 401.
+fn no_datasets() -> Refusal {
+    let message = "The knowledge API is not open to clients of this app.";
+    Refusal::client(Reason::Forbidden, 403, "forbidden", message)
+        .with_detail("its instances have no `dataset_token`".to_owned())
 }
 
 /// Of a request's fields, what decides whether a browser's script may read a refusal.

@@ -21,6 +21,7 @@ use crate::gateway::fields::{Fields, Said, decimal};
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::Name;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
+use crate::gateway::tokens::Key;
 use crate::model::{Reason, Refusal};
 
 /// Longer than any body takes, and still a time that can be added to another.
@@ -49,6 +50,11 @@ pub(super) fn app(snapshot: &Snapshot, fields: &Fields) -> Result<Arc<App>, Refu
     let app = app.ok_or_else(unknown)?;
     app.fetch();
     Ok(Arc::clone(app))
+}
+
+/// The key that a request came by, if it is known.
+pub(super) fn key<'s>(snapshot: &'s Snapshot, fields: &Fields) -> Option<&'s Arc<Key>> {
+    snapshot.tokens.key(bearer(fields).ok()?)
 }
 
 fn ambiguous<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> Refusal {
@@ -198,10 +204,10 @@ impl Scan {
 /// As of [`user`].
 pub(super) async fn body(
     head: &RequestHead,
-    mut body: Arriving,
+    body: &mut Arriving,
     snapshot: &Snapshot,
 ) -> Result<Kept, Refusal> {
-    take_in(head, &mut body, snapshot, &mut Scan::None).await
+    take_in(head, body, snapshot, &mut Scan::None).await
 }
 
 async fn take_in(

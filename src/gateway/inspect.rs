@@ -3,13 +3,19 @@
 //!
 //! Dify refuses both before it does anything, so the same request may go to another instance.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::dify::answer::{KnownRefusal, is_null_run, refusal};
+use crate::dify::answer::{
+    FirstEvent, KnownRefusal, first_event, is_newer_route, is_null_run, is_strange_code,
+    is_strange_link, may_be_strange_code, refusal,
+};
+use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::connection::{Connections, Inflow};
 use crate::gateway::failure::{Failure, Sent, chain};
@@ -22,18 +28,20 @@ use crate::model::Reason;
 /// The largest answer that is read here; refusals have some hundred bytes, the detail of a run that
 /// is not there has about as many.
 pub(super) const MAX_BYTES: usize = 16 * 1024;
+/// How long the head of a stream is held back that may say that a file is not there.
+const PEEK: Duration = Duration::from_secs(5);
 /// For the body of such an answer, which Dify sends in one piece with its head.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which answers matter to a request.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
+    /// Which call it is.
+    pub kind: CallKind,
     /// It names an id of which one instance only knows.
     pub names_an_id: bool,
     /// It starts a run.
     pub starts_run: bool,
-    /// It asks for a run's detail, which Dify 1.5.0 answers with nulls when it has none.
-    pub run_detail: bool,
 }
 
 /// What an answer says.
@@ -53,17 +61,33 @@ impl Look {
         let matters = match head.status.as_u16() {
             404 => self.names_an_id,
             400 => self.names_an_id || self.starts_run,
-            200 => self.run_detail && self.names_an_id,
-            _ => false,
+            // Dify up to 1.12 answers with nulls when it does not have the run.
+            200 => self.kind == CallKind::WorkflowRunDetail && self.names_an_id,
+            status => self.names_an_id && may_be_strange_code(self.kind, status),
         };
         matters && is_small_json(head)
     }
 
+    /// Whether the head alone says that the instance does not have what the request names.
+    fn is_unknown_route(self, head: &AnswerHead) -> bool {
+        let kind = head.fields.get(Name::ContentType);
+        if self.names_an_id && is_strange_link(self.kind, head.status.as_u16()) {
+            return true;
+        }
+        self.names_an_id
+            && head.status == StatusCode::NOT_FOUND
+            && is_newer_route(self.kind)
+            && kind.is_some_and(|kind| kind.starts_with(b"text/html"))
+    }
+
     fn find(self, status: u16, body: &[u8]) -> Finding {
-        match refusal(status, body) {
+        match refusal(self.kind, status, body) {
             Some(KnownRefusal::NotHere) if self.names_an_id => Finding::NotHere,
             Some(KnownRefusal::Busy) if self.starts_run => Finding::Busy,
-            _ if status == 200 && self.run_detail && is_null_run(body) => Finding::NotHere,
+            _ if status == 200 && is_null_run(body) => Finding::NotHere,
+            _ if may_be_strange_code(self.kind, status) && is_strange_code(body) => {
+                Finding::NotHere
+            }
             _ => Finding::Fine,
         }
     }
@@ -79,6 +103,9 @@ pub(super) async fn inspect(
     member: &Member,
     connections: &Connections,
 ) -> Result<(Box<Answer>, Finding), Failure> {
+    if look.is_unknown_route(&answer.head) {
+        return Ok((answer, Finding::NotHere));
+    }
     if !look.must_read(&answer.head) {
         return Ok((answer, Finding::Fine));
     }
@@ -114,6 +141,46 @@ pub(super) async fn read(
     }
     let (head, arrived, first_byte) = (answer.head, answer.arrived, answer.first_byte);
     Ok(Box::new(Answer { head, body: AnswerBody::Read(bytes), arrived, first_byte }))
+}
+
+/// Reads the beginning of a run's stream, up to the first event that is no ping, to see whether the
+/// instance has the files of the turn. What was read stands before the rest of the answer.
+///
+/// # Errors
+/// The stream broke off.
+pub(super) async fn peek(
+    mut answer: Box<Answer>,
+    member: &Member,
+) -> Result<(Box<Answer>, Finding), Failure> {
+    let is_stream = answer.head.fields.get(Name::ContentType);
+    let is_stream = is_stream.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+    let mut body = match answer.body {
+        AnswerBody::Coming(body) if is_stream && answer.head.status == StatusCode::OK => body,
+        _ => return Ok((answer, Finding::Fine)),
+    };
+    let (mut pieces, mut begin) = (VecDeque::new(), Vec::new());
+    let until = Instant::now() + PEEK;
+    let mut seen = FirstEvent::Pending;
+    while seen == FirstEvent::Pending && begin.len() < MAX_BYTES {
+        let frame = match timeout_at(until, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            // The end, or a run that waits for its turn: what follows is the client's to see.
+            Ok(None) | Err(_) => break,
+            Ok(Some(Err(error))) => {
+                let text = format!("{}: answer cut: {}", member.name(), chain(error.as_ref()));
+                let (reason, sent) = (Reason::InstanceClosed, Sent::Head);
+                return Err(Failure { reason, sent, text });
+            }
+        };
+        if let Ok(piece) = frame.into_data() {
+            begin.extend_from_slice(&piece);
+            pieces.push_back(piece);
+            seen = first_event(&begin);
+        }
+    }
+    answer.body = AnswerBody::Coming(body.with_first(pieces));
+    let finding = if seen == FirstEvent::NoFile { Finding::NotHere } else { Finding::Fine };
+    Ok((answer, finding))
 }
 
 async fn collect(body: &mut Inflow, limit: usize) -> Result<Bytes, String> {

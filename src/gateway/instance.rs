@@ -42,6 +42,7 @@ pub struct Instance {
     in_flight: Gauge,
     waiting: AtomicU32,
     idle: AtomicU32,
+    queued: Counter,
     last_failure: ArcSwapOption<String>,
     ejections: Counter,
     version: ArcSwapOption<String>,
@@ -74,6 +75,7 @@ impl Instance {
             in_flight: Gauge::default(),
             waiting: AtomicU32::new(0),
             idle: AtomicU32::new(0),
+            queued: Counter::default(),
             last_failure: ArcSwapOption::empty(),
             ejections: Counter::default(),
             version: ArcSwapOption::empty(),
@@ -167,6 +169,19 @@ impl Instance {
         self.waiting.load(Ordering::Acquire)
     }
 
+    /// Requests that found every connection busy, since the start.
+    pub fn queued(&self) -> u64 {
+        self.queued.get()
+    }
+
+    /// Counts a request that has to wait, unless only an idle connection has to give way to it.
+    pub(super) fn count_queued(&self) {
+        let idle = self.idle.load(Ordering::Acquire);
+        if self.slots.used().saturating_sub(idle) >= self.slots.limit() {
+            self.queued.add_one();
+        }
+    }
+
     /// Whether whoever takes a slot now will find all others busy with our own requests. A late
     /// answer then says nothing: the instance may serve less than it was said to. Whoever began
     /// while there was room had a place in it.
@@ -219,8 +234,9 @@ impl Drop for Queued {
     }
 }
 
-/// The connections an instance may have from us, all workers together, idle ones included: Dify
-/// 1.5.0 serves ten per worker process and lets the eleventh hang without an answer.
+/// The connections an instance may have from us, all workers together, idle ones included: a Dify
+/// serves ten per worker process and lets the eleventh hang without an answer (every release from
+/// 1.5 to 1.17, unless its `SERVER_WORKER_CONNECTIONS` says more).
 #[derive(Debug)]
 pub struct Slots {
     free: Arc<Semaphore>,

@@ -44,6 +44,10 @@ pub(super) struct Journey {
     pub record: Box<Record>,
     /// The right to speak in its conversation, where that is needed.
     pub turn: Option<Turn>,
+    /// All instances were asked for what it names, and none has it.
+    pub nowhere: bool,
+    /// What the client is told of the conversation that the request has left.
+    pub restarted: Option<HeaderValue>,
 }
 
 /// A request at the end of its attempts.

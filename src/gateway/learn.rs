@@ -1,23 +1,37 @@
 //! What the gateway reads in an answer that passes by: the ids that the run made, and what it used.
 //!
 //! Nothing is held or changed. Of a JSON answer a bounded prefix is kept until its end; of a stream
-//! the first events are understood, and of the rest only the one that ends it.
+//! the first events are understood, and of the rest only those that ask a person for something or end
+//! it.
 
 use bytes::{Bytes, BytesMut};
+use uuid::Uuid;
 
 use crate::affinity::Owners;
 use crate::dify::answer::{EventLearner, Learned, Usage, dull, learn_json};
 use crate::dify::path::CallKind;
-use crate::gateway::claim;
+use crate::gateway::claim::{self, Whose};
 use crate::gateway::heads::AnswerHead;
+use crate::gateway::journey::Journey;
 use crate::gateway::member::Member;
 use crate::gateway::names::Name;
-use crate::gateway::policy::Storage;
-use crate::gateway::snapshot::App;
 
 /// How much of a JSON answer is kept to be read: its ids stand at the beginning, its usage at the
 /// end, which a longer answer thereby hides.
 const MAX_JSON_BYTES: usize = 256 * 1024;
+
+/// Whether answers to calls of this kind name ids.
+pub(super) fn tells(kind: CallKind) -> bool {
+    matches!(
+        kind,
+        CallKind::Run(_)
+            | CallKind::Upload
+            | CallKind::WorkflowEvents
+            | CallKind::Annotations
+            | CallKind::AnnotationReply
+            | CallKind::DatasetList
+    )
+}
 
 /// Listens in on an answer.
 #[derive(Debug)]
@@ -42,8 +56,49 @@ pub(super) enum Calm {
 #[derive(Debug)]
 pub(super) struct Stream {
     learner: EventLearner,
-    /// Whose ids are remembered; none any more once they are.
-    remember: bool,
+    asked: Asked,
+    /// What is remembered of it.
+    remember: Remember,
+}
+
+/// What was asked, as far as the answer is compared with it.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    whose: Whose,
+    conversation: Option<Uuid>,
+}
+
+impl Asked {
+    /// The conversation that was asked for, and the one that the answer is of, if they differ.
+    fn strays(self, learned: &Learned) -> Option<(Uuid, Uuid)> {
+        self.conversation.zip(learned.conversation_id).filter(|(asked, given)| asked != given)
+    }
+}
+
+/// How far what a stream names is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remember {
+    /// Its task has not been named.
+    Coming,
+    /// What it names first, and so many forms.
+    Done(usize),
+}
+
+impl Stream {
+    fn remember(&mut self, member: &Member, owners: &Owners) {
+        let learned = self.learner.learned();
+        match self.remember {
+            Remember::Coming if learned.task_id.is_some() => {
+                claim::remember(learned, self.asked.whose, member, owners);
+            }
+            Remember::Done(known) if known < learned.others.len() => {
+                let more = &learned.others[known..];
+                claim::remember_more(more, self.asked.whose, member, owners);
+            }
+            _ => return,
+        }
+        self.remember = Remember::Done(learned.others.len());
+    }
 }
 
 /// See [`Tap::Json`].
@@ -53,7 +108,7 @@ pub(super) struct Json {
     prefix: BytesMut,
     learned: Learned,
     usage: Option<Usage>,
-    remember: bool,
+    asked: Asked,
 }
 
 /// What of an answer is still to come after a piece.
@@ -68,26 +123,26 @@ pub(super) enum Left {
 impl Json {
     fn read(&mut self, answer: &[u8], member: &Member, owners: &Owners) {
         (self.learned, self.usage) = learn_json(self.kind, answer);
-        if self.remember {
-            claim::remember(&self.learned, member, owners);
-        }
+        claim::remember(&self.learned, self.asked.whose, member, owners);
     }
 }
 
 impl Tap {
-    /// What there is to learn from an answer to a call of this kind.
-    pub(super) fn new(kind: CallKind, app: &App, head: &AnswerHead, events: bool) -> Self {
-        let tells = matches!(kind, CallKind::Run(_) | CallKind::Upload);
-        if !tells || !head.status.is_success() || head.fields.has(Name::ContentEncoding) {
+    /// What there is to learn from an answer to this request.
+    pub(super) fn new(journey: &Journey, head: &AnswerHead, events: bool) -> Self {
+        let kind = journey.kind;
+        if !tells(kind) || !head.status.is_success() || head.fields.has(Name::ContentEncoding) {
             return Self::Off;
         }
-        let remember = app.policy.storage == Storage::Independent;
+        let whose = journey.whose();
+        let asked = Asked { whose, conversation: journey.claims.conversation };
         if events {
-            let stream = Stream { learner: EventLearner::new(), remember };
+            let remember = Remember::Coming;
+            let stream = Stream { learner: EventLearner::new(), asked, remember };
             return Self::Events(Box::new(stream), Calm::No);
         }
         let (learned, usage) = Default::default();
-        Self::Json(Box::new(Json { kind, prefix: BytesMut::new(), learned, usage, remember }))
+        Self::Json(Box::new(Json { kind, prefix: BytesMut::new(), learned, usage, asked }))
     }
 
     /// A piece of the answer passes by.
@@ -98,10 +153,7 @@ impl Tap {
             Self::Events(stream, calm) => {
                 stream.learner.feed(piece);
                 *calm = if stream.learner.is_calm() { Calm::Yes } else { Calm::No };
-                if stream.remember && stream.learner.learned().task_id.is_some() {
-                    stream.remember = false;
-                    claim::remember(stream.learner.learned(), member, owners);
-                }
+                stream.remember(member, owners);
             }
             // The usual answer comes in one piece, and is read where it is.
             Self::Json(json) if left == Left::None && json.prefix.is_empty() => {
@@ -120,6 +172,15 @@ impl Tap {
         if !json.prefix.is_empty() {
             let prefix = std::mem::take(&mut json.prefix);
             json.read(&prefix, member, owners);
+        }
+    }
+
+    /// The conversation that the request named, and the one that the answer is of, if they differ.
+    pub(super) fn strays(&self) -> Option<(Uuid, Uuid)> {
+        match self {
+            Self::Off => None,
+            Self::Events(stream, _) => stream.asked.strays(stream.learner.learned()),
+            Self::Json(json) => json.asked.strays(&json.learned),
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Member {
     pub pool_mates: Arc<PoolMates>,
     /// Requests that may wait for a slot, and for how long.
     pub queue: QueueLimits,
+    /// A key of its knowledge API, if the app's clients may use that.
+    pub datasets: Option<Box<Bearer>>,
 }
 
 impl Member {

@@ -1,5 +1,6 @@
 //! The request as it goes to an instance.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::ops::Range;
@@ -48,7 +49,17 @@ pub(super) struct Outbound {
     sender: Sender,
     request_id: RequestId,
     has_length: bool,
+    key: Key,
     body: Kept,
+}
+
+/// By which of a member's keys a request is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// The app's.
+    App,
+    /// That of the knowledge API.
+    Datasets,
 }
 
 /// Whose request it is.
@@ -90,7 +101,13 @@ impl Outbound {
             behind.add(Name::Cookie);
         }
         let has_length = !body.is_empty() || !matches!(head.method, Method::GET | Method::HEAD);
-        Self { head, behind, sender: Sender::Client(origin), request_id, has_length, body }
+        let (sender, key) = (Sender::Client(origin), Key::App);
+        Self { head, behind, sender, request_id, has_length, key, body }
+    }
+
+    /// The request is let in by this key.
+    pub(super) fn use_key(&mut self, key: Key) {
+        self.key = key;
     }
 
     /// A request of the gateway's own.
@@ -106,7 +123,8 @@ impl Outbound {
         let (version, fields) = (Version::HTTP_11, Fields::default());
         let head = Rc::new(RequestHead { method, uri, version, fields });
         let (sender, request_id) = (Sender::Gateway(content_type), request_id.clone());
-        Self { head, behind: Behind::default(), sender, request_id, has_length, body }
+        let (behind, key) = (Behind::default(), Key::App);
+        Self { head, behind, sender, request_id, has_length, key, body }
     }
 
     /// The instance's answer must be read here, so it may not be packed.
@@ -131,6 +149,18 @@ impl Outbound {
     /// Whether the request may be sent to a second instance after the first may have had it.
     pub(super) fn is_idempotent(&self) -> bool {
         matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// Its fields as they came.
+    pub(super) fn client_fields(&self) -> &Fields {
+        &self.head.fields
+    }
+
+    /// The first value of a parameter of its query, if that is not empty.
+    pub(super) fn in_query(&self, name: &str) -> Option<Cow<'_, str>> {
+        let query = self.head.uri.query()?;
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value)
     }
 
     /// Its method.
@@ -168,7 +198,11 @@ impl Outbound {
                 }
             }
         }
-        if let Some(authorization) = member.and_then(|member| member.authorization.as_ref()) {
+        let key = member.and_then(|member| match self.key {
+            Key::App => member.authorization.as_ref(),
+            Key::Datasets => member.datasets.as_deref(),
+        });
+        if let Some(authorization) = key {
             add(Name::Authorization, authorization.expose());
         }
         self.head.fields.iter().filter(|field| !self.behind.has(field)).for_each(put);

@@ -1,7 +1,8 @@
 //! Asks every instance, all the time, whether it answers.
 //!
 //! The default probe is `GET /v1/`, which Dify answers without a key or a database, also behind its
-//! own nginx (where `/health` leads to the web interface). A probe is a connection like any other:
+//! own nginx (where `/health` leads to the web interface): with 200 up to 1.7, with a 404 page from 1.8
+//! on. A probe is a connection like any other:
 //! it takes one of the instance's slots, and where all of them are ours the instance is busy and
 //! nothing is learned. Each [`Probed`] has a task of its own, which follows the snapshots.
 
@@ -11,13 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
 use http::header::{HOST, USER_AGENT};
-use http::{Request, Response};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
+use http_body_util::Empty;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use memchr::memmem;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -25,11 +24,10 @@ use crate::balance::ProbeVerdict;
 use crate::gateway::dial::dial;
 use crate::gateway::failure::chain;
 use crate::gateway::instance::{IdleMark, Instance, Room, Slot};
+use crate::gateway::probe_expect::verify;
 use crate::gateway::probed::Probed;
 use crate::gateway::shared::Shared;
 
-/// What is read of an answer whose body matters.
-const BODY_BYTES: usize = 64 << 10;
 const USER_AGENT_NAME: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
 
 /// Probes whatever the snapshot of the moment names, for as long as the process lives.
@@ -110,11 +108,9 @@ async fn look(probed: &Probed, began: Instant, room: Room) -> (ProbeVerdict, Str
             instance.probes().duration.observe(took);
             let millis = took.as_secs_f64() * 1000.0;
             let text = format!("{} in {millis:.1} ms", answer.status);
-            let expected = probe.expect.iter().any(|range| range.contains(&answer.status));
-            match (expected, answer.body) {
-                (true, Body::AsExpected) => (ProbeVerdict::Good, text),
-                (true, Body::Other) => (ProbeVerdict::Bad, format!("{text} without `expect_body`")),
-                (false, _) => (ProbeVerdict::Bad, text),
+            match answer.fault {
+                None => (ProbeVerdict::Good, text),
+                Some(fault) => (ProbeVerdict::Bad, format!("{text}{fault}")),
             }
         }
         Ok(Err(error)) => (ProbeVerdict::Bad, chain(&error)),
@@ -133,15 +129,11 @@ async fn look(probed: &Probed, began: Instant, room: Room) -> (ProbeVerdict, Str
     }
 }
 
-/// What matters of an answer.
+/// An answer to a probe.
 struct Answer {
     status: u16,
-    body: Body,
-}
-
-enum Body {
-    AsExpected,
-    Other,
+    /// What is wrong with it, to be read behind its status.
+    fault: Option<String>,
 }
 
 async fn ask(probed: &Probed) -> io::Result<Answer> {
@@ -186,24 +178,6 @@ async fn exchange(
         probed.instance().learn_version(version);
     }
     let status = response.status().as_u16();
-    let body = match &probe.expect_body {
-        Some(text) if !holds(response, text).await? => Body::Other,
-        _ => Body::AsExpected,
-    };
-    Ok(Answer { status, body })
-}
-
-/// Whether `text` stands in the first 64 KiB of an answer.
-async fn holds(mut response: Response<Incoming>, text: &str) -> Result<bool, hyper::Error> {
-    let mut begin = Vec::new();
-    while begin.len() < BODY_BYTES {
-        let Some(frame) = response.body_mut().frame().await else { break };
-        if let Ok(data) = frame?.into_data() {
-            begin.extend_from_slice(&data[..data.len().min(BODY_BYTES - begin.len())]);
-        }
-        if memmem::find(&begin, text.as_bytes()).is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(memmem::find(&begin, text.as_bytes()).is_some())
+    let fault = verify(probe, response).await?;
+    Ok(Answer { status, fault })
 }

@@ -3,7 +3,6 @@
 //! Members whose address and probe are equal share one [`Probed`], so an address is asked once
 //! however many apps use it. It survives a reload by the same two: a changed probe starts afresh.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::balance::{Change, Health, ProbeVerdict, Rhythm, Rules};
 use crate::gateway::instance::Instance;
+use crate::model::ProbeExpect;
 
 /// One kind of probe.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,8 +30,8 @@ pub struct Probe {
     pub timeout: Duration,
     /// How many decide.
     pub rules: Rules,
-    /// Statuses of a good answer.
-    pub expect: Vec<RangeInclusive<u16>>,
+    /// What a good answer is.
+    pub expect: ProbeExpect,
     /// What a good answer holds in its first 64 KiB.
     pub expect_body: Option<String>,
 }

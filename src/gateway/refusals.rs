@@ -61,6 +61,24 @@ pub(super) fn perhaps_elsewhere(candidates: &Candidates, last: Option<&Failure>)
     owner_message().with_detail(format!("not on those asked; not asked: {out} {failed}"))
 }
 
+/// Nobody who answered has it; these did not answer.
+pub(super) fn perhaps_there(names: &str) -> Refusal {
+    owner_message().with_detail(format!("not on those that answered; no answer from: {names}"))
+}
+
+/// As many instances are being asked for conversations as may be.
+pub(super) fn too_many_searches() -> Refusal {
+    let message =
+        "Too many unknown conversations are being looked for. Please try again in a moment.";
+    Refusal::client(Reason::Busy, 429, "too_many_requests", message).retry_after(1)
+}
+
+/// The task runs for another user or app.
+pub(super) fn foreign_task() -> Refusal {
+    let message = "No such task runs for this user.";
+    Refusal::client(Reason::Forbidden, 404, "not_found", message)
+}
+
 fn owner_message() -> Refusal {
     let message = "The instance that has this conversation or file is not available at the moment.";
     unavailable(Reason::OwnerOut, message)

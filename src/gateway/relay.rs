@@ -90,11 +90,12 @@ pub(super) struct Source {
 impl Relay {
     /// Begins to pass an answer on whose head is here.
     pub(super) fn new(journey: Box<Journey>, head: &AnswerHead, source: Source) -> Self {
-        let Journey { worker, snapshot, app, record, turn, kind, run, user_in_body, .. } = *journey;
         let Source { member, body, flight } = source;
         let content_type = head.fields.get(Name::ContentType);
         let is_event_stream =
             content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+        let tap = Tap::new(&journey, head, is_event_stream);
+        let Journey { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
         let leaving = run.and_then(|run| {
             let rule = app.policy.on_disconnect;
             let user = user_in_body.filter(|_| rule != OnDisconnect::Close)?;
@@ -108,7 +109,7 @@ impl Relay {
             snapshot,
             record,
             leaving,
-            tap: Tap::new(kind, &app, head, is_event_stream),
+            tap,
             app,
             _flight: flight,
             _turn: turn,
@@ -226,6 +227,15 @@ impl Relay {
         self.tap.end(&self.member, self.worker.shared().owners());
         if let Some(usage) = self.tap.usage() {
             self.record.used(usage);
+        }
+        if let Some((asked, given)) = self.tap.strays() {
+            self.app.stats.wrong_conversation.add_one();
+            let (app, member) = (&self.app.name, self.member.name());
+            let text = format!("{member} answered a turn of conversation {asked} in {given}");
+            tracing::error!(
+                "app {app}: {text}: it does not have the conversation and began another"
+            );
+            self.record.note(text);
         }
     }
 

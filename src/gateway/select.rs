@@ -144,6 +144,11 @@ impl Candidates {
         Next::Ask(candidate(member, pass))
     }
 
+    /// This member has what the request names.
+    pub(super) fn tie_to(&mut self, place: usize) {
+        self.owner = Some(Owner { place, asked: false });
+    }
+
     /// The owner is to be asked once more.
     pub(super) fn ask_owner_again(&mut self) {
         if let Some(owner) = &mut self.owner {

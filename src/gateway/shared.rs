@@ -22,6 +22,9 @@ use crate::gateway::turns::Turns;
 use crate::model::Reason;
 use crate::telemetry::{Counter, Gauge};
 
+/// How many first turns there can be side by side before two users may share a place.
+const FIRST_TURNS: usize = 1 << 10;
+
 /// What answers `/health`, `/status` and the like. `admin` implements it; this is the seam through
 /// which the main listener reaches it without knowing it.
 pub trait Desk: Send + Sync {
@@ -54,6 +57,8 @@ pub struct Shared {
     kept: Kept,
     /// Made when the first conversation goes on: it has a place for each of thousands.
     turns: OnceLock<Turns>,
+    /// Made when the first turn of a user comes.
+    first_turns: OnceLock<Turns>,
     /// Made when the first connection of a limited address comes.
     crowd: OnceLock<Arc<Crowd>>,
     started: Instant,
@@ -119,6 +124,7 @@ impl Shared {
             desk,
             kept,
             turns: OnceLock::new(),
+            first_turns: OnceLock::new(),
             crowd: OnceLock::new(),
             started: Instant::now(),
             started_at: Timestamp::now(),
@@ -163,6 +169,11 @@ impl Shared {
     /// Where turns at the doors wait for each other, by conversation.
     pub(super) fn turns(&self) -> &Turns {
         self.turns.get_or_init(Turns::default)
+    }
+
+    /// Where turns wait for the first of the same user at the same instance.
+    pub(super) fn first_turns(&self) -> &Turns {
+        self.first_turns.get_or_init(|| Turns::with_places(FIRST_TURNS))
     }
 
     /// The connections of each address.

@@ -18,6 +18,7 @@ use crate::balance::{Bound, Budget, MaxLoad, Method, Order};
 use crate::gateway::departed::Departed;
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::instance::Instance;
+use crate::gateway::locate::Searches;
 use crate::gateway::member::{Member, MemberStats};
 use crate::gateway::models::Models;
 use crate::gateway::policy::Policy;
@@ -144,6 +145,12 @@ pub struct App {
 }
 
 impl App {
+    /// Whether its clients may use the knowledge API: all of its instances have a key for that, or none
+    /// has.
+    pub(super) fn opens_datasets(&self) -> bool {
+        self.pool.members.iter().all(|member| member.datasets.is_some())
+    }
+
     /// Begins to read what a request will need of it, all at once: of thousands of apps each is far
     /// from the processor, and so it waits once instead of at each step.
     pub(super) fn fetch(&self) {
@@ -173,6 +180,16 @@ pub struct AppStats {
     pub retries_refused: Counter,
     /// Attempts at a further instance because one does not have what the request names.
     pub asked_around: Counter,
+    /// Conversations that were found by asking all instances.
+    pub located: Counter,
+    /// Conversations that none of them has.
+    pub located_nobody: Counter,
+    /// Answers to a turn that name another conversation than the turn did.
+    pub wrong_conversation: Counter,
+    /// Turns that waited because their user was new to the instance.
+    pub waited_for_first: Counter,
+    /// Searches that are under way.
+    pub searches: Searches,
     /// Runs that were stopped because their client went away.
     pub stopped: Counter,
     /// Answers that were read to their end because their client went away.

@@ -17,6 +17,8 @@ pub struct Key {
     pub name: Arc<str>,
     /// The places of the apps that it opens, in the order of the configuration.
     pub apps: SmallVec<[usize; 2]>,
+    /// Whether it is one of an app's `user_tokens`, which speak for any user, and not one of `keys`.
+    pub is_user_token: bool,
     /// Whether it may see and clean up the conversations of all keys.
     pub is_admin: bool,
     /// Whether headers that name the end user are believed.
@@ -122,6 +124,7 @@ mod tests {
         let key = |name: &str, apps: &[usize]| Key {
             name: name.into(),
             apps: apps.into(),
+            is_user_token: true,
             is_admin: false,
             trusted_proxy: false,
             user: None,
@@ -142,6 +145,7 @@ mod tests {
         let key = Key {
             name: "k".into(),
             apps: [7][..].into(),
+            is_user_token: true,
             is_admin: false,
             trusted_proxy: false,
             user: None,

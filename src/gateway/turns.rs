@@ -25,18 +25,31 @@ pub struct Turn(#[expect(dead_code, reason = "held for its end")] OwnedSemaphore
 
 impl Default for Turns {
     fn default() -> Self {
-        Self((0..PLACES).map(|_| Arc::new(Semaphore::new(1))).collect())
+        Self::with_places(PLACES)
     }
 }
 
 impl Turns {
+    /// So many places.
+    pub fn with_places(places: usize) -> Self {
+        Self((0..places.max(1)).map(|_| Arc::new(Semaphore::new(1))).collect())
+    }
+
+    /// The turn of a conversation, if nobody has it.
+    pub fn try_take(&self, conversation: Uuid) -> Option<Turn> {
+        Arc::clone(self.place(conversation)).try_acquire_owned().ok().map(Turn)
+    }
+
     /// The next turn of a conversation; first come, first served. None if the one before did not end
     /// within `patience`.
     pub async fn take(&self, conversation: Uuid, patience: Duration) -> Option<Turn> {
-        // The bits of a random UUID are as good as a hash.
-        let place = conversation.as_u128() as usize % self.0.len();
-        let permit = Arc::clone(&self.0[place]).acquire_owned();
+        let permit = Arc::clone(self.place(conversation)).acquire_owned();
         Some(Turn(timeout(patience, permit).await.ok()?.ok()?))
+    }
+
+    fn place(&self, conversation: Uuid) -> &Arc<Semaphore> {
+        // The bits of a random UUID are as good as a hash.
+        &self.0[conversation.as_u128() as usize % self.0.len()]
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) fn write(name: &str, module: &Module) -> Result<Imported, Vec<Remark>
     }
     let mut yaml = format!(
         "# Made of {name} by `difygate import`. It holds the secrets of that file.\n\
-         # A Dify 1.5 API container serves 10 connections at a time: give such an instance\n\
-         # `max_concurrent: 10`.\n"
+         # A Dify API container serves 10 connections at a time, unless its SERVER_WORKER_CONNECTIONS\n\
+         # says more: then give the instance the same number as `max_concurrent`.\n"
     );
     for Remark { line, message, .. } in &writer.ignored {
         // Only what this room wrote itself and the names of keys; no line break is among them.

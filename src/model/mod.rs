@@ -3,12 +3,14 @@
 mod address;
 pub mod doors;
 mod id;
+mod probe;
 mod reason;
 mod refusal;
 mod token;
 
 pub use address::{Address, Scheme};
 pub use id::{AppName, InstanceName};
+pub use probe::ProbeExpect;
 pub use reason::Reason;
 pub use refusal::{Refusal, Source};
 pub use token::Token;

@@ -25,7 +25,8 @@ pub enum Reason {
     SpoolFailed,
     /// No app serves this path.
     NoRoute,
-    /// The path is an admin's and this client is not one.
+    /// The path is an admin's and this client is not one; or it is of the knowledge API, which is not
+    /// open to this app's clients.
     Forbidden,
     /// Every instance of the app is out, and `last_resort` is `refuse`.
     NoInstance,

@@ -101,7 +101,8 @@ async fn difys() -> Vec<Dify> {
             app(Mode::Chat, "narrow").with_max_active_requests(1),
         ];
         let pace = Pace { ping_interval: Duration::from_millis(200), ..Pace::default() };
-        let setup = Setup::default().with_slots(1000).with_pace(pace);
+        let setup =
+            Setup::default().with_release(crate::rig::release()).with_slots(1000).with_pace(pace);
         let setup = apps.into_iter().fold(setup, Setup::with_app);
         difys.push(Dify::start(setup).await.unwrap());
     }

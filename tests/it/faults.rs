@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::rig::{Answer, Plan, Rig, post, request, try_send};
+use crate::rig::{Answer, Plan, Rig, has_event, post, request, try_send};
 
 /// Enough that each of three instances is the home of some.
 const USERS: usize = 24;
@@ -48,10 +48,8 @@ fn judge(answer: Result<Answer, hyper::Error>) -> Seen {
     let is_stream =
         answer.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
     match is_stream {
-        true if text.contains(r#""event": "message_end""#) => Seen::Good,
-        true if text.contains(r#""event":"error""#) || text.contains(r#""event": "error""#) => {
-            Seen::Error
-        }
+        true if has_event(&text, "message_end") => Seen::Good,
+        true if has_event(&text, "error") => Seen::Error,
         false if serde_json::from_str::<Value>(&text).is_ok() => Seen::Good,
         _ => Seen::CutUnseen,
     }

@@ -1,6 +1,6 @@
 //! What exists in one Dify only is asked for there, whoever asks.
 
-use dify_sim::{Dify, Fault};
+use dify_sim::{Dify, Fault, Served};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ async fn a_conversation_goes_on_where_it_began_whoever_the_hash_would_choose() {
 }
 
 #[tokio::test]
-async fn an_unknown_conversation_is_asked_around_for_and_remembered() {
+async fn an_unknown_conversation_is_located_before_its_turn_and_remembered() {
     let rig = Rig::start(3).await;
     let first = rig.send(turn("alice", "")).await;
     let (home, conversation) = (first.instance(), id(&first, "conversation_id"));
@@ -77,11 +77,20 @@ async fn an_unknown_conversation_is_asked_around_for_and_remembered() {
     clear(&rig);
     let answer = other.send(from(&stranger, turn("alice", &conversation))).await;
     assert_eq!((answer.status, answer.instance()), (StatusCode::OK, home.clone()), "{answer:?}");
-    assert!(posts(&rig).iter().sum::<usize>() >= 2, "somebody else was asked first");
+    assert_eq!(posts(&rig).iter().sum::<usize>(), 1, "it goes to nobody on a guess");
+    assert!(gets(&rig).iter().sum::<usize>() >= 1, "the owner was asked for it");
     clear(&rig);
     let answer = other.send(from(&stranger, turn("alice", &conversation))).await;
     assert_eq!((answer.status, answer.instance()), (StatusCode::OK, home));
     assert_eq!(posts(&rig).iter().sum::<usize>(), 1, "now it is known");
+    assert_eq!(gets(&rig), [0, 0, 0]);
+}
+
+/// Questions for messages that each Dify got.
+fn gets(rig: &Rig) -> Vec<usize> {
+    let asks = |served: &&Served| served.path.starts_with("/v1/messages?");
+    let gets = |dify: &Dify| dify.served().iter().filter(asks).count();
+    rig.difys.iter().map(gets).collect()
 }
 
 /// Turns that each Dify got.
@@ -91,16 +100,24 @@ fn posts(rig: &Rig) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn what_nobody_has_is_the_first_404() {
+async fn what_nobody_has_is_the_homes_404() {
     let rig = Rig::start(3).await;
     let nobodys = "11111111-2222-4333-8444-555555555555";
     let home = rig.instance_of("alice").await;
     clear(&rig);
     let answer = rig.send(turn("alice", nobodys)).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
-    assert_eq!(answer.json()["message"], "Conversation Not Exists.");
+    let message = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("Conversation Not Exists."), "{message}");
     assert_eq!(answer.instance(), home);
-    assert_eq!(posts(&rig), [1, 1, 1]);
+    assert_eq!(posts(&rig).iter().sum::<usize>(), 1, "its home alone got the turn");
+    assert_eq!(gets(&rig), [1, 1, 1]);
+    clear(&rig);
+    let again = rig.send(turn("alice", nobodys)).await;
+    assert_eq!((again.status, again.instance()), (StatusCode::NOT_FOUND, home));
+    assert_eq!(gets(&rig), [0, 0, 0], "that nobody has it is remembered");
+    let status = rig.status().await;
+    assert_eq!(status["applications"]["shop"]["located_nobody"], 1);
     let path = format!("/v1/messages/{nobodys}/suggested?user=alice");
     let answer = rig.send(request("GET", &path).body("").unwrap()).await;
     assert_eq!(answer.json()["message"], "Message Not Exists.", "{answer:?}");

@@ -143,6 +143,7 @@ pub(crate) async fn difys(count: usize) -> Vec<Dify> {
     let mut difys = Vec::new();
     for number in 1..=count {
         let setup = Setup::default()
+            .with_release(crate::rig::release())
             .with_app(App::new(Mode::Chat, format!("app-shop-{number}")))
             .with_app(App::new(Mode::Workflow, format!("app-flow-{number}")));
         difys.push(Dify::start(setup).await.unwrap());

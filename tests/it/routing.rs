@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dify_sim::Release;
 use http::{Request, StatusCode};
 use serde_json::json;
 
-use crate::rig::{Plan, Rig, TOKEN, chat, post, request, requests};
+use crate::rig::{Plan, Rig, TOKEN, chat, post, release, request, requests};
 
 #[tokio::test]
 async fn a_user_always_lands_on_the_same_instance() {
@@ -57,10 +58,14 @@ async fn requests_without_a_user_are_spread() {
 async fn the_root_answers_without_a_key() {
     let rig = Rig::start(1).await;
     let answer = rig.send(Request::get("/v1/").body("").unwrap()).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(answer.json()["server_version"], "1.5.0");
+    // 200 up to 1.7, and 404 since: what Dify says is passed on.
+    let (status, version) = match release() {
+        Release::V1_5 => (StatusCode::OK, "1.5.0"),
+        newer => (StatusCode::NOT_FOUND, newer.version()),
+    };
+    assert_eq!((answer.status, answer.header("x-version")), (status, Some(version)));
     let wrong = Request::get("/v1/").header("authorization", "Bearer wrong").body("").unwrap();
-    assert_eq!(rig.send(wrong).await.status, StatusCode::OK);
+    assert_eq!(rig.send(wrong).await.status, status);
     assert!(rig.difys[0].served().iter().all(|served| served.key.is_none()));
 }
 

@@ -27,7 +27,10 @@ struct Landscape {
 
 impl Landscape {
     async fn start(authority: &Authority, pair: &Pair, instance: &str) -> Self {
-        let setup = Setup::default().with_app(App::new(Mode::Chat, "app-shop")).with_slots(100);
+        let setup = Setup::default()
+            .with_release(crate::rig::release())
+            .with_app(App::new(Mode::Chat, "app-shop"))
+            .with_slots(100);
         let dify = Dify::start(setup).await.unwrap();
         let behind = dify.url().strip_prefix("http://").unwrap().parse().unwrap();
         let (front, _, names) = front(pair, behind).await;

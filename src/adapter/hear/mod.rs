@@ -86,6 +86,8 @@ struct Run {
     has_text: bool,
     message_ended: bool,
     workflow_ended: bool,
+    /// What a chatflow said of its failure.
+    failure: Option<String>,
     /// What the model calls of a workflow used.
     nodes: Usage,
     state: State,
@@ -111,6 +113,7 @@ impl Hearing {
             has_text: false,
             message_ended: false,
             workflow_ended: false,
+            failure: None,
             nodes: Usage::default(),
             state: State::Running,
         };
@@ -146,10 +149,14 @@ impl Hearing {
     pub fn end(&mut self, each: &mut dyn FnMut(Heard)) -> &State {
         let run = &mut self.run;
         if run.state == State::Running {
-            run.state = match run.message_ended || run.workflow_ended {
-                true => run.over(each),
-                false => broken("the stream ended before the answer did"),
-            };
+            if run.message_ended || run.workflow_ended {
+                run.state = run.over(each);
+            } else if let Some(what) = run.failure.take() {
+                // As Dify says it of a blocking run, and up to 1.12 in an event of its own.
+                run.fail(Fault::of_dify(400, "invalid_param", &format!("Run failed: {what}")));
+            } else {
+                run.state = broken("the stream ended before the answer did");
+            }
         }
         &self.run.state
     }
@@ -384,8 +391,9 @@ impl Run {
         let workflow: Workflow = part(event.data);
         let failed = workflow.status.as_deref() == Some("failed");
         if self.mode != Mode::Workflow {
-            // After a failed one comes an event that says of what kind the failure is.
+            // Up to 1.12 an event follows a failed one that says of what kind the failure is.
             self.workflow_ended = !failed;
+            self.failure = workflow.error.filter(|_| failed);
             if self.message_ended && !failed {
                 self.state = self.over(each);
             }

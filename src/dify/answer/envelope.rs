@@ -1,13 +1,18 @@
 //! The outermost object of an answer or of an event.
 
+use memchr::memmem;
 use uuid::Uuid;
 
-use super::members::{id, members, text, value};
+use super::members::{id, items, members, text, value};
 use super::usage::{self, Tokens};
 use super::{Learned, Usage};
+use crate::dify::path::TextId;
 
 /// The longest task id kept as text, in bytes. Dify's are UUIDs.
 const MAX_TASK: usize = 64;
+
+/// The longest token of a form, in bytes. Dify's have 22 letters and digits.
+const MAX_TOKEN: usize = 255;
 
 /// What the object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub(super) enum Wanted {
     WorkflowRun,
     /// The answer to an upload.
     Upload,
+    /// Something that was made, or a list of such.
+    Made,
     /// An event of a stream: which one it is stands in `event`.
     Event,
 }
@@ -31,6 +38,8 @@ pub(super) struct Envelope {
     pub(super) end: Option<End>,
     /// The object has a `message_id`.
     pub(super) of_a_message: bool,
+    /// It is an event that may name a form.
+    pub(super) of_a_form: bool,
 }
 
 /// Events after which a run does no more, or nearly so.
@@ -55,6 +64,11 @@ impl End {
     }
 }
 
+/// Whether events of this name may name forms.
+pub(super) fn names_a_form(event: &[u8]) -> bool {
+    matches!(event, b"human_input_required" | b"workflow_paused")
+}
+
 impl Envelope {
     /// Reads an object up to where it ends or breaks off. Ids that are known stay.
     pub(super) fn read(&mut self, wanted: Wanted, json: &[u8]) {
@@ -75,6 +89,25 @@ impl Envelope {
             b"data" if workflow_ends && self.usage.is_none() => {
                 let (data, after) = usage::of_data(rest)?;
                 self.usage = data.filter(|data| data.total_tokens.is_some()).map(Tokens::usage);
+                if wanted == Wanted::WorkflowRun {
+                    self.forms(&rest[..rest.len() - after.len()]);
+                }
+                return Some(after);
+            }
+            b"data" if wanted == Wanted::Turn || self.of_a_form => {
+                let (data, after) = value(rest)?;
+                self.forms(data);
+                return Some(after);
+            }
+            b"data" if wanted == Wanted::Made => {
+                let (data, after) = value(rest)?;
+                items(data, |item| {
+                    members(item, |key, rest| {
+                        let (value, after) = value(rest)?;
+                        self.other(key, value);
+                        Some(after)
+                    });
+                });
                 return Some(after);
             }
             _ => {}
@@ -95,10 +128,66 @@ impl Envelope {
             return Some(after);
         }
         let (value, after) = value(rest)?;
-        if key == b"event" && wanted == Wanted::Event {
-            self.end = text(value).and_then(End::named);
+        match wanted {
+            Wanted::Event if key == b"event" => {
+                let event = text(value).unwrap_or_default();
+                self.end = End::named(event);
+                self.of_a_form = names_a_form(event);
+            }
+            Wanted::Made => self.other(key, value),
+            Wanted::Upload if matches!(key, b"created_by" | b"user_id") => self.add_uuid(value),
+            _ => {}
         }
         Some(after)
+    }
+
+    /// A member of something that was made.
+    fn other(&mut self, key: &[u8], value: &[u8]) {
+        if matches!(key, b"id" | b"job_id") {
+            self.add_uuid(value);
+        }
+    }
+
+    fn add_uuid(&mut self, value: &[u8]) {
+        if let Some((id, _)) = id(value) {
+            self.learned.add(id);
+        }
+    }
+
+    /// The tokens of forms in the data of an event or of a run that has paused: one by itself, or one
+    /// for each of its reasons.
+    fn forms(&mut self, data: &[u8]) {
+        // A run's outputs may be large, and hardly any has paused.
+        if memmem::find(data, b"\"form_token\"").is_none() {
+            return;
+        }
+        members(data, |key, rest| {
+            let (value, after) = value(rest)?;
+            if key == b"reasons" {
+                items(value, |reason| self.form_of(reason));
+            } else {
+                self.form(key, value);
+            }
+            Some(after)
+        });
+    }
+
+    fn form_of(&mut self, reason: &[u8]) {
+        members(reason, |key, rest| {
+            let (value, after) = value(rest)?;
+            self.form(key, value);
+            Some(after)
+        });
+    }
+
+    fn form(&mut self, key: &[u8], value: &[u8]) {
+        let token = text(value).filter(|token| (1..=MAX_TOKEN).contains(&token.len()));
+        if key == b"form_token"
+            && let Some(token) = token.and_then(|token| str::from_utf8(token).ok())
+            && !token.contains('\\')
+        {
+            self.learned.add(TextId::Form.key(token));
+        }
     }
 
     /// Whether a key's value is that of an id of this object, and whose.

@@ -3,11 +3,12 @@
 //! Dify writes each event as one line `data: {"event": "…", …}` and a blank line; its JSON has no
 //! line ends in it. So the learner looks at lines. Until one has named the task each is read whole;
 //! after that only its first bytes, which hold the event's name, and the rest is passed over at the
-//! speed of a search for the line's end. One of a few that end a run is read whole again.
+//! speed of a search for the line's end. One of a few that end a run or name a form is read whole
+//! again.
 
 use memchr::memchr;
 
-use super::envelope::{End, Envelope, Wanted};
+use super::envelope::{End, Envelope, Wanted, names_a_form};
 use super::{Learned, Usage};
 
 /// The most bytes kept of an event that is cut over pieces of the stream. One that is whole in its
@@ -147,6 +148,7 @@ impl EventLearner {
         let Some(json) = line.strip_prefix(b"data:") else { return };
         self.found.end = None;
         self.found.of_a_message = false;
+        self.found.of_a_form = false;
         self.found.read(Wanted::Event, json);
         if self.found.learned.task_text.is_none() {
             self.without_task = self.without_task.saturating_add(1);
@@ -166,13 +168,18 @@ impl EventLearner {
             Name::Unsure => Line::Unsure,
             Name::NoData => Line::Skipped,
             Name::Event(_) | Name::Elsewhere if wants_all => Line::Wanted,
-            Name::Event(event) if End::named(event).is_none() => Line::Skipped,
+            Name::Event(event) if !says_something(event) => Line::Skipped,
             Name::Event(_) => Line::Wanted,
             // In another order than Dify's: the name may follow.
             Name::Elsewhere if self.without_task < PATIENCE => Line::Wanted,
             Name::Elsewhere => Line::Skipped,
         }
     }
+}
+
+/// Whether an event says something once the task is known.
+fn says_something(event: &[u8]) -> bool {
+    End::named(event).is_some() || names_a_form(event)
 }
 
 /// Whether a piece consists of whole lines that say nothing once the task is known: most of a
@@ -184,7 +191,7 @@ pub fn dull(piece: &[u8]) -> bool {
         let says_nothing = line.is_empty()
             || match name(line) {
                 Name::NoData => true,
-                Name::Event(event) => End::named(event).is_none(),
+                Name::Event(event) => !says_something(event),
                 Name::Elsewhere | Name::Unsure => false,
             };
         if !says_nothing {

@@ -24,6 +24,17 @@ pub(super) fn members<'a>(
     }
 }
 
+/// Gives each item of an array, as sent, to `take`. Text that is no array gives nothing.
+pub(super) fn items<'a>(json: &'a [u8], mut take: impl FnMut(&'a [u8])) -> Option<()> {
+    let mut rest = blanks(json.strip_prefix(b"[")?);
+    while rest.first() != Some(&b']') {
+        let (item, after) = value(rest)?;
+        take(item);
+        rest = blanks(blanks(after).strip_prefix(b",")?);
+    }
+    Some(())
+}
+
 /// A whole value that begins here, as sent, and what follows it.
 #[inline]
 pub(super) fn value(json: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -100,7 +111,7 @@ fn blanks(json: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::{members, text, value};
+    use super::{items, members, text, value};
 
     fn all(json: &str) -> Vec<(&str, &str)> {
         let mut found = Vec::new();
@@ -129,6 +140,20 @@ mod tests {
         }
         for none in ["", "[1]", "\"a\"", "{]", "{\"a\"}", "{1:2}"] {
             assert_eq!(all(none), [], "{none}");
+        }
+    }
+
+    #[test]
+    fn items_of_an_array_are_given_as_they_stand() {
+        let all = |json: &str| {
+            let mut found = Vec::new();
+            items(json.as_bytes(), |item| found.push(str::from_utf8(item).unwrap().to_owned()));
+            found
+        };
+        assert_eq!(all(r#"[{"a":[1]} , "x,]",[ ],3]"#), [r#"{"a":[1]}"#, "\"x,]\"", "[ ]", "3"]);
+        assert_eq!(all("[1, 2"), ["1"], "what breaks off gives what came before");
+        for none in ["", "[", "[]", "[ ]", "{}", "1"] {
+            assert!(all(none).is_empty(), "{none}");
         }
     }
 

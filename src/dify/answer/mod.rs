@@ -5,24 +5,36 @@
 //! read as far as they are there: of a long one only a prefix is kept, and the ids stand at its
 //! beginning.
 //!
-//! Deliberately absent: ids in lists (`GET /v1/conversations`, `GET /v1/messages`). Whoever asks
-//! for a list has been sent to the right instance already.
+//! Deliberately absent: ids in lists of what belongs to a user (`GET /v1/conversations`,
+//! `GET /v1/messages`). Whoever asks for such a list has been sent to the right instance already. And
+//! whatever a dataset holds: no route names it without the dataset.
 
 mod envelope;
 mod events;
+mod first;
+mod keyless;
 mod members;
 mod refusal;
 mod usage;
 
 #[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_ids;
 
 use uuid::Uuid;
 
 use self::envelope::{Envelope, Wanted};
 pub use self::events::{EventLearner, dull};
-pub use self::refusal::{KnownRefusal, is_null_run, refusal};
+pub use self::first::{FirstEvent, first_event};
+pub use self::keyless::{is_strange_code, is_strange_link, may_be_strange_code};
+pub use self::refusal::{KnownRefusal, is_newer_route, is_null_run, refusal};
 use super::path::{CallKind, Run};
+
+/// The most ids kept of an answer beside those of its run. Dify's lists have 100 entries at most.
+pub const MAX_OTHERS: usize = 128;
 
 /// The ids that an answer named. All are known to the answering instance only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,15 +49,25 @@ pub struct Learned {
     pub workflow_run_id: Option<Uuid>,
     /// Of an upload.
     pub file_id: Option<Uuid>,
+    /// What else outlives the answer, as [`Id::key`](super::path::Id::key) gives it, each once, at
+    /// most [`MAX_OTHERS`]: the tokens of forms that a run waits for, the user of an upload,
+    /// annotations and the jobs for them, datasets.
+    pub others: Vec<Uuid>,
     /// `task_id` as sent, for the path of a stop.
     pub task_text: Option<String>,
 }
 
 impl Learned {
     /// The ids that outlive a run: all but the task's.
-    pub fn lasting(&self) -> impl Iterator<Item = Uuid> + use<> {
+    pub fn lasting(&self) -> impl Iterator<Item = Uuid> {
         let ids = [self.conversation_id, self.message_id, self.workflow_run_id, self.file_id];
-        ids.into_iter().flatten()
+        ids.into_iter().flatten().chain(self.others.iter().copied())
+    }
+
+    fn add(&mut self, id: Uuid) {
+        if self.others.len() < MAX_OTHERS && !self.others.contains(&id) {
+            self.others.push(id);
+        }
     }
 }
 
@@ -61,12 +83,14 @@ pub struct Usage {
 }
 
 /// Reads a successful JSON answer, or its first bytes: what they name is given even if the rest is
-/// missing. Other calls than runs and uploads give nothing.
+/// missing. Calls whose answers name nothing new give nothing.
 pub fn learn_json(kind: CallKind, prefix: &[u8]) -> (Learned, Option<Usage>) {
     let wanted = match kind {
         CallKind::Run(Run::Chat | Run::Completion) => Wanted::Turn,
         CallKind::Run(Run::Workflow) => Wanted::WorkflowRun,
         CallKind::Upload => Wanted::Upload,
+        CallKind::Annotations | CallKind::AnnotationReply => Wanted::Made,
+        CallKind::DatasetList => Wanted::Made,
         _ => return Default::default(),
     };
     let mut found = Envelope::default();

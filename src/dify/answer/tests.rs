@@ -6,17 +6,17 @@ use std::path::Path;
 use proptest::prelude::{prop, prop_assert_eq, proptest};
 use serde_json::Value;
 
-use super::{EventLearner, KnownRefusal, Learned, Usage, dull, is_null_run, learn_json, refusal};
+use super::{EventLearner, Learned, Usage, dull, is_null_run, learn_json};
 use crate::dify::path::{CallKind, Run, classify};
 
 /// One recorded answer.
-struct Recording {
-    case: String,
-    kind: CallKind,
+pub(super) struct Recording {
+    pub(super) case: String,
+    pub(super) kind: CallKind,
     is_post: bool,
-    status: u16,
+    pub(super) status: u16,
     streamed: bool,
-    body: String,
+    pub(super) body: String,
 }
 
 fn recording(path: &Path) -> Option<Recording> {
@@ -34,8 +34,17 @@ fn recording(path: &Path) -> Option<Recording> {
     })
 }
 
+pub(super) fn streamed(answer: &Recording) -> bool {
+    answer.streamed
+}
+
+/// Those of Dify 1.5.0.
 fn recordings() -> Vec<Recording> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dify-sim/recordings");
+    recordings_in("dify-sim/recordings")
+}
+
+pub(super) fn recordings_in(folder: &str) -> Vec<Recording> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let all: Vec<_> = files.filter_map(|path| recording(&path)).collect();
     assert!(all.len() > 300, "{}", all.len());
@@ -56,6 +65,7 @@ fn learned(from: &Value) -> Learned {
         task_id: id("task_id"),
         workflow_run_id: id("workflow_run_id"),
         file_id: None,
+        others: Vec::new(),
         task_text: text("task_id"),
     }
 }
@@ -112,7 +122,7 @@ fn an_upload_gives_the_id_of_its_file() {
     let answer = named("upload-png");
     let (found, usage) = learn_json(answer.kind, answer.body.as_bytes());
     assert_eq!(found.file_id.unwrap().to_string(), "96ad82e8-b00a-4a6c-bc83-7c9f4d86f644");
-    assert_eq!((found.lasting().count(), found.task_id, usage), (1, None, None));
+    assert_eq!((found.lasting().count(), found.task_id, usage), (2, None, None));
 }
 
 /// The rules, from a parser that reads every event whole.
@@ -242,56 +252,6 @@ fn a_message_that_breaks_off_is_none() {
 }
 
 #[test]
-fn recorded_refusals_are_told_apart() {
-    let (mut not_here, mut busy) = (0, 0);
-    for answer in recordings() {
-        let found = refusal(answer.status, answer.body.as_bytes());
-        let has = |text: &str| answer.body.contains(text);
-        let expected = if has("\"First Message Not") || has("upload file id format") {
-            None
-        } else if has("Not Exists.") || has("\"Invalid upload file\"") {
-            Some(KnownRefusal::NotHere)
-        } else if has("\"Too many requests") {
-            Some(KnownRefusal::Busy)
-        } else {
-            None
-        };
-        // In an event of a stream it is no refusal.
-        let expected = expected.filter(|_| answer.status != 200);
-        assert_eq!(found, expected, "{} {}", answer.case, answer.body);
-        not_here += usize::from(found == Some(KnownRefusal::NotHere));
-        busy += usize::from(found == Some(KnownRefusal::Busy));
-    }
-    assert_eq!((not_here, busy), (27, 2));
-}
-
-#[test]
-fn refusals_that_only_look_alike_are_none() {
-    let body = |code: &str, message: &str| {
-        format!(r#"{{"code": "{code}", "message": "{message}", "status": 400}}"#)
-    };
-    for (status, code, message, expected) in [
-        (404, "not_found", "Conversation Not Exists", Some(KnownRefusal::NotHere)),
-        (400, "invalid_param", "Invalid upload file.", Some(KnownRefusal::NotHere)),
-        (429, "too_many_requests", "Busy", Some(KnownRefusal::Busy)),
-        (400, "invalid_param", "Run failed: Too many requests. Please try again later.", None),
-        (400, "invalid_param", "Run failed: Invalid upload file", None),
-        (400, "completion_request_error", "Too many requests. Please try again later.", None),
-        (400, "invalid_param", "Too many requests for this model", None),
-        (400, "invalid_param", "Conversation Not Exists.", None),
-        (404, "not_found", "Run failed: Conversation Not Exists.", None),
-        (404, "not_found", "The requested URL was not found on the server.", None),
-        (500, "invalid_param", "Invalid upload file", None),
-    ] {
-        let body = body(code, message);
-        assert_eq!(refusal(status, body.as_bytes()), expected, "{status} {body}");
-    }
-    for body in ["", "null", "[]", "{}", "<html>Conversation Not Exists.</html>"] {
-        assert_eq!(refusal(404, body.as_bytes()), None, "{body}");
-    }
-}
-
-#[test]
 fn an_unknown_run_is_one_with_every_field_null() {
     for (case, expected) in
         [("x-wf-run-get", true), ("workflow-run-get-unknown", true), ("workflow-run-get", false)]
@@ -314,7 +274,9 @@ fn most_events_say_nothing_new() {
     }
     let end = "data: {\"event\": \"message_end\"}\n\n";
     let reversed = "data: {\"answer\": \"a\", \"event\": \"error\"}\n\n";
-    for piece in [end, reversed, &[message, end].concat(), message.trim_end(), "data: {\"ev"] {
+    let form = "data: {\"event\":\"human_input_required\",\"data\":{}}\n\n";
+    for piece in [end, form, reversed, &[message, end].concat(), message.trim_end(), "data: {\"ev"]
+    {
         assert!(!dull(piece.as_bytes()), "{piece}");
     }
     let dull_events = streams().flat_map(|answer| {
@@ -332,6 +294,7 @@ proptest! {
                 "data: {\"event\": \"message\", \"task_id\": \"t\"}", "data: {\"event\": \"error\"}",
                 "data: {\"event\": \"message_end\", \"metadata\": {\"usage\": {\"total_tokens\": 7}}}",
                 "data:{\"task_id\": \"u\", \"event\":\"workflow_finished\", \"data\":{\"total_tokens\": 8}}",
+                "data: {\"event\": \"human_input_required\", \"data\": {\"form_token\": \"f\"}}",
                 "data: {\"event\": \"message\", \"x\": \"", "event: ping", "data", "\n", "\n", "\r\n", "\n\n",
                 "data: {\"event\": \"message_", "end\"}", "data: {\"event\": \"", "\"", "x", "}",
             ]),

@@ -7,6 +7,12 @@
 //! As in Dify, a trailing slash makes another path (404), ids of conversations, messages, files
 //! and annotations must be UUIDs, and slashes before `v1` may be doubled (`//v1/info` is served).
 //!
+//! Two kinds of path stand beside `/v1` and need no key, because they are one: signed links to files
+//! and the servers of the model context protocol. All else of Dify is for its own web pages.
+//!
+//! Every route of the knowledge API that names a document, a segment or anything else of a dataset
+//! names the dataset before it, so that is the id that matters there, and the only one.
+//!
 //! Paths are taken without the query. Percent-encoding is not undone: `/v1/%69nfo` is unknown here
 //! and `/v1/info` to Dify, which costs nothing but the knowledge of what it is.
 
@@ -16,6 +22,7 @@ mod tests;
 use http::Method;
 use memchr::memchr2;
 use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
 
 /// The three calls that start a run, and so what a stop stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +96,15 @@ pub enum CallKind {
     AnnotationReply,
     /// `/v1/apps/annotation-reply/<action>/status/<id>`.
     AnnotationReplyStatus,
-    /// Anything for a dataset key: `/v1/datasets…`, `/v1/workspaces/…`, `/v1/knowledge-fs/…`.
+    /// `/v1/datasets`: lists them, makes one.
+    DatasetList,
+    /// Anything else for a dataset key: `/v1/datasets/…`, `/v1/workspaces/…`, `/v1/knowledge-fs/…`.
     Datasets,
+    /// `/files/<id>/file-preview`, `/files/<id>/image-preview`, `/files/tools/<id>.<ext>`: links that
+    /// Dify signs. They need no key and name no user.
+    SignedFile,
+    /// `/mcp/server/<code>/mcp`: an app as a server of tools. The code is the key.
+    McpServer,
     /// Anything else.
     Unknown,
 }
@@ -114,13 +128,19 @@ impl CallKind {
             Self::AppFeedbacks | Self::Info | Self::Parameters => "GET, HEAD, OPTIONS",
             Self::Meta | Self::Site | Self::WorkflowRunDetail => "GET, HEAD, OPTIONS",
             Self::WorkflowEvents | Self::WorkflowLogs | Self::EndUser => "GET, HEAD, OPTIONS",
-            Self::AnnotationReplyStatus => "GET, HEAD, OPTIONS",
-            Self::Datasets | Self::Unknown => return None,
+            Self::AnnotationReplyStatus | Self::SignedFile => "GET, HEAD, OPTIONS",
+            Self::McpServer => "POST, OPTIONS",
+            Self::DatasetList | Self::Datasets | Self::Unknown => return None,
         })
+    }
+
+    /// Whether the call is of the knowledge API, which has keys of its own.
+    pub fn wants_dataset_key(self) -> bool {
+        matches!(self, Self::DatasetList | Self::Datasets)
     }
 }
 
-/// The id in a path. All but the workflow's are known to one instance only.
+/// The id in a path. All are known to one instance only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Id<'p> {
     /// Of a conversation (UUID).
@@ -137,20 +157,60 @@ pub enum Id<'p> {
     File(&'p str),
     /// Of an annotation (UUID).
     Annotation(&'p str),
+    /// Of a job that switches annotation replies on or off (UUID).
+    AnnotationJob(&'p str),
+    /// Of a user as Dify counts them (UUID).
+    EndUser(&'p str),
+    /// Of a dataset (UUID).
+    Dataset(&'p str),
+    /// Of a form that a person fills in: 22 letters and digits.
+    Form(&'p str),
+    /// Of a server of tools: 16 letters and digits.
+    McpServer(&'p str),
 }
 
 impl Id<'_> {
-    /// The id, if its text is a UUID. Dify makes all of them as UUIDs; those of tasks and of
-    /// workflows' runs its routes do not check.
-    pub fn uuid(&self) -> Option<Uuid> {
-        let (Self::Conversation(text)
-        | Self::Message(text)
-        | Self::Task(text)
-        | Self::WorkflowRun(text)
-        | Self::Workflow(text)
-        | Self::File(text)
-        | Self::Annotation(text)) = *self;
-        Uuid::try_parse(text).ok()
+    /// The id as owners are kept by it: a UUID itself, else a digest of its text. None for a text
+    /// that is none of Dify's ids; its routes do not check those of tasks and workflows.
+    pub fn key(&self) -> Option<Uuid> {
+        match *self {
+            Self::Form(token) => Some(TextId::Form.key(token)),
+            Self::McpServer(code) => Some(TextId::McpServer.key(code)),
+            Self::Conversation(text)
+            | Self::Message(text)
+            | Self::Task(text)
+            | Self::WorkflowRun(text)
+            | Self::Workflow(text)
+            | Self::File(text)
+            | Self::Annotation(text)
+            | Self::AnnotationJob(text)
+            | Self::EndUser(text)
+            | Self::Dataset(text) => Uuid::try_parse(text).ok(),
+        }
+    }
+}
+
+/// Ids that are no UUIDs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextId {
+    /// The token of a form.
+    Form,
+    /// The code of a server of tools.
+    McpServer,
+}
+
+impl TextId {
+    /// A digest of kind and text, in the place of a UUID. Two texts that meet in one cost a question
+    /// to an instance that does not have it.
+    pub fn key(self, text: &str) -> Uuid {
+        let kind = match self {
+            Self::Form => &b"form:"[..],
+            Self::McpServer => b"mcp:",
+        };
+        let mut digest = Xxh3::new();
+        digest.update(kind);
+        digest.update(text.as_bytes());
+        Uuid::from_u128(digest.digest128())
     }
 }
 
@@ -175,7 +235,7 @@ impl Call<'_> {
 /// Understands a path (without its query).
 pub fn classify(path: &str) -> Call<'_> {
     if !is_service_api(path) {
-        return Call::UNKNOWN;
+        return keyless(path);
     }
     let path = path.trim_start_matches('/');
     let Some(path) = path.strip_prefix("v1/") else { return Call::UNKNOWN };
@@ -201,7 +261,7 @@ pub fn starts_run(method: &Method, path: &str) -> bool {
     method == Method::POST && classify(path).starts_run(method)
 }
 
-/// Whether a path is `/v1` or below it. Nothing else of Dify is for clients of the gateway.
+/// Whether a path is `/v1` or below it: what a client needs a key for.
 ///
 /// A path with `..` in it, encoded or not, is none: Dify takes it as it is, but the nginx in front
 /// of a Dify resolves it, and `/v1/../console/api/setup` would leave the service API.
@@ -244,9 +304,41 @@ fn decoded(bytes: &[u8]) -> Option<u8> {
 
 /// Calls that are told by their first part alone.
 fn by_prefix(path: &str) -> Call<'_> {
-    match path.split('/').next() {
-        Some("datasets" | "workspaces" | "knowledge-fs") => plain(CallKind::Datasets),
+    let mut parts = path.split('/');
+    match (parts.next(), parts.next()) {
+        (Some("datasets"), None) => plain(CallKind::DatasetList),
+        (Some("datasets"), Some(id)) if is_uuid(id) => {
+            Call { kind: CallKind::Datasets, id: Some(Id::Dataset(id)) }
+        }
+        (Some("datasets" | "workspaces" | "knowledge-fs"), _) => plain(CallKind::Datasets),
         _ => Call::UNKNOWN,
+    }
+}
+
+/// What is served without a key. As Dify's routes have it, to the letter: a path with anything more
+/// in it, be it `..` or a doubled slash, is none of them.
+fn keyless(path: &str) -> Call<'_> {
+    if let Some(rest) = path.strip_prefix("/files/") {
+        let (id, is_known) = match rest.split_once('/') {
+            Some(("tools", name)) => {
+                let (id, ending) = name.split_once('.').unwrap_or_default();
+                let is_ending = ending.bytes().all(|byte| byte.is_ascii_alphanumeric());
+                (id, is_ending && !ending.is_empty())
+            }
+            Some((id, what)) => (id, matches!(what, "file-preview" | "image-preview")),
+            None => return Call::UNKNOWN,
+        };
+        return if is_known {
+            with_uuid(CallKind::SignedFile, Id::File(id), id)
+        } else {
+            Call::UNKNOWN
+        };
+    }
+    let code = path.strip_prefix("/mcp/server/").and_then(|rest| rest.strip_suffix("/mcp"));
+    let is_code = |code: &&str| code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match code.filter(is_code) {
+        Some(code) => with(CallKind::McpServer, Id::McpServer(code), code),
+        None => Call::UNKNOWN,
     }
 }
 
@@ -293,8 +385,8 @@ fn route<'p>(parts: &[&'p str]) -> Call<'p> {
         ["parameters"] => plain(CallKind::Parameters),
         ["meta"] => plain(CallKind::Meta),
         ["site"] => plain(CallKind::Site),
-        ["form", "human_input", token] if !token.is_empty() => plain(CallKind::HumanInputForm),
-        ["end-users", id] if is_uuid(id) => plain(CallKind::EndUser),
+        ["form", "human_input", token] => with(CallKind::HumanInputForm, Id::Form(token), token),
+        ["end-users", id] => with_uuid(CallKind::EndUser, Id::EndUser(id), id),
         _ => Call::UNKNOWN,
     }
 }
@@ -316,8 +408,8 @@ fn annotations<'p>(parts: &[&'p str]) -> Call<'p> {
         ["annotations"] => plain(CallKind::Annotations),
         ["annotations", id] => with_uuid(CallKind::Annotation, Id::Annotation(id), id),
         ["annotation-reply", action] if !action.is_empty() => plain(CallKind::AnnotationReply),
-        ["annotation-reply", _, "status", job] if is_uuid(job) => {
-            plain(CallKind::AnnotationReplyStatus)
+        ["annotation-reply", _, "status", job] => {
+            with_uuid(CallKind::AnnotationReplyStatus, Id::AnnotationJob(job), job)
         }
         _ => Call::UNKNOWN,
     }

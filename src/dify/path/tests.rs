@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{CallKind, Id, Run, allowed_methods, classify, is_service_api, starts_run};
+use super::{CallKind, Id, Run, TextId, allowed_methods, classify, is_service_api, starts_run};
 
 const UUID: &str = "02b4ca2f-e6b9-4817-9796-79ad0513ede0";
 
@@ -46,10 +46,14 @@ fn every_route_of_dify_is_known_with_its_methods() {
         ("/v1/apps/annotations/{}", CallKind::Annotation, Some("PUT, DELETE, OPTIONS")),
         ("/v1/apps/annotation-reply/enable", CallKind::AnnotationReply, POST),
         ("/v1/apps/annotation-reply/enable/status/{}", CallKind::AnnotationReplyStatus, GET),
-        ("/v1/datasets", CallKind::Datasets, None),
+        ("/v1/datasets", CallKind::DatasetList, None),
         ("/v1/datasets/{}/documents/{}/segments/{}/child_chunks/{}", CallKind::Datasets, None),
         ("/v1/workspaces/current/models/model-types/llm", CallKind::Datasets, None),
         ("/v1/knowledge-fs/query-stream", CallKind::Datasets, None),
+        ("/files/{}/file-preview", CallKind::SignedFile, GET),
+        ("/files/{}/image-preview", CallKind::SignedFile, GET),
+        ("/files/tools/{}.png", CallKind::SignedFile, GET),
+        ("/mcp/server/u1WeaAPJCdCKIHnc/mcp", CallKind::McpServer, POST),
     ] {
         let path = path.replace("{}", UUID);
         assert_eq!(classify(&path).kind, kind, "{path}");
@@ -73,6 +77,22 @@ fn what_dify_answers_404_to_is_unknown() {
         "/v1/a/b/c/d/e/f/g",
         "/v2/info",
         "/console/api/setup",
+        "/files/upload/for-plugin",
+        "/files/abc/file-preview",
+        "/files/02b4ca2f-e6b9-4817-9796-79ad0513ede0",
+        "/files/02b4ca2f-e6b9-4817-9796-79ad0513ede0/file-preview/",
+        "/files/02b4ca2f-e6b9-4817-9796-79ad0513ede0/file-preview/../x",
+        "/files/tools/02b4ca2f-e6b9-4817-9796-79ad0513ede0",
+        "/files/tools/02b4ca2f-e6b9-4817-9796-79ad0513ede0.",
+        "/files/tools/02b4ca2f-e6b9-4817-9796-79ad0513ede0.png/../x",
+        "/files/tools/../02b4ca2f-e6b9-4817-9796-79ad0513ede0.png",
+        "//files/02b4ca2f-e6b9-4817-9796-79ad0513ede0/file-preview",
+        "/files/../console/api/setup",
+        "/mcp/server//mcp",
+        "/mcp/server/abc",
+        "/mcp/server/a/b/mcp",
+        "/mcp/server/../mcp",
+        "/mcp/server/%2e%2e/mcp",
         "",
     ] {
         assert_eq!(classify(path).kind, CallKind::Unknown, "{path}");
@@ -92,15 +112,40 @@ fn the_id_in_a_path_is_given() {
         ("/v1/messages/{}/suggested", Id::Message(UUID)),
         ("/v1/files/{}/preview", Id::File(UUID)),
         ("//v1/apps/annotations/{}", Id::Annotation(UUID)),
+        ("/v1/apps/annotation-reply/enable/status/{}", Id::AnnotationJob(UUID)),
+        ("/v1/end-users/{}", Id::EndUser(UUID)),
+        ("/v1/conversations/{}/variables", Id::Conversation(UUID)),
+        ("/v1/conversations/{}/variables/{}", Id::Conversation(UUID)),
+        ("/v1/form/human_input/oEcgx6CHnmFM96Eoel4b4R", Id::Form("oEcgx6CHnmFM96Eoel4b4R")),
+        ("/v1/datasets/{}", Id::Dataset(UUID)),
+        ("/v1/datasets/{}/document/create_by_text", Id::Dataset(UUID)),
+        ("/v1/datasets/{}/documents/{}/segments/{}/child_chunks/{}", Id::Dataset(UUID)),
+        ("/v1/datasets/{}/documents/20261129233327314762/indexing-status", Id::Dataset(UUID)),
+        ("/files/{}/file-preview", Id::File(UUID)),
+        ("/files/tools/{}.png", Id::File(UUID)),
+        ("/mcp/server/u1WeaAPJCdCKIHnc/mcp", Id::McpServer("u1WeaAPJCdCKIHnc")),
     ] {
         let path = path.replace("{}", UUID);
         assert_eq!(classify(&path).id, Some(id), "{path}");
     }
     assert_eq!(classify("/v1/chat-messages").id, None);
     let path = format!("/v1/chat-messages/{UUID}/stop");
-    let id = classify(&path).id.and_then(|id| id.uuid());
+    let id = classify(&path).id.and_then(|id| id.key());
     assert_eq!(id.map(|id| id.to_string()).as_deref(), Some(UUID));
-    assert_eq!(Id::Task("t-1").uuid(), None);
+    assert_eq!(Id::Task("t-1").key(), None);
+    for path in ["/v1/datasets", "/v1/datasets/tags", "/v1/datasets/tags/binding"] {
+        assert_eq!(classify(path).id, None, "{path}");
+    }
+}
+
+#[test]
+fn ids_that_are_no_uuids_are_told_apart_by_kind_and_text() {
+    let form = Id::Form("oEcgx6CHnmFM96Eoel4b4R").key();
+    assert_eq!(form, Some(TextId::Form.key("oEcgx6CHnmFM96Eoel4b4R")));
+    assert_ne!(form, Id::Form("oEcgx6CHnmFM96Eoel4b4r").key());
+    assert_ne!(form, Id::McpServer("oEcgx6CHnmFM96Eoel4b4R").key());
+    // Not of our own making: xxh3_128 of `form:oEcgx6CHnmFM96Eoel4b4R` by the reference code.
+    assert_eq!(form, "2ed5b42d-b4fe-237b-e890-1942f2c1583e".parse().ok());
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct BodyFacts {
     pub conversation_place: Option<Range<u64>>,
     /// The `message_id`, if it is a UUID.
     pub message_id: Option<Uuid>,
+    /// The `workflow_id`, if it is a UUID: the version of a chatflow, after 1.5.0.
+    pub workflow_id: Option<Uuid>,
     /// Every other `upload_file_id` that is a UUID, each once, at most [`MAX_FILES`].
     pub files: SmallVec<[Uuid; 2]>,
 }
@@ -130,6 +132,7 @@ impl UserScan {
                 self.facts.conversation_place = Some(self.begins..end);
             }
             Field::Message => self.facts.message_id = id,
+            Field::Workflow => self.facts.workflow_id = id,
             Field::File => files::add(&mut self.facts.files, id),
             Field::User | Field::Other => {}
         }
@@ -153,6 +156,7 @@ impl UserScan {
                 self.facts.conversation_place = None;
             }
             Field::Message => self.facts.message_id = None,
+            Field::Workflow => self.facts.workflow_id = None,
             Field::File | Field::User | Field::Other => {}
         }
     }

@@ -93,6 +93,7 @@ fn expected(whole: &str) -> Result<BodyFacts, ()> {
         conversation_id: uuid("conversation_id"),
         conversation_place: place,
         message_id: uuid("message_id"),
+        workflow_id: uuid("workflow_id"),
         files: files.into(),
     })
 }
@@ -150,6 +151,7 @@ fn key() -> impl Strategy<Value = String> {
         3 => prop::sample::select(vec![
             r#""upload_file_id""#, r#""conversation_id""#, r#""message_id""#,
             r#""conversation\u005fid""#, r#""mess\u0061ge_id""#,
+            r#""workflow_id""#, r#""workflo\u0077_id""#,
         ])
         .prop_map(str::to_owned),
     ]

@@ -12,8 +12,8 @@
 //! - only the key at the top counts, however it is escaped;
 //! - a UTF-8 byte order mark is skipped. Dify takes UTF-16 and UTF-32 too; those are refused here,
 //!   because the answer is to send UTF-8 and not to carry a second scanner;
-//! - `conversation_id` and `message_id` count at the top, as UUIDs in any form that Python's
-//!   `uuid.UUID` takes; what is none is Dify's to refuse, and no error here;
+//! - `conversation_id`, `message_id` and `workflow_id` count at the top, as UUIDs in any form that
+//!   Python's `uuid.UUID` takes; what is none is Dify's to refuse, and no error here;
 //! - `upload_file_id` counts at any depth: chat apps have it in `files`, workflows in `inputs`.
 //!
 //! Limits: 512 open brackets (Python gives up near 1,000 with a 500), 255 characters of `user` (a

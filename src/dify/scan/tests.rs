@@ -244,6 +244,13 @@ fn the_message_counts_at_the_top_only() {
     ] {
         assert_eq!(facts(&body).message_id, None, "{body}");
     }
+    for key in ["workflow_id", r"workflow\u005fid", r"\u0077orkflow_id"] {
+        let found = facts(&format!(r#"{{"query": "x", "{key}": "{ID}"}}"#));
+        assert_eq!(found.workflow_id.unwrap().to_string(), ID, "{key}");
+        let last = facts(&format!(r#"{{"{key}": "{ID}", "workflow_id": null}}"#));
+        assert_eq!(last.workflow_id, None, "{key}");
+    }
+    assert_eq!(facts(&format!(r#"{{"inputs": {{"workflow_id": "{ID}"}}}}"#)).workflow_id, None);
 }
 
 #[test]

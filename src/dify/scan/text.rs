@@ -15,6 +15,7 @@ pub(super) enum Field {
     User,
     Conversation,
     Message,
+    Workflow,
     File,
     #[default]
     Other,
@@ -76,9 +77,10 @@ pub(super) fn named(raw: &[u8]) -> Field {
 }
 
 fn may_be_escaped(raw: &[u8]) -> bool {
-    // Each escaped letter is five bytes longer, and the wanted keys have 4, 10, 14 and 15 letters.
+    // Each escaped letter is five bytes longer, and the wanted keys have 4, 10, 11, 14 and 15
+    // letters.
     (9..=LONGEST).contains(&raw.len())
-        && matches!(raw.len() % 5, 0 | 4)
+        && matches!(raw.len() % 5, 0 | 1 | 4)
         && memchr(b'\\', raw).is_some()
 }
 
@@ -88,6 +90,7 @@ fn exactly(key: &[u8]) -> Field {
         b"user" => Field::User,
         b"conversation_id" => Field::Conversation,
         b"message_id" => Field::Message,
+        b"workflow_id" => Field::Workflow,
         b"upload_file_id" => Field::File,
         _ => Field::Other,
     }

@@ -10,12 +10,13 @@ use http::Method;
 use http::header::HeaderValue;
 use uuid::Uuid;
 
+use crate::affinity::Scope;
 use crate::balance::Work;
 use crate::dify::answer::learn_json;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::body::Kept;
-use crate::gateway::claim::{self, Claims};
+use crate::gateway::claim::{self, Claims, Whose};
 use crate::gateway::doors::fault::Trouble;
 use crate::gateway::forward::forward;
 use crate::gateway::inspect;
@@ -23,7 +24,7 @@ use crate::gateway::journey::{Forwarded, Journey, Travelled};
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::outlive::Outlive;
-use crate::gateway::policy::{OnDisconnect, Storage};
+use crate::gateway::policy::OnDisconnect;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
 use crate::gateway::refusals;
@@ -34,6 +35,8 @@ use crate::model::Refusal;
 
 /// The largest answer that is read whole: forms and settings of an app have some kilobytes.
 pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A door's request between two calls of Dify. It owns the record, which each call borrows.
 pub(super) struct Errand {
@@ -61,7 +64,9 @@ pub(super) struct Call {
     pub run: Option<Run>,
     pub content_type: HeaderValue,
     pub body: Bytes,
-    /// What it names that one instance has.
+    /// The conversation that it is a turn of.
+    pub conversation: Option<Uuid>,
+    /// What else it names that one instance has.
     pub names: Vec<Uuid>,
 }
 
@@ -73,8 +78,9 @@ impl Call {
             path,
             kind,
             run: None,
-            content_type: HeaderValue::from_static("application/json"),
+            content_type: JSON,
             body: Bytes::new(),
+            conversation: None,
             names: Vec::new(),
         }
     }
@@ -86,7 +92,13 @@ impl Call {
             _ => None,
         };
         let (method, path, names) = (Method::POST, path.to_owned(), Vec::new());
-        Self { method, path, kind, run, content_type, body, names }
+        Self { method, path, kind, run, content_type, body, conversation: None, names }
+    }
+
+    /// It is a turn of this conversation.
+    pub(super) fn in_conversation(mut self, id: Option<Uuid>) -> Self {
+        self.conversation = id;
+        self
     }
 
     /// It names something that one instance has.
@@ -144,9 +156,11 @@ impl Errand {
         if !status.is_success() {
             self.record.refused_by(&member, status.as_u16());
         }
-        if status.is_success() && self.app.policy.storage == Storage::Independent {
+        if status.is_success() {
             let (learned, _) = learn_json(kind, &body);
-            claim::remember(&learned, &member, self.worker.shared().owners());
+            let scope = Scope::new(self.app.name.as_str(), &self.user);
+            let whose = Whose { scope, storage: self.app.policy.storage };
+            claim::remember(&learned, whose, &member, self.worker.shared().owners());
         }
         Ok(Read { member, status: status.as_u16(), body })
     }
@@ -171,6 +185,19 @@ impl Errand {
         }
     }
 
+    /// Finds out which instance has a conversation, so that whatever follows goes there. False if none
+    /// has it.
+    ///
+    /// # Errors
+    /// Somebody who may have it cannot be asked; too many such searches are under way.
+    pub(super) async fn find(self, conversation: Uuid) -> (Self, Result<bool, Refusal>) {
+        let call = Call::post("/v1/chat-messages", CallKind::Run(Run::Chat), JSON, Bytes::new());
+        let address = self.address;
+        let mut journey = Box::new(self.journey(call.in_conversation(Some(conversation))));
+        let found = journey.find_owner().await.map(|()| !journey.nowhere);
+        (Self::back(journey, address), found)
+    }
+
     /// The errand again, after a call.
     pub(super) fn back(journey: Box<Journey>, address: IpAddr) -> Self {
         let Journey { worker, snapshot, app, user_in_body, record, .. } = *journey;
@@ -179,8 +206,8 @@ impl Errand {
 
     fn journey(self, call: Call) -> Journey {
         let Self { worker, snapshot, app, address, user, record } = self;
-        let Call { method, path, kind, run, content_type, body, names } = call;
-        let claims = Claims::naming(&names);
+        let Call { method, path, kind, run, content_type, body, conversation, names } = call;
+        let claims = Claims::of_turn(conversation, &names);
         let ties = claims.ties(&app, worker.shared().owners());
         let work = if run.is_some() { Work::Run } else { Work::Other };
         let asker = Asker { user: Some(&user), address, ties, work };
@@ -200,6 +227,8 @@ impl Errand {
             progress: Progress::default(),
             record,
             turn: None,
+            nowhere: false,
+            restarted: None,
         }
     }
 }

@@ -129,9 +129,9 @@ fn local(record: Box<Record>, json: Bytes) -> Done {
 
 impl Arrival {
     /// Takes the body in.
-    async fn body(&mut self, body: Arriving) -> Result<Bytes, (Reason, Fault)> {
+    async fn body(&mut self, mut body: Arriving) -> Result<Bytes, (Reason, Fault)> {
         let refused = |refusal: Refusal| (refusal.reason, Fault::of_refusal(&refusal));
-        let kept = identify::body(&self.head, body, &self.snapshot).await.map_err(refused)?;
+        let kept = identify::body(&self.head, &mut body, &self.snapshot).await.map_err(refused)?;
         self.record.body_read(None, kept.len());
         kept.into_bytes().await.map_err(|error| {
             let refusal = identify::spool_failed(&error, &self.snapshot.limits);

@@ -87,6 +87,10 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
         (errand, Ok(())) => errand,
         (errand, Err(trouble)) => return refuse(errand, &question, trouble).await,
     };
+    let errand = match find(errand, &mut question).await {
+        Ok(errand) => errand,
+        Err(done) => return done,
+    };
     let conversation = question.place.with.conversation();
     let files = &question.ask.question.attachments;
     let (mut errand, files) = upload(errand, files, conversation).await;
@@ -126,6 +130,24 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
             return refuse(errand, &question, no_conversation(&named)).await;
         }
         return refuse(errand, &question, trouble).await;
+    }
+}
+
+/// Finds out who has the conversation that the turn goes on with. One that Dify has lost begins anew, if
+/// the client did not name it itself.
+async fn find(errand: Errand, question: &mut Question) -> Result<Errand, Done> {
+    let Some(conversation) = question.place.with.conversation() else { return Ok(errand) };
+    let (errand, found) = errand.find(conversation).await;
+    let shared = Arc::clone(errand.worker.shared());
+    match found {
+        Ok(true) => Ok(errand),
+        Ok(false) if question.place.leave(&shared).await => Ok(errand),
+        Ok(false) => {
+            let named = conversation.to_string();
+            Err(refuse(errand, question, no_conversation(&named)).await)
+        }
+        Err(refusal) if parts(&errand, question, &refusal).await => Ok(errand),
+        Err(refusal) => Err(refused(errand, question, &refusal).await),
     }
 }
 
@@ -175,7 +197,7 @@ fn call(
     let files = files.iter().filter_map(FileRef::uploaded);
     let files = files.filter_map(|id| Uuid::try_parse(id).ok());
     let call = Call::post(facts.mode.path(), kind, json, Bytes::from(body));
-    Ok(call.naming(conversation.into_iter().chain(files)))
+    Ok(call.in_conversation(conversation).naming(files))
 }
 
 /// What Dify's refusal is to the client and to us.

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use crate::adapter::{Attachment, Content, Fault, FileRef, Kind, Place};
 use crate::dify::path::CallKind;
-use crate::gateway::claim::{Claims, Ties};
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::fault::{Trouble, of_answer};
 
@@ -34,11 +33,6 @@ pub(super) async fn upload(
         let fault = Fault::invalid("too_many_files", "messages", message);
         return (errand, Err(Trouble::bad_request(fault)));
     }
-    if let Some(conversation) = conversation
-        && files.iter().any(|file| matches!(file.content, Content::Data { .. }))
-    {
-        errand = locate(errand, conversation).await;
-    }
     let mut known = Vec::with_capacity(files.len());
     // The first file decides on the instance where no conversation does.
     let mut tie = conversation;
@@ -60,23 +54,6 @@ pub(super) async fn upload(
         known.push(FileRef { kind: file.kind, place });
     }
     (errand, Ok(known))
-}
-
-/// Finds out which instance has a conversation, if nobody knows: an upload names none, so nobody could
-/// be asked around for it.
-async fn locate(errand: Errand, conversation: Uuid) -> Errand {
-    let owners = errand.worker.shared().owners();
-    if Claims::naming(&[conversation]).ties(&errand.app, owners) != Ties::Unknown {
-        return errand;
-    }
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("conversation_id", &conversation.to_string())
-        .append_pair("user", &errand.user)
-        .append_pair("limit", "1")
-        .finish();
-    let call = Call::get(format!("/v1/messages?{query}"), CallKind::Messages);
-    // Whoever answers is remembered; where nobody has it, the run will say so.
-    errand.ask(call.naming([conversation])).await.0
 }
 
 async fn send(

@@ -179,7 +179,8 @@ async fn a_stop_text_ends_the_answer_and_stops_the_run() {
 
 #[tokio::test]
 async fn files_are_uploaded_to_the_instance_that_answers() {
-    let rig = plan_of(3, |key| App::new(Mode::Chat, key)).start().await;
+    let takes_files = |key| App::new(Mode::Chat, key).with_uploads(["image", "document"]);
+    let rig = plan_of(3, takes_files).start().await;
     let png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     for user in 0..6 {
         let content = json!([

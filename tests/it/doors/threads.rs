@@ -200,7 +200,9 @@ async fn side_calls_run_beside_the_conversation_and_leave_nothing() {
 async fn the_example_for_open_webui_serves_what_open_webui_sends() {
     let mut difys = Vec::new();
     for key in ["app-1", "app-2"] {
-        let setup = dify_sim::Setup::default().with_app(dify_sim::App::new(Mode::Chat, key));
+        let setup = dify_sim::Setup::default()
+            .with_release(crate::rig::release())
+            .with_app(dify_sim::App::new(Mode::Chat, key));
         difys.push(dify_sim::Dify::start(setup).await.unwrap());
     }
     let mut text = std::fs::read_to_string("examples/open-webui.yaml").unwrap();

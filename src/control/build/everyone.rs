@@ -1,0 +1,75 @@
+//! All instances as one app, for what needs no key.
+//!
+//! The least busy answers, or who has what a link or a code names. Whoever has a made-up link can have all
+//! of them asked, so no status that they answer with takes one out.
+//!
+//! Each address is there once, by the name that apps have for it. One that stands for other addresses too,
+//! in other apps, gets a digest of its address behind it: an owner's name must not lead to somebody else,
+//! it is kept over a restart, and clients may see it.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Builder, Judgement};
+use crate::balance::{Method, Statuses};
+use crate::config::{self, Config};
+use crate::gateway::doors::settings::Settings;
+use crate::gateway::policy::{Policy, Retry, Storage};
+use crate::gateway::snapshot::{App, Pool};
+use crate::model::{Address, AppName, InstanceName};
+
+impl Builder<'_> {
+    /// The app of all instances.
+    ///
+    /// # Errors
+    /// As of any member.
+    pub(super) fn everyone(&mut self, config: &Config) -> Result<App, String> {
+        let shared_names = shared_names(config);
+        let mut seen = HashSet::new();
+        let mut members = Vec::new();
+        for app in config.apps.values() {
+            let new = app.instances.iter().filter(|instance| seen.insert(&instance.address));
+            let new: Vec<_> = new.collect();
+            if new.is_empty() {
+                continue;
+            }
+            let fail_statuses = Statuses::default();
+            let judgement = Judgement { fail_statuses, ..self.judgement(app) };
+            for instance in new {
+                let mut instance = Cow::Borrowed(instance);
+                if shared_names.contains(&instance.name) {
+                    let digest = xxh3_64(instance.address.to_string().as_bytes());
+                    instance.to_mut().name = format!("{}@{digest:016x}", instance.name).into();
+                }
+                let member = self.keyless(&instance, judgement.clone(), Arc::default())?;
+                members.push(Arc::new(member));
+            }
+        }
+        let stats = Arc::default();
+        let pool = Pool::new(members, Method::LeastConnections, None);
+        let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
+        let is_shared = |app: &Arc<config::App>| app.storage == config::Storage::Shared;
+        let storage = match config.apps.values().all(is_shared) {
+            true => Storage::Shared,
+            false => Storage::Independent,
+        };
+        let policy = Policy { retry, storage, ..Policy::default() };
+        Ok(App { name: AppName::from(""), pool, policy, doors: Settings::default(), stats })
+    }
+}
+
+/// Names that apps have for different addresses.
+fn shared_names(config: &Config) -> HashSet<InstanceName> {
+    let mut addresses: HashMap<&InstanceName, &Address> = HashMap::new();
+    let mut shared = HashSet::new();
+    for instance in config.apps.values().flat_map(|app| &app.instances) {
+        let first = *addresses.entry(&instance.name).or_insert(&instance.address);
+        if *first != instance.address {
+            shared.insert(instance.name.clone());
+        }
+    }
+    shared
+}

@@ -1,0 +1,59 @@
+//! A user's first turn at an instance begins before the next ones.
+//!
+//! Six first turns at once of a user whom a Dify has not seen made three end users there, and the
+//! conversations of two of them were then 404 for ever (measured on main; `new-user-race-*`). Dify makes the
+//! end user before it answers, so the next turns wait for the head of the first one's answer.
+//!
+//! Limits: 2 s; 65,536 users are remembered as met; a thousand places to wait at.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::affinity::{Owners, now_s};
+use crate::gateway::journey::Journey;
+use crate::gateway::member::Member;
+use crate::gateway::turns::Turn;
+
+/// What waits longer goes on all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A run of a user whom the instance may not have met.
+pub(super) struct FirstTurn {
+    user: Uuid,
+    /// Others wait for it.
+    _turn: Option<Turn>,
+}
+
+impl FirstTurn {
+    /// Dify has answered: it knows the user.
+    pub(super) fn begun(self, owners: &Owners) {
+        owners.met.note(self.user, now_s());
+    }
+}
+
+impl Journey {
+    /// The user of a run at this instance, if they may not have met.
+    pub(super) fn stranger(&self, member: &Member) -> Option<Uuid> {
+        if self.run.is_none() || self.user_in_body.is_none() {
+            return None;
+        }
+        let user = self.scope().of_text(member.name().as_str().as_bytes());
+        let has_met = self.worker.shared().owners().met.has(user, now_s());
+        (!has_met).then_some(user)
+    }
+
+    /// Waits until a first turn of the same [stranger](Self::stranger) has begun, if there is one. None if
+    /// they have met then.
+    pub(super) async fn first_turn(&self, user: Uuid) -> Option<FirstTurn> {
+        let shared = self.worker.shared();
+        let turns = shared.first_turns();
+        if let Some(turn) = turns.try_take(user) {
+            return Some(FirstTurn { user, _turn: Some(turn) });
+        }
+        self.app.stats.waited_for_first.add_one();
+        let turn = turns.take(user, PATIENCE).await;
+        // Whoever was before may have met it meanwhile.
+        (!shared.owners().met.has(user, now_s())).then_some(FirstTurn { user, _turn: turn })
+    }
+}

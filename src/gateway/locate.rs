@@ -1,0 +1,266 @@
+//! Who has what a request names, where nobody knows: all instances are asked at once, by a GET.
+//!
+//! A turn of an unknown conversation must not be sent on a guess. Up to 1.13 the wrong Dify says 404; later
+//! ones answer 200 with a new conversation, or 200 and then nothing (1.12.1, 1.13.3, 1.14.2 and its main
+//! branch, measured). So the owner is found first, and the turn goes there alone.
+//!
+//! Limits: 3 s for an answer; 5 such searches at a time for a user and 20 for an app; that nobody has an id
+//! is believed for a minute.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+use uuid::Uuid;
+
+use crate::affinity::{Lasting, Scope, now_s};
+use crate::balance::Work;
+use crate::dify::answer::{KnownRefusal, refusal};
+use crate::dify::path::{CallKind, Run};
+use crate::gateway::attempt::AnswerBody;
+use crate::gateway::body::Kept;
+use crate::gateway::claim::Ties;
+use crate::gateway::everywhere::Question;
+use crate::gateway::journey::{Forwarded, Journey};
+use crate::gateway::outbound::Outbound;
+use crate::gateway::policy::OnOwnerDown;
+use crate::gateway::refusals;
+use crate::gateway::select::{Asker, Candidates, Next, Tie};
+use crate::gateway::snapshot::{App, AppStats, Snapshot};
+use crate::gateway::worker::Worker;
+use crate::model::Refusal;
+
+/// Who has not answered by then may have it.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two searches while an owner is waited for.
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
+
+/// Searches at a time, of an app and of one of its users.
+const MOST: usize = 20;
+const MOST_OF_A_USER: usize = 5;
+
+/// What the instances of an app say of an id.
+#[derive(Debug)]
+pub(super) enum Located {
+    /// This one has it, by its place in the pool.
+    At(usize),
+    /// None of them has it.
+    Nobody,
+    /// Those who answered do not have it; these did not.
+    Unsure(String),
+}
+
+/// Where a question is asked from.
+pub(super) struct Asking<'a> {
+    pub worker: &'a Rc<Worker>,
+    pub snapshot: &'a Arc<Snapshot>,
+    pub app: &'a Arc<App>,
+}
+
+/// Sends a GET that names something to every instance of the app at once. `kind` says which answers mean
+/// that it is not there.
+pub(super) async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Located {
+    let Asking { worker, snapshot, app } = asking;
+    let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let asker = Asker { user: None, address, ties: Ties::Unknown, work: Work::Other };
+    let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
+    let outbound = Rc::new(outbound);
+    let mut asked = JoinSet::new();
+    let mut silent = Vec::new();
+    while let Next::Ask(candidate) = candidates.next(worker.shared().now_ms()) {
+        silent.push(Arc::clone(&candidate.member));
+        let question = Question {
+            worker: Rc::clone(worker),
+            snapshot: Arc::clone(snapshot),
+            outbound: Rc::clone(&outbound),
+        };
+        asked.spawn_local(question.ask(candidate, PATIENCE));
+    }
+    let until = Instant::now() + PATIENCE;
+    while let Ok(Some(answered)) = timeout_at(until, asked.join_next()).await {
+        let Ok(Ok(forwarded)) = answered else { continue };
+        match has(kind, &forwarded) {
+            Some(true) => {
+                let mut members = app.pool.members.iter();
+                let place = members.position(|member| Arc::ptr_eq(member, &forwarded.member));
+                return place.map_or(Located::Nobody, Located::At);
+            }
+            Some(false) => silent.retain(|member| !Arc::ptr_eq(member, &forwarded.member)),
+            None => {}
+        }
+    }
+    let names = silent.iter().map(|member| member.name().to_string());
+    let out = candidates.skipped().iter();
+    let out = out.map(|(member, why)| format!("{} ({})", member.name(), why.label()));
+    let unsure: Vec<_> = names.chain(out).collect();
+    if unsure.is_empty() { Located::Nobody } else { Located::Unsure(unsure.join(", ")) }
+}
+
+/// Whether an instance has what it was asked for; none if its answer does not say so.
+fn has(kind: CallKind, forwarded: &Forwarded) -> Option<bool> {
+    let status = forwarded.answer.head.status;
+    let body: &[u8] = match &forwarded.answer.body {
+        AnswerBody::Read(body) => body,
+        AnswerBody::Coming(..) => b"",
+    };
+    if refusal(kind, status.as_u16(), body) == Some(KnownRefusal::NotHere) {
+        return Some(false);
+    }
+    match status.as_u16() {
+        200..=299 => Some(true),
+        // Whoever refuses the key or the call has nothing for this app.
+        400..=407 | 409..=428 => Some(false),
+        _ => None,
+    }
+}
+
+/// The searches of an app that are under way: whose each is, and 0 where there is none.
+#[derive(Debug, Default)]
+pub struct Searches([AtomicU64; MOST]);
+
+/// A search under way, counted until dropped.
+pub(super) struct UnderWay(Arc<AppStats>, usize);
+
+impl UnderWay {
+    /// None where too many are under way.
+    pub(super) fn begin(stats: &Arc<AppStats>, scope: Scope) -> Option<Self> {
+        let places = &stats.searches.0;
+        let number = scope.number();
+        let own = places.iter().filter(|place| place.load(Ordering::Acquire) == number).count();
+        if own >= MOST_OF_A_USER {
+            return None;
+        }
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        let is_mine =
+            |place: &AtomicU64| place.compare_exchange(0, number, order.0, order.1).is_ok();
+        let place = places.iter().position(is_mine)?;
+        Some(Self(Arc::clone(stats), place))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.searches.0[self.1].store(0, Ordering::Release);
+    }
+}
+
+impl Journey {
+    /// Finds out who has the conversation of a turn, if that is not known.
+    ///
+    /// # Errors
+    /// Somebody who may have it cannot be asked; too many searches are under way.
+    pub(super) async fn find_owner(&mut self) -> Result<(), Refusal> {
+        let is_turn = self.run == Some(Run::Chat) && self.candidates.tie() != Tie::Owner;
+        match self.claims.conversation {
+            Some(id) if is_turn && self.candidates.are_independent() => {
+                Box::pin(self.find_conversation(id)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks all instances for a conversation: the request is then tied to the one that has it, or it
+    /// is known that nobody has it ([`nowhere`](Self::nowhere)).
+    ///
+    /// # Errors
+    /// As of [`find_owner`](Self::find_owner).
+    pub(super) async fn find_conversation(&mut self, id: Uuid) -> Result<(), Refusal> {
+        let user = self.user_in_body.as_deref().unwrap_or_default();
+        let scope = Scope::new(self.app.name.as_str(), user);
+        let path = messages_of(id, user);
+        if self.worker.shared().owners().nowhere.has(scope.of(id), now_s()) {
+            self.nowhere = true;
+            return Ok(());
+        }
+        let under_way = UnderWay::begin(&self.app.stats, scope);
+        let _under_way = under_way.ok_or_else(refusals::too_many_searches)?;
+        let queues = self.app.pool.members.iter().map(|member| member.queue.timeout);
+        let until = Instant::now() + queues.max().unwrap_or_default();
+        loop {
+            match self.ask_for_conversation(&path).await {
+                Located::At(place) => {
+                    self.found_conversation(id, scope, place);
+                    return Ok(());
+                }
+                Located::Nobody => {
+                    self.app.stats.located_nobody.add_one();
+                    self.worker.shared().owners().nowhere.note(scope.of(id), now_s());
+                    self.nowhere = true;
+                    return Ok(());
+                }
+                Located::Unsure(names) => match self.app.policy.on_owner_down {
+                    OnOwnerDown::Queue if Instant::now() < until => sleep(PAUSE).await,
+                    OnOwnerDown::Restart => {
+                        let refusal = || refusals::perhaps_there(&names);
+                        let note = self.leave_conversation().await?.ok_or_else(refusal)?;
+                        self.restarted = Some(note);
+                        return Ok(());
+                    }
+                    OnOwnerDown::Fail | OnOwnerDown::Queue => {
+                        return Err(refusals::perhaps_there(&names));
+                    }
+                },
+            }
+        }
+    }
+
+    async fn ask_for_conversation(&self, path: &str) -> Located {
+        let json = HeaderValue::from_static("application/json");
+        let request_id = self.record.request_id();
+        let outbound = Outbound::own(Method::GET, path, json, Kept::EMPTY, request_id);
+        let Self { worker, snapshot, app, .. } = self;
+        locate(Asking { worker, snapshot, app }, CallKind::Messages, outbound).await
+    }
+
+    fn found_conversation(&mut self, id: Uuid, scope: Scope, place: usize) {
+        self.app.stats.located.add_one();
+        let Some(member) = self.app.pool.members.get(place) else { return };
+        let (owners, now_s) = (self.worker.shared().owners(), now_s());
+        owners.learn(id, member.name(), Lasting::Yes, now_s);
+        owners.used.note(scope.of(id), now_s);
+        self.candidates.tie_to(place);
+    }
+}
+
+/// The GET that only who has a conversation answers with 200, in all versions.
+fn messages_of(conversation: Uuid, user: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("conversation_id", &conversation.to_string())
+        .append_pair("user", user)
+        .append_pair("limit", "1")
+        .finish();
+    format!("/v1/messages?{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{MOST, MOST_OF_A_USER, UnderWay, messages_of};
+    use crate::affinity::Scope;
+    use crate::gateway::snapshot::AppStats;
+
+    #[test]
+    fn searches_are_bounded_by_user_and_by_app() {
+        let stats = Arc::new(AppStats::default());
+        let of = |user: &str| UnderWay::begin(&stats, Scope::new("shop", user));
+        let mut alice: Vec<_> = (0..10).map_while(|_| of("alice")).collect();
+        assert_eq!(alice.len(), MOST_OF_A_USER);
+        let others: Vec<_> = (0..50).filter_map(|n| of(&n.to_string())).collect();
+        assert_eq!(others.len(), MOST - MOST_OF_A_USER);
+        assert!(of("bob").is_none());
+        alice.pop();
+        assert!(of("bob").is_some());
+    }
+
+    #[test]
+    fn a_user_is_escaped_in_the_query() {
+        let path = messages_of(uuid::Uuid::nil(), "a&b=c d/\u{e9}");
+        assert!(path.ends_with("&user=a%26b%3Dc+d%2F%C3%A9&limit=1"), "{path}");
+    }
+}

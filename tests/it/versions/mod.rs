@@ -1,0 +1,98 @@
+//! What each Dify from 1.5 to main does, and what the gateway does then: a test for each row of the table
+//! in `docs/dify-versions.md`, against every release that is simulated.
+
+mod files;
+mod health;
+mod runs;
+mod turns;
+
+use bytes::Bytes;
+use dify_sim::{App, Dify, Flow, Mode, Pace, Release, Setup};
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::rig::{Answer, Plan, Rig, post};
+
+/// Difys of these releases with one chatflow, one plain chat and one workflow, and a gateway before them.
+async fn rig(releases: &[Release], settings: &str) -> Rig {
+    let number = std::cell::Cell::new(0);
+    let plan = Plan::new(releases.len()).with(settings).with_difys(|_| {
+        let at = number.get();
+        number.set(at + 1);
+        setup(releases[at], at + 1)
+    });
+    plan.start().await
+}
+
+/// A fast Dify whose `shop` is a chatflow.
+fn setup(release: Release, number: usize) -> Setup {
+    // A second of Dify's is 20 ms.
+    let second = std::time::Duration::from_millis(20);
+    let pace = Pace { second, ping_interval: second * 10, ..Pace::default() };
+    let files = ["image", "document"];
+    Setup::default()
+        .with_release(release)
+        .with_pace(pace)
+        .with_app(
+            App::new(Mode::AdvancedChat, format!("app-shop-{number}"))
+                .with_flow(Flow::Llm)
+                .with_uploads(files),
+        )
+        .with_app(App::new(Mode::Workflow, format!("app-flow-{number}")).with_flow(Flow::Llm))
+}
+
+/// Two of each release, and one of each behind one app.
+fn landscapes() -> Vec<Vec<Release>> {
+    let mut all: Vec<_> = Release::ALL.iter().map(|release| vec![*release; 2]).collect();
+    all.push(Release::ALL.to_vec());
+    all
+}
+
+/// A turn of a user, in a conversation unless that is empty.
+fn turn(user: &str, conversation: &str, mode: &str) -> Request<Bytes> {
+    let body = json!({ "inputs": {}, "query": "hello", "response_mode": mode, "user": user,
+        "conversation_id": conversation });
+    post("/v1/chat-messages", &body)
+}
+
+/// The same, but hashed by another user, so that its home is another.
+fn by(hash: &str, mut request: Request<Bytes>) -> Request<Bytes> {
+    request.headers_mut().insert("x-user-id", hash.parse().unwrap());
+    request
+}
+
+/// A user whose home is another instance than this one.
+async fn stranger(rig: &Rig, home: &str) -> String {
+    for number in 0.. {
+        let user = format!("stranger-{number}");
+        if rig.instance_of(&user).await != home {
+            return user;
+        }
+    }
+    unreachable!()
+}
+
+/// A member of an answer, which may be a stream.
+fn id(answer: &Answer, name: &str) -> String {
+    let text = answer.text();
+    let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
+    let mut all = events.chain([text.as_str()]);
+    let found = all.find_map(|json| {
+        let value: Value = serde_json::from_str(json).ok()?;
+        value[name].as_str().map(str::to_owned)
+    });
+    found.unwrap_or_else(|| panic!("{name}: {answer:?}"))
+}
+
+/// What `/status` counts for the app.
+async fn counted(rig: &Rig, name: &str) -> u64 {
+    rig.status().await["applications"]["shop"][name].as_u64().unwrap()
+}
+
+/// Turns that each Dify got.
+fn turns_of(difys: &[Dify]) -> Vec<usize> {
+    let turns = |dify: &Dify| {
+        dify.served().iter().filter(|served| served.path == "/v1/chat-messages").count()
+    };
+    difys.iter().map(turns).collect()
+}
