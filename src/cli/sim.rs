@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     /// A key for the dataset routes of every instance; may be given several times
     #[arg(long = "dataset-key", value_name = "KEY")]
     dataset_keys: Vec<String>,
-    /// The instances share one database, as several API servers of one Dify do
+    /// The instances share one database and one worker, as several API servers of one Dify do
     #[arg(long)]
     shared: bool,
     /// An nginx stands in front of each instance, as Dify's Compose file has it
