@@ -163,3 +163,37 @@ fn setup(arguments: &Arguments) -> Setup {
 pub(super) fn pace(tokens_per_second: f64) -> Pace {
     Pace { between_tokens: Duration::from_secs_f64(1.0 / tokens_per_second), ..Pace::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use dify_sim::{Flow, Mode};
+
+    use super::{AFTER_HELP, parse_app};
+
+    #[test]
+    fn an_app_is_a_mode_perhaps_a_flow_and_a_key() {
+        let app = parse_app("advanced-chat:human-input=app-one").unwrap();
+        assert_eq!((app.mode, app.flow), (Mode::AdvancedChat, Flow::HumanInput));
+        assert_eq!(app.key, "app-one");
+        let app = parse_app("workflow=a=b").unwrap();
+        assert_eq!((app.mode, app.flow, app.key.as_str()), (Mode::Workflow, Flow::Echo, "a=b"));
+        for (wrong, right) in [
+            ("chat", "chat=app-one"),
+            ("chat=", "empty"),
+            ("chatflow=a", "advanced-chat"),
+            ("advanced-chat:human=a", "human-input"),
+        ] {
+            let said = parse_app(wrong).unwrap_err();
+            assert!(said.contains(right), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_mode_and_flow() {
+        let words: Vec<_> =
+            AFTER_HELP.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').collect();
+        for name in Mode::ALL.map(Mode::name).into_iter().chain(Flow::ALL.map(Flow::name)) {
+            assert!(words.contains(&name), "{name}");
+        }
+    }
+}

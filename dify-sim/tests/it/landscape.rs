@@ -81,6 +81,28 @@ async fn nginx_answers_itself_for_a_lost_api_and_a_body_too_long() {
 }
 
 #[tokio::test]
+async fn nginx_gives_up_on_an_api_that_takes_no_connection() {
+    let pace = Pace { second: Duration::from_millis(5), ..Pace::default() };
+    let dify = Dify::start(setup().with_pace(pace).with_nginx()).await.unwrap();
+    dify.set_fault(Fault::BlackHole).await.unwrap();
+    let answer = ask(&dify, &get("/v1/info", "chat")).await;
+    assert!(answer.head.starts_with("HTTP/1.1 504 Gateway Time-out"), "{}", answer.head);
+}
+
+#[tokio::test]
+async fn the_api_hears_from_nginx_who_asks() {
+    let dify = Dify::start(setup().with_nginx()).await.unwrap();
+    ask(&dify, &get("/v1/info", "chat")).await;
+    let served = dify.served();
+    let name = |name: &str| {
+        let found = served[0].headers.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    assert_eq!(name("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(name("X-Forwarded-Port"), Some(dify.addr().port().to_string().as_str()));
+}
+
+#[tokio::test]
 async fn who_leaves_nginx_leaves_the_api() {
     let pace = Pace { ping_interval: Duration::from_millis(50), ..Pace::default() };
     let dify = Dify::start(setup().with_pace(pace).with_nginx()).await.unwrap();
