@@ -18,8 +18,8 @@
 //! ```
 //!
 //! Limits: rows, the log of served requests and kept file contents are bounded. Deliberately
-//! absent: most dataset routes, the console and the web-app API beyond their refusals, sound that can
-//! be heard, TLS, HTTP/2, and more than one API process.
+//! absent: the rarer dataset routes, the console and the web-app API beyond their refusals, sound that
+//! can be heard, TLS and HTTP/2.
 
 mod api;
 mod app;
@@ -40,7 +40,7 @@ mod tasks;
 mod wire;
 mod worker;
 
-pub use app::{App, Ending, Field, FieldKind, Flow, Mode, Moderation, Speech};
+pub use app::{App, Ending, Field, FieldKind, Flow, Mode, Moderation, Speech, Unknown};
 pub use control::control;
 pub use ran::{Ran, RunEnd};
 pub use release::{Release, UnknownRelease};

@@ -163,7 +163,8 @@ pub struct Pace {
     /// stays open this long after `message_end`.
     pub title_delay: Duration,
     /// How long a second lasts that a query asks for (`Flow::Slow`, `tokens 40 0.25`,
-    /// `slowname`): 1 s, unless a test is in a hurry.
+    /// `slowname`), or that is waited for a lost Redis or by nginx for a lost API: 1 s, unless a
+    /// test is in a hurry.
     pub second: Duration,
     /// From the last event of a flow that a worker streams to the terminal chunk: 1 s. Failed and
     /// stopped chatflows end at once.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 
 use anyhow::Context;
 use clap::Args;
-use dify_sim::{App, Dify, Mode, Setup};
+use dify_sim::{App, Dify, Mode, Release, Setup};
 use tokio::net::TcpListener;
 
 use crate::cli::check::style;
@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     /// The gateway's port; without it 8080 if that is free, else any
     #[arg(short, long)]
     port: Option<u16>,
+    /// Which Dify is simulated: 1.5, 1.12, 1.13, 1.14 or main (June 2026)
+    #[arg(long, value_name = "RELEASE", default_value_t)]
+    dify: Release,
 }
 
 /// Runs the demonstration until a signal ends it.
@@ -36,7 +39,8 @@ pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result
         let signals = control::signals()?;
         let mut instances = Vec::new();
         for number in 1..=INSTANCES {
-            instances.push((format!("dify{number}"), start_instance(number).await?));
+            instances
+                .push((format!("dify{number}"), start_instance(arguments.dify, number).await?));
         }
         let folder = tempfile::tempdir().context("no folder for the demo's configuration")?;
         let path = folder.path().join("difygate.yaml");
@@ -61,8 +65,9 @@ pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result
     })
 }
 
-async fn start_instance(number: usize) -> anyhow::Result<Dify> {
+async fn start_instance(release: Release, number: usize) -> anyhow::Result<Dify> {
     let setup = Setup::default()
+        .with_release(release)
         .with_pace(pace(20.0))
         .with_app(App::new(Mode::Chat, format!("app-chat-{number}")))
         .with_app(App::new(Mode::Workflow, format!("app-flow-{number}")));

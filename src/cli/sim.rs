@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
-use dify_sim::{App, Dify, Mode, Pace, Release, Setup};
+use clap::Args;
+use dify_sim::{App, Dify, Pace, Release, Setup, Unknown};
 use tokio::net::TcpListener;
 
 use crate::cli::ExitStatus;
@@ -15,14 +15,7 @@ use crate::control;
 
 /// Run simulated Dify instances.
 #[derive(Debug, Args)]
-#[command(after_help = "Faults are set at run time:\n  \
-    curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"frozen\"}'\n  \
-    curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"status\", \"value\": 503}'\n  \
-    curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"none\"}'\n\n\
-    There are: frozen, black_hole, refused, stopped, killed, reset, close_after_request, half_head,\n\
-    half_body, garbage, database_down, redis_down, and with a value cut_after (bytes), status and\n\
-    run_status (200 to 599; the latter only for calls that start a run), slow (milliseconds).\n\n\
-    What reached the models, and how it ended: curl http://CONTROL/instances/dify1/runs")]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// How many instances, named dify1, dify2, …
     #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -36,52 +29,77 @@ pub(super) struct Arguments {
     /// Port of the control server on loopback; 0 takes a free one
     #[arg(long, default_value_t = 0)]
     control_port: u16,
-    /// An app of every instance, as `mode=key`; may be given several times
-    #[arg(short, long = "app", value_name = "MODE=KEY", value_parser = parse_app,
-        default_values = ["chat=app-chat", "advanced-chat=app-chatflow", "workflow=app-workflow"])]
-    apps: Vec<(AppMode, String)>,
-    /// Connections that each instance serves at a time; further ones hang, as at a real Dify
-    #[arg(long, default_value_t = 10)]
-    slots: usize,
-    /// Tokens per second of a streamed answer
-    #[arg(long, default_value_t = 20.0)]
-    tokens_per_second: f64,
     /// Which Dify it is: 1.5, 1.12, 1.13, 1.14 or main (June 2026)
     #[arg(long, value_name = "RELEASE", default_value_t)]
     dify: Release,
+    /// An app of every instance, as `mode=key` or `mode:flow=key`; may be given several times
+    #[arg(short, long = "app", value_name = "MODE[:FLOW]=KEY", value_parser = parse_app,
+        default_values = ["chat=app-chat", "advanced-chat=app-chatflow", "workflow=app-workflow"])]
+    apps: Vec<App>,
+    /// A key for the dataset routes of every instance; may be given several times
+    #[arg(long = "dataset-key", value_name = "KEY")]
+    dataset_keys: Vec<String>,
+    /// The instances share one database and one worker, as several API servers of one Dify do
+    #[arg(long)]
+    shared: bool,
+    /// An nginx stands in front of each instance, as Dify's Compose file has it
+    #[arg(long)]
+    nginx: bool,
+    /// Connections that each instance serves at a time; further ones hang, as at a real Dify
+    #[arg(long, default_value_t = 10)]
+    slots: usize,
+    /// Flows that an instance streams at a time in its worker, from 1.13 on; further ones queue
+    /// [default: 1 for 1.13, 4 for 1.14 and main]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_workers)]
+    workers: Option<usize>,
+    /// Tokens per second of a streamed answer
+    #[arg(long, default_value_t = 20.0)]
+    tokens_per_second: f64,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum AppMode {
-    Chat,
-    AgentChat,
-    AdvancedChat,
-    Completion,
-    Workflow,
-    Agent,
-}
+const AFTER_HELP: &str = "\
+Modes of apps: chat, agent-chat, advanced-chat (a chatflow), completion, workflow, agent.
+Flows: echo (of advanced-chat and workflow, unless said), llm (of the others), slow, slow-first,
+files, failing, greeting, human-input, iteration, loop, parallel, default-value, fail-branch, retry,
+no-model, unpublished.
 
-impl From<AppMode> for Mode {
-    fn from(mode: AppMode) -> Self {
-        match mode {
-            AppMode::Chat => Self::Chat,
-            AppMode::AgentChat => Self::AgentChat,
-            AppMode::AdvancedChat => Self::AdvancedChat,
-            AppMode::Completion => Self::Completion,
-            AppMode::Workflow => Self::Workflow,
-            AppMode::Agent => Self::Agent,
-        }
-    }
-}
+Faults are set at run time:
+  curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"frozen\"}'
+  curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"status\", \"value\": 503}'
+  curl -X POST http://CONTROL/instances/dify1/fault -d '{\"fault\": \"none\"}'
 
-fn parse_app(text: &str) -> Result<(AppMode, String), String> {
-    let (mode, key) = text.split_once('=').ok_or("write it as `chat=app-one`")?;
+There are: frozen, black_hole, refused, stopped, killed, reset, close_after_request, half_head,
+half_body, garbage, database_down, redis_down, worker_killed, worker_absent (both from 1.13 on), and
+with a value cut_after (bytes), status and run_status (200 to 599; the latter only for calls that
+start a run), slow (milliseconds).
+
+What reached the models, and how it ended: curl http://CONTROL/instances/dify1/runs";
+
+fn parse_app(text: &str) -> Result<App, String> {
+    let (kind, key) = text.split_once('=').ok_or("write it as `chat=app-one`")?;
     if key.is_empty() {
         return Err("the key after `=` is empty".to_owned());
     }
-    let modes = "chat, agent-chat, advanced-chat, completion, workflow, agent";
-    let mode = AppMode::from_str(mode, true).map_err(|_| format!("the modes are {modes}"))?;
-    Ok((mode, key.to_owned()))
+    let (mode, flow) = match kind.split_once(':') {
+        Some((mode, flow)) => (mode, Some(flow)),
+        None => (kind, None),
+    };
+    let mode = mode.parse().map_err(|unknown: Unknown| unknown.to_string())?;
+    let app = App::new(mode, key);
+    match flow {
+        Some(flow) => {
+            let flow = flow.parse().map_err(|unknown: Unknown| unknown.to_string())?;
+            Ok(app.with_flow(flow))
+        }
+        None => Ok(app),
+    }
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1000) => Ok(number),
+        _ => Err("it is a whole number between 1 and 1000".to_owned()),
+    }
 }
 
 /// Simulates until a signal ends it.
@@ -92,10 +110,11 @@ pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result
     }
     block_on(async {
         let mut signals = control::signals()?;
-        let mut instances = Vec::new();
+        let mut instances: Vec<(String, Dify)> = Vec::new();
+        let apps: Vec<_> = arguments.apps.iter().map(|app| app.key.as_str()).collect();
         for number in 1..=arguments.instances {
-            let dify = start(&arguments, number).await?;
-            let apps: Vec<_> = arguments.apps.iter().map(|(_, key)| key.as_str()).collect();
+            let first = instances.first().map(|(_, dify)| dify);
+            let dify = start(&arguments, number, first.filter(|_| arguments.shared)).await?;
             printer.line(&format!("dify{number}  {}  keys {}", dify.url(), apps.join(" ")))?;
             instances.push((format!("dify{number}"), dify));
         }
@@ -111,24 +130,70 @@ pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result
     })
 }
 
-async fn start(arguments: &Arguments, number: u16) -> anyhow::Result<Dify> {
+/// Starts an instance, over the database of another one if that is given.
+async fn start(arguments: &Arguments, number: u16, beside: Option<&Dify>) -> anyhow::Result<Dify> {
     let port = match arguments.port {
         0 => 0,
         first => first.checked_add(number - 1).context("the ports end at 65535")?,
     };
     let listen = SocketAddr::new(arguments.listen, port);
+    let started = match beside {
+        Some(other) => other.start_beside(listen).await,
+        None => Dify::start(setup(arguments).with_listen(listen)).await,
+    };
+    started.with_context(|| format!("cannot listen on {listen}"))
+}
+
+fn setup(arguments: &Arguments) -> Setup {
     let mut setup = Setup::default()
-        .with_listen(listen)
         .with_release(arguments.dify)
         .with_slots(arguments.slots)
         .with_pace(pace(arguments.tokens_per_second));
-    for (mode, key) in &arguments.apps {
-        setup = setup.with_app(App::new((*mode).into(), key.as_str()));
+    setup.workers = arguments.workers;
+    if arguments.nginx {
+        setup = setup.with_nginx();
     }
-    Dify::start(setup).await.with_context(|| format!("cannot listen on {listen}"))
+    for key in &arguments.dataset_keys {
+        setup = setup.with_dataset_key(key);
+    }
+    arguments.apps.iter().cloned().fold(setup, Setup::with_app)
 }
 
 /// A pace of so many tokens per second.
 pub(super) fn pace(tokens_per_second: f64) -> Pace {
     Pace { between_tokens: Duration::from_secs_f64(1.0 / tokens_per_second), ..Pace::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use dify_sim::{Flow, Mode};
+
+    use super::{AFTER_HELP, parse_app};
+
+    #[test]
+    fn an_app_is_a_mode_perhaps_a_flow_and_a_key() {
+        let app = parse_app("advanced-chat:human-input=app-one").unwrap();
+        assert_eq!((app.mode, app.flow), (Mode::AdvancedChat, Flow::HumanInput));
+        assert_eq!(app.key, "app-one");
+        let app = parse_app("workflow=a=b").unwrap();
+        assert_eq!((app.mode, app.flow, app.key.as_str()), (Mode::Workflow, Flow::Echo, "a=b"));
+        for (wrong, right) in [
+            ("chat", "chat=app-one"),
+            ("chat=", "empty"),
+            ("chatflow=a", "advanced-chat"),
+            ("advanced-chat:human=a", "human-input"),
+        ] {
+            let said = parse_app(wrong).unwrap_err();
+            assert!(said.contains(right), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_mode_and_flow() {
+        let words: Vec<_> =
+            AFTER_HELP.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').collect();
+        for name in Mode::ALL.map(Mode::name).into_iter().chain(Flow::ALL.map(Flow::name)) {
+            assert!(words.contains(&name), "{name}");
+        }
+    }
 }

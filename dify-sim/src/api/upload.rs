@@ -3,6 +3,7 @@
 use super::{Call, outside};
 use crate::app::Speech;
 use crate::db::{File, Message};
+use crate::release::Release;
 use crate::run::files::{self, Attached};
 use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
@@ -56,7 +57,7 @@ pub(super) fn upload(call: &Call<'_>) -> Result<Answer, Refused> {
     let file = File {
         app: call.app.id,
         user: call.user.clone(),
-        name: shortened(&name, &extension, later),
+        name: shortened(&name, &extension, call.release()),
         size: part.size,
         extension,
         mime_type: part.content_type.clone(),
@@ -103,9 +104,9 @@ fn shown(call: &Call<'_>, id: Uuid, file: &File) -> Value {
 }
 
 /// A name of at most 200 characters; later releases keep its extension beside them.
-fn shortened(name: &str, extension: &str, later: bool) -> String {
+fn shortened(name: &str, extension: &str, release: Release) -> String {
     let short = || name.chars().take(NAME_LIMIT).collect::<String>();
-    if later && name.chars().count() > NAME_LIMIT {
+    if release.is_restx() && name.chars().count() > NAME_LIMIT {
         return format!("{}.{extension}", short());
     }
     short()

@@ -5,6 +5,7 @@ use super::order::Wanted;
 use super::{Call, Reply, chat, models, pydantic};
 use crate::app::Mode;
 use crate::db::Run;
+use crate::release::Release;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -52,7 +53,7 @@ pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Answer, Refused> {
             "workflow_id": run.workflow.to_string(),
             "status": run.status,
             "inputs": run.inputs,
-            "outputs": outputs(run, later),
+            "outputs": outputs(run, call.release()),
             "error": run.error,
             "total_steps": run.steps,
             "total_tokens": run.tokens,
@@ -81,8 +82,8 @@ pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Answer, Refused> {
 }
 
 /// Text in 1.5, an object later.
-fn outputs(run: &Run, later: bool) -> Value {
-    if !later {
+fn outputs(run: &Run, release: Release) -> Value {
+    if !release.is_restx() {
         return json!(run.outputs);
     }
     let text = run.outputs.as_deref().unwrap_or("{}");
@@ -112,7 +113,7 @@ pub(super) fn logs(call: &Call<'_>) -> Result<Answer, Refused> {
             run.inputs.contains(&keyword)
                 || run.outputs.as_deref().is_some_and(|text| text.contains(&keyword))
         })
-        .filter_map(|(id, run)| line(id, run, later))
+        .filter_map(|(id, run)| line(id, run, call.release()))
         .collect();
     let total = rows.len();
     let data: Vec<Value> = rows.into_iter().skip((page - 1) * limit).take(limit).collect();
@@ -126,7 +127,8 @@ pub(super) fn logs(call: &Call<'_>) -> Result<Answer, Refused> {
     Ok(Answer::restful(200, &body))
 }
 
-fn line(id: Uuid, run: &Run, later: bool) -> Option<Value> {
+fn line(id: Uuid, run: &Run, release: Release) -> Option<Value> {
+    let later = release.is_restx();
     let (log, logged_at) = run.log?;
     let mut shown = json!({
         "id": id.to_string(),

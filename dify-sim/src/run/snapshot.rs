@@ -51,11 +51,7 @@ impl Past<'_> {
         );
         let mut events = vec![self.event("workflow_started", &started)];
         if row.conversation.is_some() {
-            events.push(self.written(
-                "message_replace",
-                "\"answer\": \"\", \"reason\": \"\"",
-                false,
-            ));
+            events.push(self.written("message_replace", "\"answer\": \"\", \"reason\": \"\""));
         }
         for (at, step) in row.nodes.iter().enumerate() {
             events.push(self.event("node_started", &began(at, step)));
@@ -77,16 +73,14 @@ impl Past<'_> {
     }
 
     fn event(&self, name: &str, data: &str) -> String {
-        self.written(name, &format!("\"data\": {data}"), true)
+        self.written(name, &format!("\"workflow_run_id\": \"{}\", \"data\": {data}", self.id))
     }
 
-    fn written(&self, name: &str, fields: &str, of_run: bool) -> String {
+    fn written(&self, name: &str, fields: &str) -> String {
         let row = self.row;
         // Only what a pause has stored knows the task.
         let paused = row.live.as_ref().filter(|_| row.pause.is_some());
         let task = paused.map_or(self.id, |live| live.task);
-        let run =
-            if of_run { format!(", \"workflow_run_id\": \"{}\"", self.id) } else { String::new() };
         let talk = row.conversation.map_or(String::new(), |(conversation, message)| {
             format!(
                 ", \"conversation_id\": \"{conversation}\", \"message_id\": \"{message}\", \
@@ -94,8 +88,7 @@ impl Past<'_> {
                 row.created_at
             )
         });
-        let text =
-            format!("{{\"event\": \"{name}\", \"task_id\": \"{task}\"{run}, {fields}{talk}}}");
+        let text = format!("{{\"event\": \"{name}\", \"task_id\": \"{task}\", {fields}{talk}}}");
         format!("data: {}\n\n", pyjson::rewritten(&text, self.release.writes_events()))
     }
 }

@@ -11,13 +11,18 @@ mod answers;
 mod client;
 mod control;
 mod faults;
+mod landscape;
 mod limits;
+mod pauses;
 mod recordings;
+mod releases;
 mod runs;
+mod worker;
 
 use client::Client;
-use dify_sim::{App, Dify, Mode, Release, Setup};
+use dify_sim::{App, Dify, Mode, Pace, Release, Setup};
 use serde_json::Value;
+use std::time::Duration;
 
 /// A Dify 1.5 with one app of each kind; the keys are the names of the modes.
 async fn dify() -> Dify {
@@ -25,10 +30,21 @@ async fn dify() -> Dify {
 }
 
 fn setup() -> Setup {
+    newer(Release::V1_5)
+}
+
+/// The same apps on another release, whose streams end soon after their last event.
+fn newer(release: Release) -> Setup {
+    let pace = Pace { linger: Duration::from_millis(5), ..Pace::default() };
     let modes = [Mode::Chat, Mode::AgentChat, Mode::AdvancedChat, Mode::Completion, Mode::Workflow];
-    modes.into_iter().fold(Setup::default().with_release(Release::V1_5), |setup, mode| {
-        setup.with_app(App::new(mode, mode.name()))
-    })
+    let setup = Setup::default().with_release(release).with_pace(pace);
+    modes.into_iter().fold(setup, |setup, mode| setup.with_app(App::new(mode, mode.name())))
+}
+
+/// The events of a stream, without pings.
+fn events(client: &Client) -> Vec<Value> {
+    let data = client.chunks.iter().filter_map(|chunk| chunk.strip_prefix("data: "));
+    data.map(|event| serde_json::from_str(event).unwrap()).collect()
 }
 
 /// A request with a JSON body as bytes.

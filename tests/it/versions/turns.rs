@@ -73,8 +73,8 @@ async fn who_does_not_answer_may_have_it() {
 
 #[tokio::test]
 async fn at_the_ai_endpoints_a_lost_conversation_begins_anew_with_the_transcript() {
-    for release in Release::ALL {
-        let rig = rig(&[release; 2], "").await;
+    for release in [Release::V1_5, Release::V1_13, Release::Main] {
+        let rig = rig(&[release; 2], "owners: { max_entries: 8 }").await;
         let said = |messages| {
             post(
                 "/v1/chat/completions",
@@ -99,6 +99,11 @@ async fn at_the_ai_endpoints_a_lost_conversation_begins_anew_with_the_transcript
                     .unwrap();
                 let _ = crate::rig::send(dify.addr(), delete).await;
             }
+        }
+        // Other ids have pushed it out: nobody is known to have it any more.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        for number in 0..10 {
+            rig.chat(&format!("other-{number}")).await;
         }
         let second = rig
             .send(said(json!([

@@ -2,111 +2,34 @@
 //!
 //! Everything here is plain data with public fields. The defaults are those of the recorded apps.
 
-use crate::release::Release;
+mod flow;
+mod form;
+mod mode;
 
-/// The kind of an app, as `GET /v1/info` names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// `chat`: a conversation with a model.
-    Chat,
-    /// `agent-chat`: streaming only.
-    AgentChat,
-    /// `advanced-chat`, called chatflow in Dify's console.
-    AdvancedChat,
-    /// `completion`: one answer, no conversation.
-    Completion,
-    /// `workflow`: inputs to outputs.
-    Workflow,
-    /// `agent`, the New Agent of Dify 1.16: streaming only, and at the end of a stream it sends the
-    /// whole answer again. Made after Dify's documentation; there is no recording of it.
-    Agent,
+pub use flow::Flow;
+pub use form::{Field, FieldKind};
+pub use mode::Mode;
+use std::fmt;
+
+/// A name that is none of those there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    text: String,
 }
 
-impl Mode {
-    /// The name Dify gives it on the wire.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::AgentChat => "agent-chat",
-            Self::AdvancedChat => "advanced-chat",
-            Self::Completion => "completion",
-            Self::Workflow => "workflow",
-            Self::Agent => "agent",
-        }
-    }
-
-    /// Whether its answers belong to a conversation.
-    #[must_use]
-    pub fn has_conversations(self) -> bool {
-        matches!(self, Self::Chat | Self::AgentChat | Self::AdvancedChat | Self::Agent)
-    }
-
-    /// Whether it thinks aloud, and only in streams.
-    pub(crate) fn is_agent(self) -> bool {
-        matches!(self, Self::AgentChat | Self::Agent)
-    }
-
-    /// Whether nodes make the answer.
-    pub(crate) fn is_flow(self) -> bool {
-        matches!(self, Self::AdvancedChat | Self::Workflow)
+impl Unknown {
+    fn new<const N: usize>(what: &str, name: &str, names: [&str; N]) -> Self {
+        Self { text: format!("there is no {what} {name:?}; there are {}", names.join(", ")) }
     }
 }
 
-/// What an app does with a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// Chatflow: answers `You said: <query>`; workflow: input `text` becomes output `out`.
-    Echo,
-    /// Answers `Echo: <query>` word by word, as a model would (workflow: of its first text input,
-    /// as `text_chunk` events and as its first output), and names the files given, each as
-    /// `[image a.png image/png 69 bytes local_file]` or `[image https://a/b.png remote_url]`.
-    ///
-    /// What the last line of the query says, the model does. `tokens 40 0.25` gives 40 tokens with
-    /// 0.25 s between them (`tokens 40`: at the pace of the set-up). `recall` at its end answers
-    /// `Recall: <query> | <query>` with the turns the conversation held before, `Recall: nothing`
-    /// if there were none. With `error400`, `error401`, `error429`, `error500`, `errconn` or
-    /// `errmid` in it the model fails as the recorded one did; `slowname` makes naming the
-    /// conversation take 4 s. These words add to an answer, and may stand together:
-    ///
-    /// - `with-think`: `<think>` text before it, its tags split between events;
-    /// - `with-reasoning`: `reasoning_chunk` events before it (flows, Dify 1.16);
-    /// - `with-tool`: a first thought that calls a tool, in three `agent_thought` events (agents);
-    /// - `with-picture`: a `message_file` event after it (not workflows);
-    /// - `with-replacement`: `message_replace` (workflow: `text_replace`) after it;
-    /// - `with-sources`: two `retriever_resources` at the end.
-    Llm,
-    /// Chatflow: `Before the wait. After: slept N.0`, where the query (workflow: input `text`) is
-    /// N, the seconds to wait.
-    Slow,
-    /// Chatflow: `After: slept N.0`, without any text of its own before the wait.
-    SlowFirst,
-    /// Chatflow: names the files given, the query, the conversation and the user.
-    Files,
-    /// The second node of the flow fails.
-    Failing,
-    /// Chatflow: answers `Hello <name>: <query>`, where `name` is a required input.
-    Greeting,
-    /// Waits for a human who fills a form (1.13 and later). Workflow: input `query`, output
-    /// `comment`; chatflow: answers `Got <comment> for <query>`.
-    HumanInput,
-    /// Chatflow: a model call for each file given.
-    Iteration,
-    /// Chatflow: three rounds with a model call in each.
-    Loop,
-    /// Chatflow: two models side by side.
-    Parallel,
-    /// The second node fails, and its default values are taken: `partial-succeeded`.
-    DefaultValue,
-    /// Workflow: the second node fails, and another branch is taken: `partial-succeeded`.
-    FailBranch,
-    /// Chatflow: the second node fails, also when tried again twice.
-    Retry,
-    /// A model app whose model was never chosen: 400, or from 1.12 on any model of the workspace.
-    NoModel,
-    /// A chatflow or workflow that was never published.
-    Unpublished,
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
+
+impl std::error::Error for Unknown {}
 
 /// One app and its key.
 #[derive(Debug, Clone)]
@@ -191,62 +114,6 @@ pub enum Ending {
     MessageEnd,
     /// `message_end`, then `workflow_finished`.
     WorkflowFinished,
-}
-
-/// A field of an input form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Field {
-    /// The name of the variable.
-    pub name: String,
-    /// Its kind.
-    pub kind: FieldKind,
-    /// Whether it must be given.
-    pub required: bool,
-    /// Characters it may have.
-    pub max_length: Option<usize>,
-}
-
-/// The kind of a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FieldKind {
-    /// One line.
-    TextInput,
-    /// Several lines.
-    Paragraph,
-    /// One of these.
-    Select(Vec<String>),
-    /// A number.
-    Number,
-    /// One file.
-    File,
-    /// Several files.
-    FileList,
-}
-
-impl Field {
-    /// A field that may be left out, of any length.
-    #[must_use]
-    pub fn new(name: impl Into<String>, kind: FieldKind) -> Self {
-        Self { name: name.into(), kind, required: false, max_length: None }
-    }
-
-    /// The same, to be given always.
-    #[must_use]
-    pub fn required(mut self) -> Self {
-        self.required = true;
-        self
-    }
-
-    /// The same with a limit of characters.
-    #[must_use]
-    pub fn with_max_length(mut self, characters: usize) -> Self {
-        self.max_length = Some(characters);
-        self
-    }
-
-    pub(crate) fn is_file(&self) -> bool {
-        matches!(self.kind, FieldKind::File | FieldKind::FileList)
-    }
 }
 
 impl App {
@@ -378,35 +245,5 @@ impl App {
     pub fn with_ending(mut self, ending: Ending) -> Self {
         self.ending = ending;
         self
-    }
-
-    /// The fields of its input form.
-    pub(crate) fn fields(&self, release: Release) -> Vec<Field> {
-        if let Some(form) = &self.form {
-            return form.clone();
-        }
-        let model = self.flow == Flow::Llm || self.flow == Flow::NoModel && release.is_restx();
-        match (self.mode, self.flow) {
-            (Mode::AdvancedChat, Flow::Echo) => {
-                vec![Field::new("name", FieldKind::TextInput).with_max_length(48)]
-            }
-            (Mode::AdvancedChat, Flow::Greeting) => {
-                vec![Field::new("name", FieldKind::TextInput).required().with_max_length(48)]
-            }
-            (Mode::Workflow, Flow::HumanInput) => {
-                vec![Field::new("query", FieldKind::TextInput).required()]
-            }
-            (Mode::Workflow, Flow::FailBranch) => {
-                vec![Field::new("text", FieldKind::TextInput).required()]
-            }
-            (Mode::Workflow, _) => vec![
-                Field::new("text", FieldKind::TextInput).required().with_max_length(256),
-                Field::new("doc", FieldKind::File),
-            ],
-            (Mode::Completion, _) if model => {
-                vec![Field::new("query", FieldKind::Paragraph).required()]
-            }
-            _ => Vec::new(),
-        }
     }
 }
