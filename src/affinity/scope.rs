@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use uuid::Uuid;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::table::{Row, Table};
 
@@ -14,11 +14,7 @@ pub struct Scope(u64);
 impl Scope {
     /// The scope of a user of an app.
     pub fn new(app: &str, user: &str) -> Self {
-        let mut hasher = Xxh3::new();
-        hasher.update(app.as_bytes());
-        hasher.update(&[0]);
-        hasher.update(user.as_bytes());
-        Self(hasher.digest())
+        Self(xxh3_64_with_seed(user.as_bytes(), xxh3_64(app.as_bytes())))
     }
 
     /// An id in the hands of this user: another one in anybody else's.

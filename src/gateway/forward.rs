@@ -2,20 +2,16 @@
 //!
 //! What may be repeated is decided in `retry`; what an answer says, in `inspect`.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::affinity::Scope;
-use crate::balance::Work;
-use crate::dify::path::{CallKind, Run};
+use crate::dify::path::Run;
 use crate::gateway::attempt::{AnswerBody, Patience, attempt};
-use crate::gateway::claim::Whose;
 use crate::gateway::failure::{Failure, Sent};
-use crate::gateway::inspect::{Finding, Look, inspect, peek};
+use crate::gateway::inspect::{Finding, inspect, peek};
 use crate::gateway::instance::Queued;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
 use crate::gateway::member::Member;
@@ -362,61 +358,5 @@ impl<'a> Search<'a> {
             (None, Some(failure)) => Err(refusals::of(&failure)),
             (None, None) => Err(refusals::nobody(candidates)),
         }
-    }
-}
-
-impl Journey {
-    fn work(&self) -> Work {
-        if self.run.is_some() { Work::Run } else { Work::Other }
-    }
-
-    /// Which answers must be understood before they are passed on.
-    fn look(&self) -> Look {
-        Look {
-            kind: self.kind,
-            names_an_id: self.is_searched_for() && !self.has_the_last_word(),
-            starts_run: self.run.is_some(),
-        }
-    }
-
-    /// Whether what the first instance says is the answer: it is known to have the file or the server of
-    /// tools, and refuses for another reason, such as a link that is too old; or a dataset is to be
-    /// changed, and nobody else may be asked to.
-    fn has_the_last_word(&self) -> bool {
-        let is_keyless = matches!(self.kind, CallKind::SignedFile | CallKind::McpServer);
-        self.acts_on_a_dataset() || (is_keyless && self.candidates.tie() == Tie::Owner)
-    }
-
-    /// Whether the beginning of its stream may say that the instance does not have a file.
-    fn may_lack_file(&self) -> bool {
-        let elsewhere = self.claims.conversation.is_none() && self.candidates.tie() != Tie::Owner;
-        self.claims.files && self.run.is_some() && elsewhere && self.is_searched_for()
-    }
-
-    /// Whether what it names is on one instance, and others can be asked for it.
-    fn is_searched_for(&self) -> bool {
-        self.claims.is_any() && !self.nowhere && self.candidates.are_independent()
-    }
-
-    /// Who asks, as Dify knows them: by the body, or by the query of a call that has none.
-    pub(super) fn scope(&self) -> Scope {
-        let in_query = || self.outbound.in_query("user");
-        let user = self.user_in_body.as_deref().map(Cow::Borrowed).or_else(in_query);
-        Scope::new(self.app.name.as_str(), &user.unwrap_or_default())
-    }
-
-    /// The same, with where their data is.
-    pub(super) fn whose(&self) -> Whose {
-        Whose { scope: self.scope(), storage: self.app.policy.storage }
-    }
-
-    /// Makes the turn one of a new conversation, that any instance can have. What the client is told
-    /// of that, or none if the request names no conversation, or something else beside it.
-    pub(super) async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, Refusal> {
-        let Some((id, place)) = self.claims.leave_conversation() else { return Ok(None) };
-        self.outbound.leave_conversation(place).await.map_err(|error| refusals::spool(&error))?;
-        self.candidates.leave_owner();
-        self.record.note(format!("conversation {id} is left: its instance is out"));
-        Ok(HeaderValue::try_from(format!("restarted; was={id}")).ok())
     }
 }

@@ -1,18 +1,23 @@
 //! What a request carries from its first attempt to its answer.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
 
+use crate::affinity::Scope;
+use crate::balance::Work;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::Answer;
-use crate::gateway::claim::Claims;
+use crate::gateway::claim::{Claims, Whose};
+use crate::gateway::inspect::Look;
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
-use crate::gateway::select::Candidates;
+use crate::gateway::refusals;
+use crate::gateway::select::{Candidates, Tie};
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::turns::Turn;
 use crate::gateway::worker::Worker;
@@ -48,6 +53,63 @@ pub(super) struct Journey {
     pub nowhere: bool,
     /// What the client is told of the conversation that the request has left.
     pub restarted: Option<HeaderValue>,
+}
+
+impl Journey {
+    /// What it asks for.
+    pub(super) fn work(&self) -> Work {
+        if self.run.is_some() { Work::Run } else { Work::Other }
+    }
+
+    /// Which answers must be understood before they are passed on.
+    pub(super) fn look(&self) -> Look {
+        Look {
+            kind: self.kind,
+            names_an_id: self.is_searched_for() && !self.has_the_last_word(),
+            starts_run: self.run.is_some(),
+        }
+    }
+
+    /// Whether what the first instance says is the answer: it is known to have the file or the server of
+    /// tools, and refuses for another reason, such as a link that is too old; or a dataset is to be
+    /// changed, and nobody else may be asked to.
+    fn has_the_last_word(&self) -> bool {
+        let is_keyless = matches!(self.kind, CallKind::SignedFile | CallKind::McpServer);
+        self.acts_on_a_dataset() || (is_keyless && self.candidates.tie() == Tie::Owner)
+    }
+
+    /// Whether the beginning of its stream may say that the instance does not have a file.
+    pub(super) fn may_lack_file(&self) -> bool {
+        let elsewhere = self.claims.conversation.is_none() && self.candidates.tie() != Tie::Owner;
+        self.claims.files && self.run.is_some() && elsewhere && self.is_searched_for()
+    }
+
+    /// Whether what it names is on one instance, and others can be asked for it.
+    pub(super) fn is_searched_for(&self) -> bool {
+        self.claims.is_any() && !self.nowhere && self.candidates.are_independent()
+    }
+
+    /// Who asks, as Dify knows them: by the body, or by the query of a call that has none.
+    pub(super) fn scope(&self) -> Scope {
+        let in_query = || self.outbound.in_query("user");
+        let user = self.user_in_body.as_deref().map(Cow::Borrowed).or_else(in_query);
+        Scope::new(self.app.name.as_str(), &user.unwrap_or_default())
+    }
+
+    /// The same, with where their data is.
+    pub(super) fn whose(&self) -> Whose {
+        Whose { scope: self.scope(), storage: self.app.policy.storage }
+    }
+
+    /// Makes the turn one of a new conversation, that any instance can have. What the client is told
+    /// of that, or none if the request names no conversation, or something else beside it.
+    pub(super) async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, Refusal> {
+        let Some((id, place)) = self.claims.leave_conversation() else { return Ok(None) };
+        self.outbound.leave_conversation(place).await.map_err(|error| refusals::spool(&error))?;
+        self.candidates.leave_owner();
+        self.record.note(format!("conversation {id} is left: its instance is out"));
+        Ok(HeaderValue::try_from(format!("restarted; was={id}")).ok())
+    }
 }
 
 /// A request at the end of its attempts.

@@ -15,7 +15,7 @@ async fn rig(release: Release) -> Rig {
     let plan = plan.with_difys(|setup| {
         number.set(number.get() + 1);
         let flow = App::new(Mode::Workflow, format!("app-flow-{}", number.get()));
-        let flow = flow.with_mcp_code(format!("code{}", number.get()));
+        let flow = flow.with_mcp(format!("code{}", number.get()), "tools");
         let flow = if release >= Release::V1_14 { flow.with_flow(Flow::HumanInput) } else { flow };
         setup
             .with_release(release)

@@ -184,3 +184,50 @@ async fn a_turn_that_names_a_version_goes_where_that_is() {
     }
     assert_eq!(stage.take().1, []);
 }
+
+#[tokio::test]
+async fn a_file_is_shown_by_who_has_it_and_not_forgotten_while_it_is_not_shown() {
+    let preview = line_of("file-preview-ok");
+    let stage = Stage::start(
+        &["file-preview-ok"],
+        &[&format!("{preview} = file-preview-other-instance")],
+        "",
+    )
+    .await;
+    assert!(sent_four_times(&stage, &preview, "").await <= 1);
+    assert_eq!(sent_four_times(&stage, &preview, "").await, 0);
+    // Nobody shows a file before a message has it, but one has it all the same.
+    let unused = format!("{preview} = file-preview-unused");
+    let cases = ["file-upload-for-preview", &*unused, "chat-01-blocking-first"];
+    let stage = Stage::start(&cases, &cases, "").await;
+    let uploaded = stage.send("POST /v1/files/upload", "{\"user\": \"alice\"}").await;
+    let (owner, file) = (uploaded.instance(), uploaded.json()["id"].clone());
+    assert!(preview.contains(file.as_str().unwrap()), "{uploaded:?}");
+    let answer = stage.send(&preview, "").await;
+    assert_eq!((answer.status, answer.instance()), (StatusCode::NOT_FOUND, owner.clone()));
+    for number in 0..8 {
+        let body = json!({
+            "inputs": {}, "query": "q", "response_mode": "blocking", "user": format!("user-{number}"),
+            "files": [{ "type": "image", "transfer_method": "local_file", "upload_file_id": file }],
+        });
+        let answer = stage.send("POST /v1/chat-messages", &body.to_string()).await;
+        assert_eq!((answer.status, answer.instance()), (StatusCode::OK, owner.clone()));
+    }
+}
+
+#[tokio::test]
+async fn variables_are_those_of_their_conversation() {
+    let (list, put) = (line_of("conv-variables"), line_of("conv-variable-put"));
+    let strange = "conv-variable-put-other-instance";
+    let stage = Stage::start(
+        &["conv-variables", "conv-variable-put"],
+        &[&format!("{list} = {strange}"), &format!("{put} = {strange}")],
+        "",
+    )
+    .await;
+    let body = json!({ "value": "de", "user": "alice" }).to_string();
+    for (line, body) in [(format!("{list}?user=alice"), ""), (put, &*body)] {
+        assert!(sent_four_times(&stage, &line, body).await <= 1, "{line}");
+        assert_eq!(sent_four_times(&stage, &line, body).await, 0, "{line}");
+    }
+}
