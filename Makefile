@@ -66,9 +66,13 @@ format: ## Format the code
 	$(CARGO) fmt --all
 	for one in $(ASIDE); do $(CARGO) fmt --manifest-path $$one/Cargo.toml || exit 1; done
 
+# Tests about ids, streams, runs, probes and AI endpoints run against the newest Dify and against 1.5.
+OLD_DIFY = /^(clients|conversations|doors|explain|failure|faults|health|identify|leaving|opendify|owners|retries|routing|slots|streaming)::/
+
 unit: clients tools ## Run all tests
 	$(CARGO) nextest run --workspace --locked
 	DIFYGATE_TEST_ENGINE=hyper $(CARGO) nextest run -p difygate --locked --test it -E 'not test(/^strict::/)'
+	DIFYGATE_TEST_DIFY=1.5 $(CARGO) nextest run -p difygate --locked --test it -E 'test($(OLD_DIFY))'
 	$(CARGO) test --workspace --doc --locked
 
 recordings: tools ## Replay the recordings of real Difys against the simulated one and count what is equal

@@ -80,7 +80,7 @@ pub(super) fn foreign_task() -> Refusal {
 }
 
 fn owner_message() -> Refusal {
-    let message = "The instance that has this conversation or file is not available at the moment.";
+    let message = "The instance that has what the request names is not available at the moment.";
     unavailable(Reason::OwnerOut, message)
 }
 
