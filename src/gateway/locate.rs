@@ -157,7 +157,10 @@ impl Journey {
     pub(super) async fn find_owner(&mut self) -> Result<(), Refusal> {
         let is_turn = self.run == Some(Run::Chat) && self.candidates.tie() != Tie::Owner;
         match self.claims.conversation {
-            Some(id) if is_turn && self.candidates.are_independent() => {
+            // Without a user Dify says 400, whoever is asked.
+            Some(id)
+                if is_turn && self.user_in_body.is_some() && self.candidates.are_independent() =>
+            {
                 Box::pin(self.find_conversation(id)).await
             }
             _ => Ok(()),
