@@ -33,7 +33,6 @@ const HELD: std::time::Duration = std::time::Duration::from_secs(310);
 pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
     let app = Arc::clone(&journey.app);
     let ready = match journey.take_turn().await {
-        Ok(()) if journey.acts_on_a_dataset() => Box::pin(journey.find_dataset()).await,
         Ok(()) => journey.find_owner().await,
         refused => refused,
     };
