@@ -154,7 +154,10 @@ impl Exchange {
         let mut access = Access::Key;
         match door::open(head) {
             Door::Dify => {}
-            Door::Keyless => access = Access::Path,
+            Door::Keyless => {
+                access = Access::Path;
+                without_prefix(Rc::make_mut(&mut self.head));
+            }
             Door::PrefixedDify => without_prefix(Rc::make_mut(&mut self.head)),
             Door::Client => return Box::pin(self.at_a_door()).await,
             Door::Desk => return Box::pin(self.at_the_desk()).await,
