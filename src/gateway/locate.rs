@@ -38,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two searches while an owner is waited for.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// What the log says of a request whose conversation or dataset is nowhere.
+const NOBODY: &str = "all instances were asked: none has what the request names";
+
 /// Searches at a time, of an app and of one of its users.
 const MOST: usize = 20;
 const MOST_OF_A_USER: usize = 5;
@@ -167,6 +170,7 @@ impl Journey {
     pub(super) async fn search(&mut self, wanted: Wanted) -> Result<(), Refusal> {
         let Wanted { id, scope, kind, question } = wanted;
         if self.worker.shared().owners().nowhere.has(scope.of(id), now_s()) {
+            self.record.note_if_none(NOBODY);
             self.nowhere = true;
             return Ok(());
         }
@@ -183,6 +187,7 @@ impl Journey {
                     return Ok(());
                 }
                 Located::Nobody => {
+                    self.record.note_if_none(NOBODY);
                     self.app.stats.located_nobody.add_one();
                     self.worker.shared().owners().nowhere.note(scope.of(id), now_s());
                     self.nowhere = true;

@@ -57,8 +57,8 @@ pub(super) fn owner_out(member: &Member, failure: Option<&Failure>) -> Refusal {
 /// Nobody who could be asked has what the request names; somebody could not be asked.
 pub(super) fn perhaps_elsewhere(candidates: &Candidates, last: Option<&Failure>) -> Refusal {
     let out = names(candidates);
-    let failed = last.map_or("", |failure| failure.text.as_str());
-    owner_message().with_detail(format!("not on those asked; not asked: {out} {failed}"))
+    let failed = last.map_or_else(String::new, |failure| format!("; {}", failure.text));
+    owner_message().with_detail(format!("not on those asked; not asked: {out}{failed}"))
 }
 
 /// Nobody who answered has it; these did not answer.
