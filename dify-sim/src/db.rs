@@ -4,12 +4,12 @@
 //! last 100,000 rows and 64 MiB of text, so that a long load test does not grow without end.
 
 use crate::api::datasets::Dataset;
+use crate::clock::now;
+use crate::live::Live;
 use crate::run::files::Attached;
 use crate::run::human::Filled;
-use crate::run::live::Live;
 use crate::run::nodes::Node;
 use crate::run::turn::Turn;
-use crate::state::now;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! Uploaded files as flows show them, and the signed URLs that fetch them.
 
 use super::turn::Turn;
+use crate::clock::now;
 use crate::db::File;
 use crate::pyjson;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

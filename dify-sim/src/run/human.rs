@@ -6,10 +6,10 @@ use super::steps::Steps;
 use super::turn::Turn;
 use super::{chatflow, workflow};
 use crate::app::Mode;
+use crate::clock::now;
 use crate::db::{Form, Pause};
 use crate::pyjson;
 use crate::release::Release;
-use crate::state::now;
 use std::fmt::Write;
 use uuid::Uuid;
 

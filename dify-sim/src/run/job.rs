@@ -1,12 +1,13 @@
 //! A streamed run of a flow as the worker does it, and what becomes of a filled form.
 
 use super::human::Filled;
-use super::live::{End, Heard, Live};
-use super::stage::{Others, Stage};
+use super::stage::Stage;
 use super::turn::Turn;
 use super::{Listed, Outcome};
+use crate::live::{End, Heard, Live};
 use crate::pyjson;
 use crate::state::Shared;
+use crate::tasks::Others;
 use std::sync::Arc;
 
 /// What the worker makes of a request: a run, or a text that says why not.

@@ -4,8 +4,8 @@
 //! silent stream holds its connection until the silence is too long, even if its client has left.
 
 use super::Opening;
-use super::live::{End, Heard};
 use super::stage::{Halt, PING, Sink};
+use crate::live::{End, Heard};
 use crate::setup::{Fault, Pace};
 use crate::wire::socket::Wire;
 use tokio::sync::mpsc::UnboundedReceiver;

@@ -6,8 +6,8 @@ use super::stage::Halt;
 use super::usage::Clock;
 use super::{files, model, usage};
 use crate::app::Flow;
+use crate::clock::now;
 use crate::pyjson;
-use crate::state::now;
 use std::time::Duration;
 
 /// Rounds of the loop.

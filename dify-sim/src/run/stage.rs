@@ -4,8 +4,8 @@
 //! the clock of the run, whether or not other events flow.
 
 use super::Opening;
-use super::live::{Heard, Live};
-use crate::tasks::{By, Stop};
+use crate::live::{Heard, Live};
+use crate::tasks::{By, Others, Stop};
 use crate::wire::socket::Wire;
 use std::io;
 use std::sync::Arc;
@@ -37,15 +37,6 @@ enum Output<'a> {
     Silent,
     Wire(Sink<'a>),
     Worker(Arc<Live>),
-}
-
-/// What others than its user may do to a run that wants to be stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Others {
-    /// End it at once.
-    Interrupt,
-    /// Spoil its end.
-    Spoil,
 }
 
 pub(crate) struct Stage<'a> {

@@ -5,9 +5,9 @@ use super::nodes::{Finish, Node, Result as NodeResult};
 use super::stage::{Halt, Stage};
 use super::turn::Turn;
 use super::{files, usage};
+use crate::clock::now;
 use crate::db::{Run, Step};
 use crate::ran::RunEnd;
-use crate::state::now;
 use uuid::Uuid;
 
 /// What a run says that somebody else stopped.

@@ -1,7 +1,7 @@
 //! Documents made of texts, and their one segment each.
 
 use super::{Dataset, Desk};
-use crate::state::now;
+use crate::clock::now;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
 use uuid::Uuid;

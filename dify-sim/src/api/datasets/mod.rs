@@ -8,8 +8,9 @@ mod documents;
 mod search;
 
 use super::pydantic::{self, Field, Model, Need, Rule};
+use crate::clock::now;
 use crate::pyjson;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 use crate::wire::answer::{Answer, Refused};
 use crate::wire::head::Head;
 use documents::Document;
