@@ -2,28 +2,11 @@
 
 use super::turn::Turn;
 use crate::clock::now;
-use crate::db::File;
+use crate::db::{Attached, File};
 use crate::pyjson;
 use crate::state::Shared;
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-/// A file given with a request.
-#[derive(Debug, Clone)]
-pub(crate) enum Attached {
-    /// An upload of this Dify.
-    Upload(Uuid),
-    /// One elsewhere: its type, as the request gives it, and its URL.
-    Remote { kind: String, url: String },
-}
-
-impl Attached {
-    /// The name of a file elsewhere, as its URL ends.
-    pub(crate) fn remote_name(url: &str) -> &str {
-        let path = url.split(['?', '#']).next().unwrap_or_default();
-        path.rsplit('/').next().unwrap_or_default()
-    }
-}
 
 /// What a flow calls the kind of a file.
 pub(crate) fn kind(extension: &str) -> &'static str {

@@ -7,7 +7,7 @@ use super::turn::Turn;
 use super::{chatflow, workflow};
 use crate::app::Mode;
 use crate::clock::now;
-use crate::db::{Form, Pause};
+use crate::db::{Filled, Form, Pause};
 use crate::pyjson;
 use crate::release::Release;
 use std::fmt::Write;
@@ -18,13 +18,6 @@ const EXPIRES_S: i64 = 36 * 3600;
 
 const ACTIONS: [(&str, &str, &str); 2] =
     [("approve", "Approve", "primary"), ("reject", "Reject", "default")];
-
-/// A form as it was filled.
-#[derive(Debug, Clone)]
-pub(crate) struct Filled {
-    pub(crate) action: String,
-    pub(crate) comment: String,
-}
 
 impl Filled {
     /// What its button says.
@@ -142,7 +135,7 @@ pub(super) async fn ask(steps: &mut Steps<'_, '_>) -> Result<(), Halt> {
         content: content.clone(),
         expires_at: now() + EXPIRES_S,
         filled: None,
-        turn: None,
+        resume: None,
     };
     let data = required(&form, &token, &content, release);
     let reason = reason(&form, &token, &content, release);

@@ -1,9 +1,9 @@
 //! A streamed run of a flow as the worker does it, and what becomes of a filled form.
 
-use super::human::Filled;
 use super::stage::Stage;
 use super::turn::Turn;
 use super::{Listed, Outcome};
+use crate::db::Filled;
 use crate::live::{End, Heard, Live};
 use crate::pyjson;
 use crate::state::Shared;
@@ -75,12 +75,13 @@ pub(crate) fn keep(turn: &Arc<Turn>) {
     let token = row.pause.as_ref().map(|pause| pause.token.clone()).unwrap_or_default();
     row.live.get_or_insert_with(|| Arc::new(Live::of(turn.task)));
     if let Some(form) = db.forms.get_mut(&token) {
-        form.turn = Some(Arc::clone(turn));
+        let turn = Arc::clone(turn);
+        form.resume = Some(Box::new(move |live, filled| resume(turn, live, filled)));
     }
 }
 
 /// Goes on with a run whose form was filled.
-pub(crate) fn resume(turn: Arc<Turn>, live: Arc<Live>, filled: Filled) {
+fn resume(turn: Arc<Turn>, live: Arc<Live>, filled: Filled) {
     tokio::spawn(async move {
         let shared = Arc::clone(&turn.shared);
         let job = async {

@@ -28,6 +28,7 @@ mod usage;
 mod workflow;
 
 use crate::app::Mode;
+use crate::db::Filled;
 use crate::live::End;
 use crate::setup::Fault;
 use crate::tasks::{Flows, Whose};
@@ -114,11 +115,7 @@ async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
     }
 }
 
-async fn resume(
-    turn: &Turn,
-    stage: &mut Stage<'_>,
-    filled: &human::Filled,
-) -> Result<Outcome, Halt> {
+async fn resume(turn: &Turn, stage: &mut Stage<'_>, filled: &Filled) -> Result<Outcome, Halt> {
     match turn.app.app.mode {
         Mode::Workflow => workflow::resume(turn, stage, filled).await,
         _ => chatflow::resume(turn, stage, filled).await,

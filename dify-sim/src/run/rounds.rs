@@ -1,12 +1,13 @@
 //! Chatflows whose nodes run in rounds or side by side, and nodes that fail and are got over.
 
 use super::chatflow::{End, Play};
-use super::nodes::{Node, Result as NodeResult, seconds};
+use super::nodes::{Result as NodeResult, seconds};
 use super::stage::Halt;
 use super::usage::Clock;
 use super::{files, model, usage};
 use crate::app::Flow;
 use crate::clock::now;
+use crate::db::Node;
 use crate::pyjson;
 use std::time::Duration;
 

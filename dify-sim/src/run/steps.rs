@@ -1,12 +1,12 @@
 //! What chatflows and workflows have in common: their run's row, its nodes, how it ends.
 
 use super::inputs::Shown;
-use super::nodes::{Finish, Node, Result as NodeResult};
+use super::nodes::{Finish, Result as NodeResult};
 use super::stage::{Halt, Stage};
 use super::turn::Turn;
 use super::{files, usage};
 use crate::clock::now;
-use crate::db::{Run, Step};
+use crate::db::{Node, Run, Step};
 use crate::ran::RunEnd;
 use uuid::Uuid;
 

@@ -5,13 +5,14 @@
 
 use super::chatflow::{slow_outputs, slow_request};
 use super::model::{self, Aside, REPLACEMENT};
-use super::nodes::{Node, Result as NodeResult, seconds};
+use super::nodes::{Result as NodeResult, seconds};
 use super::stage::{Halt, Stage};
 use super::steps::{ABORTED, STOPPED, Steps, used};
 use super::turn::Turn;
 use super::usage::Clock;
 use super::{End as StreamEnd, Outcome, human, rounds, usage};
 use crate::app::Flow;
+use crate::db::{Filled, Node};
 use crate::pyjson;
 use crate::release::Release;
 
@@ -40,7 +41,7 @@ pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, 
 pub(super) async fn resume(
     turn: &Turn,
     stage: &mut Stage<'_>,
-    filled: &human::Filled,
+    filled: &Filled,
 ) -> Result<Outcome, Halt> {
     let mut play = Play { steps: Steps::new(turn, stage) };
     play.steps.count = 2;

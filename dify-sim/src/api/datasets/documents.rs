@@ -1,30 +1,11 @@
 //! Documents made of texts, and their one segment each.
 
-use super::{Dataset, Desk};
+use super::Desk;
 use crate::clock::now;
+use crate::db::{Dataset, Document};
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-/// A document of one segment.
-pub(super) struct Document {
-    pub(super) id: Uuid,
-    pub(super) segment: Uuid,
-    /// What the index calls the segment.
-    pub(super) node: Uuid,
-    upload: Uuid,
-    rule: Uuid,
-    /// What `indexing-status` is asked for.
-    batch: String,
-    pub(super) name: String,
-    pub(super) text: String,
-    position: u32,
-    pub(super) created_at: i64,
-    /// The same to the microsecond.
-    made_at: f64,
-    /// Whether somebody asked how far it is: the first answer is that it is not there yet.
-    asked: bool,
-}
 
 /// What a document says about its indexing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,31 +9,17 @@ mod search;
 
 use super::pydantic::{self, Field, Model, Need, Rule};
 use crate::clock::now;
+use crate::db::Dataset;
 use crate::pyjson;
 use crate::state::Shared;
 use crate::wire::answer::{Answer, Refused};
 use crate::wire::head::Head;
-use documents::Document;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
 
 const CREATE: Model =
     Model { name: "DatasetCreatePayload", fields: &[Field("name", Need::Must, Rule::Any)] };
-
-/// A dataset with its documents.
-pub(crate) struct Dataset {
-    workspace: String,
-    name: String,
-    description: String,
-    permission: String,
-    technique: Option<String>,
-    created_at: i64,
-    updated_at: i64,
-    documents: Vec<Document>,
-    /// Documents there ever were, for their positions.
-    numbered: u32,
-}
 
 /// A request to the knowledge API of a workspace.
 struct Desk<'a> {

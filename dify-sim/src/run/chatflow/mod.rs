@@ -11,6 +11,7 @@ use super::turn::Turn;
 use super::usage::Clock;
 use super::{End as StreamEnd, Outcome, files, human, preempt, rounds, usage};
 use crate::app::{Ending, Flow};
+use crate::db::{Filled, Node};
 use crate::pyjson;
 use crate::release::Release;
 pub(super) use nodes::{slow_outputs, slow_request};
@@ -48,7 +49,7 @@ pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, 
 pub(super) async fn resume(
     turn: &Turn,
     stage: &mut Stage<'_>,
-    filled: &human::Filled,
+    filled: &Filled,
 ) -> Result<Outcome, Halt> {
     let mut play = Play::new(turn, stage);
     play.steps.count = 2;
@@ -147,7 +148,7 @@ impl<'p, 's> Play<'p, 's> {
         Ok(End::Answered)
     }
 
-    async fn answer_finish(&mut self, node: &super::nodes::Node, text: &str) -> Result<(), Halt> {
+    async fn answer_finish(&mut self, node: &Node, text: &str) -> Result<(), Halt> {
         let turn = self.steps.turn;
         let files = if turn.flow() == Flow::Files {
             files::listed(turn, files::Url::Now)

@@ -4,13 +4,12 @@ mod bodies;
 mod events;
 mod rows;
 
-use super::files::{self, Attached};
+use super::files;
 use super::model;
-use super::nodes::Node;
 use super::place::Place;
 use crate::app::{Flow, Mode};
 use crate::clock::now;
-use crate::db::EndUser;
+use crate::db::{Attached, EndUser, Node};
 use crate::live::Live;
 use crate::pyjson;
 use crate::ran::{Ran, RunEnd};
