@@ -101,17 +101,12 @@ impl Desk<'_> {
         given.filter(|number| *number > 0).unwrap_or(default)
     }
 
-    fn list(&self) -> Answer {
+    /// The page of these rows that the query asks for.
+    fn paged<T>(&self, rows: Vec<T>, shown: impl Fn(T) -> Value) -> Answer {
         let (page, limit) = (self.number("page", 1), self.number("limit", 20));
-        let keyword = self.head.query("keyword").unwrap_or_default();
-        let db = self.shared.db();
-        let found = db.datasets.iter().rev().filter(|(_, dataset)| {
-            dataset.workspace == self.workspace && dataset.name.contains(&keyword)
-        });
-        let all: Vec<Value> =
-            found.map(|(id, dataset)| self.shown(id, dataset, Detail::Listed)).collect();
-        let total = all.len();
-        let data: Vec<Value> = all.into_iter().skip((page - 1) * limit).take(limit).collect();
+        let total = rows.len();
+        let rows = rows.into_iter().skip((page - 1) * limit).take(limit);
+        let data: Vec<Value> = rows.map(shown).collect();
         let body = json!({
             "data": data,
             "has_more": data.len() == limit,
@@ -120,6 +115,15 @@ impl Desk<'_> {
             "page": page,
         });
         Answer::restful(200, &body)
+    }
+
+    fn list(&self) -> Answer {
+        let keyword = self.head.query("keyword").unwrap_or_default();
+        let db = self.shared.db();
+        let found = db.datasets.iter().rev().filter(|(_, dataset)| {
+            dataset.workspace == self.workspace && dataset.name.contains(&keyword)
+        });
+        self.paged(found.collect(), |(id, dataset)| self.shown(id, dataset, Detail::Listed))
     }
 
     fn create(&self) -> Result<Answer, Refused> {
