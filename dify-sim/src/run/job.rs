@@ -39,7 +39,7 @@ async fn work(shared: &Arc<Shared>, live: &Arc<Live>, order: Order) {
     };
     let listed = Listed::new(&turn);
     let mut stage = stage(&turn, live, &listed);
-    let outcome = super::play(&turn, &mut stage).await;
+    let outcome = super::play(&turn, &mut stage, None).await;
     drop(listed);
     ended(&turn, live, outcome.ok());
 }
@@ -87,7 +87,7 @@ fn resume(turn: Arc<Turn>, live: Arc<Live>, filled: Filled) {
         let job = async {
             let listed = Listed::new(&turn);
             let mut stage = stage(&turn, &live, &listed);
-            let outcome = super::resume(&turn, &mut stage, &filled).await;
+            let outcome = super::play(&turn, &mut stage, Some(&filled)).await;
             drop(listed);
             ended(&turn, &live, outcome.ok());
         };

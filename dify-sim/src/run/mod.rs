@@ -10,6 +10,7 @@
 
 mod chatflow;
 pub(crate) mod files;
+mod http;
 pub(crate) mod human;
 mod inputs;
 pub(crate) mod job;
@@ -19,7 +20,6 @@ pub(crate) mod place;
 mod plain;
 mod preempt;
 mod relay;
-mod rounds;
 pub(crate) mod snapshot;
 pub(crate) mod stage;
 mod steps;
@@ -61,7 +61,7 @@ pub(crate) async fn blocking(turn: &Arc<Turn>) -> Answer {
         return Answer::crash();
     }
     let mode = turn.app.app.mode;
-    let outcome = play(turn, &mut stage).await;
+    let outcome = play(turn, &mut stage, None).await;
     if turn.shared.redis_is_away() {
         return Answer::overloaded();
     }
@@ -91,7 +91,7 @@ pub(crate) async fn stream(turn: &Arc<Turn>, wire: &mut Wire, head: Opening) -> 
             tokio::time::sleep(pace.second * REDIS_PATIENCE).await;
             return Err(Halt::Gone);
         }
-        played = play(turn, &mut stage) => { played?; }
+        played = play(turn, &mut stage, None) => { played?; }
     }
     stage.wait_unstopped(turn.naming_time()).await?;
     drop(listed);
@@ -107,18 +107,17 @@ async fn redis_lost(turn: &Turn) {
     }
 }
 
-async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
+/// Plays the run, or what is left of it once this form was filled.
+async fn play(
+    turn: &Turn,
+    stage: &mut Stage<'_>,
+    filled: Option<&Filled>,
+) -> Result<Outcome, Halt> {
     match turn.app.app.mode {
-        Mode::Workflow => workflow::play(turn, stage).await,
-        Mode::AdvancedChat => chatflow::play(turn, stage).await,
+        Mode::Workflow => workflow::play(turn, stage, filled).await,
+        Mode::AdvancedChat => chatflow::play(turn, stage, filled).await,
+        // Only flows have nodes that wait for a human.
         _ => plain::play(turn, stage).await,
-    }
-}
-
-async fn resume(turn: &Turn, stage: &mut Stage<'_>, filled: &Filled) -> Result<Outcome, Halt> {
-    match turn.app.app.mode {
-        Mode::Workflow => workflow::resume(turn, stage, filled).await,
-        _ => chatflow::resume(turn, stage, filled).await,
     }
 }
 
