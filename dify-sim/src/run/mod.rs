@@ -10,6 +10,7 @@
 
 mod chatflow;
 pub(crate) mod files;
+mod flow_files;
 mod http;
 pub(crate) mod human;
 mod inputs;

@@ -10,7 +10,7 @@ use super::stage::{Halt, Stage};
 use super::steps::{ABORTED, STOPPED};
 use super::turn::Turn;
 use super::usage::Clock;
-use super::{Outcome, files, human, preempt, usage};
+use super::{Outcome, flow_files, human, preempt, usage};
 use crate::app::{Ending, Flow};
 use crate::db::Filled;
 use crate::live::End as StreamEnd;
@@ -112,7 +112,7 @@ impl Play<'_, '_> {
                     return format!("{{\"answer\": {text}}}");
                 }
                 let files = match turn.flow() {
-                    Flow::Files => files::listed(turn, files::Url::Now),
+                    Flow::Files => flow_files::listed(turn, flow_files::Url::Now),
                     _ => "[]".to_owned(),
                 };
                 format!("{{\"answer\": {text}, \"files\": {files}}}")
@@ -126,7 +126,9 @@ impl Play<'_, '_> {
         let mut finish = self.steps.end(status, &outputs, "");
         turn.save_answer(&self.answer);
         let files = match turn.flow() {
-            Flow::Files if turn.release().is_restx() => files::listed(turn, files::Url::Now),
+            Flow::Files if turn.release().is_restx() => {
+                flow_files::listed(turn, flow_files::Url::Now)
+            }
             _ => "[]".to_owned(),
         };
         let ended = turn.end_event(&self.usage, &files);

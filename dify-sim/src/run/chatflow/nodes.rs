@@ -10,7 +10,7 @@ use crate::run::stage::Halt;
 use crate::run::steps::used;
 use crate::run::turn::Turn;
 use crate::run::usage::{self, Clock};
-use crate::run::{files, http, human, nodes};
+use crate::run::{flow_files, http, human, nodes};
 
 impl Play<'_, '_> {
     /// What the answer begins with before any node but the start node has run.
@@ -30,7 +30,7 @@ impl Play<'_, '_> {
             ],
             Flow::Files => vec![
                 ("Files: ".to_owned(), fixed),
-                (files::markdown(turn), "[\"sys\", \"files\"]"),
+                (flow_files::markdown(turn), "[\"sys\", \"files\"]"),
                 (" q=".to_owned(), fixed),
                 query,
                 (" conv=".to_owned(), fixed),

@@ -3,7 +3,7 @@
 use crate::app::Flow;
 use crate::db::Node;
 use crate::pyjson;
-use crate::run::files;
+use crate::run::flow_files;
 use crate::run::nodes::Result as NodeResult;
 use crate::run::stage::{Halt, Stage};
 use crate::run::steps::Steps;
@@ -63,12 +63,12 @@ impl<'p, 's> Play<'p, 's> {
     pub(super) async fn answer_finish(&mut self, node: &Node, text: &str) -> Result<(), Halt> {
         let turn = self.steps.turn;
         let files = if turn.flow() == Flow::Files {
-            files::listed(turn, files::Url::Now)
+            flow_files::listed(turn, flow_files::Url::Now)
         } else {
             "[]".to_owned()
         };
         let shown = if turn.flow() == Flow::Files && turn.release().is_restx() {
-            files::resigned(turn, text)
+            flow_files::resigned(turn, text)
         } else {
             text.to_owned()
         };

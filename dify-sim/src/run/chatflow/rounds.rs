@@ -9,7 +9,7 @@ use crate::run::nodes::{Result as NodeResult, seconds};
 use crate::run::stage::Halt;
 use crate::run::turn::Turn;
 use crate::run::usage::Clock;
-use crate::run::{files, http, model, usage};
+use crate::run::{flow_files, http, model, usage};
 use std::time::Duration;
 
 /// Rounds of the loop.
@@ -68,7 +68,7 @@ impl Play<'_, '_> {
         let head = "\"id\": \"iter\", \"node_id\": \"iter\", \"node_type\": \"iteration\", \"title\": \
             \"Iteration\"";
         let items = turn.files.len();
-        let list = files::listed(turn, files::Url::Absent);
+        let list = flow_files::listed(turn, flow_files::Url::Absent);
         let inputs = format!("{{\"iterator_selector\": {list}}}");
         let data = format!(
             "{{{head}, \"created_at\": {started}, \"extras\": {{}}, \"metadata\": {{\"iteration_length\": \

@@ -125,7 +125,7 @@ impl Turn {
             user: turn.user.clone(),
             query: turn.query.clone(),
             inputs: ask.sent_inputs,
-            files: files::described(&turn),
+            files: files::described(shared, &turn.files),
             streamed: ask.streamed,
             continued: ask.conversation.is_some(),
             auto_generate_name: ask.auto_generate_name,
@@ -149,7 +149,9 @@ impl Turn {
         if model::recalls(prompt) {
             script.tokens = model::recalled(&self.earlier());
         }
-        script.tokens.extend(files::described(self).iter().map(|file| format!(" [{file}]")));
+        script.tokens.extend(
+            files::described(&self.shared, &self.files).iter().map(|file| format!(" [{file}]")),
+        );
         script
     }
 
