@@ -1,8 +1,8 @@
 //! A streamed run of a flow as the worker does it, and what becomes of a filled form.
 
-use super::stage::Stage;
+use super::play::{Listed, play};
+use super::stage::{Outcome, Stage};
 use super::turn::Turn;
-use super::{Listed, Outcome};
 use crate::db::Filled;
 use crate::live::{End, Heard, Live};
 use crate::pyjson;
@@ -39,7 +39,7 @@ async fn work(shared: &Arc<Shared>, live: &Arc<Live>, order: Order) {
     };
     let listed = Listed::new(&turn);
     let mut stage = stage(&turn, live, &listed);
-    let outcome = super::play(&turn, &mut stage, None).await;
+    let outcome = play(&turn, &mut stage, None).await;
     drop(listed);
     ended(&turn, live, outcome.ok());
 }
@@ -87,7 +87,7 @@ fn resume(turn: Arc<Turn>, live: Arc<Live>, filled: Filled) {
         let job = async {
             let listed = Listed::new(&turn);
             let mut stage = stage(&turn, &live, &listed);
-            let outcome = super::play(&turn, &mut stage, Some(&filled)).await;
+            let outcome = play(&turn, &mut stage, Some(&filled)).await;
             drop(listed);
             ended(&turn, &live, outcome.ok());
         };

@@ -5,11 +5,11 @@
 
 use super::model::{self, Aside, REPLACEMENT};
 use super::nodes::{Result as NodeResult, seconds};
-use super::stage::{Halt, Stage};
+use super::stage::{Halt, Outcome, Stage};
 use super::steps::{ABORTED, STOPPED, Steps, used};
 use super::turn::Turn;
 use super::usage::Clock;
-use super::{Outcome, http, human, usage};
+use super::{http, human, usage};
 use crate::app::Flow;
 use crate::db::{Filled, Node};
 use crate::live::End as StreamEnd;

@@ -6,11 +6,11 @@ mod nodes;
 mod play;
 mod rounds;
 
-use super::stage::{Halt, Stage};
+use super::stage::{Halt, Outcome, Stage};
 use super::steps::{ABORTED, STOPPED};
 use super::turn::Turn;
 use super::usage::Clock;
-use super::{Outcome, flow_files, human, preempt, usage};
+use super::{flow_files, human, preempt, usage};
 use crate::app::{Ending, Flow};
 use crate::db::Filled;
 use crate::live::End as StreamEnd;
