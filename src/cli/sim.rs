@@ -46,11 +46,11 @@ pub(super) struct Arguments {
     #[arg(long)]
     nginx: bool,
     /// Connections that each instance serves at a time; further ones hang, as at a real Dify
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = parse_places)]
     slots: usize,
     /// Flows that an instance streams at a time in its worker, from 1.13 on; further ones queue
     /// [default: 1 for 1.13, 4 for 1.14 and main]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_workers)]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_places)]
     workers: Option<usize>,
     /// Tokens per second of a streamed answer
     #[arg(long, default_value_t = 20.0)]
@@ -95,7 +95,7 @@ fn parse_app(text: &str) -> Result<App, String> {
     }
 }
 
-fn parse_workers(text: &str) -> Result<usize, String> {
+fn parse_places(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=1000) => Ok(number),
         _ => Err("it is a whole number between 1 and 1000".to_owned()),

@@ -2,7 +2,8 @@
 //!
 //! Six first turns at once of a user whom a Dify has not seen made three end users there, and the
 //! conversations of two of them were then 404 for ever (measured on main; `new-user-race-*`). Dify makes the
-//! end user before it answers, so the next turns wait for the head of the first one's answer.
+//! end user before it answers, so the next turns wait for the head of the first one's answer. Lists and
+//! uploads make one, too, and so do the gateway's own questions for conversations.
 //!
 //! Limits: 2 s; 65,536 users are remembered as met; a thousand places to wait at.
 
@@ -11,8 +12,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::affinity::{Owners, now_s};
+use crate::dify::path::CallKind;
 use crate::gateway::journey::Journey;
 use crate::gateway::member::Member;
+use crate::gateway::shared::Shared;
 use crate::gateway::turns::Turn;
 
 /// What waits longer goes on all the same.
@@ -32,10 +35,31 @@ impl FirstTurn {
     }
 }
 
+/// Waits until a first call of the same user at the same instance has begun, if there is one. None if they
+/// have met.
+pub(super) async fn meet(shared: &Shared, user: Uuid) -> Option<FirstTurn> {
+    let has_met = || shared.owners().met.has(user, now_s());
+    if has_met() {
+        return None;
+    }
+    let turns = shared.first_turns();
+    if let Some(turn) = turns.try_take(user) {
+        return Some(FirstTurn { user, _turn: Some(turn) });
+    }
+    let turn = turns.take(user, PATIENCE).await;
+    // Whoever was before may have met it meanwhile.
+    (!has_met()).then_some(FirstTurn { user, _turn: turn })
+}
+
 impl Journey {
-    /// The user of a run at this instance, if they may not have met.
+    /// The user of a call for which Dify makes an end user, at this instance, if they may not have met.
     pub(super) fn stranger(&self, member: &Member) -> Option<Uuid> {
-        if self.run.is_none() || self.user_in_body.is_none() {
+        let makes_user = matches!(
+            self.kind,
+            CallKind::Run(_) | CallKind::Upload | CallKind::Conversations | CallKind::Messages
+        );
+        let has_user = || self.user_in_body.is_some() || self.outbound.in_query("user").is_some();
+        if !makes_user || !has_user() {
             return None;
         }
         let user = self.scope().of_text(member.name().as_str().as_bytes());
@@ -43,17 +67,13 @@ impl Journey {
         (!has_met).then_some(user)
     }
 
-    /// Waits until a first turn of the same [stranger](Self::stranger) has begun, if there is one. None if
-    /// they have met then.
+    /// As [`meet`], and counted.
     pub(super) async fn first_turn(&self, user: Uuid) -> Option<FirstTurn> {
         let shared = self.worker.shared();
-        let turns = shared.first_turns();
-        if let Some(turn) = turns.try_take(user) {
+        if let Some(turn) = shared.first_turns().try_take(user) {
             return Some(FirstTurn { user, _turn: Some(turn) });
         }
         self.app.stats.waited_for_first.add_one();
-        let turn = turns.take(user, PATIENCE).await;
-        // Whoever was before may have met it meanwhile.
-        (!shared.owners().met.has(user, now_s())).then_some(FirstTurn { user, _turn: turn })
+        meet(shared, user).await
     }
 }

@@ -168,7 +168,7 @@ impl<'a> Search<'a> {
         let timeouts = &journey.snapshot.timeouts;
         let gives_way = journey.outbound.is_idempotent()
             && self.allowance.has_left()
-            && journey.candidates.has_next();
+            && (journey.candidates.has_next() || self.not_here.is_some());
         let first_byte = match gives_way {
             true => timeouts.first_byte_idempotent,
             false => timeouts.first_byte,

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use crate::adapter::{Fault, Shape};
 use crate::balance::Work;
 use crate::dify;
-use crate::dify::path::{CallKind, classify};
+use crate::dify::path::{CallKind, classify, normal};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::body::Kept;
@@ -151,8 +151,11 @@ impl Exchange {
         if let Err(refusal) = framing::check(head, seen.as_ref(), &snapshot.limits) {
             return Outcome::Unclear(self.record, refusal);
         }
+        if let Some(path) = normal(head.uri.path()) {
+            with_path(Rc::make_mut(&mut self.head), &path);
+        }
         let mut access = Access::Key;
-        match door::open(head) {
+        match door::open(&self.head) {
             Door::Dify => {}
             Door::Keyless => {
                 access = Access::Path;
@@ -312,10 +315,16 @@ async fn travel(journey: Box<Journey>) -> Travelled {
 /// The request as Dify knows it, without the prefix that named the protocol.
 fn without_prefix(head: &mut RequestHead) {
     if let Entrance::Dify(rest) = entrance(&head.method, head.uri.path()) {
-        let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        if let Ok(uri) = format!("{rest}{query}").parse() {
-            head.uri = uri;
-        }
+        let rest = rest.to_owned();
+        with_path(head, &rest);
+    }
+}
+
+/// The request with another path and the same query.
+fn with_path(head: &mut RequestHead, path: &str) {
+    let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(uri) = format!("{path}{query}").parse() {
+        head.uri = uri;
     }
 }
 

@@ -151,16 +151,17 @@ enum Scan {
     Json(UserScan),
     /// Boxed: it is larger than the usual case.
     Form(Box<MultipartScan>),
+    /// JSON that is said to be packed. Dify unpacks nothing: what is JSON all the same counts for it, and
+    /// of anything else it says itself what is wrong. None: it is no JSON.
+    Packed(Option<Box<UserScan>>),
     /// Any other type: Dify answers 415 itself.
     None,
 }
 
 impl Scan {
     fn of(fields: &Fields) -> Result<Self, Refusal> {
-        if fields.has(Name::ContentEncoding) {
-            return Ok(Self::None);
-        }
-        if fields.get(Name::ContentType) == Some(b"application/json") {
+        let is_packed = fields.has(Name::ContentEncoding);
+        if fields.get(Name::ContentType) == Some(b"application/json") && !is_packed {
             return Ok(Self::Json(UserScan::new()));
         }
         let kind = fields.text(Name::ContentType).unwrap_or("");
@@ -169,7 +170,12 @@ impl Scan {
         if essence.eq_ignore_ascii_case("application/json")
             || essence.as_bytes().last_chunk::<5>().is_some_and(|end| is_json(end))
         {
-            Ok(Self::Json(UserScan::new()))
+            match is_packed {
+                true => Ok(Self::Packed(Some(Box::default()))),
+                false => Ok(Self::Json(UserScan::new())),
+            }
+        } else if is_packed {
+            Ok(Self::None)
         } else if essence.eq_ignore_ascii_case("multipart/form-data") {
             let scan = MultipartScan::new(kind).map_err(|error| bad_request(error.to_string()))?;
             Ok(Self::Form(Box::new(scan)))
@@ -182,6 +188,10 @@ impl Scan {
         match self {
             Self::Json(scan) => scan.feed(piece).map_err(|error| bad_request(error.to_string())),
             Self::Form(scan) => scan.feed(piece).map_err(|error| bad_request(error.to_string())),
+            Self::Packed(packed) => {
+                packed.take_if(|scan| scan.feed(piece).is_err());
+                Ok(())
+            }
             Self::None => Ok(()),
         }
     }
@@ -192,6 +202,9 @@ impl Scan {
             Self::Form(scan) => {
                 let user = scan.finish().map_err(|error| bad_request(error.to_string()))?;
                 Ok(BodyFacts { user, ..BodyFacts::default() })
+            }
+            Self::Packed(packed) => {
+                Ok(packed.and_then(|scan| scan.finish().ok()).unwrap_or_default())
             }
             Self::None => Ok(BodyFacts::default()),
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
@@ -24,6 +25,7 @@ use crate::dify::path::CallKind;
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::claim::Ties;
 use crate::gateway::everywhere::Question;
+use crate::gateway::first_turn::meet;
 use crate::gateway::journey::{Forwarded, Journey};
 use crate::gateway::outbound::Outbound;
 use crate::gateway::policy::OnOwnerDown;
@@ -58,6 +60,8 @@ enum Located {
 
 /// Where a question is asked from.
 struct Asking<'a> {
+    /// Who asks, if Dify makes a user of them who is new to it.
+    user: Option<Scope>,
     pub worker: &'a Rc<Worker>,
     pub snapshot: &'a Arc<Snapshot>,
     pub app: &'a Arc<App>,
@@ -66,7 +70,7 @@ struct Asking<'a> {
 /// Sends a GET that names something to every instance of the app at once. `kind` says which answers mean
 /// that it is not there.
 async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Located {
-    let Asking { worker, snapshot, app } = asking;
+    let Asking { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let asker = Asker { user: None, address, ties: Ties::Unknown, work: Work::Other };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
@@ -80,7 +84,19 @@ async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Locat
             snapshot: Arc::clone(snapshot),
             outbound: Rc::clone(&outbound),
         };
-        asked.spawn_local(question.ask(candidate, PATIENCE));
+        let newcomer = user.map(|scope| scope.of_text(candidate.member.name().as_str().as_bytes()));
+        asked.spawn_local(async move {
+            let shared = Arc::clone(question.worker.shared());
+            let first = match newcomer {
+                Some(user) => meet(&shared, user).await,
+                None => None,
+            };
+            let answer = question.ask(candidate, PATIENCE).await;
+            if let (Ok(_), Some(first)) = (&answer, first) {
+                first.begun(shared.owners());
+            }
+            answer
+        });
     }
     let until = Instant::now() + PATIENCE;
     while let Ok(Some(answered)) = timeout_at(until, asked.join_next()).await {
@@ -109,14 +125,22 @@ fn has(kind: CallKind, forwarded: &Forwarded) -> Option<bool> {
         AnswerBody::Read(body) => body,
         AnswerBody::Coming(..) => b"",
     };
-    if refusal(kind, status.as_u16(), body) == Some(KnownRefusal::NotHere) {
-        return Some(false);
-    }
     match status.as_u16() {
-        200..=299 => Some(true),
-        // Whoever refuses the key or the call has nothing for this app.
-        400..=407 | 409..=428 => Some(false),
-        _ => None,
+        200 if is_shown(kind, body) => Some(true),
+        // A router before it, a firewall or a changed key says nothing of what Dify has.
+        status => match refusal(kind, status, body) {
+            Some(KnownRefusal::NotHere) => Some(false),
+            _ => None,
+        },
+    }
+}
+
+/// Whether it is Dify's list of messages, or its dataset.
+fn is_shown(kind: CallKind, body: &[u8]) -> bool {
+    let Ok(Value::Object(shown)) = serde_json::from_slice(body) else { return false };
+    match kind {
+        CallKind::Messages => shown.get("data").is_some_and(Value::is_array),
+        _ => shown.get("id").is_some_and(Value::is_string),
     }
 }
 
@@ -180,7 +204,8 @@ impl Journey {
         let until = Instant::now() + queues.max().unwrap_or_default();
         loop {
             let Self { worker, snapshot, app, .. } = &*self;
-            let asking = Asking { worker, snapshot, app };
+            let user = (kind == CallKind::Messages).then_some(scope);
+            let asking = Asking { user, worker, snapshot, app };
             match locate(asking, kind, question.clone()).await {
                 Located::At(place) => {
                     self.found_at(id, scope, place);

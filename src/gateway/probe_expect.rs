@@ -38,7 +38,7 @@ where
         ProbeExpect::Statuses(_) => true,
         ProbeExpect::Dify => match of_dify(head.status, &head.headers) {
             OfDify::Yes => true,
-            OfDify::ByBody => begin.holds(WELCOME).await?,
+            OfDify::ByBody => begin.welcomes().await?,
             OfDify::No => false,
         },
     };
@@ -82,9 +82,13 @@ fn of_dify(status: StatusCode, headers: &HeaderMap) -> OfDify {
     match status {
         StatusCode::OK if signed => OfDify::Yes,
         StatusCode::OK => OfDify::ByBody,
-        StatusCode::NOT_FOUND if signed && kind.starts_with(b"text/html") => OfDify::Yes,
+        StatusCode::NOT_FOUND if signed && is_html(kind) => OfDify::Yes,
         _ => OfDify::No,
     }
+}
+
+fn is_html(kind: &[u8]) -> bool {
+    kind.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
 }
 
 /// Where a redirect leads, and what to write instead.
@@ -92,11 +96,25 @@ fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<String> {
     let place = headers.get(LOCATION).filter(|_| status.is_redirection())?;
     let place = String::from_utf8_lossy(place.as_bytes());
     let place: String = place.chars().filter(|sign| !sign.is_control()).take(200).collect();
+    let place = without_credentials(&place);
     let hint = match place.starts_with("https://") {
         true => "write https:// in `url`",
         false => "write in `url` where Dify itself answers",
     };
     Some(format!(": a redirect to {place}; {hint}"))
+}
+
+/// A place without user, password and query: what stands there may be secret.
+fn without_credentials(place: &str) -> String {
+    let place = place.split(['?', '#']).next().unwrap_or_default();
+    match place.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => place.to_owned(),
+    }
 }
 
 /// The first 64 KiB of a body, read as far as they are needed.
@@ -106,6 +124,14 @@ struct Begin<'b, B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Begin<'_, B> {
+    /// Whether it is Dify's welcome.
+    async fn welcomes(&mut self) -> Result<bool, B::Error> {
+        // Nothing holds this, so all there is is read.
+        self.holds("\0\0").await?;
+        let body = serde_json::from_slice::<serde_json::Value>(&self.bytes).unwrap_or_default();
+        Ok(body["welcome"] == WELCOME)
+    }
+
     /// Whether `text` stands in it.
     async fn holds(&mut self, text: &str) -> Result<bool, B::Error> {
         loop {
@@ -171,6 +197,7 @@ mod tests {
         }
         for (status, headers, body) in [
             (200, JSON.to_owned(), r#"{"status": "ok"}"#),
+            (200, JSON.to_owned(), r#"{"note": "in front of Dify OpenAPI"}"#),
             (200, HTML.to_owned(), "<title>Welcome to nginx!</title>"),
             (404, HTML.to_owned(), "<h1>404 Not Found</h1>"),
             (404, format!("X-Version: 9|{HTML}"), "<h1>404 Not Found</h1>"),
@@ -189,7 +216,11 @@ mod tests {
         let found =
             fault(ProbeExpect::Dify, 301, &to("https://dify.example/v1/"), "").await.unwrap();
         assert_eq!(found, ": a redirect to https://dify.example/v1/; write https:// in `url`");
-        let found = fault(ProbeExpect::Dify, 302, &to("/signin"), "").await.unwrap();
+        let secret = to("https://user:pw@dify.example/v1/?token=hush");
+        let found = fault(ProbeExpect::Dify, 302, &secret, "").await.unwrap();
+        assert!(found.contains("to https://dify.example/v1/; "), "{found}");
+        let found = fault(ProbeExpect::Dify, 302, &to("/signin?next=hush"), "").await.unwrap();
+        assert!(!found.contains("hush"), "{found}");
         assert!(found.contains("where Dify itself answers"), "{found}");
         // Who writes it down wants it.
         let written = ProbeExpect::Statuses(vec![200..=399]);

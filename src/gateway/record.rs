@@ -189,6 +189,7 @@ impl Record {
         let millis = |took: Duration| took.as_micros() as f64 / 1000.0;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = without_secrets(path);
+        let referer = referer.map(String::from_utf8_lossy);
         self.worker.batch().borrow_mut().push(&Entry {
             time,
             request_id: self.request_id.as_str(),
@@ -214,7 +215,7 @@ impl Record {
                 Version::HTTP_2 => "HTTP/2",
                 _ => "HTTP/1.1",
             },
-            referer: referer.map(String::from_utf8_lossy).as_deref(),
+            referer: referer.as_deref().map(without_secrets).as_deref(),
             user_agent: user_agent.map(String::from_utf8_lossy).as_deref(),
         });
     }

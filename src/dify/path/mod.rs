@@ -13,13 +13,15 @@
 //! Every route of the knowledge API that names a document, a segment or anything else of a dataset
 //! names the dataset before it, so that is the id that matters there, and the only one.
 //!
-//! Paths are taken without the query. Percent-encoding is not undone: `/v1/%69nfo` is unknown here
-//! and `/v1/info` to Dify, which costs nothing but the knowledge of what it is.
+//! Paths are taken without the query, and [normal]: Dify undoes percent-encoding before it looks for a
+//! route, so `/v1/%69nfo` is `/v1/info` to it.
 
+mod normal;
 mod secrets;
 #[cfg(test)]
 mod tests;
 
+pub use self::normal::normal;
 pub use self::secrets::without_secrets;
 
 use http::Method;

@@ -5,13 +5,15 @@ use std::borrow::Cow;
 /// Stands for what is not shown.
 const HIDDEN: &str = "***";
 
-/// A path with its query, without the signature of a link to a file and the code of a server of tools:
-/// whoever has one of these needs no key. Everything else is as it came.
+/// A path with its query, without the signature of a link to a file, the code of an MCP server and the token
+/// of a form: whoever has one of these may do what it is for. Everything else is as it came.
 pub fn without_secrets(path: &str) -> Cow<'_, str> {
-    if let Some(at) = path.find("/mcp/server/") {
-        let (start, rest) = path.split_at(at + "/mcp/server/".len());
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        return Cow::Owned([start, HIDDEN, &rest[end..]].concat());
+    for before in ["/mcp/server/", "/form/human_input/"] {
+        if let Some(at) = path.find(before) {
+            let (start, rest) = path.split_at(at + before.len());
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            return Cow::Owned([start, HIDDEN, &rest[end..]].concat());
+        }
     }
     if !path.contains("/files/") {
         return Cow::Borrowed(path);
@@ -36,6 +38,7 @@ mod tests {
             ("/files/tools/7.png?sign=abc", "/files/tools/7.png?sign=***"),
             ("/mcp/server/abc/mcp", "/mcp/server/***/mcp"),
             ("/mcp/server/abc", "/mcp/server/***"),
+            ("/v1/form/human_input/abc?x=1", "/v1/form/human_input/***?x=1"),
             ("/v1/files/upload?user=a", "/v1/files/upload?user=a"),
             ("/v1/messages?sign=abc", "/v1/messages?sign=abc"),
             ("/", "/"),

@@ -96,3 +96,30 @@ fn turns_of(difys: &[Dify]) -> Vec<usize> {
     };
     difys.iter().map(turns).collect()
 }
+
+/// Something that answers whatever it is asked with this status and body, and is no Dify.
+async fn between(
+    status: u16,
+    body: &'static str,
+) -> (tokio::task::JoinHandle<()>, std::net::SocketAddr) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let answer = format!(
+        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let task = tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut head = [0; 4096];
+                let _ = socket.read(&mut head).await;
+                let _ = socket.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    (task, addr)
+}

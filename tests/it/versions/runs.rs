@@ -34,6 +34,16 @@ async fn a_stop_reaches_only_the_users_own_run() {
             let path = format!("/v1/chat-messages/{task}/stop");
             let bob = rig.send(post(&path, &json!({ "user": "bob" }))).await;
             assert_eq!(bob.status, StatusCode::NOT_FOUND, "{release}: {bob:?}");
+            // However the path is written.
+            for path in [
+                format!("/v1/chat%2dmessages/{task}/stop"),
+                format!("/v1/chat-messages/{task}/st%6fp"),
+                format!("/v1/chat-messages/{task}%2Fstop"),
+                format!("/v1/chat-messages/%{:02x}{}/stop", task.as_bytes()[0], &task[1..]),
+            ] {
+                let bob = rig.send(post(&path, &json!({ "user": "bob" }))).await;
+                assert_eq!(bob.status, StatusCode::NOT_FOUND, "{release} {path}: {bob:?}");
+            }
             let elsewhere: Vec<_> = rig.difys.iter().flat_map(dify_sim::Dify::served).collect();
             assert!(elsewhere.iter().all(|served| !served.path.ends_with("/stop")), "{release}");
             if settings.is_empty() {

@@ -220,3 +220,77 @@ async fn first_turns_at_once_are_one_users() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_says_nothing_of_the_conversation_is_no_answer_to_the_search() {
+    for (status, body) in [
+        (404, "404 page not found"),
+        (403, "<h1>blocked</h1>"),
+        (401, r#"{"code": "unauthorized", "message": "Access token is invalid", "status": 401}"#),
+        (200, "<h1>login</h1>"),
+    ] {
+        let (between, addr) = crate::versions::between(status, body).await;
+        let rig = rig(&[Release::Main], "probe: { enabled: false }").await;
+        // Something else answers for an instance that may have the conversation.
+        let text = std::fs::read_to_string(&rig.config_path).unwrap().replacen(
+            "      - { name: dify1,",
+            &format!("      - {{ name: other, url: \"http://{addr}\", token: app-x }}\n      - {{ name: dify1,"),
+            1,
+        );
+        std::fs::write(&rig.config_path, text).unwrap();
+        rig.gateway.reloader().reload().await.unwrap();
+        let answer = rig.send(turn("alice", NOBODYS, "blocking")).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{status} {body}: {answer:?}");
+        assert_eq!(turns_of(&rig.difys), [0], "{status} {body}");
+        assert_eq!(counted(&rig, "located_nobody").await, 0);
+        between.abort();
+    }
+}
+
+#[tokio::test]
+async fn an_escaped_path_and_a_header_of_packing_hide_nothing() {
+    for release in [Release::V1_5, Release::Main] {
+        let rig = rig(&[release; 2], "").await;
+        let first = rig.send(turn("alice", "", "blocking")).await;
+        let (home, conversation) = (first.instance(), id(&first, "conversation_id"));
+        let stranger = stranger(&rig, &home).await;
+        let packed = |value: &'static str| {
+            let mut request = by(&stranger, turn("alice", &conversation, "blocking"));
+            request.headers_mut().insert("content-encoding", value.parse().unwrap());
+            request
+        };
+        let mut escaped = by(&stranger, turn("alice", &conversation, "blocking"));
+        *escaped.uri_mut() = "/v1/chat%2Dmess%61ges".parse().unwrap();
+        for request in [escaped, packed("identity"), packed("gzip")] {
+            let answer = rig.send(request).await;
+            assert_eq!(
+                (answer.status, answer.instance()),
+                (StatusCode::OK, home.clone()),
+                "{release}"
+            );
+            assert_eq!(id(&answer, "conversation_id"), conversation, "{release}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_a_search_and_first_turns_at_once_are_one_users() {
+    for round in 0..5 {
+        let rig = rig(&[Release::Main; 2], "").await;
+        let user = format!("newcomer-{round}");
+        let list =
+            request("GET", &format!("/v1/conversations?user={user}")).body(bytes::Bytes::new());
+        let unknown = uuid::Uuid::new_v4().to_string();
+        let requests =
+            [list.unwrap(), turn(&user, &unknown, "blocking"), turn(&user, "", "blocking")];
+        let sent = requests.map(|request| tokio::spawn(crate::rig::try_send(rig.addr(), request)));
+        let mut last = None;
+        for answer in sent {
+            last = Some(answer.await.unwrap().unwrap());
+        }
+        let conversation = id(&last.unwrap(), "conversation_id");
+        let path = format!("/v1/messages?conversation_id={conversation}&user={user}");
+        let seen = rig.send(request("GET", &path).body("").unwrap()).await;
+        assert_eq!(seen.status, StatusCode::OK, "{round}: {seen:?}");
+    }
+}

@@ -128,8 +128,11 @@ fn events(body: &str, cut: bool) -> String {
             kept.push(event);
         }
     }
-    masked(&kept.concat())
-        .replace("\"status\":\"failed\",\"outputs\"", "\"status\":\"stopped\",\"outputs\"")
+    let text = masked(&kept.concat());
+    if !stopped {
+        return text;
+    }
+    text.replace("\"status\":\"failed\",\"outputs\"", "\"status\":\"stopped\",\"outputs\"")
         .replace("\"Aborted: User requested stop\"", "\"Stopped by user.\"")
 }
 
