@@ -1,14 +1,12 @@
 //! The way of a request, on one screen.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
-use http::{Request, Response, Version};
+use http::{Response, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 
 use crate::adapter::{Fault, Shape};
 use crate::balance::Work;
@@ -25,7 +23,6 @@ use crate::gateway::everywhere::everywhere;
 use crate::gateway::fields::Fields;
 use crate::gateway::forward::forward;
 use crate::gateway::framing;
-use crate::gateway::head::HeadWatch;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::identify;
 use crate::gateway::journey::{Journey, Travelled};
@@ -39,7 +36,6 @@ use crate::gateway::record::Record;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::respond;
-use crate::gateway::round;
 use crate::gateway::select::{Asker, Candidates};
 use crate::gateway::shared::Visit;
 use crate::gateway::snapshot::{App, Snapshot};
@@ -70,19 +66,6 @@ enum Outcome {
     Faulted(Box<Record>, Fault, Shape),
 }
 
-/// Answers one request that hyper has read.
-pub(super) async fn handle_hyper(
-    worker: Rc<Worker>,
-    client: Rc<Client>,
-    request: Request<Incoming>,
-) -> Result<Response<Outgoing>, Infallible> {
-    let (head, body) = request.into_parts();
-    let head = Rc::new(RequestHead::of_hyper(head));
-    let reply = handle(worker, client, head, Arriving::Hyper(body)).await;
-    round::ended().await;
-    Ok(reply.into_response())
-}
-
 /// Answers one request. It always answers: what goes wrong becomes a refusal.
 pub(super) async fn handle(
     worker: Rc<Worker>,
@@ -91,18 +74,18 @@ pub(super) async fn handle(
     body: Arriving,
 ) -> Reply {
     let snapshot = worker.shared().snapshot();
-    let seen = client.begin_exchange(worker.clock().get());
+    client.begin_exchange(worker.clock().get());
     let origin = origin(&snapshot, &client, &head.fields);
     let record = Record::begin(&worker, &client, &head, origin.client, RequestId::of(&head.fields));
     let web_origin = web_origin(&head.fields);
-    let mut close = framing::must_close(&head.fields, seen.as_ref());
+    let mut close = framing::must_close(&head.fields);
     if head.version == Version::HTTP_10 {
         client.ends_answers_by_closing();
     }
     let has_body = !body.is_end_stream();
 
     // One box from here on, so that what waits is small.
-    let exchange = Box::new(Exchange { worker, snapshot, origin, seen, record, head, body });
+    let exchange = Box::new(Exchange { worker, snapshot, origin, record, head, body });
     let mut reply = match exchange.run().await {
         Outcome::Forwarded(reply) => reply,
         Outcome::Local(record, response) => respond::local(response, record).into(),
@@ -139,7 +122,6 @@ struct Exchange {
     worker: Rc<Worker>,
     snapshot: Arc<Snapshot>,
     origin: Origin,
-    seen: Option<HeadWatch>,
     record: Box<Record>,
     head: Rc<RequestHead>,
     body: Arriving,
@@ -147,8 +129,8 @@ struct Exchange {
 
 impl Exchange {
     async fn run(mut self: Box<Self>) -> Outcome {
-        let Self { head, seen, snapshot, .. } = &*self;
-        if let Err(refusal) = framing::check(head, seen.as_ref(), &snapshot.limits) {
+        let Self { head, snapshot, .. } = &*self;
+        if let Err(refusal) = framing::check(head, &snapshot.limits) {
             return Outcome::Unclear(self.record, refusal);
         }
         let mut access = Access::Key;

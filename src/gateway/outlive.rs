@@ -1,6 +1,6 @@
 //! A request that goes on when its client goes away.
 //!
-//! hyper drops the future of a request whose client is gone. For a run that an instance has already
+//! The future of a request whose client is gone is dropped. For a run that an instance has already
 //! got that would close the connection, and Dify 1.5.0 then loses the answer and works on. So what
 //! carries a run is wrapped here: dropped before its end, it goes on in a task of its own, which
 //! stops or drains the run as the app says. While the client is there, nothing is spawned, and no

@@ -206,7 +206,7 @@ impl Relay {
         }
     }
 
-    /// hyper does not ask for more once `Content-Length` is reached, so the end is noticed here.
+    /// Who sends it does not ask for more once `Content-Length` is reached, so the end is noticed here.
     fn finish_if_over(&mut self) {
         if self.body.as_ref().is_some_and(Body::is_end_stream) {
             self.finish();
@@ -218,8 +218,8 @@ impl Relay {
         let body = self.body.take();
         self.learn();
         self.record.end(Reason::Answered);
-        if let Some(wire) = body.and_then(Inflow::into_wire) {
-            self.worker.connections.put(&self.member.instance, wire);
+        if let Some(connection) = body.and_then(Inflow::into_connection) {
+            self.worker.connections.put(&self.member.instance, connection);
         }
     }
 

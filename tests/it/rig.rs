@@ -146,16 +146,10 @@ pub(crate) fn release() -> Release {
     named.map_or(Release::default(), |name| name.parse().unwrap())
 }
 
-/// The engine that is tested: the default, or the one that the environment names.
-fn engine() -> String {
-    std::env::var("DIFYGATE_TEST_ENGINE").map_or(String::new(), |name| format!("engine: {name}\n"))
-}
-
 /// A configuration with the apps `shop` and `flow` over all Difys.
 pub(crate) fn configuration(difys: &[Dify], settings: &str, instance_settings: &str) -> String {
-    let engine = if settings.contains("engine:") { String::new() } else { engine() };
     let mut text =
-        format!("listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\n{engine}{settings}apps:\n");
+        format!("listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\n{settings}apps:\n");
     for app in ["shop", "flow"] {
         writeln!(text, "  {app}:\n    user_tokens: [usertoken--{app}]\n    instances:").unwrap();
         for (number, dify) in (1..).zip(difys) {
