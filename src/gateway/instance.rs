@@ -174,10 +174,11 @@ impl Instance {
         self.queued.get()
     }
 
-    /// Counts a request that has to wait, unless only an idle connection has to give way to it.
+    /// Counts a request that has joined the queue, unless only an idle connection or a probe has to give
+    /// way to it: there is one for as many requests as there are such.
     pub(super) fn count_queued(&self) {
         let idle = self.idle.load(Ordering::Acquire);
-        if self.slots.used().saturating_sub(idle) >= self.slots.limit() {
+        if self.slots.used().saturating_sub(idle) + self.waiting() > self.slots.limit() {
             self.queued.add_one();
         }
     }
