@@ -11,14 +11,13 @@ use http_body::Body;
 use crate::adapter::{Fault, Shape};
 use crate::balance::Work;
 use crate::dify;
-use crate::dify::path::{CallKind, classify};
+use crate::dify::path::{Call, CallKind};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::body::Kept;
 use crate::gateway::claim::Claims;
 use crate::gateway::client::Client;
-use crate::gateway::door::{self, Door};
-use crate::gateway::doors::{self, Arrival, Done, Entrance, entrance};
+use crate::gateway::doors::{self, Arrival, Done, Door};
 use crate::gateway::everywhere::everywhere;
 use crate::gateway::fields::Fields;
 use crate::gateway::forward::forward;
@@ -36,22 +35,13 @@ use crate::gateway::record::Record;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::respond;
+use crate::gateway::route::{Access, Native, Route, route};
 use crate::gateway::select::{Asker, Candidates};
 use crate::gateway::shared::Visit;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, open};
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
-
-/// What gives a request leave to be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
-    /// A token, which names the app.
-    Key,
-    /// Its path: a signed link, or the code of a server of tools. Any instance may have what it leads
-    /// to.
-    Path,
-}
 
 /// What a request has come to.
 enum Outcome {
@@ -133,27 +123,27 @@ impl Exchange {
         if let Err(refusal) = framing::check(head, &snapshot.limits) {
             return Outcome::Unclear(self.record, refusal);
         }
-        let mut access = Access::Key;
-        match door::open(head) {
-            Door::Dify => {}
-            Door::Keyless => access = Access::Path,
-            Door::PrefixedDify => without_prefix(Rc::make_mut(&mut self.head)),
-            Door::Client => return Box::pin(self.at_a_door()).await,
-            Door::Desk => return Box::pin(self.at_the_desk()).await,
-            Door::Preflight => {
-                return Outcome::Local(self.record, respond::preflight(&self.head.to_parts()));
+        // What was found borrows from it, whatever becomes of the exchange's own.
+        let head = Rc::clone(head);
+        match route(&head) {
+            Route::Dify(native) => {
+                if native.path.len() < head.uri.path().len() {
+                    without_prefix(Rc::make_mut(&mut self.head), native.path);
+                }
+                self.serve(native).await
             }
-            Door::ClientPreflight => {
-                let head = self.head.to_parts();
-                return Outcome::Local(self.record, respond::client_preflight(&head));
+            Route::Client(door) => Box::pin(self.at_a_door(door)).await,
+            Route::Desk => Box::pin(self.at_the_desk()).await,
+            Route::Preflight => Outcome::Local(self.record, respond::preflight(&head.to_parts())),
+            Route::ClientPreflight => {
+                Outcome::Local(self.record, respond::client_preflight(&head.to_parts()))
             }
-            Door::Nothing => {
+            Route::Nothing => {
                 let message = "Nothing is served at this path. Dify's service API is below /v1/.";
                 let refusal = Refusal::client(Reason::NoRoute, 404, "not_found", message);
-                return Outcome::Refused(self.record, refusal);
+                Outcome::Refused(self.record, refusal)
             }
         }
-        self.serve(access).await
     }
 
     async fn at_the_desk(self: Box<Self>) -> Outcome {
@@ -163,11 +153,7 @@ impl Exchange {
         Outcome::Local(record, response)
     }
 
-    async fn at_a_door(self: Box<Self>) -> Outcome {
-        let path = self.head.uri.path().to_owned();
-        let Entrance::Door(door) = entrance(&self.head.method, &path) else {
-            return self.serve(Access::Key).await;
-        };
+    async fn at_a_door(self: Box<Self>, door: Door<'_>) -> Outcome {
         let Self { worker, snapshot, origin, record, head, body, .. } = *self;
         let (address, headers) = (origin.client, head.fields.to_map());
         let arrival = Arrival { worker, snapshot, address, record, head, headers };
@@ -181,12 +167,12 @@ impl Exchange {
         }
     }
 
-    async fn serve(mut self: Box<Self>, access: Access) -> Outcome {
-        let caller = match self.identify(access).await {
+    async fn serve(mut self: Box<Self>, native: Native<'_>) -> Outcome {
+        let caller = match self.identify(native).await {
             Ok(caller) => caller,
             Err(refusal) => return Outcome::Refused(self.record, refusal),
         };
-        let journey = match self.journey(caller) {
+        let journey = match self.journey(caller, native.call) {
             Ok(journey) => journey,
             Err((record, refusal)) => return Outcome::Refused(record, refusal),
         };
@@ -200,15 +186,15 @@ impl Exchange {
         }
     }
 
-    async fn identify(&mut self, access: Access) -> Result<Caller, Refusal> {
-        if access == Access::Path {
+    async fn identify(&mut self, native: Native<'_>) -> Result<Caller, Refusal> {
+        if native.access == Access::Path {
             let app = Arc::clone(&self.snapshot.everyone);
             self.record.caller_known(&app);
             let body = identify::body(&self.head, &mut self.body, &self.snapshot).await?;
             self.record.body_read(None, body.len());
             return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
         }
-        let app = app(&self.snapshot, &self.head)?;
+        let app = app(&self.snapshot, &self.head.fields, native.call.kind)?;
         self.record.caller_known(&app);
         let (user, facts, body) =
             identify::user(&self.head, &mut self.body, &self.snapshot).await?;
@@ -220,10 +206,13 @@ impl Exchange {
     ///
     /// The knowledge API knows no users. What names no dataset goes by one key for all clients of the
     /// app, so that datasets are made where those are that its lists show.
-    fn journey(self, caller: Caller) -> Result<Box<Journey>, (Box<Record>, Refusal)> {
+    fn journey(
+        self,
+        caller: Caller,
+        call: Call<'_>,
+    ) -> Result<Box<Journey>, (Box<Record>, Refusal)> {
         let Self { worker, snapshot, origin, record, head, .. } = self;
         let Caller { app, user, facts, body } = caller;
-        let call = classify(head.uri.path());
         let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
         let key = if kind.wants_dataset_key() { Key::Datasets } else { Key::App };
         if key == Key::Datasets && !app.opens_datasets() {
@@ -289,21 +278,17 @@ async fn travel(journey: Box<Journey>) -> Travelled {
 }
 
 /// The request as Dify knows it, without the prefix that named the protocol.
-fn without_prefix(head: &mut RequestHead) {
-    if let Entrance::Dify(rest) = entrance(&head.method, head.uri.path()) {
-        let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-        if let Ok(uri) = format!("{rest}{query}").parse() {
-            head.uri = uri;
-        }
+fn without_prefix(head: &mut RequestHead, path: &str) {
+    let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(uri) = format!("{path}{query}").parse() {
+        head.uri = uri;
     }
 }
 
 /// The app of the request's token. Dify answers its root without a key, so any instance may.
-fn app(snapshot: &Snapshot, head: &RequestHead) -> Result<Arc<App>, Refusal> {
-    match identify::app(snapshot, &head.fields) {
-        Err(_) if classify(head.uri.path()).kind == CallKind::Root => {
-            Ok(Arc::clone(&snapshot.everyone))
-        }
+fn app(snapshot: &Snapshot, fields: &Fields, kind: CallKind) -> Result<Arc<App>, Refusal> {
+    match identify::app(snapshot, fields) {
+        Err(_) if kind == CallKind::Root => Ok(Arc::clone(&snapshot.everyone)),
         found => found,
     }
 }
