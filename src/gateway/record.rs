@@ -18,13 +18,37 @@ use crate::gateway::request_id::RequestId;
 use crate::gateway::snapshot::App;
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
-use crate::telemetry::Entry;
+use crate::telemetry::{self, Entry};
 
 /// What nginx writes for a client that went away before its answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Failed attempts that a record names.
 const MAX_FAILED_ATTEMPTS: usize = 16;
+
+/// An attempt without an answer to pass on.
+struct FailedAttempt {
+    member: Arc<Member>,
+    why: Unanswered,
+}
+
+/// Why an attempt gave no answer to pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// It failed, for this reason.
+    Failed(Reason),
+    /// The instance does not have what the request names.
+    NotHere,
+}
+
+impl Unanswered {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Failed(reason) => reason.label(),
+            Self::NotHere => "not_here",
+        }
+    }
+}
 
 /// What is known of a request. Dropping it writes the access log's line and counts it.
 pub(super) struct Record {
@@ -37,7 +61,7 @@ pub(super) struct Record {
     app: Option<Arc<App>>,
     user: Option<String>,
     member: Option<Arc<Member>>,
-    failed_attempts: Vec<String>,
+    failed_attempts: Vec<FailedAttempt>,
     bytes_in: u64,
     bytes_out: Cell<u64>,
     status: Option<u16>,
@@ -100,11 +124,11 @@ impl Record {
         self.user = Some(user.to_owned());
     }
 
-    /// An attempt gave no answer to pass on; why, in one word.
-    pub(super) fn attempt_failed(&mut self, member: &Member, why: &str) {
+    /// An attempt gave no answer to pass on.
+    pub(super) fn attempt_failed(&mut self, member: &Arc<Member>, why: Unanswered) {
         // One that is waited for may fail many times.
         if self.failed_attempts.len() < MAX_FAILED_ATTEMPTS {
-            self.failed_attempts.push(format!("{}: {why}", member.name()));
+            self.failed_attempts.push(FailedAttempt { member: Arc::clone(member), why });
         }
     }
 
@@ -187,6 +211,9 @@ impl Record {
         let (user_agent, referer) = (fields.get(Name::UserAgent), fields.get(Name::Referer));
         let millis = |took: Duration| took.as_micros() as f64 / 1000.0;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let failed = self.failed_attempts.iter().map(|FailedAttempt { member, why }| {
+            telemetry::FailedAttempt { instance: member.name().as_str(), why: why.label() }
+        });
         self.worker.batch().borrow_mut().push(&Entry {
             time,
             request_id: self.request_id.as_str(),
@@ -198,7 +225,7 @@ impl Record {
             app: self.app.as_ref().map(|app| app.name.as_str()).filter(|name| !name.is_empty()),
             user: self.user.as_deref(),
             instance: self.member.as_ref().map(|member| member.name().as_str()),
-            failed_attempts: &self.failed_attempts,
+            failed_attempts: &failed.collect::<Vec<_>>(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out.get(),
             prompt_tokens: self.usage.map(|usage| usage.prompt_tokens),

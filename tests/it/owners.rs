@@ -1,6 +1,9 @@
 //! What exists in one Dify only is asked for there, whoever asks.
 
 use dify_sim::{Dify, Fault, Served};
+use difygate::cli::serve::Gateway;
+use difygate::config::{self, Environment};
+use difygate::telemetry::{Destination, Format};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -204,6 +207,26 @@ async fn a_stop_for_an_unknown_task_reaches_every_instance() {
     let answer = rig.send(stop("not-even-a-uuid")).await;
     assert_eq!(answer.json(), json!({ "result": "success" }));
     assert_eq!((posts(&rig)[0], posts(&rig)[2]), (1, 1));
+    let instances = &rig.status().await["applications"]["shop"]["instances"];
+    let failures = ["dify1", "dify2", "dify3"].map(|name| instances[name]["failures"].as_u64());
+    assert_eq!(failures, [Some(0), Some(1), Some(0)], "{instances}");
+}
+
+#[tokio::test]
+async fn a_stop_that_failed_somewhere_is_in_the_access_log() {
+    let rig = Plan::new(2).without_probes().start().await;
+    rig.difys[1].set_fault(Fault::CloseAfterRequest).await.unwrap();
+    let loaded = config::load(&rig.config_path, &Environment::default()).unwrap();
+    let log = rig.config_path.with_file_name("access.log");
+    let told = Some((Format::Json, Destination::File(log.clone())));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("difygate.yaml");
+    let gateway = Gateway::start(loaded.config, path, told).await.unwrap();
+    let stop = post("/v1/chat-messages/unknown/stop", &json!({ "user": "a" }));
+    assert_eq!(send(gateway.listen(), stop).await.json(), json!({ "result": "success" }));
+    gateway.drain().await;
+    let line: Value = serde_json::from_str(&std::fs::read_to_string(log).unwrap()).unwrap();
+    assert_eq!(line["failed_attempts"], json!(["dify2: instance_closed"]), "{line}");
 }
 
 #[tokio::test]
