@@ -9,7 +9,6 @@ use http::{Response, Version};
 use http_body::Body;
 
 use crate::adapter::{Fault, Shape};
-use crate::balance::Work;
 use crate::dify;
 use crate::dify::path::{Call, CallKind};
 use crate::dify::scan::BodyFacts;
@@ -18,25 +17,20 @@ use crate::gateway::body::Kept;
 use crate::gateway::claim::Claims;
 use crate::gateway::client::Client;
 use crate::gateway::doors::{self, Arrival, Done, Door};
-use crate::gateway::everywhere::everywhere;
 use crate::gateway::fields::Fields;
-use crate::gateway::forward::forward;
 use crate::gateway::framing;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::identify;
-use crate::gateway::journey::{Journey, Travelled};
+use crate::gateway::journey::{Departure, Journey, SpreadBy};
 use crate::gateway::learn;
 use crate::gateway::names::Name;
 use crate::gateway::outbound::{Key, Origin, Outbound};
-use crate::gateway::outlive::Outlive;
-use crate::gateway::policy::OnDisconnect;
-use crate::gateway::progress::Progress;
+use crate::gateway::outlive::travel;
 use crate::gateway::record::Record;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::respond;
 use crate::gateway::route::{Access, Native, Route, route};
-use crate::gateway::select::{Asker, Candidates};
 use crate::gateway::shared::Visit;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, open};
@@ -219,39 +213,32 @@ impl Exchange {
             return Err((record, no_datasets()));
         }
         let claims = Claims::of(&head, call, &facts);
-        let ties = claims.ties(&app, worker.shared().owners());
         let run = match kind {
             CallKind::Run(run) if starts_run => Some(run),
             _ => None,
         };
-        let work = if starts_run { Work::Run } else { Work::Other };
         let user = match key {
             Key::App => user.as_deref(),
             Key::Datasets => Some("/v1/datasets"),
         };
-        let asker = Asker { user, address: origin.client, ties, work };
-        let candidates = Candidates::new(&app, asker, snapshot.last_resort);
+        let address = origin.client;
         let mut outbound = Outbound::new(head, body, origin, record.request_id().clone());
         outbound.use_key(key);
         if run.is_some() || claims.is_any() || learn::tells(kind) {
             outbound.refuse_packed_answers();
         }
-        let (user_in_body, progress) = (facts.user, Progress::default());
-        Ok(Box::new(Journey {
+        Ok(Journey::new(Departure {
             worker,
             snapshot,
             app,
             kind,
             run,
-            user_in_body,
+            user_in_body: facts.user,
+            spread_by: SpreadBy::User(user),
+            address,
             claims,
-            candidates,
             outbound,
-            progress,
             record,
-            turn: None,
-            nowhere: false,
-            restarted: None,
         }))
     }
 }
@@ -262,19 +249,6 @@ struct Caller {
     user: Option<String>,
     facts: BodyFacts,
     body: Kept,
-}
-
-/// Takes a request to its instance. What an instance may act on goes on when the client goes away.
-async fn travel(journey: Box<Journey>) -> Travelled {
-    let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
-    if journey.is_stop_for_all() {
-        return Outlive::new(everywhere(journey), progress, worker).await;
-    }
-    let may_close = journey.app.policy.on_disconnect == OnDisconnect::Close;
-    match journey.run {
-        Some(_) if !may_close => Outlive::new(forward(journey), progress, worker).await,
-        _ => Box::pin(forward(journey)).await,
-    }
 }
 
 /// The request as Dify knows it, without the prefix that named the protocol.
