@@ -34,6 +34,27 @@ fn every_key_is_on_the_page_and_every_link_leads_somewhere() {
     }
 }
 
+/// The tests that a page's table of Dify's versions names.
+fn rows_of_versions(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(page)).unwrap_or_default();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    let tests = rows.filter_map(|row| row.rsplit('`').nth(1));
+    tests.filter(|test| test.contains("::")).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_row_about_a_version_of_dify_is_a_test_that_exists() {
+    let rows = rows_of_versions("docs/guide.md");
+    assert!(rows.len() > 15, "{}", rows.len());
+    assert_eq!(rows, rows_of_versions("docs/guide.zh-CN.md"));
+    for test in rows {
+        let (path, name) = test.rsplit_once("::").unwrap();
+        let file = root().join("tests/it").join(path.replace("::", "/")).with_extension("rs");
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{test}: {error}"));
+        assert!(text.contains(&format!("async fn {name}(")), "{test}");
+    }
+}
+
 #[test]
 fn links_between_the_pages_lead_to_files() {
     for page in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/configuration.md"] {

@@ -5,6 +5,7 @@
 //! without a word; half a body is waited for without an end, as gunicorn does.
 
 use crate::api::front::{self, Admitted, Caller, Read};
+use crate::api::keys;
 use crate::api::multipart::Reader;
 use crate::api::{self, BodyKind, Passed, Reply};
 use crate::run::stage::Halt;
@@ -119,7 +120,7 @@ async fn exchange(shared: &Arc<Shared>, wire: &mut Wire, head: &Head, number: u6
     let entry = shared.log.push(Served {
         method: head.method.clone(),
         path: head.target.clone(),
-        key: front::bearer(head).ok(),
+        key: keys::bearer(head).ok(),
         user: None,
         status: 0,
         headers: head.headers.clone(),

@@ -24,9 +24,11 @@
 mod api;
 mod app;
 mod black_hole;
+mod clock;
 mod connection;
 mod control;
 mod db;
+mod live;
 mod nginx;
 mod pyjson;
 mod ran;

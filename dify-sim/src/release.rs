@@ -108,7 +108,8 @@ impl Release {
         self >= Self::Main
     }
 
-    /// Whether a file belongs to the user and app it was uploaded by.
+    /// Whether a file belongs to the user and app it was uploaded by: since 1.14.0, as its pull
+    /// requests say; recorded on main.
     pub(crate) fn binds_files(self) -> bool {
         self >= Self::V1_14
     }

@@ -165,8 +165,3 @@ impl Shared {
         self.condition.borrow().fault == Fault::RedisDown
     }
 }
-
-/// Seconds since 1970, as Dify gives times.
-pub(crate) fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
-}

@@ -4,7 +4,6 @@
 //! same `success` and no effect. Later releases have a second flag for flows, of the task alone. A
 //! blocking run cannot be stopped and is not listed.
 
-use crate::run::stage::Others;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -15,6 +14,15 @@ use uuid::Uuid;
 pub(crate) enum By {
     User,
     Other,
+}
+
+/// What others than its user may do to a run that wants to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// End it at once.
+    Interrupt,
+    /// Spoil its end.
+    Spoil,
 }
 
 /// The flag a run looks at; the first word counts.

@@ -35,7 +35,7 @@ pub(super) fn hint(member: &Member) -> Option<String> {
         member.probed.as_ref().is_some_and(|probed| probed.health().standing().last_was_bad);
     if queued > 0 {
         return Some(format!(
-            "{queued} requests found its {limit} connections busy: raise `SERVER_WORKER_CONNECTIONS` \
+            "{queued} requests waited for one of its {limit} connections: raise `SERVER_WORKER_CONNECTIONS` \
              in Dify (mind its database connections) and `max_concurrent` here, both"
         ));
     }

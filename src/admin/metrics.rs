@@ -379,7 +379,7 @@ fn instances(snapshot: &Snapshot) -> Vec<Family> {
         gauge("difygate_instance_connections", "Connections of ours, idle ones included", used),
         gauge("difygate_instance_max_concurrent", "Connections it may have", limit),
         gauge("difygate_instance_waiting", "Requests that wait for a connection", waiting),
-        counter("difygate_instance_queued", "Requests that found every connection busy", queued),
+        counter("difygate_instance_queued", "Requests that had to wait for a connection", queued),
     ]
 }
 

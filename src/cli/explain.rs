@@ -90,7 +90,8 @@ fn text(answer: &Value) -> String {
             Some(owner) => writeln!(text, "Conversation {id} is on {owner}."),
             None => writeln!(
                 text,
-                "Conversation {id}: which instance has it is not known, so they are asked in turn."
+                "Conversation {id}: which instance has it is not known. A turn asks all at once and goes to the one \
+                 that has it; other requests ask in turn."
             ),
         };
     }
@@ -284,7 +285,7 @@ mod tests {
         alice of shop goes to dify2 now, and to dify1 as soon as it can be asked.
 
         Key `shop:alice`, consistent_hash with sha256.
-        Conversation c1: which instance has it is not known, so they are asked in turn.
+        Conversation c1: which instance has it is not known. A turn asks all at once and goes to the one that has it; other requests ask in turn.
 
         #  INSTANCE  ASKED        STATUS     IN FLIGHT  SLOTS  WAITING  ADDRESS
         1  dify1     no: ejected  unhealthy  3          0/10   0/100    10.0.0.1:5001

@@ -294,7 +294,8 @@ pub(super) struct WrittenInstance {
     pub(super) token: Option<Token>,
     /// A key of this installation's knowledge API (`dataset-…`), as `token` is written: with it the
     /// app's clients may read and change every dataset of its workspace. All instances of an app have
-    /// one, or none has: then the knowledge API is not open to its clients.
+    /// one, or none has: then the knowledge API is not open to its clients. A `token` that begins with
+    /// `dataset-` is one by itself.
     #[serde(default)]
     #[schemars(schema_with = "schema::secret")]
     pub(super) dataset_token: Option<Token>,

@@ -321,7 +321,11 @@ impl<'a> Builder<'a> {
             Bearer::new(token).ok_or_else(refused)
         };
         let authorization = Some(bearer(&written.token)?);
-        let datasets = written.dataset_token.as_ref().map(bearer).transpose()?.map(Box::new);
+        // Dify's keys say what they are for, and one of the knowledge API may stand alone.
+        let is_of_datasets = |token: &&Token| token.expose().starts_with("dataset-");
+        let datasets =
+            written.dataset_token.as_ref().or_else(|| Some(&written.token).filter(is_of_datasets));
+        let datasets = datasets.map(bearer).transpose()?.map(Box::new);
         let keyless = self.keyless(written, judgement, stats)?;
         Ok(Arc::new(Member { authorization, datasets, ..keyless }))
     }

@@ -10,6 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -26,6 +27,9 @@ use crate::model::Reason;
 
 /// An idle connection older than this is not used again: half of what Dify's server allows.
 const IDLE_MS: u64 = 1000;
+
+/// By then an idle connection of another worker has given way, if there was one.
+const GIVING_WAY: Duration = Duration::from_millis(20);
 
 /// A worker's connections to instances.
 pub(super) struct Connections {
@@ -111,15 +115,20 @@ impl Connections {
         let busy = |text: String| Failure { reason: Reason::Busy, sent: Sent::Nothing, text };
         let (slots, name) = (member.instance.slots(), &member.name());
         let limit = slots.limit();
+        let began = Instant::now();
         let Some(_queued) = member.instance.enter_queue(member.queue.size) else {
+            member.instance.count_queued();
             let size = member.queue.size;
             return Err(busy(format!(
                 "all {limit} slots of {name} are taken and {size} requests wait"
             )));
         };
-        member.instance.count_queued();
         self.shared.ask_for_slots();
-        match timeout(member.queue.timeout, slots.take()).await {
+        let taken = timeout(member.queue.timeout, slots.take()).await;
+        if began.elapsed() >= GIVING_WAY {
+            member.instance.count_queued();
+        }
+        match taken {
             Ok(Some(slot)) => Ok(slot),
             Ok(None) | Err(_) => {
                 let waited = member.queue.timeout.as_secs_f64();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http_body_util::BodyExt;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::dify::path::Run;
@@ -33,7 +34,6 @@ const HELD: std::time::Duration = std::time::Duration::from_secs(310);
 pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
     let app = Arc::clone(&journey.app);
     let ready = match journey.take_turn().await {
-        Ok(()) if journey.acts_on_a_dataset() => Box::pin(journey.find_dataset()).await,
         Ok(()) => journey.find_owner().await,
         refused => refused,
     };
@@ -274,9 +274,10 @@ impl<'a> Search<'a> {
     /// it does after 300 s of silence; it is read till then, so that our slot counts it.
     fn leave(&self, forwarded: Forwarded) {
         let AnswerBody::Coming(mut body) = forwarded.answer.body else { return };
-        self.journey.worker.adopt(async move {
+        // Nobody waits for it, the end of the gateway neither.
+        spawn_local(async move {
             let read = async { while let Some(Ok(_)) = body.frame().await {} };
-            // Whatever comes after that, nobody knows; the connection is closed.
+            // What comes later than that, nobody knows; the connection is closed.
             let _ = timeout(HELD, read).await;
         });
     }

@@ -169,18 +169,14 @@ impl Instance {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Requests that found every connection busy, since the start.
+    /// Requests that had to wait for a connection, since the start.
     pub fn queued(&self) -> u64 {
         self.queued.get()
     }
 
-    /// Counts a request that has joined the queue, unless only an idle connection or a probe has to give
-    /// way to it: there is one for as many requests as there are such.
+    /// Counts a request that had to wait, and not only for an idle connection to give way.
     pub(super) fn count_queued(&self) {
-        let idle = self.idle.load(Ordering::Acquire);
-        if self.slots.used().saturating_sub(idle) + self.waiting() > self.slots.limit() {
-            self.queued.add_one();
-        }
+        self.queued.add_one();
     }
 
     /// Whether whoever takes a slot now will find all others busy with our own requests. A late

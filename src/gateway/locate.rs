@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Method};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
@@ -21,16 +20,15 @@ use uuid::Uuid;
 use crate::affinity::{Lasting, Scope, now_s};
 use crate::balance::Work;
 use crate::dify::answer::{KnownRefusal, refusal};
-use crate::dify::path::{CallKind, Run};
+use crate::dify::path::CallKind;
 use crate::gateway::attempt::AnswerBody;
-use crate::gateway::body::Kept;
 use crate::gateway::claim::Ties;
 use crate::gateway::everywhere::Question;
 use crate::gateway::journey::{Forwarded, Journey};
 use crate::gateway::outbound::Outbound;
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::refusals;
-use crate::gateway::select::{Asker, Candidates, Next, Tie};
+use crate::gateway::select::{Asker, Candidates, Next};
 use crate::gateway::snapshot::{App, AppStats, Snapshot};
 use crate::gateway::worker::Worker;
 use crate::model::Refusal;
@@ -38,7 +36,10 @@ use crate::model::Refusal;
 /// Who has not answered by then may have it.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two searches while an owner is waited for.
-pub(super) const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the log says of a request whose conversation or dataset is nowhere.
+const NOBODY: &str = "all instances were asked: none has what the request names";
 
 /// Searches at a time, of an app and of one of its users.
 const MOST: usize = 20;
@@ -46,7 +47,7 @@ const MOST_OF_A_USER: usize = 5;
 
 /// What the instances of an app say of an id.
 #[derive(Debug)]
-pub(super) enum Located {
+enum Located {
     /// This one has it, by its place in the pool.
     At(usize),
     /// None of them has it.
@@ -56,7 +57,7 @@ pub(super) enum Located {
 }
 
 /// Where a question is asked from.
-pub(super) struct Asking<'a> {
+struct Asking<'a> {
     pub worker: &'a Rc<Worker>,
     pub snapshot: &'a Arc<Snapshot>,
     pub app: &'a Arc<App>,
@@ -64,7 +65,7 @@ pub(super) struct Asking<'a> {
 
 /// Sends a GET that names something to every instance of the app at once. `kind` says which answers mean
 /// that it is not there.
-pub(super) async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Located {
+async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Located {
     let Asking { worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let asker = Asker { user: None, address, ties: Ties::Unknown, work: Work::Other };
@@ -124,11 +125,11 @@ fn has(kind: CallKind, forwarded: &Forwarded) -> Option<bool> {
 pub struct Searches([AtomicU64; MOST]);
 
 /// A search under way, counted until dropped.
-pub(super) struct UnderWay(Arc<AppStats>, usize);
+struct UnderWay(Arc<AppStats>, usize);
 
 impl UnderWay {
     /// None where too many are under way.
-    pub(super) fn begin(stats: &Arc<AppStats>, scope: Scope) -> Option<Self> {
+    fn begin(stats: &Arc<AppStats>, scope: Scope) -> Option<Self> {
         let places = &stats.searches.0;
         let number = scope.number();
         let own = places.iter().filter(|place| place.load(Ordering::Acquire) == number).count();
@@ -149,31 +150,27 @@ impl Drop for UnderWay {
     }
 }
 
-impl Journey {
-    /// Finds out who has the conversation of a turn, if that is not known.
-    ///
-    /// # Errors
-    /// Somebody who may have it cannot be asked; too many searches are under way.
-    pub(super) async fn find_owner(&mut self) -> Result<(), Refusal> {
-        let is_turn = self.run == Some(Run::Chat) && self.candidates.tie() != Tie::Owner;
-        match self.claims.conversation {
-            Some(id) if is_turn && self.candidates.are_independent() => {
-                Box::pin(self.find_conversation(id)).await
-            }
-            _ => Ok(()),
-        }
-    }
+/// What is looked for.
+pub(super) struct Wanted {
+    pub id: Uuid,
+    /// Who asks for it.
+    pub scope: Scope,
+    /// Which answers mean that it is not there.
+    pub kind: CallKind,
+    /// The GET that only who has it answers with 200.
+    pub question: Outbound,
+}
 
-    /// Asks all instances for a conversation: the request is then tied to the one that has it, or it
-    /// is known that nobody has it ([`nowhere`](Self::nowhere)).
+impl Journey {
+    /// Asks all instances for what the request names: the request is then tied to the one that has it,
+    /// or it is known that nobody has it ([`nowhere`](Self::nowhere)).
     ///
     /// # Errors
-    /// As of [`find_owner`](Self::find_owner).
-    pub(super) async fn find_conversation(&mut self, id: Uuid) -> Result<(), Refusal> {
-        let user = self.user_in_body.as_deref().unwrap_or_default();
-        let scope = Scope::new(self.app.name.as_str(), user);
-        let path = messages_of(id, user);
+    /// Somebody who may have it does not answer; too many searches are under way.
+    pub(super) async fn search(&mut self, wanted: Wanted) -> Result<(), Refusal> {
+        let Wanted { id, scope, kind, question } = wanted;
         if self.worker.shared().owners().nowhere.has(scope.of(id), now_s()) {
+            self.record.note_if_none(NOBODY);
             self.nowhere = true;
             return Ok(());
         }
@@ -182,12 +179,15 @@ impl Journey {
         let queues = self.app.pool.members.iter().map(|member| member.queue.timeout);
         let until = Instant::now() + queues.max().unwrap_or_default();
         loop {
-            match self.ask_for_conversation(&path).await {
+            let Self { worker, snapshot, app, .. } = &*self;
+            let asking = Asking { worker, snapshot, app };
+            match locate(asking, kind, question.clone()).await {
                 Located::At(place) => {
-                    self.found_conversation(id, scope, place);
+                    self.found_at(id, scope, place);
                     return Ok(());
                 }
                 Located::Nobody => {
+                    self.record.note_if_none(NOBODY);
                     self.app.stats.located_nobody.add_one();
                     self.worker.shared().owners().nowhere.note(scope.of(id), now_s());
                     self.nowhere = true;
@@ -209,15 +209,7 @@ impl Journey {
         }
     }
 
-    async fn ask_for_conversation(&self, path: &str) -> Located {
-        let json = HeaderValue::from_static("application/json");
-        let request_id = self.record.request_id();
-        let outbound = Outbound::own(Method::GET, path, json, Kept::EMPTY, request_id);
-        let Self { worker, snapshot, app, .. } = self;
-        locate(Asking { worker, snapshot, app }, CallKind::Messages, outbound).await
-    }
-
-    fn found_conversation(&mut self, id: Uuid, scope: Scope, place: usize) {
+    fn found_at(&mut self, id: Uuid, scope: Scope, place: usize) {
         self.app.stats.located.add_one();
         let Some(member) = self.app.pool.members.get(place) else { return };
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
@@ -227,21 +219,11 @@ impl Journey {
     }
 }
 
-/// The GET that only who has a conversation answers with 200, in all versions.
-fn messages_of(conversation: Uuid, user: &str) -> String {
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("conversation_id", &conversation.to_string())
-        .append_pair("user", user)
-        .append_pair("limit", "1")
-        .finish();
-    format!("/v1/messages?{query}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::{MOST, MOST_OF_A_USER, UnderWay, messages_of};
+    use super::{MOST, MOST_OF_A_USER, UnderWay};
     use crate::affinity::Scope;
     use crate::gateway::snapshot::AppStats;
 
@@ -256,11 +238,5 @@ mod tests {
         assert!(of("bob").is_none());
         alice.pop();
         assert!(of("bob").is_some());
-    }
-
-    #[test]
-    fn a_user_is_escaped_in_the_query() {
-        let path = messages_of(uuid::Uuid::nil(), "a&b=c d/\u{e9}");
-        assert!(path.ends_with("&user=a%26b%3Dc+d%2F%C3%A9&limit=1"), "{path}");
     }
 }

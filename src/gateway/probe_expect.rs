@@ -42,7 +42,11 @@ where
         },
     };
     if !expected {
-        let fault = ", but it is not Dify that answers: is `url` (or `host` and `port`) right?";
+        // A server error is one, whoever stands there.
+        let fault = match status.is_server_error() {
+            true => "",
+            false => ", but it is not Dify that answers: is `url` (or `host` and `port`) right?",
+        };
         return Ok(Some(fault.to_owned()));
     }
     match &probe.expect_body {
@@ -171,12 +175,12 @@ mod tests {
             (404, HTML.to_owned(), "<h1>404 Not Found</h1>"),
             (404, format!("X-Version: 9|{HTML}"), "<h1>404 Not Found</h1>"),
             (404, format!("{SIGNED}|{JSON}"), r#"{"code": "not_found"}"#),
-            (502, format!("{SIGNED}|{HTML}"), ""),
             (401, format!("{SIGNED}|{JSON}"), ""),
         ] {
             let found = fault(ProbeExpect::Dify, status, &headers, body).await.unwrap();
             assert!(found.contains("not Dify"), "{status} {headers}: {found}");
         }
+        assert_eq!(fault(ProbeExpect::Dify, 502, HTML, "").await, Some(String::new()));
     }
 
     #[tokio::test]

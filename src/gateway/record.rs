@@ -10,6 +10,7 @@ use http::Version;
 use jiff::Timestamp;
 
 use crate::dify::answer::Usage;
+use crate::dify::path::without_secrets;
 use crate::gateway::client::Client;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::member::Member;
@@ -211,6 +212,7 @@ impl Record {
         let (user_agent, referer) = (fields.get(Name::UserAgent), fields.get(Name::Referer));
         let millis = |took: Duration| took.as_micros() as f64 / 1000.0;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = without_secrets(path);
         let failed = self.failed_attempts.iter().map(|FailedAttempt { member, why }| {
             telemetry::FailedAttempt { instance: member.name().as_str(), why: why.label() }
         });
@@ -219,7 +221,7 @@ impl Record {
             request_id: self.request_id.as_str(),
             client: self.client,
             method: method.as_str(),
-            path,
+            path: &path,
             status,
             reason: reason.label(),
             app: self.app.as_ref().map(|app| app.name.as_str()).filter(|name| !name.is_empty()),

@@ -57,8 +57,8 @@ pub(super) fn owner_out(member: &Member, failure: Option<&Failure>) -> Refusal {
 /// Nobody who could be asked has what the request names; somebody could not be asked.
 pub(super) fn perhaps_elsewhere(candidates: &Candidates, last: Option<&Failure>) -> Refusal {
     let out = names(candidates);
-    let failed = last.map_or("", |failure| failure.text.as_str());
-    owner_message().with_detail(format!("not on those asked; not asked: {out} {failed}"))
+    let failed = last.map_or_else(String::new, |failure| format!("; {}", failure.text));
+    owner_message().with_detail(format!("not on those asked; not asked: {out}{failed}"))
 }
 
 /// Nobody who answered has it; these did not answer.
@@ -80,7 +80,7 @@ pub(super) fn foreign_task() -> Refusal {
 }
 
 fn owner_message() -> Refusal {
-    let message = "The instance that has this conversation or file is not available at the moment.";
+    let message = "The instance that has what the request names is not available at the moment.";
     unavailable(Reason::OwnerOut, message)
 }
 

@@ -71,7 +71,8 @@ fn breaker_of_uploads() -> std::net::SocketAddr {
                 let mut some = vec![0; 200_000];
                 let mut read = socket.read(&mut some).await.unwrap_or(0);
                 if some.starts_with(b"GET /v1/ ") {
-                    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                    let ok = b"HTTP/1.1 200 OK\r\nX-Version: 1.5.0\r\nX-Env: PRODUCTION\r\n\
+                               Content-Length: 2\r\n\r\n{}";
                     let _ = socket.write_all(ok).await;
                     return;
                 }

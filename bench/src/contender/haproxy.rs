@@ -46,7 +46,7 @@ defaults
     # Every repetition goes to another instance.
     option redispatch 1
     option httpchk GET /v1/
-    http-check expect status 200
+    http-check expect status 200,404
     # In transition checks come quicker; three bad answers to users are a reason to check, and a
     # bad check then takes the instance out at once.
     default-server inter 1s fastinter 250ms downinter 500ms fall 2 rise 1

@@ -3,9 +3,9 @@
 use super::Call;
 use super::arguments::{number, required};
 use crate::app::{Field, FieldKind, Flow, Speech};
+use crate::clock::now;
 use crate::db::Annotation;
 use crate::pyjson;
-use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;

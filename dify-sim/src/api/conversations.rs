@@ -3,10 +3,10 @@
 use super::arguments::{choice, limit, uuid_text};
 use super::{Call, models, pydantic};
 use crate::app::Flow;
+use crate::clock::now;
 use crate::db::Conversation;
 use crate::pyjson;
 use crate::run::turn::TITLE;
-use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -1,10 +1,9 @@
 //! The form of a paused run: what it asks, and its submission by any user of the app.
 
 use super::Call;
-use crate::db::{Db, Form};
+use crate::db::{Db, Filled, Form};
 use crate::pyjson;
-use crate::run::human::{self, Filled};
-use crate::run::job;
+use crate::run::human;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::json;
 
@@ -47,11 +46,11 @@ pub(super) fn submit(call: &Call<'_>, token: &str) -> Result<Answer, Refused> {
         return Err(Box::new(Answer::not_found("Form not found.")));
     };
     form.filled = Some(filled.clone());
-    let (run, turn) = (form.run, form.turn.take());
+    let (run, resume) = (form.run, form.resume.take());
     let live = db.runs.get(run).and_then(|row| row.live.clone());
     drop(db);
-    if let (Some(turn), Some(live)) = (turn, live) {
-        job::resume(turn, live, filled);
+    if let (Some(resume), Some(live)) = (resume, live) {
+        resume(live, filled);
     }
     Ok(Answer::restful(200, &json!({})))
 }

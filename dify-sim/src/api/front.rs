@@ -2,7 +2,7 @@
 
 use super::multipart::Form;
 use super::routes::{self, BodyKind, Route, UserPlace};
-use super::{Call, outside};
+use super::{Call, keys, outside};
 use crate::db::EndUser;
 use crate::pyjson;
 use crate::release::Release;
@@ -50,57 +50,15 @@ pub(crate) fn admit(shared: &Shared, head: &Head, fault: Fault) -> Result<Admitt
         return Err(Box::new(Answer::wrong_method(&route.allowed(release), release)));
     }
     let caller = if route.wants_app() {
-        Caller::App(app(shared, head, fault)?)
+        Caller::App(keys::app(shared, head, fault)?)
     } else if release.is_restx() && matches!(route, Route::Dataset(_)) {
-        Caller::Workspace(workspace(shared, head, fault)?)
+        Caller::Workspace(keys::workspace(shared, head, fault)?)
     } else if matches!(route, Route::Mcp(_)) {
         Caller::Anybody
     } else {
         return Err(Box::new(outside::answer(shared, &route, head, fault)?));
     };
     Ok(Admitted { route, caller })
-}
-
-/// The app of the key.
-fn app(shared: &Shared, head: &Head, fault: Fault) -> Result<Arc<AppState>, Refused> {
-    let key = bearer(head)?;
-    if fault == Fault::DatabaseDown {
-        return Err(Box::new(Answer::crash()));
-    }
-    let Some(app) = shared.apps.get(&key) else {
-        return Err(Box::new(Answer::unauthorized("Access token is invalid")));
-    };
-    if app.app.disabled {
-        let message = "The app's API service has been disabled.";
-        return Err(Box::new(Answer::error(403, "forbidden", message)));
-    }
-    Ok(Arc::clone(app))
-}
-
-/// The workspace of the dataset key.
-pub(super) fn workspace(shared: &Shared, head: &Head, fault: Fault) -> Result<String, Refused> {
-    let key = bearer(head)?;
-    if fault == Fault::DatabaseDown {
-        return Err(Box::new(Answer::crash()));
-    }
-    match shared.setup.dataset_keys.iter().find(|(known, _)| *known == key) {
-        Some((_, workspace)) => Ok(workspace.clone()),
-        None => Err(Box::new(Answer::unauthorized("Access token is invalid"))),
-    }
-}
-
-/// The key of the `Authorization` header.
-pub(crate) fn bearer(head: &Head) -> Result<String, Refused> {
-    let header = head.header("authorization").unwrap_or_default();
-    let Some((scheme, key)) = header.split_once(' ') else {
-        return Err(Box::new(Answer::unauthorized(
-            "Authorization header must be provided and start with 'Bearer'",
-        )));
-    };
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Box::new(Answer::unauthorized("Authorization scheme must be 'Bearer'")));
-    }
-    Ok(key.trim().to_owned())
 }
 
 /// What was read of a body.

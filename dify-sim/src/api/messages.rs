@@ -3,11 +3,11 @@
 use super::arguments::{choice, limit, number, uuid_text};
 use super::{Call, models, pydantic};
 use crate::app::{Flow, Mode};
-use crate::db::{Db, Feedback, Message};
+use crate::clock::now;
+use crate::db::{Attached, Db, Feedback, Message};
 use crate::pyjson;
-use crate::run::files::{self, Attached};
+use crate::run::files;
 use crate::run::human;
-use crate::state::now;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
 use uuid::Uuid;

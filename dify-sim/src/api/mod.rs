@@ -13,6 +13,7 @@ mod events;
 mod forms;
 pub(crate) mod front;
 mod hint;
+pub(crate) mod keys;
 mod mcp;
 mod messages;
 mod models;

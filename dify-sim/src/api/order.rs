@@ -3,9 +3,9 @@
 
 use super::Call;
 use crate::app::{Field, FieldKind, Flow, Mode};
-use crate::db::EndUser;
+use crate::db::{Attached, EndUser};
 use crate::pyjson;
-use crate::run::files::{self, Attached};
+use crate::run::files;
 use crate::run::turn::Ask;
 use crate::state::{AppState, Shared};
 use crate::wire::answer::{Answer, Refused};

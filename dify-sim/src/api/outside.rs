@@ -1,7 +1,7 @@
 //! What is answered without an app: OPTIONS, the index, health, signed files, console, datasets.
 
 use super::routes::Route;
-use super::{front, models, pydantic};
+use super::{keys, models, pydantic};
 use crate::db::File;
 use crate::release::Release;
 use crate::run::files;
@@ -175,7 +175,7 @@ const FILE_NAME: &percent_encoding::AsciiSet =
 
 /// Every dataset route of 1.5 answers as one without a plugin daemon, once the key is right.
 fn dataset(shared: &Shared, head: &Head, fault: Fault) -> Result<Answer, Refused> {
-    let workspace = front::workspace(shared, head, fault)?;
+    let workspace = keys::workspace(shared, head, fault)?;
     Ok(Answer::invalid(&format!(
         "Failed to request plugin daemon, url: plugin/{}/management/models",
         shared.tenant(&workspace)

@@ -2,10 +2,10 @@
 
 use super::{Call, outside};
 use crate::app::Speech;
-use crate::db::{File, Message};
+use crate::clock::now;
+use crate::db::{Attached, File, Message};
 use crate::release::Release;
-use crate::run::files::{self, Attached};
-use crate::state::now;
+use crate::run::files;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;

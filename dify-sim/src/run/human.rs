@@ -4,12 +4,11 @@ use super::nodes::Result as NodeResult;
 use super::stage::Halt;
 use super::steps::Steps;
 use super::turn::Turn;
-use super::{chatflow, workflow};
 use crate::app::Mode;
-use crate::db::{Form, Pause};
+use crate::clock::now;
+use crate::db::{Filled, Form, Pause};
 use crate::pyjson;
 use crate::release::Release;
-use crate::state::now;
 use std::fmt::Write;
 use uuid::Uuid;
 
@@ -18,13 +17,6 @@ const EXPIRES_S: i64 = 36 * 3600;
 
 const ACTIONS: [(&str, &str, &str); 2] =
     [("approve", "Approve", "primary"), ("reject", "Reject", "default")];
-
-/// A form as it was filled.
-#[derive(Debug, Clone)]
-pub(crate) struct Filled {
-    pub(crate) action: String,
-    pub(crate) comment: String,
-}
 
 impl Filled {
     /// What its button says.
@@ -142,7 +134,7 @@ pub(super) async fn ask(steps: &mut Steps<'_, '_>) -> Result<(), Halt> {
         content: content.clone(),
         expires_at: now() + EXPIRES_S,
         filled: None,
-        turn: None,
+        resume: None,
     };
     let data = required(&form, &token, &content, release);
     let reason = reason(&form, &token, &content, release);
@@ -178,6 +170,8 @@ pub(super) async fn answer(
     told: Option<String>,
 ) -> Result<(), Halt> {
     let turn = steps.turn;
+    // The start node and this one ran before the pause.
+    steps.count = 2;
     let given = turn.flow_inputs("[]", super::inputs::Shown::Started);
     let data = turn.flow_started(&given, "resumption");
     steps.stage.event(|| turn.flow_event("workflow_started", &data)).await?;
@@ -219,36 +213,4 @@ pub(super) async fn answer(
     );
     let result = NodeResult { ..steps.result(&inputs, "null", &outputs) };
     steps.finish(&node, &result).await
-}
-
-impl chatflow::Play<'_, '_> {
-    /// After the form: what the human said, and the question.
-    pub(super) async fn resumed(&mut self, filled: &Filled) -> Result<chatflow::End, Halt> {
-        let turn = self.steps.turn;
-        let fixed = "[\"answer\", \"answer\"]";
-        answer(&mut self.steps, filled, None).await?;
-        let query = turn.query.clone();
-        let words = [
-            ("Got ", fixed),
-            (filled.comment.as_str(), "[\"human\", \"comment\"]"),
-            (" for ", fixed),
-            (query.as_str(), "[\"sys\", \"query\"]"),
-        ];
-        for (text, selector) in words {
-            self.say(text, selector).await?;
-        }
-        let text = self.answer.clone();
-        self.answer_node("answer", "human", &text).await
-    }
-}
-
-impl workflow::Play<'_, '_> {
-    /// After the form: the comment is the one output.
-    pub(super) async fn resumed(&mut self, filled: &Filled) -> Result<workflow::End, Halt> {
-        let turn = self.steps.turn;
-        let told = workflow::chunk_event(turn, &filled.comment, ["human", "comment"]);
-        answer(&mut self.steps, filled, Some(told)).await?;
-        let outputs = format!("{{\"comment\": {}}}", pyjson::quote(&filled.comment));
-        self.end_node(("end", "End"), "human", outputs).await
-    }
 }

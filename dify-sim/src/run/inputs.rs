@@ -1,7 +1,7 @@
 //! The inputs of a flow: the fields of its form and what the system adds, which differs from
 //! release to release and from event to event. All is JSON text.
 
-use super::files;
+use super::flow_files;
 use super::turn::Turn;
 use crate::app::Mode;
 use crate::pyjson;
@@ -39,7 +39,7 @@ impl Turn {
 
     fn form_fields(&self) -> Vec<(&str, String)> {
         let fields = self.inputs.as_object().into_iter().flatten();
-        fields.map(|(name, value)| (name.as_str(), files::shown_value(self, value))).collect()
+        fields.map(|(name, value)| (name.as_str(), flow_files::shown_value(self, value))).collect()
     }
 
     fn system_fields(&self, given: &str, shown: Shown) -> Vec<(&'static str, String)> {

@@ -1,12 +1,13 @@
 //! A streamed run of a flow as the worker does it, and what becomes of a filled form.
 
-use super::human::Filled;
-use super::live::{End, Heard, Live};
-use super::stage::{Others, Stage};
+use super::play::{Listed, play};
+use super::stage::{Outcome, Stage};
 use super::turn::Turn;
-use super::{Listed, Outcome};
+use crate::db::Filled;
+use crate::live::{End, Heard, Live};
 use crate::pyjson;
 use crate::state::Shared;
+use crate::tasks::Others;
 use std::sync::Arc;
 
 /// What the worker makes of a request: a run, or a text that says why not.
@@ -38,7 +39,7 @@ async fn work(shared: &Arc<Shared>, live: &Arc<Live>, order: Order) {
     };
     let listed = Listed::new(&turn);
     let mut stage = stage(&turn, live, &listed);
-    let outcome = super::play(&turn, &mut stage).await;
+    let outcome = play(&turn, &mut stage, None).await;
     drop(listed);
     ended(&turn, live, outcome.ok());
 }
@@ -74,18 +75,19 @@ pub(crate) fn keep(turn: &Arc<Turn>) {
     let token = row.pause.as_ref().map(|pause| pause.token.clone()).unwrap_or_default();
     row.live.get_or_insert_with(|| Arc::new(Live::of(turn.task)));
     if let Some(form) = db.forms.get_mut(&token) {
-        form.turn = Some(Arc::clone(turn));
+        let turn = Arc::clone(turn);
+        form.resume = Some(Box::new(move |live, filled| resume(turn, live, filled)));
     }
 }
 
 /// Goes on with a run whose form was filled.
-pub(crate) fn resume(turn: Arc<Turn>, live: Arc<Live>, filled: Filled) {
+fn resume(turn: Arc<Turn>, live: Arc<Live>, filled: Filled) {
     tokio::spawn(async move {
         let shared = Arc::clone(&turn.shared);
         let job = async {
             let listed = Listed::new(&turn);
             let mut stage = stage(&turn, &live, &listed);
-            let outcome = super::resume(&turn, &mut stage, &filled).await;
+            let outcome = play(&turn, &mut stage, Some(&filled)).await;
             drop(listed);
             ended(&turn, &live, outcome.ok());
         };

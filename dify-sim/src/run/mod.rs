@@ -10,17 +10,18 @@
 
 mod chatflow;
 pub(crate) mod files;
+mod flow_files;
+mod http;
 pub(crate) mod human;
 mod inputs;
 pub(crate) mod job;
-pub(crate) mod live;
 mod model;
 pub(crate) mod nodes;
 pub(crate) mod place;
 mod plain;
+mod play;
 mod preempt;
 mod relay;
-mod rounds;
 pub(crate) mod snapshot;
 pub(crate) mod stage;
 mod steps;
@@ -30,28 +31,17 @@ mod workflow;
 
 use crate::app::Mode;
 use crate::setup::Fault;
-use crate::tasks::{Flows, Whose};
 use crate::wire::answer::Answer;
 use crate::wire::socket::Wire;
-pub(crate) use live::End;
+use play::{Listed, play};
 pub(crate) use relay::{Pause, Pings, Source, cut, relay};
-use stage::{Halt, Sink, Stage};
+pub(crate) use stage::Opening;
+use stage::{Halt, Outcome, Sink, Stage};
 use std::sync::Arc;
 use turn::Turn;
 
 /// Seconds after which a stream of the API's own breaks off when Redis is away.
 const REDIS_PATIENCE: u32 = 9;
-
-/// How a run ended.
-pub(crate) enum Outcome {
-    /// With an answer; usage and annotation are JSON text. A workflow has the body of its blocking
-    /// answer as answer, and nothing else.
-    Done { answer: String, usage: String, annotation: String, end: End },
-    /// With an error that ends a stream as an event and a blocking request with 400.
-    Failed { code: &'static str, message: String },
-    /// It waits for a human.
-    Paused,
-}
 
 /// Plays the run with no one watching and gives the blocking answer.
 pub(crate) async fn blocking(turn: &Arc<Turn>) -> Answer {
@@ -61,7 +51,7 @@ pub(crate) async fn blocking(turn: &Arc<Turn>) -> Answer {
         return Answer::crash();
     }
     let mode = turn.app.app.mode;
-    let outcome = play(turn, &mut stage).await;
+    let outcome = play(turn, &mut stage, None).await;
     if turn.shared.redis_is_away() {
         return Answer::overloaded();
     }
@@ -91,7 +81,7 @@ pub(crate) async fn stream(turn: &Arc<Turn>, wire: &mut Wire, head: Opening) -> 
             tokio::time::sleep(pace.second * REDIS_PATIENCE).await;
             return Err(Halt::Gone);
         }
-        played = play(turn, &mut stage) => { played?; }
+        played = play(turn, &mut stage, None) => { played?; }
     }
     stage.wait_unstopped(turn.naming_time()).await?;
     drop(listed);
@@ -104,57 +94,5 @@ async fn redis_lost(turn: &Turn) {
     let away = |now: &crate::state::Condition| now.fault == Fault::RedisDown;
     if !turn.release().is_restx() || condition.wait_for(away).await.is_err() {
         std::future::pending().await
-    }
-}
-
-async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
-    match turn.app.app.mode {
-        Mode::Workflow => workflow::play(turn, stage).await,
-        Mode::AdvancedChat => chatflow::play(turn, stage).await,
-        _ => plain::play(turn, stage).await,
-    }
-}
-
-async fn resume(
-    turn: &Turn,
-    stage: &mut Stage<'_>,
-    filled: &human::Filled,
-) -> Result<Outcome, Halt> {
-    match turn.app.app.mode {
-        Mode::Workflow => workflow::resume(turn, stage, filled).await,
-        _ => chatflow::resume(turn, stage, filled).await,
-    }
-}
-
-/// The head of a stream, sent with its first event.
-pub(crate) struct Opening {
-    pub(crate) head: String,
-    /// Whether events are chunks; false for HTTP/1.0.
-    pub(crate) chunked: bool,
-    /// Whether the second event is to be cut in half.
-    pub(crate) halved: bool,
-}
-
-/// The run is in the list of tasks as long as this lives.
-pub(crate) struct Listed<'a> {
-    turn: &'a Turn,
-    stop: Arc<crate::tasks::Stop>,
-}
-
-impl<'a> Listed<'a> {
-    fn new(turn: &'a Turn) -> Self {
-        let flow = if turn.app.app.mode.is_flow() { Flows::Yes } else { Flows::No };
-        let whose = Whose { app: turn.app.id, user: &turn.user, flow };
-        Self { turn, stop: turn.shared.tasks.start(turn.task, &whose) }
-    }
-
-    fn stop(&self) -> Arc<crate::tasks::Stop> {
-        Arc::clone(&self.stop)
-    }
-}
-
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        self.turn.shared.tasks.end(self.turn.task);
     }
 }

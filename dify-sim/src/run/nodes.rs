@@ -1,23 +1,9 @@
 //! The texts of workflow and node events, shared by chatflows and workflow apps.
 
+use crate::db::Node;
 use crate::pyjson;
 use crate::release::Release;
 use std::borrow::Cow;
-use uuid::Uuid;
-
-/// A step of a flow, as its events name it.
-#[derive(Clone, Copy)]
-pub(crate) struct Node {
-    pub(crate) id: Uuid,
-    pub(crate) node: &'static str,
-    pub(crate) kind: &'static str,
-    pub(crate) title: &'static str,
-    pub(crate) index: u32,
-    pub(crate) before: Option<&'static str>,
-    pub(crate) created_at: i64,
-    /// The kind and id of the iteration or loop it is in.
-    pub(crate) within: Option<(&'static str, &'static str)>,
-}
 
 /// What a node leaves behind; each field is JSON text.
 pub(crate) struct Result<'a> {

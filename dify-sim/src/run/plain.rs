@@ -1,11 +1,12 @@
 //! Runs of chat, agent-chat and completion apps: a model and nothing around it.
 
 use super::model::{Aside, REPLACEMENT, Script};
-use super::stage::{Halt, Stage};
+use super::stage::{Halt, Outcome, Stage};
 use super::turn::Turn;
 use super::usage::Clock;
-use super::{End, Outcome, preempt, usage};
+use super::{preempt, usage};
 use crate::app::Mode;
+use crate::live::End;
 use crate::pyjson;
 use crate::ran::RunEnd;
 use uuid::Uuid;

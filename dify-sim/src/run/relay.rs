@@ -3,9 +3,8 @@
 //! The API writes nothing of its own but the first ping, and at `/events` a ping now and then; so a
 //! silent stream holds its connection until the silence is too long, even if its client has left.
 
-use super::Opening;
-use super::live::{End, Heard};
-use super::stage::{Halt, PING, Sink};
+use super::stage::{Halt, Opening, PING, Sink};
+use crate::live::{End, Heard};
 use crate::setup::{Fault, Pace};
 use crate::wire::socket::Wire;
 use tokio::sync::mpsc::UnboundedReceiver;

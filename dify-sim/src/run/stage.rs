@@ -3,9 +3,8 @@
 //! One event is one chunk and one write; the head goes out with the first event. Pings come by
 //! the clock of the run, whether or not other events flow.
 
-use super::Opening;
-use super::live::{Heard, Live};
-use crate::tasks::{By, Stop};
+use crate::live::{End, Heard, Live};
+use crate::tasks::{By, Others, Stop};
 use crate::wire::socket::Wire;
 use std::io;
 use std::sync::Arc;
@@ -32,20 +31,31 @@ impl From<io::Error> for Halt {
     }
 }
 
+/// How a run ended.
+pub(crate) enum Outcome {
+    /// With an answer; usage and annotation are JSON text. A workflow has the body of its blocking
+    /// answer as answer, and nothing else.
+    Done { answer: String, usage: String, annotation: String, end: End },
+    /// With an error that ends a stream as an event and a blocking request with 400.
+    Failed { code: &'static str, message: String },
+    /// It waits for a human.
+    Paused,
+}
+
+/// The head of a stream, sent with its first event.
+pub(crate) struct Opening {
+    pub(crate) head: String,
+    /// Whether events are chunks; false for HTTP/1.0.
+    pub(crate) chunked: bool,
+    /// Whether the second event is to be cut in half.
+    pub(crate) halved: bool,
+}
+
 /// Where events go.
 enum Output<'a> {
     Silent,
     Wire(Sink<'a>),
     Worker(Arc<Live>),
-}
-
-/// What others than its user may do to a run that wants to be stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Others {
-    /// End it at once.
-    Interrupt,
-    /// Spoil its end.
-    Spoil,
 }
 
 pub(crate) struct Stage<'a> {

@@ -1,13 +1,13 @@
 //! What chatflows and workflows have in common: their run's row, its nodes, how it ends.
 
 use super::inputs::Shown;
-use super::nodes::{Finish, Node, Result as NodeResult};
+use super::nodes::{Finish, Result as NodeResult};
 use super::stage::{Halt, Stage};
 use super::turn::Turn;
-use super::{files, usage};
-use crate::db::{Run, Step};
+use super::{flow_files, usage};
+use crate::clock::now;
+use crate::db::{Node, Run, Step};
 use crate::ran::RunEnd;
-use crate::state::now;
 use uuid::Uuid;
 
 /// What a run says that somebody else stopped.
@@ -34,7 +34,7 @@ impl<'p, 's> Steps<'p, 's> {
         let turn = self.turn;
         let given = match turn.app.app.mode {
             crate::app::Mode::Workflow => "[]".to_owned(),
-            _ => files::listed(turn, files::Url::Now),
+            _ => flow_files::listed(turn, flow_files::Url::Now),
         };
         let row = turn.flow_inputs(&given, Shown::Row);
         store(turn, row);
@@ -121,20 +121,20 @@ impl<'p, 's> Steps<'p, 's> {
     pub(super) async fn start_finish(&mut self, node: &Node) -> Result<(), Halt> {
         let turn = self.turn;
         let workflow = turn.app.app.mode == crate::app::Mode::Workflow;
-        let list = |url| if workflow { "[]".to_owned() } else { files::listed(turn, url) };
+        let list = |url| if workflow { "[]".to_owned() } else { flow_files::listed(turn, url) };
         if turn.release().is_restx() {
-            let shown = turn.flow_inputs(&list(files::Url::Now), Shown::Node);
+            let shown = turn.flow_inputs(&list(flow_files::Url::Now), Shown::Node);
             // Files of the form are outputs of the node, those of a question are not.
             let given = match workflow {
-                true => files::listed(turn, files::Url::Now),
+                true => flow_files::listed(turn, flow_files::Url::Now),
                 false => "[]".to_owned(),
             };
             let result = NodeResult { files: &given, ..self.result(&shown, "null", &shown) };
             return self.finish(node, &result).await;
         }
-        let hidden = turn.flow_inputs(&list(files::Url::Absent), Shown::Node);
-        let shown = turn.flow_inputs(&list(files::Url::Now), Shown::Node);
-        let given = list(files::Url::Now);
+        let hidden = turn.flow_inputs(&list(flow_files::Url::Absent), Shown::Node);
+        let shown = turn.flow_inputs(&list(flow_files::Url::Now), Shown::Node);
+        let given = list(flow_files::Url::Now);
         let result = NodeResult { files: &given, ..self.result(&hidden, "null", &shown) };
         self.finish(node, &result).await
     }

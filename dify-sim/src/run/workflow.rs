@@ -3,24 +3,25 @@
 //! Of 1.5, `text_chunk` events (`Flow::Llm`) are made after Dify's source; there is no recording of
 //! them.
 
-use super::chatflow::{slow_outputs, slow_request};
 use super::model::{self, Aside, REPLACEMENT};
-use super::nodes::{Node, Result as NodeResult, seconds};
-use super::stage::{Halt, Stage};
+use super::nodes::{Result as NodeResult, seconds};
+use super::stage::{Halt, Outcome, Stage};
 use super::steps::{ABORTED, STOPPED, Steps, used};
 use super::turn::Turn;
 use super::usage::Clock;
-use super::{End as StreamEnd, Outcome, human, rounds, usage};
+use super::{http, human, usage};
 use crate::app::Flow;
+use crate::db::{Filled, Node};
+use crate::live::End as StreamEnd;
 use crate::pyjson;
 use crate::release::Release;
 
-pub(super) struct Play<'p, 's> {
-    pub(super) steps: Steps<'p, 's>,
+struct Play<'p, 's> {
+    steps: Steps<'p, 's>,
 }
 
 /// How the nodes ended.
-pub(super) enum End {
+enum End {
     /// With these outputs, as JSON text.
     Done(String),
     /// The same, with a node that failed and was got over.
@@ -29,22 +30,17 @@ pub(super) enum End {
     Paused,
 }
 
-/// Plays the run; `Outcome::Done` has the body of the blocking answer as its answer.
-pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
-    let mut play = Play { steps: Steps::new(turn, stage) };
-    let end = play.nodes().await;
-    play.ended(end).await
-}
-
-/// Goes on after a pause.
-pub(super) async fn resume(
+/// Plays the run, or what is left of it once this form was filled; `Outcome::Done` has the body of the blocking answer as its answer.
+pub(super) async fn play(
     turn: &Turn,
     stage: &mut Stage<'_>,
-    filled: &human::Filled,
+    filled: Option<&Filled>,
 ) -> Result<Outcome, Halt> {
     let mut play = Play { steps: Steps::new(turn, stage) };
-    play.steps.count = 2;
-    let end = play.resumed(filled).await;
+    let end = match filled {
+        Some(filled) => play.resumed(filled).await,
+        None => play.nodes().await,
+    };
     play.ended(end).await
 }
 
@@ -95,6 +91,15 @@ impl Play<'_, '_> {
         self.end_node(("end", "End"), before, outputs).await
     }
 
+    /// After the form: the comment is the one output.
+    async fn resumed(&mut self, filled: &Filled) -> Result<End, Halt> {
+        let turn = self.steps.turn;
+        let told = chunk_event(turn, &filled.comment, ["human", "comment"]);
+        human::answer(&mut self.steps, filled, Some(told)).await?;
+        let outputs = format!("{{\"comment\": {}}}", pyjson::quote(&filled.comment));
+        self.end_node(("end", "End"), "human", outputs).await
+    }
+
     /// An output that is an input streams before any node has run, since 1.12.
     async fn speak_first(&mut self) -> Result<(), Halt> {
         let turn = self.steps.turn;
@@ -106,7 +111,7 @@ impl Play<'_, '_> {
         self.steps.stage.event(|| chunk_event(turn, text, ["start", &name])).await
     }
 
-    pub(super) async fn end_node(
+    async fn end_node(
         &mut self,
         (name, title): (&'static str, &'static str),
         before: &'static str,
@@ -127,7 +132,7 @@ impl Play<'_, '_> {
         if release.is_restx() {
             self.steps.stage.event(|| chunk_event(turn, &body, ["slow", "body"])).await?;
         }
-        let (process, outputs) = (slow_request(text), slow_outputs(&body, release));
+        let (process, outputs) = (http::slow_request(text), http::slow_outputs(&body, release));
         self.steps.finish(&node, &self.steps.result("null", &process, &outputs)).await?;
         Ok(body)
     }
@@ -191,26 +196,23 @@ impl Play<'_, '_> {
 
     async fn fail(&mut self) -> Result<End, Halt> {
         let node = self.bad().await?;
-        let process = rounds::bad_request();
-        let error = "[Errno 111] Connection refused";
+        let process = http::bad_request();
         let result = self.steps.result("null", &process, "{}");
-        self.steps.fail(&node, result, error).await?;
-        Ok(End::Failed(error))
+        self.steps.fail(&node, result, http::REFUSED).await?;
+        Ok(End::Failed(http::REFUSED))
     }
 
     /// A node that fails and has a branch for that.
     async fn branch(&mut self) -> Result<End, Halt> {
         let turn = self.steps.turn;
         let node = self.bad().await?;
-        let error = "[Errno 111] Connection refused";
         let selector = ["bad", "error_message"];
-        self.steps.stage.event(|| chunk_event(turn, error, selector)).await?;
-        let process = rounds::bad_request();
-        let outputs = format!("{{{}}}", rounds::failure_outputs());
-        let result =
-            rounds::got_over(&self.steps.result("null", &process, &outputs), "fail-branch");
+        self.steps.stage.event(|| chunk_event(turn, http::REFUSED, selector)).await?;
+        let process = http::bad_request();
+        let outputs = format!("{{{}}}", http::failure_outputs());
+        let result = http::got_over(&self.steps.result("null", &process, &outputs), "fail-branch");
         self.steps.finish(&node, &result).await?;
-        let why = format!("{{\"why\": \"{error}\"}}");
+        let why = format!("{{\"why\": \"{}\"}}", http::REFUSED);
         self.end_node(("end2", "End 2"), "bad", why.clone()).await?;
         Ok(End::GotOver(why))
     }
@@ -250,7 +252,7 @@ impl Play<'_, '_> {
     }
 }
 
-pub(super) fn chunk_event(turn: &Turn, text: &str, selector: [&str; 2]) -> String {
+fn chunk_event(turn: &Turn, text: &str, selector: [&str; 2]) -> String {
     let [node, name] = selector.map(pyjson::quote);
     let text = pyjson::quote(text);
     let data = format!("{{\"text\": {text}, \"from_variable_selector\": [{node}, {name}]}}");

@@ -85,14 +85,14 @@ async fn another_user_may_stop_a_flow_since_1_12() {
         let app = App::new(Mode::AdvancedChat, "slow").with_flow(Flow::Slow);
         let pace = Pace { second: Duration::from_millis(10), ..newer(release).pace };
         let dify = Dify::start(newer(release).with_pace(pace).with_app(app)).await.unwrap();
-        let more = json!({"query": "20"});
+        let more = json!({"query": "100"});
         let mut stream = Client::send(dify.addr(), &turn("slow", "streaming", &more)).await;
         stream.read_chunks(3).await;
         let task = events(&stream)[0]["task_id"].clone();
         let path = format!("/v1/chat-messages/{}/stop", task.as_str().unwrap());
         ask(&dify, &post(&path, "slow", &json!({"user": "bob"}))).await;
         stream.read_all("POST").await;
-        let whole = String::from_utf8_lossy(&stream.body).contains("slept 20.0");
+        let whole = String::from_utf8_lossy(&stream.body).contains("slept 100.0");
         assert_eq!(whole, release != Release::Main, "{release}");
         let seen = events(&stream);
         let end = seen.iter().find(|event| event["event"] == "workflow_finished").unwrap();

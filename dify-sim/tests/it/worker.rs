@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::{ask, events, get, newer, post};
-use dify_sim::{App, Dify, Fault, Flow, Mode, Pace, Release, Setup};
+use dify_sim::{App, Dify, Fault, Flow, Mode, Pace, Release, RunEnd, Setup};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn first_event(client: &mut Client) -> Value {
 #[tokio::test]
 async fn a_run_without_a_place_waits_with_its_head_and_a_ping_sent() {
     let dify = Dify::start(slow(Release::V1_13)).await.unwrap();
-    let mut first = Client::send(dify.addr(), &sleep(30)).await;
+    let mut first = Client::send(dify.addr(), &sleep(200)).await;
     first_event(&mut first).await;
     let mut second = Client::send(dify.addr(), &sleep(0)).await;
     second.read_chunks(1).await;
@@ -47,23 +47,20 @@ async fn a_run_without_a_place_waits_with_its_head_and_a_ping_sent() {
 
 #[tokio::test]
 async fn as_many_run_at_once_as_the_worker_has_places() {
-    for (workers, finished_in_order) in [(1, true), (2, false)] {
-        let setup = slow(Release::Main).with_workers(workers);
-        let dify = Dify::start(setup).await.unwrap();
-        let mut long = Client::send(dify.addr(), &sleep(40)).await;
+    for (workers, seconds, end) in [(1, 40, RunEnd::Succeeded), (2, 80_000, RunEnd::Running)] {
+        let dify = Dify::start(slow(Release::Main).with_workers(workers)).await.unwrap();
+        let mut long = Client::send(dify.addr(), &sleep(seconds)).await;
         first_event(&mut long).await;
         let mut short = Client::send(dify.addr(), &sleep(0)).await;
         short.read_all("POST").await;
-        let rest = tokio::time::timeout(Duration::from_millis(20), long.read_all("POST"));
-        let waited = rest.await.is_ok();
-        assert_eq!(waited, finished_in_order, "{workers} workers");
+        assert_eq!(dify.runs()[0].end, end, "{workers} workers");
     }
 }
 
 #[tokio::test]
 async fn a_killed_worker_loses_its_runs_and_the_queue_waits_for_the_next() {
     let dify = Dify::start(slow(Release::V1_13)).await.unwrap();
-    let mut lost = Client::send(dify.addr(), &sleep(30)).await;
+    let mut lost = Client::send(dify.addr(), &sleep(200)).await;
     let run = first_event(&mut lost).await["workflow_run_id"].clone();
     let mut queued = Client::send(dify.addr(), &sleep(0)).await;
     queued.read_chunks(1).await;
@@ -101,19 +98,19 @@ async fn an_absent_worker_ends_what_it_has_and_takes_nothing_more() {
 #[tokio::test]
 async fn a_client_that_left_a_silent_stream_holds_its_slot_until_the_next_write() {
     let dify = Dify::start(slow(Release::Main)).await.unwrap();
-    let mut client = Client::send(dify.addr(), &sleep(30)).await;
+    let mut client = Client::send(dify.addr(), &sleep(200)).await;
     first_event(&mut client).await;
     while !client.is_silent(Duration::from_millis(100)).await {}
     drop(client);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(dify.open_connections(), 1);
-    tokio::time::timeout(Duration::from_secs(5), dify.wait_for_open(0)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), dify.wait_for_open(0)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_run_outlives_the_api_and_its_events_are_asked_for_again() {
     let dify = Dify::start(slow(Release::Main)).await.unwrap();
-    let mut client = Client::send(dify.addr(), &sleep(40)).await;
+    let mut client = Client::send(dify.addr(), &sleep(300)).await;
     let first = first_event(&mut client).await;
     let run = first["workflow_run_id"].as_str().unwrap();
     let conversation = first["conversation_id"].as_str().unwrap();
@@ -131,5 +128,5 @@ async fn a_run_outlives_the_api_and_its_events_are_asked_for_again() {
     let messages = format!("/v1/messages?user=alice&conversation_id={conversation}");
     let messages = ask(&dify, &get(&messages, "slow")).await;
     let messages: Value = serde_json::from_slice(&messages.body).unwrap();
-    assert_eq!(messages["data"][0]["answer"], "Before the wait. After: slept 40.0");
+    assert_eq!(messages["data"][0]["answer"], "Before the wait. After: slept 300.0");
 }

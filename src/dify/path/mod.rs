@@ -16,8 +16,11 @@
 //! Paths are taken without the query. Percent-encoding is not undone: `/v1/%69nfo` is unknown here
 //! and `/v1/info` to Dify, which costs nothing but the knowledge of what it is.
 
+mod secrets;
 #[cfg(test)]
 mod tests;
+
+pub use self::secrets::without_secrets;
 
 use http::Method;
 use memchr::memchr2;

@@ -168,6 +168,15 @@ async fn without_keys_of_its_own_the_knowledge_api_is_closed() {
 }
 
 #[tokio::test]
+async fn a_key_of_the_knowledge_api_may_be_all_that_an_app_has() {
+    let stage = Stage::with_tokens(&["datasets-ok"], &["datasets-ok"], "dataset-#").await;
+    assert_eq!(stage.send("GET /v1/datasets", "").await.status, StatusCode::OK);
+    let (one, two) = stage.take();
+    let (asked, key) = if two.is_empty() { (one, 1) } else { (two, 2) };
+    assert_eq!(keys(&asked), [format!("Bearer dataset-{key}")]);
+}
+
+#[tokio::test]
 async fn the_keys_of_apps_and_of_datasets_are_not_mixed_up() {
     let stage = Stage::start(
         &["datasets-ok", "app-info-chatapp"],

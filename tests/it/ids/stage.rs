@@ -152,14 +152,21 @@ impl Stage {
         Self::with(one, two, with, "").await
     }
 
+    /// The same with these keys of the app, and nothing added.
+    pub(crate) async fn with_tokens(one: &[&str], two: &[&str], tokens: &str) -> Self {
+        Self::of(one, two, ("", tokens), "").await
+    }
+
     /// The same with more lines at the top of the configuration.
     pub(crate) async fn with(one: &[&str], two: &[&str], with: &str, top: &str) -> Self {
+        Self::of(one, two, (with, "app-#"), top).await
+    }
+
+    async fn of(one: &[&str], two: &[&str], (with, token): (&str, &str), top: &str) -> Self {
         let (one, two) = (Replay::start(one).await, Replay::start(two).await);
         let line = |number: &str, addr: SocketAddr| {
-            let with = with.replace('#', number);
-            format!(
-                "      - {{ name: dify{number}, url: \"http://{addr}\", token: app-{number}{with} }}\n"
-            )
+            let with = [token, with].concat().replace('#', number);
+            format!("      - {{ name: dify{number}, url: \"http://{addr}\", token: {with} }}\n")
         };
         let text = format!(
             "listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\nprobe: {{ enabled: false }}\n\

@@ -50,6 +50,26 @@ async fn a_turn_whose_file_is_elsewhere_moves_on() {
 }
 
 #[tokio::test]
+async fn a_file_of_another_user_is_refused_where_dify_refuses_it() {
+    for release in Release::ALL {
+        let rig = rig(&[release; 2], "").await;
+        let parts: [(&str, Option<&str>, &[u8]); 2] =
+            [("file", Some("a.txt"), b"text"), ("user", None, b"alice")];
+        let uploaded = rig.send(upload(&parts)).await;
+        let file = uploaded.json()["id"].as_str().unwrap().to_owned();
+        let answer = rig.send(with_file(&file, "bob", "blocking")).await;
+        let expected = match release {
+            Release::V1_14 | Release::Main => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        };
+        assert_eq!(answer.status, expected, "{release}: {answer:?}");
+        // Whose it is stays known.
+        let own = rig.send(with_file(&file, "alice", "blocking")).await;
+        assert_eq!((own.status, own.instance()), (StatusCode::OK, uploaded.instance()));
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_nobody_has_is_difys_own_refusal() {
     for release in Release::ALL {
         let rig = rig(&[release; 2], "").await;

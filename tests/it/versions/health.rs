@@ -52,6 +52,21 @@ async fn every_release_is_in_rotation_and_comes_back_after_a_restart() {
 }
 
 #[tokio::test]
+async fn behind_difys_own_nginx_it_is_in_rotation_until_its_api_is_gone() {
+    for release in Release::ALL {
+        let rig = Plan::new(1).with_difys(|setup| setup.with_release(release).with_nginx());
+        let rig = rig.with("last_resort: refuse").start().await;
+        until(&rig, "dify1", "up").await;
+        assert_eq!(rig.chat("alice").await.status, StatusCode::OK, "{release}");
+        // nginx lives on and answers 502.
+        rig.difys[0].set_fault(Fault::Killed).await.unwrap();
+        until(&rig, "dify1", "down").await;
+        rig.difys[0].set_fault(Fault::None).await.unwrap();
+        until(&rig, "dify1", "up").await;
+    }
+}
+
+#[tokio::test]
 async fn a_dify_that_is_full_of_our_streams_is_busy_and_not_down() {
     for release in [Release::V1_5, Release::Main] {
         // Ten connections at Dify, as it is shipped, and nothing said about that in the configuration.

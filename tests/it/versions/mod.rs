@@ -1,5 +1,5 @@
 //! What each Dify from 1.5 to main does, and what the gateway does then: a test for each row of the table
-//! in `docs/dify-versions.md`, against every release that is simulated.
+//! in the guide ("Versions of Dify"), against every release that is simulated.
 
 mod files;
 mod health;

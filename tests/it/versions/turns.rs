@@ -72,6 +72,46 @@ async fn who_does_not_answer_may_have_it() {
 }
 
 #[tokio::test]
+async fn where_restart_is_allowed_a_turn_leaves_the_conversation_that_cannot_be_found() {
+    for release in [Release::V1_5, Release::V1_14, Release::Main] {
+        let settings = "retry: { attempts: 0 }\nprobe: { enabled: false }\non_owner_down: restart";
+        let rig = rig(&[release; 2], settings).await;
+        let first = rig.send(turn("alice", "", "blocking")).await;
+        let (home, conversation) = (first.instance(), id(&first, "conversation_id"));
+        let stranger = stranger(&rig, &home).await;
+        let other = rig.beside().await;
+        rig.dify(&home).set_fault(Fault::Status(503)).await.unwrap();
+        let answer = other.send(by(&stranger, turn("alice", &conversation, "blocking"))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{release}: {answer:?}");
+        assert_ne!(id(&answer, "conversation_id"), conversation, "{release}");
+        let told = answer.header("x-difygate-conversation").unwrap();
+        assert_eq!(told, format!("restarted; was={conversation}"), "{release}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_searches_at_a_time_are_refused() {
+    let rig = rig(&[Release::Main; 2], "probe: { enabled: false }").await;
+    for dify in &rig.difys {
+        dify.set_fault(Fault::Frozen).await.unwrap();
+    }
+    let search = |number: u128| {
+        let conversation = uuid::Uuid::from_u128(0x4000_8000_0000_0000_0000 + number).to_string();
+        tokio::spawn(crate::rig::try_send(rig.addr(), turn("alice", &conversation, "blocking")))
+    };
+    let mut statuses = Vec::new();
+    for answer in (1..=7).map(search).collect::<Vec<_>>() {
+        statuses.push(answer.await.unwrap().unwrap());
+    }
+    let refused = statuses.iter().filter(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS);
+    let refused: Vec<_> = refused.collect();
+    assert_eq!(refused.len(), 2, "{statuses:?}");
+    assert_eq!(refused[0].header("retry-after"), Some("1"));
+    let rest = statuses.iter().filter(|a| a.status == StatusCode::SERVICE_UNAVAILABLE).count();
+    assert_eq!(rest, 5, "{statuses:?}");
+}
+
+#[tokio::test]
 async fn at_the_ai_endpoints_a_lost_conversation_begins_anew_with_the_transcript() {
     for release in [Release::V1_5, Release::V1_13, Release::Main] {
         let rig = rig(&[release; 2], "owners: { max_entries: 8 }").await;

@@ -1,30 +1,11 @@
 //! Documents made of texts, and their one segment each.
 
-use super::{Dataset, Desk};
-use crate::state::now;
+use super::Desk;
+use crate::clock::now;
+use crate::db::{Dataset, Document};
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-/// A document of one segment.
-pub(super) struct Document {
-    pub(super) id: Uuid,
-    pub(super) segment: Uuid,
-    /// What the index calls the segment.
-    pub(super) node: Uuid,
-    upload: Uuid,
-    rule: Uuid,
-    /// What `indexing-status` is asked for.
-    batch: String,
-    pub(super) name: String,
-    pub(super) text: String,
-    position: u32,
-    pub(super) created_at: i64,
-    /// The same to the microsecond.
-    made_at: f64,
-    /// Whether somebody asked how far it is: the first answer is that it is not there yet.
-    asked: bool,
-}
 
 /// What a document says about its indexing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +52,10 @@ pub(super) fn answer(
     let gone = || Box::new(Answer::not_found("Document not found."));
     let found = |id: &str| dataset.documents.iter().position(|one| one.id.to_string() == id);
     match (method, rest) {
-        ("GET" | "HEAD", []) => Ok(list(desk, dataset)),
+        ("GET" | "HEAD", []) => {
+            let newest_first = dataset.documents.iter().rev().collect();
+            Ok(desk.paged(newest_first, |document| shown(desk, document, Stage::Done)))
+        }
         ("GET" | "HEAD", [batch, "indexing-status"]) => status(dataset, batch),
         ("GET" | "HEAD", [id]) => {
             let document = &dataset.documents[found(id).ok_or_else(gone)?];
@@ -130,21 +114,6 @@ fn shown(desk: &Desk<'_>, document: &Document, stage: Stage) -> Value {
         "summary_index_status": null,
         "need_summary": false,
     })
-}
-
-fn list(desk: &Desk<'_>, dataset: &Dataset) -> Answer {
-    let (page, limit) = (desk.number("page", 1), desk.number("limit", 20));
-    let total = dataset.documents.len();
-    let rows = dataset.documents.iter().rev().skip((page - 1) * limit).take(limit);
-    let data: Vec<Value> = rows.map(|one| shown(desk, one, Stage::Done)).collect();
-    let body = json!({
-        "data": data,
-        "has_more": data.len() == limit,
-        "limit": limit,
-        "total": total,
-        "page": page,
-    });
-    Answer::restful(200, &body)
 }
 
 fn detailed(desk: &Desk<'_>, dataset: Uuid, document: &Document) -> Value {

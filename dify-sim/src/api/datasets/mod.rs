@@ -8,31 +8,18 @@ mod documents;
 mod search;
 
 use super::pydantic::{self, Field, Model, Need, Rule};
+use crate::clock::now;
+use crate::db::Dataset;
 use crate::pyjson;
-use crate::state::{Shared, now};
+use crate::state::Shared;
 use crate::wire::answer::{Answer, Refused};
 use crate::wire::head::Head;
-use documents::Document;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
 
 const CREATE: Model =
     Model { name: "DatasetCreatePayload", fields: &[Field("name", Need::Must, Rule::Any)] };
-
-/// A dataset with its documents.
-pub(crate) struct Dataset {
-    workspace: String,
-    name: String,
-    description: String,
-    permission: String,
-    technique: Option<String>,
-    created_at: i64,
-    updated_at: i64,
-    documents: Vec<Document>,
-    /// Documents there ever were, for their positions.
-    numbered: u32,
-}
 
 /// A request to the knowledge API of a workspace.
 struct Desk<'a> {
@@ -114,17 +101,12 @@ impl Desk<'_> {
         given.filter(|number| *number > 0).unwrap_or(default)
     }
 
-    fn list(&self) -> Answer {
+    /// The page of these rows that the query asks for.
+    fn paged<T>(&self, rows: Vec<T>, shown: impl Fn(T) -> Value) -> Answer {
         let (page, limit) = (self.number("page", 1), self.number("limit", 20));
-        let keyword = self.head.query("keyword").unwrap_or_default();
-        let db = self.shared.db();
-        let found = db.datasets.iter().rev().filter(|(_, dataset)| {
-            dataset.workspace == self.workspace && dataset.name.contains(&keyword)
-        });
-        let all: Vec<Value> =
-            found.map(|(id, dataset)| self.shown(id, dataset, Detail::Listed)).collect();
-        let total = all.len();
-        let data: Vec<Value> = all.into_iter().skip((page - 1) * limit).take(limit).collect();
+        let total = rows.len();
+        let rows = rows.into_iter().skip((page - 1) * limit).take(limit);
+        let data: Vec<Value> = rows.map(shown).collect();
         let body = json!({
             "data": data,
             "has_more": data.len() == limit,
@@ -133,6 +115,15 @@ impl Desk<'_> {
             "page": page,
         });
         Answer::restful(200, &body)
+    }
+
+    fn list(&self) -> Answer {
+        let keyword = self.head.query("keyword").unwrap_or_default();
+        let db = self.shared.db();
+        let found = db.datasets.iter().rev().filter(|(_, dataset)| {
+            dataset.workspace == self.workspace && dataset.name.contains(&keyword)
+        });
+        self.paged(found.collect(), |(id, dataset)| self.shown(id, dataset, Detail::Listed))
     }
 
     fn create(&self) -> Result<Answer, Refused> {

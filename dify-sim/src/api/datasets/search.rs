@@ -1,6 +1,7 @@
 //! Searches in a dataset: documents that share a word with the question.
 
-use super::{Dataset, Desk, documents::Document};
+use super::Desk;
+use crate::db::{Dataset, Document};
 use crate::pyjson;
 use crate::wire::answer::{Answer, Refused};
 use serde_json::{Value, json};

@@ -3,56 +3,37 @@
 //! Constant text of the answer is sent before the nodes it stands behind have run, as Dify does.
 
 mod nodes;
+mod play;
+mod rounds;
 
-use super::nodes::Result as NodeResult;
-use super::stage::{Halt, Stage};
-use super::steps::{ABORTED, STOPPED, Steps};
+use super::stage::{Halt, Outcome, Stage};
+use super::steps::{ABORTED, STOPPED};
 use super::turn::Turn;
 use super::usage::Clock;
-use super::{End as StreamEnd, Outcome, files, human, preempt, rounds, usage};
+use super::{flow_files, human, preempt, usage};
 use crate::app::{Ending, Flow};
+use crate::db::Filled;
+use crate::live::End as StreamEnd;
 use crate::pyjson;
 use crate::release::Release;
-pub(super) use nodes::{slow_outputs, slow_request};
+use play::{End, Play};
 
-/// The run as far as it got.
-pub(super) struct Play<'p, 's> {
-    pub(super) steps: Steps<'p, 's>,
-    pub(super) answer: String,
-    /// `outputs.answer` so far: what answer nodes gave that have ended.
-    pub(super) output: Option<String>,
-    pub(super) usage: String,
-}
-
-/// How the nodes ended.
-pub(super) enum End {
-    /// All have run.
-    Answered,
-    /// The same, with a node that failed and was got over.
-    GotOver,
-    Failed(String),
-    /// At a node that waits for a human.
-    Paused,
-}
-
-pub(super) async fn play(turn: &Turn, stage: &mut Stage<'_>) -> Result<Outcome, Halt> {
-    if let Some(reply) = preempt::reply(turn) {
+/// Plays the run, or what is left of it once this form was filled.
+pub(super) async fn play(
+    turn: &Turn,
+    stage: &mut Stage<'_>,
+    filled: Option<&Filled>,
+) -> Result<Outcome, Halt> {
+    if filled.is_none()
+        && let Some(reply) = preempt::reply(turn)
+    {
         return preempted(turn, stage, reply).await;
     }
     let mut play = Play::new(turn, stage);
-    let end = play.nodes().await;
-    play.ended(end).await
-}
-
-/// Goes on after a pause.
-pub(super) async fn resume(
-    turn: &Turn,
-    stage: &mut Stage<'_>,
-    filled: &human::Filled,
-) -> Result<Outcome, Halt> {
-    let mut play = Play::new(turn, stage);
-    play.steps.count = 2;
-    let end = play.resumed(filled).await;
+    let end = match filled {
+        Some(filled) => play.resumed(filled).await,
+        None => play.nodes().await,
+    };
     play.ended(end).await
 }
 
@@ -75,16 +56,7 @@ async fn preempted(
     Ok(Outcome::Done { answer: reply.answer, usage, annotation, end: StreamEnd::Open })
 }
 
-impl<'p, 's> Play<'p, 's> {
-    fn new(turn: &'p Turn, stage: &'p mut Stage<'s>) -> Self {
-        Self {
-            steps: Steps::new(turn, stage),
-            answer: String::new(),
-            output: None,
-            usage: usage::none(Clock::of_flow(turn.release())),
-        }
-    }
-
+impl Play<'_, '_> {
     async fn ended(&mut self, end: Result<End, Halt>) -> Result<Outcome, Halt> {
         match end {
             Ok(_) if self.steps.stage.is_spoilt() => self.aborted().await,
@@ -117,7 +89,7 @@ impl<'p, 's> Play<'p, 's> {
             Flow::Llm => self.llm().await,
             Flow::Failing => self.template().await,
             Flow::HumanInput => human::ask(&mut self.steps).await.map(|()| End::Paused),
-            Flow::Iteration | Flow::Loop | Flow::Parallel => rounds::play(self).await,
+            Flow::Iteration | Flow::Loop | Flow::Parallel => self.rounds().await,
             Flow::Retry => self.bad(Some(2)).await,
             Flow::DefaultValue | Flow::FailBranch => self.bad(None).await,
             Flow::Files | Flow::Echo | Flow::Greeting | Flow::NoModel | Flow::Unpublished => {
@@ -125,51 +97,6 @@ impl<'p, 's> Play<'p, 's> {
                 self.answer_node("answer", "start", &text).await
             }
         }
-    }
-
-    /// A piece of the answer.
-    pub(super) async fn say(&mut self, text: &str, selector: &str) -> Result<(), Halt> {
-        let turn = self.steps.turn;
-        self.steps.stage.event(|| turn.message_event(text, selector)).await?;
-        self.answer.push_str(text);
-        Ok(())
-    }
-
-    /// An answer node, from start to finish.
-    pub(super) async fn answer_node(
-        &mut self,
-        name: &'static str,
-        before: &'static str,
-        text: &str,
-    ) -> Result<End, Halt> {
-        let node = self.steps.start(name, "answer", "Answer", Some(before)).await?;
-        self.answer_finish(&node, text).await?;
-        Ok(End::Answered)
-    }
-
-    async fn answer_finish(&mut self, node: &super::nodes::Node, text: &str) -> Result<(), Halt> {
-        let turn = self.steps.turn;
-        let files = if turn.flow() == Flow::Files {
-            files::listed(turn, files::Url::Now)
-        } else {
-            "[]".to_owned()
-        };
-        let shown = if turn.flow() == Flow::Files && turn.release().is_restx() {
-            files::resigned(turn, text)
-        } else {
-            text.to_owned()
-        };
-        let outputs = format!("{{\"answer\": {}, \"files\": {files}}}", pyjson::quote(&shown));
-        let given = if turn.release().is_restx() { files.as_str() } else { "[]" };
-        let result = NodeResult { files: given, ..self.steps.result("null", "null", &outputs) };
-        self.steps.finish(node, &result).await?;
-        match &mut self.output {
-            // Later releases join the texts of answer nodes as they are.
-            Some(output) if turn.release().is_restx() => output.push_str(text),
-            Some(output) => *output = format!("{output}\n{text}"),
-            None => self.output = Some(text.to_owned()),
-        }
-        Ok(())
     }
 
     /// `outputs` of the whole flow, as JSON text.
@@ -185,7 +112,7 @@ impl<'p, 's> Play<'p, 's> {
                     return format!("{{\"answer\": {text}}}");
                 }
                 let files = match turn.flow() {
-                    Flow::Files => files::listed(turn, files::Url::Now),
+                    Flow::Files => flow_files::listed(turn, flow_files::Url::Now),
                     _ => "[]".to_owned(),
                 };
                 format!("{{\"answer\": {text}, \"files\": {files}}}")
@@ -199,7 +126,9 @@ impl<'p, 's> Play<'p, 's> {
         let mut finish = self.steps.end(status, &outputs, "");
         turn.save_answer(&self.answer);
         let files = match turn.flow() {
-            Flow::Files if turn.release().is_restx() => files::listed(turn, files::Url::Now),
+            Flow::Files if turn.release().is_restx() => {
+                flow_files::listed(turn, flow_files::Url::Now)
+            }
             _ => "[]".to_owned(),
         };
         let ended = turn.end_event(&self.usage, &files);

@@ -1,16 +1,16 @@
 //! What the nodes of each flow say and do.
 
-use super::{End, Play};
+use super::play::{End, Play};
 use crate::app::Flow;
+use crate::db::Filled;
 use crate::pyjson;
-use crate::release::Release;
 use crate::run::model::{self, Aside, REPLACEMENT};
 use crate::run::nodes::Result as NodeResult;
 use crate::run::stage::Halt;
 use crate::run::steps::used;
 use crate::run::turn::Turn;
 use crate::run::usage::{self, Clock};
-use crate::run::{files, nodes};
+use crate::run::{flow_files, http, human, nodes};
 
 impl Play<'_, '_> {
     /// What the answer begins with before any node but the start node has run.
@@ -30,7 +30,7 @@ impl Play<'_, '_> {
             ],
             Flow::Files => vec![
                 ("Files: ".to_owned(), fixed),
-                (files::markdown(turn), "[\"sys\", \"files\"]"),
+                (flow_files::markdown(turn), "[\"sys\", \"files\"]"),
                 (" q=".to_owned(), fixed),
                 query,
                 (" conv=".to_owned(), fixed),
@@ -79,8 +79,8 @@ impl Play<'_, '_> {
         let seconds = Turn::slow_seconds(&turn.query);
         self.steps.stage.wait(turn.asked_time(seconds)).await?;
         let body = format!("slept {}", nodes::seconds(seconds));
-        let process = slow_request(&turn.query);
-        let outputs = slow_outputs(&body, turn.release());
+        let process = http::slow_request(&turn.query);
+        let outputs = http::slow_outputs(&body, turn.release());
         if later {
             self.say(&body, "[\"slow\", \"body\"]").await?;
         }
@@ -153,22 +153,23 @@ impl Play<'_, '_> {
         self.steps.fail(&node, result, error).await?;
         Ok(End::Failed(error.to_owned()))
     }
-}
 
-/// `process_data` of the node that waits; the number stands in its path.
-pub(in crate::run) fn slow_request(seconds: &str) -> String {
-    let request = format!("GET /slow/{seconds} HTTP/1.1\r\nHost: 127.0.0.1:58080\r\n\r\n");
-    format!("{{\"request\": {}}}", pyjson::quote(&request))
-}
-
-/// `outputs` of the node that waits.
-pub(in crate::run) fn slow_outputs(body: &str, release: Release) -> String {
-    let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
-    let python = if release.is_restx() { "3.12.1" } else { "3.11.7" };
-    format!(
-        "{{\"status_code\": 200, \"body\": \"{body}\", \"headers\": {{\"server\": \
-         \"BaseHTTP/0.6 Python/{python}\", \"date\": \"{date}\", \"content-type\": \"text/plain\", \
-         \"content-length\": \"{}\"}}, \"files\": []}}",
-        body.len()
-    )
+    /// After the form: what the human said, and the question.
+    pub(super) async fn resumed(&mut self, filled: &Filled) -> Result<End, Halt> {
+        let turn = self.steps.turn;
+        let fixed = "[\"answer\", \"answer\"]";
+        human::answer(&mut self.steps, filled, None).await?;
+        let query = turn.query.clone();
+        let words = [
+            ("Got ", fixed),
+            (filled.comment.as_str(), "[\"human\", \"comment\"]"),
+            (" for ", fixed),
+            (query.as_str(), "[\"sys\", \"query\"]"),
+        ];
+        for (text, selector) in words {
+            self.say(text, selector).await?;
+        }
+        let text = self.answer.clone();
+        self.answer_node("answer", "human", &text).await
+    }
 }

@@ -4,17 +4,17 @@ mod bodies;
 mod events;
 mod rows;
 
-use super::files::{self, Attached};
-use super::live::Live;
+use super::files;
 use super::model;
-use super::nodes::Node;
 use super::place::Place;
 use crate::app::{Flow, Mode};
-use crate::db::EndUser;
+use crate::clock::now;
+use crate::db::{Attached, EndUser, Node};
+use crate::live::Live;
 use crate::pyjson;
 use crate::ran::{Ran, RunEnd};
 use crate::release::Release;
-use crate::state::{AppState, Shared, now};
+use crate::state::{AppState, Shared};
 use rows::Named;
 pub(crate) use rows::TITLE;
 use serde_json::Value;
@@ -125,7 +125,7 @@ impl Turn {
             user: turn.user.clone(),
             query: turn.query.clone(),
             inputs: ask.sent_inputs,
-            files: files::described(&turn),
+            files: files::described(shared, &turn.files),
             streamed: ask.streamed,
             continued: ask.conversation.is_some(),
             auto_generate_name: ask.auto_generate_name,
@@ -149,7 +149,9 @@ impl Turn {
         if model::recalls(prompt) {
             script.tokens = model::recalled(&self.earlier());
         }
-        script.tokens.extend(files::described(self).iter().map(|file| format!(" [{file}]")));
+        script.tokens.extend(
+            files::described(&self.shared, &self.files).iter().map(|file| format!(" [{file}]")),
+        );
         script
     }
 

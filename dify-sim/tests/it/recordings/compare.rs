@@ -8,15 +8,66 @@ use std::time::Duration;
 /// Bytes that the times of one answer may be longer or shorter.
 const TIMES_SLACK: usize = 40;
 
+/// What is to be compared with a recording.
+pub(crate) struct Played<'p> {
+    pub(crate) method: &'p str,
+    /// The body, with the recorded address in place of ours.
+    pub(crate) body: &'p str,
+    /// What became of the connection.
+    pub(crate) after: Option<&'static str>,
+}
+
 pub(crate) async fn compare(
     recording: &Recording,
     client: &mut Client,
-    body: &str,
-    method: &str,
+    played: &Played<'_>,
 ) -> Result<(), String> {
-    let differ = |what: &str, theirs: &str, ours: &str| {
-        if theirs == ours { Ok(()) } else { Err(difference(what, theirs, ours)) }
+    answer(recording, client, played.body, played.method)?;
+    if recording.left_by_client {
+        return Ok(());
+    }
+    if client.header("Connection") == Some("close") && recording.name == "http10-stream" {
+        // What ends with the connection cannot be told from a cut answer.
+        return Ok(());
+    }
+    differ("complete", &recording.complete.to_string(), &client.complete.to_string())?;
+    if recording.leftover.is_empty() {
+        return played.after.map_or(Ok(()), |after| differ("after", &recording.after, after));
+    }
+    let end = recording.leftover.find("\r\n\r\n").unwrap() + 4;
+    client.forget_answer();
+    client.read_all("GET").await;
+    differ("second head", &head(&recording.leftover[..end]), &head(&client.head))?;
+    let body = String::from_utf8_lossy(&client.body).into_owned();
+    let start = &recording.leftover[end..];
+    differ("second body", start, &body[..start.len().min(body.len())])?;
+    let after = kept(recording, client).await;
+    after.map_or(Ok(()), |after| differ("after", &recording.after, after))
+}
+
+/// What becomes of the connection after the answer, if that was recorded.
+pub(crate) async fn after(recording: &Recording, client: &mut Client) -> Option<&'static str> {
+    if recording.left_by_client || !recording.leftover.is_empty() {
+        return None;
+    }
+    kept(recording, client).await
+}
+
+async fn kept(recording: &Recording, client: &mut Client) -> Option<&'static str> {
+    let closed = match recording.after.as_str() {
+        "closed by server" => client.is_closed(Duration::from_secs(5)).await,
+        "still open after 0.5 s" => client.is_closed(Duration::from_millis(2)).await,
+        _ => return None,
     };
+    Some(if closed { "closed by server" } else { "still open after 0.5 s" })
+}
+
+fn differ(what: &str, theirs: &str, ours: &str) -> Result<(), String> {
+    if theirs == ours { Ok(()) } else { Err(difference(what, theirs, ours)) }
+}
+
+/// Whether head and body are as recorded.
+fn answer(recording: &Recording, client: &Client, body: &str, method: &str) -> Result<(), String> {
     differ("head", &head(&recording.head), &head(&client.head))?;
     differ("interim", &recording.interim.concat(), &client.interim.concat())?;
     if let Some(length) = client.header("Content-Length")
@@ -50,30 +101,7 @@ pub(crate) async fn compare(
             return Err("a chunk is not one event".to_owned());
         }
     }
-    if recording.left_by_client {
-        return Ok(());
-    }
-    if client.header("Connection") == Some("close") && recording.name == "http10-stream" {
-        // What ends with the connection cannot be told from a cut answer.
-        return Ok(());
-    }
-    differ("complete", &recording.complete.to_string(), &client.complete.to_string())?;
-    if !recording.leftover.is_empty() {
-        let end = recording.leftover.find("\r\n\r\n").unwrap() + 4;
-        client.forget_answer();
-        client.read_all("GET").await;
-        differ("second head", &head(&recording.leftover[..end]), &head(&client.head))?;
-        let body = String::from_utf8_lossy(&client.body).into_owned();
-        let start = &recording.leftover[end..];
-        differ("second body", start, &body[..start.len().min(body.len())])?;
-    }
-    let closed = match recording.after.as_str() {
-        "closed by server" => client.is_closed(Duration::from_secs(5)).await,
-        "still open after 0.5 s" => client.is_closed(Duration::from_millis(2)).await,
-        _ => return Ok(()),
-    };
-    let closed = if closed { "closed by server" } else { "still open after 0.5 s" };
-    differ("after", &recording.after, closed)
+    Ok(())
 }
 
 /// The text with keywords in order: they are a set in Dify.

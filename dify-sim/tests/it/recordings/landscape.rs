@@ -24,7 +24,7 @@ fn pace() -> Pace {
         ping_interval: Duration::from_millis(600),
         linger: Duration::from_millis(10),
         silence: Duration::from_secs(2),
-        newcomer: Duration::from_millis(40),
+        newcomer: Duration::from_millis(100),
         ..Pace::default()
     }
 }

@@ -1,7 +1,7 @@
 //! Plays the lines of an order against the instances and collects the differences.
 
 use super::bodies;
-use super::compare::compare;
+use super::compare::{self, Played};
 use super::landscape::{Instances, ONE_PLACE, TWO_RUNS};
 use super::mask::marks;
 use super::recording::{self, Recording};
@@ -161,11 +161,14 @@ impl Player {
         } else {
             client.read_all(&method).await;
         }
+        // Looked at before all else: an idle connection is closed soon.
+        let after = compare::after(&recording, &mut client).await;
         let port = self.of(&recording).addr().port();
         let body = String::from_utf8_lossy(&client.body)
             .replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{}", recording.port));
         self.learn(&recording.body, &body);
-        let result = compare(&recording, &mut client, &body, &method).await;
+        let played = Played { method: &method, body: &body, after };
+        let result = compare::compare(&recording, &mut client, &played).await;
         self.judge(&recording, result);
     }
 

@@ -1,30 +1,29 @@
 //! Chatflows whose nodes run in rounds or side by side, and nodes that fail and are got over.
 
-use super::chatflow::{End, Play};
-use super::nodes::{Node, Result as NodeResult, seconds};
-use super::stage::Halt;
-use super::usage::Clock;
-use super::{files, model, usage};
+use super::play::{End, Play};
 use crate::app::Flow;
+use crate::clock::now;
+use crate::db::Node;
 use crate::pyjson;
-use crate::state::now;
+use crate::run::nodes::{Result as NodeResult, seconds};
+use crate::run::stage::Halt;
+use crate::run::turn::Turn;
+use crate::run::usage::Clock;
+use crate::run::{flow_files, http, model, usage};
 use std::time::Duration;
 
 /// Rounds of the loop.
 const ROUNDS: u32 = 3;
 
-/// What a node says that cannot reach its server.
-const REFUSED: &str = "[Errno 111] Connection refused";
-
-pub(super) async fn play(play: &mut Play<'_, '_>) -> Result<End, Halt> {
-    match play.steps.turn.flow() {
-        Flow::Iteration => play.iterate().await,
-        Flow::Loop => play.repeat().await,
-        _ => play.both().await,
-    }
-}
-
 impl Play<'_, '_> {
+    pub(super) async fn rounds(&mut self) -> Result<End, Halt> {
+        match self.steps.turn.flow() {
+            Flow::Iteration => self.iterate().await,
+            Flow::Loop => self.repeat().await,
+            _ => self.both().await,
+        }
+    }
+
     /// A model call inside a round.
     async fn inner(&mut self, node: Node, prompt: &str, at: u32) -> Result<String, Halt> {
         let turn = self.steps.turn;
@@ -58,7 +57,7 @@ impl Play<'_, '_> {
         kind: &'static str,
         within: (&'static str, &'static str),
     ) -> Node {
-        let node = super::turn::Turn::node(name, kind, name, 1, None);
+        let node = Turn::node(name, kind, name, 1, None);
         Node { within: Some(within), ..node }
     }
 
@@ -69,7 +68,7 @@ impl Play<'_, '_> {
         let head = "\"id\": \"iter\", \"node_id\": \"iter\", \"node_type\": \"iteration\", \"title\": \
             \"Iteration\"";
         let items = turn.files.len();
-        let list = files::listed(turn, files::Url::Absent);
+        let list = flow_files::listed(turn, flow_files::Url::Absent);
         let inputs = format!("{{\"iterator_selector\": {list}}}");
         let data = format!(
             "{{{head}, \"created_at\": {started}, \"extras\": {{}}, \"metadata\": {{\"iteration_length\": \
@@ -227,14 +226,14 @@ impl Play<'_, '_> {
     pub(super) async fn bad(&mut self, tries: Option<u32>) -> Result<End, Halt> {
         let turn = self.steps.turn;
         let node = self.steps.start("bad", "http-request", "Bad HTTP", Some("start")).await?;
-        let process = bad_request();
+        let process = http::bad_request();
         if let Some(tries) = tries {
             for again in 1..=tries {
                 let wait = turn.asked_time(0.5).min(Duration::from_secs(1));
                 self.steps.stage.pause(wait).await?;
                 let result = NodeResult {
                     status: "retry",
-                    error: Some(REFUSED),
+                    error: Some(http::REFUSED),
                     ..self.steps.result("null", &process, "null")
                 };
                 let data = node.finished(&result, turn.release());
@@ -244,46 +243,19 @@ impl Play<'_, '_> {
                 self.steps.stage.event(|| turn.flow_event("node_retry", &data)).await?;
             }
             let result = self.steps.result("null", &process, "null");
-            self.steps.fail(&node, result, REFUSED).await?;
-            return Ok(End::Failed(REFUSED.to_owned()));
+            self.steps.fail(&node, result, http::REFUSED).await?;
+            return Ok(End::Failed(http::REFUSED.to_owned()));
         }
         self.say("instead", "[\"bad\", \"body\"]").await?;
         let outputs = format!(
             "{{\"body\": \"instead\", \"status_code\": 0, \"headers\": {{}}, {}}}",
-            failure_outputs()
+            http::failure_outputs()
         );
-        let result = got_over(&self.steps.result("null", &process, &outputs), "default-value");
+        let result =
+            http::got_over(&self.steps.result("null", &process, &outputs), "default-value");
         self.steps.finish(&node, &result).await?;
         let text = self.answer.clone();
         self.answer_node("answer", "bad", &text).await?;
         Ok(End::GotOver)
-    }
-}
-
-/// `process_data` of the node whose server is not there.
-pub(super) fn bad_request() -> String {
-    format!("{{\"request\": {}}}", pyjson::quote("GET / HTTP/1.1\r\nHost: 127.0.0.1:9\r\n\r\n"))
-}
-
-/// What its outputs say of that.
-pub(super) fn failure_outputs() -> String {
-    format!("\"error_message\": \"{REFUSED}\", \"error_type\": \"HttpRequestNodeError\"")
-}
-
-/// The result of a node that failed and was got over in this way.
-pub(super) fn got_over<'a>(result: &NodeResult<'a>, strategy: &'static str) -> NodeResult<'a> {
-    NodeResult {
-        inputs: result.inputs,
-        process_data: result.process_data,
-        outputs: result.outputs,
-        status: "exception",
-        error: Some("Unknown error"),
-        elapsed: result.elapsed,
-        metadata: match strategy {
-            "default-value" => "{\"error_strategy\": \"default-value\"}",
-            _ => "{\"error_strategy\": \"fail-branch\"}",
-        },
-        files: result.files,
-        finished_at: result.finished_at,
     }
 }
