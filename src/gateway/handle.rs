@@ -34,6 +34,7 @@ use crate::gateway::route::{Access, Native, Route, route};
 use crate::gateway::shared::Visit;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, open};
+use crate::gateway::tokens::Key as ClientKey;
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
 
@@ -188,8 +189,9 @@ impl Exchange {
             self.record.body_read(None, body.len());
             return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
         }
-        let app = app(&self.snapshot, &self.head.fields, native.call.kind)?;
+        let (app, key) = app(&self.snapshot, &self.head.fields, native.call.kind)?;
         self.record.caller_known(&app);
+        key.into_iter().for_each(|key| self.record.came_by(key));
         let (user, facts, body) =
             identify::user(&self.head, &mut self.body, &self.snapshot).await?;
         self.record.body_read(user.clone(), body.len());
@@ -259,11 +261,16 @@ fn without_prefix(head: &mut RequestHead, path: &str) {
     }
 }
 
-/// The app of the request's token. Dify answers its root without a key, so any instance may.
-fn app(snapshot: &Snapshot, fields: &Fields, kind: CallKind) -> Result<Arc<App>, Refusal> {
+/// The app of the request's token, and its key. Dify answers its root without a key, so any instance may.
+fn app<'s>(
+    snapshot: &'s Snapshot,
+    fields: &Fields,
+    kind: CallKind,
+) -> Result<(Arc<App>, Option<&'s Arc<ClientKey>>), Refusal> {
     match identify::app(snapshot, fields) {
-        Err(_) if kind == CallKind::Root => Ok(Arc::clone(&snapshot.everyone)),
-        found => found,
+        Ok((app, key)) => Ok((app, Some(key))),
+        Err(_) if kind == CallKind::Root => Ok((Arc::clone(&snapshot.everyone), None)),
+        Err(refusal) => Err(refusal),
     }
 }
 

@@ -150,11 +150,6 @@ impl Outbound {
         matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
-    /// Its fields as they came.
-    pub(super) fn client_fields(&self) -> &Fields {
-        &self.head.fields
-    }
-
     /// The first value of a parameter of its query, if that is not empty.
     pub(super) fn in_query(&self, name: &str) -> Option<Cow<'_, str>> {
         let query = self.head.uri.query()?;

@@ -17,6 +17,7 @@ use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::snapshot::App;
+use crate::gateway::tokens::Key;
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
 use crate::telemetry::{self, Entry};
@@ -60,6 +61,7 @@ pub(super) struct Record {
     client: IpAddr,
     request_id: RequestId,
     app: Option<Arc<App>>,
+    key: Option<Arc<Key>>,
     user: Option<String>,
     member: Option<Arc<Member>>,
     failed_attempts: Vec<FailedAttempt>,
@@ -91,6 +93,7 @@ impl Record {
             client,
             request_id,
             app: None,
+            key: None,
             user: None,
             member: None,
             failed_attempts: Vec::new(),
@@ -109,9 +112,19 @@ impl Record {
         &self.request_id
     }
 
-    /// The token named this app.
+    /// The request is for this app.
     pub(super) fn caller_known(&mut self, app: &Arc<App>) {
         self.app = Some(Arc::clone(app));
+    }
+
+    /// It came by this key.
+    pub(super) fn came_by(&mut self, key: &Arc<Key>) {
+        self.key = Some(Arc::clone(key));
+    }
+
+    /// The key that it came by.
+    pub(super) fn key(&self) -> Option<&Key> {
+        self.key.as_deref()
     }
 
     /// The body is complete and has named this user.
@@ -225,6 +238,7 @@ impl Record {
             status,
             reason: reason.label(),
             app: self.app.as_ref().map(|app| app.name.as_str()).filter(|name| !name.is_empty()),
+            key: self.key().map(|key| &*key.name),
             user: self.user.as_deref(),
             instance: self.member.as_ref().map(|member| member.name().as_str()),
             failed_attempts: &failed.collect::<Vec<_>>(),

@@ -23,7 +23,7 @@ const QUEUE: usize = 256;
 /// A batch is handed over when it holds this many bytes.
 const BATCH_BYTES: usize = 16 * 1024;
 
-/// One request, as the access log tells it. It holds no secret: `key` is a fingerprint.
+/// One request, as the access log tells it. It holds no secret: `key` is a name or a fingerprint.
 #[derive(Debug, Serialize)]
 pub struct Entry<'a> {
     /// When the request's head was complete.
@@ -42,6 +42,9 @@ pub struct Entry<'a> {
     pub reason: &'a str,
     /// The app, once known.
     pub app: Option<&'a str>,
+    /// The key that it came by: its name, or the fingerprint of a user token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a str>,
     /// The user id, once known.
     pub user: Option<&'a str>,
     /// The instance whose answer was passed on.

@@ -14,6 +14,7 @@ fn entry<'a>(user: &'a str, agent: &'a str) -> Entry<'a> {
         status: 200,
         reason: "answered",
         app: Some("shop"),
+        key: Some("team"),
         user: Some(user),
         instance: Some("dify1"),
         failed_attempts: &[],
@@ -58,6 +59,7 @@ fn a_line_of_each_format() {
     let json: serde_json::Value = serde_json::from_str(&written(Format::Json, &entry)).unwrap();
     assert_eq!(json["time"], "2026-11-21T08:01:08Z");
     assert_eq!(json["instance"], "dify1");
+    assert_eq!(json["key"], "team");
 }
 
 #[test]

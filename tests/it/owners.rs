@@ -1,9 +1,6 @@
 //! What exists in one Dify only is asked for there, whoever asks.
 
 use dify_sim::{Dify, Fault, Served};
-use difygate::cli::serve::Gateway;
-use difygate::config::{self, Environment};
-use difygate::telemetry::{Destination, Format};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -216,16 +213,10 @@ async fn a_stop_for_an_unknown_task_reaches_every_instance() {
 async fn a_stop_that_failed_somewhere_is_in_the_access_log() {
     let rig = Plan::new(2).without_probes().start().await;
     rig.difys[1].set_fault(Fault::CloseAfterRequest).await.unwrap();
-    let loaded = config::load(&rig.config_path, &Environment::default()).unwrap();
-    let log = rig.config_path.with_file_name("access.log");
-    let told = Some((Format::Json, Destination::File(log.clone())));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("difygate.yaml");
-    let gateway = Gateway::start(loaded.config, path, told).await.unwrap();
+    let beside = rig.beside().await;
     let stop = post("/v1/chat-messages/unknown/stop", &json!({ "user": "a" }));
-    assert_eq!(send(gateway.listen(), stop).await.json(), json!({ "result": "success" }));
-    gateway.drain().await;
-    let line: Value = serde_json::from_str(&std::fs::read_to_string(log).unwrap()).unwrap();
+    assert_eq!(beside.send(stop).await.json(), json!({ "result": "success" }));
+    let line = &beside.logged().await[0];
     assert_eq!(line["failed_attempts"], json!(["dify2: instance_closed"]), "{line}");
 }
 

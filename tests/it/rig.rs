@@ -9,6 +9,7 @@ use bytes::Bytes;
 use dify_sim::{App, Dify, Fault, Mode, Release, Served, Setup};
 use difygate::cli::serve::Gateway;
 use difygate::config::{self, Environment};
+use difygate::telemetry::{Destination, Format};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -34,6 +35,7 @@ pub(crate) struct Rig {
 /// A second gateway before a rig's Difys.
 pub(crate) struct Beside {
     gateway: Gateway,
+    log: PathBuf,
     _folder: TempDir,
 }
 
@@ -46,6 +48,13 @@ impl Beside {
     /// Sends a request to it on a connection of its own.
     pub(crate) async fn send(&self, request: Request<impl Into<Bytes>>) -> Answer {
         send(self.gateway.listen(), request).await
+    }
+
+    /// Ends it; the lines of its access log.
+    pub(crate) async fn logged(self) -> Vec<Value> {
+        self.gateway.drain().await;
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Waits until its `/status` says so of an instance.
@@ -176,8 +185,10 @@ impl Rig {
         let path = folder.path().join("difygate.yaml");
         std::fs::copy(&self.config_path, &path).unwrap();
         let loaded = config::load(&path, &Environment::default()).unwrap();
-        let gateway = Gateway::start(loaded.config, path, None).await.unwrap();
-        Beside { gateway, _folder: folder }
+        let log = folder.path().join("access.log");
+        let told = Some((Format::Json, Destination::File(log.clone())));
+        let gateway = Gateway::start(loaded.config, path, told).await.unwrap();
+        Beside { gateway, log, _folder: folder }
     }
 
     /// Where clients connect.
