@@ -106,7 +106,8 @@ fn by_own(mut input: &[u8]) -> Vec<Asked> {
         let Some(on) = &head.on else { break };
         let on = map(on);
         check(&on);
-        let is_length = |(name, _): &&(Vec<u8>, Vec<u8>)| name.eq_ignore_ascii_case(b"content-length");
+        let is_length =
+            |(name, _): &&(Vec<u8>, Vec<u8>)| name.eq_ignore_ascii_case(b"content-length");
         assert!(head.fields.iter().filter(is_length).count() <= 1, "{:?}", head.fields);
         let (body, end, used) = body(&head, &input[head.length..]);
         input = &input[head.length + used..];
