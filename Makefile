@@ -71,7 +71,6 @@ OLD_DIFY = /^(clients|conversations|doors|explain|failure|faults|health|identify
 
 unit: clients tools ## Run all tests
 	$(CARGO) nextest run --workspace --locked
-	DIFYGATE_TEST_ENGINE=hyper $(CARGO) nextest run -p difygate --locked --test it -E 'not test(/^strict::/)'
 	DIFYGATE_TEST_DIFY=1.5 $(CARGO) nextest run -p difygate --locked --test it -E 'test($(OLD_DIFY))'
 	$(CARGO) test --workspace --doc --locked
 

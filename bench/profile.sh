@@ -34,7 +34,7 @@ RUSTFLAGS="${FLAGS:-} -C profile-generate=$counts" "$cargo" build --release --lo
 echo "profile: a minute of work" >&2
 rm -rf "$counts"
 # Its results are nobody's business: they are slow, because it counts.
-(cd "$folder" && BENCH_DIFYGATE=$folder/$host/release/difygate BENCH_CONTENDERS=difygate,difygate-hyper \
+(cd "$folder" && BENCH_DIFYGATE=$folder/$host/release/difygate BENCH_CONTENDERS=difygate \
   BENCH_WORKS=plain,full,full-8k,sse,openai,completion,upload,crowd BENCH_ROUNDS=1 BENCH_SECONDS=2 \
   "$speed" >"$folder/log" 2>&1) || { tail -n 5 "$folder/log" >&2; exit 1; }
 

@@ -10,7 +10,6 @@ mod case;
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     match target {
-        "head" => cases(&root, "requests", |case| case.sends.concat()),
         "wire" => {
             let mut seeds = cases(&root, "requests", |case| case.sends.concat());
             seeds.extend(cases(&root, "answers", |case| case.answers.concat()));
@@ -25,7 +24,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// Chunks without a head, and what both engines once did not read alike.
+/// Chunks without a head, and what hyper once did not read alike.
 const APART: &[&[u8]] = &[
     b"5\r\nhello\r\n0\r\n\r\n",
     b"5;name=\"x\"\r\nhello\r\n00A \t;y\r\n0123456789\r\n0\r\nX-T: 1\r\nY: 2\r\n\r\n",

@@ -1,4 +1,4 @@
-//! What the gateway's own engine reads from a connection, beside hyper.
+//! What the gateway reads from a connection, beside hyper.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 
-use crate::head::{builder, check, serve};
+use crate::oracle::{builder, lengths, serve};
 use crate::same_in_pieces;
 
 /// A request that can only be followed by chunks.
@@ -37,6 +37,20 @@ pub fn wire(input: &[u8]) {
     }
 }
 
+/// What belongs to one connection.
+const HOPS: [&str; 10] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+];
+
 /// A request that goes on.
 #[derive(Debug, PartialEq)]
 struct Asked {
@@ -56,7 +70,7 @@ enum End {
     Bad,
 }
 
-/// Both engines read the same, up to where one of them reads no more.
+/// The gateway and hyper read the same, up to where one of them reads no more.
 fn requests(input: &[u8]) {
     let (own, hyper) = (by_own(input), by_hyper(input));
     for (own, hyper) in own.iter().zip(&hyper) {
@@ -70,7 +84,7 @@ fn requests(input: &[u8]) {
             (one, other) => assert_eq!((one, own.body.len()), (other, hyper.body.len())),
         }
     }
-    // What the own engine takes, hyper takes.
+    // What the gateway takes, hyper takes.
     if own.len() > hyper.len() {
         assert_eq!(hyper.last().map(|asked| asked.end), Some(End::Bad), "{own:?} {hyper:?}");
     }
@@ -92,6 +106,9 @@ fn by_own(mut input: &[u8]) -> Vec<Asked> {
         let Some(on) = &head.on else { break };
         let on = map(on);
         check(&on);
+        let is_length =
+            |(name, _): &&(Vec<u8>, Vec<u8>)| name.eq_ignore_ascii_case(b"content-length");
+        assert!(head.fields.iter().filter(is_length).count() <= 1, "{:?}", head.fields);
         let (body, end, used) = body(&head, &input[head.length..]);
         input = &input[head.length + used..];
         // hyper does not read a `Connection` that is not ASCII.
@@ -105,6 +122,17 @@ fn by_own(mut input: &[u8]) -> Vec<Asked> {
         }
     }
     asked
+}
+
+/// Whether fields can be read in one way, and are none of the connection's.
+fn check(headers: &HeaderMap) {
+    for name in HOPS.iter().chain(&["content-length"]) {
+        assert!(!headers.contains_key(*name), "{name} goes on");
+    }
+    let hosts: Vec<_> = headers.get_all("host").iter().collect();
+    assert!(hosts.len() <= 1, "{hosts:?}");
+    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(byte);
+    assert!(hosts.iter().all(|host| host.as_bytes().iter().all(is_host)), "{hosts:?}");
 }
 
 /// The head at the front of the input, if there is one; the same wherever the input is cut.
@@ -195,7 +223,9 @@ fn by_hyper(input: &[u8]) -> Vec<Asked> {
     let (first, asked) = (RefCell::new(Some(input)), RefCell::new(Vec::new()));
     let service = service_fn(|request: Request<Incoming>| {
         let (head, mut body) = request.into_parts();
-        let on = passed_on(&head, first.take());
+        // hyper joins equal lengths, which the gateway refuses.
+        let repeated = first.take().is_some_and(|wire| lengths(wire) > 1);
+        let on = passed_on(&head).filter(|_| !repeated);
         let line = format!("{} {} {:?}", head.method, head.uri, head.version);
         let asked = &asked;
         async move {

@@ -21,7 +21,7 @@ use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::{self, Book, OnFailure};
-use crate::gateway::{Engine, Kept, Setup, Shared, Workers, bind, probe};
+use crate::gateway::{Kept, Prober, Setup, Shared, Workers, bind};
 use crate::store::{self, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
@@ -97,6 +97,7 @@ pub struct Gateway {
     workers: Workers,
     access_log: Option<AccessLog>,
     reloader: Reloader,
+    prober: Prober,
     /// Ended when the gateway is dropped.
     tasks: JoinSet<()>,
 }
@@ -151,15 +152,15 @@ impl Gateway {
             Shared::new(Arc::new(snapshot), kept, desk, setup.workers)
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(probe::run(Arc::clone(&shared)));
         tasks.spawn(answer_admin(admin_listener, office(&Arc::downgrade(&shared))));
         let apply = move |config: &Config| access.store(Arc::new(self::access(config)));
         let watch = Watch::start(source.path(), &config.watched_files);
         let (environment, shared_) = (environment(), Arc::clone(&shared));
         let running = Running { source, environment, shared: shared_, watch };
         tasks.spawn(Reloader::serve(requests, running, apply));
+        let prober = Prober::start(Arc::clone(&shared))?;
         let workers = Workers::start(listeners, &shared, setup, sink)?;
-        Ok(Self { listen, admin, shared, workers, access_log, reloader, tasks })
+        Ok(Self { listen, admin, shared, workers, access_log, reloader, prober, tasks })
     }
 
     /// Where clients connect.
@@ -215,7 +216,7 @@ impl Gateway {
     /// Takes no new connections, waits for the last answer, the last line of the log and the last
     /// commit of the store.
     pub async fn drain(self) {
-        let Self { shared, workers, access_log, mut tasks, .. } = self;
+        let Self { shared, workers, access_log, prober, mut tasks, .. } = self;
         shared.drain();
         // The admin listener answers until the end, so that an operator can see what still runs.
         let book = Arc::clone(shared.book());
@@ -228,6 +229,7 @@ impl Gateway {
             tracing::error!("the workers could not be waited for");
         }
         book.close().await;
+        drop(prober);
         tasks.shutdown().await;
     }
 }
@@ -244,10 +246,6 @@ fn setup(config: &Config) -> anyhow::Result<Setup> {
     Ok(Setup {
         workers: config.workers.unwrap_or(cores),
         pin_cpus: config.pin_cpus,
-        engine: match config.engine {
-            config::Engine::Hyper => Engine::Hyper,
-            config::Engine::Own => Engine::Own,
-        },
         max_connections: capacity.max_connections,
         backlog: config.limits.backlog,
     })

@@ -60,9 +60,19 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     check_health::check(written, places, notes);
     kept::check(written, places, notes);
     tls::check(written, places, notes);
+    engine(written, places, notes);
     unread(written, places, notes);
     bypasses(written, places, notes);
     shared_addresses(written, places, notes);
+}
+
+/// A choice that is no longer there.
+fn engine(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    if written.engine.is_some() {
+        let message = "`engine` has no effect: there is one engine for HTTP/1.1, the gateway's own";
+        let hint = "take it out; the next release refuses it";
+        notes.add(Draft::warning(places.key(&[Step::Key("engine")]), message).hint(hint));
+    }
 }
 
 /// A key, its path below the top or an app, and the methods that read it.

@@ -94,6 +94,6 @@ pub use shape::{AppShape, Difference, Setting, Settings, Shape, difference, mark
 pub use source::Source;
 pub use tls::{Certificate, ClientCertificates, InstanceTls};
 pub use types::{
-    AccessLog, Admin, App, Config, ConsistentHash, Engine, HashAlgorithm, Instance, LastResort,
-    Limits, LogFormat, MaxLoad, Method, Owners, Queue, Timeouts,
+    AccessLog, Admin, App, Config, ConsistentHash, HashAlgorithm, Instance, LastResort, Limits,
+    LogFormat, MaxLoad, Method, Owners, Queue, Timeouts,
 };

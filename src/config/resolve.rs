@@ -38,7 +38,6 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         admin: written.admin,
         workers: written.workers,
         pin_cpus: written.pin_cpus,
-        engine: written.engine,
         access_log: written.access_log,
         trusted_proxies: written.trusted_proxies,
         last_resort: written.last_resort,

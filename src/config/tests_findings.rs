@@ -369,3 +369,18 @@ fn shares_and_policies_of_a_wrong_kind() {
     gateway.yaml:4:10: error: `storage` must be `independent` or `shared`
     ");
 }
+
+#[test]
+fn an_engine_that_is_no_longer_chosen() {
+    insta::assert_snapshot!(shown(&with("engine: hyper")), @"
+    warning: `engine` has no effect: there is one engine for HTTP/1.1, the gateway's own
+     --> gateway.yaml:1:1
+      |
+    1 | engine: hyper
+      | ^^^^^^
+      |
+      = hint: take it out; the next release refuses it
+    ");
+    assert!(lines(&with("engine: own")).contains("`engine` has no effect"));
+    assert_eq!(lines(&with("workers: 1")), "");
+}

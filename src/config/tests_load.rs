@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    AccessLog, App, Config, ConsistentHash, Engine, Environment, HashAlgorithm, LastResort, Limits,
-    Loaded, LogFormat, MaxLoad, Method, OnOwnerDown, Owners, Queue, Retry, Store, Style, Timeouts,
-    load, parse,
+    AccessLog, App, Config, ConsistentHash, Environment, HashAlgorithm, LastResort, Limits, Loaded,
+    LogFormat, MaxLoad, Method, OnOwnerDown, Owners, Queue, Retry, Store, Style, Timeouts, load,
+    parse,
 };
 use crate::model::{AppName, Token};
 
@@ -49,7 +49,6 @@ fn the_minimal_file_gets_every_default() {
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
     assert!(config.admin.token.is_none() && config.admin.allow.is_empty());
     assert_eq!((config.workers, config.pin_cpus), (None, false));
-    assert_eq!(config.engine, Engine::Own);
     assert_eq!(config.access_log, AccessLog::Stdout(LogFormat::Json));
     assert_eq!(config.last_resort, LastResort::Try);
     assert_eq!(config.apps[0].retry, Retry::default());
@@ -81,7 +80,6 @@ listen: "[::1]:0"
 admin: { listen: 0.0.0.0:9191, token: admin-secret, allow: [10.0.0.0/8, 192.168.1.7] }
 workers: 4
 pin_cpus: true
-engine: hyper
 access_log: { path: /var/log/x.log, format: combined }
 trusted_proxies: [10.1.2.3/8, "fd00::/8"]
 last_resort: refuse
@@ -111,7 +109,6 @@ apps:
     let allow: Vec<_> = config.admin.allow.iter().map(ToString::to_string).collect();
     assert_eq!(allow, ["10.0.0.0/8", "192.168.1.7/32"]);
     assert_eq!((config.workers, config.pin_cpus), (Some(4), true));
-    assert_eq!(config.engine, Engine::Hyper);
     let file = AccessLog::File { path: "/var/log/x.log".into(), format: LogFormat::Combined };
     assert_eq!(config.access_log, file);
     assert_eq!(config.trusted_proxies[0].to_string(), "10.0.0.0/8");

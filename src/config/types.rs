@@ -47,8 +47,6 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Whether each worker is bound to a core.
     pub pin_cpus: bool,
-    /// What speaks HTTP/1.1.
-    pub engine: Engine,
     /// Where the record of each request goes.
     pub access_log: AccessLog,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -275,17 +273,6 @@ impl Default for Admin {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
         Self { listen, token: None, allow: Vec::new() }
     }
-}
-
-/// What speaks HTTP/1.1, with clients and with instances.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Engine {
-    /// The gateway's own.
-    #[default]
-    Own,
-    /// The library hyper, which costs more.
-    Hyper,
 }
 
 /// What happens when every instance of an app is out.

@@ -30,8 +30,8 @@ use super::scalar::{self, duration, max_load, maybe_whole, networks, whole};
 use super::schema;
 use super::tls::{Certificate, ClientCertificates, InstanceTls};
 use super::types::{
-    AccessLog, Admin, ConsistentHash, Engine, HashAlgorithm, LastResort, Limits, LogFormat,
-    MaxLoad, Method, Owners, Queue, Timeouts,
+    AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
+    Method, Owners, Queue, Timeouts,
 };
 use crate::model::{Address, Token};
 
@@ -65,10 +65,9 @@ pub(super) struct Written {
     #[serde(default)]
     #[schemars(schema_with = "schema::boolean")]
     pub(super) pin_cpus: bool,
-    /// What speaks HTTP/1.1 with clients and instances: `own`, the engine of the gateway's own, or
-    /// `hyper`, the library, which costs more. HTTP/2 is always spoken by hyper.
+    /// Without effect since there is one engine for HTTP/1.1; the next release refuses it.
     #[serde(default)]
-    pub(super) engine: Engine,
+    pub(super) engine: Option<Engine>,
     /// Where the record of each request goes: `json` or `combined` on standard output, `off`, or
     /// a map of `path` and `format`.
     #[serde(default)]
@@ -411,4 +410,14 @@ impl Serialize for AccessLog {
             }
         }
     }
+}
+
+/// What once chose who speaks HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Engine {
+    /// The gateway's own.
+    Own,
+    /// The library hyper.
+    Hyper,
 }

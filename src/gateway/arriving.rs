@@ -12,10 +12,10 @@ use crate::gateway::http1::RequestBody;
 
 /// A request's body as it comes from a client.
 pub(super) enum Arriving {
-    /// Read by hyper, also over HTTP/2.
-    Hyper(Incoming),
-    /// Read by the gateway's own engine.
-    Own(RequestBody),
+    /// Over HTTP/1.1.
+    Http1(RequestBody),
+    /// Over HTTP/2, read by hyper.
+    Http2(Incoming),
 }
 
 impl Body for Arriving {
@@ -27,22 +27,22 @@ impl Body for Arriving {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
-            Self::Hyper(body) => Pin::new(body).poll_frame(context).map_err(io::Error::other),
-            Self::Own(body) => Pin::new(body).poll_frame(context),
+            Self::Http1(body) => Pin::new(body).poll_frame(context),
+            Self::Http2(body) => Pin::new(body).poll_frame(context).map_err(io::Error::other),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Hyper(body) => body.is_end_stream(),
-            Self::Own(body) => body.is_end_stream(),
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Hyper(body) => body.size_hint(),
-            Self::Own(body) => body.size_hint(),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }

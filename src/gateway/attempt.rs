@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::client::conn::http1::SendRequest;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::gateway::body::Replay;
-use crate::gateway::connection::{Connections, Inflow, Lease, Wanted, Wire};
-use crate::gateway::failure::{Failure, Sent, chain};
+use crate::gateway::connection::{Connections, Inflow, Lease, Wanted};
+use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::framing;
 use crate::gateway::heads::AnswerHead;
-use crate::gateway::http1::{Connection, Trouble, Written};
+use crate::gateway::http1::{Trouble, Written};
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
@@ -121,61 +119,22 @@ impl Exchange<'_> {
     }
 
     async fn run(&self, lease: Lease, began: Instant) -> Result<Box<Answer>, Failure> {
-        let Self { progress, patience, .. } = self;
+        let Self { member, outbound, progress, patience, .. } = self;
         let left = patience.until.saturating_duration_since(began);
         let wait = patience.first_byte.min(left);
         progress.begin();
-        match lease.wire {
-            Wire::Hyper(sender) => Box::pin(self.run_hyper(sender, began, wait)).await,
-            Wire::Own(connection) => self.run_own(connection, began, wait).await,
-        }
-    }
-
-    async fn run_hyper(
-        &self,
-        mut sender: SendRequest<Replay>,
-        began: Instant,
-        wait: Duration,
-    ) -> Result<Box<Answer>, Failure> {
-        let Self { member, outbound, progress, .. } = self;
-        let request = outbound.request(member, progress);
-        match timeout(wait, sender.try_send_request(request)).await {
-            Ok(Ok(response)) => {
-                let (head, body) = response.into_parts();
-                self.checked(AnswerHead::of_hyper(head), Inflow::Hyper(body, sender), began)
-            }
-            Ok(Err(mut failed)) => {
-                let sent = self.sent(failed.take_message().is_some());
-                let error = failed.into_error();
-                let reason = match error.is_parse() || error.is_parse_too_large() {
-                    true => Reason::InstanceGarbled,
-                    false => Reason::InstanceClosed,
-                };
-                Err(Failure { reason, sent, text: format!("{}: {}", member.name(), chain(&error)) })
-            }
-            Err(_) => Err(self.late(wait)),
-        }
-    }
-
-    async fn run_own(
-        &self,
-        connection: Box<Connection>,
-        began: Instant,
-        wait: Duration,
-    ) -> Result<Box<Answer>, Failure> {
-        let Self { member, outbound, progress, .. } = self;
         let (method, body) = (outbound.method(), outbound.body(progress));
         round::ended().await;
         let head = |out: &mut Vec<u8>| outbound.write_head(member, out);
-        match connection.exchange(method, head, body, began + wait).await {
-            Ok((head, answering)) => self.checked(head, Inflow::Own(answering), began),
+        match lease.connection.exchange(method, head, body, began + wait).await {
+            Ok((head, answering)) => self.checked(head, Inflow::Coming(answering), began),
             Err((trouble, written)) => {
                 let (reason, what) = match trouble {
                     Trouble::Closed(what) => (Reason::InstanceClosed, what),
                     Trouble::Garbled(what) => (Reason::InstanceGarbled, what.to_owned()),
                     Trouble::Late => return Err(self.late(wait)),
                 };
-                let sent = self.sent(written == Written::Nothing);
+                let sent = self.sent(written);
                 Err(Failure { reason, sent, text: format!("{}: {what}", member.name()) })
             }
         }
@@ -183,7 +142,7 @@ impl Exchange<'_> {
 
     fn late(&self, wait: Duration) -> Failure {
         let text = format!("{}: no answer within {} s", self.member.name(), wait.as_secs_f64());
-        Failure { reason: Reason::InstanceTimeout, sent: self.sent(false), text }
+        Failure { reason: Reason::InstanceTimeout, sent: self.sent(Written::Something), text }
     }
 
     /// An answer that can be read in two ways is none; its connection goes with it.
@@ -203,10 +162,9 @@ impl Exchange<'_> {
         Err(Failure { reason: Reason::InstanceGarbled, sent: Sent::Head, text })
     }
 
-    /// How much of the request the instance may have. hyper gives back a request of which it has
-    /// sent nothing.
-    fn sent(&self, given_back: bool) -> Sent {
-        if given_back {
+    /// How much of the request the instance may have.
+    fn sent(&self, written: Written) -> Sent {
+        if written == Written::Nothing {
             self.progress.take_back();
             return Sent::Nothing;
         }

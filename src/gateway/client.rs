@@ -1,24 +1,16 @@
 //! A client's connection: what it is doing, how long it may, and how it ends.
 //!
-//! hyper's own header timeout would also cut idle kept-alive connections, and a timer for each
-//! request costs more than the request's routing. So the connection only notes its phase, and the
+//! A timer for each request costs more than the request's routing. So the connection only notes its phase, and the
 //! worker's sweep, four times a second, ends those that stand still for too long.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-
 use crate::gateway::farewell::HeadFault;
-use crate::gateway::head::HeadWatch;
 use crate::gateway::snapshot::Timeouts;
-use crate::gateway::tls::Transport;
 use crate::model::Scheme;
 
 /// For so long requests that a client took back are counted together.
@@ -70,8 +62,7 @@ pub(super) struct Client {
     ends_by_closing: Cell<bool>,
     /// The last answer broke off.
     cut: Cell<bool>,
-    head: RefCell<HeadWatch>,
-    /// hyper could not make a request of the head.
+    /// No request could be made of the head.
     fault: Cell<Option<HeadFault>>,
 }
 
@@ -91,16 +82,14 @@ impl Client {
             unread: Cell::new(false),
             ends_by_closing: Cell::new(false),
             cut: Cell::new(false),
-            head: RefCell::default(),
             fault: Cell::new(None),
         }
     }
 
-    /// A head is complete. Gives what was seen of it on the wire, if all of it was.
-    pub(super) fn begin_exchange(&self, now_ms: u64) -> Option<HeadWatch> {
+    /// A head is complete.
+    pub(super) fn begin_exchange(&self, now_ms: u64) {
         self.exchanges.set(self.exchanges.get() + 1);
         self.enter(Phase::Exchange, now_ms);
-        Some(self.head.take()).filter(HeadWatch::is_whole)
     }
 
     /// The answer is complete.
@@ -173,15 +162,6 @@ impl Client {
         self.fault.get()
     }
 
-    /// Whether hyper is about to refuse the head by itself; then its words are not sent.
-    fn refuses_head(&self, bytes: &[u8]) -> bool {
-        // A head that came in behind another request is refused while no new byte has come.
-        if self.phase.get() != Phase::Exchange {
-            self.fault.set(HeadFault::of_hyper(bytes));
-        }
-        self.fault.get().is_some()
-    }
-
     /// What the sweep finds: whether this connection's time is up.
     pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Option<Ending> {
         let (limit, ending) = match self.phase.get() {
@@ -216,15 +196,6 @@ impl Client {
         self.since_ms.set(now_ms);
     }
 
-    /// Bytes of a head came in; between requests they begin one.
-    fn received_head(&self, bytes: &[u8], now_ms: u64) {
-        if self.phase.get() == Phase::Idle {
-            self.head.take();
-            self.enter(Phase::Head, now_ms);
-        }
-        self.head.borrow_mut().feed(bytes);
-    }
-
     /// Whether no request is under way and no head has begun.
     pub(super) fn is_between_requests(&self) -> bool {
         self.phase.get() == Phase::Idle
@@ -233,11 +204,6 @@ impl Client {
     /// The first bytes of a head are here.
     pub(super) fn begin_head(&self, now_ms: u64) {
         self.enter(Phase::Head, now_ms);
-    }
-
-    /// A head was read, of which this was seen.
-    pub(super) fn saw_head(&self, seen: HeadWatch) {
-        *self.head.borrow_mut() = seen;
     }
 
     /// What came is no head.
@@ -250,113 +216,6 @@ impl Client {
         if self.phase.get() != Phase::Head {
             self.since_ms.set(now_ms);
         }
-    }
-}
-
-/// The client's socket as hyper sees it; it notes when bytes move.
-pub(super) struct ClientIo {
-    stream: TokioIo<Transport>,
-    client: Rc<Client>,
-    /// The worker's coarse time, in milliseconds.
-    clock: Rc<Cell<u64>>,
-    /// The worker's buffer for heads; nothing stays in it.
-    scratch: Scratch,
-}
-
-/// A buffer that a worker's connections use in turn.
-pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
-
-/// A scratch buffer that holds any usual head.
-pub(super) fn scratch() -> Scratch {
-    Rc::new(RefCell::new(vec![0; 16 * 1024].into()))
-}
-
-impl ClientIo {
-    /// Wraps the socket of `client`.
-    pub(super) fn new(
-        stream: Transport,
-        client: Rc<Client>,
-        clock: Rc<Cell<u64>>,
-        scratch: Scratch,
-    ) -> Self {
-        Self { stream: TokioIo::new(stream), client, clock, scratch }
-    }
-
-    /// The socket back.
-    pub(super) fn into_stream(self) -> Transport {
-        self.stream.into_inner()
-    }
-}
-
-impl Read for ClientIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.client.phase.get() == Phase::Exchange {
-            let done = Pin::new(&mut this.stream).poll_read(context, buffer);
-            if done.is_ready() {
-                this.client.since_ms.set(this.clock.get());
-            }
-            return done;
-        }
-        // A head is read by way of a buffer of our own, to look at it.
-        let mut scratch = this.scratch.borrow_mut();
-        let size = scratch.len().min(buffer.remaining());
-        let mut piece = ReadBuf::new(&mut scratch[..size]);
-        ready!(Pin::new(&mut this.stream).poll_read(context, piece.unfilled()))?;
-        this.client.received_head(piece.filled(), this.clock.get());
-        buffer.put_slice(piece.filled());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Write for ClientIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.client.refuses_head(bytes) {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        let done = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if done.is_ready() {
-            self.client.sent(self.clock.get());
-        }
-        done
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    /// Shutting down is left to [`close`](super::farewell::close), which knows whether the client may still be sending.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let [bytes] = pieces
-            && self.client.refuses_head(bytes)
-        {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        let done = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        if done.is_ready() {
-            self.client.sent(self.clock.get());
-        }
-        done
     }
 }
 

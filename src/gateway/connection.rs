@@ -14,13 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 
-use crate::gateway::body::Replay;
 use crate::gateway::dial::dial;
 use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::http1::{Answering, Connection, Gear};
@@ -36,17 +31,13 @@ const IDLE_MS: u64 = 1000;
 /// By then an idle connection of another worker has given way, if there was one.
 const GIVING_WAY: Duration = Duration::from_millis(20);
 
-/// What a connection gathers of a request before it waits for the instance to take it, and the
-/// longest head of an answer.
-const BUFFER_BYTES: usize = 64 * 1024;
-
 /// A worker's connections to instances.
 pub(super) struct Connections {
     shared: Arc<Shared>,
     /// By instance. Sorted: hashing a number so that nobody can guess where it goes costs more than
     /// finding it, and nobody chooses these.
     idle: RefCell<BTreeMap<u64, Idle>>,
-    gear: Option<Gear>,
+    gear: Gear,
 }
 
 struct Idle {
@@ -56,27 +47,27 @@ struct Idle {
 }
 
 struct IdleConnection {
-    wire: Wire,
+    connection: Box<Connection>,
     since_ms: u64,
     _mark: IdleMark,
 }
 
 impl IdleConnection {
     fn is_fit(&self, now_ms: u64) -> bool {
-        self.wire.is_fit() && now_ms.saturating_sub(self.since_ms) < IDLE_MS
+        self.connection.is_fit() && now_ms.saturating_sub(self.since_ms) < IDLE_MS
     }
 }
 
 impl Connections {
-    /// None yet. With `gear` the gateway's own engine speaks, else hyper.
-    pub(super) fn new(shared: Arc<Shared>, gear: Option<Gear>) -> Self {
+    /// None yet; they read and write by way of `gear`.
+    pub(super) fn new(shared: Arc<Shared>, gear: Gear) -> Self {
         Self { shared, idle: RefCell::default(), gear }
     }
 
     /// An idle connection to a member's instance, if there is one.
     pub(super) fn reuse(&self, member: &Member, now: Instant) -> Option<Lease> {
         let now_ms = self.shared.ms_at(now.into_std());
-        Some(Lease { wire: self.take(&member.instance, now_ms)?, reused: true })
+        Some(Lease { connection: self.take(&member.instance, now_ms)?, reused: true })
     }
 
     /// A new connection to a member's instance, waiting for a slot within the queue's limits.
@@ -97,9 +88,8 @@ impl Connections {
             Some(slot) => slot,
             None => self.wait_for_slot(member).await?,
         };
-        let opened = timeout(timeouts.connect, open(instance, slot, self.gear.as_ref()))
-            .await
-            .unwrap_or_else(|_| {
+        let opened =
+            timeout(timeouts.connect, self.open(instance, slot)).await.unwrap_or_else(|_| {
                 let waited = timeouts.connect.as_secs_f64();
                 Err(io::Error::new(
                     io::ErrorKind::TimedOut,
@@ -107,13 +97,18 @@ impl Connections {
                 ))
             });
         match opened {
-            Ok(wire) => Ok(Lease { wire, reused: false }),
+            Ok(connection) => Ok(Lease { connection, reused: false }),
             Err(error) => Err(Failure {
                 reason: Reason::ConnectFailed,
                 sent: Sent::Nothing,
                 text: format!("cannot connect to {}: {error}", instance.address()),
             }),
         }
+    }
+
+    async fn open(&self, instance: &Instance, slot: Slot) -> io::Result<Box<Connection>> {
+        let stream = dial(instance).await?;
+        Ok(Box::new(Connection::new(stream, self.gear.clone()).with_slot(slot)))
     }
 
     async fn wait_for_slot(&self, member: &Member) -> Result<Slot, Failure> {
@@ -143,20 +138,20 @@ impl Connections {
     }
 
     /// An open connection to an instance, if there is one.
-    fn take(&self, instance: &Instance, now_ms: u64) -> Option<Wire> {
+    fn take(&self, instance: &Instance, now_ms: u64) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let list = &mut idle.get_mut(&instance.id())?.list;
         while let Some(connection) = list.pop() {
             if connection.is_fit(now_ms) {
-                return Some(connection.wire);
+                return Some(connection.connection);
             }
         }
         None
     }
 
     /// Keeps a connection whose answer has been read to its end, unless its slot is wanted.
-    pub(super) fn put(&self, instance: &Arc<Instance>, wire: Wire) {
-        if !wire.is_fit() || instance.waiting() > 0 {
+    pub(super) fn put(&self, instance: &Arc<Instance>, connection: Box<Connection>) {
+        if !connection.is_fit() || instance.waiting() > 0 {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -164,7 +159,8 @@ impl Connections {
             .entry(instance.id())
             .or_insert_with(|| Idle { instance: Arc::clone(instance), list: Vec::new() });
         let mark = instance.mark_idle();
-        entry.list.push(IdleConnection { wire, since_ms: self.shared.now_ms(), _mark: mark });
+        let since_ms = self.shared.now_ms();
+        entry.list.push(IdleConnection { connection, since_ms, _mark: mark });
     }
 
     /// Drops all idle connections to an instance: one of them was found dead.
@@ -190,30 +186,10 @@ impl Connections {
     }
 }
 
-/// An open connection to an instance, with its slot.
-pub(super) enum Wire {
-    /// hyper's handle on it; a task drives it.
-    Hyper(SendRequest<Replay>),
-    /// Of the gateway's own engine.
-    Own(Box<Connection>),
-}
-
-impl Wire {
-    /// Whether it can carry a request, as far as is known here.
-    fn is_fit(&self) -> bool {
-        match self {
-            Self::Hyper(sender) => !sender.is_closed(),
-            Self::Own(connection) => connection.is_fit(),
-        }
-    }
-}
-
 /// An answer's body as it comes, and what it comes on.
 pub(super) enum Inflow {
-    /// Read by hyper.
-    Hyper(Incoming, SendRequest<Replay>),
-    /// Read by the gateway's own engine.
-    Own(Answering),
+    /// Nothing of it has been read.
+    Coming(Answering),
     /// The first pieces have been read already.
     Begun(Box<Begun>),
 }
@@ -234,11 +210,10 @@ impl Inflow {
     }
 
     /// The connection, once the answer has been read to its end, if it can carry another request.
-    pub(super) fn into_wire(self) -> Option<Wire> {
+    pub(super) fn into_connection(self) -> Option<Box<Connection>> {
         match self {
-            Self::Hyper(_, sender) => Some(Wire::Hyper(sender)),
-            Self::Own(answering) => answering.into_connection().map(Wire::Own),
-            Self::Begun(begun) => begun.rest.into_wire(),
+            Self::Coming(answering) => answering.into_connection(),
+            Self::Begun(begun) => begun.rest.into_connection(),
         }
     }
 }
@@ -252,8 +227,7 @@ impl Body for Inflow {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
-            Self::Hyper(body, _) => Pin::new(body).poll_frame(context).map_err(Into::into),
-            Self::Own(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Coming(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Self::Begun(begun) => match begun.pieces.pop_front() {
                 Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
                 None => Pin::new(&mut begun.rest).poll_frame(context),
@@ -263,16 +237,14 @@ impl Body for Inflow {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Hyper(body, _) => body.is_end_stream(),
-            Self::Own(body) => body.is_end_stream(),
+            Self::Coming(body) => body.is_end_stream(),
             Self::Begun(begun) => begun.pieces.is_empty() && begun.rest.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Hyper(body, _) => body.size_hint(),
-            Self::Own(body) => body.size_hint(),
+            Self::Coming(body) => body.size_hint(),
             // Only streams are read before they are passed on, and those have no length.
             Self::Begun(_) => SizeHint::new(),
         }
@@ -282,7 +254,7 @@ impl Body for Inflow {
 /// A connection ready for one request.
 pub(super) struct Lease {
     /// The way there.
-    pub wire: Wire,
+    pub connection: Box<Connection>,
     /// It has carried a request before, so the other side may have closed it by now.
     pub reused: bool,
 }
@@ -294,21 +266,4 @@ pub(super) enum Wanted {
     Any,
     /// A fresh one: an idle one has just been found dead.
     Fresh,
-}
-
-/// Connects. hyper drives its connection in a task that holds the slot.
-async fn open(instance: &Instance, slot: Slot, gear: Option<&Gear>) -> io::Result<Wire> {
-    let stream = dial(instance).await?;
-    if let Some(gear) = gear {
-        return Ok(Wire::Own(Box::new(Connection::new(stream, slot, gear.clone()))));
-    }
-    let handshake =
-        http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = handshake.map_err(io::Error::other)?;
-    spawn_local(async move {
-        // A failure reaches whoever waits for the answer.
-        let _ = connection.await;
-        drop(slot);
-    });
-    Ok(Wire::Hyper(sender))
 }

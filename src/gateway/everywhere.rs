@@ -20,6 +20,7 @@ use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
+use crate::gateway::record::Unanswered;
 use crate::gateway::refusals;
 use crate::gateway::select::{Candidate, Next, Tie};
 use crate::gateway::snapshot::Snapshot;
@@ -70,7 +71,10 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
                 }
             }
             Ok(_) => {}
-            Err((_, failure)) => last = Some(failure),
+            Err((member, failure)) => {
+                journey.record.attempt_failed(&member, Unanswered::Failed(failure.reason));
+                last = Some(failure);
+            }
         }
     }
     match (best, last) {
@@ -105,16 +109,13 @@ impl Question {
             Ok(answer) => inspect::read(answer, &member, connections, inspect::MAX_BYTES).await,
             Err(failure) => Err(failure),
         };
-        let now_ms = worker.shared().now_ms();
         match answer {
             Ok(answer) => {
-                trust.answered(answer.head.status.as_u16(), Work::Other, now_ms);
+                trust.answered(&answer, Work::Other, worker.shared());
                 Ok(Forwarded { member, answer, flight, conversation: None })
             }
             Err(failure) => {
-                if let Some(cause) = failure.cause(trust.room()) {
-                    trust.bad(cause, &failure.text, now_ms);
-                }
+                trust.failed(&failure, worker.shared());
                 Err((member, failure))
             }
         }

@@ -37,7 +37,9 @@ impl Failure {
             Reason::ConnectFailed | Reason::InstanceClosed | Reason::InstanceTimeout => {
                 Some(Cause::Unreachable)
             }
-            Reason::InstanceGarbled => Some(Cause::BrokenAnswer),
+            Reason::InstanceGarbled | Reason::AnswerCut | Reason::AnswerIdle => {
+                Some(Cause::BrokenAnswer)
+            }
             _ => None,
         }
     }

@@ -1,19 +1,14 @@
 //! How a client's connection ends: with the last answer delivered, also when the request could not
 //! even be read.
-//!
-//! hyper answers what it cannot parse with an empty body. That answer is caught where it would be
-//! written, and one in Dify's shape goes out in its place.
 
 use std::time::Duration;
 
-use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::dify;
 use crate::gateway::client::{Client, Ending};
-use crate::gateway::names::Name;
 use crate::gateway::tls::Transport;
 
 /// What a client that was refused early may still send before its connection is cut. Closing with
@@ -39,20 +34,6 @@ pub(super) enum HeadFault {
 }
 
 impl HeadFault {
-    /// What hyper is about to answer, if these bytes are its own refusal: a whole head without a
-    /// body, which all of ours, with their request id, are not.
-    pub(super) fn of_hyper(bytes: &[u8]) -> Option<Self> {
-        let whole = bytes.starts_with(b"HTTP/1.1 4") && bytes.ends_with(b"\r\n\r\n");
-        if !whole || memmem::find(bytes, Name::RequestId.text().as_bytes()).is_some() {
-            return None;
-        }
-        Some(match &bytes[9..12] {
-            b"414" => Self::UriTooLong,
-            b"431" => Self::TooLarge,
-            _ => Self::Malformed,
-        })
-    }
-
     /// What the client is told.
     pub(super) fn answer(self) -> Vec<u8> {
         let (status, phrase, code, message) = match self {
@@ -94,7 +75,7 @@ impl HeadFault {
     }
 }
 
-/// Closes a connection that hyper is done with, so that the last answer arrives. Gives the fault of
+/// Closes a connection after its last request, so that the last answer arrives. Gives the fault of
 /// a head that never became a request.
 pub(super) async fn close(
     client: &Client,
@@ -142,28 +123,5 @@ async fn swallow(stream: &mut (impl AsyncRead + Unpin)) {
         if left == 0 {
             break;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::HeadFault;
-
-    #[test]
-    fn only_hypers_own_refusals_are_caught() {
-        let refusal = |status| {
-            format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-        };
-        let of = |text: &str| HeadFault::of_hyper(text.as_bytes());
-        assert_eq!(of(&refusal(400)), Some(HeadFault::Malformed));
-        assert_eq!(of(&refusal(414)), Some(HeadFault::UriTooLong));
-        assert_eq!(of(&refusal(431)), Some(HeadFault::TooLarge));
-        assert_eq!(of(&refusal(200)), None);
-        assert_eq!(
-            of("HTTP/1.1 404 Not Found\r\nx-request-id: 1\r\ncontent-length: 0\r\n\r\n"),
-            None
-        );
-        assert_eq!(of("HTTP/1.1 400 Bad Request\r\ncontent-length: 5\r\n\r\nwrong"), None);
-        assert_eq!(of("data: HTTP/1.1 400\r\n\r\n"), None);
     }
 }

@@ -72,7 +72,7 @@ impl Fields {
         Self { bytes: head.into(), lines, named }
     }
 
-    /// Those of hyper.
+    /// Those of HTTP/2.
     pub(super) fn of_map(map: &HeaderMap) -> Self {
         let mut text = Vec::new();
         let place = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -100,7 +100,7 @@ impl Fields {
         Self::of_parts(text.as_bytes(), places.into_iter().map(part))
     }
 
-    /// For hyper.
+    /// In the types of `http`.
     pub(super) fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.lines.len());
         self.iter().for_each(|field| field.put(&mut map));
@@ -167,7 +167,7 @@ impl Fields {
 }
 
 impl Field<'_> {
-    /// Adds it to hyper's.
+    /// Adds it to a map.
     pub(super) fn put(&self, map: &mut HeaderMap) {
         let name = match self.name {
             Name::Other => HeaderName::from_bytes(self.spelt).ok(),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_go_to_hyper_and_come_back_the_same() {
+    fn fields_become_a_map_and_come_back_the_same() {
         let lines = [("host", "a"), ("x-b", "1"), ("x-b", "2"), ("accept", "")];
         let map = Fields::of_lines(&lines).to_map();
         let back: Vec<_> = map.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();

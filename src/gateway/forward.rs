@@ -17,6 +17,7 @@ use crate::gateway::instance::Queued;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
 use crate::gateway::member::Member;
 use crate::gateway::policy::OnOwnerDown;
+use crate::gateway::record::Unanswered;
 use crate::gateway::refusals;
 use crate::gateway::retry::{Allowance, Denied, Repeat};
 use crate::gateway::select::{Candidate, Next, Tie};
@@ -141,9 +142,8 @@ impl<'a> Search<'a> {
                         if self.allowance.take(&failure, tie).is_err() {
                             return Ok(self.found(forwarded));
                         }
-                        self.journey
-                            .record
-                            .attempt_failed(&forwarded.member, failure.reason.label());
+                        let why = Unanswered::Failed(failure.reason);
+                        self.journey.record.attempt_failed(&forwarded.member, why);
                         self.discarded = Some(forwarded);
                     }
                     Asked::Failed(member, failure) => {
@@ -195,9 +195,7 @@ impl<'a> Search<'a> {
                 if let Some(first_turn) = first_turn.filter(|_| answer.head.status.is_success()) {
                     first_turn.begun(shared.owners());
                 }
-                let arrived_ms = shared.ms_at(answer.arrived.into_std());
-                trust.answered(status, journey.work(), arrived_ms);
-                member.stats.first_byte.observe(answer.first_byte);
+                trust.answered(&answer, journey.work(), &shared);
                 let conversation = journey.restarted.clone();
                 let forwarded = Forwarded { member, answer, flight, conversation };
                 let tie = journey.candidates.tie();
@@ -217,10 +215,7 @@ impl<'a> Search<'a> {
                 }
             }
             Err(failure) => {
-                if let Some(cause) = failure.cause(trust.room()) {
-                    member.stats.failures.add_one();
-                    trust.bad(cause, &failure.text, shared.now_ms());
-                }
+                trust.failed(&failure, &shared);
                 Asked::Failed(member, failure)
             }
         }
@@ -266,7 +261,7 @@ impl<'a> Search<'a> {
             self.journey.candidates.leave_owner();
         }
         self.journey.progress.take_back();
-        self.journey.record.attempt_failed(&forwarded.member, "not_here");
+        self.journey.record.attempt_failed(&forwarded.member, Unanswered::NotHere);
         self.journey.app.stats.asked_around.add_one();
         self.journey.worker.shared().owners().asked_around.add_one();
         match &self.not_here {
@@ -289,7 +284,7 @@ impl<'a> Search<'a> {
 
     async fn failed(&mut self, member: &Arc<Member>, failure: Failure) -> Result<(), Refusal> {
         let tie = self.journey.candidates.tie();
-        self.journey.record.attempt_failed(member, failure.reason.label());
+        self.journey.record.attempt_failed(member, Unanswered::Failed(failure.reason));
         let late = Instant::now() >= self.until;
         if late || self.journey.progress.is_client_gone() {
             return Err(refusals::of(&failure));

@@ -1,7 +1,6 @@
 //! What HTTP/1 leaves ambiguous is refused here or taken out, in both directions.
 //!
-//! hyper has already refused what it cannot parse; what it hides is seen by `head`. Beside
-//! `Transfer-Encoding`, `Content-Length` does not count and the connection closes after the answer
+//! What is no HTTP at all has already been refused. Beside `Transfer-Encoding`, `Content-Length` does not count and the connection closes after the answer
 //! (RFC 9112 §6.3). Neither is passed on: the gateway frames its own request to the instance.
 
 use std::borrow::Cow;
@@ -10,7 +9,6 @@ use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Version};
 
 use crate::gateway::fields::{Fields, Said, decimal};
-use crate::gateway::head::HeadWatch;
 use crate::gateway::heads::{AnswerHead, RequestHead};
 use crate::gateway::names::Name;
 use crate::gateway::snapshot::Limits;
@@ -20,11 +18,7 @@ use crate::model::{Reason, Refusal};
 ///
 /// # Errors
 /// 400, 405 or 414 with what was wrong.
-pub(super) fn check(
-    head: &RequestHead,
-    seen: Option<&HeadWatch>,
-    limits: &Limits,
-) -> Result<(), Refusal> {
+pub(super) fn check(head: &RequestHead, limits: &Limits) -> Result<(), Refusal> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::client(
             Reason::BadRequest,
@@ -56,13 +50,10 @@ pub(super) fn check(
             return Err(bad("HTTP/1.0 has no Transfer-Encoding."));
         }
     }
-    if seen.is_some_and(HeadWatch::repeats_length) {
-        return Err(bad("The request has more than one Content-Length header."));
-    }
     content_length(&head.fields)
 }
 
-/// hyper bounds what it reads, but only roughly: a head that came in one piece passes.
+/// Who reads a head bounds it, but only roughly: one that came in one piece passes.
 fn head_size(head: &RequestHead, limits: &Limits) -> Result<(), Refusal> {
     let (bytes, count) = (head.fields.size(), head.fields.count());
     if count > limits.headers {
@@ -210,17 +201,17 @@ pub(super) fn fault_of_answer(head: &AnswerHead) -> Option<&'static str> {
 }
 
 /// Whether the client's connection must close after the answer, because its next request could
-/// begin elsewhere for somebody else. A chunked head that was not seen on the wire may hide a
-/// `Content-Length`.
-pub(super) fn must_close(fields: &Fields, seen: Option<&HeadWatch>) -> bool {
-    fields.has(Name::TransferEncoding) && seen.is_none_or(HeadWatch::has_two_framings)
+/// begin elsewhere for somebody else.
+pub(super) fn must_close(fields: &Fields) -> bool {
+    fields.has(Name::TransferEncoding) && fields.has(Name::ContentLength)
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, Response};
+    use http::{Request, Version};
 
     use super::{check, fault_of_answer};
+    use crate::gateway::fields::Fields;
     use crate::gateway::heads::{AnswerHead, RequestHead};
     use crate::gateway::snapshot::Limits;
 
@@ -241,12 +232,11 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        RequestHead::of_hyper(request.body(()).unwrap().into_parts().0)
+        RequestHead::of_parts(request.body(()).unwrap().into_parts().0)
     }
 
     fn status(method: &str, uri: &str, headers: &[(&str, &str)]) -> u16 {
-        check(&head(method, uri, headers), None, &LIMITS)
-            .map_or_else(|refusal| refusal.status, |()| 200)
+        check(&head(method, uri, headers), &LIMITS).map_or_else(|refusal| refusal.status, |()| 200)
     }
 
     #[test]
@@ -305,8 +295,7 @@ mod tests {
         for (expected, uri, headers) in cases {
             let mut head = head("GET", uri, headers);
             head.version = http::Version::HTTP_2;
-            let status =
-                check(&head, None, &LIMITS).map_or_else(|refusal| refusal.status, |()| 200);
+            let status = check(&head, &LIMITS).map_or_else(|refusal| refusal.status, |()| 200);
             assert_eq!(status, *expected, "{uri} {headers:?}");
         }
     }
@@ -314,12 +303,8 @@ mod tests {
     #[test]
     fn an_answer_that_can_be_read_in_two_ways_has_a_fault() {
         let fault = |status: u16, headers: &[(&str, &str)]| {
-            let mut response = Response::builder().status(status);
-            for (name, value) in headers {
-                response = response.header(*name, *value);
-            }
-            let head = AnswerHead::of_hyper(response.body(()).unwrap().into_parts().0);
-            fault_of_answer(&head).is_some()
+            let (status, fields) = (status.try_into().unwrap(), Fields::of_lines(headers));
+            fault_of_answer(&AnswerHead { status, version: Version::HTTP_11, fields }).is_some()
         };
         let (chunked, length) = (("transfer-encoding", "chunked"), ("content-length", "5"));
         for headers in [&[][..], &[chunked], &[length]] {

@@ -7,22 +7,15 @@ use http::request::Parts;
 
 use crate::gateway::behind::Behind;
 use crate::gateway::framing;
-use crate::gateway::head::HeadWatch;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::http1::fuzzing as own;
 pub use crate::gateway::http1::fuzzing::{Coming, Front, Lines, Seen, answer};
 use crate::gateway::snapshot::Limits;
 
-/// The headers of a request that go on to an instance; none if its head is refused. `wire` is the
-/// head as it came, if it was seen.
-pub fn passed_on(head: &Parts, wire: Option<&[u8]>) -> Option<HeaderMap> {
-    let seen = wire.map(|wire| {
-        let mut watch = HeadWatch::default();
-        watch.feed(wire);
-        watch
-    });
-    let head = RequestHead::of_hyper(head.clone());
-    framing::check(&head, seen.as_ref(), &limits()).ok()?;
+/// The headers of a request that go on to an instance; none if its head is refused.
+pub fn passed_on(head: &Parts) -> Option<HeaderMap> {
+    let head = RequestHead::of_parts(head.clone());
+    framing::check(&head, &limits()).ok()?;
     let behind = Behind::of_request(&head.fields);
     let mut headers = HeaderMap::new();
     let on = head.fields.iter().filter(|field| !behind.has(field));
@@ -30,7 +23,7 @@ pub fn passed_on(head: &Parts, wire: Option<&[u8]>) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// What the own engine reads of a client's connection.
+/// What is read of a client's connection.
 pub fn request(bytes: &[u8]) -> Front {
     own::request(bytes, &limits())
 }

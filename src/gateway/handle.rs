@@ -1,61 +1,42 @@
 //! The way of a request, on one screen.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue, ORIGIN};
-use http::{Request, Response, Version};
+use http::{Response, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 
 use crate::adapter::{Fault, Shape};
-use crate::balance::Work;
 use crate::dify;
-use crate::dify::path::{CallKind, classify, normal};
+use crate::dify::path::{Call, CallKind, normal};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::body::Kept;
 use crate::gateway::claim::Claims;
 use crate::gateway::client::Client;
-use crate::gateway::door::{self, Door};
-use crate::gateway::doors::{self, Arrival, Done, Entrance, entrance};
-use crate::gateway::everywhere::everywhere;
+use crate::gateway::doors::{self, Arrival, Done, Door};
 use crate::gateway::fields::Fields;
-use crate::gateway::forward::forward;
 use crate::gateway::framing;
-use crate::gateway::head::HeadWatch;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::identify;
-use crate::gateway::journey::{Journey, Travelled};
+use crate::gateway::journey::{Departure, Journey, SpreadBy};
 use crate::gateway::learn;
 use crate::gateway::names::Name;
 use crate::gateway::outbound::{Key, Origin, Outbound};
-use crate::gateway::outlive::Outlive;
-use crate::gateway::policy::OnDisconnect;
-use crate::gateway::progress::Progress;
+use crate::gateway::outlive::travel;
 use crate::gateway::record::Record;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::respond;
-use crate::gateway::round;
-use crate::gateway::select::{Asker, Candidates};
+use crate::gateway::route::{Access, Native, Route, route};
 use crate::gateway::shared::Visit;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, open};
+use crate::gateway::tokens::Key as ClientKey;
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
-
-/// What gives a request leave to be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
-    /// A token, which names the app.
-    Key,
-    /// Its path: a signed link, or the code of a server of tools. Any instance may have what it leads
-    /// to.
-    Path,
-}
 
 /// What a request has come to.
 enum Outcome {
@@ -70,19 +51,6 @@ enum Outcome {
     Faulted(Box<Record>, Fault, Shape),
 }
 
-/// Answers one request that hyper has read.
-pub(super) async fn handle_hyper(
-    worker: Rc<Worker>,
-    client: Rc<Client>,
-    request: Request<Incoming>,
-) -> Result<Response<Outgoing>, Infallible> {
-    let (head, body) = request.into_parts();
-    let head = Rc::new(RequestHead::of_hyper(head));
-    let reply = handle(worker, client, head, Arriving::Hyper(body)).await;
-    round::ended().await;
-    Ok(reply.into_response())
-}
-
 /// Answers one request. It always answers: what goes wrong becomes a refusal.
 pub(super) async fn handle(
     worker: Rc<Worker>,
@@ -91,18 +59,18 @@ pub(super) async fn handle(
     body: Arriving,
 ) -> Reply {
     let snapshot = worker.shared().snapshot();
-    let seen = client.begin_exchange(worker.clock().get());
+    client.begin_exchange(worker.clock().get());
     let origin = origin(&snapshot, &client, &head.fields);
     let record = Record::begin(&worker, &client, &head, origin.client, RequestId::of(&head.fields));
     let web_origin = web_origin(&head.fields);
-    let mut close = framing::must_close(&head.fields, seen.as_ref());
+    let mut close = framing::must_close(&head.fields);
     if head.version == Version::HTTP_10 {
         client.ends_answers_by_closing();
     }
     let has_body = !body.is_end_stream();
 
     // One box from here on, so that what waits is small.
-    let exchange = Box::new(Exchange { worker, snapshot, origin, seen, record, head, body });
+    let exchange = Box::new(Exchange { worker, snapshot, origin, record, head, body });
     let mut reply = match exchange.run().await {
         Outcome::Forwarded(reply) => reply,
         Outcome::Local(record, response) => respond::local(response, record).into(),
@@ -139,7 +107,6 @@ struct Exchange {
     worker: Rc<Worker>,
     snapshot: Arc<Snapshot>,
     origin: Origin,
-    seen: Option<HeadWatch>,
     record: Box<Record>,
     head: Rc<RequestHead>,
     body: Arriving,
@@ -147,37 +114,34 @@ struct Exchange {
 
 impl Exchange {
     async fn run(mut self: Box<Self>) -> Outcome {
-        let Self { head, seen, snapshot, .. } = &*self;
-        if let Err(refusal) = framing::check(head, seen.as_ref(), &snapshot.limits) {
+        let Self { head, snapshot, .. } = &*self;
+        if let Err(refusal) = framing::check(head, &snapshot.limits) {
             return Outcome::Unclear(self.record, refusal);
         }
         if let Some(path) = normal(head.uri.path()) {
             with_path(Rc::make_mut(&mut self.head), &path);
         }
-        let mut access = Access::Key;
-        match door::open(&self.head) {
-            Door::Dify => {}
-            Door::Keyless => {
-                access = Access::Path;
-                without_prefix(Rc::make_mut(&mut self.head));
+        // What was found borrows from it, whatever becomes of the exchange's own.
+        let head = Rc::clone(&self.head);
+        match route(&head) {
+            Route::Dify(native) => {
+                if native.path.len() < head.uri.path().len() {
+                    with_path(Rc::make_mut(&mut self.head), native.path);
+                }
+                self.serve(native).await
             }
-            Door::PrefixedDify => without_prefix(Rc::make_mut(&mut self.head)),
-            Door::Client => return Box::pin(self.at_a_door()).await,
-            Door::Desk => return Box::pin(self.at_the_desk()).await,
-            Door::Preflight => {
-                return Outcome::Local(self.record, respond::preflight(&self.head.to_parts()));
+            Route::Client(door) => Box::pin(self.at_a_door(door)).await,
+            Route::Desk => Box::pin(self.at_the_desk()).await,
+            Route::Preflight => Outcome::Local(self.record, respond::preflight(&head.to_parts())),
+            Route::ClientPreflight => {
+                Outcome::Local(self.record, respond::client_preflight(&head.to_parts()))
             }
-            Door::ClientPreflight => {
-                let head = self.head.to_parts();
-                return Outcome::Local(self.record, respond::client_preflight(&head));
-            }
-            Door::Nothing => {
+            Route::Nothing => {
                 let message = "Nothing is served at this path. Dify's service API is below /v1/.";
                 let refusal = Refusal::client(Reason::NoRoute, 404, "not_found", message);
-                return Outcome::Refused(self.record, refusal);
+                Outcome::Refused(self.record, refusal)
             }
         }
-        self.serve(access).await
     }
 
     async fn at_the_desk(self: Box<Self>) -> Outcome {
@@ -187,11 +151,7 @@ impl Exchange {
         Outcome::Local(record, response)
     }
 
-    async fn at_a_door(self: Box<Self>) -> Outcome {
-        let path = self.head.uri.path().to_owned();
-        let Entrance::Door(door) = entrance(&self.head.method, &path) else {
-            return self.serve(Access::Key).await;
-        };
+    async fn at_a_door(self: Box<Self>, door: Door<'_>) -> Outcome {
         let Self { worker, snapshot, origin, record, head, body, .. } = *self;
         let (address, headers) = (origin.client, head.fields.to_map());
         let arrival = Arrival { worker, snapshot, address, record, head, headers };
@@ -205,12 +165,12 @@ impl Exchange {
         }
     }
 
-    async fn serve(mut self: Box<Self>, access: Access) -> Outcome {
-        let caller = match self.identify(access).await {
+    async fn serve(mut self: Box<Self>, native: Native<'_>) -> Outcome {
+        let caller = match self.identify(native).await {
             Ok(caller) => caller,
             Err(refusal) => return Outcome::Refused(self.record, refusal),
         };
-        let journey = match self.journey(caller) {
+        let journey = match self.journey(caller, native.call) {
             Ok(journey) => journey,
             Err((record, refusal)) => return Outcome::Refused(record, refusal),
         };
@@ -224,16 +184,17 @@ impl Exchange {
         }
     }
 
-    async fn identify(&mut self, access: Access) -> Result<Caller, Refusal> {
-        if access == Access::Path {
+    async fn identify(&mut self, native: Native<'_>) -> Result<Caller, Refusal> {
+        if native.access == Access::Path {
             let app = Arc::clone(&self.snapshot.everyone);
             self.record.caller_known(&app);
             let body = identify::body(&self.head, &mut self.body, &self.snapshot).await?;
             self.record.body_read(None, body.len());
             return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
         }
-        let app = app(&self.snapshot, &self.head)?;
+        let (app, key) = app(&self.snapshot, &self.head.fields, native.call.kind)?;
         self.record.caller_known(&app);
+        key.into_iter().for_each(|key| self.record.came_by(key));
         let (user, facts, body) =
             identify::user(&self.head, &mut self.body, &self.snapshot).await?;
         self.record.body_read(user.clone(), body.len());
@@ -244,49 +205,45 @@ impl Exchange {
     ///
     /// The knowledge API knows no users. What names no dataset goes by one key for all clients of the
     /// app, so that datasets are made where those are that its lists show.
-    fn journey(self, caller: Caller) -> Result<Box<Journey>, (Box<Record>, Refusal)> {
+    fn journey(
+        self,
+        caller: Caller,
+        call: Call<'_>,
+    ) -> Result<Box<Journey>, (Box<Record>, Refusal)> {
         let Self { worker, snapshot, origin, record, head, .. } = self;
         let Caller { app, user, facts, body } = caller;
-        let call = classify(head.uri.path());
         let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
         let key = if kind.wants_dataset_key() { Key::Datasets } else { Key::App };
         if key == Key::Datasets && !app.opens_datasets() {
             return Err((record, no_datasets()));
         }
         let claims = Claims::of(&head, call, &facts);
-        let ties = claims.ties(&app, worker.shared().owners());
         let run = match kind {
             CallKind::Run(run) if starts_run => Some(run),
             _ => None,
         };
-        let work = if starts_run { Work::Run } else { Work::Other };
         let user = match key {
             Key::App => user.as_deref(),
             Key::Datasets => Some("/v1/datasets"),
         };
-        let asker = Asker { user, address: origin.client, ties, work };
-        let candidates = Candidates::new(&app, asker, snapshot.last_resort);
+        let address = origin.client;
         let mut outbound = Outbound::new(head, body, origin, record.request_id().clone());
         outbound.use_key(key);
         if run.is_some() || claims.is_any() || learn::tells(kind) {
             outbound.refuse_packed_answers();
         }
-        let (user_in_body, progress) = (facts.user, Progress::default());
-        Ok(Box::new(Journey {
+        Ok(Journey::new(Departure {
             worker,
             snapshot,
             app,
             kind,
             run,
-            user_in_body,
+            user_in_body: facts.user,
+            spread_by: SpreadBy::User(user),
+            address,
             claims,
-            candidates,
             outbound,
-            progress,
             record,
-            turn: None,
-            nowhere: false,
-            restarted: None,
         }))
     }
 }
@@ -299,27 +256,6 @@ struct Caller {
     body: Kept,
 }
 
-/// Takes a request to its instance. What an instance may act on goes on when the client goes away.
-async fn travel(journey: Box<Journey>) -> Travelled {
-    let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
-    if journey.is_stop_for_all() {
-        return Outlive::new(everywhere(journey), progress, worker).await;
-    }
-    let may_close = journey.app.policy.on_disconnect == OnDisconnect::Close;
-    match journey.run {
-        Some(_) if !may_close => Outlive::new(forward(journey), progress, worker).await,
-        _ => Box::pin(forward(journey)).await,
-    }
-}
-
-/// The request as Dify knows it, without the prefix that named the protocol.
-fn without_prefix(head: &mut RequestHead) {
-    if let Entrance::Dify(rest) = entrance(&head.method, head.uri.path()) {
-        let rest = rest.to_owned();
-        with_path(head, &rest);
-    }
-}
-
 /// The request with another path and the same query.
 fn with_path(head: &mut RequestHead, path: &str) {
     let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -328,13 +264,16 @@ fn with_path(head: &mut RequestHead, path: &str) {
     }
 }
 
-/// The app of the request's token. Dify answers its root without a key, so any instance may.
-fn app(snapshot: &Snapshot, head: &RequestHead) -> Result<Arc<App>, Refusal> {
-    match identify::app(snapshot, &head.fields) {
-        Err(_) if classify(head.uri.path()).kind == CallKind::Root => {
-            Ok(Arc::clone(&snapshot.everyone))
-        }
-        found => found,
+/// The app of the request's token, and its key. Dify answers its root without a key, so any instance may.
+fn app<'s>(
+    snapshot: &'s Snapshot,
+    fields: &Fields,
+    kind: CallKind,
+) -> Result<(Arc<App>, Option<&'s Arc<ClientKey>>), Refusal> {
+    match identify::app(snapshot, fields) {
+        Ok((app, key)) => Ok((app, Some(key))),
+        Err(_) if kind == CallKind::Root => Ok((Arc::clone(&snapshot.everyone), None)),
+        Err(refusal) => Err(refusal),
     }
 }
 

@@ -1,6 +1,6 @@
-//! Heads of requests and answers, the same for both engines.
+//! Heads of requests and answers.
 
-use http::{Method, Request, StatusCode, Uri, Version, request, response};
+use http::{Method, Request, StatusCode, Uri, Version, request};
 
 use crate::gateway::fields::Fields;
 
@@ -22,8 +22,8 @@ pub(super) struct AnswerHead {
 }
 
 impl RequestHead {
-    /// One that hyper has read.
-    pub(super) fn of_hyper(parts: request::Parts) -> Self {
+    /// One in the types of `http`, as HTTP/2's come.
+    pub(super) fn of_parts(parts: request::Parts) -> Self {
         let request::Parts { method, uri, version, headers, .. } = parts;
         Self { method, uri, version, fields: Fields::of_map(&headers) }
     }
@@ -36,13 +36,5 @@ impl RequestHead {
         parts.version = self.version;
         parts.headers = self.fields.to_map();
         parts
-    }
-}
-
-impl AnswerHead {
-    /// One that hyper has read.
-    pub(super) fn of_hyper(parts: response::Parts) -> Self {
-        let response::Parts { status, version, headers, .. } = parts;
-        Self { status, version, fields: Fields::of_map(&headers) }
     }
 }

@@ -8,21 +8,28 @@
 //! is (`framing`). Towards instances it stays HTTP/1.1.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::rt::{Executor, Read, ReadBufCursor, Write};
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
+use crate::gateway::arriving::Arriving;
 use crate::gateway::client::{Client, Ending};
-use crate::gateway::handle::handle_hyper;
+use crate::gateway::handle::handle;
+use crate::gateway::heads::RequestHead;
+use crate::gateway::round;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::standstill::Told;
+use crate::gateway::stream::Outgoing;
 use crate::gateway::tls::Transport;
 use crate::gateway::worker::Worker;
 
@@ -53,10 +60,10 @@ pub(super) async fn serve(
         let (worker, client, told) = (Rc::clone(worker), Rc::clone(client), told.clone());
         async move {
             let asked = Asked::new(Rc::clone(&worker), Rc::clone(&client), most_resets);
-            let work = std::pin::pin!(handle_hyper(worker, client, request));
-            let answered = told.clone().working(work).await;
+            let work = std::pin::pin!(answer(worker, client, request));
+            let answer = told.clone().working(work).await;
             asked.answered();
-            answered.map(|answer| answer.map(|body| told.answering(body)))
+            Ok::<_, Infallible>(answer.map(|body| told.answering(body)))
         }
     });
     let mut builder = Builder::new(Local { worker: Rc::clone(worker), told: told.clone() });
@@ -90,6 +97,18 @@ pub(super) async fn serve(
         })
     })
     .await;
+}
+
+async fn answer(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Response<Outgoing> {
+    let (head, body) = request.into_parts();
+    let head = Rc::new(RequestHead::of_parts(head));
+    let reply = handle(worker, client, head, Arriving::Http2(body)).await;
+    round::ended().await;
+    reply.into_response()
 }
 
 /// Runs a connection's requests on the thread that accepted it. One that is dropped resets its

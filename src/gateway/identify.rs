@@ -27,14 +27,17 @@ use crate::model::{Reason, Refusal};
 /// Longer than any body takes, and still a time that can be added to another.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The app that a request's token opens.
+/// The app that a request's token opens, and what is known of who sends it.
 ///
 /// # Errors
 /// 401 in Dify's words; 400 when the token opens several apps and none is named.
-pub(super) fn app(snapshot: &Snapshot, fields: &Fields) -> Result<Arc<App>, Refusal> {
+pub(super) fn app<'s>(
+    snapshot: &'s Snapshot,
+    fields: &Fields,
+) -> Result<(Arc<App>, &'s Arc<Key>), Refusal> {
     let token = bearer(fields)?;
     let unknown = || unauthorized(dify::error::UNAUTHORIZED_KEY);
-    let places = snapshot.tokens.apps(token).ok_or_else(unknown)?;
+    let (places, key) = snapshot.tokens.find(token).ok_or_else(unknown)?;
     let apps = places.iter().filter_map(|place| snapshot.apps.get(*place));
     let app = match fields.get(Name::App) {
         None if places.len() > 1 => return Err(ambiguous(apps)),
@@ -49,12 +52,7 @@ pub(super) fn app(snapshot: &Snapshot, fields: &Fields) -> Result<Arc<App>, Refu
     };
     let app = app.ok_or_else(unknown)?;
     app.fetch();
-    Ok(Arc::clone(app))
-}
-
-/// The key that a request came by, if it is known.
-pub(super) fn key<'s>(snapshot: &'s Snapshot, fields: &Fields) -> Option<&'s Arc<Key>> {
-    snapshot.tokens.key(bearer(fields).ok()?)
+    Ok((Arc::clone(app), key))
 }
 
 fn ambiguous<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> Refusal {

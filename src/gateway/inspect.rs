@@ -136,8 +136,8 @@ pub(super) async fn read(
         sent: Sent::Head,
         text: format!("{}: answer cut: {what}", member.name()),
     })?;
-    if let Some(wire) = body.into_wire() {
-        connections.put(&member.instance, wire);
+    if let Some(connection) = body.into_connection() {
+        connections.put(&member.instance, connection);
     }
     let (head, arrived, first_byte) = (answer.head, answer.arrived, answer.first_byte);
     Ok(Box::new(Answer { head, body: AnswerBody::Read(bytes), arrived, first_byte }))

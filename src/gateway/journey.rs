@@ -1,6 +1,7 @@
 //! What a request carries from its first attempt to its answer.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
 use crate::gateway::refusals;
-use crate::gateway::select::{Candidates, Tie};
+use crate::gateway::select::{Asker, Candidates, Tie};
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::turns::Turn;
 use crate::gateway::worker::Worker;
@@ -55,10 +56,74 @@ pub(super) struct Journey {
     pub restarted: Option<HeaderValue>,
 }
 
+/// What a journey begins with.
+pub(super) struct Departure<'a> {
+    /// Whose request it is.
+    pub worker: Rc<Worker>,
+    /// The configuration it goes by.
+    pub snapshot: Arc<Snapshot>,
+    /// The app.
+    pub app: Arc<App>,
+    /// The call.
+    pub kind: CallKind,
+    /// The run that it starts, if it starts one.
+    pub run: Option<Run>,
+    /// The user as Dify will know it: the one in the body.
+    pub user_in_body: Option<String>,
+    /// By what its instance is chosen where it names nothing.
+    pub spread_by: SpreadBy<'a>,
+    /// Where the client is.
+    pub address: IpAddr,
+    /// What it names.
+    pub claims: Claims,
+    /// What is sent.
+    pub outbound: Outbound,
+    /// What is written of it.
+    pub record: Box<Record>,
+}
+
+/// By what the instance of a request is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SpreadBy<'a> {
+    /// The user in its body.
+    UserInBody,
+    /// This user; none: the client's address or its turn.
+    User(Option<&'a str>),
+}
+
 impl Journey {
+    /// A request that is ready for its first attempt.
+    pub(super) fn new(departure: Departure<'_>) -> Box<Self> {
+        let Departure { worker, snapshot, app, kind, run, user_in_body, .. } = departure;
+        let Departure { spread_by, address, claims, outbound, record, .. } = departure;
+        let user = match spread_by {
+            SpreadBy::UserInBody => user_in_body.as_deref(),
+            SpreadBy::User(user) => user,
+        };
+        let ties = claims.ties(&app, worker.shared().owners());
+        let asker = Asker { user, address, ties, work: work(run) };
+        let candidates = Candidates::new(&app, asker, snapshot.last_resort);
+        Box::new(Self {
+            worker,
+            snapshot,
+            app,
+            kind,
+            run,
+            user_in_body,
+            claims,
+            candidates,
+            outbound,
+            progress: Progress::default(),
+            record,
+            turn: None,
+            nowhere: false,
+            restarted: None,
+        })
+    }
+
     /// What it asks for.
     pub(super) fn work(&self) -> Work {
-        if self.run.is_some() { Work::Run } else { Work::Other }
+        work(self.run)
     }
 
     /// Which answers must be understood before they are passed on.
@@ -110,6 +175,10 @@ impl Journey {
         self.record.note(format!("conversation {id} is left: its instance is out"));
         Ok(HeaderValue::try_from(format!("restarted; was={id}")).ok())
     }
+}
+
+fn work(run: Option<Run>) -> Work {
+    if run.is_some() { Work::Run } else { Work::Other }
 }
 
 /// A request at the end of its attempts.

@@ -2,17 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1::Builder as Hyper;
-use hyper::service::service_fn;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
@@ -20,14 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use crate::gateway::client::{Client, ClientIo, Ending};
+use crate::gateway::client::Client;
 use crate::gateway::crowd::Place;
-use crate::gateway::farewell::{HeadFault, close};
-use crate::gateway::handle::handle_hyper;
-use crate::gateway::http1;
+use crate::gateway::farewell::HeadFault;
 use crate::gateway::shared::Shared;
-use crate::gateway::snapshot::Limits;
-use crate::gateway::tls::Transport;
 use crate::gateway::welcome::welcome;
 use crate::gateway::worker::Worker;
 use crate::model::Reason;
@@ -39,16 +30,6 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How long the gateway's own end waits for runs whose clients are gone.
 const SEE_OUT: Duration = Duration::from_secs(10);
 
-/// What speaks HTTP/1.1, with clients and with instances.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Engine {
-    /// hyper.
-    #[default]
-    Hyper,
-    /// The gateway's own.
-    Own,
-}
-
 /// How the workers are set up. A change needs a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
@@ -58,8 +39,6 @@ pub struct Setup {
     pub pin_cpus: bool,
     /// Clients' connections open at once; further ones wait in the kernel.
     pub max_connections: usize,
-    /// What speaks HTTP/1 on both sides.
-    pub engine: Engine,
     /// Connections that the kernel holds for each worker until it accepts them.
     pub backlog: u16,
 }
@@ -118,7 +97,7 @@ impl Workers {
                 if setup.pin_cpus {
                     pin(index);
                 }
-                let worker = Rc::new(Worker::new(index, shared, sink, setup.engine));
+                let worker = Rc::new(Worker::new(index, shared, sink));
                 if let Err(error) = run(runtime, worker, listener, &room) {
                     tracing::error!("worker {index} ended: {error}");
                 }
@@ -246,55 +225,6 @@ fn place(worker: &Worker, address: IpAddr) -> Result<Option<Place>, TooMany> {
 }
 
 struct TooMany;
-
-/// Serves an HTTP/1 connection to its end.
-pub(super) async fn serve(
-    worker: &Rc<Worker>,
-    client: &Rc<Client>,
-    stream: Transport,
-    limits: &Limits,
-) {
-    match worker.gear() {
-        Some(gear) => http1::serve(worker, client, (stream, gear.clone()), limits).await,
-        // On the heap: it is larger, and a connection of the other engine would hold room for it.
-        None => Box::pin(serve_hyper(worker, client, stream, limits)).await,
-    }
-}
-
-async fn serve_hyper(worker: &Rc<Worker>, client: &Rc<Client>, stream: Transport, limits: &Limits) {
-    let (clock, scratch) = (Rc::clone(worker.clock()), Rc::clone(worker.scratch()));
-    let io = ClientIo::new(stream, Rc::clone(client), clock, scratch);
-    let service = service_fn(|request: Request<Incoming>| {
-        handle_hyper(Rc::clone(worker), Rc::clone(client), request)
-    });
-    let mut builder = Hyper::new();
-    builder.max_buf_size(limits.header_bytes).max_headers(limits.headers).half_close(false);
-    let mut connection = builder.serve_connection(io, service);
-    if worker.shared().is_draining() {
-        Pin::new(&mut connection).graceful_shutdown();
-    }
-    let ending = std::future::poll_fn(|context| {
-        match client.asked_to_end(context) {
-            Some(Ending::Drain) => Pin::new(&mut connection).graceful_shutdown(),
-            Some(ending) => return Poll::Ready(Some(ending)),
-            None => {}
-        }
-        Pin::new(&mut connection).poll(context).map(|done| {
-            if let Err(error) = done {
-                if error.is_user() {
-                    client.answer_cut();
-                }
-                tracing::debug!("client {}: {error}", client.peer);
-            }
-            None
-        })
-    })
-    .await;
-    if close(client, connection.into_parts().io.into_stream(), ending).await.is_some() {
-        // It never became a request with a record, and yet it should be seen.
-        worker.shared().stats.by_reason[Reason::BadRequest as usize].add_one();
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! The data plane, in the order in which a request travels:
 //!
-//! `listen → handle → door → identify → select → forward (attempt, outbound) → stream → record`
+//! `listen → handle → route → identify → select → forward (attempt, outbound) → stream → record`
 //!
 //! `snapshot` is what it knows, `shared` what all threads see, `worker` what one keeps, `instance`
 //! what is known of one Dify, `member` how one app sees it, `connection` the way there, `framing` what
@@ -19,7 +19,6 @@ mod connection;
 mod crowd;
 mod departed;
 mod dial;
-mod door;
 pub mod doors;
 mod everywhere;
 pub mod explain;
@@ -33,7 +32,6 @@ mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
-mod head;
 mod heads;
 mod http1;
 mod http2;
@@ -54,7 +52,7 @@ mod orphan;
 mod outbound;
 mod outlive;
 pub mod policy;
-pub mod probe;
+mod probe;
 mod probe_expect;
 mod probed;
 mod progress;
@@ -66,6 +64,7 @@ mod request_id;
 mod respond;
 mod retry;
 mod round;
+mod route;
 mod select;
 mod shared;
 pub mod snapshot;
@@ -82,11 +81,12 @@ mod welcome;
 mod worker;
 
 pub use departed::Departed;
-pub use door::DESK_PATHS;
 pub use instance::{Instance, ProbeStats, Slots};
-pub use listen::{Engine, Setup, Workers, bind};
+pub use listen::{Setup, Workers, bind};
 pub use models::Models;
+pub use probe::Prober;
 pub use probed::{LastProbe, Probe, Probed};
+pub use route::DESK_PATHS;
 pub use select::key;
 pub use shared::{Desk, GatewayStats, Handshake, Kept, Shared, Visit};
 pub use standing::{Claim, MemberState, Skipped, StateKind};

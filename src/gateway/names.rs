@@ -133,7 +133,7 @@ impl Name {
         }
     }
 
-    /// The name for hyper.
+    /// The name in the types of `http`.
     pub(super) const fn header(self) -> HeaderName {
         HeaderName::from_static(self.text())
     }

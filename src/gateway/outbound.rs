@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri, Version};
+use http::{HeaderValue, Method, Version};
 
 use crate::gateway::behind::Behind;
 use crate::gateway::body::{Kept, Replay};
@@ -151,11 +150,6 @@ impl Outbound {
         matches!(self.head.method, Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
-    /// Its fields as they came.
-    pub(super) fn client_fields(&self) -> &Fields {
-        &self.head.fields
-    }
-
     /// The first value of a parameter of its query, if that is not empty.
     pub(super) fn in_query(&self, name: &str) -> Option<Cow<'_, str>> {
         let query = self.head.uri.query()?;
@@ -255,26 +249,6 @@ impl Outbound {
         }
         out.extend_from_slice(b"\r\n");
     }
-
-    /// The request for one member, with that member's token.
-    pub(super) fn request(&self, member: &Member, progress: &Progress) -> Request<Replay> {
-        let mut request = Request::new(self.body(progress));
-        request.method_mut().clone_from(&self.head.method);
-        let target = self.head.uri.path_and_query().cloned();
-        *request.uri_mut() = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers_for(Some(member));
-        request
-    }
-
-    fn headers_for(&self, member: Option<&Member>) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(self.head.fields.count() + 8);
-        self.fields(member, |field| field.put(&mut headers));
-        if self.has_length {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
-        }
-        headers
-    }
 }
 
 #[cfg(test)]
@@ -283,7 +257,8 @@ mod tests {
     use std::rc::Rc;
 
     use bytes::Bytes;
-    use http::{HeaderMap, Request};
+    use http::Request;
+    use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 
     use super::{Origin, Outbound};
     use crate::gateway::body::Kept;
@@ -298,9 +273,18 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let head = RequestHead::of_hyper(request.body(()).unwrap().into_parts().0);
+        let head = RequestHead::of_parts(request.body(()).unwrap().into_parts().0);
         let body = Kept::Piece(Bytes::from_static(b"{}"));
         Outbound::new(Rc::new(head), body, origin.clone(), "r1".into())
+    }
+
+    fn headers(outbound: &Outbound) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        outbound.fields(None, |field| field.put(&mut headers));
+        if outbound.has_length {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(outbound.body.len()));
+        }
+        headers
     }
 
     fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -326,7 +310,7 @@ mod tests {
         ];
         let origin = origin(CLIENT, Scheme::Http, false);
         let outbound = outbound(&claims, &origin);
-        let sent = outbound.headers_for(None);
+        let sent = headers(&outbound);
         assert_eq!(header(&sent, "x-forwarded-for"), Some("192.0.2.7"));
         assert_eq!(header(&sent, "x-real-ip"), Some("192.0.2.7"));
         assert_eq!(header(&sent, "x-forwarded-proto"), Some("http"));
@@ -343,7 +327,7 @@ mod tests {
     #[test]
     fn parted_cookies_become_one() {
         let origin = origin(CLIENT, Scheme::Https, false);
-        let sent = outbound(&[("cookie", "a=1"), ("cookie", "b=2")], &origin).headers_for(None);
+        let sent = headers(&outbound(&[("cookie", "a=1"), ("cookie", "b=2")], &origin));
         assert_eq!(header(&sent, "cookie"), Some("a=1; b=2"));
         assert_eq!(header(&sent, "x-forwarded-proto"), Some("https"));
     }
@@ -354,7 +338,7 @@ mod tests {
             [("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "https"), ("host", "gate")];
         let origin = origin(PROXY, Scheme::Http, true);
         let outbound = outbound(&claims, &origin);
-        let sent = outbound.headers_for(None);
+        let sent = headers(&outbound);
         assert_eq!(header(&sent, "x-forwarded-for"), Some("192.0.2.7, 10.0.0.1"));
         assert_eq!(header(&sent, "x-forwarded-proto"), Some("https"));
         assert_eq!(header(&sent, "x-real-ip"), Some("192.0.2.7"));

@@ -1,6 +1,6 @@
 //! A request that goes on when its client goes away.
 //!
-//! hyper drops the future of a request whose client is gone. For a run that an instance has already
+//! The future of a request whose client is gone is dropped. For a run that an instance has already
 //! got that would close the connection, and Dify 1.5.0 then loses the answer and works on. So what
 //! carries a run is wrapped here: dropped before its end, it goes on in a task of its own, which
 //! stops or drains the run as the app says. While the client is there, nothing is spawned, and no
@@ -10,14 +10,31 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::gateway::journey::Travelled;
+use crate::gateway::everywhere::everywhere;
+use crate::gateway::forward::forward;
+use crate::gateway::journey::{Journey, Travelled};
+use crate::gateway::policy::OnDisconnect;
 use crate::gateway::progress::Progress;
 use crate::gateway::stream::open;
 use crate::gateway::worker::Worker;
 use crate::model::Reason;
 
+/// Takes a request to its instance, be it a client's own or one that the gateway makes for it. What an
+/// instance may act on goes on when the client goes away, unless the app wants it closed.
+pub(super) async fn travel(journey: Box<Journey>) -> Travelled {
+    let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
+    if journey.is_stop_for_all() {
+        return Outlive::new(everywhere(journey), progress, worker).await;
+    }
+    let may_close = journey.app.policy.on_disconnect == OnDisconnect::Close;
+    match journey.run {
+        Some(_) if !may_close => Outlive::new(forward(journey), progress, worker).await,
+        _ => Box::pin(forward(journey)).await,
+    }
+}
+
 /// The future of a request from its first attempt to the head of its answer.
-pub(super) struct Outlive<F: Future<Output = Travelled> + 'static> {
+struct Outlive<F: Future<Output = Travelled> + 'static> {
     future: Option<Pin<Box<F>>>,
     progress: Progress,
     worker: Rc<Worker>,
@@ -25,7 +42,7 @@ pub(super) struct Outlive<F: Future<Output = Travelled> + 'static> {
 
 impl<F: Future<Output = Travelled> + 'static> Outlive<F> {
     /// Wraps the future that reports its `progress`.
-    pub(super) fn new(future: F, progress: Progress, worker: Rc<Worker>) -> Self {
+    fn new(future: F, progress: Progress, worker: Rc<Worker>) -> Self {
         Self { future: Some(Box::pin(future)), progress, worker }
     }
 }

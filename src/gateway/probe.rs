@@ -4,34 +4,65 @@
 //! own nginx (where `/health` leads to the web interface): with 200 up to 1.7, with a 404 page from 1.8
 //! on. A probe is a connection like any other:
 //! it takes one of the instance's slots, and where all of them are ours the instance is busy and
-//! nothing is learned. Each [`Probed`] has a task of its own, which follows the snapshots.
+//! nothing is learned. Each [`Probed`] has a task of its own, which follows the snapshots, on a thread
+//! that all of them share.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, thread};
 
-use bytes::Bytes;
-use http::Request;
 use http::header::{HOST, USER_AGENT};
-use http_body_util::Empty;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::balance::ProbeVerdict;
+use crate::gateway::body::{Kept, Replay};
 use crate::gateway::dial::dial;
 use crate::gateway::failure::chain;
+use crate::gateway::framing;
+use crate::gateway::http1::{Connection, Gear, Trouble};
 use crate::gateway::instance::{IdleMark, Instance, Room, Slot};
 use crate::gateway::probe_expect::verify;
-use crate::gateway::probed::Probed;
+use crate::gateway::probed::{Probe, Probed};
+use crate::gateway::progress::Progress;
 use crate::gateway::shared::Shared;
 
 const USER_AGENT_NAME: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
 
-/// Probes whatever the snapshot of the moment names, for as long as the process lives.
-pub async fn run(shared: Arc<Shared>) {
+/// The thread that probes. It ends when this is dropped.
+pub struct Prober {
+    _stop: oneshot::Sender<Infallible>,
+}
+
+impl Prober {
+    /// Probes whatever the snapshot of the moment names.
+    ///
+    /// # Errors
+    /// The thread or its runtime could not be made.
+    pub fn start(shared: Arc<Shared>) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let mut runtime = Builder::new_current_thread();
+        let mut runtime = move || runtime.enable_all().build_local(LocalOptions::default());
+        thread::Builder::new().name("prober".to_owned()).spawn(move || match runtime() {
+            Ok(runtime) => runtime.block_on(async {
+                tokio::select! {
+                    () = run(shared) => {}
+                    _ = stopped => {}
+                }
+            }),
+            Err(error) => tracing::error!("nothing is probed: {error}"),
+        })?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+async fn run(shared: Arc<Shared>) {
+    let gear = Gear::new();
     let mut tasks = JoinSet::new();
     let mut running: HashMap<u64, AbortHandle> = HashMap::new();
     loop {
@@ -45,9 +76,10 @@ pub async fn run(shared: Arc<Shared>) {
             stays
         });
         for probed in &snapshot.probed {
-            running
-                .entry(probed.id())
-                .or_insert_with(|| tasks.spawn(watch(Arc::clone(&shared), Arc::clone(probed))));
+            running.entry(probed.id()).or_insert_with(|| {
+                let watch = watch(Arc::clone(&shared), Arc::clone(probed), gear.clone());
+                tasks.spawn_local(watch)
+            });
         }
         drop(snapshot);
         shared.swapped().await;
@@ -57,13 +89,13 @@ pub async fn run(shared: Arc<Shared>) {
 
 /// Probe after probe. After one that failed the next begins at once if its time has come: the time
 /// from one beginning to the next is what counts.
-async fn watch(shared: Arc<Shared>, probed: Arc<Probed>) {
+async fn watch(shared: Arc<Shared>, probed: Arc<Probed>, gear: Gear) {
     let mut place = None;
     for round in 0_u64.. {
         let began = Instant::now();
         let (verdict, text) = match place.take().or_else(|| Place::take(probed.instance())) {
             Some(taken) => {
-                let outcome = look(&probed, began, taken.room).await;
+                let outcome = look(&probed, &gear, began, taken.room).await;
                 place = Some(taken);
                 outcome
             }
@@ -98,10 +130,10 @@ impl Place {
     }
 }
 
-async fn look(probed: &Probed, began: Instant, room: Room) -> (ProbeVerdict, String) {
+async fn look(probed: &Probed, gear: &Gear, began: Instant, room: Room) -> (ProbeVerdict, String) {
     let (instance, probe) = (probed.instance(), probed.probe());
     let limit = probe.timeout;
-    let asked = timeout(limit, ask(probed)).await;
+    let asked = timeout(limit, ask(probed, gear)).await;
     let took = began.elapsed();
     match asked {
         Ok(Ok(answer)) => {
@@ -136,48 +168,52 @@ struct Answer {
     fault: Option<String>,
 }
 
-async fn ask(probed: &Probed) -> io::Result<Answer> {
-    let stream = dial(probed.instance()).await?;
-    let (sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let mut connection = Box::pin(connection);
-    let exchange = exchange(probed, sender);
-    tokio::pin!(exchange);
-    tokio::select! {
-        biased;
-        answer = &mut exchange => answer.map_err(io::Error::other),
-        ended = &mut connection => {
-            // What came before the end has not been looked at yet.
-            drop(connection);
-            let why = match ended {
-                Ok(()) => io::Error::other("the connection was closed"),
-                Err(error) => io::Error::other(error),
-            };
-            exchange.await.map_err(|_| why)
-        }
+async fn ask(probed: &Probed, gear: &Gear) -> io::Result<Answer> {
+    let (instance, probe) = (probed.instance(), probed.probe());
+    let connection = Box::new(Connection::new(dial(instance).await?, gear.clone()));
+    let headers = headers(probed)?;
+    let head = |out: &mut Vec<u8>| write_head(probe, &headers, out);
+    let body = Replay::new(Kept::EMPTY, Progress::default());
+    // Who asks times the whole of a probe, and has to be the first to see that it is late.
+    let due = Instant::now() + 2 * probe.timeout;
+    let (head, body) =
+        connection.exchange(&probe.method, head, body, due).await.map_err(|(trouble, _)| {
+            io::Error::other(match trouble {
+                Trouble::Closed(what) => what,
+                Trouble::Garbled(what) => what.to_owned(),
+                Trouble::Late => "no answer in time".to_owned(),
+            })
+        })?;
+    if let Some(what) = framing::fault_of_answer(&head) {
+        return Err(io::Error::other(format!("an answer that cannot be passed on: {what}")));
     }
+    let (status, headers) = (head.status, head.fields.to_map());
+    if let Some(version) = headers.get("x-version").and_then(|value| value.to_str().ok()) {
+        instance.learn_version(version);
+    }
+    let fault = verify(probe, (status, &headers), body).await?;
+    Ok(Answer { status: status.as_u16(), fault })
 }
 
-async fn exchange(
-    probed: &Probed,
-    mut sender: SendRequest<Empty<Bytes>>,
-) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+/// The fields of a probe. What is configured counts for more than the usual.
+fn headers(probed: &Probed) -> io::Result<HeaderMap> {
     let probe = probed.probe();
-    let mut request = Request::builder()
-        .method(probe.method.clone())
-        .uri(probe.path.as_str())
-        .body(Empty::<Bytes>::new())?;
-    let headers = request.headers_mut();
-    headers.insert(HOST, probed.instance().address().authority().try_into()?);
-    headers.insert(USER_AGENT, http::HeaderValue::from_static(USER_AGENT_NAME));
+    let mut headers = HeaderMap::new();
+    let host = probed.instance().address().authority();
+    headers.insert(HOST, host.try_into().map_err(io::Error::other)?);
+    headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_NAME));
     for (name, value) in &probe.headers {
         headers.insert(name, value.clone());
     }
-    let response = sender.send_request(request).await?;
-    if let Some(version) = response.headers().get("x-version").and_then(|v| v.to_str().ok()) {
-        probed.instance().learn_version(version);
+    Ok(headers)
+}
+
+fn write_head(probe: &Probe, headers: &HeaderMap, out: &mut Vec<u8>) {
+    let line = [probe.method.as_str(), " ", probe.path.as_str(), " HTTP/1.1\r\n"];
+    line.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    for (name, value) in headers {
+        let field = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
+        field.iter().for_each(|part| out.extend_from_slice(part));
     }
-    let status = response.status().as_u16();
-    let fault = verify(probe, response).await?;
-    Ok(Answer { status, fault })
+    out.extend_from_slice(b"\r\n");
 }

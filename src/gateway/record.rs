@@ -17,15 +17,40 @@ use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::snapshot::App;
+use crate::gateway::tokens::Key;
 use crate::gateway::worker::Worker;
 use crate::model::{Reason, Refusal};
-use crate::telemetry::Entry;
+use crate::telemetry::{self, Entry};
 
 /// What nginx writes for a client that went away before its answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Failed attempts that a record names.
 const MAX_FAILED_ATTEMPTS: usize = 16;
+
+/// An attempt without an answer to pass on.
+struct FailedAttempt {
+    member: Arc<Member>,
+    why: Unanswered,
+}
+
+/// Why an attempt gave no answer to pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// It failed, for this reason.
+    Failed(Reason),
+    /// The instance does not have what the request names.
+    NotHere,
+}
+
+impl Unanswered {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Failed(reason) => reason.label(),
+            Self::NotHere => "not_here",
+        }
+    }
+}
 
 /// What is known of a request. Dropping it writes the access log's line and counts it.
 pub(super) struct Record {
@@ -36,9 +61,10 @@ pub(super) struct Record {
     client: IpAddr,
     request_id: RequestId,
     app: Option<Arc<App>>,
+    key: Option<Arc<Key>>,
     user: Option<String>,
     member: Option<Arc<Member>>,
-    failed_attempts: Vec<String>,
+    failed_attempts: Vec<FailedAttempt>,
     bytes_in: u64,
     bytes_out: Cell<u64>,
     status: Option<u16>,
@@ -67,6 +93,7 @@ impl Record {
             client,
             request_id,
             app: None,
+            key: None,
             user: None,
             member: None,
             failed_attempts: Vec::new(),
@@ -85,9 +112,19 @@ impl Record {
         &self.request_id
     }
 
-    /// The token named this app.
+    /// The request is for this app.
     pub(super) fn caller_known(&mut self, app: &Arc<App>) {
         self.app = Some(Arc::clone(app));
+    }
+
+    /// It came by this key.
+    pub(super) fn came_by(&mut self, key: &Arc<Key>) {
+        self.key = Some(Arc::clone(key));
+    }
+
+    /// The key that it came by.
+    pub(super) fn key(&self) -> Option<&Key> {
+        self.key.as_deref()
     }
 
     /// The body is complete and has named this user.
@@ -101,11 +138,11 @@ impl Record {
         self.user = Some(user.to_owned());
     }
 
-    /// An attempt gave no answer to pass on; why, in one word.
-    pub(super) fn attempt_failed(&mut self, member: &Member, why: &str) {
+    /// An attempt gave no answer to pass on.
+    pub(super) fn attempt_failed(&mut self, member: &Arc<Member>, why: Unanswered) {
         // One that is waited for may fail many times.
         if self.failed_attempts.len() < MAX_FAILED_ATTEMPTS {
-            self.failed_attempts.push(format!("{}: {why}", member.name()));
+            self.failed_attempts.push(FailedAttempt { member: Arc::clone(member), why });
         }
     }
 
@@ -190,6 +227,9 @@ impl Record {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = without_secrets(path);
         let referer = referer.map(String::from_utf8_lossy);
+        let failed = self.failed_attempts.iter().map(|FailedAttempt { member, why }| {
+            telemetry::FailedAttempt { instance: member.name().as_str(), why: why.label() }
+        });
         self.worker.batch().borrow_mut().push(&Entry {
             time,
             request_id: self.request_id.as_str(),
@@ -199,9 +239,10 @@ impl Record {
             status,
             reason: reason.label(),
             app: self.app.as_ref().map(|app| app.name.as_str()).filter(|name| !name.is_empty()),
+            key: self.key().map(|key| &*key.name),
             user: self.user.as_deref(),
             instance: self.member.as_ref().map(|member| member.name().as_str()),
-            failed_attempts: &self.failed_attempts,
+            failed_attempts: &failed.collect::<Vec<_>>(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out.get(),
             prompt_tokens: self.usage.map(|usage| usage.prompt_tokens),

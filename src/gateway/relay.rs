@@ -14,12 +14,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use uuid::Uuid;
 
-use crate::balance::{Cause, Pass};
 use crate::dify::answer::Learned;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
 use crate::gateway::connection::Inflow;
-use crate::gateway::failure::chain;
+use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::idle::Idle;
 use crate::gateway::journey::{Flight, Journey};
@@ -206,7 +205,7 @@ impl Relay {
         }
     }
 
-    /// hyper does not ask for more once `Content-Length` is reached, so the end is noticed here.
+    /// Who sends it does not ask for more once `Content-Length` is reached, so the end is noticed here.
     fn finish_if_over(&mut self) {
         if self.body.as_ref().is_some_and(Body::is_end_stream) {
             self.finish();
@@ -218,8 +217,8 @@ impl Relay {
         let body = self.body.take();
         self.learn();
         self.record.end(Reason::Answered);
-        if let Some(wire) = body.and_then(Inflow::into_wire) {
-            self.worker.connections.put(&self.member.instance, wire);
+        if let Some(connection) = body.and_then(Inflow::into_connection) {
+            self.worker.connections.put(&self.member.instance, connection);
         }
     }
 
@@ -245,13 +244,9 @@ impl Relay {
         self.body = None;
         self.learn();
         let text = format!("{}: answer cut: {what}", self.member.name());
-        self.member.stats.failures.add_one();
-        Trust::new(Arc::clone(&self.member), Pass::Normal).bad(
-            Cause::BrokenAnswer,
-            &text,
-            self.worker.shared().now_ms(),
-        );
-        self.record.note(text);
+        let failure = Failure { reason, sent: Sent::Head, text };
+        Trust::cut(&self.member, &failure, self.worker.shared());
+        self.record.note(failure.text);
         self.record.end(reason);
         if self.is_event_stream {
             let event = error_event(reason, self.tap.learned());

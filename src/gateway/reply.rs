@@ -83,7 +83,7 @@ impl ReplyHead {
 }
 
 impl Reply {
-    /// For hyper.
+    /// For HTTP/2.
     pub(super) fn into_response(self) -> Response<Outgoing> {
         let Self { head, body } = self;
         let mut response = Response::new(body);

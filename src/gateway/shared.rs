@@ -28,7 +28,7 @@ const FIRST_TURNS: usize = 1 << 10;
 /// What answers `/health`, `/status` and the like. `admin` implements it; this is the seam through
 /// which the main listener reaches it without knowing it.
 pub trait Desk: Send + Sync {
-    /// Answers a request for one of [the desk's paths](crate::gateway::door::DESK_PATHS), or
+    /// Answers a request for one of [the desk's paths](crate::gateway::route::DESK_PATHS), or
     /// refuses it by the rules of access.
     fn answer(&self, visit: Visit) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + '_>>;
 }

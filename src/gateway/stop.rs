@@ -6,7 +6,6 @@
 
 use crate::affinity::now_s;
 use crate::dify::path::CallKind;
-use crate::gateway::identify;
 use crate::gateway::journey::Journey;
 use crate::gateway::refusals;
 use crate::model::Refusal;
@@ -29,8 +28,7 @@ impl Journey {
             }
             known |= owners.owner_of(*task, now_s).is_some();
         }
-        let key = identify::key(&self.snapshot, self.outbound.client_fields());
-        let by_user_token = key.is_none_or(|key| key.is_user_token);
+        let by_user_token = self.record.key().is_none_or(|key| key.is_user_token);
         if known || !by_user_token { Err(refusals::foreign_task()) } else { Ok(()) }
     }
 }

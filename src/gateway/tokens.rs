@@ -36,7 +36,6 @@ pub struct Key {
 pub struct TokenTable {
     hasher: RandomState,
     entries: HashTable<Entry>,
-    keys: Vec<Arc<Key>>,
 }
 
 /// What every request needs of its key: of tens of thousands each is far from the processor, so that
@@ -46,8 +45,8 @@ struct Entry {
     secret: SmallVec<[u8; Entry::USUAL_BYTES]>,
     /// The place of the one app that it opens, or [`NOT_ONE`].
     app: usize,
-    /// The place of its key.
-    key: u32,
+    /// What is known of who sends it.
+    key: Arc<Key>,
 }
 
 /// See [`Entry::app`].
@@ -57,12 +56,12 @@ impl Entry {
     /// Of a secret, and some room. A longer one stands elsewhere.
     const USUAL_BYTES: usize = 40;
 
-    fn new(secret: &Token, key: &Key, place: u32) -> Self {
+    fn new(secret: &Token, key: Key) -> Self {
         let app = match key.apps[..] {
             [app] => app,
             _ => NOT_ONE,
         };
-        Self { secret: secret.expose().as_bytes().into(), app, key: place }
+        Self { secret: secret.expose().as_bytes().into(), app, key: Arc::new(key) }
     }
 
     /// In a time that does not depend on where they differ. The length is not hidden.
@@ -84,28 +83,32 @@ impl TokenTable {
         let mut table = Self::default();
         table.entries.reserve(keys.size_hint().0, |_| 0);
         for (secret, key) in keys {
-            let Ok(place) = u32::try_from(table.keys.len()) else { break };
-            let Self { hasher, entries, .. } = &mut table;
+            let Self { hasher, entries } = &mut table;
             let hash = |entry: &Entry| hasher.hash_one(&entry.secret[..]);
-            let entry = Entry::new(&secret, &key, place);
+            let entry = Entry::new(&secret, key);
             entries.insert_unique(hash(&entry), entry, hash);
-            table.keys.push(Arc::new(key));
         }
         table
     }
 
     /// What is known of who sends `candidate`, or none.
     pub fn key(&self, candidate: &[u8]) -> Option<&Arc<Key>> {
-        self.keys.get(self.entry(candidate)?.key as usize)
+        Some(&self.entry(candidate)?.key)
     }
 
     /// The apps that `candidate` opens, in the order of the configuration, or none.
     pub fn apps(&self, candidate: &[u8]) -> Option<&[usize]> {
+        Some(self.find(candidate)?.0)
+    }
+
+    /// The same, with what is known of who sends it.
+    pub fn find(&self, candidate: &[u8]) -> Option<(&[usize], &Arc<Key>)> {
         let entry = self.entry(candidate)?;
-        match &entry.app {
-            &NOT_ONE => Some(&self.keys.get(entry.key as usize)?.apps),
-            app => Some(std::slice::from_ref(app)),
-        }
+        let apps = match &entry.app {
+            &NOT_ONE => &entry.key.apps[..],
+            app => std::slice::from_ref(app),
+        };
+        Some((apps, &entry.key))
     }
 
     fn entry(&self, candidate: &[u8]) -> Option<&Entry> {

@@ -1,10 +1,14 @@
-//! The right to send one request to an instance, and the duty to say how it went.
+//! The right to send one request to an instance, and the duty to say how it went. This is the one place
+//! where what becomes of an attempt is said to the breaker and to the member's counters.
 
 use std::sync::Arc;
 
 use crate::balance::{Cause, Pass, Settled, Verdict, Work};
+use crate::gateway::attempt::Answer;
+use crate::gateway::failure::Failure;
 use crate::gateway::instance::{Instance, Room};
 use crate::gateway::member::Member;
+use crate::gateway::shared::Shared;
 
 /// The right to send one request to an instance, and the duty to say how it went. Dropped without
 /// a word, it says nothing about the instance.
@@ -12,6 +16,7 @@ use crate::gateway::member::Member;
 pub(super) struct Trust {
     member: Arc<Member>,
     pass: Pass,
+    /// What room the instance had when the request was about to be sent.
     room: Room,
     settled: bool,
 }
@@ -23,13 +28,11 @@ impl Trust {
         Self { member, pass, room, settled: false }
     }
 
-    /// What room the instance had when the request was about to be sent.
-    pub(super) fn room(&self) -> Room {
-        self.room
-    }
-
-    /// A response head came for this work.
-    pub(super) fn answered(mut self, status: u16, work: Work, now_ms: u64) {
+    /// The attempt for this work was answered.
+    pub(super) fn answered(mut self, answer: &Answer, work: Work, shared: &Shared) {
+        self.member.stats.first_byte.observe(answer.first_byte);
+        let now_ms = shared.ms_at(answer.arrived.into_std());
+        let status = answer.head.status.as_u16();
         if self.member.fail_statuses.contains(status) {
             let fails = self.member.thresholds.max_fails;
             let what = match self.pass {
@@ -42,10 +45,18 @@ impl Trust {
         }
     }
 
-    /// The instance failed; `what` is for the log and status.
-    pub(super) fn bad(mut self, cause: Cause, what: &str, now_ms: u64) {
+    /// The attempt failed. What that says of the instance is counted; what was not its fault is not.
+    pub(super) fn failed(mut self, failure: &Failure, shared: &Shared) {
+        let Some(cause) = failure.cause(self.room) else { return };
+        let what = &failure.text;
         tracing::debug!("instance {}: {what}", self.member.instance.address());
-        self.settle(Verdict::Bad(cause), what, now_ms);
+        self.member.stats.failures.add_one();
+        self.settle(Verdict::Bad(cause), what, shared.now_ms());
+    }
+
+    /// An answer that was passed on broke off.
+    pub(super) fn cut(member: &Arc<Member>, failure: &Failure, shared: &Shared) {
+        Self::new(Arc::clone(member), Pass::Normal).failed(failure, shared);
     }
 
     fn settle(&mut self, verdict: Verdict, what: &str, now_ms: u64) {

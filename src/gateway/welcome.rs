@@ -11,11 +11,10 @@ use tokio::time::timeout;
 use crate::gateway::client::Client;
 use crate::gateway::failure::chain;
 use crate::gateway::farewell::{HeadFault, refuse};
-use crate::gateway::http2;
-use crate::gateway::listen::serve;
 use crate::gateway::shared::Handshake;
 use crate::gateway::tls::{ListenerTls, Protocol, Transport, Unwelcome, Welcomed};
 use crate::gateway::worker::Worker;
+use crate::gateway::{http1, http2};
 use crate::model::Reason;
 
 /// Serves a connection to its end.
@@ -25,12 +24,14 @@ pub(super) async fn welcome(worker: &Rc<Worker>, client: &Rc<Client>, stream: Tc
         (snapshot.tls.clone(), snapshot.limits.clone(), snapshot.timeouts.header)
     };
     let Some(tls) = tls else {
-        serve(worker, client, Transport::Plain(stream), &limits).await;
+        http1::serve(worker, client, Transport::Plain(stream), &limits).await;
         return;
     };
     client.speaks_tls();
     match Box::pin(shake_hands(worker, client, &tls, stream, patience)).await {
-        Some((transport, Protocol::Http1)) => serve(worker, client, transport, &limits).await,
+        Some((transport, Protocol::Http1)) => {
+            http1::serve(worker, client, transport, &limits).await;
+        }
         Some((transport, Protocol::Http2)) => {
             Box::pin(http2::serve(worker, client, transport, &limits)).await;
         }

@@ -11,10 +11,9 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::gateway::client::{Client, Ending, Scratch, scratch};
+use crate::gateway::client::{Client, Ending};
 use crate::gateway::connection::Connections;
 use crate::gateway::http1::Gear;
-use crate::gateway::listen::Engine;
 use crate::gateway::shared::Shared;
 use crate::telemetry::{Batch, Sink};
 
@@ -46,9 +45,7 @@ pub(super) struct Worker {
     clients: RefCell<Slab<Rc<Client>>>,
     batch: RefCell<Batch>,
     clock: Rc<Cell<u64>>,
-    scratch: Scratch,
-    /// For connections that the gateway's own engine serves; none: hyper does.
-    gear: Option<Gear>,
+    gear: Gear,
     /// Woken when the last client is gone.
     empty: Notify,
     /// Runs that go on without their clients.
@@ -57,16 +54,8 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Worker number `index`, from 0.
-    pub(super) fn new(
-        index: usize,
-        shared: Arc<Shared>,
-        sink: Option<Sink>,
-        engine: Engine,
-    ) -> Self {
-        let gear = match engine {
-            Engine::Hyper => None,
-            Engine::Own => Some(Gear::new()),
-        };
+    pub(super) fn new(index: usize, shared: Arc<Shared>, sink: Option<Sink>) -> Self {
+        let gear = Gear::new();
         Self {
             index,
             connections: Connections::new(Arc::clone(&shared), gear.clone()),
@@ -75,7 +64,6 @@ impl Worker {
             clients: RefCell::default(),
             batch: RefCell::new(Batch::new(sink)),
             clock: Rc::default(),
-            scratch: scratch(),
             empty: Notify::new(),
             orphans: Cell::new(0),
         }
@@ -96,14 +84,9 @@ impl Worker {
         &self.clock
     }
 
-    /// What its connections share, if the gateway's own engine serves them.
-    pub(super) fn gear(&self) -> Option<&Gear> {
-        self.gear.as_ref()
-    }
-
-    /// The buffer in which its connections read heads.
-    pub(super) fn scratch(&self) -> &Scratch {
-        &self.scratch
+    /// The buffers that its connections share.
+    pub(super) fn gear(&self) -> &Gear {
+        &self.gear
     }
 
     /// Takes note of a client's connection.

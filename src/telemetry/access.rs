@@ -4,6 +4,7 @@
 //! when its tick comes, so no request waits for a disk or a pipe. The way to the writer is bounded:
 //! when the reader of the log is too slow, whole batches are dropped and counted.
 
+use std::fmt::{self, Display, Formatter};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use jiff::{Timestamp, tz::TimeZone};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::telemetry::count::Counter;
 
@@ -22,7 +23,7 @@ const QUEUE: usize = 256;
 /// A batch is handed over when it holds this many bytes.
 const BATCH_BYTES: usize = 16 * 1024;
 
-/// One request, as the access log tells it. It holds no secret: `key` is a fingerprint.
+/// One request, as the access log tells it. It holds no secret: `key` is a name or a fingerprint.
 #[derive(Debug, Serialize)]
 pub struct Entry<'a> {
     /// When the request's head was complete.
@@ -41,13 +42,16 @@ pub struct Entry<'a> {
     pub reason: &'a str,
     /// The app, once known.
     pub app: Option<&'a str>,
+    /// The key that it came by: its name, or the fingerprint of a user token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a str>,
     /// The user id, once known.
     pub user: Option<&'a str>,
     /// The instance whose answer was passed on.
     pub instance: Option<&'a str>,
-    /// Earlier attempts, as `instance: reason`.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    pub failed_attempts: &'a [String],
+    /// Attempts that gave no answer to pass on, in their order.
+    #[serde(skip_serializing_if = "<[FailedAttempt<'_>]>::is_empty")]
+    pub failed_attempts: &'a [FailedAttempt<'a>],
     /// Bytes of the request body.
     pub bytes_in: u64,
     /// Bytes of the answer's body.
@@ -76,6 +80,27 @@ pub struct Entry<'a> {
     /// `User-Agent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<&'a str>,
+}
+
+/// An attempt that gave no answer to pass on. It is written as `instance: why`.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedAttempt<'a> {
+    /// Who was asked.
+    pub instance: &'a str,
+    /// A label of the closed list of reasons, or `not_here`.
+    pub why: &'static str,
+}
+
+impl Display for FailedAttempt<'_> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.instance, self.why)
+    }
+}
+
+impl Serialize for FailedAttempt<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// The form of a line.

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;
 
-use super::{AccessLog, Batch, Destination, Entry, Format};
+use super::{AccessLog, Batch, Destination, Entry, FailedAttempt, Format};
 
 fn entry<'a>(user: &'a str, agent: &'a str) -> Entry<'a> {
     Entry {
@@ -14,6 +14,7 @@ fn entry<'a>(user: &'a str, agent: &'a str) -> Entry<'a> {
         status: 200,
         reason: "answered",
         app: Some("shop"),
+        key: Some("team"),
         user: Some(user),
         instance: Some("dify1"),
         failed_attempts: &[],
@@ -58,6 +59,18 @@ fn a_line_of_each_format() {
     let json: serde_json::Value = serde_json::from_str(&written(Format::Json, &entry)).unwrap();
     assert_eq!(json["time"], "2026-11-21T08:01:08Z");
     assert_eq!(json["instance"], "dify1");
+    assert_eq!(json["key"], "team");
+}
+
+#[test]
+fn attempts_that_failed_are_named_with_why() {
+    let failed = [("dify2", "connect_failed"), ("dify3", "not_here")];
+    let failed = failed.map(|(instance, why)| FailedAttempt { instance, why });
+    let entry = Entry { failed_attempts: &failed, ..entry("alice", "curl/8") };
+    let json: serde_json::Value = serde_json::from_str(&written(Format::Json, &entry)).unwrap();
+    let expected = ["dify2: connect_failed", "dify3: not_here"];
+    assert_eq!(json["failed_attempts"], serde_json::json!(expected));
+    assert!(written(Format::Live, &entry).contains("  after dify2: connect_failed"));
 }
 
 #[test]

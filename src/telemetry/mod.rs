@@ -7,6 +7,6 @@ mod access;
 mod count;
 mod log;
 
-pub use access::{AccessLog, Batch, Destination, Entry, Format, Sink};
+pub use access::{AccessLog, Batch, Destination, Entry, FailedAttempt, Format, Sink};
 pub use count::{Counter, Gauge, Histogram, LATENCY_BOUNDS_S};
 pub use log::start as start_error_log;

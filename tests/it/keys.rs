@@ -34,3 +34,24 @@ async fn a_key_opens_its_apps_and_the_header_names_one() {
     let expected = ["app-shop-1", "app-flow-1", "app-flow-1", "app-shop-1"];
     assert_eq!(keys, expected.map(Some));
 }
+
+#[tokio::test]
+async fn the_access_log_names_the_key_in_every_protocol() {
+    let keys = "keys: [{ name: team, secret: sk-team, apps: [shop] }]\n";
+    let rig = Plan::new(1).with(keys).without_probes().start().await;
+    let beside = rig.beside().await;
+    for (path, key) in [("/v1/info", "sk-team"), ("/v1/models", "sk-team"), ("/v1/info", "nobody")]
+    {
+        let request = Request::get(path).header("authorization", format!("Bearer {key}"));
+        let status = beside.send(request.body("").unwrap()).await.status;
+        assert_eq!(status.is_success(), key == "sk-team", "{path} {key}: {status}");
+    }
+    let lines = beside.logged().await;
+    let named = |path: &str, status: u16| {
+        let line = lines.iter().find(|line| line["path"] == path && line["status"] == status);
+        line.map(|line| line["key"].clone())
+    };
+    assert_eq!(named("/v1/info", 200), Some(json!("team")), "{lines:?}");
+    assert_eq!(named("/v1/models", 200), Some(json!("team")), "{lines:?}");
+    assert_eq!(named("/v1/info", 401), Some(json!(null)), "{lines:?}");
+}

@@ -204,6 +204,20 @@ async fn a_stop_for_an_unknown_task_reaches_every_instance() {
     let answer = rig.send(stop("not-even-a-uuid")).await;
     assert_eq!(answer.json(), json!({ "result": "success" }));
     assert_eq!((posts(&rig)[0], posts(&rig)[2]), (1, 1));
+    let instances = &rig.status().await["applications"]["shop"]["instances"];
+    let failures = ["dify1", "dify2", "dify3"].map(|name| instances[name]["failures"].as_u64());
+    assert_eq!(failures, [Some(0), Some(1), Some(0)], "{instances}");
+}
+
+#[tokio::test]
+async fn a_stop_that_failed_somewhere_is_in_the_access_log() {
+    let rig = Plan::new(2).without_probes().start().await;
+    rig.difys[1].set_fault(Fault::CloseAfterRequest).await.unwrap();
+    let beside = rig.beside().await;
+    let stop = post("/v1/chat-messages/unknown/stop", &json!({ "user": "a" }));
+    assert_eq!(beside.send(stop).await.json(), json!({ "result": "success" }));
+    let line = &beside.logged().await[0];
+    assert_eq!(line["failed_attempts"], json!(["dify2: instance_closed"]), "{line}");
 }
 
 #[tokio::test]

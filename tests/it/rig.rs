@@ -9,6 +9,7 @@ use bytes::Bytes;
 use dify_sim::{App, Dify, Fault, Mode, Release, Served, Setup};
 use difygate::cli::serve::Gateway;
 use difygate::config::{self, Environment};
+use difygate::telemetry::{Destination, Format};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -34,6 +35,7 @@ pub(crate) struct Rig {
 /// A second gateway before a rig's Difys.
 pub(crate) struct Beside {
     gateway: Gateway,
+    log: PathBuf,
     _folder: TempDir,
 }
 
@@ -46,6 +48,13 @@ impl Beside {
     /// Sends a request to it on a connection of its own.
     pub(crate) async fn send(&self, request: Request<impl Into<Bytes>>) -> Answer {
         send(self.gateway.listen(), request).await
+    }
+
+    /// Ends it; the lines of its access log.
+    pub(crate) async fn logged(self) -> Vec<Value> {
+        self.gateway.drain().await;
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Waits until its `/status` says so of an instance.
@@ -146,16 +155,10 @@ pub(crate) fn release() -> Release {
     named.map_or(Release::default(), |name| name.parse().unwrap())
 }
 
-/// The engine that is tested: the default, or the one that the environment names.
-fn engine() -> String {
-    std::env::var("DIFYGATE_TEST_ENGINE").map_or(String::new(), |name| format!("engine: {name}\n"))
-}
-
 /// A configuration with the apps `shop` and `flow` over all Difys.
 pub(crate) fn configuration(difys: &[Dify], settings: &str, instance_settings: &str) -> String {
-    let engine = if settings.contains("engine:") { String::new() } else { engine() };
     let mut text =
-        format!("listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\n{engine}{settings}apps:\n");
+        format!("listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\n{settings}apps:\n");
     for app in ["shop", "flow"] {
         writeln!(text, "  {app}:\n    user_tokens: [usertoken--{app}]\n    instances:").unwrap();
         for (number, dify) in (1..).zip(difys) {
@@ -182,8 +185,10 @@ impl Rig {
         let path = folder.path().join("difygate.yaml");
         std::fs::copy(&self.config_path, &path).unwrap();
         let loaded = config::load(&path, &Environment::default()).unwrap();
-        let gateway = Gateway::start(loaded.config, path, None).await.unwrap();
-        Beside { gateway, _folder: folder }
+        let log = folder.path().join("access.log");
+        let told = Some((Format::Json, Destination::File(log.clone())));
+        let gateway = Gateway::start(loaded.config, path, told).await.unwrap();
+        Beside { gateway, log, _folder: folder }
     }
 
     /// Where clients connect.

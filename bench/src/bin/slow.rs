@@ -2,7 +2,7 @@
 //! ones cut?
 //!
 //! `SLOW_CLIENTS` (8192) is how many, `SLOW_SECONDS` (25) how long; as long again, at most, it is
-//! quiet before that. `ENGINE=hyper` asks the other engine.
+//! quiet before that.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -76,7 +76,7 @@ async fn run() -> anyhow::Result<usize> {
          or lower SLOW_CLIENTS",
         2 * clients + 1000
     );
-    let difygate = &contender::ours()?;
+    let difygate = &contender::OURS;
     say(&format!(
         "{}\n{clients} clients that send a byte a second, {} s, beside {RATE} good requests a second",
         difygate.describe()?,

@@ -1,8 +1,7 @@
 //! Keeps difygate busy while instances break at random and the configuration changes, and looks
 //! for what grows, hangs or stays broken.
 //!
-//! `SOAK_SECONDS` (600) is how long, `SOAK_SEED` gives a run's random choices again, `ENGINE=hyper`
-//! asks the other engine.
+//! `SOAK_SECONDS` (600) is how long, `SOAK_SEED` gives a run's random choices again.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -61,7 +60,7 @@ async fn run() -> anyhow::Result<Vec<String>> {
     ensure!(seconds >= SHORTEST_S, "SOAK_SECONDS is at least {SHORTEST_S}");
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let seed = variable("SOAK_SEED")?.unwrap_or(clock.as_secs());
-    let difygate = &contender::ours()?;
+    let difygate = &contender::OURS;
     say(&format!("{}\n{seconds} s, SOAK_SEED={seed}", difygate.describe()?))?;
 
     let instances = start_instances().await?;

@@ -12,17 +12,10 @@ pub(super) const CONTENDER: Contender = Contender {
     version: &["--version"],
     token: TOKEN,
     reload: Signal::HUP,
-    configure: |scene| configure(scene, ""),
+    configure,
 };
 
-/// With hyper.
-pub(super) const HYPER: Contender = Contender {
-    name: "difygate-hyper",
-    configure: |scene| configure(scene, "engine: hyper\n"),
-    ..CONTENDER
-};
-
-fn configure(scene: &Scene, settings: &str) -> anyhow::Result<Vec<String>> {
+fn configure(scene: &Scene) -> anyhow::Result<Vec<String>> {
     let Scene { listen, admin, .. } = scene;
     let instances = scene.lines(|number, addr, weight| {
         format!(
@@ -30,7 +23,7 @@ fn configure(scene: &Scene, settings: &str) -> anyhow::Result<Vec<String>> {
         )
     });
     let text = format!(
-        "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\naccess_log: off\n{settings}apps:\n  shop:\n    \
+        "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\naccess_log: off\napps:\n  shop:\n    \
          user_tokens: [{TOKEN}]\n    instances:\n{instances}"
     );
     let path = scene.write("difygate.yaml", &text)?;

@@ -34,20 +34,10 @@ pub struct Contender {
 }
 
 /// All of them, in the order of the tables' columns.
-pub const ALL: &[Contender] =
-    &[difygate::CONTENDER, difygate::HYPER, nginx::CONTENDER, haproxy::CONTENDER];
+pub const ALL: &[Contender] = &[OURS, nginx::CONTENDER, haproxy::CONTENDER];
 
-/// difygate with the engine that `ENGINE` names: `own`, its default, or `hyper`.
-///
-/// # Errors
-/// There is no such engine.
-pub fn ours() -> anyhow::Result<Contender> {
-    match std::env::var("ENGINE").as_deref() {
-        Err(_) | Ok("" | "own") => Ok(difygate::CONTENDER),
-        Ok("hyper") => Ok(difygate::HYPER),
-        Ok(other) => bail!("ENGINE={other}: there are own and hyper"),
-    }
-}
+/// difygate.
+pub const OURS: Contender = difygate::CONTENDER;
 
 /// The app key that every instance accepts.
 pub const APP_KEY: &str = "app-shop";

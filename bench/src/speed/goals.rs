@@ -13,17 +13,10 @@ struct Goal {
     reach: f64,
     /// To go for after that.
     then: f64,
-    find: fn(&Of<'_>) -> Option<f64>,
+    find: fn(&Results) -> Option<f64>,
 }
 
-/// The results, and whose of them.
-struct Of<'a> {
-    results: &'a Results,
-    who: &'static str,
-}
-
-/// difygate with either engine.
-const WHO: [&str; 2] = ["difygate", "difygate-hyper"];
+const WHO: &str = "difygate";
 
 const GOALS: &[Goal] = &[
     goal("plain ÷ nginx", (1.0, 0.75), |r| beside(r, "plain", "nginx+Lua")),
@@ -48,7 +41,7 @@ const GOALS: &[Goal] = &[
 const fn goal(
     what: &'static str,
     (reach, then): (f64, f64),
-    find: fn(&Of<'_>) -> Option<f64>,
+    find: fn(&Results) -> Option<f64>,
 ) -> Goal {
     Goal { what, reach, then, find }
 }
@@ -56,15 +49,11 @@ const fn goal(
 /// A line for each goal that the run says something of.
 #[must_use]
 pub fn judge(results: &Results) -> String {
-    WHO.map(|who| judge_one(&Of { results, who })).concat()
-}
-
-fn judge_one(of: &Of<'_>) -> String {
     let mut text = String::new();
     for Goal { what, reach, then, find } in GOALS {
-        let Some(figure) = find(of) else { continue };
+        let Some(figure) = find(results) else { continue };
         if text.is_empty() {
-            let _ = writeln!(text, "{}", of.who);
+            let _ = writeln!(text, "{WHO}");
         }
         let verdict = match figure {
             figure if figure <= *then => "reached, and the next",
@@ -77,34 +66,34 @@ fn judge_one(of: &Of<'_>) -> String {
     text
 }
 
-fn own<'a>(of: &Of<'a>, work: &str) -> Option<&'a Cell> {
-    of.results.cell(work, of.who).filter(|cell| cell.absent.is_none())
+fn own<'a>(results: &'a Results, work: &str) -> Option<&'a Cell> {
+    results.cell(work, WHO).filter(|cell| cell.absent.is_none())
 }
 
-fn beside(of: &Of<'_>, work: &str, other: &str) -> Option<f64> {
-    own(of, work)?.ratio(of.results.cell(work, other)?)
+fn beside(results: &Results, work: &str, other: &str) -> Option<f64> {
+    own(results, work)?.ratio(results.cell(work, other)?)
 }
 
-fn works(of: &Of<'_>, work: &str, other: &str) -> Option<f64> {
+fn works(results: &Results, work: &str, other: &str) -> Option<f64> {
     // They share their rounds.
-    own(of, work)?.ratio(own(of, other)?)
+    own(results, work)?.ratio(own(results, other)?)
 }
 
-fn more(of: &Of<'_>, work: &str, what: &str) -> Option<f64> {
-    own(of, work)?.more.get(what).copied()
+fn more(results: &Results, work: &str, what: &str) -> Option<f64> {
+    own(results, work)?.more.get(what).copied()
 }
 
-fn added_ms(of: &Of<'_>) -> Option<f64> {
-    let direct = &of.results.rows.iter().find(|row| row.work.name == "sse")?.direct_us;
-    let rounds = own(of, "sse")?.waited_us.iter().zip(direct);
+fn added_ms(results: &Results) -> Option<f64> {
+    let direct = &results.rows.iter().find(|row| row.work.name == "sse")?.direct_us;
+    let rounds = own(results, "sse")?.waited_us.iter().zip(direct);
     let added_us = rounds.map(|((_, p99), (_, direct))| p99 - direct);
     Some(median(&added_us.collect::<Vec<_>>())? / 1e3)
 }
 
 /// The slowest answers to a crowd that asks at once, beside another's.
-fn crowd_p99(of: &Of<'_>, other: &str) -> Option<f64> {
+fn crowd_p99(results: &Results, other: &str) -> Option<f64> {
     let p99 = |cell: &Cell| Some(medians(&cell.waited_us)?.1);
-    Some(p99(own(of, "crowd")?)? / p99(of.results.cell("crowd", other)?)?)
+    Some(p99(own(results, "crowd")?)? / p99(results.cell("crowd", other)?)?)
 }
 
 #[cfg(test)]

@@ -11,24 +11,19 @@ use http::header::HeaderValue;
 use uuid::Uuid;
 
 use crate::affinity::Scope;
-use crate::balance::Work;
 use crate::dify::answer::learn_json;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::body::Kept;
 use crate::gateway::claim::{self, Claims, Whose};
 use crate::gateway::doors::fault::Trouble;
-use crate::gateway::forward::forward;
 use crate::gateway::inspect;
-use crate::gateway::journey::{Forwarded, Journey, Travelled};
+use crate::gateway::journey::{Departure, Forwarded, Journey, SpreadBy, Travelled};
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
-use crate::gateway::outlive::Outlive;
-use crate::gateway::policy::OnDisconnect;
-use crate::gateway::progress::Progress;
+use crate::gateway::outlive::travel;
 use crate::gateway::record::Record;
 use crate::gateway::refusals;
-use crate::gateway::select::{Asker, Candidates};
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::worker::Worker;
 use crate::model::Refusal;
@@ -175,14 +170,7 @@ impl Errand {
 
     /// Makes a call. The journey has the record, and what else the errand had.
     pub(super) async fn send(self, call: Call) -> Travelled {
-        let journey = Box::new(self.journey(call));
-        let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
-        match journey.run {
-            Some(_) if journey.app.policy.on_disconnect != OnDisconnect::Close => {
-                Outlive::new(forward(journey), progress, worker).await
-            }
-            _ => forward(journey).await,
-        }
+        travel(self.journey(call)).await
     }
 
     /// Finds out which instance has a conversation, so that whatever follows goes there. False if none
@@ -193,7 +181,7 @@ impl Errand {
     pub(super) async fn find(self, conversation: Uuid) -> (Self, Result<bool, Refusal>) {
         let call = Call::post("/v1/chat-messages", CallKind::Run(Run::Chat), JSON, Bytes::new());
         let address = self.address;
-        let mut journey = Box::new(self.journey(call.in_conversation(Some(conversation))));
+        let mut journey = self.journey(call.in_conversation(Some(conversation)));
         let found = journey.find_owner().await.map(|()| !journey.nowhere);
         (Self::back(journey, address), found)
     }
@@ -204,31 +192,23 @@ impl Errand {
         Self { worker, snapshot, app, address, user: user_in_body.unwrap_or_default(), record }
     }
 
-    fn journey(self, call: Call) -> Journey {
+    fn journey(self, call: Call) -> Box<Journey> {
         let Self { worker, snapshot, app, address, user, record } = self;
         let Call { method, path, kind, run, content_type, body, conversation, names } = call;
-        let claims = Claims::of_turn(conversation, &names);
-        let ties = claims.ties(&app, worker.shared().owners());
-        let work = if run.is_some() { Work::Run } else { Work::Other };
-        let asker = Asker { user: Some(&user), address, ties, work };
-        let candidates = Candidates::new(&app, asker, snapshot.last_resort);
         let body = Kept::Piece(body);
         let outbound = Outbound::own(method, &path, content_type, body, record.request_id());
-        Journey {
+        Journey::new(Departure {
             worker,
             snapshot,
             app,
             kind,
             run,
             user_in_body: Some(user),
-            claims,
-            candidates,
+            spread_by: SpreadBy::UserInBody,
+            address,
+            claims: Claims::of_turn(conversation, &names),
             outbound,
-            progress: Progress::default(),
             record,
-            turn: None,
-            nowhere: false,
-            restarted: None,
-        }
+        })
     }
 }

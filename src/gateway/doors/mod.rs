@@ -79,11 +79,12 @@ pub(super) enum Done {
 }
 
 /// Answers a request at a door.
-pub(super) async fn answer(arrival: Arrival, body: Arriving, door: Door<'_>) -> Done {
+pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>) -> Done {
     let key = match caller::key(&arrival.snapshot, &arrival.headers) {
         Ok(key) => key,
         Err(fault) => return Done::Fault(arrival.record, Reason::Unauthorized, fault),
     };
+    arrival.record.came_by(&key);
     match door.call {
         Call::Models => {
             local(arrival.record, openai::models::list(models(&arrival.snapshot, &key)))

@@ -10,7 +10,6 @@ use super::tell::Stays;
 use crate::gateway::behind::Behind;
 use crate::gateway::fields::{Field, Fields};
 use crate::gateway::framing;
-use crate::gateway::head::HeadWatch;
 use crate::gateway::snapshot::Limits;
 
 /// Names, as they were spelt, and values.
@@ -54,15 +53,14 @@ pub(in crate::gateway) fn request(bytes: &[u8], limits: &Limits) -> Front {
         Ok(Found::Part) => return Front::Part,
         Err(_) => return Front::Bad,
     };
-    let watch = HeadWatch::of(&head.fields);
     let behind = Behind::of_request(&head.fields);
-    let passes = framing::check(&head, Some(&watch), limits).is_ok();
+    let passes = framing::check(&head, limits).is_ok();
     Front::Head(Seen {
         line: format!("{} {} {:?}", head.method, head.uri, head.version),
         fields: lines(head.fields.iter()),
         length,
         on: passes.then(|| lines(head.fields.iter().filter(|field| !behind.has(field)))),
-        stays: stays(&head) != Stays::Closes && !framing::must_close(&head.fields, Some(&watch)),
+        stays: stays(&head) != Stays::Closes && !framing::must_close(&head.fields),
         parsed: head.fields,
         body: Body::of_request,
     })

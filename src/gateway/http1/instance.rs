@@ -53,7 +53,7 @@ pub(in crate::gateway) enum Written {
     Something,
 }
 
-/// An open connection, with the slot that it holds.
+/// An open connection, with the slot that it holds, if it is its own.
 pub(in crate::gateway) struct Connection {
     stream: Transport,
     /// Bytes that came and have not been used.
@@ -61,7 +61,7 @@ pub(in crate::gateway) struct Connection {
     outflow: Outflow,
     alarm: Alarm,
     gear: Gear,
-    _slot: Slot,
+    _slot: Option<Slot>,
 }
 
 /// A request on its way.
@@ -77,15 +77,20 @@ struct Sending<F> {
 
 impl Connection {
     /// A connection that has carried nothing yet.
-    pub(in crate::gateway) fn new(stream: Transport, slot: Slot, gear: Gear) -> Self {
+    pub(in crate::gateway) fn new(stream: Transport, gear: Gear) -> Self {
         Self {
             stream,
             input: Bytes::new(),
             outflow: Outflow::default(),
             alarm: Alarm::default(),
             gear,
-            _slot: slot,
+            _slot: None,
         }
+    }
+
+    /// It holds a slot of its instance for as long as it is open.
+    pub(in crate::gateway) fn with_slot(self, slot: Slot) -> Self {
+        Self { _slot: Some(slot), ..self }
     }
 
     /// Whether an idle connection can carry a request: nothing has come on it, be it its end. No

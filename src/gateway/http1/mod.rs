@@ -1,10 +1,10 @@
-//! HTTP/1.1 of our own, on both sides, unless `engine: hyper` is configured.
+//! HTTP/1.1 of our own, on both sides.
 //!
-//! hyper drives every connection from a task with buffers of its own; a gateway needs neither. Here
-//! a connection keeps no buffer while it waits, an answer's bytes are read by whoever passes them
+//! A library drives every connection from a task with buffers of its own; a gateway needs neither.
+//! Here a connection keeps no buffer while it waits, an answer's bytes are read by whoever passes them
 //! on, and a head leaves in one write with what follows it. What is read strictly is read by RFC
 //! 9112: a head by `parse`, a body by `body` and `chunks`. What a head means is judged where
-//! hyper's are (`framing`), so both engines refuse the same.
+//! HTTP/2's are (`framing`).
 //!
 //! Deliberately absent: upgrades, trailers (read and left out), pipelining ahead of an answer.
 

@@ -7,7 +7,6 @@ use std::task::Poll;
 use http::Version;
 
 use super::body::Body;
-use super::fill::Gear;
 use super::instance::{names, says_close};
 use super::line::{Expectation, Line, Next, RequestBody};
 use super::tell::{Manner, Stays, Told, tell};
@@ -15,7 +14,6 @@ use crate::gateway::arriving::Arriving;
 use crate::gateway::client::{Client, Ending};
 use crate::gateway::farewell::close;
 use crate::gateway::handle::handle;
-use crate::gateway::head::HeadWatch;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::Name;
 use crate::gateway::round;
@@ -28,10 +26,11 @@ use crate::model::Reason;
 pub(in crate::gateway) async fn serve(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    (stream, gear): (Transport, Gear),
+    stream: Transport,
     limits: &Limits,
 ) {
-    let line = Rc::new(Line::new(stream, Rc::clone(client), Rc::clone(worker.clock()), gear));
+    let (clock, gear) = (Rc::clone(worker.clock()), worker.gear().clone());
+    let line = Rc::new(Line::new(stream, Rc::clone(client), clock, gear));
     if worker.shared().is_draining() {
         client.end(Ending::Drain);
     }
@@ -67,8 +66,7 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
         };
         let mut stays = if drains { Stays::Closes } else { stays(&head) };
         let manner = Manner { method: head.method.clone(), version: head.version };
-        client.saw_head(HeadWatch::of(&head.fields));
-        let body = Arriving::Own(body(line, &head));
+        let body = Arriving::Http1(body(line, &head));
         // On the heap, and only while there is a request: an idle connection is small.
         let mut answer = Box::pin(handle(Rc::clone(worker), Rc::clone(client), head, body));
         let answered = poll_fn(|context| {

@@ -30,12 +30,12 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(engine: &str) -> Self {
+    async fn start() -> Self {
         let origin = Origin::start().await;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("difygate.yaml");
         let text = format!(
-            "listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\nworkers: 1\nengine: {engine}\n\
+            "listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\nworkers: 1\n\
              probe: {{ enabled: false }}\ntimeouts: {{ header: 1500ms, body: 1500ms, keep_alive: 4s }}\n\
              limits: {{ max_body: 64KiB, memory_body: 4KiB }}\n\
              apps:\n  shop:\n    user_tokens: [usertoken--shop]\n    instances:\n      \
@@ -206,8 +206,8 @@ const TABLE: &[(&str, &str)] = &[
 ];
 
 /// How many cases of a theme there are, and what is wrong with them.
-async fn theme(engine: &str, name: &str, text: &str) -> (usize, Vec<String>) {
-    let (bench, cases) = (Bench::start(engine).await, parse(text));
+async fn theme(name: &str, text: &str) -> (usize, Vec<String>) {
+    let (bench, cases) = (Bench::start().await, parse(text));
     let mut wrong = Vec::new();
     for case in &cases {
         if let Err(what) = bench.run(case).await {
@@ -220,33 +220,13 @@ async fn theme(engine: &str, name: &str, text: &str) -> (usize, Vec<String>) {
 
 #[tokio::test]
 async fn every_case_ends_as_the_standard_and_the_decisions_ask() {
-    let (count, wrong) = all("hyper").await;
-    println!(
-        "strict: hyper: {count} cases, {} as RFC 9112 and the decisions ask",
-        count - wrong.len()
-    );
-    assert!(wrong.is_empty(), "{} of {count} cases are not:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-#[tokio::test]
-async fn every_case_ends_so_with_our_own_engine_too() {
-    let (count, wrong) = all("own").await;
-    println!(
-        "strict: own: {count} cases, {} as RFC 9112 and the decisions ask",
-        count - wrong.len()
-    );
-    assert!(wrong.is_empty(), "{} of {count} cases are not:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-/// How many cases there are, and what is wrong with them.
-async fn all(engine: &'static str) -> (usize, Vec<String>) {
-    let themes = TABLE.iter().map(|(name, text)| theme(engine, name, text));
-    let mut themes: JoinSet<_> = themes.collect();
-    let (mut cases, mut wrong) = (0, Vec::new());
+    let mut themes: JoinSet<_> = TABLE.iter().map(|(name, text)| theme(name, text)).collect();
+    let (mut count, mut wrong) = (0, Vec::new());
     while let Some(done) = themes.join_next().await {
-        let (count, faults) = done.unwrap();
-        cases += count;
+        let (cases, faults) = done.unwrap();
+        count += cases;
         wrong.extend(faults);
     }
-    (cases, wrong)
+    println!("strict: {count} cases, {} as RFC 9112 and the decisions ask", count - wrong.len());
+    assert!(wrong.is_empty(), "{} of {count} cases are not:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -8,11 +8,9 @@ use crate::contender::{Contender, Scene, gateway};
 use crate::speed::entry::Entry;
 use crate::speed::scene::{Setup, key};
 
-pub(super) const ENTRY: Entry = Entry { name: "difygate", setup: own, leaves: |_| None };
-pub(super) const HYPER: Entry = Entry { name: "difygate-hyper", setup: hyper, leaves: |_| None };
+pub(super) const ENTRY: Entry = Entry { name: "difygate", setup, leaves: |_| None };
 
-/// With the engine of its own, the default.
-fn own(setup: Setup) -> Contender {
+fn setup(setup: Setup) -> Contender {
     Contender {
         name: "difygate",
         program: gateway,
@@ -20,30 +18,17 @@ fn own(setup: Setup) -> Contender {
         token: "",
         reload: Signal::HUP,
         configure: match setup {
-            Setup::Plain => |scene| configure(scene, Setup::Plain, "own"),
-            Setup::Full => |scene| configure(scene, Setup::Full, "own"),
-            Setup::Many => |scene| configure(scene, Setup::Many, "own"),
+            Setup::Plain => |scene| configure(scene, Setup::Plain),
+            Setup::Full => |scene| configure(scene, Setup::Full),
+            Setup::Many => |scene| configure(scene, Setup::Many),
         },
     }
 }
 
-/// With hyper.
-fn hyper(setup: Setup) -> Contender {
-    Contender {
-        name: "difygate-hyper",
-        configure: match setup {
-            Setup::Plain => |scene| configure(scene, Setup::Plain, "hyper"),
-            Setup::Full => |scene| configure(scene, Setup::Full, "hyper"),
-            Setup::Many => |scene| configure(scene, Setup::Many, "hyper"),
-        },
-        ..own(setup)
-    }
-}
-
-fn configure(scene: &Scene, setup: Setup, engine: &str) -> anyhow::Result<Vec<String>> {
+fn configure(scene: &Scene, setup: Setup) -> anyhow::Result<Vec<String>> {
     let (listen, admin, folder) = (scene.listen, scene.admin, scene.folder.display());
     let mut text = format!(
-        "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\nworkers: 1\nengine: {engine}\naccess_log: off\n\
+        "listen: {listen}\nadmin: {{ listen: \"{admin}\" }}\nworkers: 1\naccess_log: off\n\
          probe: {{ enabled: false }}\nstore: {{ path: {folder}/store }}\nspool_dir: {folder}\napps:\n"
     );
     let (apps, _, _) = setup.size();

@@ -24,14 +24,8 @@ pub struct Entry {
 }
 
 /// All of them, in the order of the tables.
-pub const ALL: &[Entry] = &[
-    difygate::ENTRY,
-    difygate::HYPER,
-    nginx::ENTRY,
-    haproxy::ENTRY,
-    pingora::ENTRY,
-    litellm::ENTRY,
-];
+pub const ALL: &[Entry] =
+    &[difygate::ENTRY, nginx::ENTRY, haproxy::ENTRY, pingora::ENTRY, litellm::ENTRY];
 
 /// Only difygate speaks OpenAI's protocol before Dify, and is measured with 1,000 apps.
 fn proxies_only(work: &Work) -> Option<&'static str> {
