@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use dify_sim::{App, Dify, Pace, Release, Setup, Unknown};
+use dify_sim::{App, Dify, Flow, Pace, Release, Setup, Unknown};
 use tokio::net::TcpListener;
 
 use crate::cli::ExitStatus;
@@ -88,8 +88,13 @@ fn parse_app(text: &str) -> Result<App, String> {
     let app = App::new(mode, key);
     match flow {
         Some(flow) => {
-            let flow = flow.parse().map_err(|unknown: Unknown| unknown.to_string())?;
-            Ok(app.with_flow(flow))
+            let flow: Flow = flow.parse().map_err(|unknown: Unknown| unknown.to_string())?;
+            if flow.is_of(mode) {
+                return Ok(app.with_flow(flow));
+            }
+            let there = Flow::ALL.into_iter().filter(|flow| flow.is_of(mode)).map(Flow::name);
+            let there: Vec<_> = there.collect();
+            Err(format!("an app of this mode has no such flow; there are: {}", there.join(", ")))
         }
         None => Ok(app),
     }
@@ -178,6 +183,8 @@ mod tests {
         let app = parse_app("workflow=a=b").unwrap();
         assert_eq!((app.mode, app.flow, app.key.as_str()), (Mode::Workflow, Flow::Echo, "a=b"));
         for (wrong, right) in [
+            ("workflow:loop=a", "there are: echo, llm"),
+            ("chat:human-input=a", "there are: llm, no-model"),
             ("chat", "chat=app-one"),
             ("chat=", "empty"),
             ("chatflow=a", "advanced-chat"),

@@ -1,6 +1,6 @@
 //! What apps do with a question.
 
-use super::Unknown;
+use super::{Mode, Unknown};
 use std::str::FromStr;
 
 /// What an app does with a question.
@@ -78,6 +78,29 @@ impl Flow {
         Self::NoModel,
         Self::Unpublished,
     ];
+
+    /// Whether apps of this mode have it; in another it would change nothing.
+    #[must_use]
+    pub fn is_of(self, mode: Mode) -> bool {
+        match mode {
+            Mode::AdvancedChat => self != Self::NoModel,
+            Mode::Workflow => matches!(
+                self,
+                Self::Echo
+                    | Self::Llm
+                    | Self::Slow
+                    | Self::SlowFirst
+                    | Self::Failing
+                    | Self::FailBranch
+                    | Self::DefaultValue
+                    | Self::HumanInput
+                    | Self::Unpublished
+            ),
+            Mode::Chat | Mode::AgentChat | Mode::Completion | Mode::Agent => {
+                matches!(self, Self::Llm | Self::NoModel)
+            }
+        }
+    }
 
     /// Its name on a command line.
     #[must_use]
