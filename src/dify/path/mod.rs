@@ -13,7 +13,7 @@
 //! Every route of the knowledge API that names a document, a segment or anything else of a dataset
 //! names the dataset before it, so that is the id that matters there, and the only one.
 //!
-//! Paths are taken without the query, and [normal]: Dify undoes percent-encoding before it looks for a
+//! Paths are taken without the query, and [`normal()`]: Dify undoes percent-encoding before it looks for a
 //! route, so `/v1/%69nfo` is `/v1/info` to it.
 
 mod normal;
