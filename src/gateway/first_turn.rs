@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::affinity::{Owners, now_s};
+use crate::affinity::{Owners, Scope, now_s};
 use crate::dify::path::CallKind;
 use crate::gateway::journey::Journey;
 use crate::gateway::member::Member;
 use crate::gateway::shared::Shared;
+use crate::gateway::snapshot::AppStats;
 use crate::gateway::turns::Turn;
 
 /// What waits longer goes on all the same.
@@ -35,9 +36,9 @@ impl FirstTurn {
     }
 }
 
-/// Waits until a first call of the same user at the same instance has begun, if there is one. None if they
-/// have met.
-pub(super) async fn meet(shared: &Shared, user: Uuid) -> Option<FirstTurn> {
+/// Waits until a first call of the same user at the same instance has begun, if there is one, and counts the
+/// wait. None if they have met.
+pub(super) async fn meet(shared: &Shared, stats: &AppStats, user: Uuid) -> Option<FirstTurn> {
     let has_met = || shared.owners().met.has(user, now_s());
     if has_met() {
         return None;
@@ -46,6 +47,7 @@ pub(super) async fn meet(shared: &Shared, user: Uuid) -> Option<FirstTurn> {
     if let Some(turn) = turns.try_take(user) {
         return Some(FirstTurn { user, _turn: Some(turn) });
     }
+    stats.waited_for_first.add_one();
     let turn = turns.take(user, PATIENCE).await;
     // Whoever was before may have met it meanwhile.
     (!has_met()).then_some(FirstTurn { user, _turn: turn })
@@ -58,22 +60,13 @@ impl Journey {
             self.kind,
             CallKind::Run(_) | CallKind::Upload | CallKind::Conversations | CallKind::Messages
         );
-        let has_user = || self.user_in_body.is_some() || self.outbound.in_query("user").is_some();
-        if !makes_user || !has_user() {
+        if !makes_user {
             return None;
         }
-        let user = self.scope().of_text(member.name().as_str().as_bytes());
+        let user = self.dify_user()?;
+        let scope = Scope::new(self.app.name.as_str(), &user);
+        let user = scope.of_text(member.name().as_str().as_bytes());
         let has_met = self.worker.shared().owners().met.has(user, now_s());
         (!has_met).then_some(user)
-    }
-
-    /// As [`meet`], and counted.
-    pub(super) async fn first_turn(&self, user: Uuid) -> Option<FirstTurn> {
-        let shared = self.worker.shared();
-        if let Some(turn) = shared.first_turns().try_take(user) {
-            return Some(FirstTurn { user, _turn: Some(turn) });
-        }
-        self.app.stats.waited_for_first.add_one();
-        meet(shared, user).await
     }
 }

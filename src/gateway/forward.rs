@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::dify::path::Run;
 use crate::gateway::attempt::{AnswerBody, Patience, attempt};
 use crate::gateway::failure::{Failure, Sent};
+use crate::gateway::first_turn::meet;
 use crate::gateway::inspect::{Finding, inspect, peek};
 use crate::gateway::instance::Queued;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
@@ -160,7 +161,8 @@ impl<'a> Search<'a> {
         let Candidate { member, trust } = candidate;
         let mut first_turn = None;
         if let Some(user) = self.journey.stranger(&member) {
-            first_turn = Box::pin(self.journey.first_turn(user)).await;
+            let Journey { worker, app, .. } = &*self.journey;
+            first_turn = Box::pin(meet(worker.shared(), &app.stats, user)).await;
             self.now = Instant::now();
         }
         let (now, journey) = (self.now, &mut *self.journey);

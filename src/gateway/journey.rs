@@ -154,11 +154,15 @@ impl Journey {
         self.claims.is_any() && !self.nowhere && self.candidates.are_independent()
     }
 
-    /// Who asks, as Dify knows them: by the body, or by the query of a call that has none.
-    pub(super) fn scope(&self) -> Scope {
+    /// The user as Dify knows them: in the body, or in the query of a call that has none.
+    pub(super) fn dify_user(&self) -> Option<Cow<'_, str>> {
         let in_query = || self.outbound.in_query("user");
-        let user = self.user_in_body.as_deref().map(Cow::Borrowed).or_else(in_query);
-        Scope::new(self.app.name.as_str(), &user.unwrap_or_default())
+        self.user_in_body.as_deref().map(Cow::Borrowed).or_else(in_query)
+    }
+
+    /// Who asks, as Dify knows them.
+    pub(super) fn scope(&self) -> Scope {
+        Scope::new(self.app.name.as_str(), &self.dify_user().unwrap_or_default())
     }
 
     /// The same, with where their data is.

@@ -27,6 +27,7 @@ use crate::gateway::claim::Ties;
 use crate::gateway::everywhere::Question;
 use crate::gateway::first_turn::meet;
 use crate::gateway::journey::{Forwarded, Journey};
+use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::refusals;
@@ -62,9 +63,9 @@ enum Located {
 struct Asking<'a> {
     /// Who asks, if Dify makes a user of them who is new to it.
     user: Option<Scope>,
-    pub worker: &'a Rc<Worker>,
-    pub snapshot: &'a Arc<Snapshot>,
-    pub app: &'a Arc<App>,
+    worker: &'a Rc<Worker>,
+    snapshot: &'a Arc<Snapshot>,
+    app: &'a Arc<App>,
 }
 
 /// Sends a GET that names something to every instance of the app at once. `kind` says which answers mean
@@ -85,31 +86,30 @@ async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Locat
             outbound: Rc::clone(&outbound),
         };
         let newcomer = user.map(|scope| scope.of_text(candidate.member.name().as_str().as_bytes()));
+        let stats = Arc::clone(&app.stats);
         asked.spawn_local(async move {
             let shared = Arc::clone(question.worker.shared());
             let first = match newcomer {
-                Some(user) => meet(&shared, user).await,
+                Some(user) => meet(&shared, &stats, user).await,
                 None => None,
             };
-            let answer = question.ask(candidate, PATIENCE).await;
-            if let (Ok(_), Some(first)) = (&answer, first) {
+            let forwarded = question.ask(candidate, PATIENCE).await.ok()?;
+            let has = has(kind, &forwarded)?;
+            // Dify itself has answered, so it knows the user now.
+            if let Some(first) = first {
                 first.begun(shared.owners());
             }
-            answer
+            Some((forwarded.member, has))
         });
     }
     let until = Instant::now() + PATIENCE;
     while let Ok(Some(answered)) = timeout_at(until, asked.join_next()).await {
-        let Ok(Ok(forwarded)) = answered else { continue };
-        match has(kind, &forwarded) {
-            Some(true) => {
-                let mut members = app.pool.members.iter();
-                let place = members.position(|member| Arc::ptr_eq(member, &forwarded.member));
-                return place.map_or(Located::Nobody, Located::At);
-            }
-            Some(false) => silent.retain(|member| !Arc::ptr_eq(member, &forwarded.member)),
-            None => {}
+        let Ok(Some((who, has))) = answered else { continue };
+        let is_who = |member: &Arc<Member>| Arc::ptr_eq(member, &who);
+        if has && let Some(place) = app.pool.members.iter().position(is_who) {
+            return Located::At(place);
         }
+        silent.retain(|member| !is_who(member));
     }
     let names = silent.iter().map(|member| member.name().to_string());
     let out = candidates.skipped().iter();

@@ -300,3 +300,20 @@ async fn a_list_a_search_and_first_turns_at_once_are_one_users() {
         assert_eq!(seen.status, StatusCode::OK, "{round}: {seen:?}");
     }
 }
+
+#[tokio::test]
+async fn who_is_silent_and_asked_last_does_not_hold_up_a_search_for_long() {
+    let rig = rig(&[Release::Main; 3], "probe: { enabled: false }").await;
+    rig.difys[0].set_fault(Fault::Frozen).await.unwrap();
+    let sent = (0..6).map(|number| {
+        let path = format!("/v1/messages/{NOBODYS}/suggested?user=user-{number}");
+        let ask = request("GET", &path).body(bytes::Bytes::new()).unwrap();
+        tokio::spawn(crate::rig::try_send(rig.addr(), ask))
+    });
+    // It would be `timeouts.first_byte`, 20 minutes.
+    let minute = std::time::Duration::from_secs(60);
+    for answer in sent.collect::<Vec<_>>() {
+        let answer = tokio::time::timeout(minute, answer).await.unwrap().unwrap().unwrap();
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    }
+}
