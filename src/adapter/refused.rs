@@ -79,9 +79,11 @@ impl Fault {
             Reason::NoRoute => fault(404, Kind::NotFound, "unknown_url"),
             Reason::Forbidden => fault(403, Kind::Permission, "permission_denied"),
             Reason::Busy => fault(429, Kind::RateLimit, "rate_limit_exceeded"),
-            Reason::NoInstance | Reason::OwnerOut | Reason::SpoolFailed | Reason::StoreFailed => {
-                fault(503, Kind::Overloaded, "service_unavailable")
-            }
+            Reason::NoInstance
+            | Reason::OwnerOut
+            | Reason::SpoolFailed
+            | Reason::StoreFailed
+            | Reason::BodiesFull => fault(503, Kind::Overloaded, "service_unavailable"),
             // Nothing was sent, so it may well be repeated.
             Reason::ConnectFailed => fault(502, Kind::Server, "upstream_unavailable"),
             Reason::InstanceTimeout | Reason::AnswerIdle => {

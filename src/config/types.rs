@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::again::Outline;
+use super::bodies::{self, BodiesMemory};
 use super::doors::Doors;
 use super::health::{self, Probe};
 use super::kept::{Conversations, Store};
@@ -352,6 +353,11 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub body: Duration,
+    /// For the client to take the next byte of its answer: one that takes none is treated as one that
+    /// went away.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub write: Duration,
     /// For the next request on a client's connection.
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
@@ -368,6 +374,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(3600),
             header: Duration::from_secs(10),
             body: Duration::from_secs(60),
+            write: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
         }
     }
@@ -385,6 +392,12 @@ pub struct Limits {
     #[serde(deserialize_with = "size::<_, _, 0, TIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "schema::size")]
     pub memory_body: u64,
+    /// How much memory all request bodies that are being kept may take together: a share of the
+    /// machine's memory (of the control group's limit, where that is less), or a size. What would
+    /// exceed it is refused with 503 and `Retry-After`.
+    #[serde(with = "bodies")]
+    #[schemars(schema_with = "schema::size_or_share")]
+    pub all_bodies_memory: BodiesMemory,
     /// The largest request head, from 8KiB (the least that the HTTP library works with) to 1MiB.
     #[serde(deserialize_with = "size::<_, _, 8192, MIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "schema::size")]
@@ -420,6 +433,12 @@ pub struct Limits {
     #[serde(deserialize_with = "size::<_, _, 0, MIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "schema::size")]
     pub body_rate: u64,
+    /// The least that a client must take of an answer on average, in bytes per second, while more is
+    /// ready for it: one that takes less over `timeouts.write` is treated as one that went away. 0: no
+    /// limit.
+    #[serde(deserialize_with = "size::<_, _, 0, MIB>", serialize_with = "write_size")]
+    #[schemars(schema_with = "schema::size")]
+    pub min_answer_rate: u64,
 }
 
 impl Default for Limits {
@@ -427,6 +446,7 @@ impl Default for Limits {
         Self {
             max_body: 100 * MIB,
             memory_body: 256 << 10,
+            all_bodies_memory: BodiesMemory::default(),
             header_bytes: 64 << 10,
             headers: 100,
             uri_bytes: 8 << 10,
@@ -435,6 +455,7 @@ impl Default for Limits {
             connections_per_address: None,
             backlog: 4096,
             body_rate: 512,
+            min_answer_rate: 0,
         }
     }
 }

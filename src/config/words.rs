@@ -32,6 +32,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("applications", Kind::Apps),
     ("apps", Kind::Apps),
     ("all_attempts", Kind::Open),
+    ("all_bodies_memory", Kind::Open),
     ("attempts", Kind::Open),
     ("budget", Kind::Open),
     ("ca", Kind::Open),
@@ -88,6 +89,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("max_fails", Kind::Open),
     ("max_load", Kind::Open),
     ("memory_body", Kind::Open),
+    ("min_answer_rate", Kind::Open),
     ("method", Kind::Open),
     ("name", Kind::Open),
     ("owners", Kind::Structure),
@@ -127,6 +129,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("virtual_nodes", Kind::Open),
     ("weight", Kind::Open),
     ("workers", Kind::Open),
+    ("write", Kind::Open),
     ("<<", Kind::Structure),
 ];
 

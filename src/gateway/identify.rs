@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -23,6 +24,9 @@ use crate::gateway::names::Name;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
 use crate::gateway::tokens::Key;
 use crate::model::{Reason, Refusal};
+
+/// When a body may find room that found none.
+const RETRY_AFTER_S: u32 = 5;
 
 /// Longer than any body takes, and still a time that can be added to another.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -102,7 +106,8 @@ pub(super) async fn user(
         Ok(scan) => scan,
         Err(refusal) => return Err(refusal),
     };
-    let kept = take_in(head, body, snapshot, &mut scan).await?;
+    let most = Most::any(&snapshot.limits);
+    let kept = take_in(head, body, snapshot, (&mut scan, most)).await?;
     let facts = if kept.is_empty() { BodyFacts::default() } else { scan.finish()? };
     let user = match in_header(&head.fields)? {
         Some(user) => Some(user),
@@ -158,7 +163,7 @@ enum Scan {
 
 impl Scan {
     fn of(fields: &Fields) -> Result<Self, Refusal> {
-        let is_packed = fields.has(Name::ContentEncoding);
+        let is_packed = fields.all(Name::ContentEncoding).any(is_coded);
         if fields.get(Name::ContentType) == Some(b"application/json") && !is_packed {
             return Ok(Self::Json(UserScan::new()));
         }
@@ -209,6 +214,35 @@ impl Scan {
     }
 }
 
+/// How large a body may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// The limit.
+    pub bytes: u64,
+    /// The key that says so.
+    pub key: &'static str,
+}
+
+impl Most {
+    /// What holds for every request.
+    pub(super) fn any(limits: &Limits) -> Self {
+        Self { bytes: limits.max_body_bytes, key: "limits.max_body" }
+    }
+
+    /// A body is larger: 413.
+    pub(super) fn exceeded(self) -> Refusal {
+        let Self { bytes, key } = self;
+        let message = format!("The request's body is larger than {bytes} bytes (`{key}`).");
+        Refusal::client(Reason::BodyTooLarge, 413, "request_entity_too_large", message)
+    }
+}
+
+/// Whether a value of `Content-Encoding` names more than `identity`, which is no coding.
+fn is_coded(value: &[u8]) -> bool {
+    let mut names = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    names.any(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))
+}
+
 /// The whole body, whatever is in it.
 ///
 /// # Errors
@@ -217,24 +251,25 @@ pub(super) async fn body(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
+    most: Most,
 ) -> Result<Kept, Refusal> {
-    take_in(head, body, snapshot, &mut Scan::None).await
+    take_in(head, body, snapshot, (&mut Scan::None, most)).await
 }
 
 async fn take_in(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
-    scan: &mut Scan,
+    (scan, most): (&mut Scan, Most),
 ) -> Result<Kept, Refusal> {
     let limits = &snapshot.limits;
     if body.is_end_stream() {
         return Ok(Kept::EMPTY);
     }
-    if announced(&head.fields).is_some_and(|bytes| bytes > limits.max_body_bytes) {
-        return Err(too_large(limits));
+    if announced(&head.fields).is_some_and(|bytes| bytes > most.bytes) {
+        return Err(most.exceeded());
     }
-    let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir);
+    let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir, &snapshot.room);
     let mut began = None;
     loop {
         let mut coming = body.frame();
@@ -255,13 +290,13 @@ async fn take_in(
             bad_request("The request's body is not complete.").with_detail(error.to_string())
         })?;
         let Ok(piece) = frame.into_data() else { continue };
-        if keeper.len() + piece.len() as u64 > limits.max_body_bytes {
-            return Err(too_large(limits));
+        if keeper.len() + piece.len() as u64 > most.bytes {
+            return Err(most.exceeded());
         }
         scan.feed(&piece)?;
-        keeper.push(piece).await.map_err(|error| spool_failed(&error, limits))?;
+        keeper.push(piece).await.map_err(|error| not_kept(&error, limits))?;
     }
-    keeper.finish().await.map_err(|error| spool_failed(&error, limits))
+    keeper.finish().await.map_err(|error| not_kept(&error, limits))
 }
 
 /// How long so many bytes may take.
@@ -285,18 +320,14 @@ fn announced(fields: &Fields) -> Option<u64> {
     decimal(fields.get(Name::ContentLength)?)
 }
 
-fn too_large(limits: &Limits) -> Refusal {
-    let limit = limits.max_body_bytes;
-    Refusal::client(
-        Reason::BodyTooLarge,
-        413,
-        "request_entity_too_large",
-        format!("The request's body is larger than {limit} bytes (`limits.max_body`)."),
-    )
-}
-
-/// The body could not be kept.
-pub(super) fn spool_failed(error: &std::io::Error, limits: &Limits) -> Refusal {
+/// The body could not be kept, in memory or in the spool.
+pub(super) fn not_kept(error: &io::Error, limits: &Limits) -> Refusal {
+    if error.kind() == io::ErrorKind::QuotaExceeded {
+        let message = "The gateway holds as many request bodies as it may \
+                       (`limits.all_bodies_memory`). Repeat the request.";
+        return Refusal::gateway(Reason::BodiesFull, 503, "service_unavailable", message)
+            .retry_after(RETRY_AFTER_S);
+    }
     let folder = limits.spool_dir.display();
     Refusal::gateway(
         Reason::SpoolFailed,

@@ -11,6 +11,7 @@
 mod arriving;
 mod attempt;
 mod behind;
+pub mod bodies;
 mod body;
 mod claim;
 mod client;

@@ -52,11 +52,13 @@ pub enum Reason {
     BadStatus,
     /// Conversations cannot be looked up, and turns are refused then.
     StoreFailed,
+    /// All request bodies together have as much memory as `limits.all_bodies_memory` allows.
+    BodiesFull,
 }
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Answered,
         Self::Local,
         Self::Unauthorized,
@@ -79,6 +81,7 @@ impl Reason {
         Self::OwnerOut,
         Self::BadStatus,
         Self::StoreFailed,
+        Self::BodiesFull,
     ];
 
     /// The label: lower case, words joined by `_`.
@@ -106,6 +109,7 @@ impl Reason {
             Self::OwnerOut => "owner_out",
             Self::BadStatus => "bad_status",
             Self::StoreFailed => "store_failed",
+            Self::BodiesFull => "bodies_full",
         }
     }
 }
@@ -121,6 +125,6 @@ mod tests {
             let json = serde_json::to_string(&reason).unwrap();
             assert_eq!(json, format!("\"{}\"", reason.label()));
         }
-        assert_eq!(Reason::ALL.len(), Reason::StoreFailed as usize + 1);
+        assert_eq!(Reason::ALL.len(), Reason::BodiesFull as usize + 1);
     }
 }

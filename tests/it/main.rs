@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, also in its own functions"
 )]
 
+mod bodies;
 mod certs;
 mod redis_server;
 mod rig;
@@ -46,4 +47,5 @@ mod streaming;
 mod strict;
 mod tls;
 mod tls_instances;
+mod untaken;
 mod versions;

@@ -36,22 +36,23 @@ struct Cleanup {
     max_age_days: Option<u64>,
 }
 
+fn cleanup(body: Bytes) -> Result<Cleanup, Fault> {
+    if body.is_empty() {
+        return Ok(Cleanup::default());
+    }
+    serde_json::from_slice(&body).map_err(|_| {
+        let message = "The body must be a JSON object; `max_age_days` is a whole number.";
+        Fault::invalid("invalid_value", "max_age_days", message)
+    })
+}
+
 /// `POST /v1/conversation/cleanup`
 pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
-    let body = match arrival.body(body).await {
-        Ok(body) => body,
+    let taken = match arrival.take_in(body, cleanup).await {
+        Ok(taken) => taken,
         Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),
     };
-    let asked = match body.is_empty() {
-        true => Ok(Cleanup::default()),
-        false => serde_json::from_slice::<Cleanup>(&body),
-    };
-    let Ok(asked) = asked else {
-        let message = "The body must be a JSON object; `max_age_days` is a whole number.";
-        let fault = Fault::invalid("invalid_value", "max_age_days", message);
-        return Done::Fault(arrival.record, Reason::BadRequest, fault);
-    };
-    let days = asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
+    let days = taken.asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
     let age = Duration::from_secs(days.saturating_mul(24 * 3600));
     let removed = arrival.worker.shared().book().cleanup(whose(key), age).await;
     match removed {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::adapter::call::{self, Run};
@@ -15,6 +16,7 @@ use crate::conversation::Thread;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
+use crate::gateway::bodies::Held;
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES};
 use crate::gateway::doors::fault::{Meaning, Trouble, meaning, of_answer};
@@ -52,6 +54,8 @@ pub(super) struct Asked {
     pub worth: Worth,
     /// Whether the head of the answer has gone out.
     pub late: Late,
+    /// What it has of the memory for all bodies.
+    pub held: Held,
 }
 
 /// A question that has its place in a conversation.
@@ -61,17 +65,18 @@ struct Question {
     shape: Shape,
     place: Place,
     late: Late,
+    _held: Held,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
 pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { ask, voice, shape, thread, worth, late } = asked;
+    let Asked { ask, voice, shape, thread, worth, late, held } = asked;
     let place = match worth {
         Worth::Kept => thread::place(errand.worker.shared(), thread, &ask).await,
         Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
     };
     match place {
-        Ok(place) => carry(errand, Question { ask, voice, shape, place, late }).await,
+        Ok(place) => carry(errand, Question { ask, voice, shape, place, late, _held: held }).await,
         Err(Trouble { reason, fault }) => Done::Fault(errand.record, reason, fault),
     }
 }
@@ -99,7 +104,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
         Err(trouble) => return refuse(errand, &question, trouble).await,
     };
     loop {
-        let call = match call(&errand, &question, &facts, &files) {
+        let call = match call(&errand, &mut question, &facts, &files) {
             Ok(call) => call,
             Err(fault) => return refuse(errand, &question, Trouble::bad_request(fault)).await,
         };
@@ -178,7 +183,7 @@ async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(),
 /// The call of Dify that the question is.
 fn call(
     errand: &Errand,
-    question: &Question,
+    question: &mut Question,
     facts: &Facts,
     files: &[FileRef],
 ) -> Result<Call, Fault> {
@@ -192,12 +197,31 @@ fn call(
         Mode::Workflow => path::Run::Workflow,
         _ => path::Run::Chat,
     });
-    let body = serde_json::Value::Object(body).to_string();
+    let body = json_of(body, &mut question.ask.question.text)?;
     let json = HeaderValue::from_static("application/json");
     let files = files.iter().filter_map(FileRef::uploaded);
     let files = files.filter_map(|id| Uuid::try_parse(id).ok());
-    let call = Call::post(facts.mode.path(), kind, json, Bytes::from(body));
+    let call = Call::post(facts.mode.path(), kind, json, body);
     Ok(call.in_conversation(conversation).naming(files))
+}
+
+/// A body as JSON. Where the question stands in it as it is, as it does in all long ones, it is there
+/// once meanwhile and not twice: it may be most of a large request.
+fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes, Fault> {
+    let is_same = body.get("query").and_then(Value::as_str) == Some(question);
+    let mut json = Vec::with_capacity(question.len() + 512);
+    if is_same {
+        *question = String::new();
+    }
+    let written = serde_json::to_writer(&mut json, &body);
+    if is_same && let Some(Value::String(text)) = body.get_mut("query").map(Value::take) {
+        *question = text;
+    }
+    written.map_err(|_| {
+        let message = "The gateway could not write the request for Dify.";
+        Fault::new(500, Kind::Server, "internal_error", message)
+    })?;
+    Ok(json.into())
 }
 
 /// What Dify's refusal is to the client and to us.
@@ -249,7 +273,7 @@ fn may_have_run(reason: Reason) -> bool {
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, arrived, .. } = *answer;
-    let Question { ask, voice, shape, place, late } = question;
+    let Question { ask, voice, shape, place, late, .. } = question;
     let manner = manner(&journey.app.doors, &ask);
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
