@@ -87,6 +87,11 @@ pub(super) async fn close(
         stream.reset_on_drop();
         return None;
     }
+    if ending == Some(Ending::NotTaken) {
+        // What the system still holds for it would wait as long as it does.
+        stream.reset_on_drop();
+        return None;
+    }
     let fault = match ending {
         Some(Ending::HeaderTimeout) => Some(HeadFault::TooSlow),
         _ => client.head_fault(),
