@@ -12,7 +12,7 @@ use crate::adapter::ask::{Ask, Role};
 use crate::adapter::extras;
 use crate::adapter::fields::{self, Fields};
 use crate::adapter::transcript;
-use crate::model::{ErrorKind, GatewayError};
+use crate::model::{ErrorKind, GatewayError, Reason};
 
 /// The most texts in `stop_sequences`.
 const MAX_STOPS: usize = 64;
@@ -41,6 +41,7 @@ pub fn read(body: &[u8]) -> Result<(Ask, MessagesVoice), GatewayError> {
 pub fn count_tokens() -> GatewayError {
     let message = "count_tokens is not served: Dify says what a request used only in its answer";
     GatewayError::new(404, ErrorKind::NotFound, "unsupported_endpoint", message)
+        .with_reason(Reason::NoRoute)
 }
 
 /// The protocol wants `max_tokens`; an app of Dify has its own.

@@ -99,7 +99,10 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
     loop {
         let call = match call(&errand, &question, &facts, &files) {
             Ok(call) => call,
-            Err(error) => return refuse(errand, &question, error).await,
+            Err(error) => {
+                let error = error.with_reason(Reason::BadRequest);
+                return refuse(errand, &question, error).await;
+            }
         };
         let address = errand.address;
         let (journey, result) = errand.send(call).await;
