@@ -73,6 +73,36 @@ fn the_minimal_file_gets_every_default() {
 }
 
 #[test]
+fn what_one_client_may_take_is_read() {
+    let config = good(
+        r#"
+timeouts: { write: 20s }
+limits: { all_bodies_memory: 60%, min_answer_rate: 2KiB }
+doors: { max_body: 8MiB }
+apps:
+  a: { user_tokens: [t1], instances: [{ name: one, host: dify, token: key }] }
+  b:
+    user_tokens: [t1]
+    doors: { max_body: 4KiB }
+    instances: [{ name: one, host: dify, token: key }]
+"#,
+    );
+    let memory = BodiesMemory::Percent(60);
+    assert_eq!((config.limits.all_bodies_memory, config.limits.min_answer_rate), (memory, 2048));
+    assert_eq!(config.timeouts.write, Duration::from_secs(20));
+    let doors = |place: usize| config.apps[place].doors.max_body;
+    assert_eq!((doors(0), doors(1)), (8 << 20, 4096));
+    let with = |memory: &str| {
+        let text = "apps: { a: { user_tokens: [t1], instances: [{ name: one, host: dify, token: key }] } }";
+        good(&format!("limits: {{ all_bodies_memory: {memory} }}\n{text}")).limits.all_bodies_memory
+    };
+    assert_eq!(
+        (with("2GiB"), with("1 %")),
+        (BodiesMemory::Bytes(2 << 30), BodiesMemory::Percent(1))
+    );
+}
+
+#[test]
 fn every_key_is_read() {
     let config = good(
         r#"
@@ -89,9 +119,8 @@ method: rendezvous
 max_load: 1.25
 consistent_hash: { virtual_nodes: 40, hash_algorithm: xxh3 }
 retry: { attempts: 0 }
-timeouts: { connect: 500ms, first_byte_idempotent: 4, first_byte: 1h, idle: 1m30s, header: 5s, write: 20s, keep_alive: 60s }
-doors: { max_body: 8MiB }
-limits: { max_body: 15MiB, memory_body: 100kb, all_bodies_memory: 60%, header_bytes: 8KiB, headers: 50, uri_bytes: 4096, max_connections: 9, connections_per_address: 3, backlog: 128, body_rate: 1KiB, min_answer_rate: 2KiB }
+timeouts: { connect: 500ms, first_byte_idempotent: 4, first_byte: 1h, idle: 1m30s, header: 5s, keep_alive: 60s }
+limits: { max_body: 15MiB, memory_body: 100kb, header_bytes: 8KiB, headers: 50, uri_bytes: 4096, max_connections: 9, connections_per_address: 3, backlog: 128, body_rate: 1KiB }
 owners: { max_entries: 7, max_age: 1d12h }
 store: { path: /var/lib/x }
 apps:
@@ -102,7 +131,7 @@ apps:
     consistent_hash: { virtual_nodes: 80 }
     instances:
       - { name: one, url: "http://10.0.0.1:81", token: 0815, weight: 5, max_fails: 9, fail_timeout: 2m, max_concurrent: 7, queue: { size: 0, timeout: 1s } }
-  b: { user_tokens: [t1], doors: { max_body: 4KiB }, instances: [{ name: one, host: dify, token: key }] }
+  b: { user_tokens: [t1], instances: [{ name: one, host: dify, token: key }] }
 "#,
     );
     assert_eq!(config.listen.to_string(), "[::1]:0");
@@ -130,11 +159,6 @@ apps:
     assert_eq!((limits.header_bytes, limits.headers, limits.uri_bytes), (8192, 50, 4096));
     assert_eq!((limits.max_connections, limits.connections_per_address), (Some(9), Some(3)));
     assert_eq!((limits.backlog, limits.body_rate), (128, 1024));
-    let memory = BodiesMemory::Percent(60);
-    assert_eq!((limits.all_bodies_memory, limits.min_answer_rate), (memory, 2048));
-    assert_eq!(config.timeouts.write, Duration::from_secs(20));
-    let doors = |place: usize| config.apps[place].doors.max_body;
-    assert_eq!((doors(0), doors(1)), (8 << 20, 4096));
     let names: Vec<_> = config.apps.keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
     let (a, b) = (app(&config, "a"), app(&config, "b"));

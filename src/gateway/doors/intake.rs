@@ -11,13 +11,13 @@ use tokio::task::spawn_blocking;
 
 use super::Arrival;
 use super::coding::{self, Coding, Undecodable};
-use crate::adapter::{Fault, Kind};
 use crate::gateway::arriving::Arriving;
 use crate::gateway::bodies::Held;
 use crate::gateway::body::Kept;
+use crate::gateway::errors;
 use crate::gateway::identify::{self, Most};
 use crate::gateway::snapshot::{App, Limits};
-use crate::model::{Reason, Refusal};
+use crate::model::GatewayError;
 
 /// A larger body is not read on the worker's thread.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -25,9 +25,6 @@ const LARGE_BYTES: u64 = 1 << 20;
 /// How many bodies are read beside the workers at a time: each takes a core meanwhile, and up to three
 /// times its size in memory.
 static READERS: Semaphore = Semaphore::const_new(2);
-
-/// Why a request goes no further.
-pub(super) type Refused = (Reason, Fault);
 
 /// A body that was read.
 pub(super) struct Taken<T> {
@@ -44,9 +41,9 @@ impl<T> Taken<T> {
     ///
     /// # Errors
     /// 413.
-    pub(super) fn check(&self, app: &App) -> Result<(), Refused> {
+    pub(super) fn check(&self, app: &App) -> Result<(), GatewayError> {
         let most = Most { bytes: app.doors.max_body_bytes, key: MAX_BODY };
-        if self.len > most.bytes { Err(refused(&most.exceeded())) } else { Ok(()) }
+        if self.len > most.bytes { Err(errors::body_too_large(most)) } else { Ok(()) }
     }
 }
 
@@ -61,16 +58,15 @@ impl Arrival {
     pub(super) async fn take_in<T: Send + 'static>(
         &mut self,
         mut body: Arriving,
-        read: impl FnOnce(Bytes) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<Taken<T>, Refused> {
-        let codings = coding::codings(&self.headers).map_err(|()| unknown_coding())?;
+        read: impl FnOnce(Bytes) -> Result<T, GatewayError> + Send + 'static,
+    ) -> Result<Taken<T>, GatewayError> {
+        let codings = coding::codings(&self.headers).map_err(|()| errors::unknown_coding())?;
         let limits = &self.snapshot.limits;
         let most = match limits.max_body_bytes < limits.client_body_bytes {
             true => Most { bytes: limits.max_body_bytes, key: "limits.max_body" },
             false => Most { bytes: limits.client_body_bytes, key: MAX_BODY },
         };
-        let kept = identify::body(&self.head, &mut body, &self.snapshot, most).await;
-        let kept = kept.map_err(|refusal| refused(&refusal))?;
+        let kept = identify::body(&self.head, &mut body, &self.snapshot, most).await?;
         self.record.body_read(None, kept.len());
         let is_small = kept.len() <= LARGE_BYTES && !kept.is_spooled() && codings.is_empty();
         let held = self.snapshot.room.hold();
@@ -83,10 +79,7 @@ impl Arrival {
         let limits = limits.clone();
         let read = spawn_blocking(move || reader.read(&limits, read)).await;
         drop(turn);
-        read.unwrap_or_else(|_| {
-            let message = "The gateway could not read the request's body.";
-            Err((Reason::BadRequest, Fault::new(500, Kind::Server, "internal_error", message)))
-        })
+        read.unwrap_or_else(|error| Err(errors::internal(&error)))
     }
 }
 
@@ -102,35 +95,20 @@ impl Reader {
     fn read<T>(
         mut self,
         limits: &Limits,
-        read: impl FnOnce(Bytes) -> Result<T, Fault>,
-    ) -> Result<Taken<T>, Refused> {
-        let failed = |error| refused(&identify::not_kept(&error, limits));
+        read: impl FnOnce(Bytes) -> Result<T, GatewayError>,
+    ) -> Result<Taken<T>, GatewayError> {
+        let failed = |error| identify::not_kept(&error, limits);
         let mut bytes = self.kept.into_bytes(&mut self.held).map_err(failed)?;
         if !self.codings.is_empty() {
             let unpacked = coding::decode(bytes, &self.codings, self.most.bytes, &mut self.held);
             bytes = unpacked.map_err(|why| match why {
-                Undecodable::Malformed => malformed(),
-                Undecodable::TooLarge => refused(&self.most.exceeded()),
+                Undecodable::Malformed => errors::malformed_coding(),
+                Undecodable::TooLarge => errors::body_too_large(self.most),
                 Undecodable::NoRoom(error) => failed(error),
             })?;
         }
         let len = bytes.len() as u64;
-        let asked = read(bytes).map_err(|fault| (Reason::BadRequest, fault))?;
+        let asked = read(bytes)?;
         Ok(Taken { asked, len, held: self.held })
     }
-}
-
-fn refused(refusal: &Refusal) -> Refused {
-    (refusal.reason, Fault::of_refusal(refusal))
-}
-
-fn unknown_coding() -> Refused {
-    let message = "The request's body is packed in a way that the gateway does not know: its \
-                   `Content-Encoding` can be gzip, deflate, br or zstd.";
-    (Reason::BadRequest, Fault::new(415, Kind::InvalidRequest, "unsupported_encoding", message))
-}
-
-fn malformed() -> Refused {
-    let message = "The request's body is not packed as its `Content-Encoding` says.";
-    (Reason::BadRequest, Fault::new(400, Kind::InvalidRequest, "invalid_encoding", message))
 }

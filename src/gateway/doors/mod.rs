@@ -4,13 +4,13 @@
 //! routing, affinity and failover as a client's own; what Dify answers is told in the door's words
 //! (`telling`). Which conversation a transcript goes on with is decided in `thread`.
 
+mod answer_error;
 mod audio;
 mod caller;
 mod coding;
 mod entrance;
 mod errand;
 mod facts;
-mod fault;
 mod hints;
 mod history;
 mod intake;
@@ -40,16 +40,17 @@ use self::intake::Taken;
 use self::run::{Asked, run};
 use self::thread::Worth;
 use self::waiting::{Head, Late};
-use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
+use crate::adapter::{Ask, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::arriving::Arriving;
+use crate::gateway::errors;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::Outgoing;
 use crate::gateway::tokens::Key;
 use crate::gateway::worker::Worker;
-use crate::model::Reason;
+use crate::model::GatewayError;
 
 /// When a model was made, in seconds since 1970: clients sort by it and show it.
 const CREATED_S: u64 = 0;
@@ -77,14 +78,14 @@ pub(super) enum Done {
     /// The gateway answers itself.
     Local(Box<Record>, Response<Bytes>),
     /// It went wrong.
-    Fault(Box<Record>, Reason, Fault),
+    Error(Box<Record>, GatewayError),
 }
 
 /// Answers a request at a door.
 pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>) -> Done {
     let key = match caller::key(&arrival.snapshot, &arrival.headers) {
         Ok(key) => key,
-        Err(fault) => return Done::Fault(arrival.record, Reason::Unauthorized, fault),
+        Err(error) => return Done::Error(arrival.record, error),
     };
     arrival.record.came_by(&key);
     match door.call {
@@ -95,21 +96,14 @@ pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>)
             let found = caller::app(&arrival.snapshot, &key, id);
             match found {
                 Ok(_) => local(arrival.record, openai::models::one(id, CREATED_S)),
-                Err(fault) => Done::Fault(arrival.record, Reason::NoRoute, fault),
+                Err(error) => Done::Error(arrival.record, error),
             }
         }
         Call::Chat | Call::Completion | Call::Response | Call::Message => {
             arrival.converse(body, door, &key).await
         }
-        Call::CountTokens => {
-            let fault = anthropic::messages::count_tokens();
-            Done::Fault(arrival.record, Reason::NoRoute, fault)
-        }
-        Call::Unknown => {
-            let message = "Dify has nothing that could serve this path.";
-            let fault = Fault::new(404, Kind::NotFound, "unsupported_endpoint", message);
-            Done::Fault(arrival.record, Reason::NoRoute, fault)
-        }
+        Call::CountTokens => Done::Error(arrival.record, anthropic::messages::count_tokens()),
+        Call::Unknown => Done::Error(arrival.record, errors::unsupported_endpoint()),
         Call::Transcription => audio::transcribe(arrival, body, &key).await,
         Call::Speech => audio::speak(arrival, body, &key).await,
         Call::Mappings => mappings::show(arrival, &key).await,
@@ -142,26 +136,26 @@ impl Arrival {
     async fn converse(mut self, body: Arriving, door: Door<'_>, key: &Key) -> Done {
         let taken = match self.take_in(body, reader(door.call)).await {
             Ok(taken) => taken,
-            Err((reason, fault)) => return Done::Fault(self.record, reason, fault),
+            Err(error) => return Done::Error(self.record, error),
         };
         let app = match caller::app(&self.snapshot, key, &taken.asked.0.model) {
             Ok(app) => app,
-            Err(fault) => return Done::Fault(self.record, Reason::NoRoute, fault),
+            Err(error) => return Done::Error(self.record, error),
         };
         self.record.caller_known(&app);
-        if let Err((reason, fault)) = taken.check(&app) {
-            return Done::Fault(self.record, reason, fault);
+        if let Err(error) = taken.check(&app) {
+            return Done::Error(self.record, error);
         }
         let Taken { asked: (mut ask, voice), held, .. } = taken;
         hints::add(&mut ask, &self.headers, &app.doors);
         let given = hints::user(ask.user.as_deref(), &self.headers, &app.doors, key);
         let user = match caller::user(key, given.as_deref(), app.doors.users) {
             Ok(user) => user,
-            Err(fault) => return Done::Fault(self.record, Reason::BadRequest, fault),
+            Err(error) => return Done::Error(self.record, error),
         };
         let is_task = app.doors.tasks != Tasks::InChat && task::is_task(&ask);
         if is_task && app.doors.tasks == Tasks::Refuse {
-            return Done::Fault(self.record, Reason::BadRequest, task::refused());
+            return Done::Error(self.record, task::refused());
         }
         let user = if is_task { user + ":task" } else { user };
         let chat = ask.hints.chat.clone().filter(|_| !is_task);
@@ -179,10 +173,10 @@ impl Arrival {
             (_, true) => Worth::Nothing,
             _ => Worth::Kept,
         };
-        let (shape, late, streamed) = (door.shape, Late::default(), ask.streamed);
+        let (protocol, late, streamed) = (door.protocol, Late::default(), ask.streamed);
         let request_id = self.record.request_id().clone();
-        let head = Head { request_id, ignored: ask.ignored.clone(), shape };
-        let asked = Asked { ask, voice, shape, thread, worth, late: late.clone(), held };
+        let head = Head { request_id, ignored: ask.ignored.clone(), protocol };
+        let asked = Asked { ask, voice, protocol, thread, worth, late: late.clone(), held };
         let run = Box::pin(run(self.errand(app, user), asked));
         if streamed { waiting::wait(run, late, head).await } else { run.await }
     }
@@ -192,7 +186,7 @@ impl Arrival {
 type Question = (Ask, Box<dyn Voice + Send>);
 
 /// What reads the question in a door's words.
-fn reader(call: Call<'_>) -> fn(Bytes) -> Result<Question, Fault> {
+fn reader(call: Call<'_>) -> fn(Bytes) -> Result<Question, GatewayError> {
     fn boxed<V: Voice + Send + 'static>((ask, voice): (Ask, V)) -> Question {
         (ask, Box::new(voice))
     }
