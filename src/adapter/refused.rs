@@ -84,7 +84,7 @@ impl Fault {
             }
             // Nothing was sent, so it may well be repeated.
             Reason::ConnectFailed => fault(502, Kind::Server, "upstream_unavailable"),
-            Reason::InstanceTimeout | Reason::AnswerIdle => {
+            Reason::InstanceTimeout | Reason::AnswerIdle | Reason::RunNotStarted => {
                 fault(504, Kind::Timeout, "upstream_timeout").for_good()
             }
             Reason::InstanceClosed
@@ -112,6 +112,8 @@ impl Fault {
 fn by_code(code: &str, message: &str) -> Option<Fault> {
     Some(match code {
         "invalid_param" if message.starts_with(TOO_MANY) => busy("The app takes no more runs now."),
+        // The gateway's own: from 1.13 on a flow waits for a worker.
+        "run_not_started" => Fault::new(504, Kind::Timeout, "run_not_started", message).for_good(),
         "too_many_requests" | "rate_limit_error" => busy(message),
         "unauthorized" | "web_app_access_denied" | "web_sso_auth_required" => upstream_auth(),
         "forbidden" => unavailable("The app is switched off or gone."),
@@ -309,7 +311,9 @@ mod tests {
                 | Reason::SpoolFailed
                 | Reason::StoreFailed => (503, Kind::Overloaded, false),
                 Reason::ConnectFailed => (502, Kind::Server, false),
-                Reason::InstanceTimeout | Reason::AnswerIdle => (504, Kind::Timeout, true),
+                Reason::InstanceTimeout | Reason::AnswerIdle | Reason::RunNotStarted => {
+                    (504, Kind::Timeout, true)
+                }
                 _ => (502, Kind::Server, true),
             };
             assert_eq!((fault.status, fault.kind, fault.is_final), expected, "{reason:?}");

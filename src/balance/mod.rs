@@ -13,6 +13,7 @@ mod method;
 mod order;
 mod rendezvous;
 mod ring;
+mod run_starts;
 mod slow_start;
 mod statuses;
 
@@ -26,5 +27,6 @@ pub use method::{Keyed, Method};
 pub use order::{Load, Order};
 pub use rendezvous::Rendezvous;
 pub use ring::Ring;
+pub use run_starts::{RunChange, RunStarts};
 pub use slow_start::{fraction, lets_in};
 pub use statuses::Statuses;

@@ -13,6 +13,7 @@ use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::balance::Breaker;
+use crate::gateway::runs::Runs;
 use crate::gateway::tls::InstanceTls;
 use crate::model::Address;
 use crate::telemetry::{Counter, Gauge, Histogram};
@@ -47,6 +48,7 @@ pub struct Instance {
     ejections: Counter,
     version: ArcSwapOption<String>,
     probes: ProbeStats,
+    runs: Runs,
 }
 
 /// What is counted of the probes of an address, whichever apps they are for.
@@ -80,6 +82,7 @@ impl Instance {
             ejections: Counter::default(),
             version: ArcSwapOption::empty(),
             probes: ProbeStats::default(),
+            runs: Runs::new(),
         }
     }
 
@@ -116,6 +119,11 @@ impl Instance {
     /// Its passive judgement.
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
+    }
+
+    /// Streamed flows there.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
     }
 
     /// Requests under way.
@@ -243,7 +251,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32) -> Self {
         Self {
             free: Arc::new(Semaphore::new(limit as usize)),
             limit: AtomicU32::new(limit),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::journey::Forwarded;
 use crate::gateway::member::Member;
+use crate::gateway::runs::NoPlace;
 use crate::gateway::select::Candidates;
 use crate::model::{Reason, Refusal};
 
@@ -119,6 +120,22 @@ pub(super) fn spool(error: &io::Error) -> Refusal {
 /// Dify's own way to say that the app takes no more runs: 400 `invalid_param` "Too many requests".
 pub(super) fn busy(forwarded: &Forwarded) -> Failure {
     let text = format!("{}: Dify takes no more runs of this app", forwarded.member.name());
+    Failure { reason: Reason::Busy, sent: Sent::Nothing, text }
+}
+
+/// All places for streamed flows stay taken at this member's instance.
+pub(super) fn no_place(member: &Member, why: NoPlace) -> Failure {
+    let (name, limit) = (member.name(), member.instance.runs().limit().unwrap_or_default());
+    let text = match why {
+        NoPlace::QueueFull => {
+            let size = member.queue.size;
+            format!("{name}: all {limit} runs of `max_runs` are under way and {size} wait")
+        }
+        NoPlace::TooLate => {
+            let waited = member.queue.run_timeout.as_secs_f64();
+            format!("{name}: all {limit} runs of `max_runs` stayed under way for {waited} s")
+        }
+    };
     Failure { reason: Reason::Busy, sent: Sent::Nothing, text }
 }
 

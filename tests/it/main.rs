@@ -40,6 +40,7 @@ mod process;
 mod reload;
 mod retries;
 mod routing;
+mod run_starts;
 mod slots;
 mod store;
 mod streaming;
