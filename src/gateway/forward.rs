@@ -17,6 +17,7 @@ use crate::gateway::first_turn::meet;
 use crate::gateway::inspect::{Finding, inspect, peek};
 use crate::gateway::instance::Queued;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
+use crate::gateway::keyed_wait::KeyedWait;
 use crate::gateway::member::Member;
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::record::Unanswered;
@@ -176,10 +177,15 @@ impl<'a> Search<'a> {
         let timeouts = &journey.snapshot.timeouts;
         let patience = Patience { now, timeouts, first_byte, until: self.until };
         let flight = Flight::begin(&member);
+        let keyed = KeyedWait::new(&member, shared.ms_at(now.into_std()));
         let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
         let done = attempt(connections, &member, outbound, &journey.progress, patience).await;
         member.fetch();
         journey.app.fetch_counted();
+        match &done {
+            Ok(answer) => keyed.answered(shared.ms_at(answer.arrived.into_std())),
+            Err(failure) => keyed.failed(failure, outbound.is_idempotent()),
+        }
         let done = match done {
             Ok(answer) => inspect(answer, journey.look(), &member, connections).await,
             Err(failure) => Err(failure),

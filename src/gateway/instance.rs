@@ -12,7 +12,7 @@ use http::uri::Authority;
 use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::balance::Breaker;
+use crate::balance::{Breaker, KeyedSilence};
 use crate::gateway::runs::Runs;
 use crate::gateway::tls::InstanceTls;
 use crate::model::Address;
@@ -49,6 +49,7 @@ pub struct Instance {
     version: ArcSwapOption<String>,
     probes: ProbeStats,
     runs: Runs,
+    silence: KeyedSilence,
 }
 
 /// What is counted of the probes of an address, whichever apps they are for.
@@ -83,6 +84,7 @@ impl Instance {
             version: ArcSwapOption::empty(),
             probes: ProbeStats::default(),
             runs: Runs::new(),
+            silence: KeyedSilence::default(),
         }
     }
 
@@ -124,6 +126,11 @@ impl Instance {
     /// Streamed flows there.
     pub fn runs(&self) -> &Runs {
         &self.runs
+    }
+
+    /// Whether it still answers requests with a key.
+    pub fn silence(&self) -> &KeyedSilence {
+        &self.silence
     }
 
     /// Requests under way.

@@ -40,6 +40,7 @@ mod idle;
 mod inspect;
 mod instance;
 mod journey;
+mod keyed_wait;
 #[cfg(test)]
 mod layout_tests;
 mod learn;

@@ -37,6 +37,7 @@ mod opendify;
 mod owners;
 mod plan;
 mod process;
+mod redis_away;
 mod reload;
 mod retries;
 mod routing;
