@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::gateway::failure::Failure;
+use crate::gateway::attempt_error::AttemptError;
 use crate::gateway::instance::{Instance, Room};
 use crate::gateway::member::Member;
 use crate::model::Reason;
@@ -36,8 +36,8 @@ impl KeyedWait {
 
     /// It has got none. A GET that waited in vain for its answer says something, unless the instance
     /// may have had no room for it.
-    pub(super) fn failed(self, failure: &Failure, is_get: bool) {
-        let is_late = is_get && failure.reason == Reason::InstanceTimeout;
+    pub(super) fn failed(self, error: &AttemptError, is_get: bool) {
+        let is_late = is_get && error.reason == Reason::InstanceTimeout;
         if let Some(instance) =
             self.instance.as_ref().filter(|_| is_late && self.room != Room::Last)
         {

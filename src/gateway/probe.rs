@@ -28,11 +28,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::balance::ProbeVerdict;
+use crate::gateway::attempt_error::chain;
 use crate::gateway::body::{Kept, Replay};
 use crate::gateway::dial::dial;
-use crate::gateway::failure::chain;
 use crate::gateway::framing;
-use crate::gateway::http1::{Connection, Gear, Trouble};
+use crate::gateway::http1::{Connection, Gear, SendError};
 use crate::gateway::instance::{IdleMark, Instance, Room, Slot};
 use crate::gateway::probe_expect::verify;
 use crate::gateway::probed::Probed;
@@ -232,15 +232,15 @@ async fn ask_with_key(
     let body = Replay::new(Kept::EMPTY, Progress::default());
     let due = Instant::now() + 2 * limit;
     let answer = connection.exchange(&Method::GET, head, body, due).await;
-    let (head, _) = answer.map_err(|(trouble, _)| unanswered(trouble))?;
+    let (head, _) = answer.map_err(|(error, _)| unanswered(error))?;
     Ok(head.status.as_u16())
 }
 
-fn unanswered(trouble: Trouble) -> io::Error {
-    io::Error::other(match trouble {
-        Trouble::Closed(what) => what,
-        Trouble::Garbled(what) => what.to_owned(),
-        Trouble::Late => "no answer in time".to_owned(),
+fn unanswered(error: SendError) -> io::Error {
+    io::Error::other(match error {
+        SendError::Closed(what) => what,
+        SendError::Garbled(what) => what.to_owned(),
+        SendError::Late => "no answer in time".to_owned(),
     })
 }
 
@@ -262,7 +262,7 @@ async fn ask(probed: &Probed, gear: &Gear) -> io::Result<Answer> {
     // Who asks times the whole of a probe, and has to be the first to see that it is late.
     let due = Instant::now() + 2 * probe.timeout;
     let answer = connection.exchange(&probe.method, head, body, due).await;
-    let (head, body) = answer.map_err(|(trouble, _)| unanswered(trouble))?;
+    let (head, body) = answer.map_err(|(error, _)| unanswered(error))?;
     if let Some(what) = framing::fault_of_answer(&head) {
         return Err(io::Error::other(format!("an answer that cannot be passed on: {what}")));
     }

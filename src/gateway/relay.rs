@@ -18,8 +18,9 @@ use uuid::Uuid;
 use crate::dify::answer::Learned;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
+use crate::gateway::attempt_error::{AttemptError, chain};
 use crate::gateway::connection::Inflow;
-use crate::gateway::failure::{Failure, Sent, chain};
+use crate::gateway::errors;
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::idle::Idle;
 use crate::gateway::journey::{Flight, Journey};
@@ -34,7 +35,7 @@ use crate::gateway::trust::Trust;
 use crate::gateway::turns::Turn;
 use crate::gateway::unheard::Unheard;
 use crate::gateway::worker::Worker;
-use crate::model::Reason;
+use crate::model::{GatewayError, Reason};
 
 /// What is needed to see a run out whose client went away.
 #[derive(Debug)]
@@ -259,21 +260,13 @@ impl Relay {
         self.record
             .note(format!("{name}: no event of the run within {waited} s: queued, or no worker"));
         self.record.end(Reason::RunNotStarted);
-        let event = StreamError {
-            conversation_id: None,
-            message_id: None,
-            created_at: None,
-            code: "run_not_started",
-            status: 504,
-            message: "The run has not started in time. It may still be done later.",
-        };
+        let event = error_event(&errors::run_not_started(), self.tap.learned());
         if let (Some(body), Some(flight)) = (self.body.take(), self.flight.take()) {
             let tap = std::mem::replace(&mut self.tap, Tap::Off);
             let (member, worker) = (Arc::clone(&self.member), Rc::clone(&self.worker));
             let unheard = Unheard { body, tap, watch: self.watch.take(), member, worker };
             unheard.leave(flight, self.snapshot.timeouts.all_attempts);
         }
-        let event = event.event();
         if self.in_event { [b"\n\n", event.as_ref()].concat().into() } else { event }
     }
 
@@ -315,13 +308,12 @@ impl Relay {
     fn cut(&mut self, reason: Reason, what: String) -> Option<io::Result<Frame<Bytes>>> {
         self.body = None;
         self.learn();
-        let text = format!("{}: answer cut: {what}", self.member.name());
-        let failure = Failure { reason, sent: Sent::Head, text };
+        let failure = AttemptError::cut(reason, &self.member, &what);
         Trust::cut(&self.member, &failure, self.worker.shared());
         self.record.note(failure.text);
         self.record.end(reason);
         if self.is_event_stream {
-            let event = error_event(reason, self.tap.learned());
+            let event = error_event(&errors::answer_cut(reason), self.tap.learned());
             let event =
                 if self.in_event { [b"\n\n", event.as_ref()].concat().into() } else { event };
             Some(Ok(Frame::data(event)))
@@ -331,12 +323,8 @@ impl Relay {
     }
 }
 
-/// The last event of a stream that broke off, in Dify's shape.
-fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
-    let message = match reason {
-        Reason::AnswerIdle => "The instance that ran this request has stopped answering.",
-        _ => "The connection to the instance that ran this request broke off.",
-    };
+/// The last event of a stream that broke off, as Dify writes it.
+fn error_event(error: &GatewayError, learned: Option<&Learned>) -> Bytes {
     let text = |id: Option<Uuid>| id.map(|id| id.to_string());
     let conversation_id = text(learned.and_then(|learned| learned.conversation_id));
     let message_id = text(learned.and_then(|learned| learned.message_id));
@@ -344,9 +332,9 @@ fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
         conversation_id: conversation_id.as_deref(),
         message_id: message_id.as_deref(),
         created_at: None,
-        code: "bad_gateway",
-        status: 502,
-        message,
+        code: &error.code,
+        status: error.status,
+        message: &error.message,
     }
     .event()
 }
