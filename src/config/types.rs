@@ -150,6 +150,8 @@ pub struct Instance {
     pub fail_timeout: Duration,
     /// Connections to it at most, idle ones counted.
     pub max_concurrent: u32,
+    /// Streamed chatflows and workflows under way there at most; none: no limit.
+    pub max_runs: Option<u32>,
     /// Who waits when all connections are taken.
     pub queue: Queue,
     /// How it is asked whether it answers.
@@ -345,6 +347,11 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub idle: Duration,
+    /// For the first event of a streamed chatflow or workflow that Dify has taken, which from 1.13 on
+    /// waits for a worker. A ping is none.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub run_start: Duration,
     /// For the rest of a client's request head, from its first byte, and for a TLS handshake.
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
@@ -372,6 +379,7 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(1200),
             all_attempts: Duration::from_secs(1260),
             idle: Duration::from_secs(3600),
+            run_start: Duration::from_secs(60),
             header: Duration::from_secs(10),
             body: Duration::from_secs(60),
             write: Duration::from_secs(60),
@@ -480,7 +488,7 @@ impl Default for Owners {
     }
 }
 
-/// Who waits when all connections to an instance are taken.
+/// Who waits when all connections to an instance, or all places of `max_runs`, are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
@@ -488,15 +496,19 @@ pub struct Queue {
     #[serde(deserialize_with = "whole::<_, _, 0, 1_000_000>")]
     #[schemars(schema_with = "schema::whole::<0, 1_000_000>")]
     pub size: u32,
-    /// How long one waits before it is refused with 429.
+    /// How long one waits for a connection before it is refused with 429.
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub timeout: Duration,
+    /// How long a streamed flow waits for a place of `max_runs` before it is refused with 429.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub run_timeout: Duration,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { size: 100, timeout: Duration::from_secs(30) }
+        Self { size: 100, timeout: Duration::from_secs(30), run_timeout: Duration::from_secs(300) }
     }
 }
 

@@ -162,6 +162,7 @@ fn timeouts(timeouts: config::Timeouts) -> Timeouts {
         first_byte: timeouts.first_byte,
         all_attempts: timeouts.all_attempts,
         idle: timeouts.idle,
+        run_start: timeouts.run_start,
         header: timeouts.header,
         body: timeouts.body,
         write: timeouts.write,

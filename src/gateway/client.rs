@@ -333,6 +333,7 @@ mod tests {
             connect: std::time::Duration::ZERO,
             first_byte_idempotent: std::time::Duration::ZERO,
             first_byte: std::time::Duration::from_secs(60),
+            run_start: std::time::Duration::ZERO,
             all_attempts: std::time::Duration::ZERO,
             idle: std::time::Duration::from_secs(60),
             header: std::time::Duration::ZERO,

@@ -198,6 +198,12 @@ pub(super) fn answer_cut(reason: Reason) -> GatewayError {
     GatewayError::instance(reason, 502, "bad_gateway", message).for_good()
 }
 
+/// A streamed flow has said nothing in time: the last event of its stream.
+pub(super) fn run_not_started() -> GatewayError {
+    let message = "The run has not started in time. It may still be done later.";
+    GatewayError::instance(Reason::RunNotStarted, 504, "run_not_started", message).for_good()
+}
+
 /// Every candidate is out.
 pub(super) fn nobody(candidates: &Candidates) -> GatewayError {
     unavailable(

@@ -223,6 +223,7 @@ impl Exchange {
             app,
             kind,
             run,
+            is_streamed: facts.is_streamed,
             user_in_body: facts.user,
             spread_by: SpreadBy::User(user),
             address,

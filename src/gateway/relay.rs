@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -28,11 +29,13 @@ use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::record::Record;
+use crate::gateway::run_watch::RunWatch;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::trust::Trust;
 use crate::gateway::turns::Turn;
+use crate::gateway::unheard::Unheard;
 use crate::gateway::worker::Worker;
-use crate::model::Reason;
+use crate::model::{GatewayError, Reason};
 
 /// What is needed to see a run out whose client went away.
 #[derive(Debug)]
@@ -61,12 +64,23 @@ pub(super) struct Relay {
     pub leaving: Option<Box<Leaving>>,
     app: Arc<App>,
     tap: Tap,
-    _flight: Flight,
+    flight: Option<Flight>,
     _turn: Option<Turn>,
     is_event_stream: bool,
     /// The last piece stopped in the middle of an event.
     in_event: bool,
     idle: Idle,
+    watch: Option<Box<RunWatch>>,
+    audience: Audience,
+}
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audience {
+    /// A client.
+    Client,
+    /// Nobody any more.
+    Nobody,
 }
 
 /// What came of a piece that nobody is waiting for.
@@ -85,16 +99,22 @@ pub(super) struct Source {
     pub body: Inflow,
     /// Counts the request as under way.
     pub flight: Flight,
+    /// From sending the request to the head.
+    pub first_byte: Duration,
 }
 
 impl Relay {
     /// Begins to pass an answer on whose head is here.
-    pub(super) fn new(journey: Box<Journey>, head: &AnswerHead, source: Source) -> Self {
-        let Source { member, body, flight } = source;
+    pub(super) fn new(mut journey: Box<Journey>, head: &AnswerHead, source: Source) -> Self {
+        let Source { member, body, flight, first_byte } = source;
         let content_type = head.fields.get(Name::ContentType);
         let is_event_stream =
             content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let tap = Tap::new(&journey, head, is_event_stream);
+        let watch = match is_event_stream && head.status.is_success() {
+            true => RunWatch::new(&mut journey, &member.instance, first_byte),
+            false => None,
+        };
         let Journey { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
         let leaving = run.and_then(|run| {
             let rule = app.policy.on_disconnect;
@@ -111,10 +131,12 @@ impl Relay {
             leaving,
             tap,
             app,
-            _flight: flight,
+            flight: Some(flight),
             _turn: turn,
             is_event_stream,
             in_event: false,
+            watch,
+            audience: Audience::Client,
         };
         relay.finish_if_over();
         relay
@@ -164,6 +186,7 @@ impl Relay {
 
     /// As [`poll_piece`](Self::poll_piece), for an answer that nobody waits for.
     pub(super) fn poll_seen(&mut self, context: &mut Context<'_>) -> Poll<Seen> {
+        self.audience = Audience::Nobody;
         match ready!(self.poll_piece(context)) {
             Some(Ok(_)) if !self.is_over() => Poll::Ready(Seen::Piece),
             _ => Poll::Ready(Seen::End),
@@ -179,6 +202,13 @@ impl Relay {
         let piece = match Pin::new(body).poll_frame(context) {
             Poll::Ready(piece) => piece,
             Poll::Pending => {
+                let shared = self.worker.shared();
+                let silent = self.watch.as_mut().map(|watch| watch.poll_silent(context, shared));
+                if silent.is_some_and(|silent| silent.is_ready())
+                    && self.audience == Audience::Client
+                {
+                    return Poll::Ready(Some(Ok(Frame::data(self.not_started()))));
+                }
                 ready!(self.idle.poll(context));
                 let waited = self.idle.limit().as_secs_f64();
                 return Poll::Ready(self.cut(Reason::AnswerIdle, format!("silent for {waited} s")));
@@ -192,6 +222,7 @@ impl Relay {
                     let over = self.body.as_ref().is_none_or(Body::is_end_stream);
                     let left = if over { Left::None } else { Left::Some };
                     self.tap.pass(&data, left, &self.member, self.worker.shared().owners());
+                    self.watched(&data);
                     self.finish_if_over();
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
@@ -204,6 +235,39 @@ impl Relay {
             }
             Some(Err(error)) => Poll::Ready(self.cut(Reason::AnswerCut, chain(error.as_ref()))),
         }
+    }
+
+    /// A piece that has passed the tap tells how far the run is.
+    fn watched(&mut self, piece: &Bytes) {
+        let is_flow = self.tap.learned().is_some_and(|learned| learned.workflow_run_id.is_some());
+        if is_flow {
+            self.app.stats.kind.learn_flow();
+        }
+        let Some(watch) = &mut self.watch else { return };
+        watch.passed(piece, is_flow, self.worker.shared());
+        if self.tap.run_ended() {
+            watch.ended();
+        }
+    }
+
+    /// A flow has not started in time. Its client gets Dify's error event and a proper end; the run may
+    /// still be done, so it goes to nobody else, and what Dify has to say is read on.
+    fn not_started(&mut self) -> Bytes {
+        let span = self.watch.as_ref().map(|watch| watch.span()).unwrap_or_default();
+        self.learn();
+        let waited = span.as_secs_f64();
+        let name = self.member.name();
+        self.record
+            .note(format!("{name}: no event of the run within {waited} s: queued, or no worker"));
+        self.record.end(Reason::RunNotStarted);
+        let event = error_event(&errors::run_not_started(), self.tap.learned());
+        if let (Some(body), Some(flight)) = (self.body.take(), self.flight.take()) {
+            let tap = std::mem::replace(&mut self.tap, Tap::Off);
+            let (member, worker) = (Arc::clone(&self.member), Rc::clone(&self.worker));
+            let unheard = Unheard { body, tap, watch: self.watch.take(), member, worker };
+            unheard.leave(flight, self.snapshot.timeouts.all_attempts);
+        }
+        if self.in_event { [b"\n\n", event.as_ref()].concat().into() } else { event }
     }
 
     /// Who sends it does not ask for more once `Content-Length` is reached, so the end is noticed here.
@@ -249,7 +313,7 @@ impl Relay {
         self.record.note(failure.text);
         self.record.end(reason);
         if self.is_event_stream {
-            let event = error_event(reason, self.tap.learned());
+            let event = error_event(&errors::answer_cut(reason), self.tap.learned());
             let event =
                 if self.in_event { [b"\n\n", event.as_ref()].concat().into() } else { event };
             Some(Ok(Frame::data(event)))
@@ -260,8 +324,7 @@ impl Relay {
 }
 
 /// The last event of a stream that broke off, as Dify writes it.
-fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
-    let error = errors::answer_cut(reason);
+fn error_event(error: &GatewayError, learned: Option<&Learned>) -> Bytes {
     let text = |id: Option<Uuid>| id.map(|id| id.to_string());
     let conversation_id = text(learned.and_then(|learned| learned.conversation_id));
     let message_id = text(learned.and_then(|learned| learned.message_id));

@@ -24,6 +24,7 @@ use crate::gateway::member::{Member, MemberStats};
 use crate::gateway::models::Models;
 use crate::gateway::policy::Policy;
 use crate::gateway::probed::{Probe, Probed};
+use crate::gateway::runs::AppKind;
 use crate::gateway::tls::ListenerTls;
 use crate::gateway::tokens::{Key, TokenTable};
 use crate::model::{Address, AppName, InstanceName};
@@ -118,6 +119,8 @@ pub struct Timeouts {
     pub all_attempts: Duration,
     /// Between two pieces of an answer.
     pub idle: Duration,
+    /// For the first event of a streamed flow.
+    pub run_start: Duration,
     /// From the first byte of a request's head to its last, and for a TLS handshake.
     pub header: Duration,
     /// Between two pieces of a request's body.
@@ -204,6 +207,8 @@ pub struct AppStats {
     pub stopped: Counter,
     /// Answers that were read to their end because their client went away.
     pub drained: Counter,
+    /// Whether its runs are flows.
+    pub(super) kind: AppKind,
 }
 
 impl AppStats {

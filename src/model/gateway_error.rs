@@ -64,7 +64,7 @@ impl ErrorKind {
             | Reason::SpoolFailed
             | Reason::StoreFailed
             | Reason::BodiesFull => Self::Overloaded,
-            Reason::InstanceTimeout | Reason::AnswerIdle => Self::Timeout,
+            Reason::InstanceTimeout | Reason::AnswerIdle | Reason::RunNotStarted => Self::Timeout,
             Reason::ConnectFailed
             | Reason::InstanceClosed
             | Reason::InstanceGarbled

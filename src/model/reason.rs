@@ -54,11 +54,13 @@ pub enum Reason {
     StoreFailed,
     /// All request bodies together have as much memory as `limits.all_bodies_memory` allows.
     BodiesFull,
+    /// A streamed flow said nothing within `timeouts.run_start`. It may still be done.
+    RunNotStarted,
 }
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Answered,
         Self::Local,
         Self::Unauthorized,
@@ -82,6 +84,7 @@ impl Reason {
         Self::BadStatus,
         Self::StoreFailed,
         Self::BodiesFull,
+        Self::RunNotStarted,
     ];
 
     /// The label: lower case, words joined by `_`.
@@ -110,6 +113,7 @@ impl Reason {
             Self::BadStatus => "bad_status",
             Self::StoreFailed => "store_failed",
             Self::BodiesFull => "bodies_full",
+            Self::RunNotStarted => "run_not_started",
         }
     }
 }
@@ -125,6 +129,6 @@ mod tests {
             let json = serde_json::to_string(&reason).unwrap();
             assert_eq!(json, format!("\"{}\"", reason.label()));
         }
-        assert_eq!(Reason::ALL.len(), Reason::BodiesFull as usize + 1);
+        assert_eq!(Reason::ALL.len(), Reason::RunNotStarted as usize + 1);
     }
 }

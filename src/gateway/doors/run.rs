@@ -89,6 +89,11 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
         Ok(facts) => facts,
         Err(error) => return refuse(errand, &question, error).await,
     };
+    match facts.mode {
+        Mode::AdvancedChat | Mode::Workflow => errand.app.stats.kind.learn_flow(),
+        Mode::Chat | Mode::AgentChat | Mode::Completion => errand.app.stats.kind.learn_plain(),
+        Mode::Agent => {}
+    }
     let errand = match take_up(errand, &mut question).await {
         (errand, Ok(())) => errand,
         (errand, Err(error)) => return refuse(errand, &question, error).await,
@@ -268,13 +273,14 @@ fn may_have_run(reason: Reason) -> bool {
             | Reason::InstanceTimeout
             | Reason::AnswerCut
             | Reason::AnswerIdle
+            | Reason::RunNotStarted
     )
 }
 
 /// Tells the answer: as it comes, or summed up.
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
-    let Answer { head, body, arrived, .. } = *answer;
+    let Answer { head, body, arrived, first_byte } = *answer;
     let Question { ask, voice, protocol, place, late, .. } = question;
     let manner = manner(&journey.app.doors, &ask);
     let request_id = journey.record.request_id().clone();
@@ -283,7 +289,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
         return Done::Error(journey.record, errors::no_stream());
     };
     let after = place.after(&shared, &ask);
-    let source = Source { member: Arc::clone(&member), body, flight };
+    let source = Source { member: Arc::clone(&member), body, flight, first_byte };
     let mut relay = Relay::new(journey, &head, source);
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());
