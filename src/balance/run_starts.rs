@@ -43,7 +43,7 @@ impl RunStarts {
     /// A run said something: its first event, or anything after that.
     pub fn progressed(&self, now_ms: u64) -> RunChange {
         let now_ms = now_ms.max(1);
-        // Each piece of a stream comes here, so the line is written once in a while.
+        // Many streams come here, so the line is written once in a while.
         if now_ms.saturating_sub(self.progress_ms.load(Ordering::Relaxed)) >= 250 {
             self.progress_ms.store(now_ms, Ordering::Release);
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::dify::answer::Learned;
@@ -24,18 +25,21 @@ use crate::gateway::errors;
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::idle::Idle;
 use crate::gateway::journey::{Flight, Journey};
-use crate::gateway::learn::{Left, Tap};
+use crate::gateway::learn::{Left, Passed, Tap};
 use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::record::Record;
-use crate::gateway::run_watch::RunWatch;
+use crate::gateway::run_watch::{Progress, RunWatch};
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::trust::Trust;
 use crate::gateway::turns::Turn;
 use crate::gateway::unheard::Unheard;
 use crate::gateway::worker::Worker;
 use crate::model::{GatewayError, Reason};
+
+/// Between two notes that a flow goes on.
+const NOTE_EVERY: Duration = Duration::from_millis(250);
 
 /// What is needed to see a run out whose client went away.
 #[derive(Debug)]
@@ -70,7 +74,10 @@ pub(super) struct Relay {
     /// The last piece stopped in the middle of an event.
     in_event: bool,
     idle: Idle,
+    /// Of a run that is, or may be, a streamed flow.
     watch: Option<Box<RunWatch>>,
+    /// Of a flow that has started: when its progress is to be noted next.
+    note_due: Option<Instant>,
     audience: Audience,
 }
 
@@ -136,6 +143,7 @@ impl Relay {
             is_event_stream,
             in_event: false,
             watch,
+            note_due: None,
             audience: Audience::Client,
         };
         relay.finish_if_over();
@@ -202,14 +210,12 @@ impl Relay {
         let piece = match Pin::new(body).poll_frame(context) {
             Poll::Ready(piece) => piece,
             Poll::Pending => {
-                let shared = self.worker.shared();
-                let silent = self.watch.as_mut().map(|watch| watch.poll_silent(context, shared));
-                if silent.is_some_and(|silent| silent.is_ready())
-                    && self.audience == Audience::Client
-                {
+                if self.note_due.is_none() && self.poll_silent(context).is_ready() {
                     return Poll::Ready(Some(Ok(Frame::data(self.not_started()))));
                 }
-                ready!(self.idle.poll(context));
+                let idle = self.idle.poll(context);
+                self.note_progress();
+                ready!(idle);
                 let waited = self.idle.limit().as_secs_f64();
                 return Poll::Ready(self.cut(Reason::AnswerIdle, format!("silent for {waited} s")));
             }
@@ -221,8 +227,10 @@ impl Relay {
                     self.in_event = !data.ends_with(b"\n\n");
                     let over = self.body.as_ref().is_none_or(Body::is_end_stream);
                     let left = if over { Left::None } else { Left::Some };
-                    self.tap.pass(&data, left, &self.member, self.worker.shared().owners());
-                    self.watched(&data);
+                    let owners = self.worker.shared().owners();
+                    if self.tap.pass(&data, left, &self.member, owners) == Passed::Read {
+                        self.watched(&data);
+                    }
                     self.finish_if_over();
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
@@ -244,9 +252,35 @@ impl Relay {
             self.app.stats.kind.learn_flow();
         }
         let Some(watch) = &mut self.watch else { return };
-        watch.passed(piece, is_flow, self.worker.shared());
+        if self.note_due.is_none() {
+            match watch.passed(piece, is_flow, self.worker.shared()) {
+                Progress::None => {}
+                Progress::Started => self.note_due = Some(Instant::now() + NOTE_EVERY),
+                Progress::NoFlow => return self.watch = None,
+            }
+        }
         if self.tap.run_ended() {
             watch.ended();
+        }
+    }
+
+    /// Ready when a flow has not started in time and its client still waits.
+    fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(watch) = &mut self.watch else { return Poll::Pending };
+        ready!(watch.poll_silent(context, self.worker.shared()));
+        if self.audience == Audience::Client { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// A flow that goes on shows that its instance's worker lives. Not each piece is noted: of thousands
+    /// of streams that is far from the processor.
+    fn note_progress(&mut self) {
+        let (Some(due), Some(moved)) = (self.note_due, self.idle.since()) else { return };
+        if moved < due {
+            return;
+        }
+        self.note_due = Some(moved + NOTE_EVERY);
+        if let Some(watch) = &self.watch {
+            watch.goes_on(self.worker.shared());
         }
     }
 

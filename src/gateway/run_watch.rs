@@ -86,6 +86,17 @@ fn said(piece: &[u8]) -> Said {
     }
 }
 
+/// What a piece of a stream has told of its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It has not started, as far as is known.
+    None,
+    /// It has started.
+    Started,
+    /// It is no flow: there is nothing to watch.
+    NoFlow,
+}
+
 impl RunWatch {
     /// Watches a run whose stream begins; none if it is known to be no flow, or does not stream.
     /// The place that it has is taken over.
@@ -120,7 +131,7 @@ impl RunWatch {
 
     /// A piece of the stream came. Of what is said of the run as a whole, `is_flow` knows more:
     /// an event named a workflow's run.
-    pub(super) fn passed(&mut self, piece: &[u8], is_flow: bool, shared: &Shared) {
+    pub(super) fn passed(&mut self, piece: &[u8], is_flow: bool, shared: &Shared) -> Progress {
         let said = said(piece);
         let next = match (self.stage, said) {
             (Stage::Started | Stage::NoFlow, _) => self.stage,
@@ -137,10 +148,22 @@ impl RunWatch {
             self.place = self.place.take().or_else(|| self.instance.runs().try_take());
         }
         self.enter(next);
-        if next == Stage::Started {
-            let change = self.instance.runs().starts.progressed(shared.now_ms());
-            self.tell(change);
+        match next {
+            Stage::Started => {
+                self.goes_on(shared);
+                Progress::Started
+            }
+            Stage::NoFlow => Progress::NoFlow,
+            Stage::Unknown | Stage::Waiting(_) | Stage::Late(_) | Stage::Silent(_) => {
+                Progress::None
+            }
         }
+    }
+
+    /// The run has started, and something more of it came.
+    pub(super) fn goes_on(&self, shared: &Shared) {
+        let change = self.instance.runs().starts.progressed(shared.now_ms());
+        self.tell(change);
     }
 
     /// Whether a ping that comes now comes too early for a plain chat.
