@@ -162,6 +162,11 @@ fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family
             "Open client connections",
             vec![now(vec![], stats.clients.get())],
         ),
+        gauge(
+            "difygate_request_body_memory_bytes",
+            "What all request bodies hold in memory, bounded by limits.all_bodies_memory",
+            vec![now(vec![], snapshot.room.bodies.held_bytes())],
+        ),
         counter(
             "difygate_tls_handshakes",
             "TLS handshakes with clients that ended, by result",

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -12,6 +13,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
 
 use crate::process::Process;
 use crate::rig::{Answer, Plan, Rig, TOKEN, chat, post, request, send};
@@ -209,17 +211,14 @@ async fn beyond_the_memory_for_all_bodies_requests_are_503_until_others_have_gon
     held.write_all(head.as_bytes()).await.unwrap();
     held.write_all(&body.as_bytes()[..body.len() - 1]).await.unwrap();
 
-    let refused = async {
-        loop {
-            let answer = rig.send(body_to("/v1/chat-messages", body.clone())).await;
-            if answer.status == StatusCode::SERVICE_UNAVAILABLE {
-                return answer;
-            }
-            // The first may not have come in yet.
-            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let came_in = async {
+        while rig.status().await["stats"]["body_memory_bytes"].as_u64() < Some(600_000) {
+            sleep(Duration::from_millis(20)).await;
         }
     };
-    let refused = refused.await;
+    timeout(Duration::from_secs(30), came_in).await.unwrap();
+    let refused = rig.send(body_to("/v1/chat-messages", body.clone())).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
     assert_eq!(refused.header("retry-after"), Some("5"));
     assert!(refused.text().contains("limits.all_bodies_memory"), "{refused:?}");
     let question = json!({"model": "shop", "messages": [{"role": "user", "content": query}]});
