@@ -17,6 +17,7 @@ use crate::dify::scan::BodyFacts;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::member::Member;
 use crate::gateway::policy::Storage;
+use crate::gateway::query;
 use crate::gateway::snapshot::App;
 
 /// The ids of a request, those first that say most.
@@ -62,7 +63,7 @@ impl Claims {
             claims.add(id.key());
         }
         let query = head.uri.query().unwrap_or_default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        for (name, value) in query::parameters(query) {
             if let "conversation_id" | "last_id" | "first_id" = name.as_ref() {
                 claims.add(Uuid::try_parse(&value).ok());
             }

@@ -21,6 +21,7 @@ use crate::gateway::errors::{self, bad_request, unauthorized};
 use crate::gateway::fields::{Fields, Said, decimal};
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::Name;
+use crate::gateway::query;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
 use crate::gateway::tokens::Key;
 use crate::model::GatewayError;
@@ -116,10 +117,7 @@ fn in_header(fields: &Fields) -> Result<Option<String>, GatewayError> {
 
 /// The first value of a parameter of the query that is not empty.
 fn in_query(head: &RequestHead, name: &str) -> Option<String> {
-    let query = head.uri.query()?;
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(key, value)| key == name && !value.is_empty())
-        .map(|(_, value)| value.into_owned())
+    Some(query::value(head.uri.query()?, name)?.into_owned())
 }
 
 fn in_cookie(fields: &Fields) -> Option<String> {

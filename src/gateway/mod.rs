@@ -61,6 +61,7 @@ mod probe;
 mod probe_expect;
 mod probed;
 mod progress;
+mod query;
 mod record;
 
 mod relay;

@@ -16,6 +16,7 @@ use crate::gateway::heads::RequestHead;
 use crate::gateway::member::Member;
 use crate::gateway::names::{Name, Names};
 use crate::gateway::progress::Progress;
+use crate::gateway::query;
 use crate::gateway::request_id::RequestId;
 use crate::model::Scheme;
 
@@ -152,9 +153,7 @@ impl Outbound {
 
     /// The first value of a parameter of its query, if that is not empty.
     pub(super) fn in_query(&self, name: &str) -> Option<Cow<'_, str>> {
-        let query = self.head.uri.query()?;
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
-        pairs.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value)
+        query::value(self.head.uri.query()?, name)
     }
 
     /// Its method.
