@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -20,9 +21,10 @@ use crate::dify::path::Run;
 use crate::gateway::connection::Inflow;
 use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::heads::AnswerHead;
+use crate::gateway::held;
 use crate::gateway::idle::Idle;
 use crate::gateway::journey::{Flight, Journey};
-use crate::gateway::learn::{Left, Tap};
+use crate::gateway::learn::{Left, Rest, Tap};
 use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::policy::OnDisconnect;
@@ -32,6 +34,12 @@ use crate::gateway::trust::Trust;
 use crate::gateway::turns::Turn;
 use crate::gateway::worker::Worker;
 use crate::model::Reason;
+
+/// For what may follow the end of a run, between two events: up to 1.12 `message_end` or `error`
+/// comes at once, and the terminal chunk 1.00 s after the last event (1.13 to main).
+const AFTER_END: Duration = Duration::from_secs(2);
+/// For the rest of an answer's sound: Dify itself waits for up to 5 s between two pieces of it.
+const AFTER_SOUND: Duration = Duration::from_secs(8);
 
 /// What is needed to see a run out whose client went away.
 #[derive(Debug)]
@@ -66,6 +74,8 @@ pub(super) struct Relay {
     /// The last piece stopped in the middle of an event.
     in_event: bool,
     idle: Idle,
+    /// By what `idle` is limited.
+    rest: Rest,
 }
 
 /// What came of a piece that nobody is waiting for.
@@ -105,6 +115,7 @@ impl Relay {
             member,
             worker,
             idle: Idle::new(snapshot.timeouts.idle),
+            rest: Rest::Run,
             snapshot,
             record,
             leaving,
@@ -139,6 +150,11 @@ impl Relay {
         self.tap.run_ended()
     }
 
+    /// Whether all of the answer is here, so that nothing later undoes it.
+    pub(super) fn answered(&self) -> bool {
+        self.tap.answered()
+    }
+
     /// The task of the run, once its stream has named it.
     pub(super) fn task(&self) -> Option<Uuid> {
         self.tap.learned()?.task_id
@@ -153,6 +169,11 @@ impl Relay {
     pub(super) fn note_stopped(&mut self, why: &str) {
         self.app.stats.stopped.add_one();
         self.record.note(why.to_owned());
+    }
+
+    /// The client of a streamed run went away before the run's task was known.
+    pub(super) fn note_left_before_task(&mut self) {
+        self.app.stats.left_before_task.add_one();
     }
 
     /// The answer was read to its end although its client went away.
@@ -179,6 +200,10 @@ impl Relay {
             Poll::Ready(piece) => piece,
             Poll::Pending => {
                 ready!(self.idle.poll(context));
+                if self.rest != Rest::Run {
+                    self.hold_rest();
+                    return Poll::Ready(None);
+                }
                 let waited = self.idle.limit().as_secs_f64();
                 return Poll::Ready(self.cut(Reason::AnswerIdle, format!("silent for {waited} s")));
             }
@@ -191,6 +216,7 @@ impl Relay {
                     let over = self.body.as_ref().is_none_or(Body::is_end_stream);
                     let left = if over { Left::None } else { Left::Some };
                     self.tap.pass(&data, left, &self.member, self.worker.shared().owners());
+                    self.limit_rest();
                     self.finish_if_over();
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
@@ -203,6 +229,27 @@ impl Relay {
             }
             Some(Err(error)) => Poll::Ready(self.cut(Reason::AnswerCut, chain(error.as_ref()))),
         }
+    }
+
+    /// After its end a run has little more to say.
+    fn limit_rest(&mut self) {
+        let rest = self.tap.rest();
+        if rest != self.rest {
+            self.rest = rest;
+            self.idle = Idle::new(match rest {
+                Rest::Run => self.snapshot.timeouts.idle,
+                Rest::Sound => AFTER_SOUND,
+                Rest::Little => AFTER_END,
+            });
+        }
+    }
+
+    /// The client gets no more; what Dify still sends is read in the background.
+    pub(super) fn hold_rest(&mut self) {
+        let Some(body) = self.body.take() else { return };
+        self.learn();
+        self.record.end(Reason::Answered);
+        held::hold(&self.worker, &self.member, body);
     }
 
     /// Who sends it does not ask for more once `Content-Length` is reached, so the end is noticed here.
@@ -227,6 +274,9 @@ impl Relay {
         if let Some(usage) = self.tap.usage() {
             self.record.used(usage);
         }
+        if let Some(why) = self.tap.failure() {
+            self.record.explain(&why);
+        }
         if let Some((asked, given)) = self.tap.strays() {
             self.app.stats.wrong_conversation.add_one();
             let (app, member) = (&self.app.name, self.member.name());
@@ -243,6 +293,11 @@ impl Relay {
     fn cut(&mut self, reason: Reason, what: String) -> Option<io::Result<Frame<Bytes>>> {
         self.body = None;
         self.learn();
+        if self.answered() {
+            self.record.note_if_none(&format!("the stream was cut after its answer: {what}"));
+            self.record.end(Reason::Answered);
+            return None;
+        }
         let text = format!("{}: answer cut: {what}", self.member.name());
         let failure = Failure { reason, sent: Sent::Head, text };
         Trust::cut(&self.member, &failure, self.worker.shared());

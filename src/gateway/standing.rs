@@ -26,9 +26,16 @@ pub enum Skipped {
     SlowStart,
     /// It takes nothing new.
     Draining,
+    /// Streams that have ended hold all its slots.
+    Held,
 }
 
 impl Skipped {
+    /// Whether it is asked if the others fail, and not only as a last resort.
+    pub(super) fn is_asked_later(self) -> bool {
+        matches!(self, Self::SlowStart | Self::Held)
+    }
+
     /// The word for it.
     pub fn label(self) -> &'static str {
         match self {
@@ -36,6 +43,7 @@ impl Skipped {
             Self::Ejected => "ejected",
             Self::SlowStart => "slow_start",
             Self::Draining => "draining",
+            Self::Held => "held",
         }
     }
 }
@@ -108,6 +116,9 @@ impl Member {
             && !self.is_turn_of(fraction, now_ms)
         {
             return Err(Skipped::SlowStart);
+        }
+        if free.is_some() && self.instance.is_all_held() {
+            return Err(Skipped::Held);
         }
         self.instance.breaker().admit(now_ms, work).ok_or(Skipped::Ejected)
     }

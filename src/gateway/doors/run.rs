@@ -12,6 +12,7 @@ use crate::adapter::{
     Ask, Facts, Fault, FileRef, Hearing, Intake, Kind, Manner, Mode, Shape, Voice,
 };
 use crate::conversation::Thread;
+use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
@@ -208,7 +209,10 @@ async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, Trouble, 
     let connections = &errand.worker.connections;
     let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
     let (trouble, meaning) = match read.map(|answer| answer.body) {
-        Ok(AnswerBody::Read(body)) => (of_answer(status, &body), meaning(status, &body)),
+        Ok(AnswerBody::Read(body)) => {
+            explanation(&body).into_iter().for_each(|why| errand.record.explain(&why));
+            (of_answer(status, &body), meaning(status, &body))
+        }
         Ok(AnswerBody::Coming(_)) => (of_answer(status, b""), Meaning::Final),
         Err(failure) => (errand.refused(&refusals::of(&failure)), Meaning::Final),
     };
