@@ -59,7 +59,7 @@ pub(super) async fn see_out(mut relay: Box<Relay>) {
         Some(OnDisconnect::Drain) => false,
         Some(OnDisconnect::Stop | OnDisconnect::Fitting) => relay.is_event_stream(),
     };
-    let mut until = all;
+    let (mut until, mut stopped) = (all, false);
     if stop {
         // The task is in the first event; before that there is nothing to stop. From 1.13 on the run may
         // wait in a queue for long, and begins whether its client is there or not.
@@ -68,7 +68,10 @@ pub(super) async fn see_out(mut relay: Box<Relay>) {
         }
         drain(&mut relay, until, |relay| relay.task().is_some() || relay.run_ended()).await;
         match stop_run(&mut relay).await {
-            Some(true) => relay.note_stopped("the client went away; the run was stopped"),
+            Some(true) => {
+                stopped = true;
+                relay.note_stopped("the client went away; the run was stopped");
+            }
             Some(false) => {
                 relay.record.note("the client went away; Dify did not stop the run".into())
             }
@@ -77,7 +80,11 @@ pub(super) async fn see_out(mut relay: Box<Relay>) {
         until = all.min(Instant::now() + AFTER_STOP);
     }
     let done = drain(&mut relay, until, Relay::run_ended).await || relay.run_ended();
-    relay.hold_rest();
+    // A stop may take effect only when the running node ends. An instance that does not even answer is
+    // waited for no longer.
+    if done || stopped {
+        relay.hold_rest();
+    }
     if done {
         relay.note_drained();
     } else {
