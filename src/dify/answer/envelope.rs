@@ -94,15 +94,7 @@ impl Envelope {
                 return Some(after);
             }
             b"data" if wanted == Wanted::Event && workflow_ends => {
-                self.outcome = explain::outcome(rest);
-                // What a message's end says is more.
-                let (data, after) = match self.usage {
-                    None => usage::of_data(rest)?,
-                    Some(_) => (None, value(rest)?.1),
-                };
-                let total = data.filter(|data| data.total_tokens.is_some());
-                self.usage = self.usage.or(total.map(Tokens::usage));
-                return Some(after);
+                return self.flow_end(rest);
             }
             b"data" if workflow_ends && self.usage.is_none() => {
                 let (data, after) = usage::of_data(rest)?;
@@ -157,6 +149,19 @@ impl Envelope {
             Wanted::Upload if matches!(key, b"created_by" | b"user_id") => self.add_uuid(value),
             _ => {}
         }
+        Some(after)
+    }
+
+    /// The data of a flow that has ended. Gives what follows it.
+    fn flow_end<'a>(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        self.outcome = explain::outcome(rest);
+        // What a message's end says is more.
+        let (data, after) = match self.usage {
+            None => usage::of_data(rest)?,
+            Some(_) => (None, value(rest)?.1),
+        };
+        let total = data.filter(|data| data.total_tokens.is_some());
+        self.usage = self.usage.or(total.map(Tokens::usage));
         Some(after)
     }
 
