@@ -21,7 +21,7 @@ use crate::gateway::member::Member;
 use crate::gateway::worker::Worker;
 
 /// For Dify to end a stream that has nothing more to say: it does after 300 s.
-const LIMIT: Duration = Duration::from_secs(310);
+pub(super) const LIMIT: Duration = Duration::from_secs(310);
 
 /// Reads the rest of an answer that nobody gets. Nothing waits for that, the end of the gateway
 /// neither.
