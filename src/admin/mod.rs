@@ -50,8 +50,10 @@ pub struct Office {
 
 /// On which listener a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Listener {
+pub enum Listener {
+    /// That for operators alone.
     Admin,
+    /// That for clients.
     Main,
 }
 
@@ -59,7 +61,8 @@ enum Listener {
 #[derive(Clone, Copy, Debug)]
 struct Visitor {
     listener: Listener,
-    address: IpAddr,
+    /// Unknown behind a proxy that does not tell it.
+    address: Option<IpAddr>,
 }
 
 /// The desk on the main listener.
@@ -107,7 +110,7 @@ async fn mark_admin(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let address = peer.ip().to_canonical();
+    let address = Some(peer.ip().to_canonical());
     request.extensions_mut().insert(Visitor { listener: Listener::Admin, address });
     next.run(request).await
 }
@@ -141,8 +144,7 @@ fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
 async fn guard(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
     let visitor = request.extensions().get::<Visitor>().copied();
     let allowed = visitor.is_some_and(|visitor| {
-        let on_admin = visitor.listener == Listener::Admin;
-        office.access.load().allows(visitor.address, request.headers(), on_admin)
+        office.access.load().allows(visitor.address, request.headers(), visitor.listener)
     });
     if allowed {
         return next.run(request).await;

@@ -28,6 +28,7 @@ mod fields;
 mod find_owner;
 mod first_turn;
 mod forward;
+mod forwarded;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -74,12 +74,22 @@ enum Sender {
 pub(super) struct Origin {
     /// The other end of the client's socket, as it is written.
     pub peer: Rc<str>,
-    /// The client itself: the peer, or what a trusted proxy says.
+    /// The client itself: the peer, or what a trusted proxy says. The last proxy before it where what
+    /// that says is no address.
     pub client: IpAddr,
+    /// Whether `client` is the client, and not a proxy before it.
+    pub is_known: bool,
     /// How the peer speaks to the gateway.
     pub scheme: Scheme,
     /// The peer is a trusted proxy, so what it says of the client is kept and added to.
     pub via_proxy: bool,
+}
+
+impl Origin {
+    /// The client's address, if it is known: nothing may be opened to a client by another.
+    pub(super) fn known_client(&self) -> Option<IpAddr> {
+        self.is_known.then_some(self.client)
+    }
 }
 
 impl Outbound {
@@ -293,7 +303,7 @@ mod tests {
     }
 
     fn origin(peer: IpAddr, scheme: Scheme, via_proxy: bool) -> Origin {
-        Origin { peer: peer.to_string().into(), client: CLIENT, scheme, via_proxy }
+        Origin { peer: peer.to_string().into(), client: CLIENT, is_known: true, scheme, via_proxy }
     }
 
     #[test]
