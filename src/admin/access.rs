@@ -19,6 +19,8 @@ pub struct Access {
     pub token: Option<Token>,
     /// `admin.allow`.
     pub allow: Vec<IpNet>,
+    /// `admin.hosts`.
+    pub hosts: Vec<String>,
 }
 
 impl Access {
@@ -84,6 +86,7 @@ mod tests {
         let access = Access {
             token: Some(Token::new("admin-secret")),
             allow: vec!["10.0.0.0/8".parse().unwrap()],
+            hosts: Vec::new(),
         };
         for on in [Listener::Admin, Listener::Main] {
             assert!(allows(&access, OFFICE, None, on));

@@ -11,6 +11,7 @@ mod certs;
 mod redis_server;
 mod rig;
 
+mod admin;
 mod clients;
 mod control;
 mod conversations;
