@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use crate::gateway::farewell::HeadFault;
+use crate::gateway::early_error::EarlyError;
 use crate::gateway::snapshot::Timeouts;
 use crate::model::Scheme;
 
@@ -63,7 +63,7 @@ pub(super) struct Client {
     /// The last answer broke off.
     cut: Cell<bool>,
     /// No request could be made of the head.
-    fault: Cell<Option<HeadFault>>,
+    fault: Cell<Option<EarlyError>>,
 }
 
 impl Client {
@@ -158,7 +158,7 @@ impl Client {
     }
 
     /// Why the last head became no request, if it did not.
-    pub(super) fn head_fault(&self) -> Option<HeadFault> {
+    pub(super) fn early_error(&self) -> Option<EarlyError> {
         self.fault.get()
     }
 
@@ -207,7 +207,7 @@ impl Client {
     }
 
     /// What came is no head.
-    pub(super) fn head_refused(&self, fault: HeadFault) {
+    pub(super) fn head_refused(&self, fault: EarlyError) {
         self.fault.set(Some(fault));
     }
 

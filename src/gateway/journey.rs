@@ -12,17 +12,17 @@ use crate::balance::Work;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::Answer;
 use crate::gateway::claim::{Claims, Whose};
+use crate::gateway::errors;
 use crate::gateway::inspect::Look;
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
-use crate::gateway::refusals;
 use crate::gateway::select::{Asker, Candidates, Tie};
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::turns::Turn;
 use crate::gateway::worker::Worker;
-use crate::model::Refusal;
+use crate::model::GatewayError;
 
 /// All that a request needs from its first attempt on. It owns it, because it may outlive its client.
 pub(super) struct Journey {
@@ -172,9 +172,12 @@ impl Journey {
 
     /// Makes the turn one of a new conversation, that any instance can have. What the client is told
     /// of that, or none if the request names no conversation, or something else beside it.
-    pub(super) async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, Refusal> {
+    pub(super) async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, GatewayError> {
         let Some((id, place)) = self.claims.leave_conversation() else { return Ok(None) };
-        self.outbound.leave_conversation(place).await.map_err(|error| refusals::spool(&error))?;
+        self.outbound
+            .leave_conversation(place)
+            .await
+            .map_err(|error| errors::spool_failed(&error))?;
         self.candidates.leave_owner();
         self.record.note(format!("conversation {id} is left: its instance is out"));
         Ok(HeaderValue::try_from(format!("restarted; was={id}")).ok())
@@ -186,7 +189,7 @@ fn work(run: Option<Run>) -> Work {
 }
 
 /// A request at the end of its attempts.
-pub(super) type Travelled = (Box<Journey>, Result<Forwarded, Refusal>);
+pub(super) type Travelled = (Box<Journey>, Result<Forwarded, GatewayError>);
 
 /// An answer's head, whose it is, and the body to come.
 pub(super) struct Forwarded {

@@ -10,6 +10,7 @@
 
 mod arriving;
 mod attempt;
+mod attempt_error;
 mod behind;
 mod body;
 mod claim;
@@ -20,9 +21,11 @@ mod crowd;
 mod departed;
 mod dial;
 pub mod doors;
+mod early_error;
+mod errors;
 mod everywhere;
 pub mod explain;
-mod failure;
+
 mod farewell;
 mod fields;
 mod find_owner;
@@ -58,7 +61,7 @@ mod probe_expect;
 mod probed;
 mod progress;
 mod record;
-mod refusals;
+
 mod relay;
 mod reply;
 mod request_id;

@@ -21,11 +21,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::balance::ProbeVerdict;
+use crate::gateway::attempt_error::chain;
 use crate::gateway::body::{Kept, Replay};
 use crate::gateway::dial::dial;
-use crate::gateway::failure::chain;
 use crate::gateway::framing;
-use crate::gateway::http1::{Connection, Gear, Trouble};
+use crate::gateway::http1::{Connection, Gear, SendError};
 use crate::gateway::instance::{IdleMark, Instance, Room, Slot};
 use crate::gateway::probe_expect::verify;
 use crate::gateway::probed::{Probe, Probed};
@@ -177,11 +177,11 @@ async fn ask(probed: &Probed, gear: &Gear) -> io::Result<Answer> {
     // Who asks times the whole of a probe, and has to be the first to see that it is late.
     let due = Instant::now() + 2 * probe.timeout;
     let (head, body) =
-        connection.exchange(&probe.method, head, body, due).await.map_err(|(trouble, _)| {
-            io::Error::other(match trouble {
-                Trouble::Closed(what) => what,
-                Trouble::Garbled(what) => what.to_owned(),
-                Trouble::Late => "no answer in time".to_owned(),
+        connection.exchange(&probe.method, head, body, due).await.map_err(|(error, _)| {
+            io::Error::other(match error {
+                SendError::Closed(what) => what,
+                SendError::Garbled(what) => what.to_owned(),
+                SendError::Late => "no answer in time".to_owned(),
             })
         })?;
     if let Some(what) = framing::fault_of_answer(&head) {

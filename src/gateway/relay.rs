@@ -17,8 +17,9 @@ use uuid::Uuid;
 use crate::dify::answer::Learned;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
+use crate::gateway::attempt_error::{AttemptError, chain};
 use crate::gateway::connection::Inflow;
-use crate::gateway::failure::{Failure, Sent, chain};
+use crate::gateway::errors;
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::idle::Idle;
 use crate::gateway::journey::{Flight, Journey};
@@ -243,8 +244,7 @@ impl Relay {
     fn cut(&mut self, reason: Reason, what: String) -> Option<io::Result<Frame<Bytes>>> {
         self.body = None;
         self.learn();
-        let text = format!("{}: answer cut: {what}", self.member.name());
-        let failure = Failure { reason, sent: Sent::Head, text };
+        let failure = AttemptError::cut(reason, &self.member, &what);
         Trust::cut(&self.member, &failure, self.worker.shared());
         self.record.note(failure.text);
         self.record.end(reason);
@@ -259,12 +259,9 @@ impl Relay {
     }
 }
 
-/// The last event of a stream that broke off, in Dify's shape.
+/// The last event of a stream that broke off, as Dify writes it.
 fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
-    let message = match reason {
-        Reason::AnswerIdle => "The instance that ran this request has stopped answering.",
-        _ => "The connection to the instance that ran this request broke off.",
-    };
+    let error = errors::answer_cut(reason);
     let text = |id: Option<Uuid>| id.map(|id| id.to_string());
     let conversation_id = text(learned.and_then(|learned| learned.conversation_id));
     let message_id = text(learned.and_then(|learned| learned.message_id));
@@ -272,9 +269,9 @@ fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
         conversation_id: conversation_id.as_deref(),
         message_id: message_id.as_deref(),
         created_at: None,
-        code: "bad_gateway",
-        status: 502,
-        message,
+        code: &error.code,
+        status: error.status,
+        message: &error.message,
     }
     .event()
 }

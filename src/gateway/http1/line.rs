@@ -15,7 +15,7 @@ use super::fill::{Gear, join};
 use super::outflow::Outflow;
 use super::parse::{self, Bad, Found};
 use crate::gateway::client::Client;
-use crate::gateway::farewell::HeadFault;
+use crate::gateway::early_error::EarlyError;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::tls::Transport;
@@ -149,11 +149,11 @@ impl Line {
             }
             // Another protocol, which would not understand an answer.
             Err(_) if all.starts_with(HTTP2) => return Some(Next::End),
-            Err(Bad::UriTooLong) => HeadFault::UriTooLong,
-            Ok(Found::Part) | Err(_) if is_target_too_long(all, limits) => HeadFault::UriTooLong,
-            Ok(Found::Part) | Err(Bad::TooMany) => HeadFault::TooLarge,
-            Err(_) if all.len() > limits.header_bytes => HeadFault::TooLarge,
-            Err(Bad::Malformed) => HeadFault::Malformed,
+            Err(Bad::UriTooLong) => EarlyError::UriTooLong,
+            Ok(Found::Part) | Err(_) if is_target_too_long(all, limits) => EarlyError::UriTooLong,
+            Ok(Found::Part) | Err(Bad::TooMany) => EarlyError::TooLarge,
+            Err(_) if all.len() > limits.header_bytes => EarlyError::TooLarge,
+            Err(Bad::Malformed) => EarlyError::Malformed,
         };
         self.client.head_refused(fault);
         Some(Next::End)
