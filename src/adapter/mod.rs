@@ -19,6 +19,7 @@ pub mod facts;
 pub mod fields;
 pub mod frames;
 pub mod hear;
+mod markdown;
 pub mod mode;
 pub mod openai;
 #[cfg(test)]
