@@ -22,6 +22,7 @@ mod departed;
 mod dial;
 pub mod doors;
 mod early_error;
+mod early_log;
 mod errors;
 mod everywhere;
 pub mod explain;

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::rig::{Plan, Rig, raw};
+use crate::process::{Process, difys};
+use crate::rig::{Plan, Rig, TOKEN, raw, requests};
 use crate::strict::status;
 
 /// A rig behind a trusted proxy, whose operators' network needs no token.
@@ -76,4 +77,39 @@ async fn an_address_that_a_client_made_up_opens_nothing() {
     }
     assert_eq!(generation(&asks(rig.addr(), "GET", "/status", operators[0]).await), before);
     println!("strict: {} ways to name a client behind a proxy", operators.len() + strangers.len());
+}
+
+#[tokio::test]
+async fn what_an_instance_would_take_for_the_gateways_own_word_does_not_reach_it() {
+    let fields = format!(
+        "Authorization: Bearer {TOKEN}\r\nX_Forwarded_For: 10.1.2.3\r\nX-Forwarded_Proto: https\r\n\
+         x_real_ip: 10.1.2.3\r\nAuthorization_: Bearer x\r\nContent_Length: 7\r\nX-Kept: 1\r\n\
+         X-Forwarded-Port: 4711\r\nX-Forwarded-Prefix: /evil\r\n"
+    );
+    for (settings, believed) in [("", false), ("trusted_proxies: [127.0.0.1]", true)] {
+        let rig = Plan::new(1).without_probes().with(settings).start().await;
+        let answer = asks(rig.addr(), "GET", "/v1/info", &fields).await;
+        assert_eq!(status(&answer), "200", "{answer}");
+        let served = requests(&rig.difys[0]).pop().unwrap();
+        let has = |name: &str| served.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        let folded: Vec<_> = served.headers.iter().filter(|(name, _)| name.contains('_')).collect();
+        assert!(folded.is_empty(), "{folded:?}");
+        assert!(has("x-kept") && has("x-forwarded-for"));
+        assert_eq!(has("x-forwarded-port"), believed);
+        assert_eq!(has("x-forwarded-prefix"), believed);
+    }
+}
+
+#[tokio::test]
+async fn heads_that_are_none_are_in_the_error_log_and_do_not_fill_it() {
+    let difys = difys(1).await;
+    let mut gateway = Process::start(&difys, "workers: 1\nprobe: { enabled: false }").await;
+    for _ in 0..40 {
+        let answer = raw(gateway.listen, b"GET /v1/secret-of-mine HTTP/9.9\r\n\r\n").await;
+        assert_eq!(status(&answer), "400", "{answer}");
+    }
+    let line = gateway.says("client 127.0.0.1:").await;
+    assert!(line.contains("400") && line.contains("not valid HTTP/1.1"), "{line}");
+    assert!(!line.contains("secret-of-mine"), "{line}");
+    gateway.says("more requests had no valid head").await;
 }
