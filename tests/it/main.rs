@@ -12,6 +12,7 @@ mod redis_server;
 mod rig;
 
 mod admin;
+mod browser;
 mod clients;
 mod control;
 mod conversations;
