@@ -241,7 +241,7 @@ fn quoted(text: Option<&str>) -> String {
 }
 
 fn combined(line: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
-    let time = entry.time.to_zoned(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
+    let time = entry.time.to_zoned_datetime(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
     write!(
         line,
         "{} - {} [{time}] \"{} {} {}\" {} {} \"{}\" \"{}\"",
