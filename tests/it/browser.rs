@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
 use crate::rig::{Plan, raw};
@@ -55,7 +56,7 @@ const form = url => within(new Promise(done => {
 /// Serves the page, and notes what else it hears.
 struct Site {
     address: SocketAddr,
-    heard: Arc<Mutex<Vec<String>>>,
+    heard: UnboundedReceiver<String>,
     done: Arc<Notify>,
 }
 
@@ -64,17 +65,19 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let page = PAGE.replace("PORTS", &format!("[{}, {admin}]", address.port()));
-        let site = Self { address, heard: Arc::default(), done: Arc::default() };
-        let (heard, done) = (Arc::clone(&site.heard), Arc::clone(&site.done));
+        let (hears, heard) = unbounded_channel();
+        let site = Self { address, heard, done: Arc::default() };
+        let done = Arc::clone(&site.done);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (heard, done, page) = (Arc::clone(&heard), Arc::clone(&done), page.clone());
+                let (hears, done, page) = (hears.clone(), Arc::clone(&done), page.clone());
                 tokio::spawn(async move {
                     let head = answer(stream, &page).await;
                     if head.starts_with("GET /done ") {
                         done.notify_one();
                     } else if head.contains(" /reload-config ") {
-                        heard.lock().unwrap().push(head.to_ascii_lowercase());
+                        // Nobody listens once the test is over.
+                        let _ = hears.send(head.to_ascii_lowercase());
                     }
                 });
             }
@@ -82,15 +85,9 @@ impl Site {
         site
     }
 
-    /// Of what it heard, what went to a host, and how.
-    fn heard(&self, line: &str, host: &str) -> Vec<String> {
-        let host = format!("\r\nhost: {host}:");
-        let heard = self.heard.lock().unwrap();
-        heard
-            .iter()
-            .filter(|head| head.starts_with(line) && head.contains(&host))
-            .cloned()
-            .collect()
+    /// The heads that it has heard.
+    fn heard(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.heard.try_recv().ok()).collect()
     }
 }
 
@@ -150,7 +147,7 @@ async fn no_page_reloads_the_configuration() {
     let admin = rig.gateway.admin();
     let folder = tempfile::tempdir().unwrap();
     let Some(mut browser) = browser(folder.path()) else { return };
-    let site = Site::start(admin.port()).await;
+    let mut site = Site::start(admin.port()).await;
     let before = generation(admin).await;
     let page = format!("http://evil.example:{}/", site.address.port());
     let _browser = browser.args(["--remote-debugging-port=0", &page]).spawn().unwrap();
@@ -159,17 +156,23 @@ async fn no_page_reloads_the_configuration() {
 
     // What the rules go by, as this browser has it: the same requests went to the site itself.
     let (get, post) = ("get /reload-config", "post /reload-config");
+    let all = site.heard();
+    let heard = |line: &str, host: &str| {
+        let host = format!("\r\nhost: {host}:");
+        let heard = all.iter().filter(|head| head.starts_with(line) && head.contains(&host));
+        heard.collect::<Vec<_>>()
+    };
     for host in ["127.0.0.1", "localhost", "difygate", "evil.example"] {
-        let posts = site.heard(post, host);
+        let posts = heard(post, host);
         assert!(posts.len() >= 2, "{host}: {posts:?}");
         assert!(posts.iter().all(|head| head.contains("\r\norigin: ")), "{host}: {posts:?}");
-        assert!(site.heard(get, host).len() >= 3, "{host}");
+        assert!(heard(get, host).len() >= 3, "{host}");
     }
     for host in ["127.0.0.1", "localhost"] {
-        let gets = site.heard(get, host);
+        let gets = heard(get, host);
         assert!(gets.iter().all(|head| head.contains("\r\nsec-fetch-site: ")), "{host}: {gets:?}");
     }
-    let gets = site.heard(get, "difygate");
+    let gets = heard(get, "difygate");
     assert!(gets.iter().any(|head| !head.contains("sec-fetch-") && !head.contains("referer:")));
 }
 
