@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use super::bounded::{self, Broken, MAX_DEPTH, MAX_ELEMENTS};
 use crate::model::{ErrorKind, GatewayError};
 
 /// The most names that are told as ignored.
@@ -21,14 +22,10 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// The fields of a body.
-    pub fn of_body(body: &[u8]) -> Result<Self, GatewayError> {
-        let value: Value = serde_json::from_slice(body).map_err(|error| {
-            // The parser's own text might quote the body.
-            let (line, column) = (error.line(), error.column());
-            let message = format!("the body is not valid JSON (line {line}, column {column})");
-            GatewayError::new(400, ErrorKind::InvalidRequest, "invalid_json", message)
-        })?;
+    /// The fields of a body, which is given back before anything is made of them.
+    pub fn of_body(body: impl AsRef<[u8]>) -> Result<Self, GatewayError> {
+        let value = bounded::parse(body.as_ref()).map_err(broken)?;
+        drop(body);
         match value {
             Value::Object(map) => Ok(Self { place: String::new(), map }),
             _ => {
@@ -124,6 +121,26 @@ impl Fields {
             if name.len() <= MAX_IGNORED_NAME && name.bytes().all(is_plain) {
                 ignored.push(self.place(name));
             }
+        }
+    }
+}
+
+fn broken(broken: Broken) -> GatewayError {
+    let too_complex = |message: String| {
+        GatewayError::new(400, ErrorKind::InvalidRequest, "body_too_complex", message)
+    };
+    match broken {
+        Broken::Syntax(error) => {
+            // The parser's own text might quote the body.
+            let (line, column) = (error.line(), error.column());
+            let message = format!("the body is not valid JSON (line {line}, column {column})");
+            GatewayError::new(400, ErrorKind::InvalidRequest, "invalid_json", message)
+        }
+        Broken::TooMany => {
+            too_complex(format!("the body has more than {MAX_ELEMENTS} fields and list items"))
+        }
+        Broken::TooDeep => {
+            too_complex(format!("the body has objects or lists more than {MAX_DEPTH} deep"))
         }
     }
 }

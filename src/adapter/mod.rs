@@ -12,6 +12,7 @@
 pub mod anthropic;
 pub mod ask;
 pub mod attached;
+pub mod bounded;
 pub mod call;
 pub mod data_url;
 pub mod extras;

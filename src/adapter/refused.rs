@@ -90,6 +90,11 @@ fn by_status(status: u16, code: &str, message: &str) -> GatewayError {
 fn by_code(code: &str, message: &str) -> Option<GatewayError> {
     Some(match code {
         "invalid_param" if message.starts_with(TOO_MANY) => busy("The app takes no more runs now."),
+        // The gateway's own: from 1.13 on a flow waits for a worker.
+        "run_not_started" => {
+            GatewayError::new(504, ErrorKind::Timeout, "run_not_started", message.to_owned())
+                .for_good()
+        }
         "too_many_requests" | "rate_limit_error" => busy(message),
         "unauthorized" | "web_app_access_denied" | "web_sso_auth_required" => upstream_auth(),
         "forbidden" => unavailable("The app is switched off or gone."),

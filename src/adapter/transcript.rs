@@ -47,7 +47,13 @@ pub fn split(
 }
 
 fn join(saying: &mut Saying, next: Saying) {
-    if !saying.text.is_empty() && !next.text.is_empty() {
+    if saying.text.is_empty() {
+        // It may be large.
+        saying.text = next.text;
+        saying.attachments.extend(next.attachments);
+        return;
+    }
+    if !next.text.is_empty() {
         saying.text.push_str("\n\n");
     }
     saying.text.push_str(&next.text);

@@ -5,6 +5,7 @@ use http::StatusCode;
 use crate::balance::Cause;
 use crate::gateway::instance::Room;
 use crate::gateway::member::Member;
+use crate::gateway::runs::NoPlace;
 use crate::model::Reason;
 
 /// How much of the request may have reached the instance, in rising order.
@@ -42,6 +43,22 @@ impl AttemptError {
     /// requests".
     pub(super) fn busy(member: &Member) -> Self {
         let text = format!("{}: Dify takes no more runs of this app", member.name());
+        Self { reason: Reason::Busy, sent: Sent::Nothing, text }
+    }
+
+    /// All places for streamed flows stay taken at this member's instance.
+    pub(super) fn no_place(member: &Member, why: NoPlace) -> Self {
+        let (name, limit) = (member.name(), member.instance.runs().limit().unwrap_or_default());
+        let text = match why {
+            NoPlace::QueueFull => {
+                let size = member.queue.size;
+                format!("{name}: all {limit} runs of `max_runs` are under way and {size} wait")
+            }
+            NoPlace::TooLate => {
+                let waited = member.queue.run_timeout.as_secs_f64();
+                format!("{name}: all {limit} runs of `max_runs` stayed under way for {waited} s")
+            }
+        };
         Self { reason: Reason::Busy, sent: Sent::Nothing, text }
     }
 

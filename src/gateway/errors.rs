@@ -10,10 +10,13 @@ use uuid::Uuid;
 use crate::conversation::StoreDown;
 use crate::dify::error::UNAUTHORIZED;
 use crate::gateway::attempt_error::AttemptError;
+use crate::gateway::identify::Most;
 use crate::gateway::member::Member;
 use crate::gateway::select::Candidates;
-use crate::gateway::snapshot::Limits;
 use crate::model::{ErrorKind, GatewayError, Reason};
+
+/// When a body may find room that found none, in seconds.
+const BODIES_RETRY_S: u32 = 5;
 
 // What is wrong with a request: for `bad_request`.
 pub(super) const BAD_SCHEME: &str = "The target's scheme must be http or https.";
@@ -82,9 +85,9 @@ pub(super) fn body_too_slow(waited: Duration, rate: u64) -> GatewayError {
 }
 
 /// The body of the request is larger than any that is taken.
-pub(super) fn body_too_large(limits: &Limits) -> GatewayError {
-    let limit = limits.max_body_bytes;
-    let message = format!("The request's body is larger than {limit} bytes (`limits.max_body`).");
+pub(super) fn body_too_large(most: Most) -> GatewayError {
+    let Most { bytes, key } = most;
+    let message = format!("The request's body is larger than {bytes} bytes (`{key}`).");
     GatewayError::client(Reason::BodyTooLarge, 413, "request_entity_too_large", message)
 }
 
@@ -92,6 +95,34 @@ pub(super) fn body_too_large(limits: &Limits) -> GatewayError {
 pub(super) fn too_many_connections() -> GatewayError {
     let message = "Your address has too many connections (`limits.connections_per_address`).";
     GatewayError::client(Reason::BadRequest, 429, "too_many_connections", message)
+}
+
+/// All bodies together have as much memory as they may.
+pub(super) fn bodies_full() -> GatewayError {
+    let message = "The gateway holds as many request bodies as it may (`limits.all_bodies_memory`). \
+                   Repeat the request.";
+    GatewayError::gateway(Reason::BodiesFull, 503, "service_unavailable", message)
+        .retry_after(BODIES_RETRY_S)
+}
+
+/// The body of the request is compressed in an unknown way.
+pub(super) fn unknown_coding() -> GatewayError {
+    let message = "The request's body is compressed in a way that the gateway does not know: its \
+                   `Content-Encoding` can be gzip, deflate, br or zstd.";
+    GatewayError::new(415, ErrorKind::InvalidRequest, "unsupported_encoding", message)
+}
+
+/// The body of the request cannot be decompressed.
+pub(super) fn malformed_coding() -> GatewayError {
+    let message = "The request's body is not compressed as its `Content-Encoding` says.";
+    GatewayError::new(400, ErrorKind::InvalidRequest, "invalid_encoding", message)
+}
+
+/// Something failed that cannot.
+pub(super) fn internal(error: &dyn std::error::Error) -> GatewayError {
+    let message = "The gateway could not handle the request.";
+    GatewayError::new(500, ErrorKind::Server, "internal_error", message)
+        .with_detail(error.to_string())
 }
 
 /// The body of the request could not be kept.
@@ -171,6 +202,12 @@ pub(super) fn answer_cut(reason: Reason) -> GatewayError {
         _ => "The connection to the instance that ran this request broke off.",
     };
     GatewayError::instance(reason, 502, "bad_gateway", message).for_good()
+}
+
+/// A streamed flow has said nothing in time: the last event of its stream.
+pub(super) fn run_not_started() -> GatewayError {
+    let message = "The run has not started in time. It may still be done later.";
+    GatewayError::instance(Reason::RunNotStarted, 504, "run_not_started", message).for_good()
 }
 
 /// Every candidate is out.

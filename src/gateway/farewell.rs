@@ -28,6 +28,11 @@ pub(super) async fn close(
         stream.reset_on_drop();
         return None;
     }
+    if ending == Some(Ending::NotTaken) {
+        // What the system still holds for it would wait as long as it does.
+        stream.reset_on_drop();
+        return None;
+    }
     let error = match ending {
         Some(Ending::HeaderTimeout) => Some(EarlyError::TooSlow),
         _ => client.early_error(),

@@ -3,11 +3,12 @@
 //! What may be repeated is decided in `retry`; what an answer says, in `inspect`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::dify::path::Run;
 use crate::gateway::attempt::{AnswerBody, Patience, attempt};
@@ -17,19 +18,21 @@ use crate::gateway::first_turn::meet;
 use crate::gateway::inspect::{Finding, inspect, peek};
 use crate::gateway::instance::Queued;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
+use crate::gateway::keyed_wait::KeyedWait;
 use crate::gateway::member::Member;
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::record::Unanswered;
 use crate::gateway::retry::{Allowance, Denied, Repeat};
+use crate::gateway::runs::NoPlace;
 use crate::gateway::select::{Candidate, Next, Tie};
 use crate::gateway::snapshot::App;
 use crate::model::{GatewayError, Reason};
 
 /// Between two looks at an owner that is out.
-const OWNER_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const OWNER_PAUSE: Duration = Duration::from_millis(100);
 
 /// For Dify to end a stream that has nothing more to say: it does after 300 s.
-const HELD: std::time::Duration = std::time::Duration::from_secs(310);
+const HELD: Duration = Duration::from_secs(310);
 
 /// Sends the request to its candidates in turn.
 pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
@@ -168,22 +171,24 @@ impl<'a> Search<'a> {
             first_turn = Box::pin(meet(worker.shared(), &app.stats, user)).await;
             self.now = Instant::now();
         }
+        if let Err(failure) = self.take_place(&member).await {
+            return Asked::Failed(member, failure);
+        }
+        let first_byte = self.first_byte();
         let (now, journey) = (self.now, &mut *self.journey);
         let shared = Arc::clone(journey.worker.shared());
         let timeouts = &journey.snapshot.timeouts;
-        let gives_way = journey.outbound.is_idempotent()
-            && self.allowance.has_left()
-            && (journey.candidates.has_next() || self.not_here.is_some());
-        let first_byte = match gives_way {
-            true => timeouts.first_byte_idempotent,
-            false => timeouts.first_byte,
-        };
         let patience = Patience { now, timeouts, first_byte, until: self.until };
         let flight = Flight::begin(&member);
+        let keyed = KeyedWait::new(&member, shared.ms_at(now.into_std()));
         let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
         let done = attempt(connections, &member, outbound, &journey.progress, patience).await;
         member.fetch();
         journey.app.fetch_counted();
+        match &done {
+            Ok(answer) => keyed.answered(shared.ms_at(answer.arrived.into_std())),
+            Err(failure) => keyed.failed(failure, outbound.is_idempotent()),
+        }
         let done = match done {
             Ok(answer) => inspect(answer, journey.look(), &member, connections).await,
             Err(failure) => Err(failure),
@@ -226,6 +231,41 @@ impl<'a> Search<'a> {
                 trust.failed(&failure, &shared);
                 Asked::Failed(member, failure)
             }
+        }
+    }
+
+    /// How long the member at hand may take for the head of its answer.
+    fn first_byte(&self) -> Duration {
+        let (journey, timeouts) = (&self.journey, &self.journey.snapshot.timeouts);
+        let gives_way = journey.outbound.is_idempotent()
+            && self.allowance.has_left()
+            && (journey.candidates.has_next() || self.not_here.is_some());
+        match gives_way {
+            true => timeouts.first_byte_idempotent,
+            false => timeouts.first_byte,
+        }
+    }
+
+    /// A streamed flow takes its place among those of the member's instance. One that does not get any
+    /// has not been sent.
+    async fn take_place(&mut self, member: &Member) -> Result<(), AttemptError> {
+        self.journey.place = None;
+        if !self.journey.is_streamed_flow() {
+            return Ok(());
+        }
+        let runs = member.instance.runs();
+        if let Some(place) = runs.try_take() {
+            self.journey.place = Some(place);
+            return Ok(());
+        }
+        let left = timeout_at(self.until, Box::pin(runs.take(member.queue))).await;
+        self.now = Instant::now();
+        match left.unwrap_or(Err(NoPlace::TooLate)) {
+            Ok(place) => {
+                self.journey.place = Some(place);
+                Ok(())
+            }
+            Err(why) => Err(AttemptError::no_place(member, why)),
         }
     }
 

@@ -195,6 +195,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         max_body_bytes: 1000,
+        client_body_bytes: 100,
         memory_body_bytes: 100,
         spool_dir: std::path::PathBuf::new(),
         header_bytes: 8192,
@@ -202,6 +203,7 @@ mod tests {
         uri_bytes: 40,
         h2_streams: 128,
         body_rate: 0,
+        min_answer_rate: 0,
         connections_per_address: None,
     };
 

@@ -173,7 +173,8 @@ impl Exchange {
         if native.access == Access::Path {
             let app = Arc::clone(&self.snapshot.everyone);
             self.record.caller_known(&app);
-            let body = identify::body(&self.head, &mut self.body, &self.snapshot).await?;
+            let most = identify::Most::any(&self.snapshot.limits);
+            let body = identify::body(&self.head, &mut self.body, &self.snapshot, most).await?;
             self.record.body_read(None, body.len());
             return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
         }
@@ -223,6 +224,7 @@ impl Exchange {
             app,
             kind,
             run,
+            is_streamed: facts.is_streamed,
             user_in_body: facts.user,
             spread_by: SpreadBy::User(user),
             address,

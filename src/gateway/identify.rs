@@ -1,6 +1,7 @@
 //! Who asks: the token names the app, the request names the user.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -92,7 +93,8 @@ pub(super) async fn user(
         Ok(scan) => scan,
         Err(refusal) => return Err(refusal),
     };
-    let kept = take_in(head, body, snapshot, &mut scan).await?;
+    let most = Most::any(&snapshot.limits);
+    let kept = take_in(head, body, snapshot, (&mut scan, most)).await?;
     let facts = if kept.is_empty() { BodyFacts::default() } else { scan.finish()? };
     let user = match in_header(&head.fields)? {
         Some(user) => Some(user),
@@ -144,7 +146,7 @@ enum Scan {
 
 impl Scan {
     fn of(fields: &Fields) -> Result<Self, GatewayError> {
-        let is_packed = fields.has(Name::ContentEncoding);
+        let is_packed = fields.all(Name::ContentEncoding).any(is_coded);
         if fields.get(Name::ContentType) == Some(b"application/json") && !is_packed {
             return Ok(Self::Json(UserScan::new()));
         }
@@ -195,6 +197,28 @@ impl Scan {
     }
 }
 
+/// How large a body may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// The limit.
+    pub bytes: u64,
+    /// The key that says so.
+    pub key: &'static str,
+}
+
+impl Most {
+    /// What holds for every request.
+    pub(super) fn any(limits: &Limits) -> Self {
+        Self { bytes: limits.max_body_bytes, key: "limits.max_body" }
+    }
+}
+
+/// Whether a value of `Content-Encoding` names more than `identity`, which is no coding.
+fn is_coded(value: &[u8]) -> bool {
+    let mut names = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    names.any(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))
+}
+
 /// The whole body, whatever is in it.
 ///
 /// # Errors
@@ -203,24 +227,25 @@ pub(super) async fn body(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
+    most: Most,
 ) -> Result<Kept, GatewayError> {
-    take_in(head, body, snapshot, &mut Scan::None).await
+    take_in(head, body, snapshot, (&mut Scan::None, most)).await
 }
 
 async fn take_in(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
-    scan: &mut Scan,
+    (scan, most): (&mut Scan, Most),
 ) -> Result<Kept, GatewayError> {
     let limits = &snapshot.limits;
     if body.is_end_stream() {
         return Ok(Kept::EMPTY);
     }
-    if announced(&head.fields).is_some_and(|bytes| bytes > limits.max_body_bytes) {
-        return Err(errors::body_too_large(limits));
+    if announced(&head.fields).is_some_and(|bytes| bytes > most.bytes) {
+        return Err(errors::body_too_large(most));
     }
-    let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir);
+    let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir, &snapshot.room);
     let mut began = None;
     loop {
         let mut coming = body.frame();
@@ -239,13 +264,13 @@ async fn take_in(
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| errors::body_incomplete(&error))?;
         let Ok(piece) = frame.into_data() else { continue };
-        if keeper.len() + piece.len() as u64 > limits.max_body_bytes {
-            return Err(errors::body_too_large(limits));
+        if keeper.len() + piece.len() as u64 > most.bytes {
+            return Err(errors::body_too_large(most));
         }
         scan.feed(&piece)?;
-        keeper.push(piece).await.map_err(|error| spool_failed(&error, limits))?;
+        keeper.push(piece).await.map_err(|error| not_kept(&error, limits))?;
     }
-    keeper.finish().await.map_err(|error| spool_failed(&error, limits))
+    keeper.finish().await.map_err(|error| not_kept(&error, limits))
 }
 
 /// How long so many bytes may take.
@@ -260,8 +285,11 @@ fn announced(fields: &Fields) -> Option<u64> {
     decimal(fields.get(Name::ContentLength)?)
 }
 
-/// The body could not be kept.
-pub(super) fn spool_failed(error: &std::io::Error, limits: &Limits) -> GatewayError {
+/// The body could not be kept, in memory or in the spool.
+pub(super) fn not_kept(error: &io::Error, limits: &Limits) -> GatewayError {
+    if error.kind() == io::ErrorKind::QuotaExceeded {
+        return errors::bodies_full();
+    }
     let folder = limits.spool_dir.display();
     errors::spool_failed(error).with_detail(format!("spool_dir {folder}: {error}"))
 }

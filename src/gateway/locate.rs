@@ -73,7 +73,8 @@ struct Asking<'a> {
 async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Located {
     let Asking { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let asker = Asker { user: None, address, ties: Ties::Unknown, work: Work::Other };
+    let (ties, work) = (Ties::Unknown, Work::Other);
+    let asker = Asker { user: None, address, ties, work, run_span_ms: None };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
     let outbound = Rc::new(outbound);
     let mut asked = JoinSet::new();

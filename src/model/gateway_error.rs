@@ -59,10 +59,12 @@ impl ErrorKind {
             Reason::NoRoute => Self::NotFound,
             Reason::Forbidden => Self::Permission,
             Reason::Busy => Self::RateLimit,
-            Reason::NoInstance | Reason::OwnerOut | Reason::SpoolFailed | Reason::StoreFailed => {
-                Self::Overloaded
-            }
-            Reason::InstanceTimeout | Reason::AnswerIdle => Self::Timeout,
+            Reason::NoInstance
+            | Reason::OwnerOut
+            | Reason::SpoolFailed
+            | Reason::StoreFailed
+            | Reason::BodiesFull => Self::Overloaded,
+            Reason::InstanceTimeout | Reason::AnswerIdle | Reason::RunNotStarted => Self::Timeout,
             Reason::ConnectFailed
             | Reason::InstanceClosed
             | Reason::InstanceGarbled

@@ -18,7 +18,7 @@ use crate::model::{ErrorKind, GatewayError, Reason};
 const MAX_STOPS: usize = 64;
 
 /// What a body asks for, and who tells the answer.
-pub fn read(body: &[u8]) -> Result<(Ask, MessagesVoice), GatewayError> {
+pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, MessagesVoice), GatewayError> {
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: body.need_text("model")?, ..Ask::default() };
     needs_length(&mut body, &mut ask)?;

@@ -182,7 +182,7 @@ pub(super) const REFUSED: &[RefusedField] = &[
 /// Reads a request for speech.
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
-pub fn speech(body: &[u8]) -> Result<Speech, GatewayError> {
+pub fn speech(body: impl AsRef<[u8]>) -> Result<Speech, GatewayError> {
     let mut body = Fields::of_body(body)?;
     let model = common::model(&mut body)?;
     common::refuse(&mut body, REFUSED)?;

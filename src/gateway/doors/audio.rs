@@ -13,6 +13,7 @@ use crate::adapter::openai::audio::{FilePart, Transcription, speech, transcript,
 use crate::dify::path::CallKind;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::doors::errand::{Call, Errand};
+use crate::gateway::doors::intake::Taken;
 use crate::gateway::doors::run::ignored;
 use crate::gateway::doors::upload::Form;
 use crate::gateway::doors::{Arrival, Done, caller, hints};
@@ -41,11 +42,11 @@ struct Sound {
 
 /// `POST /v1/audio/transcriptions`
 pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
-    let body = match arrival.body(body).await {
-        Ok(body) => body,
+    let taken = match arrival.take_in(body, Ok).await {
+        Ok(taken) => taken,
         Err(error) => return Done::Error(arrival.record, error),
     };
-    let read = match fields(&arrival, body).await {
+    let read = match fields(&arrival, taken.asked.clone()).await {
         Ok(Fields { texts, file }) => {
             let part = file.as_ref().map(|file| FilePart {
                 name: file.name.as_deref(),
@@ -59,10 +60,12 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) 
         Ok(read) => read,
         Err(error) => return Done::Error(arrival.record, error),
     };
-    let errand = match errand(arrival, key, &asked.model, asked.user.as_deref()) {
+    let errand = match errand(arrival, key, (&asked.model, asked.user.as_deref()), &taken) {
         Ok(errand) => errand,
         Err(done) => return *done,
     };
+    let Taken { asked: body, held: _held, .. } = taken;
+    drop(body);
     let Transcription { file_name, media_type, written, .. } = &asked;
     let form = Form::new().text("user", &errand.user);
     let (kind, body) =
@@ -89,18 +92,16 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) 
 
 /// `POST /v1/audio/speech`
 pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
-    let read = match arrival.body(body).await {
-        Ok(body) => speech(&body),
-        Err(error) => Err(error),
-    };
-    let asked = match read {
-        Ok(asked) => asked,
+    let taken = match arrival.take_in(body, speech).await {
+        Ok(taken) => taken,
         Err(error) => return Done::Error(arrival.record, error),
     };
-    let errand = match errand(arrival, key, &asked.model, asked.user.as_deref()) {
+    let (model, user) = (&taken.asked.model, taken.asked.user.as_deref());
+    let errand = match errand(arrival, key, (model, user), &taken) {
         Ok(errand) => errand,
         Err(done) => return *done,
     };
+    let asked = taken.asked;
     let mut json = json!({"text": asked.text, "user": errand.user, "streaming": true});
     let voice = asked.voice.filter(|voice| !FOREIGN_VOICES.contains(&voice.as_str()));
     if let Some(voice) = voice {
@@ -135,11 +136,11 @@ pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Do
 }
 
 /// The errand of a call that belongs to no conversation.
-fn errand(
+fn errand<T>(
     mut arrival: Arrival,
     key: &Key,
-    model: &str,
-    user: Option<&str>,
+    (model, user): (&str, Option<&str>),
+    taken: &Taken<T>,
 ) -> Result<Errand, Box<Done>> {
     let fail = |arrival: Arrival, error| Box::new(Done::Error(arrival.record, error));
     let app = match caller::app(&arrival.snapshot, key, model) {
@@ -147,6 +148,9 @@ fn errand(
         Err(error) => return Err(fail(arrival, error)),
     };
     arrival.record.caller_known(&app);
+    if let Err(error) = taken.check(&app) {
+        return Err(fail(arrival, error));
+    }
     let given = hints::user(user, &arrival.headers, &app.doors, key);
     match caller::user(key, given.as_deref(), app.doors.users) {
         Ok(user) => Ok(arrival.errand(Arc::clone(&app), user)),

@@ -202,6 +202,8 @@ impl Errand {
             app,
             kind,
             run,
+            // Every run of an AI client is: the answer is summed up here, if at all.
+            is_streamed: run.is_some(),
             user_in_body: Some(user),
             spread_by: SpreadBy::UserInBody,
             address,

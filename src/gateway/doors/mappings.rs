@@ -12,6 +12,7 @@ use crate::gateway::arriving::Arriving;
 use crate::gateway::doors::{Arrival, Done, local};
 use crate::gateway::errors;
 use crate::gateway::tokens::Key;
+use crate::model::GatewayError;
 
 /// How old a conversation is to be before it is removed, if nothing is said.
 const MAX_AGE_DAYS: u64 = 30;
@@ -34,20 +35,20 @@ struct Cleanup {
     max_age_days: Option<u64>,
 }
 
+fn cleanup(body: Bytes) -> Result<Cleanup, GatewayError> {
+    if body.is_empty() {
+        return Ok(Cleanup::default());
+    }
+    serde_json::from_slice(&body).map_err(|_| errors::bad_cleanup())
+}
+
 /// `POST /v1/conversation/cleanup`
 pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
-    let body = match arrival.body(body).await {
-        Ok(body) => body,
+    let taken = match arrival.take_in(body, cleanup).await {
+        Ok(taken) => taken,
         Err(error) => return Done::Error(arrival.record, error),
     };
-    let asked = match body.is_empty() {
-        true => Ok(Cleanup::default()),
-        false => serde_json::from_slice::<Cleanup>(&body),
-    };
-    let Ok(asked) = asked else {
-        return Done::Error(arrival.record, errors::bad_cleanup());
-    };
-    let days = asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
+    let days = taken.asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
     let age = Duration::from_secs(days.saturating_mul(24 * 3600));
     let removed = arrival.worker.shared().book().cleanup(whose(key), age).await;
     match removed {

@@ -7,11 +7,13 @@
 mod answer_error;
 mod audio;
 mod caller;
+mod coding;
 mod entrance;
 mod errand;
 mod facts;
 mod hints;
 mod history;
+mod intake;
 pub mod known;
 mod mappings;
 mod run;
@@ -34,6 +36,7 @@ use self::settings::{History, Tasks};
 
 use self::entrance::Call;
 use self::errand::Errand;
+use self::intake::Taken;
 use self::run::{Asked, run};
 use self::thread::Worth;
 use self::waiting::{Head, Late};
@@ -42,7 +45,6 @@ use crate::conversation::Thread;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::errors;
 use crate::gateway::heads::RequestHead;
-use crate::gateway::identify;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::Outgoing;
@@ -123,14 +125,6 @@ fn local(record: Box<Record>, json: Bytes) -> Done {
 }
 
 impl Arrival {
-    /// Takes the body in.
-    async fn body(&mut self, mut body: Arriving) -> Result<Bytes, GatewayError> {
-        let kept = identify::body(&self.head, &mut body, &self.snapshot).await?;
-        self.record.body_read(None, kept.len());
-        let limits = &self.snapshot.limits;
-        kept.into_bytes().await.map_err(|error| identify::spool_failed(&error, limits))
-    }
-
     /// An errand to an app, for a user.
     fn errand(mut self, app: Arc<App>, user: String) -> Errand {
         self.record.named(&user);
@@ -140,19 +134,19 @@ impl Arrival {
 
     /// Reads a question and sends it on its way.
     async fn converse(mut self, body: Arriving, door: Door<'_>, key: &Key) -> Done {
-        let read = match self.body(body).await {
-            Ok(body) => read(door.call, &body),
-            Err(error) => Err(error),
-        };
-        let (mut ask, voice) = match read {
-            Ok(read) => read,
+        let taken = match self.take_in(body, reader(door.call)).await {
+            Ok(taken) => taken,
             Err(error) => return Done::Error(self.record, error),
         };
-        let app = match caller::app(&self.snapshot, key, &ask.model) {
+        let app = match caller::app(&self.snapshot, key, &taken.asked.0.model) {
             Ok(app) => app,
             Err(error) => return Done::Error(self.record, error),
         };
         self.record.caller_known(&app);
+        if let Err(error) = taken.check(&app) {
+            return Done::Error(self.record, error);
+        }
+        let Taken { asked: (mut ask, voice), held, .. } = taken;
         hints::add(&mut ask, &self.headers, &app.doors);
         let given = hints::user(ask.user.as_deref(), &self.headers, &app.doors, key);
         let user = match caller::user(key, given.as_deref(), app.doors.users) {
@@ -182,21 +176,24 @@ impl Arrival {
         let (protocol, late, streamed) = (door.protocol, Late::default(), ask.streamed);
         let request_id = self.record.request_id().clone();
         let head = Head { request_id, ignored: ask.ignored.clone(), protocol };
-        let asked = Asked { ask, voice, protocol, thread, worth, late: late.clone() };
+        let asked = Asked { ask, voice, protocol, thread, worth, late: late.clone(), held };
         let run = Box::pin(run(self.errand(app, user), asked));
         if streamed { waiting::wait(run, late, head).await } else { run.await }
     }
 }
 
-/// Reads the question in a door's words.
-fn read(call: Call<'_>, body: &[u8]) -> Result<(Ask, Box<dyn Voice>), GatewayError> {
-    fn boxed<V: Voice + 'static>((ask, voice): (Ask, V)) -> (Ask, Box<dyn Voice>) {
+/// A question, and who tells its answer.
+type Question = (Ask, Box<dyn Voice + Send>);
+
+/// What reads the question in a door's words.
+fn reader(call: Call<'_>) -> fn(Bytes) -> Result<Question, GatewayError> {
+    fn boxed<V: Voice + Send + 'static>((ask, voice): (Ask, V)) -> Question {
         (ask, Box::new(voice))
     }
     match call {
-        Call::Completion => openai::completions::read(body).map(boxed),
-        Call::Response => openai::responses::read(body).map(boxed),
-        Call::Message => anthropic::messages::read(body).map(boxed),
-        _ => openai::chat::read(body).map(boxed),
+        Call::Completion => |body| openai::completions::read(body).map(boxed),
+        Call::Response => |body| openai::responses::read(body).map(boxed),
+        Call::Message => |body| anthropic::messages::read(body).map(boxed),
+        _ => |body| openai::chat::read(body).map(boxed),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::adapter::call::{self, Run};
@@ -13,6 +14,7 @@ use crate::conversation::Thread;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
+use crate::gateway::bodies::Held;
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::answer_error::{Meaning, meaning};
 use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES};
@@ -50,6 +52,8 @@ pub(super) struct Asked {
     pub worth: Worth,
     /// Whether the head of the answer has gone out.
     pub late: Late,
+    /// What it has of the memory for all bodies.
+    pub held: Held,
 }
 
 /// A question that has its place in a conversation.
@@ -59,17 +63,21 @@ struct Question {
     protocol: Protocol,
     place: Place,
     late: Late,
+    _held: Held,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
 pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { ask, voice, protocol, thread, worth, late } = asked;
+    let Asked { ask, voice, protocol, thread, worth, late, held } = asked;
     let place = match worth {
         Worth::Kept => thread::place(errand.worker.shared(), thread, &ask).await,
         Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
     };
     match place {
-        Ok(place) => carry(errand, Question { ask, voice, protocol, place, late }).await,
+        Ok(place) => {
+            let question = Question { ask, voice, protocol, place, late, _held: held };
+            carry(errand, question).await
+        }
         Err(error) => Done::Error(errand.record, error),
     }
 }
@@ -81,6 +89,11 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
         Ok(facts) => facts,
         Err(error) => return refuse(errand, &question, error).await,
     };
+    match facts.mode {
+        Mode::AdvancedChat | Mode::Workflow => errand.app.stats.kind.learn_flow(),
+        Mode::Chat | Mode::AgentChat | Mode::Completion => errand.app.stats.kind.learn_plain(),
+        Mode::Agent => {}
+    }
     let errand = match take_up(errand, &mut question).await {
         (errand, Ok(())) => errand,
         (errand, Err(error)) => return refuse(errand, &question, error).await,
@@ -97,7 +110,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
         Err(error) => return refuse(errand, &question, error).await,
     };
     loop {
-        let call = match call(&errand, &question, &facts, &files) {
+        let call = match call(&errand, &mut question, &facts, &files) {
             Ok(call) => call,
             Err(error) => {
                 let error = error.with_reason(Reason::BadRequest);
@@ -179,7 +192,7 @@ async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(),
 /// The call of Dify that the question is.
 fn call(
     errand: &Errand,
-    question: &Question,
+    question: &mut Question,
     facts: &Facts,
     files: &[FileRef],
 ) -> Result<Call, GatewayError> {
@@ -193,12 +206,28 @@ fn call(
         Mode::Workflow => path::Run::Workflow,
         _ => path::Run::Chat,
     });
-    let body = serde_json::Value::Object(body).to_string();
+    let body = json_of(body, &mut question.ask.question.text)?;
     let json = HeaderValue::from_static("application/json");
     let files = files.iter().filter_map(FileRef::uploaded);
     let files = files.filter_map(|id| Uuid::try_parse(id).ok());
-    let call = Call::post(facts.mode.path(), kind, json, Bytes::from(body));
+    let call = Call::post(facts.mode.path(), kind, json, body);
     Ok(call.in_conversation(conversation).naming(files))
+}
+
+/// A body as JSON. Where the question stands in it as it is, as it does in all long ones, it is there
+/// once meanwhile and not twice: it may be most of a large request.
+fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes, GatewayError> {
+    let is_same = body.get("query").and_then(Value::as_str) == Some(question);
+    let mut json = Vec::with_capacity(question.len() + 512);
+    if is_same {
+        *question = String::new();
+    }
+    let written = serde_json::to_writer(&mut json, &body);
+    if is_same && let Some(Value::String(text)) = body.get_mut("query").map(Value::take) {
+        *question = text;
+    }
+    written.map_err(|error| errors::internal(&error))?;
+    Ok(json.into())
 }
 
 /// What Dify's error is to the client and to us.
@@ -244,14 +273,15 @@ fn may_have_run(reason: Reason) -> bool {
             | Reason::InstanceTimeout
             | Reason::AnswerCut
             | Reason::AnswerIdle
+            | Reason::RunNotStarted
     )
 }
 
 /// Tells the answer: as it comes, or summed up.
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
-    let Answer { head, body, arrived, .. } = *answer;
-    let Question { ask, voice, protocol, place, late } = question;
+    let Answer { head, body, arrived, first_byte } = *answer;
+    let Question { ask, voice, protocol, place, late, .. } = question;
     let manner = manner(&journey.app.doors, &ask);
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
@@ -259,7 +289,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
         return Done::Error(journey.record, errors::no_stream());
     };
     let after = place.after(&shared, &ask);
-    let source = Source { member: Arc::clone(&member), body, flight };
+    let source = Source { member: Arc::clone(&member), body, flight, first_byte };
     let mut relay = Relay::new(journey, &head, source);
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());

@@ -65,13 +65,16 @@ impl Telling {
         }
     }
 
-    /// Waits for the first thing to say.
+    /// Waits for the first event that says something. A ping does not: Dify from 1.13 on sends one
+    /// before it looks at a flow's request, and only what follows decides the status.
     ///
     /// # Errors
     /// The run failed before it said anything.
     pub(super) async fn first(&mut self) -> Result<(), GatewayError> {
         std::future::poll_fn(|context| {
-            while self.frames.is_empty() && !matches!(self.stage, Stage::Over) {
+            while !self.has_begun && !self.has_said && !matches!(self.stage, Stage::Over) {
+                // Comments for pings go out only once the head has.
+                self.frames.clear();
                 if let Err(error) = ready!(self.poll_on(context)) {
                     if self.has_said {
                         self.fail(&error);
@@ -165,7 +168,7 @@ impl Telling {
             self.voice.begin(begun, &mut self.frames);
             self.has_begun = true;
         }
-        self.has_said |= !self.heard.is_empty();
+        self.has_said |= self.heard.iter().any(|heard| !matches!(heard, Heard::StillRunning));
         for heard in self.heard.drain(..) {
             match heard {
                 Heard::StillRunning => self.voice.still_here(&mut self.frames),

@@ -188,18 +188,22 @@ impl Line {
         context: &mut Context<'_>,
         pieces: (&[u8], Bytes, &'static [u8]),
     ) -> io::Result<()> {
-        let mut stream = self.stream.borrow_mut();
-        self.outflow.borrow_mut().send(&mut stream, context, pieces)?;
-        self.client.sent(self.clock.get());
+        let (mut stream, mut outflow) = (self.stream.borrow_mut(), self.outflow.borrow_mut());
+        let sent = outflow.send(&mut stream, context, pieces)?;
+        self.client.sent(sent, outflow.rest(), self.clock.get());
         Ok(())
     }
 
     /// Ready when the socket has taken all.
     pub(super) fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut outflow = self.outflow.borrow_mut();
+        if !outflow.is_empty() && self.client.is_to_be_pushed() {
+            let pushed = outflow.push(&mut self.stream.borrow_mut())?;
+            self.client.sent(pushed, outflow.rest(), self.clock.get());
+        }
         while !outflow.is_empty() {
-            ready!(outflow.poll_drain(&mut self.stream.borrow_mut(), context))?;
-            self.client.sent(self.clock.get());
+            let sent = ready!(outflow.poll_drain(&mut self.stream.borrow_mut(), context))?;
+            self.client.sent(sent, outflow.rest(), self.clock.get());
         }
         Poll::Ready(Ok(()))
     }

@@ -25,7 +25,7 @@ fn told(text: &str, reasoning: &str) -> Told {
 }
 
 fn voice(fields: Value) -> MessagesVoice {
-    read(&request(fields)).unwrap().1
+    read(request(fields)).unwrap().1
 }
 
 fn thinking() -> MessagesVoice {

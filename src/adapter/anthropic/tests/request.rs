@@ -7,11 +7,11 @@ use crate::adapter::page;
 use crate::model::{ErrorKind, GatewayError};
 
 fn asked(fields: Value) -> Ask {
-    read(&request(fields)).unwrap().0
+    read(request(fields)).unwrap().0
 }
 
 fn refused(fields: Value) -> GatewayError {
-    read(&request(fields)).unwrap_err()
+    read(request(fields)).unwrap_err()
 }
 
 /// A request whose only message has this content.

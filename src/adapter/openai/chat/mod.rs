@@ -37,7 +37,7 @@ const AUDIO: &str = "Answers are text. For speech, send the answer to /v1/audio/
 /// Reads a request.
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
-pub fn read(body: &[u8]) -> Result<(Ask, ChatVoice), GatewayError> {
+pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, ChatVoice), GatewayError> {
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: common::model(&mut body)?, ..Ask::default() };
     common::refuse(&mut body, REFUSED)?;

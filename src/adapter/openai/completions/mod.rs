@@ -27,7 +27,7 @@ pub(super) const REFUSED: &[RefusedField] = &[
 /// Reads a request.
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
-pub fn read(body: &[u8]) -> Result<(Ask, CompletionsVoice), GatewayError> {
+pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, CompletionsVoice), GatewayError> {
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: common::model(&mut body)?, ..Ask::default() };
     common::refuse(&mut body, REFUSED)?;

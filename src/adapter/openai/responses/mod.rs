@@ -27,7 +27,7 @@ const RESPONSE: &str = "resp_";
 const MAX_TOLD_ID: usize = 64;
 
 /// What a body asks for, and who tells the answer.
-pub fn read(body: &[u8]) -> Result<(Ask, ResponsesVoice), GatewayError> {
+pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, ResponsesVoice), GatewayError> {
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: model(&mut body)?, ..Ask::default() };
     let instructions = body.text("instructions")?;
