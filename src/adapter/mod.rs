@@ -20,6 +20,7 @@ pub mod facts;
 pub mod fields;
 pub mod frames;
 pub mod hear;
+mod markdown;
 pub mod mode;
 pub mod openai;
 #[cfg(test)]

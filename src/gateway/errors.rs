@@ -50,6 +50,12 @@ pub(super) fn method_not_allowed(method: &http::Method) -> GatewayError {
     GatewayError::client(Reason::BadRequest, 405, "method_not_allowed", message)
 }
 
+/// A method that no server has: longer than any that is registered.
+pub(super) fn method_unknown() -> GatewayError {
+    let message = "No method has more than 32 letters.";
+    GatewayError::client(Reason::BadRequest, 501, "not_implemented", message)
+}
+
 /// The target of the request is longer than any that is taken.
 pub(super) fn uri_too_long() -> GatewayError {
     let message = "The URI is too long (`limits.uri_bytes`).";

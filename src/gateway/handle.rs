@@ -19,6 +19,7 @@ use crate::gateway::client::Client;
 use crate::gateway::doors::{self, Arrival, Done, Door};
 use crate::gateway::errors;
 use crate::gateway::fields::Fields;
+use crate::gateway::forwarded::origin;
 use crate::gateway::framing;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::identify;
@@ -133,7 +134,7 @@ impl Exchange {
 
     async fn at_the_desk(self: Box<Self>) -> Outcome {
         let Self { worker, origin, record, head, .. } = *self;
-        let visit = Visit { head: head.to_parts(), client: origin.client };
+        let visit = Visit { head: head.to_parts(), client: origin.known_client() };
         let response = worker.shared().desk().answer(visit).await;
         Outcome::Local(record, response)
     }
@@ -269,25 +270,4 @@ fn web_origin(fields: &Fields) -> HeaderMap {
     let origin = fields.get(Name::Origin).and_then(|origin| HeaderValue::from_bytes(origin).ok());
     headers.extend(origin.map(|origin| (ORIGIN, origin)));
     headers
-}
-
-/// Where a request comes from: behind trusted proxies, the last address that is none of them.
-fn origin(snapshot: &Snapshot, client: &Client, fields: &Fields) -> Origin {
-    let (address, scheme) = (client.peer.ip().to_canonical(), client.scheme());
-    let peer = Rc::clone(&client.peer_text);
-    if !snapshot.trusts(address) {
-        return Origin { peer, client: address, scheme, via_proxy: false };
-    }
-    let hops = fields.all(Name::ForwardedFor).filter_map(|chain| std::str::from_utf8(chain).ok());
-    let mut hops: Vec<_> = hops
-        .flat_map(|chain| chain.split(','))
-        .filter_map(|hop| hop.trim().parse::<std::net::IpAddr>().ok())
-        .collect();
-    let outermost = hops.first().copied();
-    while let Some(hop) = hops.pop() {
-        if !snapshot.trusts(hop) {
-            return Origin { peer, client: hop, scheme, via_proxy: true };
-        }
-    }
-    Origin { peer, client: outermost.unwrap_or(address), scheme, via_proxy: true }
 }

@@ -23,6 +23,7 @@ mod departed;
 mod dial;
 pub mod doors;
 mod early_error;
+mod early_log;
 mod errors;
 mod everywhere;
 pub mod explain;
@@ -32,6 +33,7 @@ mod fields;
 mod find_owner;
 mod first_turn;
 mod forward;
+mod forwarded;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;

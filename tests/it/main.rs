@@ -12,6 +12,8 @@ mod certs;
 mod redis_server;
 mod rig;
 
+mod admin;
+mod browser;
 mod clients;
 mod control;
 mod conversations;
