@@ -13,16 +13,21 @@ use percent_encoding::percent_decode_str;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dify;
-use crate::dify::multipart::MultipartScan;
+use crate::dify::multipart::{FormFacts, MultipartScan};
+use crate::dify::pairs;
 use crate::dify::scan::{BodyFacts, UserScan};
 use crate::gateway::arriving::Arriving;
 use crate::gateway::body::{Keeper, Kept};
+use crate::gateway::end_user::{TooLong, check_length, too_long};
 use crate::gateway::fields::{Fields, Said, decimal};
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::Name;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
 use crate::gateway::tokens::Key;
 use crate::model::{Reason, Refusal};
+
+/// The longest form of pairs: what is large is sent as multipart.
+const MAX_PAIRS_BYTES: usize = 256 * 1024;
 
 /// Longer than any body takes, and still a time that can be added to another.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -87,31 +92,57 @@ fn bearer(fields: &Fields) -> Result<&[u8], Refusal> {
     Ok(value[blank..].trim_ascii())
 }
 
-/// The user id of a request, what else its body says, and the whole body. The user is that of header `X-User-ID`, query `user_id`, cookie
-/// `user_id`, JSON or form field `user`, query `user`; the first of these that is not empty.
+/// What a request says of its user, and the rest of what its body says.
+pub(super) struct Asked {
+    /// That of header `X-User-ID`, query `user_id`, cookie `user_id`, JSON or form field `user`, query
+    /// `user`; the first of these that is not empty.
+    pub user: Option<String>,
+    /// What else the body says.
+    pub facts: BodyFacts,
+    /// The whole body.
+    pub body: Kept,
+}
+
+/// How a body is read whose headers say that it is packed. Dify unpacks nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packed {
+    /// What is no JSON after all is Dify's to refuse.
+    Allowed,
+    /// It must be what its type says: whose user it names matters.
+    Refused,
+}
+
+/// Reads a request's user and takes in its body.
 ///
 /// # Errors
-/// The body is too large, too slow, not what it says it is, or could not be kept.
+/// The body is too large, too slow, not what it says it is, or could not be kept; a user is longer than
+/// Dify takes.
 pub(super) async fn user(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
-) -> Result<(Option<String>, BodyFacts, Kept), Refusal> {
+    packed: Packed,
+) -> Result<Asked, Refusal> {
     // Handed on by reference, and bound before: what waits would hold it once for each hand.
-    let mut scan = match Scan::of(&head.fields) {
+    let mut scan = match Scan::of(&head.fields, packed) {
         Ok(scan) => scan,
         Err(refusal) => return Err(refusal),
     };
-    let kept = take_in(head, body, snapshot, &mut scan).await?;
-    let facts = if kept.is_empty() { BodyFacts::default() } else { scan.finish()? };
-    let user = match in_header(&head.fields)? {
-        Some(user) => Some(user),
-        None => in_query(head, "user_id")
-            .or_else(|| in_cookie(&head.fields))
-            .or_else(|| facts.user.clone())
-            .or_else(|| in_query(head, "user")),
-    };
-    Ok((user, facts, kept))
+    let body = take_in(head, body, snapshot, &mut scan).await?;
+    let facts = if body.is_empty() { BodyFacts::default() } else { scan.finish()? };
+    let elsewhere = [
+        in_header(&head.fields)?,
+        in_query(head, "user_id"),
+        in_cookie(&head.fields),
+        in_query(head, "user"),
+    ];
+    // Dify would answer 500, whichever of them it reads.
+    for user in elsewhere.iter().flatten() {
+        check_length(user).map_err(|TooLong| too_long())?;
+    }
+    let [header, query_id, cookie, query] = elsewhere;
+    let user = header.or(query_id).or(cookie).or_else(|| facts.user.clone()).or(query);
+    Ok(Asked { user, facts, body })
 }
 
 fn in_header(fields: &Fields) -> Result<Option<String>, Refusal> {
@@ -139,7 +170,7 @@ fn in_cookie(fields: &Fields) -> Option<String> {
         .find(|value| !value.is_empty())
 }
 
-fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {
+pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::client(Reason::BadRequest, 400, "bad_request", message)
 }
 
@@ -152,13 +183,18 @@ enum Scan {
     /// JSON that is said to be packed. Dify unpacks nothing: what is JSON all the same counts for it, and
     /// of anything else it says itself what is wrong. None: it is no JSON.
     Packed(Option<Box<UserScan>>),
+    /// Pairs, as long as there are not too many of them.
+    Pairs(Vec<u8>),
     /// Any other type: Dify answers 415 itself.
     None,
 }
 
 impl Scan {
-    fn of(fields: &Fields) -> Result<Self, Refusal> {
-        let is_packed = fields.has(Name::ContentEncoding);
+    fn of(fields: &Fields, packed: Packed) -> Result<Self, Refusal> {
+        let is_packed = packed == Packed::Allowed && fields.has(Name::ContentEncoding);
+        if packed == Packed::Refused && fields.said(Name::ContentType) == Said::Often {
+            return Err(bad_request("The request has more than one `Content-Type`."));
+        }
         if fields.get(Name::ContentType) == Some(b"application/json") && !is_packed {
             return Ok(Self::Json(UserScan::new()));
         }
@@ -177,6 +213,8 @@ impl Scan {
         } else if essence.eq_ignore_ascii_case("multipart/form-data") {
             let scan = MultipartScan::new(kind).map_err(|error| bad_request(error.to_string()))?;
             Ok(Self::Form(Box::new(scan)))
+        } else if is_pairs(essence) {
+            Ok(Self::Pairs(Vec::new()))
         } else {
             Ok(Self::None)
         }
@@ -190,6 +228,13 @@ impl Scan {
                 packed.take_if(|scan| scan.feed(piece).is_err());
                 Ok(())
             }
+            Self::Pairs(pairs) if pairs.len() + piece.len() > MAX_PAIRS_BYTES => Err(bad_request(
+                "The form is longer than 256 KiB: send it as `multipart/form-data`.",
+            )),
+            Self::Pairs(pairs) => {
+                pairs.extend_from_slice(piece);
+                Ok(())
+            }
             Self::None => Ok(()),
         }
     }
@@ -198,7 +243,15 @@ impl Scan {
         match self {
             Self::Json(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
             Self::Form(scan) => {
-                let user = scan.finish().map_err(|error| bad_request(error.to_string()))?;
+                let FormFacts { user, slot: user_slot } =
+                    scan.finish().map_err(|error| bad_request(error.to_string()))?;
+                Ok(BodyFacts { user, user_slot, ..BodyFacts::default() })
+            }
+            Self::Pairs(pairs) => {
+                let user = pairs::user(&pairs);
+                if let Some(user) = &user {
+                    check_length(user).map_err(|TooLong| too_long())?;
+                }
                 Ok(BodyFacts { user, ..BodyFacts::default() })
             }
             Self::Packed(packed) => {
@@ -207,6 +260,12 @@ impl Scan {
             Self::None => Ok(BodyFacts::default()),
         }
     }
+}
+
+/// Whether a body of this type is pairs, as a page's form sends them.
+pub(super) fn is_pairs(essence: &str) -> bool {
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        || essence.eq_ignore_ascii_case("application/x-url-encoded")
 }
 
 /// The whole body, whatever is in it.

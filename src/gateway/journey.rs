@@ -15,6 +15,7 @@ use crate::gateway::claim::{Claims, Whose};
 use crate::gateway::inspect::Look;
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
+use crate::gateway::own_ids;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
 use crate::gateway::refusals;
@@ -167,7 +168,9 @@ impl Journey {
 
     /// The same, with where their data is.
     pub(super) fn whose(&self) -> Whose {
-        Whose { scope: self.scope(), storage: self.app.policy.storage }
+        let key = self.record.key();
+        let key = key.and_then(|key| own_ids::scope(self.app.name.as_str(), key));
+        Whose { scope: self.scope(), key, storage: self.app.policy.storage }
     }
 
     /// Makes the turn one of a new conversation, that any instance can have. What the client is told

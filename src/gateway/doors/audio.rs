@@ -17,7 +17,7 @@ use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::fault::{Trouble, of_answer};
 use crate::gateway::doors::run::ignored;
 use crate::gateway::doors::upload::Form;
-use crate::gateway::doors::{Arrival, Done, caller, hints};
+use crate::gateway::doors::{Arrival, Done, caller};
 use crate::gateway::stream::open;
 use crate::gateway::tokens::Key;
 use crate::model::Reason;
@@ -149,10 +149,9 @@ fn errand(
         Err(fault) => return Err(fail(arrival, Reason::NoRoute, fault)),
     };
     arrival.record.caller_known(&app);
-    let given = hints::user(user, &arrival.headers, &app.doors, key);
-    match caller::user(key, given.as_deref(), app.doors.users) {
+    match caller::user(key, user, &arrival.headers, &app.doors) {
         Ok(user) => Ok(arrival.errand(Arc::clone(&app), user)),
-        Err(fault) => Err(fail(arrival, Reason::BadRequest, fault)),
+        Err((reason, fault)) => Err(fail(arrival, reason, fault)),
     }
 }
 

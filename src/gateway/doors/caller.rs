@@ -6,14 +6,11 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::adapter::{Fault, Kind};
-use crate::gateway::doors::settings::UserForm;
+use crate::gateway::doors::settings::Settings;
+use crate::gateway::end_user;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::tokens::Key;
-
-/// Dify's own limit, in characters; it answers 500 to longer ones.
-const MAX_USER_CHARS: usize = 255;
-/// The end user of a key without one of its own.
-const SOMEBODY: &str = "default";
+use crate::model::Reason;
 
 /// The key of a request: `Authorization: Bearer`, `x-api-key` or `api-key`.
 ///
@@ -54,20 +51,23 @@ pub(super) fn app(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<App
     app.cloned().ok_or_else(|| Fault::no_model(model))
 }
 
-/// The user as Dify will know it: the client's own word at its end, so that an operator finds it.
+/// The user as Dify will know it. What headers name counts more than what the body says.
 ///
 /// # Errors
-/// 400: it is too long for Dify.
-pub(super) fn user(key: &Key, given: Option<&str>, form: UserForm) -> Result<String, Fault> {
-    let given = given.map(str::trim).filter(|user| !user.is_empty());
-    let user = given.or(key.user.as_deref());
-    let user = match form {
-        UserForm::Keyed => format!("{}:{}", key.name, user.unwrap_or(SOMEBODY)),
-        UserForm::OpenWebUi => format!("open_webui_{}", user.unwrap_or("default_user")),
-    };
-    if user.chars().count() > MAX_USER_CHARS {
-        let message = format!("The user is longer than {MAX_USER_CHARS} characters.");
-        return Err(Fault::invalid("invalid_value", "user", message));
-    }
-    Ok(user)
+/// 401: the app wants a signed user, and none that is valid came. 400: it is too long for Dify.
+pub(super) fn user(
+    key: &Key,
+    said: Option<&str>,
+    headers: &HeaderMap,
+    settings: &Settings,
+) -> Result<String, (Reason, Fault)> {
+    let forwarded = end_user::forwarded(headers, settings, key).map_err(|_| {
+        let message = end_user::NO_IDENTITY;
+        let fault = Fault::new(401, Kind::Authentication, "invalid_user_token", message);
+        (Reason::Unauthorized, fault)
+    })?;
+    let given = forwarded.as_deref().or(said);
+    end_user::of_key(key, given, settings.users).map_err(|_| {
+        (Reason::BadRequest, Fault::invalid("invalid_value", "user", end_user::TOO_LONG))
+    })
 }

@@ -1,6 +1,7 @@
 //! OpenDify's two calls about conversations, in its words.
 //!
-//! A key sees and cleans up its own; an admin key all.
+//! A key sees and cleans up its own; an admin key all. A token of `user_tokens` only counts: it is
+//! shared by an app's users, none of whom may take away what the others have.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,9 @@ use serde_json::json;
 use crate::adapter::{Fault, Kind};
 use crate::conversation::StoreDown;
 use crate::gateway::arriving::Arriving;
+use crate::gateway::doors::settings::UserForm;
 use crate::gateway::doors::{Arrival, Done, local};
+use crate::gateway::snapshot::Snapshot;
 use crate::gateway::tokens::Key;
 use crate::model::Reason;
 
@@ -38,6 +41,12 @@ struct Cleanup {
 
 /// `POST /v1/conversation/cleanup`
 pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
+    if is_shared(&arrival.snapshot, key) {
+        let message = "Others share this key: conversations are cleaned up with a key \
+            of `keys`, its own, with one that has `admin: true`, or on the admin listener.";
+        let fault = Fault::new(403, Kind::Permission, "forbidden", message);
+        return Done::Fault(arrival.record, Reason::Forbidden, fault);
+    }
     let body = match arrival.body(body).await {
         Ok(body) => body,
         Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),
@@ -62,6 +71,14 @@ pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) ->
         }
         Err(error) => Done::Fault(arrival.record, Reason::StoreFailed, down(&error)),
     }
+}
+
+/// Whether many people have the key: all users of an app, or anybody at all. With OpenDify's variables
+/// anybody may clean up, as its documents have it.
+fn is_shared(snapshot: &Snapshot, key: &Key) -> bool {
+    let is_anonymous = snapshot.anonymous.as_ref().is_some_and(|anonymous| **anonymous == *key);
+    let as_opendify = snapshot.apps.iter().any(|app| app.doors.users == UserForm::OpenWebUi);
+    key.is_user_token || (is_anonymous && !as_opendify)
 }
 
 fn whose(key: &Key) -> Option<&str> {

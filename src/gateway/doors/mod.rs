@@ -163,10 +163,9 @@ impl Arrival {
         };
         self.record.caller_known(&app);
         hints::add(&mut ask, &self.headers, &app.doors);
-        let given = hints::user(ask.user.as_deref(), &self.headers, &app.doors, key);
-        let user = match caller::user(key, given.as_deref(), app.doors.users) {
+        let user = match caller::user(key, ask.user.as_deref(), &self.headers, &app.doors) {
             Ok(user) => user,
-            Err(fault) => return Done::Fault(self.record, Reason::BadRequest, fault),
+            Err((reason, fault)) => return Done::Fault(self.record, reason, fault),
         };
         let is_task = app.doors.tasks != Tasks::InChat && task::is_task(&ask);
         if is_task && app.doors.tasks == Tasks::Refuse {
