@@ -230,7 +230,8 @@ async fn a_user_has_255_characters_in_all_six_places_and_with_its_prefix() {
 async fn what_names_no_user_is_shown_to_the_key_whose_answer_named_it() {
     let rig = Plan::new(1).with(KEYS).start().await;
     let flow = |secret: &str| {
-        let body = json!({ "inputs": { "text": "hi" }, "response_mode": "blocking", "user": "alice" });
+        let body =
+            json!({ "inputs": { "text": "hi" }, "response_mode": "blocking", "user": "alice" });
         let mut request = json_by(secret, "POST", "/v1/workflows/run", &body.to_string());
         request.headers_mut().insert("x-difygate-app", "flow".parse().unwrap());
         request
