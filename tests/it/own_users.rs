@@ -302,3 +302,57 @@ async fn a_token_that_an_apps_users_share_cleans_up_nothing() {
         assert_eq!(rig.send(clean(secret)).await.status, StatusCode::OK, "{secret}");
     }
 }
+
+/// A token of `user_jwt` with the secret `hush`, that ends in the year 2100.
+fn signed(user: &str, secret: &[u8]) -> String {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+
+    let claims = json!({ "sub": user, "exp": 4_102_444_800_u64 });
+    let parts = [json!({ "alg": "HS256" }), claims];
+    let [header, claims] = parts.map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let text = format!("{header}.{claims}");
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret).unwrap();
+    mac.update(text.as_bytes());
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+#[tokio::test]
+async fn a_forwarded_user_beats_the_bodys_and_a_signed_one_is_needed_where_it_is_configured() {
+    let keys =
+        "keys: [{ name: ui, secret: sk-ui, trusted_proxy: true }, { name: ka, secret: sk-a }]";
+    let body = json!({ "model": "shop", "user": "mallory", "inputs": {}, "query": "q",
+                       "response_mode": "blocking",
+                       "messages": [{ "role": "user", "content": "hi" }] });
+    let ask = |secret: &str, path: &str, header: &str, value: &str| {
+        let request = by(secret, "POST", path).header("content-type", "application/json");
+        request.header(header, value).body(body.to_string()).unwrap()
+    };
+    let paths = ["/v1/chat/completions", "/v1/chat-messages"];
+    let ran = |rig: &Rig| rig.difys[0].runs().pop().unwrap().user;
+
+    let rig = Plan::new(1).with(keys).start().await;
+    for path in paths {
+        let header = "x-openwebui-user-id";
+        assert_eq!(rig.send(ask("sk-ui", path, header, "bob")).await.status, StatusCode::OK);
+        assert_eq!(ran(&rig), "ui:bob", "{path}");
+        assert_eq!(rig.send(ask("sk-a", path, header, "bob")).await.status, StatusCode::OK);
+        assert_eq!(ran(&rig), "ka:mallory", "{path}");
+    }
+
+    let jwt = "doors: { user_jwt: { header: X-User-Jwt, secret: hush } }";
+    let rig = Plan::new(1).with(keys).with(jwt).start().await;
+    for path in paths {
+        for secret in ["sk-ui", "sk-a"] {
+            for bad in ["", "x.y.z", &signed("bob", b"other")] {
+                let refused = rig.send(ask(secret, path, "x-user-jwt", bad)).await;
+                assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{path} {bad}");
+            }
+        }
+        assert!(rig.difys[0].runs().iter().all(|run| !run.user.ends_with("mallory")));
+        let good = rig.send(ask("sk-ui", path, "x-user-jwt", &signed("bob", b"hush"))).await;
+        assert_eq!(good.status, StatusCode::OK, "{good:?}");
+        assert_eq!(ran(&rig), "ui:bob", "{path}");
+    }
+}
