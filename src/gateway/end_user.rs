@@ -11,22 +11,15 @@ use percent_encoding::percent_decode_str;
 
 use crate::dify::scan::MAX_USER_CHARS;
 use crate::gateway::doors::settings::{Settings, UserForm};
+use crate::gateway::errors;
 use crate::gateway::fields::Fields;
 use crate::gateway::snapshot::App;
 use crate::gateway::tokens::Key;
 use crate::gateway::user_jwt;
-use crate::model::{Reason, Refusal};
+use crate::model::GatewayError;
 
 /// The end user of a key without one of its own.
 const SOMEBODY: &str = "default";
-
-/// What is wrong with a user.
-pub(super) const TOO_LONG: &str =
-    "The user is longer than 255 characters, which is all that Dify takes.";
-
-/// What is wrong with a request to an app with `user_jwt`.
-pub(super) const NO_IDENTITY: &str =
-    "This app wants a signed header with the end user, and none that is valid came.";
 
 /// The user is longer than Dify takes; it answers 500 to such a one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,15 +101,18 @@ impl Speaker {
     ///
     /// # Errors
     /// 401: the app wants a signed end user, and none that is valid came.
-    pub(super) fn of(key: &Arc<Key>, app: &App, fields: &Fields) -> Result<Option<Self>, Refusal> {
+    pub(super) fn of(
+        key: &Arc<Key>,
+        app: &App,
+        fields: &Fields,
+    ) -> Result<Option<Self>, GatewayError> {
         if key.names_anybody() {
             return Ok(None);
         }
         // Only where they matter are the fields put into another form.
         let forwarded = match app.doors.user_jwt.is_some() || key.trusted_proxy {
-            true => forwarded(&fields.to_map(), &app.doors, key).map_err(|NoIdentity| {
-                Refusal::client(Reason::Unauthorized, 401, "unauthorized", NO_IDENTITY)
-            })?,
+            true => forwarded(&fields.to_map(), &app.doors, key)
+                .map_err(|NoIdentity| errors::unauthorized(errors::NO_IDENTITY))?,
             false => None,
         };
         Ok(Some(Self { key: Arc::clone(key), form: app.doors.users, forwarded }))
@@ -126,15 +122,10 @@ impl Speaker {
     ///
     /// # Errors
     /// 400: it is too long for Dify.
-    pub(super) fn user(&self, given: Option<&str>) -> Result<String, Refusal> {
+    pub(super) fn user(&self, given: Option<&str>) -> Result<String, GatewayError> {
         let given = self.forwarded.as_deref().or(given);
-        of_key(&self.key, given, self.form).map_err(|TooLong| too_long())
+        of_key(&self.key, given, self.form).map_err(|TooLong| errors::too_long_for_dify())
     }
-}
-
-/// 400: the user is too long for Dify.
-pub(super) fn too_long() -> Refusal {
-    Refusal::client(Reason::BadRequest, 400, "invalid_param", TOO_LONG)
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@
 
 use crate::affinity::{Scope, now_s};
 use crate::dify::path::CallKind;
+use crate::gateway::errors;
 use crate::gateway::journey::Journey;
 use crate::gateway::tokens::Key;
-use crate::model::{Reason, Refusal};
+use crate::model::GatewayError;
 
 /// The scope of what a key's answers in an app have named. No user's name begins so, nor does it
 /// stand in the same table.
@@ -21,13 +22,13 @@ impl Journey {
     ///
     /// # Errors
     /// 403: it is the app's as a whole. 404: nothing of that name is known to be the key's.
-    pub(super) fn check_own(&self) -> Result<(), Refusal> {
+    pub(super) fn check_own(&self) -> Result<(), GatewayError> {
         let Some(key) = self.record.key().filter(|key| !key.names_anybody()) else { return Ok(()) };
         match self.kind {
             CallKind::WorkflowLogs
             | CallKind::AppFeedbacks
             | CallKind::Annotations
-            | CallKind::AnnotationReply => Err(not_its_own(key)),
+            | CallKind::AnnotationReply => Err(errors::not_of_one_key(&key.name)),
             CallKind::WorkflowRunDetail
             | CallKind::HumanInputForm
             | CallKind::FilePreview
@@ -39,13 +40,17 @@ impl Journey {
         }
     }
 
-    fn check_ids(&self, key: &Key, needs: Needs) -> Result<(), Refusal> {
+    fn check_ids(&self, key: &Key, needs: Needs) -> Result<(), GatewayError> {
         let ids = self.claims.ids();
         let scope = scope(self.app.name.as_str(), key);
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
         let is_own = |id| scope.is_some_and(|scope| owners.owner_of(scope.of(id), now_s).is_some());
         let named = !ids.is_empty() || needs == Needs::None;
-        if named && ids.iter().copied().all(is_own) { Ok(()) } else { Err(not_found()) }
+        if named && ids.iter().copied().all(is_own) {
+            Ok(())
+        } else {
+            Err(errors::unknown_to_key())
+        }
     }
 }
 
@@ -54,15 +59,4 @@ impl Journey {
 enum Needs {
     One,
     None,
-}
-
-fn not_found() -> Refusal {
-    let message = "Nothing of this id is known to be of this key.";
-    Refusal::client(Reason::Forbidden, 404, "not_found", message)
-}
-
-fn not_its_own(key: &Key) -> Refusal {
-    let message = "This concerns all users of the app: it needs a key with `impersonate: true`.";
-    let detail = format!("key {} has no `impersonate: true`", key.name);
-    Refusal::client(Reason::Forbidden, 403, "forbidden", message).with_detail(detail)
 }

@@ -14,22 +14,23 @@ use crate::dify::path::CallKind;
 use crate::dify::scan::UserSlot;
 use crate::gateway::body::Kept;
 use crate::gateway::end_user::Speaker;
+use crate::gateway::errors::{self, bad_request};
 use crate::gateway::heads::RequestHead;
-use crate::gateway::identify::{Asked, bad_request, is_pairs};
+use crate::gateway::identify::Asked;
 use crate::gateway::names::Name;
-use crate::model::Refusal;
+use crate::model::GatewayError;
 
 /// Rewrites body and query; gives the user that Dify will know, in place of what was said.
 ///
 /// # Errors
 /// A user is too long with the key's name; the body has no place for one.
-pub(super) async fn rewrite(
+pub(super) fn rewrite(
     speaker: &Speaker,
     head: &mut Rc<RequestHead>,
     kind: CallKind,
     asked: &mut Asked,
-) -> Result<(), Refusal> {
-    let in_body = match body(speaker, head, asked).await? {
+) -> Result<(), GatewayError> {
+    let in_body = match body(speaker, head, asked)? {
         Some(user) => {
             asked.facts.user = Some(user);
             true
@@ -40,10 +41,10 @@ pub(super) async fn rewrite(
     let takes_user = takes_user(kind);
     if pairs::has_user(query.as_bytes()) || (!in_body && takes_user) {
         let query = pairs::with_user(query.as_bytes(), |user| speaker.user(user))?;
-        let query = String::from_utf8(query).map_err(|_| bad_request("The query is not text."))?;
+        let query = String::from_utf8(query).map_err(|_| bad_request(errors::BAD_QUERY))?;
         let target = format!("{}?{query}", head.uri.path());
         let uri = with_target(&head.uri, &target);
-        Rc::make_mut(head).uri = uri.ok_or_else(|| bad_request("The query is too long."))?;
+        Rc::make_mut(head).uri = uri.ok_or_else(|| bad_request(errors::LONG_QUERY))?;
     }
     asked.user = match &asked.user {
         None if !takes_user => None,
@@ -81,28 +82,26 @@ fn takes_user(kind: CallKind) -> bool {
 }
 
 /// Puts the user into the body, and gives it; none where the body has no place for one.
-async fn body(
+fn body(
     speaker: &Speaker,
     head: &RequestHead,
     asked: &mut Asked,
-) -> Result<Option<String>, Refusal> {
+) -> Result<Option<String>, GatewayError> {
     let content_type = head.fields.text(Name::ContentType).unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim();
     let is_form = essence.eq_ignore_ascii_case("multipart/form-data");
     if asked.body.is_empty() {
         return Ok(None);
     }
-    if is_pairs(essence) {
-        let body = std::mem::replace(&mut asked.body, Kept::EMPTY);
-        let text = body.into_bytes().await.map_err(|error| bad_request(error.to_string()))?;
-        asked.body = Kept::Piece(pairs::with_user(&text, |user| speaker.user(user))?.into());
+    if let Some(form) = asked.pairs.take() {
+        asked.body = form.rewritten(speaker)?;
         return Ok(Some(speaker.user(asked.facts.user.as_deref())?));
     }
     let user = speaker.user(asked.facts.user.as_deref())?;
     let quoted = || serde_json::Value::from(user.as_str()).to_string();
     let (place, with) = match (asked.facts.user_slot.clone(), is_form) {
         (UserSlot::None, true) => {
-            return Err(bad_request("The form has no place for the field `user`."));
+            return Err(bad_request(errors::NO_USER_FIELD));
         }
         (UserSlot::None, false) => return Ok(None),
         (UserSlot::Value(place), true) => (place, user.clone()),

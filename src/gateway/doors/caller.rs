@@ -5,27 +5,23 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::adapter::{Fault, Kind};
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::end_user;
+use crate::gateway::errors;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::tokens::Key;
-use crate::model::Reason;
+use crate::model::GatewayError;
 
 /// The key of a request: `Authorization: Bearer`, `x-api-key` or `api-key`.
 ///
 /// # Errors
 /// 401: there is none, or nobody knows it.
-pub(super) fn key(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, Fault> {
+pub(super) fn key(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, GatewayError> {
     let given = secret(headers);
     let known = given.and_then(|secret| snapshot.tokens.key(secret));
-    known.or(snapshot.anonymous.as_ref()).cloned().ok_or_else(|| {
-        let message = match given {
-            None => "No API key came with the request: send it as `Authorization: Bearer <key>`.",
-            // LiteLLM tells a wrong key from a wrong request by OpenAI's first words.
-            Some(_) => "Incorrect API key provided: the gateway does not know it.",
-        };
-        Fault::new(401, Kind::Authentication, "invalid_api_key", message)
+    known.or(snapshot.anonymous.as_ref()).cloned().ok_or_else(|| match given {
+        None => errors::no_api_key(),
+        Some(_) => errors::wrong_api_key(),
     })
 }
 
@@ -45,10 +41,10 @@ fn secret(headers: &HeaderMap) -> Option<&[u8]> {
 ///
 /// # Errors
 /// 404: there is none, or the key may not use it; which of both is not said.
-pub(super) fn app(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<App>, Fault> {
+pub(super) fn app(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<App>, GatewayError> {
     let place = snapshot.models.app(model).filter(|place| key.apps.contains(place));
     let app = place.and_then(|place| snapshot.apps.get(place));
-    app.cloned().ok_or_else(|| Fault::no_model(model))
+    app.cloned().ok_or_else(|| GatewayError::no_model(model))
 }
 
 /// The user as Dify will know it. What headers name counts more than what the body says.
@@ -60,14 +56,9 @@ pub(super) fn user(
     said: Option<&str>,
     headers: &HeaderMap,
     settings: &Settings,
-) -> Result<String, (Reason, Fault)> {
-    let forwarded = end_user::forwarded(headers, settings, key).map_err(|_| {
-        let message = end_user::NO_IDENTITY;
-        let fault = Fault::new(401, Kind::Authentication, "invalid_user_token", message);
-        (Reason::Unauthorized, fault)
-    })?;
+) -> Result<String, GatewayError> {
+    let forwarded =
+        end_user::forwarded(headers, settings, key).map_err(|_| errors::no_identity())?;
     let given = forwarded.as_deref().or(said);
-    end_user::of_key(key, given, settings.users).map_err(|_| {
-        (Reason::BadRequest, Fault::invalid("invalid_value", "user", end_user::TOO_LONG))
-    })
+    end_user::of_key(key, given, settings.users).map_err(|_| errors::user_too_long())
 }
