@@ -122,6 +122,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("timeouts", Kind::Structure),
     ("tls", Kind::Structure),
     ("trusted_proxies", Kind::OpenList),
+    ("impersonate", Kind::Open),
     ("trusted_proxy", Kind::Open),
     ("uri_bytes", Kind::Open),
     ("url", Kind::Open),

@@ -170,12 +170,15 @@ fn leads(kind: CallKind, id: Id<'_>, head: &RequestHead) -> bool {
 pub(super) struct Whose {
     /// The user of the app.
     pub scope: Scope,
+    /// The key, where it sees only what its own answers have named.
+    pub key: Option<Scope>,
     /// Whether the app's instances share their database.
     pub storage: Storage,
 }
 
 /// Remembers whose ids an answer named later on.
 pub(super) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners: &Owners) {
+    remember_for_key(ids.iter().copied(), whose, member, owners);
     if whose.storage == Storage::Independent {
         owners.learn_all(ids.iter().map(|id| (*id, Lasting::Yes)), member.name(), now_s());
     }
@@ -185,6 +188,7 @@ pub(super) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners:
 /// matters: nobody else may stop it.
 pub(super) fn remember(learned: &Learned, whose: Whose, member: &Member, owners: &Owners) {
     let (now_s, scope) = (now_s(), whose.scope);
+    remember_for_key(learned.lasting(), whose, member, owners);
     if whose.storage == Storage::Shared {
         if let Some(task) = learned.task_id {
             owners.learn(task, member.name(), Lasting::No, now_s);
@@ -197,5 +201,17 @@ pub(super) fn remember(learned: &Learned, whose: Whose, member: &Member, owners:
     owners.learn_all(ids, member.name(), now_s);
     for id in learned.conversation_id.into_iter().chain(learned.task_id) {
         owners.used.note(scope.of(id), now_s);
+    }
+}
+
+/// Remembers which key an answer named ids to, as owners are remembered: over a restart.
+fn remember_for_key(
+    ids: impl Iterator<Item = Uuid>,
+    whose: Whose,
+    member: &Member,
+    owners: &Owners,
+) {
+    if let Some(key) = whose.key {
+        owners.learn_all(ids.map(|id| (key.of(id), Lasting::Yes)), member.name(), now_s());
     }
 }

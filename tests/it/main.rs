@@ -37,6 +37,7 @@ mod keys;
 mod leaving;
 mod methods;
 mod opendify;
+mod own_users;
 mod owners;
 mod plan;
 mod process;
