@@ -18,12 +18,15 @@ pub mod extras;
 pub mod facts;
 pub mod fault;
 pub mod fields;
+pub mod foreign;
 pub mod frames;
 pub mod hear;
+pub mod media_type;
 pub mod mode;
 pub mod openai;
 #[cfg(test)]
 mod page;
+pub mod pieces;
 pub mod refused;
 pub mod shape;
 pub mod task;

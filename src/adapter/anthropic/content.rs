@@ -1,6 +1,5 @@
 //! Content blocks of messages.
 
-use bytes::Bytes;
 use serde_json::Value;
 
 use crate::adapter::ask::{Attachment, FileKind, Role, Saying};
@@ -81,10 +80,6 @@ fn tool_result(block: &mut Fields) -> Result<Saying, Fault> {
 /// The file of an `image` or `document` block.
 fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, Fault> {
     let title = block.text("title")?.filter(|title| !title.trim().is_empty());
-    let named = |media_type: String, bytes: Bytes| {
-        let name = title.map(|title| file_name(&title, &media_type));
-        attached::file_of(name.as_deref(), media_type, bytes)
-    };
     let place = block.place("source");
     let mut source = Fields::of(place, block.need("source")?)?;
     let form = source.need_text("type")?;
@@ -94,11 +89,14 @@ fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, Fault> {
             let data = source.need_text("data")?;
             let bytes = data_url::base64(&data)
                 .map_err(|error| fields::wrong_value(&source.place("data"), error))?;
-            if kind == FileKind::Image && !media_type.starts_with("image/") {
-                let why = "must begin with image/";
-                return Err(fields::wrong_value(&source.place("media_type"), why));
+            let name = title.map(|title| file_name(&title, &media_type));
+            if kind == FileKind::Image {
+                return attached::picture_of(name.as_deref(), &media_type, bytes).map_err(|_| {
+                    let why = "must begin with image/";
+                    fields::wrong_value(&source.place("media_type"), why)
+                });
             }
-            Ok(named(media_type, bytes))
+            Ok(attached::unsure(name.as_deref(), &media_type, bytes))
         }
         "url" => {
             let url = source.need_text("url")?;
@@ -111,7 +109,8 @@ fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, Fault> {
             if data.is_empty() {
                 return Err(fields::wrong_value(&source.place("data"), "holds an empty file"));
             }
-            Ok(named("text/plain".to_owned(), data.into()))
+            let name = title.map(|title| file_name(&title, "text/plain"));
+            Ok(attached::file_of(name.as_deref(), "text/plain".to_owned(), data.into()))
         }
         "file" => {
             let why = "is not served, for the gateway keeps no files: send them as base64 or URL";

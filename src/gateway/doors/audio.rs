@@ -75,7 +75,7 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) 
         Ok(read) if read.status == 200 => {
             transcript(*written, &read.body).map_err(Trouble::answered)
         }
-        Ok(read) => Err(of_answer(read.status, &read.body)),
+        Ok(read) => Err(of_answer(&read)),
     };
     match answer {
         Ok((kind, text)) => {
@@ -127,7 +127,7 @@ pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Do
             let mut errand = Errand::back(journey, address);
             let read = errand.read(CallKind::TextToAudio, forwarded).await;
             let trouble = match read {
-                Ok(read) => of_answer(read.status, &read.body),
+                Ok(read) => of_answer(&read),
                 Err(trouble) => trouble,
             };
             Done::Fault(errand.record, trouble.reason, trouble.fault)

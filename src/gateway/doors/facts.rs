@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use crate::adapter::{Facts, Fault, Kind};
+use crate::adapter::{Facts, Fault, Kind, foreign};
 use crate::dify::path::CallKind;
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::fault::{Trouble, of_answer};
+use crate::gateway::doors::upstream;
 use crate::gateway::member::Member;
 use crate::gateway::select::key_of;
 use crate::gateway::snapshot::App;
@@ -79,8 +80,11 @@ async fn get(
     let (errand, read) = errand.ask(Call::get(path.to_owned(), kind)).await;
     let answer = match read {
         Err(trouble) => Err(trouble),
-        Ok(read) if read.status == 200 => Ok((read.member, read.body)),
-        Ok(read) => Err(of_answer(read.status, &read.body)),
+        Ok(read) if read.status == 200 && upstream::is_json(&read.body) => {
+            Ok((read.member, read.body))
+        }
+        Ok(read) if read.status == 200 => Err(Trouble::answered(foreign::page())),
+        Ok(read) => Err(of_answer(&read)),
     };
     (errand, answer)
 }

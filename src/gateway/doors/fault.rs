@@ -1,6 +1,7 @@
 //! What Dify answered instead of what was asked for.
 
 use crate::adapter::Fault;
+use crate::gateway::doors::errand::Read;
 use crate::model::{Reason, Refusal};
 
 /// Why a request at a door comes to nothing: for the client, and in one word for the record.
@@ -56,6 +57,10 @@ pub(super) fn meaning(status: u16, body: &[u8]) -> Meaning {
 const WRONG_MODE: [&str; 3] = ["not_chat_app", "not_completion_app", "not_workflow_app"];
 
 /// What an answer with a bad status is.
-pub(super) fn of_answer(status: u16, body: &[u8]) -> Trouble {
-    Trouble::answered(Fault::of_dify_answer(status, body))
+pub(super) fn of_answer(read: &Read) -> Trouble {
+    let fault = Fault::of_dify_answer(read.status, &read.body);
+    // Who is told to come back later is told when, in the words of who knows.
+    let waits = fault.retry_after_s.is_some();
+    let told = read.retry_after_s.filter(|_| waits).or(fault.retry_after_s);
+    Trouble::answered(Fault { retry_after_s: told, ..fault })
 }

@@ -48,7 +48,7 @@ pub(super) async fn transcript(
     let found = match read {
         Err(trouble) => Err(trouble),
         Ok(read) if read.status == 200 => Ok(said(&read.body, last)),
-        Ok(read) => Err(of_answer(read.status, &read.body)),
+        Ok(read) => Err(of_answer(&read)),
     };
     (errand, found)
 }

@@ -19,6 +19,7 @@ pub mod settings;
 mod telling;
 mod thread;
 mod upload;
+mod upstream;
 mod waiting;
 
 use std::net::IpAddr;

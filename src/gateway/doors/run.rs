@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use uuid::Uuid;
 
 use crate::adapter::call::{self, Run};
+use crate::adapter::foreign;
 use crate::adapter::{
     Ask, Facts, Fault, FileRef, Hearing, Intake, Kind, Manner, Mode, Shape, Voice,
 };
@@ -16,7 +17,7 @@ use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::coming::Coming;
-use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES};
+use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES, Read};
 use crate::gateway::doors::fault::{Meaning, Trouble, meaning, of_answer};
 use crate::gateway::doors::history::transcript;
 use crate::gateway::doors::settings::Settings;
@@ -24,7 +25,7 @@ use crate::gateway::doors::telling::Telling;
 use crate::gateway::doors::thread::{self, Place, With, Worth, no_conversation};
 use crate::gateway::doors::upload::upload;
 use crate::gateway::doors::waiting::Late;
-use crate::gateway::doors::{Done, facts};
+use crate::gateway::doors::{Done, facts, upstream};
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey};
 use crate::gateway::names::Name;
@@ -115,7 +116,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
                 return refused(errand, &question, &refusal).await;
             }
         };
-        if forwarded.answer.head.status.is_success() {
+        if upstream::is_run(&forwarded.answer.head) {
             return tell(journey, forwarded, question, facts.mode).await;
         }
         let (back, trouble, meaning) = refusal(Errand::back(journey, address), forwarded).await;
@@ -204,12 +205,24 @@ fn call(
 async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, Trouble, Meaning) {
     let Forwarded { member, answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
-    errand.record.refused_by(&member, status);
+    upstream::note_refusal(&mut errand.record, &member, &answer.head);
+    if answer.head.status.is_success() {
+        // What is left of it is a page for people.
+        return (errand, Trouble::answered(foreign::page()), Meaning::Final);
+    }
+    let retry_after_s = upstream::retry_after_s(&answer.head);
     let connections = &errand.worker.connections;
     let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
-    let (trouble, meaning) = match read.map(|answer| answer.body) {
-        Ok(AnswerBody::Read(body)) => (of_answer(status, &body), meaning(status, &body)),
-        Ok(AnswerBody::Coming(_)) => (of_answer(status, b""), Meaning::Final),
+    let body = read.map(|answer| match answer.body {
+        AnswerBody::Read(body) => body,
+        AnswerBody::Coming(_) => Bytes::new(),
+    });
+    let (trouble, meaning) = match body {
+        Ok(body) => {
+            let meaning = meaning(status, &body);
+            let read = Read { member: Arc::clone(&member), status, body, retry_after_s };
+            (of_answer(&read), meaning)
+        }
         Err(failure) => (errand.refused(&refusals::of(&failure)), Meaning::Final),
     };
     if meaning == Meaning::WrongMode {

@@ -76,7 +76,7 @@ async fn send(
                 Trouble::answered(Fault::new(502, Kind::Server, "upstream_error", message))
             })
         }
-        Ok(read) => Err(of_answer(read.status, &read.body)),
+        Ok(read) => Err(of_answer(&read)),
     };
     (errand, id)
 }
