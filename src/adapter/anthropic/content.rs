@@ -10,7 +10,12 @@ use crate::adapter::fields::{self, Fields};
 use crate::adapter::transcript;
 
 /// What one message says: results of tools each for itself, then the rest.
-pub(super) fn sayings(role: Role, place: &str, content: Value) -> Result<Vec<Saying>, Fault> {
+pub(super) fn sayings(
+    role: Role,
+    place: &str,
+    content: Value,
+    ignored: &mut Vec<String>,
+) -> Result<Vec<Saying>, Fault> {
     let mut own = Saying { role, ..Saying::default() };
     let blocks = match content {
         Value::String(text) => {
@@ -24,10 +29,10 @@ pub(super) fn sayings(role: Role, place: &str, content: Value) -> Result<Vec<Say
     for (at, block) in blocks.into_iter().enumerate() {
         let mut block = Fields::of(format!("{place}[{at}]"), block)?;
         match (role, block.need_text("type")?.as_str()) {
-            (Role::User, "tool_result") => all.push(tool_result(&mut block)?),
+            (Role::User, "tool_result") => all.push(tool_result(&mut block, ignored)?),
             // What a model thought, what it called and what servers answered are not its answer.
             (Role::Assistant, kind) if is_trace(kind) => {}
-            (_, kind) => part(kind, &mut block, &mut own)?,
+            (_, kind) => part(kind, &mut block, &mut own, ignored)?,
         }
     }
     // A turn without text is still a turn; a message of results alone says nothing of its own.
@@ -43,21 +48,26 @@ fn is_trace(kind: &str) -> bool {
 }
 
 /// A text, a picture or a document.
-fn part(kind: &str, block: &mut Fields, into: &mut Saying) -> Result<(), Fault> {
+fn part(
+    kind: &str,
+    block: &mut Fields,
+    into: &mut Saying,
+    ignored: &mut Vec<String>,
+) -> Result<(), Fault> {
     match kind {
         "text" => transcript::add_line(&mut into.text, &block.need_text("text")?),
         "image" => into.attachments.push(source(block, FileKind::Image)?),
         "document" => into.attachments.push(source(block, FileKind::Document)?),
-        _ => {
-            let place = block.place("type");
-            let why = "must be text, image, document or, of the user, tool_result";
-            return Err(fields::wrong_value(&place, why));
-        }
+        // Of a newer protocol: its text is what an app can be told.
+        kind => match block.take("text") {
+            Some(Value::String(text)) => transcript::add_line(&mut into.text, &text),
+            _ => fields::pass_over(ignored, "messages.content", kind),
+        },
     }
     Ok(())
 }
 
-fn tool_result(block: &mut Fields) -> Result<Saying, Fault> {
+fn tool_result(block: &mut Fields, ignored: &mut Vec<String>) -> Result<Saying, Fault> {
     let mut result = Saying { role: Role::Tool, ..Saying::default() };
     let place = block.place("content");
     match block.take("content") {
@@ -67,7 +77,7 @@ fn tool_result(block: &mut Fields) -> Result<Saying, Fault> {
             for (at, inner) in parts.into_iter().enumerate() {
                 let mut inner = Fields::of(format!("{place}[{at}]"), inner)?;
                 let kind = inner.need_text("type")?;
-                part(&kind, &mut inner, &mut result)?;
+                part(&kind, &mut inner, &mut result, ignored)?;
             }
         }
         Some(_) => {

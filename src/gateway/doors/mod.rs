@@ -30,7 +30,7 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-pub(super) use self::entrance::{Door, Entrance, entrance};
+pub(super) use self::entrance::{Door, Entrance, entrance, tidied};
 use self::settings::{History, Tasks};
 
 use self::entrance::Call;
@@ -38,7 +38,7 @@ use self::errand::Errand;
 use self::run::{Asked, run};
 use self::thread::Worth;
 use self::waiting::{Head, Late};
-use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
+use crate::adapter::{Ask, Fault, Kind, Shape, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::heads::RequestHead;
@@ -87,12 +87,19 @@ pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>)
     };
     arrival.record.came_by(&key);
     match door.call {
+        Call::Models if door.shape == Shape::Anthropic => {
+            let models = models(&arrival.snapshot, &key).map(|(id, _)| id);
+            local(arrival.record, anthropic::models::list(models))
+        }
         Call::Models => {
             local(arrival.record, openai::models::list(models(&arrival.snapshot, &key)))
         }
         Call::Model(id) => {
             let found = caller::app(&arrival.snapshot, &key, id);
             match found {
+                Ok(_) if door.shape == Shape::Anthropic => {
+                    local(arrival.record, anthropic::models::one(id))
+                }
                 Ok(_) => local(arrival.record, openai::models::one(id, CREATED_S)),
                 Err(fault) => Done::Fault(arrival.record, Reason::NoRoute, fault),
             }
@@ -100,10 +107,7 @@ pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>)
         Call::Chat | Call::Completion | Call::Response | Call::Message => {
             arrival.converse(body, door, &key).await
         }
-        Call::CountTokens => {
-            let fault = anthropic::messages::count_tokens();
-            Done::Fault(arrival.record, Reason::NoRoute, fault)
-        }
+        Call::CountTokens => arrival.count_tokens(body, &key).await,
         Call::Unknown => {
             let message = "Dify has nothing that could serve this path.";
             let fault = Fault::new(404, Kind::NotFound, "unsupported_endpoint", message);
@@ -139,6 +143,22 @@ impl Arrival {
             let refusal = identify::spool_failed(&error, &self.snapshot.limits);
             (refusal.reason, Fault::of_refusal(&refusal))
         })
+    }
+
+    /// Estimates what a question has in tokens.
+    async fn count_tokens(mut self, body: Arriving, key: &Key) -> Done {
+        let counted = match self.body(body).await {
+            Ok(body) => anthropic::count_tokens(&body).map_err(|fault| (Reason::BadRequest, fault)),
+            Err(refused) => Err(refused),
+        };
+        let (model, tokens) = match counted {
+            Ok(counted) => counted,
+            Err((reason, fault)) => return Done::Fault(self.record, reason, fault),
+        };
+        match caller::app(&self.snapshot, key, &model) {
+            Ok(_) => local(self.record, anthropic::counted(tokens)),
+            Err(fault) => Done::Fault(self.record, Reason::NoRoute, fault),
+        }
     }
 
     /// An errand to an app, for a user.
