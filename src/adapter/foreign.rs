@@ -6,13 +6,13 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::fault::{Fault, Kind};
+use crate::model::{ErrorKind, GatewayError};
 
 /// The code of an address that does not lead to Dify.
 const NOT_DIFY: &str = "upstream_not_dify";
 
 /// The error of an answer that Dify has not written; none if it is Dify's, or its status says enough.
-pub fn of_answer(status: u16, body: &[u8]) -> Option<Fault> {
+pub fn of_answer(status: u16, body: &[u8]) -> Option<GatewayError> {
     if (300..400).contains(&status) {
         return Some(redirected());
     }
@@ -22,7 +22,7 @@ pub fn of_answer(status: u16, body: &[u8]) -> Option<Fault> {
     match status {
         413 => {
             let message = "The request is too large for Dify, or for the proxy before it.";
-            Some(Fault::new(413, Kind::TooLarge, "request_too_large", message))
+            Some(GatewayError::new(413, ErrorKind::TooLarge, "request_too_large", message))
         }
         // A proxy says these of itself, or of a Dify that it cannot reach.
         429 | 500..=599 => None,
@@ -31,23 +31,23 @@ pub fn of_answer(status: u16, body: &[u8]) -> Option<Fault> {
 }
 
 /// The error of a page of HTML where Dify has only JSON and streams.
-pub fn page() -> Fault {
+pub fn page() -> GatewayError {
     not_dify(200)
 }
 
 /// The error of an address that leads elsewhere. Where to is for the log.
-fn redirected() -> Fault {
+fn redirected() -> GatewayError {
     let message = "The app's address does not lead to Dify: it redirects to another one, which the \
                    gateway does not follow. Its operator has to mend the instance's `url`.";
-    Fault::new(502, Kind::Server, NOT_DIFY, message).for_good()
+    GatewayError::new(502, ErrorKind::Server, NOT_DIFY, message).for_good()
 }
 
-fn not_dify(status: u16) -> Fault {
+fn not_dify(status: u16) -> GatewayError {
     let message = format!(
         "What answered is not Dify, but another server (status {status}): the app's operator has to \
          look at the instance's `url` and at what stands before it."
     );
-    Fault::new(502, Kind::Server, NOT_DIFY, message).for_good()
+    GatewayError::new(502, ErrorKind::Server, NOT_DIFY, message).for_good()
 }
 
 /// Whether a body was not written by Dify. An empty one says nothing of who wrote it.
@@ -90,15 +90,15 @@ mod tests {
             (502, page, None),
         ] {
             let found = of_answer(status, body);
-            let found = found.as_ref().map(|fault| (fault.status, &*fault.code));
+            let found = found.as_ref().map(|error| (error.status, &*error.code));
             assert_eq!(found, expected, "{status} {}", String::from_utf8_lossy(body));
         }
         assert!(of_answer(413, page).unwrap().message.contains("too large for Dify"));
         assert!(of_answer(302, b"").unwrap().message.contains("redirects"));
-        assert!(page_fault_is_final());
+        assert!(page_error_is_final());
     }
 
-    fn page_fault_is_final() -> bool {
+    fn page_error_is_final() -> bool {
         super::page().is_final
     }
 }

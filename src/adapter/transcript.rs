@@ -4,8 +4,8 @@
 //! later request which repeats the transcript has the same sayings in it.
 
 use super::ask::{Ask, Role, Saying};
-use super::fault::Fault;
 use super::fields;
+use crate::model::GatewayError;
 
 /// What an app, which takes no empty question, is asked after a tool without a result.
 const NO_RESULT: &str = "(no result)";
@@ -30,7 +30,7 @@ pub fn settle(
     mut said: Vec<Saying>,
     trailing: Vec<String>,
     (list, last): (&str, &str),
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     let mut trailing = trailing;
     let is_asked = said.last().is_none_or(|last| last.role == Role::Assistant);
     // Of system texts alone the first ones say how to answer, and the last one what.
@@ -54,7 +54,7 @@ pub fn split(
     mut said: Vec<Saying>,
     list: &str,
     last: &str,
-) -> Result<(Vec<Saying>, Saying), Fault> {
+) -> Result<(Vec<Saying>, Saying), GatewayError> {
     let answered = said.iter().rposition(|saying| saying.role == Role::Assistant);
     let asked = said.split_off(answered.map_or(0, |at| at + 1));
     if asked.is_empty() && answered.is_some() {
@@ -78,7 +78,13 @@ pub fn split(
 }
 
 fn join(saying: &mut Saying, next: Saying) {
-    if !saying.text.is_empty() && !next.text.is_empty() {
+    if saying.text.is_empty() {
+        // It may be large.
+        saying.text = next.text;
+        saying.attachments.extend(next.attachments);
+        return;
+    }
+    if !next.text.is_empty() {
         saying.text.push_str("\n\n");
     }
     saying.text.push_str(&next.text);

@@ -5,9 +5,9 @@ use serde_json::Value;
 use crate::adapter::ask::{Attachment, FileKind, Role, Saying};
 use crate::adapter::attached;
 use crate::adapter::data_url;
-use crate::adapter::fault::Fault;
 use crate::adapter::fields::{self, Fields};
 use crate::adapter::transcript;
+use crate::model::GatewayError;
 
 /// What one message says: results of tools each for itself, then the rest.
 pub(super) fn sayings(
@@ -15,7 +15,7 @@ pub(super) fn sayings(
     place: &str,
     content: Value,
     ignored: &mut Vec<String>,
-) -> Result<Vec<Saying>, Fault> {
+) -> Result<Vec<Saying>, GatewayError> {
     let mut own = Saying { role, ..Saying::default() };
     let blocks = match content {
         Value::String(text) => {
@@ -53,7 +53,7 @@ fn part(
     block: &mut Fields,
     into: &mut Saying,
     ignored: &mut Vec<String>,
-) -> Result<(), Fault> {
+) -> Result<(), GatewayError> {
     match kind {
         "text" => transcript::add_line(&mut into.text, &block.need_text("text")?),
         "image" => into.attachments.push(source(block, FileKind::Image)?),
@@ -67,7 +67,7 @@ fn part(
     Ok(())
 }
 
-fn tool_result(block: &mut Fields, ignored: &mut Vec<String>) -> Result<Saying, Fault> {
+fn tool_result(block: &mut Fields, ignored: &mut Vec<String>) -> Result<Saying, GatewayError> {
     let mut result = Saying { role: Role::Tool, ..Saying::default() };
     let place = block.place("content");
     match block.take("content") {
@@ -88,7 +88,7 @@ fn tool_result(block: &mut Fields, ignored: &mut Vec<String>) -> Result<Saying, 
 }
 
 /// The file of an `image` or `document` block.
-fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, Fault> {
+fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, GatewayError> {
     let title = block.text("title")?.filter(|title| !title.trim().is_empty());
     let place = block.place("source");
     let mut source = Fields::of(place, block.need("source")?)?;

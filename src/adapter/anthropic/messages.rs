@@ -11,18 +11,23 @@ use super::content;
 use super::voice::MessagesVoice;
 use crate::adapter::ask::{Ask, Role};
 use crate::adapter::extras;
-use crate::adapter::fault::Fault;
 use crate::adapter::fields::{self, Fields};
 use crate::adapter::transcript;
+use crate::model::GatewayError;
 
 /// The most texts in `stop_sequences`.
 const MAX_STOPS: usize = 64;
 
 /// What a body asks for, and who tells the answer.
-pub fn read(body: &[u8]) -> Result<(Ask, MessagesVoice), Fault> {
+pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, MessagesVoice), GatewayError> {
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: body.need_text("model")?, ..Ask::default() };
     needs_length(&mut body, &mut ask)?;
+    finish(body, ask)
+}
+
+/// All but the model and the length.
+fn finish(mut body: Fields, mut ask: Ask) -> Result<(Ask, MessagesVoice), GatewayError> {
     system(&mut body, &mut ask)?;
     messages(&mut body, &mut ask)?;
     ask.streamed = body.flag("stream")?;
@@ -40,14 +45,11 @@ pub fn read(body: &[u8]) -> Result<(Ask, MessagesVoice), Fault> {
 
 /// `POST /v1/messages/count_tokens`: the model, and how many tokens its messages have by an estimate.
 /// Dify counts only what it has run, and each model in its own way.
-pub fn count_tokens(body: &[u8]) -> Result<(String, u64), Fault> {
-    let mut fields: Value = serde_json::from_slice(body).unwrap_or_default();
-    // It is all of a request but that.
-    if let Some(fields) = fields.as_object_mut() {
-        fields.insert("max_tokens".to_owned(), 1.into());
-    }
-    let whole = if fields.is_object() { fields.to_string().into_bytes() } else { body.to_vec() };
-    let (ask, _) = read(&whole)?;
+pub fn count_tokens(body: impl AsRef<[u8]>) -> Result<(String, u64), GatewayError> {
+    let mut body = Fields::of_body(body)?;
+    let ask = Ask { model: body.need_text("model")?, ..Ask::default() };
+    // It is all of a request but its length.
+    let (ask, _) = finish(body, ask)?;
     let said = ask.before.iter().chain([&ask.question]);
     let of_sayings: u64 = said
         .map(|saying| {
@@ -76,7 +78,7 @@ fn tokens(text: &str) -> u64 {
 }
 
 /// The protocol wants `max_tokens`; an app of Dify has its own.
-fn needs_length(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn needs_length(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let length = body.need("max_tokens")?;
     if length.as_u64().is_none_or(|length| length == 0) {
         return Err(fields::wrong_value("max_tokens", "must be a whole number of at least 1"));
@@ -85,7 +87,7 @@ fn needs_length(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
     Ok(())
 }
 
-fn system(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn system(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     match body.take("system") {
         None => {}
         Some(Value::String(text)) => transcript::add_system(&mut ask.system, &text),
@@ -103,7 +105,7 @@ fn system(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
     Ok(())
 }
 
-fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let Value::Array(messages) = body.need("messages")? else {
         return Err(fields::wrong_type("messages", "a list"));
     };
@@ -129,7 +131,7 @@ fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
     Ok(())
 }
 
-fn stops(body: &mut Fields) -> Result<Vec<String>, Fault> {
+fn stops(body: &mut Fields) -> Result<Vec<String>, GatewayError> {
     let list = body.list("stop_sequences")?;
     if list.len() > MAX_STOPS {
         let why = format!("has more than {MAX_STOPS} texts");
@@ -146,7 +148,7 @@ fn stops(body: &mut Fields) -> Result<Vec<String>, Fault> {
 }
 
 /// Tools that the model may leave alone are left alone; those that it must use are refused.
-fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let choice = match body.take("tool_choice") {
         None => None,
         Some(choice) => Some(Fields::of("tool_choice", choice)?.need_text("type")?),
@@ -179,7 +181,7 @@ fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
 }
 
 /// What would change the form or the sources of the answer.
-fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let mut config = body.fields("output_config")?;
     if config.take("format").is_some() {
         let why = "is not served: an app of Dify writes as it is built";
@@ -202,7 +204,7 @@ fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
 }
 
 /// Whether the client wants to see what the app thinks. How much it thinks, the app decides.
-fn thinking(body: &mut Fields, ask: &mut Ask) -> Result<bool, Fault> {
+fn thinking(body: &mut Fields, ask: &mut Ask) -> Result<bool, GatewayError> {
     let Some(thinking) = body.take("thinking") else { return Ok(false) };
     let mut thinking = Fields::of("thinking", thinking)?;
     let thinks = match thinking.need_text("type")?.as_str() {

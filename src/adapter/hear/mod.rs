@@ -18,11 +18,11 @@ use self::cut::{Cut, Ends};
 use self::event::{Chunk, Event, MadeFile, Metadata, Node, Workflow, part};
 use self::outputs::{output, source};
 use self::think::{Piece, Thinking};
-use super::fault::{Fault, Kind};
 use super::mode::Mode;
 use super::voice::{Begun, Finish, Heard, Told};
 use crate::dify::answer::Usage;
 use crate::model::doors::{MadeFiles, Reasoning};
+use crate::model::{ErrorKind, GatewayError};
 use crate::sse::{self, Splitter};
 
 /// The most bytes of one event: those of a node carry all its inputs and outputs.
@@ -55,7 +55,7 @@ pub enum State {
     /// The client wants no more of the answer, and the run goes on.
     Enough,
     /// It failed.
-    Failed(Fault),
+    Failed(GatewayError),
 }
 
 /// Hears a stream of Dify's to its end.
@@ -153,7 +153,11 @@ impl Hearing {
                 run.state = run.over(each);
             } else if let Some(what) = run.failure.take() {
                 // As Dify says it of a blocking run, and up to 1.12 in an event of its own.
-                run.fail(Fault::of_dify(400, "invalid_param", &format!("Run failed: {what}")));
+                run.fail(GatewayError::of_dify(
+                    400,
+                    "invalid_param",
+                    &format!("Run failed: {what}"),
+                ));
             } else {
                 run.state = broken("the stream ended before the answer did");
             }
@@ -164,7 +168,7 @@ impl Hearing {
 
 fn broken(what: &str) -> State {
     let message = format!("The app's answer broke off: {what}.");
-    State::Failed(Fault::new(502, Kind::Server, "upstream_error", message).for_good())
+    State::Failed(GatewayError::new(502, ErrorKind::Server, "upstream_error", message).for_good())
 }
 
 impl Run {
@@ -209,13 +213,18 @@ impl Run {
             "workflow_finished" => self.workflow_finished(&event, each),
             "workflow_paused" => {
                 let message = "The app waits for a person, which cannot be told over this API.";
-                self.fail(Fault::new(502, Kind::Server, "human_input_required", message));
+                self.fail(GatewayError::new(
+                    502,
+                    ErrorKind::Server,
+                    "human_input_required",
+                    message,
+                ));
             }
             "error" => {
                 let (code, message) = (event.code.as_deref(), event.message.as_deref());
                 let status = event.status.unwrap_or(500);
                 let (code, message) = (code.unwrap_or(""), message.unwrap_or("The run failed."));
-                self.fail(Fault::of_dify(status, code, message));
+                self.fail(GatewayError::of_dify(status, code, message));
             }
             _ => {}
         }
@@ -225,7 +234,7 @@ impl Run {
     }
 
     /// Dify has accepted the run, so nobody may repeat the request.
-    fn fail(&mut self, fault: Fault) {
+    fn fail(&mut self, fault: GatewayError) {
         self.state = State::Failed(fault.for_good());
     }
 
@@ -402,7 +411,12 @@ impl Run {
         if failed {
             let what = workflow.error.unwrap_or_else(|| "it does not say why".to_owned());
             let message = format!("The workflow failed: {what}");
-            return self.fail(Fault::new(502, Kind::Server, "upstream_run_failed", message));
+            return self.fail(GatewayError::new(
+                502,
+                ErrorKind::Server,
+                "upstream_run_failed",
+                message,
+            ));
         }
         self.told.usage = Some(self.workflow_usage(workflow.total_tokens.unwrap_or(0)));
         if !self.has_text {
