@@ -40,7 +40,7 @@ use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, open};
 use crate::gateway::tokens::Key as ClientKey;
 use crate::gateway::worker::Worker;
-use crate::model::GatewayError;
+use crate::model::{GatewayError, Reason};
 
 /// What a request has come to.
 enum Outcome {
@@ -115,9 +115,24 @@ impl Exchange {
         if let Some(path) = normal(head.uri.path()) {
             with_path(Rc::make_mut(&mut self.head), &path);
         }
+        if let Some(path) = doors::tidied(&self.head.method, self.head.uri.path()) {
+            with_path(Rc::make_mut(&mut self.head), &path);
+        }
         // What was found borrows from it, whatever becomes of the exchange's own.
         let head = Rc::clone(&self.head);
-        match route(&head) {
+        let mut route = route(&head);
+        let is_unknown = match &route {
+            Route::Dify(native) => native.call.kind == CallKind::Unknown,
+            Route::Nothing => true,
+            _ => false,
+        };
+        if let Some(protocol) = ai_client(&self.snapshot, &head.fields).filter(|_| is_unknown) {
+            route = Route::Client(Door::unknown(protocol));
+        }
+        match route {
+            Route::Client(door) if said(&head.fields, ANTHROPIC_VERSION).is_some() => {
+                Box::pin(self.at_a_door(door.spoken_by_anthropic())).await
+            }
             Route::Dify(native) => {
                 if native.path.len() < head.uri.path().len() {
                     with_path(Rc::make_mut(&mut self.head), native.path);
@@ -253,6 +268,31 @@ struct Caller {
     user: Option<String>,
     facts: BodyFacts,
     body: Kept,
+}
+
+/// What Anthropic's clients say with every request.
+const ANTHROPIC_VERSION: &str = "anthropic-version";
+
+/// The protocol of a client that is none of Dify's, by its key and its fields: unknown paths of an app's
+/// user tokens are for Dify to say, which may be newer.
+fn ai_client(snapshot: &Snapshot, fields: &Fields) -> Option<Protocol> {
+    let is_of_app = match identify::app(snapshot, fields) {
+        Ok((_, key)) => Some(key.is_user_token),
+        Err(refusal) => (refusal.reason == Reason::AmbiguousApp).then_some(false),
+    };
+    let is_anthropic =
+        ["x-api-key", ANTHROPIC_VERSION].iter().any(|name| said(fields, name).is_some());
+    match is_of_app {
+        Some(true) => None,
+        _ if is_anthropic => Some(Protocol::Anthropic),
+        Some(false) => Some(Protocol::OpenAi),
+        None => said(fields, "api-key").map(|_| Protocol::OpenAi),
+    }
+}
+
+fn said<'f>(fields: &'f Fields, name: &str) -> Option<&'f [u8]> {
+    let mut found = fields.iter();
+    found.find(|field| field.spelt.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
 }
 
 /// The request with another path and the same query.

@@ -16,6 +16,7 @@ use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::body::Kept;
 use crate::gateway::claim::{self, Claims, Whose};
+use crate::gateway::doors::upstream;
 use crate::gateway::errors;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Departure, Forwarded, Journey, SpreadBy, Travelled};
@@ -111,6 +112,8 @@ pub(super) struct Read {
     pub status: u16,
     /// Its body.
     pub body: Bytes,
+    /// Its `Retry-After`, in seconds.
+    pub retry_after_s: Option<u32>,
 }
 
 impl Errand {
@@ -143,13 +146,14 @@ impl Errand {
         let connections = &self.worker.connections;
         let answer = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
         let answer = answer.map_err(|attempt| self.noted(errors::of(&attempt)))?;
+        let retry_after_s = upstream::retry_after_s(&answer.head);
         let body = match answer.body {
             AnswerBody::Read(body) => body,
             AnswerBody::Coming(..) => Bytes::new(),
         };
         let status = answer.head.status;
         if !status.is_success() {
-            self.record.refused_by(&member, status.as_u16());
+            upstream::note_refusal(&mut self.record, &member, &answer.head);
             explanation(&body).into_iter().for_each(|why| self.record.explain(&why));
         }
         if status.is_success() {
@@ -160,7 +164,7 @@ impl Errand {
             let whose = Whose { scope, key, storage: self.app.policy.storage };
             claim::remember(&learned, whose, &member, self.worker.shared().owners());
         }
-        Ok(Read { member, status: status.as_u16(), body })
+        Ok(Read { member, status: status.as_u16(), body, retry_after_s })
     }
 
     /// Nobody answered; what the log should know of that is noted.
