@@ -14,6 +14,7 @@ mod events;
 mod first;
 mod keyless;
 mod members;
+mod named;
 mod refusal;
 mod usage;
 
@@ -30,6 +31,7 @@ use self::envelope::{Envelope, Wanted};
 pub use self::events::{EventLearner, dull};
 pub use self::first::{FirstEvent, first_event};
 pub use self::keyless::{is_strange_code, is_strange_link, may_be_strange_code};
+pub use self::named::event_name;
 pub use self::refusal::{KnownRefusal, is_newer_route, is_null_run, refusal};
 use super::path::{CallKind, Run};
 
