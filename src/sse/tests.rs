@@ -40,10 +40,7 @@ fn fields_are_read_as_the_specification_says() {
     for (stream, event) in [
         ("data: a\ndata:b\ndata\ndata:  c\n\n", data("a\nb\n\n c")),
         ("\u{feff}data: a\n\n", data("a")),
-        (
-            "id: 7\nevent: x\ndata: a\n\n",
-            (Some("x".into()), Some("a".into()), Some("7".into())),
-        ),
+        ("id: 7\nevent: x\ndata: a\n\n", (Some("x".into()), Some("a".into()), Some("7".into()))),
         ("id: 7\0\ndata: a\n\n", data("a")),
         (": note\ndata: a\n: note\n\n", data("a")),
         ("retry: 3\nnonsense\nDATA: b\ndata: a:b\n\n", data("a:b")),
@@ -90,8 +87,7 @@ fn an_event_above_the_limit_is_an_error_that_stays() {
         let mut splitter = Splitter::new(16);
         assert!(chunks.iter().all(|chunk| splitter.feed(chunk.as_bytes(), |_| ()).is_ok()));
     }
-    for chunks in
-        [&["data: 123456789\n\n"][..], &["data: 12345678901"], &["data: 1", "2345678901"]]
+    for chunks in [&["data: 123456789\n\n"][..], &["data: 12345678901"], &["data: 1", "2345678901"]]
     {
         let mut splitter = Splitter::new(16);
         let mut fed = Ok(());

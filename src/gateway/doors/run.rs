@@ -293,10 +293,11 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
         }
     }
     let status = response.status().as_u16();
+    let remarks = telling.remarks();
     if let Some(relay) = telling.relay() {
         relay.record.told(status);
         if let Err(fault) = &told {
-            relay.record.note_if_none(&fault.message);
+            relay.record.note_if_none(remarks.as_deref().unwrap_or(&fault.message));
         }
     }
     Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))
@@ -310,6 +311,7 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
     Manner {
         reasoning: settings.reasoning,
         files: settings.files,
+        human_input: settings.human_input,
         answer_output: settings.answer_output.clone(),
         stop: ask.stop.clone(),
     }

@@ -191,7 +191,17 @@ impl Telling {
         }
     }
 
+    /// What the log is to know of the run, in Dify's own words.
+    pub(super) fn remarks(&self) -> Option<String> {
+        self.hearing.remarks().map(str::to_owned)
+    }
+
     fn end(&mut self) {
+        if let Some(relay) = self.coming.get_mut()
+            && let Some(remarks) = self.hearing.remarks()
+        {
+            relay.record.note_if_none(remarks);
+        }
         if !self.has_begun {
             self.voice.begin(&self.begun(), &mut self.frames);
             self.has_begun = true;
@@ -203,7 +213,8 @@ impl Telling {
     /// The run failed, which is told within the stream.
     pub(super) fn fail(&mut self, fault: &Fault) {
         if let Some(relay) = self.coming.get_mut() {
-            relay.record.note_if_none(&fault.message);
+            let remarks = self.hearing.remarks();
+            relay.record.note_if_none(remarks.unwrap_or(&fault.message));
             relay.record.end(Reason::Answered);
         }
         self.voice.fail(fault, self.hearing.told(), &mut self.frames);

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
-use super::{Finish, Heard, Hearing, MadeFiles, Manner, Reasoning, State};
+use super::{Hearing, MadeFiles, Manner, Reasoning, State};
 use crate::adapter::mode::Mode;
+use crate::adapter::voice::{Finish, Heard};
 use crate::dify::answer::Usage;
 
 /// What one hears of a stream given in pieces.
