@@ -44,7 +44,9 @@ impl Run {
         let (Some(url), MadeFiles::Markdown) = (file.url.get(), self.manner.files) else { return };
         // What follows is a signature, another one each time.
         let path = url.split('?').next().unwrap_or(url);
-        if self.files.iter().any(|known| known == path) || self.files.len() >= MAX_FILES {
+        // Nodes that make files often write them into the answer themselves.
+        let is_told = self.files.iter().any(|known| known == path) || self.told.text.contains(path);
+        if is_told || self.files.len() >= MAX_FILES {
             return;
         }
         self.files.push(path.to_owned());

@@ -23,6 +23,11 @@ impl Text<'_> {
         self.0.as_deref().filter(|text| !text.is_empty())
     }
 
+    /// Whether there is one, which may be empty.
+    pub(super) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The text, which may be empty.
     pub(super) fn or_empty(&self) -> &str {
         self.0.as_deref().unwrap_or("")

@@ -126,15 +126,18 @@ impl Run {
                 "workflow_paused" => self.paused(&run, each),
                 "error" => self.error(event, each),
                 _ if is_error => self.error(event, each),
-                _ if self.mode == Mode::Workflow && event.data.is_some() => {
-                    self.workflow_finished(event, each);
-                }
                 _ if run.status.get() == Some("paused") => self.paused(&run, each),
-                _ => {
+                _ if self.mode != Mode::Workflow && event.answer.is_there() => {
                     self.answer(event.answer.or_empty(), each);
-                    self.flow = Flow::Unknown;
                     self.message_end(event, each);
                 }
+                _ if event.data.is_some() => {
+                    self.workflow_finished(event, each);
+                    if self.state == State::Running {
+                        self.end(each);
+                    }
+                }
+                _ => {}
             }
         });
         if read.is_none() || self.state == State::Running {

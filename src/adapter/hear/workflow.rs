@@ -38,6 +38,8 @@ fn end(run: &Workflow<'_>) -> End {
         (_, Some(error)) if is_stop(error) => End::Well,
         (_, Some(error)) => End::Failed(error.to_owned()),
         ("failed" | "error" | "exception", None) => End::Failed(unsaid()),
+        // It says neither how it ended nor what came out.
+        (_, None) if run.outputs.is_none() => End::Failed(unsaid()),
         _ => End::Well,
     }
 }

@@ -1,3 +1,8 @@
+mod ends;
+mod leniency;
+mod recordings;
+mod told;
+
 use proptest::prelude::*;
 
 use super::{Hearing, MadeFiles, Manner, Reasoning, State};
@@ -184,7 +189,7 @@ fn a_workflow_answers_by_its_pieces_or_by_one_of_its_outputs() {
 }
 
 #[test]
-fn a_failed_or_paused_workflow_is_no_answer() {
+fn a_failed_workflow_or_one_that_waits_for_nobody_is_no_answer() {
     let failed = r#"{"event": "workflow_finished", "workflow_run_id": "r1", "data": {"status": "failed", "error": "no sandbox", "outputs": {}}}"#;
     let paused = r#"{"event": "workflow_paused", "workflow_run_id": "r1", "data": {}}"#;
     for (event, words) in [(failed, "no sandbox"), (paused, "waits for a person")] {
