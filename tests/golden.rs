@@ -23,22 +23,23 @@ use serde_json::{Value, json};
 
 use difygate::adapter::call::{self, Intake, Run};
 use difygate::adapter::{
-    Ask, Attachment, Begun, Content, Facts, Fault, FileRef, Heard, Hearing, Manner, Place, Shape,
+    Ask, Attachment, Begun, Content, Facts, FileRef, Heard, Hearing, Manner, Place, Protocol,
     State, Voice, anthropic, openai,
 };
+use difygate::model::GatewayError;
 
 /// Set to anything, it makes the test write what it finds instead of comparing.
 const WRITE: &str = "DIFYGATE_GOLDEN_WRITE";
 
 /// How a door reads a request.
-type Read = fn(&[u8]) -> Result<(Ask, Box<dyn Voice>), Fault>;
+type Read = fn(&[u8]) -> Result<(Ask, Box<dyn Voice>), GatewayError>;
 
 /// The doors, by the names of their folders.
-const DOORS: &[(&str, Shape, Read)] = &[
-    ("chat", Shape::OpenAi, |body| openai::chat::read(body).map(boxed)),
-    ("completions", Shape::OpenAi, |body| openai::completions::read(body).map(boxed)),
-    ("messages", Shape::Anthropic, |body| anthropic::read(body).map(boxed)),
-    ("responses", Shape::OpenAi, |body| openai::responses::read(body).map(boxed)),
+const DOORS: &[(&str, Protocol, Read)] = &[
+    ("chat", Protocol::OpenAi, |body| openai::chat::read(body).map(boxed)),
+    ("completions", Protocol::OpenAi, |body| openai::completions::read(body).map(boxed)),
+    ("messages", Protocol::Anthropic, |body| anthropic::read(body).map(boxed)),
+    ("responses", Protocol::OpenAi, |body| openai::responses::read(body).map(boxed)),
 ];
 
 /// Expected files, by name.
@@ -70,7 +71,7 @@ fn facts(case: &Path) -> Facts {
 }
 
 /// What Dify is asked, with files as if they had been uploaded in turn.
-fn asked(ask: &Ask, facts: &Facts) -> Result<Value, Fault> {
+fn asked(ask: &Ask, facts: &Facts) -> Result<Value, GatewayError> {
     let place = |(number, attachment): (usize, &Attachment)| FileRef {
         kind: attachment.kind,
         place: match &attachment.content {
@@ -108,8 +109,8 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap() + "\n"
 }
 
-fn refused(fault: &Fault, shape: Shape) -> String {
-    let body: Value = serde_json::from_slice(&shape.body(fault, "req_0")).unwrap();
+fn refused(fault: &GatewayError, protocol: Protocol) -> String {
+    let body: Value = serde_json::from_slice(&protocol.body(fault, "req_0")).unwrap();
     pretty(&json!({
         "status": fault.status,
         "x-should-retry": if fault.is_final { json!("false") } else { Value::Null },
@@ -122,7 +123,7 @@ fn refused(fault: &Fault, shape: Shape) -> String {
 fn answer(
     read: (Ask, Box<dyn Voice>),
     (facts, events): (&Facts, &[u8]),
-    (shape, piece_bytes): (Shape, usize),
+    (protocol, piece_bytes): (Protocol, usize),
 ) -> (&'static str, String) {
     let (ask, mut voice) = read;
     let listened = listen(&ask, facts, events, piece_bytes);
@@ -133,7 +134,7 @@ fn answer(
         _ => None,
     };
     if let Some(fault) = failed.filter(|_| !ask.streamed || listened.heard.is_empty()) {
-        return ("refused.json", refused(fault, shape));
+        return ("refused.json", refused(fault, protocol));
     }
     let begun = listened.begun.unwrap();
     if !ask.streamed {
@@ -152,13 +153,13 @@ fn answer(
 }
 
 /// All that a case should find in its folder.
-fn play(case: &Path, shape: Shape, read: Read) -> Files {
+fn play(case: &Path, protocol: Protocol, read: Read) -> Files {
     let request = fs::read(case.join("request.json")).unwrap();
     let mut files = Files::new();
     let ask = match read(&request) {
         Ok((ask, _)) => ask,
         Err(fault) => {
-            files.insert("refused.json", refused(&fault, shape));
+            files.insert("refused.json", refused(&fault, protocol));
             return files;
         }
     };
@@ -169,14 +170,14 @@ fn play(case: &Path, shape: Shape, read: Read) -> Files {
     match asked(&ask, &facts) {
         Ok(body) => files.insert("dify-request.json", pretty(&body)),
         Err(fault) => {
-            files.insert("refused.json", refused(&fault, shape));
+            files.insert("refused.json", refused(&fault, protocol));
             return files;
         }
     };
     let events = fs::read(case.join("events.sse")).unwrap();
     let told = |piece_bytes| {
         let read = read(&request).map_err(|fault| fault.message).unwrap();
-        answer(read, (&facts, &events), (shape, piece_bytes))
+        answer(read, (&facts, &events), (protocol, piece_bytes))
     };
     let (file, whole) = told(events.len());
     for piece_bytes in [1, 7, 1000] {
@@ -194,10 +195,10 @@ fn every_door_says_what_its_folder_expects() {
     let mut count = 0;
     for folder in folders(&root) {
         let door = DOORS.iter().find(|(door, ..)| *door == name(&folder));
-        let (_, shape, read) = door.unwrap_or_else(|| panic!("no door `{}`", name(&folder)));
+        let (_, protocol, read) = door.unwrap_or_else(|| panic!("no door `{}`", name(&folder)));
         for case in folders(&folder) {
             count += 1;
-            let found = play(&case, *shape, *read);
+            let found = play(&case, *protocol, *read);
             for file in EXPECTED {
                 let path = case.join(file);
                 let expected = fs::read_to_string(&path).ok();

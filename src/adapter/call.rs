@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::ask::{Ask, FileKind, Saying};
 use super::facts::{Facts, Form};
-use super::fault::{Fault, Kind};
 use super::mode::Mode;
 use crate::model::doors::System;
+use crate::model::{ErrorKind, GatewayError};
 
 /// The most characters of a transcript that a new conversation begins with; the newest stay.
 const MAX_SEED_CHARS: usize = 8000;
@@ -88,7 +88,7 @@ pub fn body(
     facts: &Facts,
     intake: &Intake,
     run: Run<'_>,
-) -> Result<Map<String, Value>, Fault> {
+) -> Result<Map<String, Value>, GatewayError> {
     let mut inputs = ask.inputs.clone();
     let is_new = run.conversation.is_none();
     let head = system(ask, facts, intake, &mut inputs).filter(|_| is_new);
@@ -180,7 +180,7 @@ fn newest(before: &[Saying]) -> &[Saying] {
 }
 
 /// The input that takes the question, of an app without conversations.
-fn query_input(facts: &Facts, intake: &Intake) -> Result<String, Fault> {
+fn query_input(facts: &Facts, intake: &Intake) -> Result<String, GatewayError> {
     if let Some(name) = &intake.query_input {
         return Ok(name.clone());
     }
@@ -198,7 +198,7 @@ fn query_input(facts: &Facts, intake: &Intake) -> Result<String, Fault> {
     found.map(|input| input.name.clone()).ok_or_else(|| {
         let message = "The gateway cannot tell which input of this app takes the question; its \
                        operator names it in `query_input`.";
-        Fault::new(500, Kind::Server, "app_not_configured", message).for_good()
+        GatewayError::new(500, ErrorKind::Server, "app_not_configured", message).for_good()
     })
 }
 

@@ -4,15 +4,15 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::ask::Ask;
-use super::fault::Fault;
 use super::fields::{self, Fields};
+use crate::model::GatewayError;
 
 /// What stands before Dify's id in the ids of conversations that a client gets.
 pub const CONVERSATION: &str = "conv_";
 
 /// Takes `user`, `safety_identifier`, `conversation`, `conversation_id`, `inputs` and of `metadata`
 /// `user_id`, `chat_id`, `conversation_id` and `task`. What comes first counts.
-pub fn take(body: &mut Fields, metadata: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+pub fn take(body: &mut Fields, metadata: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let users = [body.word("user")?, body.word("safety_identifier")?, metadata.word("user_id")?];
     ask.user = users.into_iter().flatten().next();
     let conversations = [
@@ -33,7 +33,7 @@ pub fn take(body: &mut Fields, metadata: &mut Fields, ask: &mut Ask) -> Result<(
 }
 
 /// `conversation`: an id, or an object with one.
-fn conversation(body: &mut Fields) -> Result<Option<String>, Fault> {
+fn conversation(body: &mut Fields) -> Result<Option<String>, GatewayError> {
     match body.take("conversation") {
         None => Ok(None),
         Some(value @ Value::Object(_)) => {
@@ -47,7 +47,7 @@ fn conversation(body: &mut Fields) -> Result<Option<String>, Fault> {
     }
 }
 
-fn dify_id(from: &mut Fields, name: &str) -> Result<Option<String>, Fault> {
+fn dify_id(from: &mut Fields, name: &str) -> Result<Option<String>, GatewayError> {
     match from.word(name)? {
         None => Ok(None),
         Some(id) => dify_form(&id, &from.place(name)),
@@ -55,7 +55,7 @@ fn dify_id(from: &mut Fields, name: &str) -> Result<Option<String>, Fault> {
 }
 
 /// Dify's form of a conversation's id, which a client may have with our prefix. Empty is absent.
-fn dify_form(id: &str, place: &str) -> Result<Option<String>, Fault> {
+fn dify_form(id: &str, place: &str) -> Result<Option<String>, GatewayError> {
     if id.is_empty() {
         return Ok(None);
     }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
     use crate::adapter::Hints;
 
-    fn taken(body: Value) -> Result<Ask, Fault> {
+    fn taken(body: Value) -> Result<Ask, GatewayError> {
         let mut body = Fields::of("", body)?;
         let (mut metadata, mut ask) = (body.fields("metadata")?, Ask::default());
         take(&mut body, &mut metadata, &mut ask)?;

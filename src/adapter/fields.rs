@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use super::fault::{Fault, Kind};
+use super::bounded::{self, Broken, MAX_DEPTH, MAX_ELEMENTS};
+use crate::model::{ErrorKind, GatewayError};
 
 /// The most names that are told as ignored.
 const MAX_IGNORED: usize = 32;
@@ -21,25 +22,21 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// The fields of a body.
-    pub fn of_body(body: &[u8]) -> Result<Self, Fault> {
-        let value: Value = serde_json::from_slice(body).map_err(|error| {
-            // The parser's own text might quote the body.
-            let (line, column) = (error.line(), error.column());
-            let message = format!("the body is not valid JSON (line {line}, column {column})");
-            Fault::new(400, Kind::InvalidRequest, "invalid_json", message)
-        })?;
+    /// The fields of a body, which is given back before anything is made of them.
+    pub fn of_body(body: impl AsRef<[u8]>) -> Result<Self, GatewayError> {
+        let value = bounded::parse(body.as_ref()).map_err(broken)?;
+        drop(body);
         match value {
             Value::Object(map) => Ok(Self { place: String::new(), map }),
             _ => {
                 let message = "the body must be a JSON object";
-                Err(Fault::new(400, Kind::InvalidRequest, "invalid_json", message))
+                Err(GatewayError::new(400, ErrorKind::InvalidRequest, "invalid_json", message))
             }
         }
     }
 
     /// The fields of an object at a place.
-    pub fn of(place: impl Into<String>, value: Value) -> Result<Self, Fault> {
+    pub fn of(place: impl Into<String>, value: Value) -> Result<Self, GatewayError> {
         let place = place.into();
         match value {
             Value::Object(map) => Ok(Self { place, map }),
@@ -58,12 +55,12 @@ impl Fields {
     }
 
     /// The same, which must be there.
-    pub fn need(&mut self, name: &str) -> Result<Value, Fault> {
+    pub fn need(&mut self, name: &str) -> Result<Value, GatewayError> {
         self.take(name).ok_or_else(|| missing(&self.place(name)))
     }
 
     /// A string.
-    pub fn text(&mut self, name: &str) -> Result<Option<String>, Fault> {
+    pub fn text(&mut self, name: &str) -> Result<Option<String>, GatewayError> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -73,7 +70,7 @@ impl Fields {
 
     /// An identifier: a string, or the text of a number or boolean, as Dify takes users. Empty is
     /// absent.
-    pub fn word(&mut self, name: &str) -> Result<Option<String>, Fault> {
+    pub fn word(&mut self, name: &str) -> Result<Option<String>, GatewayError> {
         let text = match self.take(name) {
             None => return Ok(None),
             Some(Value::String(text)) => text,
@@ -84,12 +81,12 @@ impl Fields {
     }
 
     /// The same, which must be there.
-    pub fn need_text(&mut self, name: &str) -> Result<String, Fault> {
+    pub fn need_text(&mut self, name: &str) -> Result<String, GatewayError> {
         self.text(name)?.ok_or_else(|| missing(&self.place(name)))
     }
 
     /// A boolean; absent is false.
-    pub fn flag(&mut self, name: &str) -> Result<bool, Fault> {
+    pub fn flag(&mut self, name: &str) -> Result<bool, GatewayError> {
         match self.take(name) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(flag),
@@ -98,7 +95,7 @@ impl Fields {
     }
 
     /// A list; absent is empty.
-    pub fn list(&mut self, name: &str) -> Result<Vec<Value>, Fault> {
+    pub fn list(&mut self, name: &str) -> Result<Vec<Value>, GatewayError> {
         match self.take(name) {
             None => Ok(Vec::new()),
             Some(Value::Array(list)) => Ok(list),
@@ -107,7 +104,7 @@ impl Fields {
     }
 
     /// An object; absent is empty.
-    pub fn fields(&mut self, name: &str) -> Result<Self, Fault> {
+    pub fn fields(&mut self, name: &str) -> Result<Self, GatewayError> {
         let place = self.place(name);
         Self::of(place, self.take(name).unwrap_or_else(|| Map::new().into()))
     }
@@ -128,6 +125,26 @@ impl Fields {
     }
 }
 
+fn broken(broken: Broken) -> GatewayError {
+    let too_complex = |message: String| {
+        GatewayError::new(400, ErrorKind::InvalidRequest, "body_too_complex", message)
+    };
+    match broken {
+        Broken::Syntax(error) => {
+            // The parser's own text might quote the body.
+            let (line, column) = (error.line(), error.column());
+            let message = format!("the body is not valid JSON (line {line}, column {column})");
+            GatewayError::new(400, ErrorKind::InvalidRequest, "invalid_json", message)
+        }
+        Broken::TooMany => {
+            too_complex(format!("the body has more than {MAX_ELEMENTS} fields and list items"))
+        }
+        Broken::TooDeep => {
+            too_complex(format!("the body has objects or lists more than {MAX_DEPTH} deep"))
+        }
+    }
+}
+
 fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -139,23 +156,23 @@ fn says_nothing(value: &Value) -> bool {
 }
 
 /// A field that must be there is not.
-pub fn missing(place: &str) -> Fault {
-    Fault::invalid("missing_required_parameter", place, format!("`{place}` is required"))
+pub fn missing(place: &str) -> GatewayError {
+    GatewayError::invalid("missing_required_parameter", place, format!("`{place}` is required"))
 }
 
 /// A field is of another JSON type than it must be.
-pub fn wrong_type(place: &str, wanted: &str) -> Fault {
-    Fault::invalid("invalid_type", place, format!("`{place}` must be {wanted}"))
+pub fn wrong_type(place: &str, wanted: &str) -> GatewayError {
+    GatewayError::invalid("invalid_type", place, format!("`{place}` must be {wanted}"))
 }
 
 /// A field has a value that it cannot have; `why` continues "`field` …".
-pub fn wrong_value(place: &str, why: impl std::fmt::Display) -> Fault {
-    Fault::invalid("invalid_value", place, format!("`{place}` {why}"))
+pub fn wrong_value(place: &str, why: impl std::fmt::Display) -> GatewayError {
+    GatewayError::invalid("invalid_value", place, format!("`{place}` {why}"))
 }
 
 /// A field asks for what no app of Dify does; `why` continues "`field` …".
-pub fn unsupported(place: &str, why: impl std::fmt::Display) -> Fault {
-    Fault::unsupported(place, format!("`{place}` {why}"))
+pub fn unsupported(place: &str, why: impl std::fmt::Display) -> GatewayError {
+    GatewayError::unsupported(place, format!("`{place}` {why}"))
 }
 
 #[cfg(test)]
@@ -186,7 +203,7 @@ mod tests {
     #[test]
     fn faults_name_the_place() {
         let mut all = fields(json!({"s": 1, "b": "x", "l": {}, "o": [], "n": null}));
-        let place = |fault: Fault| (fault.code.into_owned(), fault.param.unwrap());
+        let place = |fault: GatewayError| (fault.code.into_owned(), fault.param.unwrap());
         assert_eq!(place(all.text("s").unwrap_err()), ("invalid_type".into(), "a.s".into()));
         assert_eq!(place(all.flag("b").unwrap_err()), ("invalid_type".into(), "a.b".into()));
         assert_eq!(place(all.list("l").unwrap_err()), ("invalid_type".into(), "a.l".into()));

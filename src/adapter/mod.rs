@@ -3,7 +3,7 @@
 //! ```text
 //! client's request ── openai::*, anthropic::* ──▶ Ask ── call ──▶ Dify's request
 //! Dify's stream ── hear ──▶ Heard ── Voice of the door ──▶ client's stream or JSON
-//! whatever goes wrong ──▶ Fault ──▶ the door's error
+//! whatever goes wrong ──▶ GatewayError ──▶ the door's error
 //! ```
 //!
 //! An [`Ask`] is what all doors have in common, a [`Heard`] what all modes of Dify have in common;
@@ -12,11 +12,11 @@
 pub mod anthropic;
 pub mod ask;
 pub mod attached;
+pub mod bounded;
 pub mod call;
 pub mod data_url;
 pub mod extras;
 pub mod facts;
-pub mod fault;
 pub mod fields;
 pub mod frames;
 pub mod hear;
@@ -24,8 +24,8 @@ pub mod mode;
 pub mod openai;
 #[cfg(test)]
 mod page;
+pub mod protocol;
 pub mod refused;
-pub mod shape;
 pub mod task;
 pub mod transcript;
 pub mod voice;
@@ -33,8 +33,7 @@ pub mod voice;
 pub use self::ask::{Ask, Attachment, Content, FileKind, Hints, Role, Saying};
 pub use self::call::{FileRef, Intake, Place};
 pub use self::facts::Facts;
-pub use self::fault::{Fault, Kind};
 pub use self::hear::{Hearing, Manner, State};
 pub use self::mode::Mode;
-pub use self::shape::Shape;
+pub use self::protocol::Protocol;
 pub use self::voice::{Begun, Finish, Heard, Source, Told, Voice};

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::fault::Fault;
+use crate::model::GatewayError;
 
 /// What a door ignores of a body.
-pub(super) type Ignores = fn(&Value) -> Result<Vec<String>, Fault>;
+pub(super) type Ignores = fn(&Value) -> Result<Vec<String>, GatewayError>;
 
 /// The rows of the table below a heading: field, and what becomes of it.
 pub(super) fn table<'a>(page: &'a str, heading: &str) -> Vec<(&'a str, &'a str)> {

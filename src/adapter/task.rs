@@ -4,7 +4,7 @@
 //! is known by the words that it ships with; `docs/openai.md` lists them.
 
 use super::ask::Ask;
-use super::fault::{Fault, Kind};
+use crate::model::{ErrorKind, GatewayError};
 
 /// What a side call begins with.
 const HEADS: [&str; 1] = ["### Task:"];
@@ -25,9 +25,9 @@ const WORDS: [&str; 7] = [
 const MAX_BYTES: usize = 256 * 1024;
 
 /// The answer to a side call where the operator wants none; front ends do without then.
-pub fn refused() -> Fault {
+pub fn refused() -> GatewayError {
     let message = "Titles, tags and the like are not made here.";
-    Fault::new(404, Kind::NotFound, "task_refused", message)
+    GatewayError::new(404, ErrorKind::NotFound, "task_refused", message)
 }
 
 /// Whether a request is a side call.

@@ -4,8 +4,8 @@
 //! later request which repeats the transcript has the same sayings in it.
 
 use super::ask::{Role, Saying};
-use super::fault::Fault;
 use super::fields;
+use crate::model::GatewayError;
 
 /// Adds what a message says.
 pub fn add(said: &mut Vec<Saying>, saying: Saying) {
@@ -28,7 +28,7 @@ pub fn split(
     mut said: Vec<Saying>,
     list: &str,
     last: &str,
-) -> Result<(Vec<Saying>, Saying), Fault> {
+) -> Result<(Vec<Saying>, Saying), GatewayError> {
     let answered = said.iter().rposition(|saying| saying.role == Role::Assistant);
     let asked = said.split_off(answered.map_or(0, |at| at + 1));
     if asked.is_empty() && answered.is_some() {
@@ -47,7 +47,13 @@ pub fn split(
 }
 
 fn join(saying: &mut Saying, next: Saying) {
-    if !saying.text.is_empty() && !next.text.is_empty() {
+    if saying.text.is_empty() {
+        // It may be large.
+        saying.text = next.text;
+        saying.attachments.extend(next.attachments);
+        return;
+    }
+    if !next.text.is_empty() {
         saying.text.push_str("\n\n");
     }
     saying.text.push_str(&next.text);

@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
-use super::fault::Fault;
 use crate::dify::answer::Usage;
+use crate::model::GatewayError;
 
 /// Tells a client what Dify says, event by event or at the end.
 ///
@@ -21,7 +21,7 @@ pub trait Voice {
     fn end(&mut self, told: &Told, out: &mut BytesMut);
 
     /// The last frames of an answer that broke off; it is told so far.
-    fn fail(&mut self, fault: &Fault, told: &Told, out: &mut BytesMut);
+    fn fail(&mut self, fault: &GatewayError, told: &Told, out: &mut BytesMut);
 
     /// A frame that keeps the connection alive and means nothing.
     fn still_here(&mut self, out: &mut BytesMut);

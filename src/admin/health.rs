@@ -33,6 +33,10 @@ pub(super) fn hint(member: &Member) -> Option<String> {
     let (limit, queued) = (instance.slots().limit(), instance.queued());
     let failing =
         member.probed.as_ref().is_some_and(|probed| probed.health().standing().last_was_bad);
+    let (late, runs) = (instance.runs().late.get(), instance.runs());
+    if late > 0 && !runs.starts.is_out() {
+        return Some(late_runs(late, runs.limit()));
+    }
     if queued > 0 {
         return Some(format!(
             "{queued} requests waited for one of its {limit} connections: raise `SERVER_WORKER_CONNECTIONS` \
@@ -45,4 +49,15 @@ pub(super) fn hint(member: &Member) -> Option<String> {
              says more: is that at least {limit}? Else set `max_concurrent: {STOCK}`"
         )
     })
+}
+
+/// Streamed flows that have waited for their first event for some seconds.
+fn late_runs(late: u64, limit: Option<u32>) -> String {
+    let runs = if late == 1 { "1 run waits" } else { &format!("{late} runs wait") };
+    let there = "has its worker one place only (`CELERY_WORKER_AMOUNT`, 1 where it is empty), or is it dead?";
+    let here = match limit {
+        None => "`max_runs` here lets runs wait in turn for as many places".to_owned(),
+        Some(limit) => format!("`max_runs: {limit}` here should be no more than that"),
+    };
+    format!("{runs} above 5 s for the first event: {there} {here}")
 }

@@ -1,5 +1,7 @@
 //! `/metrics`: the gateway's counters for Prometheus, read when asked for.
 
+mod runs;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -8,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::runs::RunLines;
 use crate::affinity::OwnersStats;
 use crate::balance::ProbeVerdict;
 use crate::conversation;
@@ -158,6 +161,11 @@ fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family
             "difygate_client_connections",
             "Open client connections",
             vec![now(vec![], stats.clients.get())],
+        ),
+        gauge(
+            "difygate_request_body_memory_bytes",
+            "What all request bodies hold in memory, bounded by limits.all_bodies_memory",
+            vec![now(vec![], snapshot.room.bodies.held_bytes())],
         ),
         counter(
             "difygate_tls_handshakes",
@@ -362,6 +370,7 @@ fn instances(snapshot: &Snapshot) -> Vec<Family> {
     let (mut healthy, mut ejections) = (Vec::new(), Vec::new());
     let (mut used, mut limit) = (Vec::new(), Vec::new());
     let (mut waiting, mut queued) = (Vec::new(), Vec::new());
+    let mut runs = RunLines::default();
     for member in &snapshot.everyone.pool.members {
         let instance = &member.instance;
         let labels = || vec![("address", instance.address().to_string())];
@@ -372,15 +381,18 @@ fn instances(snapshot: &Snapshot) -> Vec<Family> {
         limit.push(now(labels(), u64::from(instance.slots().limit())));
         waiting.push(now(labels(), u64::from(instance.waiting())));
         queued.push(count(labels(), instance.queued()));
+        runs.push(labels(), instance.runs());
     }
-    vec![
+    let mut families = vec![
         gauge("difygate_instance_healthy", "1 in rotation, 0 out", healthy),
         counter("difygate_instance_ejections", "How often it was taken out", ejections),
         gauge("difygate_instance_connections", "Connections of ours, idle ones included", used),
         gauge("difygate_instance_max_concurrent", "Connections it may have", limit),
         gauge("difygate_instance_waiting", "Requests that wait for a connection", waiting),
         counter("difygate_instance_queued", "Requests that had to wait for a connection", queued),
-    ]
+    ];
+    families.extend(runs.into_families());
+    families
 }
 
 fn probes(snapshot: &Snapshot) -> Vec<Family> {

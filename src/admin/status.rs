@@ -39,6 +39,7 @@ pub(super) fn status(shared: &Shared) -> Value {
             "total_requests": stats.requests(),
             "active_connections": stats.clients.get(),
             "in_flight": stats.in_flight.get(),
+            "body_memory_bytes": snapshot.room.bodies.held_bytes(),
             "by_reason": by_reason,
         },
         "owners": {
@@ -129,6 +130,7 @@ fn application(shared: &Shared, app: &App) -> Value {
 fn instance(shared: &Shared, member: &Member) -> Value {
     let instance = &member.instance;
     let state = member.state(shared.now_ms());
+    let runs = instance.runs();
     json!({
         "requests": member.stats.requests.get(),
         "status": state.kind.status(),
@@ -148,6 +150,16 @@ fn instance(shared: &Shared, member: &Member) -> Value {
         "max_concurrent": instance.slots().limit(),
         "waiting": instance.waiting(),
         "queued": instance.queued(),
+        "runs": {
+            "state": if runs.starts.is_out() { "no worker?" } else { "up" },
+            "since": Some(runs.starts.since_ms()).filter(|ms| *ms > 0).map(|ms| health::time(shared, ms)),
+            "under_way": runs.under_way(),
+            "max_runs": runs.limit(),
+            "waiting": runs.waiting(),
+            "queued": runs.queued.get(),
+            "late": runs.late.get(),
+            "not_started": runs.not_started.get(),
+        },
     })
 }
 

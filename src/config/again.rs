@@ -267,6 +267,7 @@ fn keys_of(instance: &Instance) -> impl Iterator<Item = &Token> {
 fn is_same_at_address(one: &Instance, other: &Instance) -> bool {
     one.tls == other.tls
         && one.max_concurrent == other.max_concurrent
+        && one.max_runs == other.max_runs
         && one.queue == other.queue
         && one.max_fails == other.max_fails
         && one.fail_timeout == other.fail_timeout

@@ -196,6 +196,7 @@ fn difference(one: &WrittenInstance, other: &WrittenInstance) -> Option<&'static
     [
         ("tls", one.tls == other.tls),
         ("max_concurrent", one.max_concurrent == other.max_concurrent),
+        ("max_runs", one.max_runs == other.max_runs),
         ("queue", one.queue == other.queue),
         ("max_fails", one.max_fails == other.max_fails),
         ("fail_timeout", one.fail_timeout == other.fail_timeout),

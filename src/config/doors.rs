@@ -4,12 +4,14 @@
 //! top.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::scalar::from_text;
+use super::scalar::{from_text, size, write_size};
 use super::schema;
 use crate::model::Token;
 use crate::model::doors::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
+
+const GIB: u64 = 1 << 30;
 
 /// The settings of an app on the doors, every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +40,9 @@ pub struct Doors {
     pub user_headers: Vec<String>,
     /// The signed form of such a header.
     pub user_jwt: Option<UserJwt>,
+    /// The largest request body, in bytes.
+    #[serde(serialize_with = "write_size")]
+    pub max_body: u64,
 }
 
 impl Default for Doors {
@@ -55,6 +60,7 @@ impl Default for Doors {
             chat_id_headers: vec!["X-OpenWebUI-Chat-Id".to_owned()],
             user_headers: vec!["X-OpenWebUI-User-Id".to_owned()],
             user_jwt: None,
+            max_body: 32 << 20,
         }
     }
 }
@@ -124,6 +130,23 @@ pub(super) struct WrittenDoors {
     /// A signed header with the end user, in place of `user_headers`, also only with a key that is a
     /// `trusted_proxy`; absent: none.
     pub(super) user_jwt: Option<UserJwt>,
+    /// The largest request body, files in data URLs counted and compression undone; a larger one is
+    /// refused with 413. It is held in memory as a whole, and `limits.max_body` holds as well; absent:
+    /// 32MiB.
+    #[serde(deserialize_with = "max_body", serialize_with = "write_max_body")]
+    #[schemars(schema_with = "schema::size")]
+    pub(super) max_body: Option<u64>,
+}
+
+fn max_body<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u64>, D::Error> {
+    size::<D, u64, 1024, GIB>(de).map(Some)
+}
+
+fn write_max_body<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => write_size(bytes, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl WrittenDoors {
@@ -143,6 +166,7 @@ impl WrittenDoors {
             chat_id_headers: self.chat_id_headers.unwrap_or(above.chat_id_headers),
             user_headers: self.user_headers.unwrap_or(above.user_headers),
             user_jwt: self.user_jwt.or(above.user_jwt),
+            max_body: self.max_body.unwrap_or(above.max_body),
         }
     }
 }

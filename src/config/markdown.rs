@@ -201,6 +201,7 @@ fn known() -> BTreeMap<String, &'static str> {
         (schema::headers(&mut generator), "secrets by name"),
         (schema::age(&mut generator), "duration"),
         (schema::size(&mut generator), "size"),
+        (schema::size_or_share(&mut generator), "size, or `1%` to `100%`"),
         (schema::boolean(&mut generator), "`true`, `false`"),
         (schema::listen(&mut generator), "address and port"),
         (schema::networks(&mut generator), "list of networks"),

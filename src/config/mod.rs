@@ -19,6 +19,7 @@
 
 mod address;
 mod again;
+mod bodies;
 mod check;
 mod check_app;
 mod check_doors;
@@ -80,6 +81,7 @@ mod tests_secrets;
 mod tests_tls;
 
 pub use again::Outline;
+pub use bodies::BodiesMemory;
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use doors::{Doors, UserJwt};
 pub use health::{Probe, ProbeMethod};

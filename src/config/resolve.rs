@@ -111,6 +111,7 @@ fn resolve_instance(
         max_fails: instance.max_fails,
         fail_timeout: instance.fail_timeout,
         max_concurrent: instance.max_concurrent,
+        max_runs: instance.max_runs,
         queue: instance.queue,
         probe: instance.probe.or(probe),
         slow_start: instance.slow_start.unwrap_or(slow_start),

@@ -119,6 +119,18 @@ pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(super) fn size_or_share(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "type": "integer", "minimum": 1_048_576 },
+            {
+                "type": "string",
+                "pattern": format!("^[0-9]+ *(%|([KkMmGg][Ii]?)?[Bb]?)$|{REFERENCE}"),
+            },
+        ],
+    })
+}
+
 pub(super) fn boolean(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [

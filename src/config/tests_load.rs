@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    AccessLog, App, Config, ConsistentHash, Environment, HashAlgorithm, LastResort, Limits, Loaded,
-    LogFormat, MaxLoad, Method, OnOwnerDown, Owners, Queue, Retry, Store, Style, Timeouts, load,
-    parse,
+    AccessLog, App, BodiesMemory, Config, ConsistentHash, Environment, HashAlgorithm, LastResort,
+    Limits, Loaded, LogFormat, MaxLoad, Method, OnOwnerDown, Owners, Queue, Retry, Store, Style,
+    Timeouts, load, parse,
 };
 use crate::model::{AppName, Token};
 
@@ -69,7 +69,39 @@ fn the_minimal_file_gets_every_default() {
     assert_eq!(instance.address.to_string(), "127.0.0.1:5001");
     assert_eq!((instance.weight, instance.max_fails, instance.max_concurrent), (1, 3, 10));
     assert_eq!(instance.fail_timeout, Duration::from_secs(30));
-    assert_eq!(instance.queue, Queue { size: 100, timeout: Duration::from_secs(30) });
+    let (timeout, run_timeout) = (Duration::from_secs(30), Duration::from_secs(300));
+    assert_eq!(instance.queue, Queue { size: 100, timeout, run_timeout });
+    assert_eq!((instance.max_runs, config.timeouts.run_start), (None, Duration::from_secs(60)));
+}
+
+#[test]
+fn what_one_client_may_take_is_read() {
+    let config = good(
+        r#"
+timeouts: { write: 20s }
+limits: { all_bodies_memory: 60%, min_answer_rate: 2KiB }
+doors: { max_body: 8MiB }
+apps:
+  a: { user_tokens: [t1], instances: [{ name: one, host: dify, token: key }] }
+  b:
+    user_tokens: [t1]
+    doors: { max_body: 4KiB }
+    instances: [{ name: one, host: dify, token: key }]
+"#,
+    );
+    let memory = BodiesMemory::Percent(60);
+    assert_eq!((config.limits.all_bodies_memory, config.limits.min_answer_rate), (memory, 2048));
+    assert_eq!(config.timeouts.write, Duration::from_secs(20));
+    let doors = |place: usize| config.apps[place].doors.max_body;
+    assert_eq!((doors(0), doors(1)), (8 << 20, 4096));
+    let with = |memory: &str| {
+        let text = "apps: { a: { user_tokens: [t1], instances: [{ name: one, host: dify, token: key }] } }";
+        good(&format!("limits: {{ all_bodies_memory: {memory} }}\n{text}")).limits.all_bodies_memory
+    };
+    assert_eq!(
+        (with("2GiB"), with("1 %")),
+        (BodiesMemory::Bytes(2 << 30), BodiesMemory::Percent(1))
+    );
 }
 
 #[test]
@@ -89,7 +121,7 @@ method: rendezvous
 max_load: 1.25
 consistent_hash: { virtual_nodes: 40, hash_algorithm: xxh3 }
 retry: { attempts: 0 }
-timeouts: { connect: 500ms, first_byte_idempotent: 4, first_byte: 1h, idle: 1m30s, header: 5s, keep_alive: 60s }
+timeouts: { connect: 500ms, first_byte_idempotent: 4, first_byte: 1h, idle: 1m30s, run_start: 20s, header: 5s, keep_alive: 60s }
 limits: { max_body: 15MiB, memory_body: 100kb, header_bytes: 8KiB, headers: 50, uri_bytes: 4096, max_connections: 9, connections_per_address: 3, backlog: 128, body_rate: 1KiB }
 owners: { max_entries: 7, max_age: 1d12h }
 store: { path: /var/lib/x }
@@ -100,7 +132,7 @@ apps:
     max_load: off
     consistent_hash: { virtual_nodes: 80 }
     instances:
-      - { name: one, url: "http://10.0.0.1:81", token: 0815, weight: 5, max_fails: 9, fail_timeout: 2m, max_concurrent: 7, queue: { size: 0, timeout: 1s } }
+      - { name: one, url: "http://10.0.0.1:81", token: 0815, weight: 5, max_fails: 9, fail_timeout: 2m, max_concurrent: 7, max_runs: 4, queue: { size: 0, timeout: 1s, run_timeout: 2m } }
   b: { user_tokens: [t1], instances: [{ name: one, host: dify, token: key }] }
 "#,
     );
@@ -123,7 +155,8 @@ apps:
     );
     assert_eq!(config.timeouts.connect, Duration::from_millis(500));
     assert_eq!(config.timeouts.first_byte_idempotent, Duration::from_secs(4));
-    assert_eq!(config.timeouts.idle, Duration::from_secs(90));
+    let (idle, run_start) = (Duration::from_secs(90), Duration::from_secs(20));
+    assert_eq!((config.timeouts.idle, config.timeouts.run_start), (idle, run_start));
     let limits = config.limits;
     assert_eq!((limits.max_body, limits.memory_body), (15 << 20, 100_000));
     assert_eq!((limits.header_bytes, limits.headers, limits.uri_bytes), (8192, 50, 4096));
@@ -140,7 +173,8 @@ apps:
     assert_eq!(a.user_tokens[1].expose(), "12345");
     assert_eq!(a.instances[0].token.expose(), "0815", "a token of digits keeps its zero");
     assert_eq!(a.instances[0].address.to_string(), "10.0.0.1:81");
-    assert_eq!(a.instances[0].queue.size, 0);
+    let one = &a.instances[0];
+    assert_eq!((one.queue.size, one.queue.run_timeout.as_secs(), one.max_runs), (0, 120, Some(4)));
     assert_eq!(b.instances[0].address.to_string(), "dify:5001");
 }
 

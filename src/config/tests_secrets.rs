@@ -175,6 +175,10 @@ fn is_owned_by_a_harmless_key(text: &str) -> bool {
         let Some(piece) = piece.strip_suffix("SECRET") else { break };
         before.push_str(piece);
         let line = before.rsplit('\n').next().unwrap_or_default();
+        // Below `apps`, an explicit key is the name of an app.
+        if line.starts_with(' ') && line.trim_start().starts_with("? ") {
+            return true;
+        }
         // What is glued to the secret's front makes one word with it.
         let bare = line.trim_end_matches(|c: char| !c.is_whitespace() && !"[{,".contains(c));
         let bare = bare.trim_end_matches([' ', '\t', '-']);

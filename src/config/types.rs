@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::again::Outline;
+use super::bodies::{self, BodiesMemory};
 use super::doors::Doors;
 use super::health::{self, Probe};
 use super::kept::{Conversations, Store};
@@ -149,6 +150,8 @@ pub struct Instance {
     pub fail_timeout: Duration,
     /// Connections to it at most, idle ones counted.
     pub max_concurrent: u32,
+    /// Streamed chatflows and workflows under way there at most; none: no limit.
+    pub max_runs: Option<u32>,
     /// Who waits when all connections are taken.
     pub queue: Queue,
     /// How it is asked whether it answers.
@@ -344,6 +347,11 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub idle: Duration,
+    /// For the first event of a streamed chatflow or workflow that Dify has taken, which from 1.13 on
+    /// waits for a worker. A ping is none.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub run_start: Duration,
     /// For the rest of a client's request head, from its first byte, and for a TLS handshake.
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
@@ -352,6 +360,11 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub body: Duration,
+    /// For the client to take the next byte of its answer: one that takes none is treated as one that
+    /// went away.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub write: Duration,
     /// For the next request on a client's connection.
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
@@ -366,8 +379,10 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(1200),
             all_attempts: Duration::from_secs(1260),
             idle: Duration::from_secs(3600),
+            run_start: Duration::from_secs(60),
             header: Duration::from_secs(10),
             body: Duration::from_secs(60),
+            write: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
         }
     }
@@ -385,6 +400,12 @@ pub struct Limits {
     #[serde(deserialize_with = "size::<_, _, 0, TIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "schema::size")]
     pub memory_body: u64,
+    /// How much memory all request bodies that are being kept may take together: a share of the
+    /// machine's memory (of the control group's limit, where that is less), or a size. What would
+    /// exceed it is refused with 503 and `Retry-After`.
+    #[serde(with = "bodies")]
+    #[schemars(schema_with = "schema::size_or_share")]
+    pub all_bodies_memory: BodiesMemory,
     /// The largest request head, from 8KiB (the least that the HTTP library works with) to 1MiB.
     #[serde(deserialize_with = "size::<_, _, 8192, MIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "schema::size")]
@@ -420,6 +441,12 @@ pub struct Limits {
     #[serde(deserialize_with = "size::<_, _, 0, MIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "schema::size")]
     pub body_rate: u64,
+    /// The least that a client must take of an answer on average, in bytes per second, while more is
+    /// ready for it: one that takes less over `timeouts.write` is treated as one that went away. 0: no
+    /// limit.
+    #[serde(deserialize_with = "size::<_, _, 0, MIB>", serialize_with = "write_size")]
+    #[schemars(schema_with = "schema::size")]
+    pub min_answer_rate: u64,
 }
 
 impl Default for Limits {
@@ -427,6 +454,7 @@ impl Default for Limits {
         Self {
             max_body: 100 * MIB,
             memory_body: 256 << 10,
+            all_bodies_memory: BodiesMemory::default(),
             header_bytes: 64 << 10,
             headers: 100,
             uri_bytes: 8 << 10,
@@ -435,6 +463,7 @@ impl Default for Limits {
             connections_per_address: None,
             backlog: 4096,
             body_rate: 512,
+            min_answer_rate: 0,
         }
     }
 }
@@ -459,7 +488,7 @@ impl Default for Owners {
     }
 }
 
-/// Who waits when all connections to an instance are taken.
+/// Who waits when all connections to an instance, or all places of `max_runs`, are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
@@ -467,15 +496,19 @@ pub struct Queue {
     #[serde(deserialize_with = "whole::<_, _, 0, 1_000_000>")]
     #[schemars(schema_with = "schema::whole::<0, 1_000_000>")]
     pub size: u32,
-    /// How long one waits before it is refused with 429.
+    /// How long one waits for a connection before it is refused with 429.
     #[serde(with = "duration")]
     #[schemars(schema_with = "schema::duration")]
     pub timeout: Duration,
+    /// How long a streamed flow waits for a place of `max_runs` before it is refused with 429.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "schema::duration")]
+    pub run_timeout: Duration,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { size: 100, timeout: Duration::from_secs(30) }
+        Self { size: 100, timeout: Duration::from_secs(30), run_timeout: Duration::from_secs(300) }
     }
 }
 

@@ -316,7 +316,13 @@ pub(super) struct WrittenInstance {
     #[serde(default = "ten", deserialize_with = "whole::<_, _, 1, 1_000_000>")]
     #[schemars(schema_with = "schema::whole::<1, 1_000_000>")]
     pub(super) max_concurrent: u32,
-    /// Who waits when all connections are taken.
+    /// Streamed chatflows and workflows under way there at most; the others wait here. From Dify 1.13
+    /// on they are done by a worker with `CELERY_WORKER_AMOUNT` places (1 where it is empty): write the
+    /// same number. Absent: no limit here, and they wait in Dify.
+    #[serde(default, deserialize_with = "maybe_whole::<_, _, 1, 1_000_000>")]
+    #[schemars(schema_with = "schema::whole::<1, 1_000_000>")]
+    pub(super) max_runs: Option<u32>,
+    /// Who waits when all connections, or all places of `max_runs`, are taken.
     #[serde(default)]
     pub(super) queue: Queue,
     /// How it is asked whether it answers, where it differs from the app.

@@ -12,11 +12,13 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use crate::balance::{Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Statuses};
-use crate::config::{self, Config, ConsistentHash};
+use crate::config::{self, BodiesMemory, Config, ConsistentHash};
 use crate::control::by_address::Instances;
+use crate::control::host;
 use crate::control::labels::Labels;
 use crate::control::probes::Probes;
 use crate::control::tls::listener;
+use crate::gateway::bodies::Room;
 use crate::gateway::doors::settings::{Settings, UserJwt};
 use crate::gateway::member::{Bearer, Drain, Member, MemberStats};
 use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
@@ -59,6 +61,10 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
         probed: builder.probes.into_all(),
         tls,
         limits: limits(config),
+        room: Room {
+            bodies: old.map(|old| Arc::clone(&old.room.bodies)).unwrap_or_default(),
+            limit: bodies_memory(config.limits.all_bodies_memory),
+        },
         timeouts: timeouts(config.timeouts),
         last_resort: match config.last_resort {
             config::LastResort::Try => LastResort::Try,
@@ -126,6 +132,7 @@ fn limits(config: &Config) -> Limits {
     let limits = config.limits;
     Limits {
         max_body_bytes: limits.max_body,
+        client_body_bytes: config.apps.values().map(|app| app.doors.max_body).max().unwrap_or(0),
         memory_body_bytes: limits.memory_body,
         spool_dir: config.spool_dir.clone().unwrap_or_else(env::temp_dir),
         header_bytes: limits.header_bytes,
@@ -133,7 +140,18 @@ fn limits(config: &Config) -> Limits {
         uri_bytes: limits.uri_bytes,
         h2_streams: limits.h2_streams,
         body_rate: limits.body_rate,
+        min_answer_rate: limits.min_answer_rate,
         connections_per_address: limits.connections_per_address,
+    }
+}
+
+/// In bytes. Where nobody can say how much memory there is, a share is of nothing known: no limit.
+fn bodies_memory(written: BodiesMemory) -> u64 {
+    match written {
+        BodiesMemory::Bytes(bytes) => bytes,
+        BodiesMemory::Percent(percent) => {
+            host::memory_bytes().map_or(u64::MAX, |bytes| bytes / 100 * u64::from(percent))
+        }
     }
 }
 
@@ -144,8 +162,10 @@ fn timeouts(timeouts: config::Timeouts) -> Timeouts {
         first_byte: timeouts.first_byte,
         all_attempts: timeouts.all_attempts,
         idle: timeouts.idle,
+        run_start: timeouts.run_start,
         header: timeouts.header,
         body: timeouts.body,
+        write: timeouts.write,
         keep_alive: timeouts.keep_alive,
     }
 }
@@ -200,6 +220,7 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         chat_id_headers: doors.chat_id_headers.iter().map(header).collect::<Result<_, _>>()?,
         user_headers: doors.user_headers.iter().map(header).collect::<Result<_, _>>()?,
         user_jwt: doors.user_jwt.as_ref().map(jwt).transpose()?,
+        max_body_bytes: doors.max_body,
     })
 }
 

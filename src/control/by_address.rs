@@ -18,6 +18,8 @@ pub(super) struct Shared {
     pub(super) instance: Arc<Instance>,
     tls: Option<Arc<InstanceTls>>,
     slots: u32,
+    /// None: no limit.
+    runs: Option<u32>,
     pub(super) thresholds: Thresholds,
     pub(super) queue: QueueLimits,
 }
@@ -28,6 +30,7 @@ impl Shared {
         Arc::ptr_eq(&self.instance, &member.instance)
             && self.thresholds == member.thresholds
             && self.queue == member.queue
+            && self.runs == member.instance.runs().limit()
     }
 }
 
@@ -58,17 +61,24 @@ impl Instances {
                             Arc::new(Instance::new(address.clone(), written.max_concurrent))
                         }),
                         slots: u32::MAX,
+                        runs: None,
                         thresholds: Thresholds { max_fails: u32::MAX, fail_timeout_ms: u64::MAX },
-                        queue: QueueLimits { size: u32::MAX, timeout: written.queue.timeout },
+                        queue: QueueLimits {
+                            size: u32::MAX,
+                            timeout: written.queue.timeout,
+                            run_timeout: written.queue.run_timeout,
+                        },
                     })
                 }
             };
             shared.slots = shared.slots.min(written.max_concurrent);
+            shared.runs = [shared.runs, written.max_runs].into_iter().flatten().min();
             let thresholds = &mut shared.thresholds;
             thresholds.max_fails = thresholds.max_fails.min(written.max_fails);
             thresholds.fail_timeout_ms = thresholds.fail_timeout_ms.min(fail_timeout_ms);
             shared.queue.size = shared.queue.size.min(written.queue.size);
             shared.queue.timeout = shared.queue.timeout.min(written.queue.timeout);
+            shared.queue.run_timeout = shared.queue.run_timeout.min(written.queue.run_timeout);
         }
         Ok(Self { by_address })
     }
@@ -77,6 +87,7 @@ impl Instances {
     pub(super) fn settle(&self) {
         for shared in self.by_address.values() {
             shared.instance.set_tls(shared.tls.clone());
+            shared.instance.runs().set_limit(shared.runs);
             if shared.instance.slots().limit() != shared.slots {
                 shared.instance.slots().resize(shared.slots);
             }

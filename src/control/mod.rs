@@ -3,6 +3,7 @@
 
 mod build;
 mod by_address;
+mod host;
 mod labels;
 mod lifecycle;
 pub mod plan;

@@ -46,6 +46,9 @@ impl Probes {
             .entry(key)
             .or_insert_with_key(|key| Arc::new(Probed::new(Arc::clone(instance), key.1.clone())));
         let probed = Arc::clone(probed);
+        if let Some(key) = secret(&format!("Bearer {}", written.token.expose())) {
+            probed.set_key(key);
+        }
         self.keep(&probed);
         Ok(Some(probed))
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
+use crate::gateway::attempt_error::{AttemptError, Sent};
 use crate::gateway::connection::{Connections, Inflow, Lease, Wanted};
-use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::framing;
 use crate::gateway::heads::AnswerHead;
-use crate::gateway::http1::{Trouble, Written};
+use crate::gateway::http1::{SendError, Written};
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
@@ -67,7 +67,7 @@ pub(super) async fn attempt(
     outbound: &Outbound,
     progress: &Progress,
     patience: Patience<'_>,
-) -> Result<Box<Answer>, Failure> {
+) -> Result<Box<Answer>, AttemptError> {
     let exchange = Exchange { connections, member, outbound, progress, patience };
     let first = exchange.lease(Wanted::Any).await?;
     let reused = first.reused;
@@ -86,7 +86,7 @@ pub(super) async fn attempt(
     }
 }
 
-fn is_stale(failure: &Failure, began: Instant) -> bool {
+fn is_stale(failure: &AttemptError, began: Instant) -> bool {
     failure.reason == Reason::InstanceClosed && began.elapsed() < STALE_WITHIN
 }
 
@@ -99,7 +99,7 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn lease(&self, wanted: Wanted) -> Result<Lease, Failure> {
+    async fn lease(&self, wanted: Wanted) -> Result<Lease, AttemptError> {
         let Self { connections, member, patience, .. } = self;
         if wanted == Wanted::Any
             && let Some(lease) = connections.reuse(member, patience.now)
@@ -110,7 +110,7 @@ impl Exchange<'_> {
         let lease = Box::pin(connections.lease(member, patience.timeouts, wanted));
         match timeout_at(patience.until, lease).await {
             Ok(leased) => leased,
-            Err(_) => Err(Failure {
+            Err(_) => Err(AttemptError {
                 reason: Reason::Busy,
                 sent: Sent::Nothing,
                 text: format!("{}: no slot within `timeouts.all_attempts`", member.name()),
@@ -118,7 +118,7 @@ impl Exchange<'_> {
         }
     }
 
-    async fn run(&self, lease: Lease, began: Instant) -> Result<Box<Answer>, Failure> {
+    async fn run(&self, lease: Lease, began: Instant) -> Result<Box<Answer>, AttemptError> {
         let Self { member, outbound, progress, patience, .. } = self;
         let left = patience.until.saturating_duration_since(began);
         let wait = patience.first_byte.min(left);
@@ -128,21 +128,22 @@ impl Exchange<'_> {
         let head = |out: &mut Vec<u8>| outbound.write_head(member, out);
         match lease.connection.exchange(method, head, body, began + wait).await {
             Ok((head, answering)) => self.checked(head, Inflow::Coming(answering), began),
-            Err((trouble, written)) => {
-                let (reason, what) = match trouble {
-                    Trouble::Closed(what) => (Reason::InstanceClosed, what),
-                    Trouble::Garbled(what) => (Reason::InstanceGarbled, what.to_owned()),
-                    Trouble::Late => return Err(self.late(wait)),
-                };
-                let sent = self.sent(written);
-                Err(Failure { reason, sent, text: format!("{}: {what}", member.name()) })
-            }
+            Err((error, written)) => Err(self.failed(error, written, wait)),
         }
     }
 
-    fn late(&self, wait: Duration) -> Failure {
-        let text = format!("{}: no answer within {} s", self.member.name(), wait.as_secs_f64());
-        Failure { reason: Reason::InstanceTimeout, sent: self.sent(Written::Something), text }
+    /// What an exchange on one connection met, as the end of the attempt.
+    fn failed(&self, error: SendError, written: Written, wait: Duration) -> AttemptError {
+        let (reason, what, written) = match error {
+            SendError::Closed(what) => (Reason::InstanceClosed, what, written),
+            SendError::Garbled(what) => (Reason::InstanceGarbled, what.to_owned(), written),
+            SendError::Late => {
+                let what = format!("no answer within {} s", wait.as_secs_f64());
+                (Reason::InstanceTimeout, what, Written::Something)
+            }
+        };
+        let text = format!("{}: {what}", self.member.name());
+        AttemptError { reason, sent: self.sent(written), text }
     }
 
     /// An answer that can be read in two ways is none; its connection goes with it.
@@ -151,7 +152,7 @@ impl Exchange<'_> {
         head: AnswerHead,
         body: Inflow,
         began: Instant,
-    ) -> Result<Box<Answer>, Failure> {
+    ) -> Result<Box<Answer>, AttemptError> {
         let Some(fault) = framing::fault_of_answer(&head) else {
             // On the heap, as it goes through many hands.
             let arrived = Instant::now();
@@ -159,7 +160,7 @@ impl Exchange<'_> {
             return Ok(Box::new(Answer { head, body, arrived, first_byte }));
         };
         let text = format!("{}: an answer that cannot be passed on: {fault}", self.member.name());
-        Err(Failure { reason: Reason::InstanceGarbled, sent: Sent::Head, text })
+        Err(AttemptError { reason: Reason::InstanceGarbled, sent: Sent::Head, text })
     }
 
     /// How much of the request the instance may have.

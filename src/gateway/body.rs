@@ -20,12 +20,16 @@ use rustix::buffer::spare_capacity;
 use rustix::io::pread;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::gateway::bodies::{Held, Room};
 use crate::gateway::progress::Progress;
 
 /// Smaller pieces after the first are gathered: each would keep a whole read buffer alive.
 const SMALL_BYTES: usize = 4096;
 /// How much is gathered of them at a time.
 const GATHERED_BYTES: usize = 64 * 1024;
+/// So much of a body is not counted among what all bodies hold: it is no more than a connection's
+/// other buffers.
+const UNCOUNTED_BYTES: u64 = 16 * 1024;
 /// How much is written to or read from the spool at a time.
 ///
 /// Larger ones would mean fewer switches of threads, and more memory for each upload.
@@ -40,6 +44,8 @@ pub(super) enum Kept {
         pieces: Arc<[Bytes]>,
         /// Their sum.
         len: u64,
+        /// What they have of the memory for all bodies.
+        held: Option<Arc<Held>>,
     },
     /// The usual case of one piece, without an allocation of its own; empty for no body.
     Piece(Bytes),
@@ -78,35 +84,43 @@ impl Kept {
                 Ok(Self::Spooled { file, len })
             }
             Self::Piece(piece) => Ok(Self::Piece(patched(&piece, 0, &place, &with))),
-            Self::Memory { pieces, len } => {
+            Self::Memory { pieces, len, held } => {
                 let mut offset = 0;
                 let pieces = pieces.iter().map(|piece| {
                     let begin = offset;
                     offset += piece.len() as u64;
                     patched(piece, begin, &place, &with)
                 });
-                Ok(Self::Memory { pieces: pieces.collect(), len })
+                Ok(Self::Memory { pieces: pieces.collect(), len, held })
             }
         }
     }
 
-    /// All of it in one piece of memory.
+    /// All of it in one piece of memory, of which `held` has the size in the end. Reading the spool
+    /// blocks.
     ///
     /// # Errors
-    /// The spool could not be read.
-    pub(super) async fn into_bytes(self) -> io::Result<Bytes> {
+    /// The spool could not be read, or there is no room in memory.
+    pub(super) fn into_bytes(self, held: &mut Held) -> io::Result<Bytes> {
         match self {
             Self::Piece(piece) => Ok(piece),
-            Self::Memory { pieces, .. } => Ok(pieces.concat().into()),
+            Self::Memory { pieces, len, held: before } => {
+                drop(before);
+                held.resize(len)?;
+                Ok(pieces.concat().into())
+            }
             Self::Spooled { file, len } => {
-                let read = spawn_blocking(move || {
-                    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-                    file.read_exact_at(&mut bytes, 0)?;
-                    io::Result::Ok(Bytes::from(bytes))
-                });
-                read.await.map_err(io::Error::other)?
+                held.resize(len)?;
+                let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+                file.read_exact_at(&mut bytes, 0)?;
+                Ok(Bytes::from(bytes))
             }
         }
+    }
+
+    /// Whether it is in a file.
+    pub(super) fn is_spooled(&self) -> bool {
+        matches!(self, Self::Spooled { .. })
     }
 
     /// Whether there is no byte in it.
@@ -135,6 +149,9 @@ fn patched(piece: &Bytes, offset: u64, place: &Range<u64>, with: &[u8]) -> Bytes
 pub(super) struct Keeper<'a> {
     memory_bytes: u64,
     spool_dir: &'a Path,
+    room: &'a Room,
+    /// What the pieces here have of the room for all bodies, once they are worth counting.
+    held: Option<Held>,
     /// Not yet written to the spool.
     pending: Vec<Bytes>,
     /// Small pieces that come after `pending`.
@@ -146,10 +163,12 @@ pub(super) struct Keeper<'a> {
 
 impl<'a> Keeper<'a> {
     /// Keeps up to `memory_bytes` in memory and the rest in `spool_dir`.
-    pub(super) fn new(memory_bytes: u64, spool_dir: &'a Path) -> Self {
+    pub(super) fn new(memory_bytes: u64, spool_dir: &'a Path, room: &'a Room) -> Self {
         Self {
             memory_bytes,
             spool_dir,
+            room,
+            held: None,
             pending: Vec::new(),
             gathered: BytesMut::new(),
             pending_bytes: 0,
@@ -166,13 +185,16 @@ impl<'a> Keeper<'a> {
     /// Takes the next piece.
     ///
     /// # Errors
-    /// The spool could not be made or written to.
+    /// The spool could not be made or written to, or there is no room in memory.
     pub(super) async fn push(&mut self, piece: Bytes) -> io::Result<()> {
         if piece.is_empty() {
             return Ok(());
         }
         self.len += piece.len() as u64;
         self.pending_bytes += piece.len() as u64;
+        if self.pending_bytes > UNCOUNTED_BYTES {
+            self.held.get_or_insert_with(|| self.room.hold()).resize(self.pending_bytes)?;
+        }
         if piece.len() < SMALL_BYTES && !self.pending.is_empty() {
             self.gathered.extend_from_slice(&piece);
             if self.gathered.len() >= GATHERED_BYTES {
@@ -201,8 +223,11 @@ impl<'a> Keeper<'a> {
         Ok(match (self.spool, self.pending.len()) {
             (Some(file), _) => Kept::Spooled { file: Arc::new(file), len: self.len },
             (None, 0) => Kept::EMPTY,
-            (None, 1) => Kept::Piece(self.pending.swap_remove(0)),
-            (None, _) => Kept::Memory { pieces: self.pending.into(), len: self.len },
+            (None, 1) if self.held.is_none() => Kept::Piece(self.pending.swap_remove(0)),
+            (None, _) => {
+                let held = self.held.map(Arc::new);
+                Kept::Memory { pieces: self.pending.into(), len: self.len, held }
+            }
         })
     }
 
@@ -229,6 +254,7 @@ impl<'a> Keeper<'a> {
             Ok(file)
         });
         self.spool = Some(written.await.map_err(io::Error::other)??);
+        self.held = None;
         Ok(())
     }
 }
@@ -318,11 +344,17 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::{Keeper, Kept, Replay};
+    use crate::gateway::bodies::Room;
     use crate::gateway::progress::Progress;
+
+    fn room() -> Room {
+        Room { bodies: Default::default(), limit: u64::MAX }
+    }
 
     async fn keep(memory_bytes: u64, pieces: &[&[u8]]) -> std::io::Result<Kept> {
         let folder = std::env::temp_dir();
-        let mut keeper = Keeper::new(memory_bytes, &folder);
+        let room = room();
+        let mut keeper = Keeper::new(memory_bytes, &folder, &room);
         for piece in pieces {
             keeper.push(Bytes::copy_from_slice(piece)).await?;
         }
@@ -385,7 +417,36 @@ mod tests {
     #[tokio::test]
     async fn a_spool_folder_that_is_missing_is_an_error() {
         let folder = std::path::Path::new("/nonexistent/spool");
-        let mut keeper = Keeper::new(0, folder);
+        let room = room();
+        let mut keeper = Keeper::new(0, folder, &room);
         assert!(keeper.push(Bytes::from_static(b"x")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_memory_is_counted_until_the_last_of_it_is_gone() {
+        let (folder, piece) = (std::env::temp_dir(), Bytes::from(vec![7; 20_000]));
+        let room = Room { bodies: Default::default(), limit: 50_000 };
+        let held = || room.bodies.held_bytes();
+        let mut keeper = Keeper::new(1 << 20, &folder, &room);
+        keeper.push(piece.clone()).await.unwrap();
+        keeper.push(piece.clone()).await.unwrap();
+        let kept = keeper.finish().await.unwrap();
+        let again = kept.clone();
+        drop(kept);
+        assert_eq!(held(), 40_000);
+        let mut other = Keeper::new(1 << 20, &folder, &room);
+        let full = other.push(piece.clone()).await.unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::QuotaExceeded);
+        drop((again, other));
+        assert_eq!(held(), 0);
+        // What has gone to the spool is held no more, until it is read.
+        let mut spooled = Keeper::new(30_000, &folder, &room);
+        spooled.push(piece.clone()).await.unwrap();
+        spooled.push(piece).await.unwrap();
+        assert_eq!(held(), 0);
+        let kept = spooled.finish().await.unwrap();
+        let mut whole = room.hold();
+        assert_eq!(kept.into_bytes(&mut whole).unwrap().len(), 40_000);
+        assert_eq!(held(), 40_000);
     }
 }

@@ -9,12 +9,15 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use crate::gateway::farewell::HeadFault;
+use crate::gateway::early_error::EarlyError;
 use crate::gateway::snapshot::Timeouts;
 use crate::model::Scheme;
 
 /// For so long requests that a client took back are counted together.
 const TAKEN_BACK_WITHIN_MS: u64 = 10_000;
+
+/// After so long without a sign that it takes more, a client is offered more.
+const PUSH_AFTER_MS: u64 = 250;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -37,6 +40,9 @@ pub(super) enum Ending {
     HeaderTimeout,
     /// It takes back request after request.
     Abuse,
+    /// The client took nothing of its answer for `timeouts.write`, or less than
+    /// `limits.min_answer_rate`.
+    NotTaken,
 }
 
 /// A client's connection.
@@ -54,6 +60,11 @@ pub(super) struct Client {
     taken_back: Cell<(u32, u64)>,
     /// The worker's coarse time at the start of the phase, or when bytes last moved in an exchange.
     since_ms: Cell<u64>,
+    /// When it last took something of what waits for it; none: nothing waits.
+    waits_since_ms: Cell<Option<u64>>,
+    pace: Cell<Pace>,
+    /// What waits is to be offered once more.
+    push: Cell<bool>,
     ending: Cell<Option<Ending>>,
     waker: RefCell<Option<Waker>>,
     /// The body of the last request was refused unread.
@@ -63,7 +74,7 @@ pub(super) struct Client {
     /// The last answer broke off.
     cut: Cell<bool>,
     /// No request could be made of the head.
-    fault: Cell<Option<HeadFault>>,
+    fault: Cell<Option<EarlyError>>,
 }
 
 impl Client {
@@ -77,6 +88,9 @@ impl Client {
             exchanges: Cell::new(0),
             taken_back: Cell::new((0, now_ms)),
             since_ms: Cell::new(now_ms),
+            waits_since_ms: Cell::new(None),
+            pace: Cell::default(),
+            push: Cell::new(false),
             ending: Cell::new(None),
             waker: RefCell::new(None),
             unread: Cell::new(false),
@@ -89,6 +103,7 @@ impl Client {
     /// A head is complete.
     pub(super) fn begin_exchange(&self, now_ms: u64) {
         self.exchanges.set(self.exchanges.get() + 1);
+        self.pace.set(Pace::default());
         self.enter(Phase::Exchange, now_ms);
     }
 
@@ -158,12 +173,25 @@ impl Client {
     }
 
     /// Why the last head became no request, if it did not.
-    pub(super) fn head_fault(&self) -> Option<HeadFault> {
+    pub(super) fn early_error(&self) -> Option<EarlyError> {
         self.fault.get()
     }
 
-    /// What the sweep finds: whether this connection's time is up.
-    pub(super) fn overdue(&self, timeouts: &Timeouts, now_ms: u64) -> Option<Ending> {
+    /// What the sweep finds: whether this connection's time is up. `min_rate` is in bytes per second.
+    pub(super) fn overdue(
+        &self,
+        timeouts: &Timeouts,
+        min_rate: u64,
+        now_ms: u64,
+    ) -> Option<Ending> {
+        if let Some(since_ms) = self.waits_since_ms.get() {
+            let waited = Duration::from_millis(now_ms.saturating_sub(since_ms));
+            let (pace, is_slow) = self.pace.get().judged(min_rate, timeouts.write, now_ms);
+            self.pace.set(pace);
+            if waited > timeouts.write || is_slow {
+                return Some(Ending::NotTaken);
+            }
+        }
         let (limit, ending) = match self.phase.get() {
             Phase::Idle => (timeouts.keep_alive, Ending::Idle),
             Phase::Head => (timeouts.header, Ending::HeaderTimeout),
@@ -207,14 +235,88 @@ impl Client {
     }
 
     /// What came is no head.
-    pub(super) fn head_refused(&self, fault: HeadFault) {
+    pub(super) fn head_refused(&self, fault: EarlyError) {
         self.fault.set(Some(fault));
     }
 
-    /// Bytes went out. The last ones of an answer may leave after its end.
-    pub(super) fn sent(&self, now_ms: u64) {
+    /// So many bytes went out; whether more wait. The last ones of an answer may leave after its end.
+    pub(super) fn sent(&self, bytes: usize, rest: Rest, now_ms: u64) {
         if self.phase.get() != Phase::Head {
             self.since_ms.set(now_ms);
+        }
+        match (rest, self.waits_since_ms.get()) {
+            (Rest::Waits, Some(_)) if bytes == 0 => {}
+            (Rest::Waits, _) => {
+                self.waits_since_ms.set(Some(now_ms));
+                self.pace.set(self.pace.get().taken(bytes, now_ms));
+            }
+            (Rest::None, Some(_)) => {
+                self.waits_since_ms.set(None);
+                self.pace.set(self.pace.get().taken(bytes, now_ms));
+            }
+            (Rest::None, None) => {}
+        }
+    }
+
+    /// Asks for what waits to be offered once more, if nothing was taken for a while: a system says late
+    /// that it has room.
+    pub(super) fn push_on(&self, now_ms: u64) {
+        let waits = self.waits_since_ms.get();
+        if waits.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) >= PUSH_AFTER_MS) {
+            self.push.set(true);
+            if let Some(waker) = self.waker.borrow().as_ref() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Whether what waits is to be offered once more; asked once.
+    pub(super) fn is_to_be_pushed(&self) -> bool {
+        self.push.take()
+    }
+
+    /// It has all that there is for it so far, and is not to blame for the next pause.
+    pub(super) fn has_all(&self) {
+        self.pace.set(Pace::default());
+    }
+}
+
+/// Whether something waits for a client to take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    None,
+    Waits,
+}
+
+/// How fast a client takes an answer that is ahead of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// Since when that is watched, and what it took since; none: nothing was ahead of it.
+    watched: Option<(u64, u64)>,
+}
+
+impl Pace {
+    /// It took so much, and more waits or did.
+    pub(super) fn taken(self, bytes: usize, now_ms: u64) -> Self {
+        let (since_ms, before) = self.watched.unwrap_or((now_ms, 0));
+        Self { watched: Some((since_ms, before + bytes as u64)) }
+    }
+
+    /// When it can next be judged.
+    pub(super) fn due_ms(self, window: Duration) -> Option<u64> {
+        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        self.watched.map(|(since_ms, _)| since_ms.saturating_add(window_ms))
+    }
+
+    /// Whether it was slower than so many bytes per second over a window; at a window's end the next
+    /// begins. A rate of 0 asks nothing.
+    pub(super) fn judged(self, min_rate: u64, window: Duration, now_ms: u64) -> (Self, bool) {
+        match self.watched {
+            Some((since_ms, bytes)) if self.due_ms(window).is_some_and(|due| now_ms >= due) => {
+                let least = (now_ms - since_ms).saturating_mul(min_rate) / 1000;
+                (Self { watched: Some((now_ms, 0)) }, bytes < least)
+            }
+            _ => (self, false),
         }
     }
 }
@@ -222,8 +324,24 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use std::task::{Context, Waker};
+    use std::time::Duration;
 
-    use super::{Client, Ending};
+    use super::{Client, Ending, Pace, Rest};
+
+    fn timeouts() -> crate::gateway::snapshot::Timeouts {
+        crate::gateway::snapshot::Timeouts {
+            connect: std::time::Duration::ZERO,
+            first_byte_idempotent: std::time::Duration::ZERO,
+            first_byte: std::time::Duration::from_secs(60),
+            run_start: std::time::Duration::ZERO,
+            all_attempts: std::time::Duration::ZERO,
+            idle: std::time::Duration::from_secs(60),
+            header: std::time::Duration::ZERO,
+            body: std::time::Duration::ZERO,
+            write: std::time::Duration::from_secs(60),
+            keep_alive: std::time::Duration::from_secs(1),
+        }
+    }
 
     #[test]
     fn who_takes_back_too_many_requests_within_a_while_is_ended() {
@@ -240,22 +358,53 @@ mod tests {
     #[test]
     fn a_connection_is_idle_when_none_of_its_requests_is_left() {
         let client = Client::new(([127, 0, 0, 1], 1).into(), 0);
-        let timeouts = crate::gateway::snapshot::Timeouts {
-            connect: std::time::Duration::ZERO,
-            first_byte_idempotent: std::time::Duration::ZERO,
-            first_byte: std::time::Duration::from_secs(60),
-            all_attempts: std::time::Duration::ZERO,
-            idle: std::time::Duration::from_secs(60),
-            header: std::time::Duration::ZERO,
-            body: std::time::Duration::ZERO,
-            keep_alive: std::time::Duration::from_secs(1),
-        };
+        let timeouts = timeouts();
         client.begin_exchange(0);
         client.begin_exchange(0);
         client.end_exchange(10);
-        assert_eq!(client.overdue(&timeouts, 5_000), None);
+        assert_eq!(client.overdue(&timeouts, 0, 5_000), None);
         client.end_exchange(5_000);
-        assert_eq!(client.overdue(&timeouts, 5_500), None);
-        assert_eq!(client.overdue(&timeouts, 6_500), Some(Ending::Idle));
+        assert_eq!(client.overdue(&timeouts, 0, 5_500), None);
+        assert_eq!(client.overdue(&timeouts, 0, 6_500), Some(Ending::Idle));
+    }
+
+    #[test]
+    fn who_takes_nothing_is_ended_and_who_takes_a_byte_is_not() {
+        let (client, timeouts) = (Client::new(([127, 0, 0, 1], 1).into(), 0), timeouts());
+        client.begin_exchange(0);
+        client.sent(100, Rest::Waits, 0);
+        assert_eq!(client.overdue(&timeouts, 0, 60_000), None);
+        client.sent(1, Rest::Waits, 50_000);
+        client.sent(0, Rest::Waits, 110_000);
+        assert_eq!(client.overdue(&timeouts, 0, 110_000), None);
+        assert_eq!(client.overdue(&timeouts, 0, 110_001), Some(Ending::NotTaken));
+        client.sent(1, Rest::None, 110_002);
+        assert_eq!(client.overdue(&timeouts, 0, 165_000), None);
+        // Also when the request is over and only its last bytes wait.
+        client.sent(1, Rest::Waits, 165_000);
+        client.end_exchange(165_000);
+        assert_eq!(client.overdue(&timeouts, 0, 225_001), Some(Ending::NotTaken));
+    }
+
+    #[test]
+    fn who_takes_too_little_over_a_window_is_ended_and_pauses_of_others_do_not_count() {
+        let window = Duration::from_secs(30);
+        let slow = Pace::default().taken(0, 0).taken(29_000, 10_000);
+        assert!(!slow.judged(1000, window, 29_999).1);
+        assert!(!slow.judged(0, window, 30_000).1);
+        assert!(slow.judged(1000, window, 30_000).1);
+        let (next, is_slow) = slow.taken(1000, 20_000).judged(1000, window, 30_000);
+        assert_eq!((next.due_ms(window), is_slow), (Some(60_000), false));
+        assert!(!Pace::default().judged(1000, window, u64::MAX).1);
+
+        let (client, timeouts) = (Client::new(([127, 0, 0, 1], 1).into(), 0), timeouts());
+        client.begin_exchange(0);
+        client.sent(0, Rest::Waits, 0);
+        client.sent(10, Rest::None, 20_000);
+        client.has_all();
+        client.sent(0, Rest::Waits, 40_000);
+        assert_eq!(client.overdue(&timeouts, 10, 70_000), None);
+        client.sent(599, Rest::Waits, 80_000);
+        assert_eq!(client.overdue(&timeouts, 10, 100_000), Some(Ending::NotTaken));
     }
 }

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, timeout};
 
+use crate::gateway::attempt_error::{AttemptError, Sent};
 use crate::gateway::dial::dial;
-use crate::gateway::failure::{Failure, Sent};
 use crate::gateway::http1::{Answering, Connection, Gear};
 use crate::gateway::instance::{IdleMark, Instance, Slot};
 use crate::gateway::member::Member;
@@ -79,7 +79,7 @@ impl Connections {
         member: &Member,
         timeouts: &Timeouts,
         wanted: Wanted,
-    ) -> Result<Lease, Failure> {
+    ) -> Result<Lease, AttemptError> {
         let instance = &member.instance;
         if wanted == Wanted::Fresh {
             self.forget(instance);
@@ -98,7 +98,7 @@ impl Connections {
             });
         match opened {
             Ok(connection) => Ok(Lease { connection, reused: false }),
-            Err(error) => Err(Failure {
+            Err(error) => Err(AttemptError {
                 reason: Reason::ConnectFailed,
                 sent: Sent::Nothing,
                 text: format!("cannot connect to {}: {error}", instance.address()),
@@ -111,8 +111,8 @@ impl Connections {
         Ok(Box::new(Connection::new(stream, self.gear.clone()).with_slot(slot)))
     }
 
-    async fn wait_for_slot(&self, member: &Member) -> Result<Slot, Failure> {
-        let busy = |text: String| Failure { reason: Reason::Busy, sent: Sent::Nothing, text };
+    async fn wait_for_slot(&self, member: &Member) -> Result<Slot, AttemptError> {
+        let busy = |text: String| AttemptError { reason: Reason::Busy, sent: Sent::Nothing, text };
         let (slots, name) = (member.instance.slots(), &member.name());
         let limit = slots.limit();
         let began = Instant::now();

@@ -14,18 +14,18 @@ use tokio::time::Instant;
 use crate::balance::Work;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Patience, attempt};
-use crate::gateway::failure::Failure;
+use crate::gateway::attempt_error::AttemptError;
+use crate::gateway::errors;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Unanswered;
-use crate::gateway::refusals;
 use crate::gateway::select::{Candidate, Next, Tie};
 use crate::gateway::snapshot::Snapshot;
 use crate::gateway::worker::Worker;
-use crate::model::Refusal;
+use crate::model::GatewayError;
 
 impl Journey {
     /// Whether this is a stop of a task that may run on any of several instances.
@@ -43,7 +43,7 @@ pub(super) async fn everywhere(mut journey: Box<Journey>) -> Travelled {
     (journey, result)
 }
 
-async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
+async fn ask_all(journey: &mut Journey) -> Result<Forwarded, GatewayError> {
     let mut asked = JoinSet::new();
     let outbound = Rc::new(journey.outbound.clone());
     journey.progress.begin();
@@ -79,8 +79,8 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, Refusal> {
     }
     match (best, last) {
         (Some(forwarded), _) => Ok(forwarded),
-        (None, Some(failure)) => Err(refusals::of(&failure)),
-        (None, None) => Err(refusals::nobody(&journey.candidates)),
+        (None, Some(failure)) => Err(errors::of(&failure)),
+        (None, None) => Err(errors::nobody(&journey.candidates)),
     }
 }
 
@@ -97,7 +97,7 @@ impl Question {
         self,
         candidate: Candidate,
         patience: Duration,
-    ) -> Result<Forwarded, (Arc<Member>, Failure)> {
+    ) -> Result<Forwarded, (Arc<Member>, AttemptError)> {
         let Self { worker, snapshot, outbound } = self;
         let Candidate { member, trust } = candidate;
         let flight = Flight::begin(&member);

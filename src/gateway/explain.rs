@@ -78,14 +78,21 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
         let id = conversation.and_then(|id| Uuid::try_parse(id).ok());
         Claims::of_turn(id, &[]).ties(app, shared.owners())
     };
-    let asker = Asker { user, address, ties, work: Work::Run };
+    // A run, streamed if the app is known for flows: those need a worker. Asking must not use up the
+    // trial of an instance where they do not start, so the next one is due at once.
+    let run_span_ms = app.stats.kind.is_flow().then_some(0);
+    let asker = Asker { user, address, ties, work: Work::Run, run_span_ms };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
     let mut asked = Vec::new();
     let owner_out = loop {
         match candidates.next(now_ms) {
             Next::Ask(candidate) => asked.push(candidate.member),
             Next::OwnerOut(member) if member.is_down() => break Some((member, Skipped::Down)),
-            Next::OwnerOut(member) => break Some((member, Skipped::Ejected)),
+            Next::OwnerOut(member) => {
+                let is_ejected = member.instance.breaker().is_open();
+                let why = if is_ejected { Skipped::Ejected } else { Skipped::NoWorker };
+                break Some((member, why));
+            }
             Next::Nobody => break None,
         }
     };

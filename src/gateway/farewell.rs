@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::dify;
 use crate::gateway::client::{Client, Ending};
+use crate::gateway::early_error::EarlyError;
 use crate::gateway::tls::Transport;
 
 /// What a client that was refused early may still send before its connection is cut. Closing with
@@ -16,98 +16,44 @@ use crate::gateway::tls::Transport;
 const LINGER_BYTES: usize = 32 * 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Why a head was refused before it became a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeadFault {
-    /// It is not HTTP/1.
-    Malformed,
-    /// Its target is longer than any that can be taken.
-    UriTooLong,
-    /// It has too many headers, or they are too long.
-    TooLarge,
-    /// It was not complete in time.
-    TooSlow,
-    /// It came in the clear where TLS is spoken.
-    NotTls,
-    /// None was read: the client's address has too many connections.
-    Crowd,
-}
-
-impl HeadFault {
-    /// What the client is told.
-    pub(super) fn answer(self) -> Vec<u8> {
-        let (status, phrase, code, message) = match self {
-            Self::Malformed => {
-                (400, "Bad Request", "bad_request", "The request's head is not valid HTTP/1.1.")
-            }
-            Self::UriTooLong => {
-                (414, "URI Too Long", "uri_too_long", "The URI is too long (`limits.uri_bytes`).")
-            }
-            Self::TooLarge => (
-                431,
-                "Request Header Fields Too Large",
-                "request_header_fields_too_large",
-                "The headers are too long or too many (`limits.header_bytes`, `limits.headers`).",
-            ),
-            Self::TooSlow => (
-                408,
-                "Request Timeout",
-                "request_timeout",
-                "The request's head was not complete in time (`timeouts.header`).",
-            ),
-            Self::NotTls => {
-                (400, "Bad Request", "bad_request", "TLS is spoken at this port: use https://.")
-            }
-            Self::Crowd => (
-                429,
-                "Too Many Requests",
-                "too_many_connections",
-                "Your address has too many connections (`limits.connections_per_address`).",
-            ),
-        };
-        let body = dify::error::body(code, message, status);
-        let head = format!(
-            "HTTP/1.1 {status} {phrase}\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             access-control-allow-origin: *\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        [head.as_bytes(), &body].concat()
-    }
-}
-
-/// Closes a connection after its last request, so that the last answer arrives. Gives the fault of
+/// Closes a connection after its last request, so that the last answer arrives. Gives the error of
 /// a head that never became a request.
 pub(super) async fn close(
     client: &Client,
     mut stream: Transport,
     ending: Option<Ending>,
-) -> Option<HeadFault> {
+) -> Option<EarlyError> {
     if client.needs_reset() {
         // RFC 9112 §8: closed properly, the answer would pass for whole.
         stream.reset_on_drop();
         return None;
     }
-    let fault = match ending {
-        Some(Ending::HeaderTimeout) => Some(HeadFault::TooSlow),
-        _ => client.head_fault(),
+    if ending == Some(Ending::NotTaken) {
+        // What the system still holds for it would wait as long as it does.
+        stream.reset_on_drop();
+        return None;
+    }
+    let error = match ending {
+        Some(Ending::HeaderTimeout) => Some(EarlyError::TooSlow),
+        _ => client.early_error(),
     };
-    if let Some(fault) = fault {
+    if let Some(error) = error {
         // Best effort: a client that does not read either is simply closed.
-        let _ = timeout(LINGER, stream.write_all(&fault.answer())).await;
+        let _ = timeout(LINGER, stream.write_all(&error.response())).await;
     }
     let shut = timeout(LINGER, stream.shutdown()).await.is_ok_and(|shut| shut.is_ok());
-    if shut && (fault.is_some() || client.has_unread()) {
+    if shut && (error.is_some() || client.has_unread()) {
         // Whatever comes after that is the client's loss.
         let _ = timeout(LINGER, swallow(&mut stream)).await;
     }
-    fault
+    error
 }
 
 /// Refuses a connection on which no HTTP was spoken yet.
-pub(super) async fn refuse(mut stream: TcpStream, fault: HeadFault) {
+pub(super) async fn refuse(mut stream: TcpStream, error: EarlyError) {
     // Best effort, as above.
     let _ = timeout(LINGER, async {
-        stream.write_all(&fault.answer()).await?;
+        stream.write_all(&error.response()).await?;
         stream.shutdown().await?;
         swallow(&mut stream).await;
         Ok::<_, std::io::Error>(())

@@ -13,7 +13,7 @@ use crate::gateway::journey::Journey;
 use crate::gateway::locate::Wanted;
 use crate::gateway::outbound::{Key, Outbound};
 use crate::gateway::select::Tie;
-use crate::model::Refusal;
+use crate::model::GatewayError;
 
 impl Journey {
     /// Finds out who has the conversation of a turn, or the dataset that the request acts on, if that is
@@ -21,7 +21,7 @@ impl Journey {
     ///
     /// # Errors
     /// Somebody who may have it cannot be asked; too many searches are under way.
-    pub(super) async fn find_owner(&mut self) -> Result<(), Refusal> {
+    pub(super) async fn find_owner(&mut self) -> Result<(), GatewayError> {
         if self.candidates.tie() == Tie::Owner || !self.candidates.are_independent() {
             return Ok(());
         }
@@ -46,7 +46,7 @@ impl Journey {
     ///
     /// # Errors
     /// As of [`find_owner`](Self::find_owner).
-    pub(super) async fn find_conversation(&mut self, id: Uuid) -> Result<(), Refusal> {
+    pub(super) async fn find_conversation(&mut self, id: Uuid) -> Result<(), GatewayError> {
         let user = self.user_in_body.as_deref().unwrap_or_default();
         let scope = Scope::new(self.app.name.as_str(), user);
         let question = self.get(&messages_of(id, user));
@@ -54,7 +54,7 @@ impl Journey {
     }
 
     /// The knowledge API knows no users: all clients of an app count as one.
-    async fn find_dataset(&mut self) -> Result<(), Refusal> {
+    async fn find_dataset(&mut self) -> Result<(), GatewayError> {
         let Some(id) = self.claims.ids().first().copied() else { return Ok(()) };
         let scope = Scope::new(self.app.name.as_str(), "");
         let mut question = self.get(&format!("/v1/datasets/{id}"));

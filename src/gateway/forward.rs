@@ -3,33 +3,36 @@
 //! What may be repeated is decided in `retry`; what an answer says, in `inspect`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::dify::path::Run;
 use crate::gateway::attempt::{AnswerBody, Patience, attempt};
-use crate::gateway::failure::{Failure, Sent};
+use crate::gateway::attempt_error::{AttemptError, Sent};
+use crate::gateway::errors;
 use crate::gateway::first_turn::meet;
 use crate::gateway::inspect::{Finding, inspect, peek};
 use crate::gateway::instance::Queued;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
+use crate::gateway::keyed_wait::KeyedWait;
 use crate::gateway::member::Member;
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::record::Unanswered;
-use crate::gateway::refusals;
 use crate::gateway::retry::{Allowance, Denied, Repeat};
+use crate::gateway::runs::NoPlace;
 use crate::gateway::select::{Candidate, Next, Tie};
 use crate::gateway::snapshot::App;
-use crate::model::{Reason, Refusal};
+use crate::model::{GatewayError, Reason};
 
 /// Between two looks at an owner that is out.
-const OWNER_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const OWNER_PAUSE: Duration = Duration::from_millis(100);
 
 /// For Dify to end a stream that has nothing more to say: it does after 300 s.
-const HELD: std::time::Duration = std::time::Duration::from_secs(310);
+const HELD: Duration = Duration::from_secs(310);
 
 /// Sends the request to its candidates in turn.
 pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
@@ -47,7 +50,7 @@ pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
 
 impl Journey {
     /// Waits for the turn before in the same conversation, where the app wants that.
-    async fn take_turn(&mut self) -> Result<(), Refusal> {
+    async fn take_turn(&mut self) -> Result<(), GatewayError> {
         let (Some(turns), Some(conversation), Some(_)) =
             (&self.app.policy.turns, self.claims.conversation, self.run)
         else {
@@ -58,7 +61,7 @@ impl Journey {
         self.turn = Box::pin(turns.take(conversation, patience)).await;
         match self.turn {
             Some(_) => Ok(()),
-            None => Err(refusals::turn_taken(conversation, patience)),
+            None => Err(errors::turn_taken(conversation, patience)),
         }
     }
 }
@@ -72,7 +75,7 @@ enum Asked {
     /// It does not have what the request names; its answer says so.
     NotHere(Forwarded),
     /// No answer.
-    Failed(Arc<Member>, Failure),
+    Failed(Arc<Member>, AttemptError),
 }
 
 /// The search for an answer, with what has come of it so far.
@@ -90,7 +93,7 @@ struct Search<'a> {
     asked_all: bool,
     /// An answer that will do if nobody gives a better one.
     discarded: Option<Forwarded>,
-    last: Option<Failure>,
+    last: Option<AttemptError>,
     /// Waiting for an owner that is out.
     owner: Option<(Instant, Queued)>,
 }
@@ -116,7 +119,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    async fn run(mut self) -> Result<Forwarded, Refusal> {
+    async fn run(mut self) -> Result<Forwarded, GatewayError> {
         let result = self.ask_in_turn().await;
         if let Some(left) = self.not_here.take() {
             self.leave(left);
@@ -124,7 +127,7 @@ impl<'a> Search<'a> {
         result
     }
 
-    async fn ask_in_turn(&mut self) -> Result<Forwarded, Refusal> {
+    async fn ask_in_turn(&mut self) -> Result<Forwarded, GatewayError> {
         loop {
             let now_ms = self.journey.worker.shared().ms_at(self.now.into_std());
             match self.journey.candidates.next(now_ms) {
@@ -138,7 +141,10 @@ impl<'a> Search<'a> {
                         }
                     }
                     Asked::Discardable(forwarded) => {
-                        let failure = refusals::bad_status(&forwarded);
+                        let failure = AttemptError::bad_status(
+                            &forwarded.member,
+                            forwarded.answer.head.status,
+                        );
                         let tie = self.journey.candidates.tie();
                         if self.allowance.take(&failure, tie).is_err() {
                             return Ok(self.found(forwarded));
@@ -165,22 +171,24 @@ impl<'a> Search<'a> {
             first_turn = Box::pin(meet(worker.shared(), &app.stats, user)).await;
             self.now = Instant::now();
         }
+        if let Err(failure) = self.take_place(&member).await {
+            return Asked::Failed(member, failure);
+        }
+        let first_byte = self.first_byte();
         let (now, journey) = (self.now, &mut *self.journey);
         let shared = Arc::clone(journey.worker.shared());
         let timeouts = &journey.snapshot.timeouts;
-        let gives_way = journey.outbound.is_idempotent()
-            && self.allowance.has_left()
-            && (journey.candidates.has_next() || self.not_here.is_some());
-        let first_byte = match gives_way {
-            true => timeouts.first_byte_idempotent,
-            false => timeouts.first_byte,
-        };
         let patience = Patience { now, timeouts, first_byte, until: self.until };
         let flight = Flight::begin(&member);
+        let keyed = KeyedWait::new(&member, shared.ms_at(now.into_std()));
         let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
         let done = attempt(connections, &member, outbound, &journey.progress, patience).await;
         member.fetch();
         journey.app.fetch_counted();
+        match &done {
+            Ok(answer) => keyed.answered(shared.ms_at(answer.arrived.into_std())),
+            Err(failure) => keyed.failed(failure, outbound.is_idempotent()),
+        }
         let done = match done {
             Ok(answer) => inspect(answer, journey.look(), &member, connections).await,
             Err(failure) => Err(failure),
@@ -205,7 +213,10 @@ impl<'a> Search<'a> {
                     Finding::NotHere => Asked::NotHere(forwarded),
                     Finding::Busy => {
                         journey.progress.take_back();
-                        Asked::Failed(Arc::clone(&forwarded.member), refusals::busy(&forwarded))
+                        Asked::Failed(
+                            Arc::clone(&forwarded.member),
+                            AttemptError::busy(&forwarded.member),
+                        )
                     }
                     Finding::Fine
                         if self.allowance.discards(status, tie)
@@ -223,6 +234,41 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// How long the member at hand may take for the head of its answer.
+    fn first_byte(&self) -> Duration {
+        let (journey, timeouts) = (&self.journey, &self.journey.snapshot.timeouts);
+        let gives_way = journey.outbound.is_idempotent()
+            && self.allowance.has_left()
+            && (journey.candidates.has_next() || self.not_here.is_some());
+        match gives_way {
+            true => timeouts.first_byte_idempotent,
+            false => timeouts.first_byte,
+        }
+    }
+
+    /// A streamed flow takes its place among those of the member's instance. One that does not get any
+    /// has not been sent.
+    async fn take_place(&mut self, member: &Member) -> Result<(), AttemptError> {
+        self.journey.place = None;
+        if !self.journey.is_streamed_flow() {
+            return Ok(());
+        }
+        let runs = member.instance.runs();
+        if let Some(place) = runs.try_take() {
+            self.journey.place = Some(place);
+            return Ok(());
+        }
+        let left = timeout_at(self.until, Box::pin(runs.take(member.queue))).await;
+        self.now = Instant::now();
+        match left.unwrap_or(Err(NoPlace::TooLate)) {
+            Ok(place) => {
+                self.journey.place = Some(place);
+                Ok(())
+            }
+            Err(why) => Err(AttemptError::no_place(member, why)),
+        }
+    }
+
     /// This is the answer.
     fn found(&self, forwarded: Forwarded) -> Forwarded {
         let journey = &self.journey;
@@ -237,7 +283,7 @@ impl<'a> Search<'a> {
     /// Somebody does not have what the request names: the others are asked, or this is the answer. A
     /// turn of a conversation goes to nobody who is not known to have that: newer Dify would begin
     /// another one.
-    async fn not_here(&mut self, forwarded: Forwarded) -> Result<Option<Forwarded>, Refusal> {
+    async fn not_here(&mut self, forwarded: Forwarded) -> Result<Option<Forwarded>, GatewayError> {
         let conversation = self.journey.claims.conversation.filter(|_| self.journey.run.is_some());
         let Some(conversation) = conversation else {
             self.ask_around(forwarded);
@@ -284,12 +330,16 @@ impl<'a> Search<'a> {
         });
     }
 
-    async fn failed(&mut self, member: &Arc<Member>, failure: Failure) -> Result<(), Refusal> {
+    async fn failed(
+        &mut self,
+        member: &Arc<Member>,
+        failure: AttemptError,
+    ) -> Result<(), GatewayError> {
         let tie = self.journey.candidates.tie();
         self.journey.record.attempt_failed(member, Unanswered::Failed(failure.reason));
         let late = Instant::now() >= self.until;
         if late || self.journey.progress.is_client_gone() {
-            return Err(refusals::of(&failure));
+            return Err(errors::of(&failure));
         }
         match self.allowance.take(&failure, tie) {
             Ok(()) => {
@@ -303,8 +353,8 @@ impl<'a> Search<'a> {
             {
                 self.owner_out(member, Some(failure)).await
             }
-            Err(Denied::Budget) => Err(refusals::out_of_budget(&failure)),
-            Err(Denied::Rule | Denied::Attempts) => Err(refusals::of(&failure)),
+            Err(Denied::Budget) => Err(errors::out_of_budget(&failure)),
+            Err(Denied::Rule | Denied::Attempts) => Err(errors::of(&failure)),
         }
     }
 
@@ -312,9 +362,9 @@ impl<'a> Search<'a> {
     async fn owner_out(
         &mut self,
         member: &Arc<Member>,
-        failure: Option<Failure>,
-    ) -> Result<(), Refusal> {
-        let refusal = || refusals::owner_out(member, failure.as_ref());
+        failure: Option<AttemptError>,
+    ) -> Result<(), GatewayError> {
+        let refusal = || errors::owner_out(member, failure.as_ref());
         match self.journey.app.policy.on_owner_down {
             OnOwnerDown::Queue => {
                 if self.owner.is_none() {
@@ -339,7 +389,7 @@ impl<'a> Search<'a> {
     }
 
     /// Nobody is left to be asked.
-    fn end(&mut self) -> Result<Forwarded, Refusal> {
+    fn end(&mut self) -> Result<Forwarded, GatewayError> {
         if let Some(discarded) = self.discarded.take() {
             return Ok(discarded);
         }
@@ -352,9 +402,9 @@ impl<'a> Search<'a> {
                 }
                 Ok(answer)
             }
-            (Some(_), last) => Err(refusals::perhaps_elsewhere(candidates, last.as_ref())),
-            (None, Some(failure)) => Err(refusals::of(&failure)),
-            (None, None) => Err(refusals::nobody(candidates)),
+            (Some(_), last) => Err(errors::perhaps_elsewhere(candidates, last.as_ref())),
+            (None, Some(failure)) => Err(errors::of(&failure)),
+            (None, None) => Err(errors::nobody(candidates)),
         }
     }
 }

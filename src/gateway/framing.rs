@@ -3,39 +3,28 @@
 //! What is no HTTP at all has already been refused. Beside `Transfer-Encoding`, `Content-Length` does not count and the connection closes after the answer
 //! (RFC 9112 §6.3). Neither is passed on: the gateway frames its own request to the instance.
 
-use std::borrow::Cow;
-
 use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Version};
 
+use crate::gateway::errors::{self, bad_request};
 use crate::gateway::fields::{Fields, Said, decimal};
 use crate::gateway::heads::{AnswerHead, RequestHead};
 use crate::gateway::names::Name;
 use crate::gateway::snapshot::Limits;
-use crate::model::{Reason, Refusal};
+use crate::model::GatewayError;
 
 /// Refuses a request whose head can be read in two ways.
 ///
 /// # Errors
 /// 400, 405 or 414 with what was wrong.
-pub(super) fn check(head: &RequestHead, limits: &Limits) -> Result<(), Refusal> {
+pub(super) fn check(head: &RequestHead, limits: &Limits) -> Result<(), GatewayError> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
-        return Err(Refusal::client(
-            Reason::BadRequest,
-            405,
-            "method_not_allowed",
-            format!("The method {} is not allowed here.", head.method),
-        ));
+        return Err(errors::method_not_allowed(&head.method));
     }
     let uri_bytes = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
     if uri_bytes > limits.uri_bytes {
-        let limit = limits.uri_bytes;
-        return Err(Refusal::client(
-            Reason::BadRequest,
-            414,
-            "uri_too_long",
-            format!("The URI has {uri_bytes} bytes; the limit is {limit} (`limits.uri_bytes`)."),
-        ));
+        let detail = format!("{uri_bytes} bytes; the limit is {}", limits.uri_bytes);
+        return Err(errors::uri_too_long().with_detail(detail));
     }
     head_size(head, limits)?;
     target(head)?;
@@ -47,78 +36,61 @@ pub(super) fn check(head: &RequestHead, limits: &Limits) -> Result<(), Refusal> 
         transfer_encoding(&head.fields)?;
         if head.version == Version::HTTP_10 {
             // RFC 9112 §6.1: who passed it on may not have understood it.
-            return Err(bad("HTTP/1.0 has no Transfer-Encoding."));
+            return Err(bad_request(errors::OLD_CHUNKS));
         }
     }
     content_length(&head.fields)
 }
 
 /// Who reads a head bounds it, but only roughly: one that came in one piece passes.
-fn head_size(head: &RequestHead, limits: &Limits) -> Result<(), Refusal> {
+fn head_size(head: &RequestHead, limits: &Limits) -> Result<(), GatewayError> {
     let (bytes, count) = (head.fields.size(), head.fields.count());
-    if count > limits.headers {
-        let limit = limits.headers;
-        return Err(Refusal::client(
-            Reason::BadRequest,
-            431,
-            "request_header_fields_too_large",
-            format!("There are {count} headers; the limit is {limit} (`limits.headers`)."),
-        ));
-    }
-    if bytes <= limits.header_bytes {
+    if count <= limits.headers && bytes <= limits.header_bytes {
         return Ok(());
     }
-    let limit = limits.header_bytes;
-    Err(Refusal::client(
-        Reason::BadRequest,
-        431,
-        "request_header_fields_too_large",
-        format!("The headers have {bytes} bytes; the limit is {limit} (`limits.header_bytes`)."),
-    ))
-}
-
-fn bad(message: impl Into<Cow<'static, str>>) -> Refusal {
-    Refusal::client(Reason::BadRequest, 400, "bad_request", message)
+    let (most, limit) = (limits.headers, limits.header_bytes);
+    let detail = format!("{count} headers, {bytes} bytes; the limits are {most} and {limit}");
+    Err(errors::headers_too_large().with_detail(detail))
 }
 
 /// The host of an absolute target counts, not the header (RFC 9112 §3.2.2); so it must be as good.
-fn target(head: &RequestHead) -> Result<(), Refusal> {
+fn target(head: &RequestHead) -> Result<(), GatewayError> {
     let scheme = head.uri.scheme();
     if scheme.is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
-        return Err(bad("The target's scheme must be http or https."));
+        return Err(bad_request(errors::BAD_SCHEME));
     }
     match head.uri.authority() {
         Some(authority) if !is_host(authority.as_str().as_bytes()) => {
-            Err(bad("The target's host is not a valid host."))
+            Err(bad_request(errors::BAD_TARGET_HOST))
         }
         _ => Ok(()),
     }
 }
 
-fn host(head: &RequestHead) -> Result<(), Refusal> {
+fn host(head: &RequestHead) -> Result<(), GatewayError> {
     match head.fields.said(Name::Host) {
         Said::Once(host) => {
             let valid = host.is_empty() && head.uri.authority().is_some() || is_host(host);
-            if valid { Ok(()) } else { Err(bad("The Host header is not a valid host.")) }
+            if valid { Ok(()) } else { Err(bad_request(errors::BAD_HOST)) }
         }
         Said::Never if head.version == Version::HTTP_10 => Ok(()),
-        Said::Never => Err(bad("HTTP/1.1 requests need a Host header.")),
-        Said::Often => Err(bad("The request has more than one Host header.")),
+        Said::Never => Err(bad_request(errors::NO_HOST)),
+        Said::Often => Err(bad_request(errors::TWO_HOSTS)),
     }
 }
 
 /// HTTP/2 names the host in `:authority`; a `Host` beside it must say the same (RFC 9113 §8.3.1).
-fn authority(head: &RequestHead) -> Result<(), Refusal> {
+fn authority(head: &RequestHead) -> Result<(), GatewayError> {
     let authority = head.uri.authority().map(|name| name.as_str().as_bytes());
     let named = match (authority, head.fields.said(Name::Host)) {
-        (_, Said::Often) => return Err(bad("The request has more than one Host header.")),
+        (_, Said::Often) => return Err(bad_request(errors::TWO_HOSTS)),
         (Some(authority), Said::Once(host)) if !authority.eq_ignore_ascii_case(host) => {
-            return Err(bad("The Host header is not the request's :authority."));
+            return Err(bad_request(errors::OTHER_HOST));
         }
         (Some(named), _) | (None, Said::Once(named)) => named,
-        (None, Said::Never) => return Err(bad("The request names no host: it needs :authority.")),
+        (None, Said::Never) => return Err(bad_request(errors::NO_AUTHORITY)),
     };
-    if is_host(named) { Ok(()) } else { Err(bad("The request's :authority is not a valid host.")) }
+    if is_host(named) { Ok(()) } else { Err(bad_request(errors::BAD_AUTHORITY)) }
 }
 
 /// A name or an address, and perhaps a port.
@@ -160,20 +132,20 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte)
 }
 
-fn transfer_encoding(fields: &Fields) -> Result<(), Refusal> {
+fn transfer_encoding(fields: &Fields) -> Result<(), GatewayError> {
     match fields.said(Name::TransferEncoding) {
         Said::Never => Ok(()),
         Said::Once(coding) if coding.eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(bad("Transfer-Encoding must be exactly one `chunked`.")),
+        _ => Err(bad_request(errors::BAD_CODING)),
     }
 }
 
-fn content_length(fields: &Fields) -> Result<(), Refusal> {
+fn content_length(fields: &Fields) -> Result<(), GatewayError> {
     match fields.said(Name::ContentLength) {
         Said::Never => Ok(()),
         // With room for what is counted beside it.
         Said::Once(length) if decimal(length).is_some_and(|length| length < u64::MAX - 1) => Ok(()),
-        _ => Err(bad("Content-Length must be one decimal number.")),
+        _ => Err(bad_request(errors::BAD_LENGTH)),
     }
 }
 
@@ -217,6 +189,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         max_body_bytes: 1000,
+        client_body_bytes: 100,
         memory_body_bytes: 100,
         spool_dir: std::path::PathBuf::new(),
         header_bytes: 8192,
@@ -224,6 +197,7 @@ mod tests {
         uri_bytes: 40,
         h2_streams: 128,
         body_rate: 0,
+        min_answer_rate: 0,
         connections_per_address: None,
     };
 

@@ -32,6 +32,7 @@ pub fn request(bytes: &[u8]) -> Front {
 fn limits() -> Limits {
     Limits {
         max_body_bytes: 1 << 20,
+        client_body_bytes: 1 << 20,
         memory_body_bytes: 1 << 20,
         spool_dir: PathBuf::new(),
         header_bytes: 64 << 10,
@@ -39,6 +40,7 @@ fn limits() -> Limits {
         uri_bytes: 8 << 10,
         h2_streams: 128,
         body_rate: 0,
+        min_answer_rate: 0,
         connections_per_address: None,
     }
 }

@@ -8,7 +8,7 @@ use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::{Response, Version};
 use http_body::Body;
 
-use crate::adapter::{Fault, Shape};
+use crate::adapter::Protocol;
 use crate::dify;
 use crate::dify::path::{Call, CallKind, normal};
 use crate::dify::scan::BodyFacts;
@@ -17,6 +17,7 @@ use crate::gateway::body::Kept;
 use crate::gateway::claim::Claims;
 use crate::gateway::client::Client;
 use crate::gateway::doors::{self, Arrival, Done, Door};
+use crate::gateway::errors;
 use crate::gateway::fields::Fields;
 use crate::gateway::framing;
 use crate::gateway::heads::RequestHead;
@@ -36,22 +37,20 @@ use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, open};
 use crate::gateway::tokens::Key as ClientKey;
 use crate::gateway::worker::Worker;
-use crate::model::{Reason, Refusal};
+use crate::model::GatewayError;
 
 /// What a request has come to.
 enum Outcome {
     Forwarded(Reply),
     Local(Box<Record>, Response<Bytes>),
-    Refused(Box<Record>, Refusal),
+    Error(Box<Record>, GatewayError, Protocol),
     /// Its head can be read in two ways, so nothing that follows it can be trusted.
-    Unclear(Box<Record>, Refusal),
-    /// At a door.
+    Unclear(Box<Record>, GatewayError),
+    /// Of an AI client.
     Told(Response<Outgoing>),
-    /// At a door.
-    Faulted(Box<Record>, Fault, Shape),
 }
 
-/// Answers one request. It always answers: what goes wrong becomes a refusal.
+/// Answers one request. It always answers: what goes wrong becomes an error in the client's protocol.
 pub(super) async fn handle(
     worker: Rc<Worker>,
     client: Rc<Client>,
@@ -74,26 +73,18 @@ pub(super) async fn handle(
     let mut reply = match exchange.run().await {
         Outcome::Forwarded(reply) => reply,
         Outcome::Local(record, response) => respond::local(response, record).into(),
-        Outcome::Refused(record, refusal) => {
+        Outcome::Error(record, error, protocol) => {
             if has_body {
                 client.leave_unread();
             }
-            respond::refuse(&refusal, &web_origin, record).into()
+            respond::error(&error, protocol, &web_origin, record).into()
         }
-        Outcome::Unclear(record, refusal) => {
+        Outcome::Unclear(record, error) => {
             client.leave_unread();
             close = true;
-            respond::refuse(&refusal, &web_origin, record).into()
+            respond::error(&error, Protocol::Dify, &web_origin, record).into()
         }
         Outcome::Told(mut response) => {
-            dify::cors::add(&web_origin, response.headers_mut());
-            response.into()
-        }
-        Outcome::Faulted(record, fault, shape) => {
-            if has_body {
-                client.leave_unread();
-            }
-            let mut response = respond::fault(&fault, shape, record);
             dify::cors::add(&web_origin, response.headers_mut());
             response.into()
         }
@@ -115,8 +106,8 @@ struct Exchange {
 impl Exchange {
     async fn run(mut self: Box<Self>) -> Outcome {
         let Self { head, snapshot, .. } = &*self;
-        if let Err(refusal) = framing::check(head, &snapshot.limits) {
-            return Outcome::Unclear(self.record, refusal);
+        if let Err(error) = framing::check(head, &snapshot.limits) {
+            return Outcome::Unclear(self.record, error);
         }
         if let Some(path) = normal(head.uri.path()) {
             with_path(Rc::make_mut(&mut self.head), &path);
@@ -136,11 +127,7 @@ impl Exchange {
             Route::ClientPreflight => {
                 Outcome::Local(self.record, respond::client_preflight(&head.to_parts()))
             }
-            Route::Nothing => {
-                let message = "Nothing is served at this path. Dify's service API is below /v1/.";
-                let refusal = Refusal::client(Reason::NoRoute, 404, "not_found", message);
-                Outcome::Refused(self.record, refusal)
-            }
+            Route::Nothing => Outcome::Error(self.record, errors::no_route(), Protocol::Dify),
         }
     }
 
@@ -158,37 +145,35 @@ impl Exchange {
         match doors::answer(arrival, body, door).await {
             Done::Answer(response) => Outcome::Told(response),
             Done::Local(record, response) => Outcome::Told(respond::local(response, record)),
-            Done::Fault(mut record, reason, fault) => {
-                record.end(reason);
-                Outcome::Faulted(record, fault, door.shape)
-            }
+            Done::Error(record, error) => Outcome::Error(record, error, door.protocol),
         }
     }
 
     async fn serve(mut self: Box<Self>, native: Native<'_>) -> Outcome {
         let caller = match self.identify(native).await {
             Ok(caller) => caller,
-            Err(refusal) => return Outcome::Refused(self.record, refusal),
+            Err(error) => return Outcome::Error(self.record, error, Protocol::Dify),
         };
         let journey = match self.journey(caller, native.call) {
             Ok(journey) => journey,
-            Err((record, refusal)) => return Outcome::Refused(record, refusal),
+            Err((record, error)) => return Outcome::Error(record, error, Protocol::Dify),
         };
-        if let Err(refusal) = journey.check_stop() {
-            return Outcome::Refused(journey.record, refusal);
+        if let Err(error) = journey.check_stop() {
+            return Outcome::Error(journey.record, error, Protocol::Dify);
         }
         let (journey, result) = travel(journey).await;
         match result {
             Ok(forwarded) => Outcome::Forwarded(open(journey, forwarded)),
-            Err(refusal) => Outcome::Refused(journey.record, refusal),
+            Err(error) => Outcome::Error(journey.record, error, Protocol::Dify),
         }
     }
 
-    async fn identify(&mut self, native: Native<'_>) -> Result<Caller, Refusal> {
+    async fn identify(&mut self, native: Native<'_>) -> Result<Caller, GatewayError> {
         if native.access == Access::Path {
             let app = Arc::clone(&self.snapshot.everyone);
             self.record.caller_known(&app);
-            let body = identify::body(&self.head, &mut self.body, &self.snapshot).await?;
+            let most = identify::Most::any(&self.snapshot.limits);
+            let body = identify::body(&self.head, &mut self.body, &self.snapshot, most).await?;
             self.record.body_read(None, body.len());
             return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
         }
@@ -209,13 +194,13 @@ impl Exchange {
         self,
         caller: Caller,
         call: Call<'_>,
-    ) -> Result<Box<Journey>, (Box<Record>, Refusal)> {
+    ) -> Result<Box<Journey>, (Box<Record>, GatewayError)> {
         let Self { worker, snapshot, origin, record, head, .. } = self;
         let Caller { app, user, facts, body } = caller;
         let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
         let key = if kind.wants_dataset_key() { Key::Datasets } else { Key::App };
         if key == Key::Datasets && !app.opens_datasets() {
-            return Err((record, no_datasets()));
+            return Err((record, errors::no_datasets()));
         }
         let claims = Claims::of(&head, call, &facts);
         let run = match kind {
@@ -238,6 +223,7 @@ impl Exchange {
             app,
             kind,
             run,
+            is_streamed: facts.is_streamed,
             user_in_body: facts.user,
             spread_by: SpreadBy::User(user),
             address,
@@ -269,22 +255,15 @@ fn app<'s>(
     snapshot: &'s Snapshot,
     fields: &Fields,
     kind: CallKind,
-) -> Result<(Arc<App>, Option<&'s Arc<ClientKey>>), Refusal> {
+) -> Result<(Arc<App>, Option<&'s Arc<ClientKey>>), GatewayError> {
     match identify::app(snapshot, fields) {
         Ok((app, key)) => Ok((app, Some(key))),
         Err(_) if kind == CallKind::Root => Ok((Arc::clone(&snapshot.everyone), None)),
-        Err(refusal) => Err(refusal),
+        Err(error) => Err(error),
     }
 }
 
-/// No instance of the app has a key for the knowledge API: the app's own would be 401.
-fn no_datasets() -> Refusal {
-    let message = "The knowledge API is not open to clients of this app.";
-    Refusal::client(Reason::Forbidden, 403, "forbidden", message)
-        .with_detail("its instances have no `dataset_token`".to_owned())
-}
-
-/// Of a request's fields, what decides whether a browser's script may read a refusal.
+/// Of a request's fields, what decides whether a browser's script may read an error.
 fn web_origin(fields: &Fields) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let origin = fields.get(Name::Origin).and_then(|origin| HeaderValue::from_bytes(origin).ok());

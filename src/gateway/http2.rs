@@ -28,7 +28,7 @@ use crate::gateway::handle::handle;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::round;
 use crate::gateway::snapshot::Limits;
-use crate::gateway::standstill::Told;
+use crate::gateway::standstill::{Patience, Told};
 use crate::gateway::stream::Outgoing;
 use crate::gateway::tls::Transport;
 use crate::gateway::worker::Worker;
@@ -122,8 +122,12 @@ struct Local {
 impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     fn execute(&self, future: F) {
         let worker = Rc::clone(&self.worker);
-        let limit = move || worker.shared().snapshot().timeouts.idle;
-        spawn_local(self.told.clone().bound(future, limit));
+        let patience = move || {
+            let snapshot = worker.shared().snapshot();
+            let (write, min_rate) = (snapshot.timeouts.write, snapshot.limits.min_answer_rate);
+            Patience { write, min_rate }
+        };
+        spawn_local(self.told.clone().bound(future, patience));
     }
 }
 

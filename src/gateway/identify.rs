@@ -1,7 +1,7 @@
 //! Who asks: the token names the app, the request names the user.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,12 +17,13 @@ use crate::dify::multipart::MultipartScan;
 use crate::dify::scan::{BodyFacts, UserScan};
 use crate::gateway::arriving::Arriving;
 use crate::gateway::body::{Keeper, Kept};
+use crate::gateway::errors::{self, bad_request, unauthorized};
 use crate::gateway::fields::{Fields, Said, decimal};
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::Name;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
 use crate::gateway::tokens::Key;
-use crate::model::{Reason, Refusal};
+use crate::model::GatewayError;
 
 /// Longer than any body takes, and still a time that can be added to another.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -34,7 +35,7 @@ const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(super) fn app<'s>(
     snapshot: &'s Snapshot,
     fields: &Fields,
-) -> Result<(Arc<App>, &'s Arc<Key>), Refusal> {
+) -> Result<(Arc<App>, &'s Arc<Key>), GatewayError> {
     let token = bearer(fields)?;
     let unknown = || unauthorized(dify::error::UNAUTHORIZED_KEY);
     let (places, key) = snapshot.tokens.find(token).ok_or_else(unknown)?;
@@ -55,24 +56,14 @@ pub(super) fn app<'s>(
     Ok((Arc::clone(app), key))
 }
 
-fn ambiguous<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> Refusal {
+fn ambiguous<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> GatewayError {
     let names: Vec<_> = apps.map(|app| app.name.as_str()).collect();
-    let names = names.join(", ");
-    Refusal::client(
-        Reason::AmbiguousApp,
-        400,
-        "invalid_param",
-        format!("This token opens these apps: {names}. Name one in the header `X-Difygate-App`."),
-    )
-}
-
-fn unauthorized(message: &'static str) -> Refusal {
-    Refusal::client(Reason::Unauthorized, 401, dify::error::UNAUTHORIZED, message)
+    errors::ambiguous_app(&names.join(", "))
 }
 
 /// The token of `Authorization: Bearer <token>`. Dify takes any case and several blanks, and joins
 /// two headers to one wrong token.
-fn bearer(fields: &Fields) -> Result<&[u8], Refusal> {
+fn bearer(fields: &Fields) -> Result<&[u8], GatewayError> {
     let value = match fields.said(Name::Authorization) {
         Said::Once(value) => value,
         Said::Often => return Err(unauthorized(dify::error::UNAUTHORIZED_KEY)),
@@ -96,13 +87,14 @@ pub(super) async fn user(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
-) -> Result<(Option<String>, BodyFacts, Kept), Refusal> {
+) -> Result<(Option<String>, BodyFacts, Kept), GatewayError> {
     // Handed on by reference, and bound before: what waits would hold it once for each hand.
     let mut scan = match Scan::of(&head.fields) {
         Ok(scan) => scan,
         Err(refusal) => return Err(refusal),
     };
-    let kept = take_in(head, body, snapshot, &mut scan).await?;
+    let most = Most::any(&snapshot.limits);
+    let kept = take_in(head, body, snapshot, (&mut scan, most)).await?;
     let facts = if kept.is_empty() { BodyFacts::default() } else { scan.finish()? };
     let user = match in_header(&head.fields)? {
         Some(user) => Some(user),
@@ -114,11 +106,11 @@ pub(super) async fn user(
     Ok((user, facts, kept))
 }
 
-fn in_header(fields: &Fields) -> Result<Option<String>, Refusal> {
+fn in_header(fields: &Fields) -> Result<Option<String>, GatewayError> {
     match fields.get(Name::UserId).map(std::str::from_utf8) {
         None => Ok(None),
         Some(Ok(user)) => Ok(Some(user.to_owned()).filter(|user| !user.is_empty())),
-        Some(Err(_)) => Err(bad_request("The header `X-User-ID` is not UTF-8.")),
+        Some(Err(_)) => Err(bad_request(errors::BAD_USER_HEADER)),
     }
 }
 
@@ -139,10 +131,6 @@ fn in_cookie(fields: &Fields) -> Option<String> {
         .find(|value| !value.is_empty())
 }
 
-fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {
-    Refusal::client(Reason::BadRequest, 400, "bad_request", message)
-}
-
 /// What looks for the user and for ids while the body comes in.
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual case, and lives once")]
 enum Scan {
@@ -157,8 +145,8 @@ enum Scan {
 }
 
 impl Scan {
-    fn of(fields: &Fields) -> Result<Self, Refusal> {
-        let is_packed = fields.has(Name::ContentEncoding);
+    fn of(fields: &Fields) -> Result<Self, GatewayError> {
+        let is_packed = fields.all(Name::ContentEncoding).any(is_coded);
         if fields.get(Name::ContentType) == Some(b"application/json") && !is_packed {
             return Ok(Self::Json(UserScan::new()));
         }
@@ -182,7 +170,7 @@ impl Scan {
         }
     }
 
-    fn feed(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+    fn feed(&mut self, piece: &[u8]) -> Result<(), GatewayError> {
         match self {
             Self::Json(scan) => scan.feed(piece).map_err(|error| bad_request(error.to_string())),
             Self::Form(scan) => scan.feed(piece).map_err(|error| bad_request(error.to_string())),
@@ -194,7 +182,7 @@ impl Scan {
         }
     }
 
-    fn finish(self) -> Result<BodyFacts, Refusal> {
+    fn finish(self) -> Result<BodyFacts, GatewayError> {
         match self {
             Self::Json(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
             Self::Form(scan) => {
@@ -209,6 +197,28 @@ impl Scan {
     }
 }
 
+/// How large a body may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// The limit.
+    pub bytes: u64,
+    /// The key that says so.
+    pub key: &'static str,
+}
+
+impl Most {
+    /// What holds for every request.
+    pub(super) fn any(limits: &Limits) -> Self {
+        Self { bytes: limits.max_body_bytes, key: "limits.max_body" }
+    }
+}
+
+/// Whether a value of `Content-Encoding` names more than `identity`, which is no coding.
+fn is_coded(value: &[u8]) -> bool {
+    let mut names = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    names.any(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity"))
+}
+
 /// The whole body, whatever is in it.
 ///
 /// # Errors
@@ -217,24 +227,25 @@ pub(super) async fn body(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
-) -> Result<Kept, Refusal> {
-    take_in(head, body, snapshot, &mut Scan::None).await
+    most: Most,
+) -> Result<Kept, GatewayError> {
+    take_in(head, body, snapshot, (&mut Scan::None, most)).await
 }
 
 async fn take_in(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
-    scan: &mut Scan,
-) -> Result<Kept, Refusal> {
+    (scan, most): (&mut Scan, Most),
+) -> Result<Kept, GatewayError> {
     let limits = &snapshot.limits;
     if body.is_end_stream() {
         return Ok(Kept::EMPTY);
     }
-    if announced(&head.fields).is_some_and(|bytes| bytes > limits.max_body_bytes) {
-        return Err(too_large(limits));
+    if announced(&head.fields).is_some_and(|bytes| bytes > most.bytes) {
+        return Err(errors::body_too_large(most));
     }
-    let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir);
+    let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir, &snapshot.room);
     let mut began = None;
     loop {
         let mut coming = body.frame();
@@ -247,21 +258,19 @@ async fn take_in(
                 let began = *began.get_or_insert(now);
                 let slow = began + wait + allowed(keeper.len(), limits);
                 let next = timeout_at((now + wait).min(slow), coming).await;
-                next.map_err(|_| too_slow(snapshot))?
+                next.map_err(|_| errors::body_too_slow(wait, limits.body_rate))?
             }
         };
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| {
-            bad_request("The request's body is not complete.").with_detail(error.to_string())
-        })?;
+        let frame = frame.map_err(|error| errors::body_incomplete(&error))?;
         let Ok(piece) = frame.into_data() else { continue };
-        if keeper.len() + piece.len() as u64 > limits.max_body_bytes {
-            return Err(too_large(limits));
+        if keeper.len() + piece.len() as u64 > most.bytes {
+            return Err(errors::body_too_large(most));
         }
         scan.feed(&piece)?;
-        keeper.push(piece).await.map_err(|error| spool_failed(&error, limits))?;
+        keeper.push(piece).await.map_err(|error| not_kept(&error, limits))?;
     }
-    keeper.finish().await.map_err(|error| spool_failed(&error, limits))
+    keeper.finish().await.map_err(|error| not_kept(&error, limits))
 }
 
 /// How long so many bytes may take.
@@ -272,37 +281,15 @@ fn allowed(bytes: u64, limits: &Limits) -> Duration {
     }
 }
 
-fn too_slow(snapshot: &Snapshot) -> Refusal {
-    let (waited, rate) = (snapshot.timeouts.body.as_secs_f64(), snapshot.limits.body_rate);
-    let message = format!(
-        "The request's body stood still for {waited} s, or came with less than {rate} bytes/s after \
-         that (`timeouts.body`, `limits.body_rate`)."
-    );
-    Refusal::client(Reason::BodyTimeout, 408, "request_timeout", message)
-}
-
 fn announced(fields: &Fields) -> Option<u64> {
     decimal(fields.get(Name::ContentLength)?)
 }
 
-fn too_large(limits: &Limits) -> Refusal {
-    let limit = limits.max_body_bytes;
-    Refusal::client(
-        Reason::BodyTooLarge,
-        413,
-        "request_entity_too_large",
-        format!("The request's body is larger than {limit} bytes (`limits.max_body`)."),
-    )
-}
-
-/// The body could not be kept.
-pub(super) fn spool_failed(error: &std::io::Error, limits: &Limits) -> Refusal {
+/// The body could not be kept, in memory or in the spool.
+pub(super) fn not_kept(error: &io::Error, limits: &Limits) -> GatewayError {
+    if error.kind() == io::ErrorKind::QuotaExceeded {
+        return errors::bodies_full();
+    }
     let folder = limits.spool_dir.display();
-    Refusal::gateway(
-        Reason::SpoolFailed,
-        507,
-        "insufficient_storage",
-        "The gateway has no room to keep the request's body.",
-    )
-    .with_detail(format!("spool_dir {folder}: {error}"))
+    errors::spool_failed(error).with_detail(format!("spool_dir {folder}: {error}"))
 }

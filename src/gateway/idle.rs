@@ -36,6 +36,11 @@ impl Idle {
         self.limit
     }
 
+    /// When the silence that is under way was noticed: about when the last piece came.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// Something has moved.
     pub(super) fn moved(&mut self) {
         self.since = None;

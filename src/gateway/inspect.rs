@@ -17,8 +17,8 @@ use crate::dify::answer::{
 };
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
+use crate::gateway::attempt_error::{AttemptError, chain};
 use crate::gateway::connection::{Connections, Inflow};
-use crate::gateway::failure::{Failure, Sent, chain};
 use crate::gateway::fields::decimal;
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::member::Member;
@@ -102,7 +102,7 @@ pub(super) async fn inspect(
     look: Look,
     member: &Member,
     connections: &Connections,
-) -> Result<(Box<Answer>, Finding), Failure> {
+) -> Result<(Box<Answer>, Finding), AttemptError> {
     if look.is_unknown_route(&answer.head) {
         return Ok((answer, Finding::NotHere));
     }
@@ -126,16 +126,14 @@ pub(super) async fn read(
     member: &Member,
     connections: &Connections,
     limit: usize,
-) -> Result<Box<Answer>, Failure> {
+) -> Result<Box<Answer>, AttemptError> {
     let mut body = match answer.body {
         AnswerBody::Coming(body) => body,
         AnswerBody::Read(_) => return Ok(answer),
     };
-    let bytes = collect(&mut body, limit).await.map_err(|what| Failure {
-        reason: Reason::InstanceClosed,
-        sent: Sent::Head,
-        text: format!("{}: answer cut: {what}", member.name()),
-    })?;
+    let bytes = collect(&mut body, limit)
+        .await
+        .map_err(|what| AttemptError::cut(Reason::InstanceClosed, member, &what))?;
     if let Some(connection) = body.into_connection() {
         connections.put(&member.instance, connection);
     }
@@ -151,7 +149,7 @@ pub(super) async fn read(
 pub(super) async fn peek(
     mut answer: Box<Answer>,
     member: &Member,
-) -> Result<(Box<Answer>, Finding), Failure> {
+) -> Result<(Box<Answer>, Finding), AttemptError> {
     let is_stream = answer.head.fields.get(Name::ContentType);
     let is_stream = is_stream.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
     let mut body = match answer.body {
@@ -167,9 +165,8 @@ pub(super) async fn peek(
             // The end, or a run that waits for its turn: what follows is the client's to see.
             Ok(None) | Err(_) => break,
             Ok(Some(Err(error))) => {
-                let text = format!("{}: answer cut: {}", member.name(), chain(error.as_ref()));
-                let (reason, sent) = (Reason::InstanceClosed, Sent::Head);
-                return Err(Failure { reason, sent, text });
+                let what = chain(error.as_ref());
+                return Err(AttemptError::cut(Reason::InstanceClosed, member, &what));
             }
         };
         if let Ok(piece) = frame.into_data() {

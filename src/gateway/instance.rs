@@ -12,7 +12,8 @@ use http::uri::Authority;
 use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::balance::Breaker;
+use crate::balance::{Breaker, KeyedSilence};
+use crate::gateway::runs::Runs;
 use crate::gateway::tls::InstanceTls;
 use crate::model::Address;
 use crate::telemetry::{Counter, Gauge, Histogram};
@@ -47,6 +48,8 @@ pub struct Instance {
     ejections: Counter,
     version: ArcSwapOption<String>,
     probes: ProbeStats,
+    runs: Runs,
+    silence: KeyedSilence,
 }
 
 /// What is counted of the probes of an address, whichever apps they are for.
@@ -80,6 +83,8 @@ impl Instance {
             ejections: Counter::default(),
             version: ArcSwapOption::empty(),
             probes: ProbeStats::default(),
+            runs: Runs::new(),
+            silence: KeyedSilence::default(),
         }
     }
 
@@ -116,6 +121,16 @@ impl Instance {
     /// Its passive judgement.
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
+    }
+
+    /// Streamed flows there.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    /// Whether it still answers requests with a key.
+    pub fn silence(&self) -> &KeyedSilence {
+        &self.silence
     }
 
     /// Requests under way.
@@ -243,7 +258,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32) -> Self {
         Self {
             free: Arc::new(Semaphore::new(limit as usize)),
             limit: AtomicU32::new(limit),

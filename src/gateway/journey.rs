@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 
@@ -12,17 +13,18 @@ use crate::balance::Work;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::Answer;
 use crate::gateway::claim::{Claims, Whose};
+use crate::gateway::errors;
 use crate::gateway::inspect::Look;
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
-use crate::gateway::refusals;
+use crate::gateway::runs::RunPlace;
 use crate::gateway::select::{Asker, Candidates, Tie};
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::turns::Turn;
 use crate::gateway::worker::Worker;
-use crate::model::Refusal;
+use crate::model::GatewayError;
 
 /// All that a request needs from its first attempt on. It owns it, because it may outlive its client.
 pub(super) struct Journey {
@@ -36,6 +38,10 @@ pub(super) struct Journey {
     pub kind: CallKind,
     /// The run that it starts, if it starts one.
     pub run: Option<Run>,
+    /// Its run is streamed.
+    pub is_streamed: bool,
+    /// Its place among the streamed flows of the instance that it is sent to.
+    pub place: Option<RunPlace>,
     /// The user as Dify will know it: the one in the body.
     pub user_in_body: Option<String>,
     /// What it names.
@@ -68,6 +74,8 @@ pub(super) struct Departure<'a> {
     pub kind: CallKind,
     /// The run that it starts, if it starts one.
     pub run: Option<Run>,
+    /// Its run is streamed.
+    pub is_streamed: bool,
     /// The user as Dify will know it: the one in the body.
     pub user_in_body: Option<String>,
     /// By what its instance is chosen where it names nothing.
@@ -94,14 +102,17 @@ pub(super) enum SpreadBy<'a> {
 impl Journey {
     /// A request that is ready for its first attempt.
     pub(super) fn new(departure: Departure<'_>) -> Box<Self> {
-        let Departure { worker, snapshot, app, kind, run, user_in_body, .. } = departure;
-        let Departure { spread_by, address, claims, outbound, record, .. } = departure;
+        let Departure { worker, snapshot, app, kind, run, is_streamed, .. } = departure;
+        let Departure { user_in_body, spread_by, address, claims, outbound, record, .. } =
+            departure;
         let user = match spread_by {
             SpreadBy::UserInBody => user_in_body.as_deref(),
             SpreadBy::User(user) => user,
         };
         let ties = claims.ties(&app, worker.shared().owners());
-        let asker = Asker { user, address, ties, work: work(run) };
+        let flow = is_streamed && is_flow(run, &app);
+        let run_span_ms = flow.then(|| millis(snapshot.timeouts.run_start));
+        let asker = Asker { user, address, ties, work: work(run), run_span_ms };
         let candidates = Candidates::new(&app, asker, snapshot.last_resort);
         Box::new(Self {
             worker,
@@ -109,6 +120,8 @@ impl Journey {
             app,
             kind,
             run,
+            is_streamed,
+            place: None,
             user_in_body,
             claims,
             candidates,
@@ -119,6 +132,11 @@ impl Journey {
             nowhere: false,
             restarted: None,
         })
+    }
+
+    /// Whether it is known to be a streamed flow, which from Dify 1.13 on needs a worker.
+    pub(super) fn is_streamed_flow(&self) -> bool {
+        self.is_streamed && is_flow(self.run, &self.app)
     }
 
     /// What it asks for.
@@ -172,13 +190,29 @@ impl Journey {
 
     /// Makes the turn one of a new conversation, that any instance can have. What the client is told
     /// of that, or none if the request names no conversation, or something else beside it.
-    pub(super) async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, Refusal> {
+    pub(super) async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, GatewayError> {
         let Some((id, place)) = self.claims.leave_conversation() else { return Ok(None) };
-        self.outbound.leave_conversation(place).await.map_err(|error| refusals::spool(&error))?;
+        self.outbound
+            .leave_conversation(place)
+            .await
+            .map_err(|error| errors::spool_failed(&error))?;
         self.candidates.leave_owner();
         self.record.note(format!("conversation {id} is left: its instance is out"));
         Ok(HeaderValue::try_from(format!("restarted; was={id}")).ok())
     }
+}
+
+/// Whether a run is known to be a flow's: by its path, or by what the app's streams have shown.
+fn is_flow(run: Option<Run>, app: &App) -> bool {
+    match run {
+        Some(Run::Workflow) => true,
+        Some(Run::Chat) => app.stats.kind.is_flow(),
+        Some(Run::Completion) | None => false,
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn work(run: Option<Run>) -> Work {
@@ -186,7 +220,7 @@ fn work(run: Option<Run>) -> Work {
 }
 
 /// A request at the end of its attempts.
-pub(super) type Travelled = (Box<Journey>, Result<Forwarded, Refusal>);
+pub(super) type Travelled = (Box<Journey>, Result<Forwarded, GatewayError>);
 
 /// An answer's head, whose it is, and the body to come.
 pub(super) struct Forwarded {

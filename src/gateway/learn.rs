@@ -120,6 +120,15 @@ pub(super) enum Left {
     Some,
 }
 
+/// Whether there was anything to read in a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// It says nothing that is not known: no end of a run, no id.
+    Dull,
+    /// It was looked at, or there is nobody to look at it.
+    Read,
+}
+
 impl Json {
     fn read(&mut self, answer: &[u8], member: &Member, owners: &Owners) {
         (self.learned, self.usage) = learn_json(self.kind, answer);
@@ -146,10 +155,16 @@ impl Tap {
     }
 
     /// A piece of the answer passes by.
-    pub(super) fn pass(&mut self, piece: &Bytes, left: Left, member: &Member, owners: &Owners) {
+    pub(super) fn pass(
+        &mut self,
+        piece: &Bytes,
+        left: Left,
+        member: &Member,
+        owners: &Owners,
+    ) -> Passed {
         match self {
             Self::Off => {}
-            Self::Events(_, Calm::Yes) if dull(piece) => {}
+            Self::Events(_, Calm::Yes) if dull(piece) => return Passed::Dull,
             Self::Events(stream, calm) => {
                 stream.learner.feed(piece);
                 *calm = if stream.learner.is_calm() { Calm::Yes } else { Calm::No };
@@ -164,6 +179,7 @@ impl Tap {
                 json.prefix.extend_from_slice(&piece[..piece.len().min(room)]);
             }
         }
+        Passed::Read
     }
 
     /// The answer is over, or broke off.

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use crate::gateway::client::Client;
 use crate::gateway::crowd::Place;
-use crate::gateway::farewell::HeadFault;
+use crate::gateway::early_error::EarlyError;
 use crate::gateway::shared::Shared;
 use crate::gateway::welcome::welcome;
 use crate::gateway::worker::Worker;
@@ -195,7 +195,7 @@ fn greet(
         // Best effort: nothing of the request has been read, and nothing waits for it. In the clear it
         // would be no answer to who speaks TLS, and a handshake is what it should not cost.
         if worker.shared().snapshot().tls.is_none() {
-            let _ = stream.try_write(&HeadFault::Crowd.answer());
+            let _ = stream.try_write(&EarlyError::TooManyConnections.response());
         }
         worker.shared().stats.by_reason[Reason::BadRequest as usize].add_one();
         return;

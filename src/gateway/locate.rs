@@ -24,17 +24,17 @@ use crate::dify::answer::{KnownRefusal, refusal};
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::claim::Ties;
+use crate::gateway::errors;
 use crate::gateway::everywhere::Question;
 use crate::gateway::first_turn::meet;
 use crate::gateway::journey::{Forwarded, Journey};
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::policy::OnOwnerDown;
-use crate::gateway::refusals;
 use crate::gateway::select::{Asker, Candidates, Next};
 use crate::gateway::snapshot::{App, AppStats, Snapshot};
 use crate::gateway::worker::Worker;
-use crate::model::Refusal;
+use crate::model::GatewayError;
 
 /// Who has not answered by then may have it.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -73,7 +73,8 @@ struct Asking<'a> {
 async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Located {
     let Asking { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let asker = Asker { user: None, address, ties: Ties::Unknown, work: Work::Other };
+    let (ties, work) = (Ties::Unknown, Work::Other);
+    let asker = Asker { user: None, address, ties, work, run_span_ms: None };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
     let outbound = Rc::new(outbound);
     let mut asked = JoinSet::new();
@@ -191,7 +192,7 @@ impl Journey {
     ///
     /// # Errors
     /// Somebody who may have it does not answer; too many searches are under way.
-    pub(super) async fn search(&mut self, wanted: Wanted) -> Result<(), Refusal> {
+    pub(super) async fn search(&mut self, wanted: Wanted) -> Result<(), GatewayError> {
         let Wanted { id, scope, kind, question } = wanted;
         if self.worker.shared().owners().nowhere.has(scope.of(id), now_s()) {
             self.record.note_if_none(NOBODY);
@@ -199,7 +200,7 @@ impl Journey {
             return Ok(());
         }
         let under_way = UnderWay::begin(&self.app.stats, scope);
-        let _under_way = under_way.ok_or_else(refusals::too_many_searches)?;
+        let _under_way = under_way.ok_or_else(errors::too_many_searches)?;
         let queues = self.app.pool.members.iter().map(|member| member.queue.timeout);
         let until = Instant::now() + queues.max().unwrap_or_default();
         loop {
@@ -221,13 +222,13 @@ impl Journey {
                 Located::Unsure(names) => match self.app.policy.on_owner_down {
                     OnOwnerDown::Queue if Instant::now() < until => sleep(PAUSE).await,
                     OnOwnerDown::Restart => {
-                        let refusal = || refusals::perhaps_there(&names);
+                        let refusal = || errors::perhaps_there(&names);
                         let note = self.leave_conversation().await?.ok_or_else(refusal)?;
                         self.restarted = Some(note);
                         return Ok(());
                     }
                     OnOwnerDown::Fail | OnOwnerDown::Queue => {
-                        return Err(refusals::perhaps_there(&names));
+                        return Err(errors::perhaps_there(&names));
                     }
                 },
             }

@@ -123,6 +123,8 @@ pub struct QueueLimits {
     pub size: u32,
     /// How long each may wait.
     pub timeout: Duration,
+    /// How long a streamed flow may wait for a place among those of `max_runs`.
+    pub run_timeout: Duration,
 }
 
 /// What is counted for an instance within an app.

@@ -6,6 +6,13 @@
 //! it takes one of the instance's slots, and where all of them are ours the instance is busy and
 //! nothing is learned. Each [`Probed`] has a task of its own, which follows the snapshots, on a thread
 //! that all of them share.
+//!
+//! Without its Redis, Dify from 1.12 on answers such probes and lets every request with a key hang. So
+//! when requests with a key have got no first byte for a while ([`KeyedSilence`]), the probe is
+//! `GET /v1/info` with an app's key, and whatever answers it is good. Once it was not answered, all
+//! probes are such until one is.
+//!
+//! [`KeyedSilence`]: crate::balance::KeyedSilence
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -13,26 +20,31 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
-use http::header::{HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::balance::ProbeVerdict;
+use crate::gateway::attempt_error::chain;
 use crate::gateway::body::{Kept, Replay};
 use crate::gateway::dial::dial;
-use crate::gateway::failure::chain;
 use crate::gateway::framing;
-use crate::gateway::http1::{Connection, Gear, Trouble};
+use crate::gateway::http1::{Connection, Gear, SendError};
 use crate::gateway::instance::{IdleMark, Instance, Room, Slot};
 use crate::gateway::probe_expect::verify;
-use crate::gateway::probed::{Probe, Probed};
+use crate::gateway::probed::Probed;
 use crate::gateway::progress::Progress;
 use crate::gateway::shared::Shared;
 
 const USER_AGENT_NAME: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
+
+/// What Dify answers from its database to any app's key.
+const KEYED_PATH: &str = "/v1/info";
+/// For that, at least: a busy Dify may take a second.
+const KEYED_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread that probes. It ends when this is dropped.
 pub struct Prober {
@@ -93,11 +105,19 @@ async fn watch(shared: Arc<Shared>, probed: Arc<Probed>, gear: Gear) {
     let mut place = None;
     for round in 0_u64.. {
         let began = Instant::now();
+        let now_ms = shared.ms_at(began.into_std());
         let (verdict, text) = match place.take().or_else(|| Place::take(probed.instance())) {
             Some(taken) => {
-                let outcome = look(&probed, &gear, began, taken.room).await;
+                let outcome = match probed.key_to_ask_with(now_ms) {
+                    Some(key) => look_with_key(&probed, &gear, &key, taken.room, &shared).await,
+                    None => look(&probed, &gear, began, taken.room).await,
+                };
                 place = Some(taken);
                 outcome
+            }
+            None if probed.is_certainly_silent(now_ms) => {
+                probed.found_silent();
+                (ProbeVerdict::Bad, "GETs with a key get no answer".to_owned())
             }
             None => (ProbeVerdict::Busy, "busy: all connections are in use".to_owned()),
         };
@@ -161,6 +181,69 @@ async fn look(probed: &Probed, gear: &Gear, began: Instant, room: Room) -> (Prob
     }
 }
 
+/// Asks whether requests with a key are answered, however.
+async fn look_with_key(
+    probed: &Probed,
+    gear: &Gear,
+    key: &HeaderValue,
+    room: Room,
+    shared: &Shared,
+) -> (ProbeVerdict, String) {
+    let limit = probed.probe().timeout.max(KEYED_PATIENCE);
+    let began = Instant::now();
+    let asked = timeout(limit, ask_with_key(probed, gear, key, limit)).await;
+    let took = began.elapsed();
+    match asked {
+        Ok(Ok(status)) => {
+            probed.found_answering(shared.now_ms());
+            let millis = took.as_secs_f64() * 1000.0;
+            (ProbeVerdict::Good, format!("{KEYED_PATH} with a key: {status} in {millis:.1} ms"))
+        }
+        Ok(Err(error)) => (ProbeVerdict::Bad, chain(&error)),
+        Err(_) => {
+            let text =
+                format!("{KEYED_PATH} with a key: no answer within {} s", limit.as_secs_f64());
+            if room == Room::Last {
+                return (
+                    ProbeVerdict::Busy,
+                    format!("busy: {text}, and all connections are in use"),
+                );
+            }
+            if took > limit + limit / 2 {
+                return (ProbeVerdict::Busy, format!("{text}, but the gateway itself was late"));
+            }
+            probed.found_silent();
+            (ProbeVerdict::Bad, format!("{text}; is Dify's Redis away?"))
+        }
+    }
+}
+
+/// The status of the answer.
+async fn ask_with_key(
+    probed: &Probed,
+    gear: &Gear,
+    key: &HeaderValue,
+    limit: Duration,
+) -> io::Result<u16> {
+    let connection = Box::new(Connection::new(dial(probed.instance()).await?, gear.clone()));
+    let mut headers = headers(probed)?;
+    headers.insert(AUTHORIZATION, key.clone());
+    let head = |out: &mut Vec<u8>| write_request_head(&Method::GET, KEYED_PATH, &headers, out);
+    let body = Replay::new(Kept::EMPTY, Progress::default());
+    let due = Instant::now() + 2 * limit;
+    let answer = connection.exchange(&Method::GET, head, body, due).await;
+    let (head, _) = answer.map_err(|(error, _)| unanswered(error))?;
+    Ok(head.status.as_u16())
+}
+
+fn unanswered(error: SendError) -> io::Error {
+    io::Error::other(match error {
+        SendError::Closed(what) => what,
+        SendError::Garbled(what) => what.to_owned(),
+        SendError::Late => "no answer in time".to_owned(),
+    })
+}
+
 /// An answer to a probe.
 struct Answer {
     status: u16,
@@ -172,18 +255,14 @@ async fn ask(probed: &Probed, gear: &Gear) -> io::Result<Answer> {
     let (instance, probe) = (probed.instance(), probed.probe());
     let connection = Box::new(Connection::new(dial(instance).await?, gear.clone()));
     let headers = headers(probed)?;
-    let head = |out: &mut Vec<u8>| write_head(probe, &headers, out);
+    let head = |out: &mut Vec<u8>| {
+        write_request_head(&probe.method, probe.path.as_str(), &headers, out);
+    };
     let body = Replay::new(Kept::EMPTY, Progress::default());
     // Who asks times the whole of a probe, and has to be the first to see that it is late.
     let due = Instant::now() + 2 * probe.timeout;
-    let (head, body) =
-        connection.exchange(&probe.method, head, body, due).await.map_err(|(trouble, _)| {
-            io::Error::other(match trouble {
-                Trouble::Closed(what) => what,
-                Trouble::Garbled(what) => what.to_owned(),
-                Trouble::Late => "no answer in time".to_owned(),
-            })
-        })?;
+    let answer = connection.exchange(&probe.method, head, body, due).await;
+    let (head, body) = answer.map_err(|(error, _)| unanswered(error))?;
     if let Some(what) = framing::fault_of_answer(&head) {
         return Err(io::Error::other(format!("an answer that cannot be passed on: {what}")));
     }
@@ -208,8 +287,8 @@ fn headers(probed: &Probed) -> io::Result<HeaderMap> {
     Ok(headers)
 }
 
-fn write_head(probe: &Probe, headers: &HeaderMap, out: &mut Vec<u8>) {
-    let line = [probe.method.as_str(), " ", probe.path.as_str(), " HTTP/1.1\r\n"];
+fn write_request_head(method: &Method, path: &str, headers: &HeaderMap, out: &mut Vec<u8>) {
+    let line = [method.as_str(), " ", path, " HTTP/1.1\r\n"];
     line.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     for (name, value) in headers {
         let field = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];

@@ -4,7 +4,7 @@
 //! however many apps use it. It survives a reload by the same two: a changed probe starts afresh.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -44,6 +44,10 @@ pub struct Probed {
     probe: Probe,
     health: Health,
     last: ArcSwapOption<LastProbe>,
+    /// `Bearer` and the key of an app there.
+    key: ArcSwapOption<HeaderValue>,
+    /// Requests with a key get no answer, and only one that does ends that.
+    is_silent: AtomicBool,
 }
 
 /// The last probe.
@@ -61,7 +65,15 @@ impl Probed {
     /// Nothing has been asked yet.
     pub fn new(instance: Arc<Instance>, probe: Probe) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self { id, instance, probe, health: Health::new(0), last: ArcSwapOption::empty() }
+        Self {
+            id,
+            instance,
+            probe,
+            health: Health::new(0),
+            last: ArcSwapOption::empty(),
+            key: ArcSwapOption::empty(),
+            is_silent: AtomicBool::new(false),
+        }
     }
 
     /// A number that no other of this process has or had.
@@ -87,6 +99,42 @@ impl Probed {
     /// The last probe, if there was one.
     pub fn last(&self) -> Option<Arc<LastProbe>> {
         self.last.load_full()
+    }
+
+    /// Sends this with a probe that asks whether requests with a key are answered.
+    pub fn set_key(&self, key: HeaderValue) {
+        self.key.store(Some(Arc::new(key)));
+    }
+
+    /// The key to ask with, if it is time to: requests with one may hang while all others are answered.
+    /// Where the usual probes fail there is nothing to find out.
+    pub(super) fn key_to_ask_with(&self, now_ms: u64) -> Option<Arc<HeaderValue>> {
+        let is_suspicious = || {
+            let last_was_bad = self.health.standing().last_was_bad;
+            !last_was_bad && self.instance.silence().is_suspicious(now_ms)
+        };
+        if self.is_silent.load(Ordering::Acquire) || is_suspicious() {
+            return self.key.load_full();
+        }
+        None
+    }
+
+    /// Whether clients' own requests say that those with a key get no answer. For where there is no
+    /// connection left to ask by.
+    pub(super) fn is_certainly_silent(&self, now_ms: u64) -> bool {
+        let silence = self.instance.silence();
+        silence.is_certain() && silence.is_suspicious(now_ms)
+    }
+
+    /// Requests with a key get no answer.
+    pub(super) fn found_silent(&self) {
+        self.is_silent.store(true, Ordering::Release);
+    }
+
+    /// One got an answer.
+    pub(super) fn found_answering(&self, now_ms: u64) {
+        self.is_silent.store(false, Ordering::Release);
+        self.instance.silence().answered(now_ms);
     }
 
     /// Takes the end of a probe: judges, counts, and logs what has changed.

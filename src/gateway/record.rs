@@ -19,7 +19,7 @@ use crate::gateway::request_id::RequestId;
 use crate::gateway::snapshot::App;
 use crate::gateway::tokens::Key;
 use crate::gateway::worker::Worker;
-use crate::model::{Reason, Refusal};
+use crate::model::{GatewayError, Reason};
 use crate::telemetry::{self, Entry};
 
 /// What nginx writes for a client that went away before its answer.
@@ -166,17 +166,13 @@ impl Record {
         self.end(if status == 403 { Reason::Forbidden } else { Reason::Local });
     }
 
-    /// The gateway refuses.
-    pub(super) fn refused(&mut self, refusal: &Refusal) {
-        self.head_sent(refusal.status);
-        self.detail.clone_from(&refusal.detail);
-        self.end(refusal.reason);
-    }
-
-    /// The gateway says at a door what went wrong.
-    pub(super) fn faulted(&mut self, status: u16, message: &str) {
+    /// The client is told what went wrong, with that status.
+    pub(super) fn failed(&mut self, error: &GatewayError, status: u16) {
         self.head_sent(status);
-        self.note_if_none(message);
+        if error.detail.is_some() {
+            self.detail.clone_from(&error.detail);
+        }
+        self.end(error.reason);
     }
 
     /// A member has answered at a door, and not with what was asked for.

@@ -9,29 +9,37 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::dify::answer::Learned;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
+use crate::gateway::attempt_error::{AttemptError, chain};
 use crate::gateway::connection::Inflow;
-use crate::gateway::failure::{Failure, Sent, chain};
+use crate::gateway::errors;
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::idle::Idle;
 use crate::gateway::journey::{Flight, Journey};
-use crate::gateway::learn::{Left, Tap};
+use crate::gateway::learn::{Left, Passed, Tap};
 use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::record::Record;
+use crate::gateway::run_watch::{Progress, RunWatch};
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::trust::Trust;
 use crate::gateway::turns::Turn;
+use crate::gateway::unheard::Unheard;
 use crate::gateway::worker::Worker;
-use crate::model::Reason;
+use crate::model::{GatewayError, Reason};
+
+/// Between two notes that a flow goes on.
+const NOTE_EVERY: Duration = Duration::from_millis(250);
 
 /// What is needed to see a run out whose client went away.
 #[derive(Debug)]
@@ -60,12 +68,26 @@ pub(super) struct Relay {
     pub leaving: Option<Box<Leaving>>,
     app: Arc<App>,
     tap: Tap,
-    _flight: Flight,
+    flight: Option<Flight>,
     _turn: Option<Turn>,
     is_event_stream: bool,
     /// The last piece stopped in the middle of an event.
     in_event: bool,
     idle: Idle,
+    /// Of a run that is, or may be, a streamed flow.
+    watch: Option<Box<RunWatch>>,
+    /// Of a flow that has started: when its progress is to be noted next.
+    note_due: Option<Instant>,
+    audience: Audience,
+}
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audience {
+    /// A client.
+    Client,
+    /// Nobody any more.
+    Nobody,
 }
 
 /// What came of a piece that nobody is waiting for.
@@ -84,16 +106,22 @@ pub(super) struct Source {
     pub body: Inflow,
     /// Counts the request as under way.
     pub flight: Flight,
+    /// From sending the request to the head.
+    pub first_byte: Duration,
 }
 
 impl Relay {
     /// Begins to pass an answer on whose head is here.
-    pub(super) fn new(journey: Box<Journey>, head: &AnswerHead, source: Source) -> Self {
-        let Source { member, body, flight } = source;
+    pub(super) fn new(mut journey: Box<Journey>, head: &AnswerHead, source: Source) -> Self {
+        let Source { member, body, flight, first_byte } = source;
         let content_type = head.fields.get(Name::ContentType);
         let is_event_stream =
             content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let tap = Tap::new(&journey, head, is_event_stream);
+        let watch = match is_event_stream && head.status.is_success() {
+            true => RunWatch::new(&mut journey, &member.instance, first_byte),
+            false => None,
+        };
         let Journey { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
         let leaving = run.and_then(|run| {
             let rule = app.policy.on_disconnect;
@@ -110,10 +138,13 @@ impl Relay {
             leaving,
             tap,
             app,
-            _flight: flight,
+            flight: Some(flight),
             _turn: turn,
             is_event_stream,
             in_event: false,
+            watch,
+            note_due: None,
+            audience: Audience::Client,
         };
         relay.finish_if_over();
         relay
@@ -163,6 +194,7 @@ impl Relay {
 
     /// As [`poll_piece`](Self::poll_piece), for an answer that nobody waits for.
     pub(super) fn poll_seen(&mut self, context: &mut Context<'_>) -> Poll<Seen> {
+        self.audience = Audience::Nobody;
         match ready!(self.poll_piece(context)) {
             Some(Ok(_)) if !self.is_over() => Poll::Ready(Seen::Piece),
             _ => Poll::Ready(Seen::End),
@@ -178,7 +210,12 @@ impl Relay {
         let piece = match Pin::new(body).poll_frame(context) {
             Poll::Ready(piece) => piece,
             Poll::Pending => {
-                ready!(self.idle.poll(context));
+                if self.note_due.is_none() && self.poll_silent(context).is_ready() {
+                    return Poll::Ready(Some(Ok(Frame::data(self.not_started()))));
+                }
+                let idle = self.idle.poll(context);
+                self.note_progress();
+                ready!(idle);
                 let waited = self.idle.limit().as_secs_f64();
                 return Poll::Ready(self.cut(Reason::AnswerIdle, format!("silent for {waited} s")));
             }
@@ -190,7 +227,10 @@ impl Relay {
                     self.in_event = !data.ends_with(b"\n\n");
                     let over = self.body.as_ref().is_none_or(Body::is_end_stream);
                     let left = if over { Left::None } else { Left::Some };
-                    self.tap.pass(&data, left, &self.member, self.worker.shared().owners());
+                    let owners = self.worker.shared().owners();
+                    if self.tap.pass(&data, left, &self.member, owners) == Passed::Read {
+                        self.watched(&data);
+                    }
                     self.finish_if_over();
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
@@ -203,6 +243,65 @@ impl Relay {
             }
             Some(Err(error)) => Poll::Ready(self.cut(Reason::AnswerCut, chain(error.as_ref()))),
         }
+    }
+
+    /// A piece that has passed the tap tells how far the run is.
+    fn watched(&mut self, piece: &Bytes) {
+        let is_flow = self.tap.learned().is_some_and(|learned| learned.workflow_run_id.is_some());
+        if is_flow {
+            self.app.stats.kind.learn_flow();
+        }
+        let Some(watch) = &mut self.watch else { return };
+        if self.note_due.is_none() {
+            match watch.passed(piece, is_flow, self.worker.shared()) {
+                Progress::None => {}
+                Progress::Started => self.note_due = Some(Instant::now() + NOTE_EVERY),
+                Progress::NoFlow => return self.watch = None,
+            }
+        }
+        if self.tap.run_ended() {
+            watch.ended();
+        }
+    }
+
+    /// Ready when a flow has not started in time and its client still waits.
+    fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(watch) = &mut self.watch else { return Poll::Pending };
+        ready!(watch.poll_silent(context, self.worker.shared()));
+        if self.audience == Audience::Client { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// A flow that goes on shows that its instance's worker lives. Not each piece is noted: of thousands
+    /// of streams that is far from the processor.
+    fn note_progress(&mut self) {
+        let (Some(due), Some(moved)) = (self.note_due, self.idle.since()) else { return };
+        if moved < due {
+            return;
+        }
+        self.note_due = Some(moved + NOTE_EVERY);
+        if let Some(watch) = &self.watch {
+            watch.goes_on(self.worker.shared());
+        }
+    }
+
+    /// A flow has not started in time. Its client gets Dify's error event and a proper end; the run may
+    /// still be done, so it goes to nobody else, and what Dify has to say is read on.
+    fn not_started(&mut self) -> Bytes {
+        let span = self.watch.as_ref().map(|watch| watch.span()).unwrap_or_default();
+        self.learn();
+        let waited = span.as_secs_f64();
+        let name = self.member.name();
+        self.record
+            .note(format!("{name}: no event of the run within {waited} s: queued, or no worker"));
+        self.record.end(Reason::RunNotStarted);
+        let event = error_event(&errors::run_not_started(), self.tap.learned());
+        if let (Some(body), Some(flight)) = (self.body.take(), self.flight.take()) {
+            let tap = std::mem::replace(&mut self.tap, Tap::Off);
+            let (member, worker) = (Arc::clone(&self.member), Rc::clone(&self.worker));
+            let unheard = Unheard { body, tap, watch: self.watch.take(), member, worker };
+            unheard.leave(flight, self.snapshot.timeouts.all_attempts);
+        }
+        if self.in_event { [b"\n\n", event.as_ref()].concat().into() } else { event }
     }
 
     /// Who sends it does not ask for more once `Content-Length` is reached, so the end is noticed here.
@@ -243,13 +342,12 @@ impl Relay {
     fn cut(&mut self, reason: Reason, what: String) -> Option<io::Result<Frame<Bytes>>> {
         self.body = None;
         self.learn();
-        let text = format!("{}: answer cut: {what}", self.member.name());
-        let failure = Failure { reason, sent: Sent::Head, text };
+        let failure = AttemptError::cut(reason, &self.member, &what);
         Trust::cut(&self.member, &failure, self.worker.shared());
         self.record.note(failure.text);
         self.record.end(reason);
         if self.is_event_stream {
-            let event = error_event(reason, self.tap.learned());
+            let event = error_event(&errors::answer_cut(reason), self.tap.learned());
             let event =
                 if self.in_event { [b"\n\n", event.as_ref()].concat().into() } else { event };
             Some(Ok(Frame::data(event)))
@@ -259,12 +357,8 @@ impl Relay {
     }
 }
 
-/// The last event of a stream that broke off, in Dify's shape.
-fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
-    let message = match reason {
-        Reason::AnswerIdle => "The instance that ran this request has stopped answering.",
-        _ => "The connection to the instance that ran this request broke off.",
-    };
+/// The last event of a stream that broke off, as Dify writes it.
+fn error_event(error: &GatewayError, learned: Option<&Learned>) -> Bytes {
     let text = |id: Option<Uuid>| id.map(|id| id.to_string());
     let conversation_id = text(learned.and_then(|learned| learned.conversation_id));
     let message_id = text(learned.and_then(|learned| learned.message_id));
@@ -272,9 +366,9 @@ fn error_event(reason: Reason, learned: Option<&Learned>) -> Bytes {
         conversation_id: conversation_id.as_deref(),
         message_id: message_id.as_deref(),
         created_at: None,
-        code: "bad_gateway",
-        status: 502,
-        message,
+        code: &error.code,
+        status: error.status,
+        message: &error.message,
     }
     .event()
 }

@@ -8,13 +8,13 @@ use http::header::{
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use crate::adapter::{Fault, Shape};
+use crate::adapter::Protocol;
 use crate::dify;
 use crate::gateway::names::Name;
 use crate::gateway::record::Record;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::stream::Outgoing;
-use crate::model::Refusal;
+use crate::model::GatewayError;
 
 /// Where Anthropic's clients look for the id of their request.
 const ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
@@ -29,58 +29,66 @@ pub(super) fn local(response: Response<Bytes>, mut record: Box<Record>) -> Respo
     whole(response, record)
 }
 
-/// A refusal in Dify's shape, with the CORS headers that let a browser's script read it; of the
-/// request's headers, only `Origin` matters.
-pub(super) fn refuse(
-    refusal: &Refusal,
+/// What went wrong, in the client's protocol, with the CORS headers that let a browser's script read
+/// it; of the request's headers, only `Origin` matters.
+pub(super) fn error(
+    error: &GatewayError,
+    protocol: Protocol,
     request: &HeaderMap,
     mut record: Box<Record>,
 ) -> Response<Outgoing> {
-    if let Some(detail) = &refusal.detail {
-        tracing::debug!("refused: {} {}: {detail}", refusal.status, refusal.reason.label());
+    if let Some(detail) = &error.detail {
+        let (reason, source) = (error.reason.label(), error.source.label());
+        tracing::debug!("error: {} {reason} ({source}): {detail}", error.status);
     }
-    let body = dify::error::body(refusal.code, &refusal.message, refusal.status);
-    let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    dify::cors::add(request, headers);
-    if let Some(seconds) = refusal.retry_after_s {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    record.refused(refusal);
+    let mut response = Response::new(protocol.body(error, record.request_id().as_str()));
+    *response.status_mut() = error_head(error, protocol, response.headers_mut());
+    dify::cors::add(request, response.headers_mut());
+    request_id(protocol, record.request_id(), response.headers_mut());
+    told(error, protocol, response.status().as_u16(), &mut record);
     whole(response, record)
 }
 
-/// What went wrong at a door, in its shape.
-pub(super) fn fault(fault: &Fault, shape: Shape, mut record: Box<Record>) -> Response<Outgoing> {
-    let mut response = Response::new(shape.body(fault, record.request_id().as_str()));
-    *response.status_mut() =
-        StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    fault_headers(fault, response.headers_mut());
-    request_id(shape, record.request_id(), response.headers_mut());
-    record.faulted(fault.status, &fault.message);
-    whole(response, record)
+/// An error as the only event of a stream whose head has gone out.
+pub(super) fn error_event(
+    error: &GatewayError,
+    protocol: Protocol,
+    mut record: Box<Record>,
+) -> Outgoing {
+    told(error, protocol, 200, &mut record);
+    Outgoing::Whole(Some(protocol.event(error)), record)
+}
+
+/// Of native calls, the log has the details alone: what the message says, `reason` says, too.
+fn told(error: &GatewayError, protocol: Protocol, status: u16, record: &mut Record) {
+    record.failed(error, status);
+    if protocol != Protocol::Dify {
+        record.note_if_none(&error.message);
+    }
 }
 
 /// The id of a request where the clients of its door look for it.
-pub(super) fn request_id(shape: Shape, id: &RequestId, headers: &mut HeaderMap) {
+pub(super) fn request_id(protocol: Protocol, id: &RequestId, headers: &mut HeaderMap) {
     headers.insert(Name::RequestId.header(), id.header());
-    if shape == Shape::Anthropic {
+    if protocol == Protocol::Anthropic {
         headers.insert(ANTHROPIC_ID, id.header());
     }
 }
 
-/// What clients look for beside the body of an error.
-pub(super) fn fault_headers(fault: &Fault, headers: &mut HeaderMap) {
+/// What clients look for beside the body of an error: its status, and headers.
+pub(super) fn error_head(
+    error: &GatewayError,
+    protocol: Protocol,
+    headers: &mut HeaderMap,
+) -> StatusCode {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if fault.is_final {
+    if error.is_final && protocol.has_should_retry() {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
-    if let Some(seconds) = fault.retry_after_s {
+    if let Some(seconds) = error.retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    StatusCode::from_u16(protocol.status(error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The answer to a browser's preflight, as Dify 1.5.0 gives it.

@@ -4,7 +4,7 @@
 //! a request that an instance may have acted on goes to no other, unless it changes nothing or the
 //! app allows it.
 
-use crate::gateway::failure::{Failure, Sent};
+use crate::gateway::attempt_error::{AttemptError, Sent};
 use crate::gateway::policy::{Executed, Retry};
 use crate::gateway::select::Tie;
 use crate::gateway::snapshot::AppStats;
@@ -59,7 +59,7 @@ impl<'a> Allowance<'a> {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) fn take(&mut self, failure: &Failure, tie: Tie) -> Result<(), Denied> {
+    pub(super) fn take(&mut self, failure: &AttemptError, tie: Tie) -> Result<(), Denied> {
         let may = match failure.reason {
             // Nothing has been acted on; but who is tied to a busy one waits or comes again.
             Reason::Busy => tie == Tie::Free,
@@ -100,14 +100,14 @@ impl Drop for Allowance<'_> {
 mod tests {
     use super::{Allowance, Denied, Repeat};
     use crate::balance::Statuses;
-    use crate::gateway::failure::{Failure, Sent};
+    use crate::gateway::attempt_error::{AttemptError, Sent};
     use crate::gateway::policy::{Executed, Retry};
     use crate::gateway::select::Tie;
     use crate::gateway::snapshot::AppStats;
     use crate::model::Reason;
 
-    fn failure(reason: Reason, sent: Sent) -> Failure {
-        Failure { reason, sent, text: String::new() }
+    fn failure(reason: Reason, sent: Sent) -> AttemptError {
+        AttemptError { reason, sent, text: String::new() }
     }
 
     fn retry(executed: Executed) -> Retry {

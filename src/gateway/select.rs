@@ -24,6 +24,7 @@ pub(super) struct Candidates {
     last_resort: LastResort,
     claim: Claim,
     work: Work,
+    run_span_ms: Option<u64>,
     skipped: SmallVec<[(Arc<Member>, Skipped); 2]>,
     found: Found,
 }
@@ -67,6 +68,8 @@ pub(super) struct Asker<'a> {
     pub ties: Ties,
     /// What it asks for.
     pub work: Work,
+    /// Of a streamed flow: `timeouts.run_start` in ms.
+    pub run_span_ms: Option<u64>,
 }
 
 /// Who comes next.
@@ -116,6 +119,7 @@ impl Candidates {
             last_resort,
             claim,
             work: asker.work,
+            run_span_ms: asker.run_span_ms,
             skipped: SmallVec::new(),
             found: Found::Nobody,
         }
@@ -134,8 +138,9 @@ impl Candidates {
         let pool = &self.app.pool;
         let Some(member) = pool.members.get(place) else { return Next::Nobody };
         member.fetch();
-        let all_out = || self.last_resort == LastResort::Try && !pool.is_any_in();
-        let pass = match member.admit(now_ms, Claim::Owned, self.work) {
+        let takes = |member: &Arc<Member>| member.is_in() && !self.lacks_worker(member);
+        let all_out = || self.last_resort == LastResort::Try && !pool.members.iter().any(takes);
+        let pass = match self.admit(member, now_ms, Claim::Owned) {
             Ok(pass) => pass,
             Err(_) if all_out() => Pass::Normal,
             Err(_) => return Next::OwnerOut(Arc::clone(member)),
@@ -171,7 +176,14 @@ impl Candidates {
         let bound = self.max_load.map(|max_load| pool.bound(max_load));
         while let Some(member) = pool.next(&mut self.order, bound.as_ref()) {
             member.fetch();
-            match member.admit(now_ms, self.claim, self.work) {
+            if self.run_span_ms.is_some()
+                && self.tie == Tie::Free
+                && !member.instance.runs().has_place()
+            {
+                self.skipped.push((Arc::clone(member), Skipped::NoPlace));
+                continue;
+            }
+            match self.admit(member, now_ms, self.claim) {
                 Ok(pass) => {
                     self.found = Found::Somebody;
                     return Some(candidate(member, pass));
@@ -183,6 +195,15 @@ impl Candidates {
             self.found = Found::Somebody;
             return Some(candidate(&member, Pass::Normal));
         }
+        while let Some(member) = self.take_skipped(|why| why == Skipped::NoPlace) {
+            match self.admit(&member, now_ms, self.claim) {
+                Ok(pass) => {
+                    self.found = Found::Somebody;
+                    return Some(candidate(&member, pass));
+                }
+                Err(why) => self.skipped.push((member, why)),
+            }
+        }
         if self.found == Found::Nobody && self.last_resort == LastResort::Try {
             self.found = Found::LastResort;
         }
@@ -193,6 +214,18 @@ impl Candidates {
             .take_skipped(|why| why == Skipped::Draining)
             .or_else(|| self.take_skipped(|_| true))?;
         Some(candidate(&member, Pass::Normal))
+    }
+
+    fn admit(&self, member: &Member, now_ms: u64, claim: Claim) -> Result<Pass, Skipped> {
+        match self.run_span_ms {
+            None => member.admit(now_ms, claim, self.work),
+            Some(span_ms) => member.admit_flow(now_ms, claim, self.work, span_ms),
+        }
+    }
+
+    /// Whether this request needs a worker, and there is none.
+    fn lacks_worker(&self, member: &Member) -> bool {
+        self.run_span_ms.is_some() && member.instance.runs().starts.is_out()
     }
 
     fn take_skipped(&mut self, is_wanted: impl Fn(Skipped) -> bool) -> Option<Arc<Member>> {
@@ -217,7 +250,8 @@ impl Candidates {
         }
         let mut members = self.app.pool.members.iter().enumerate();
         let mut skipped = self.skipped.iter();
-        skipped.any(|(_, why)| self.found == Found::LastResort || *why == Skipped::SlowStart)
+        let waits = |why| matches!(why, Skipped::SlowStart | Skipped::NoPlace);
+        skipped.any(|(_, why)| self.found == Found::LastResort || waits(*why))
             || members.any(|(index, member)| !self.order.has_given(index) && member.is_in())
     }
 

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::balance::{Bound, Budget, MaxLoad, Method, Order};
+use crate::gateway::bodies::Room;
 use crate::gateway::departed::Departed;
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::instance::Instance;
@@ -23,6 +24,7 @@ use crate::gateway::member::{Member, MemberStats};
 use crate::gateway::models::Models;
 use crate::gateway::policy::Policy;
 use crate::gateway::probed::{Probe, Probed};
+use crate::gateway::runs::AppKind;
 use crate::gateway::tls::ListenerTls;
 use crate::gateway::tokens::{Key, TokenTable};
 use crate::model::{Address, AppName, InstanceName};
@@ -49,6 +51,8 @@ pub struct Snapshot {
     pub tls: Option<ListenerTls>,
     /// Limits on requests.
     pub limits: Limits,
+    /// The memory of all request bodies; what they hold survives a reload.
+    pub room: Room,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Whether instances that are out are tried when all are.
@@ -78,6 +82,8 @@ impl Snapshot {
 pub struct Limits {
     /// A request body, in bytes.
     pub max_body_bytes: u64,
+    /// The body of an AI client's request, before its app is known: as much as any app takes.
+    pub client_body_bytes: u64,
     /// What of a body is kept in memory; the rest goes to `spool_dir`.
     pub memory_body_bytes: u64,
     /// Where larger bodies are spooled.
@@ -93,6 +99,9 @@ pub struct Limits {
     /// The least that a body must come with on average, in bytes per second, after
     /// [`Timeouts::body`]; 0: nothing is asked.
     pub body_rate: u64,
+    /// The least that a client must take of an answer on average, in bytes per second; 0: nothing is
+    /// asked.
+    pub min_answer_rate: u64,
     /// Connections of one client's address at once.
     pub connections_per_address: Option<u32>,
 }
@@ -110,10 +119,14 @@ pub struct Timeouts {
     pub all_attempts: Duration,
     /// Between two pieces of an answer.
     pub idle: Duration,
+    /// For the first event of a streamed flow.
+    pub run_start: Duration,
     /// From the first byte of a request's head to its last, and for a TLS handshake.
     pub header: Duration,
     /// Between two pieces of a request's body.
     pub body: Duration,
+    /// For a client to take the next byte of its answer.
+    pub write: Duration,
     /// A client's connection between two requests.
     pub keep_alive: Duration,
 }
@@ -194,6 +207,8 @@ pub struct AppStats {
     pub stopped: Counter,
     /// Answers that were read to their end because their client went away.
     pub drained: Counter,
+    /// Whether its runs are flows.
+    pub(super) kind: AppKind,
 }
 
 impl AppStats {

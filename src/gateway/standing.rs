@@ -3,6 +3,10 @@
 use crate::balance::{BreakerState, HealthState, Pass, Standing, Work, lets_in};
 use crate::gateway::member::{Drain, Member};
 
+/// Said of an instance where streamed flows do not start.
+const NO_WORKER: &str = "no worker? streamed chatflows and workflows do not start there and go elsewhere; \
+                         everything else is served";
+
 /// What a request has to do with a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
@@ -26,6 +30,10 @@ pub enum Skipped {
     SlowStart,
     /// It takes nothing new.
     Draining,
+    /// Streamed flows do not start there.
+    NoWorker,
+    /// All its places for streamed flows are taken, and another one has some.
+    NoPlace,
 }
 
 impl Skipped {
@@ -36,6 +44,8 @@ impl Skipped {
             Self::Ejected => "ejected",
             Self::SlowStart => "slow_start",
             Self::Draining => "draining",
+            Self::NoWorker => "no_worker",
+            Self::NoPlace => "no_place",
         }
     }
 }
@@ -110,6 +120,28 @@ impl Member {
             return Err(Skipped::SlowStart);
         }
         self.instance.breaker().admit(now_ms, work).ok_or(Skipped::Ejected)
+    }
+
+    /// As [`admit`](Self::admit), for a streamed flow, which needs a worker; `span_ms` is
+    /// `timeouts.run_start`.
+    pub fn admit_flow(
+        &self,
+        now_ms: u64,
+        claim: Claim,
+        work: Work,
+        span_ms: u64,
+    ) -> Result<Pass, Skipped> {
+        let starts = &self.instance.runs().starts;
+        // A breaker's trial is not to be used up in vain.
+        if !starts.would_admit(now_ms) {
+            return Err(Skipped::NoWorker);
+        }
+        let pass = self.admit(now_ms, claim, work)?;
+        match (starts.admit(now_ms, span_ms), pass) {
+            // The trial of a breaker is one for the worker, too.
+            (true, _) | (false, Pass::Trial) => Ok(pass),
+            (false, Pass::Normal) => Err(Skipped::NoWorker),
+        }
     }
 
     /// Whether it serves whatever comes: up, not ejected and not draining.
@@ -189,7 +221,9 @@ impl Member {
             (Drain::No, false) => (StateKind::Up, None),
         };
         let reason = reason.or_else(|| {
-            if now_ms < held_until_ms {
+            if self.instance.runs().starts.is_out() {
+                Some(NO_WORKER.to_owned())
+            } else if now_ms < held_until_ms {
                 let last = self.last_failure();
                 Some(format!("would be out, but `max_ejected_share` holds it in: {last}"))
             } else if returned_ms > 0 && slow_ms < self.slow_start_ms {

@@ -4,19 +4,22 @@
 //! waits for then is up to the client alone: as long as other streams move, the connection's own
 //! silence never comes, and the answer would hold its instance's slot for ever. So each stream's work
 //! is looked at whenever it is polled: whoever was not asked for anything stands still. Seen are pieces
-//! and not bytes: a client has the limit for each.
+//! and not bytes, so pieces are small: a client has `timeouts.write` for 16 KiB, and for a single one
+//! once it has shown that it is slow.
 
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
+use crate::gateway::client::Pace;
+use crate::gateway::http1::Alarm;
 use crate::gateway::stream::Outgoing;
 
 /// What a poll of a stream's work came to, told from within. All streams of a connection share one:
@@ -29,8 +32,8 @@ enum Step {
     /// Nothing of ours was asked: the client has no room for what it has already.
     #[default]
     None,
-    /// A piece went on its way.
-    Moved,
+    /// A piece of so many bytes went on its way.
+    Moved(usize),
     /// The request is being worked on, or its instance has nothing more yet.
     Ours,
 }
@@ -47,14 +50,14 @@ impl Told {
 
     /// The same answer, which tells how it goes on.
     pub(super) fn answering(self, answer: Outgoing) -> Telling {
-        Telling { answer, told: self }
+        Telling { answer, told: self, rest: Bytes::new(), handed: None }
     }
 
-    /// A stream's whole work, which ends when its client has taken nothing for `limit`.
+    /// A stream's whole work, which ends when its client takes nothing or too little.
     pub(super) fn bound(
         self,
         work: impl Future<Output = ()> + 'static,
-        limit: impl Fn() -> Duration + 'static,
+        patience: impl Fn() -> Patience + 'static,
     ) -> impl Future<Output = ()> + 'static {
         // Pinned in place it would be kept twice, and it is large.
         let mut work = Box::pin(work);
@@ -64,15 +67,45 @@ impl Told {
             if work.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
-            silence.poll(self.0.get(), &limit, context)
+            silence.poll(self.0.get(), &patience, context)
         })
     }
 }
+
+/// What is borne of a client that does not take its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For the next piece.
+    pub write: Duration,
+    /// Bytes per second on average over so long; 0: any.
+    pub min_rate: u64,
+}
+
+/// The largest piece: a frame of HTTP/2 holds no more by default.
+const PIECE_BYTES: usize = 16 * 1024;
+/// The largest for a client that had nothing for [`SLOW`].
+const SLOW_PIECE_BYTES: usize = 1024;
+const SLOW: Duration = Duration::from_secs(1);
 
 /// An answer that tells how it goes on.
 pub(super) struct Telling {
     answer: Outgoing,
     told: Told,
+    /// Of the answer's last piece, what has not gone on its way.
+    rest: Bytes,
+    /// When the last piece went, while there is a rest.
+    handed: Option<Instant>,
+}
+
+impl Telling {
+    /// As much of the rest as is good for its client.
+    fn piece(&mut self) -> Bytes {
+        let now = (self.rest.len() > SLOW_PIECE_BYTES).then(Instant::now);
+        let is_slow = now.zip(self.handed).is_some_and(|(now, before)| now - before > SLOW);
+        let most = if is_slow { SLOW_PIECE_BYTES } else { PIECE_BYTES };
+        self.handed = now;
+        self.rest.split_to(self.rest.len().min(most))
+    }
 }
 
 impl Body for Telling {
@@ -83,49 +116,87 @@ impl Body for Telling {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let piece = Pin::new(&mut self.answer).poll_frame(context);
-        self.told.0.set(if piece.is_ready() { Step::Moved } else { Step::Ours });
-        piece
+        if self.rest.is_empty() {
+            let frame = match Pin::new(&mut self.answer).poll_frame(context) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    self.told.0.set(Step::Ours);
+                    self.handed = None;
+                    return Poll::Pending;
+                }
+            };
+            match frame {
+                Some(Ok(frame)) if frame.is_data() => {
+                    self.rest = frame.into_data().unwrap_or_default();
+                }
+                other => {
+                    self.told.0.set(Step::Moved(0));
+                    return Poll::Ready(other);
+                }
+            }
+        }
+        let piece = self.piece();
+        self.told.0.set(Step::Moved(piece.len()));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.answer.is_end_stream()
+        self.rest.is_empty() && self.answer.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.answer.size_hint()
+        let (here, mut hint) = (self.rest.len() as u64, self.answer.size_hint());
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + here);
+        }
+        hint.set_lower(hint.lower() + here);
+        hint
     }
 }
 
-/// How long a client has taken nothing, with one timer and not one for each piece.
+/// How long a client has taken nothing, and how little, with one timer and not one for each piece.
 #[derive(Default)]
 struct Silence {
     due: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Since when its pace is watched, which counts milliseconds from there.
+    began: Option<Instant>,
+    pace: Pace,
+    alarm: Alarm,
 }
 
 impl Silence {
     fn poll(
         &mut self,
         step: Step,
-        limit: &impl Fn() -> Duration,
+        patience: &impl Fn() -> Patience,
         context: &mut Context<'_>,
     ) -> Poll<()> {
-        let due = match (step, self.due) {
+        let mut due = match (step, self.due) {
             (Step::Ours, _) => {
-                self.due = None;
+                (self.due, self.began, self.pace) = (None, None, Pace::default());
                 return Poll::Pending;
             }
             (Step::None, Some(due)) => due,
-            (Step::None | Step::Moved, _) => *self.due.insert(Instant::now() + limit()),
+            (Step::None | Step::Moved(_), _) => *self.due.insert(Instant::now() + patience().write),
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit())));
-        while timer.as_mut().poll(context).is_ready() {
-            if due <= Instant::now() {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if let Step::Moved(bytes) = step {
+            self.pace = self.pace.taken(bytes, now_ms());
+        }
+        loop {
+            let Patience { write, min_rate } = patience();
+            if let Some(ms) = self.pace.due_ms(write) {
+                due = due.min(began + Duration::from_millis(ms));
+            }
+            ready!(self.alarm.poll(due, context));
+            let (pace, is_slow) = self.pace.judged(min_rate, write, now_ms());
+            self.pace = pace;
+            let whole = self.due.unwrap_or(due);
+            if is_slow || whole <= Instant::now() {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(due);
+            due = whole;
         }
-        Poll::Pending
     }
 }

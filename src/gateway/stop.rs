@@ -6,9 +6,9 @@
 
 use crate::affinity::now_s;
 use crate::dify::path::CallKind;
+use crate::gateway::errors;
 use crate::gateway::journey::Journey;
-use crate::gateway::refusals;
-use crate::model::Refusal;
+use crate::model::GatewayError;
 
 impl Journey {
     /// Whether a stop may go to Dify; anything else may.
@@ -16,7 +16,7 @@ impl Journey {
     /// # Errors
     /// The task runs for another user or app, or it is unknown and the request came by a key of `keys`,
     /// which speaks for its own users alone.
-    pub(super) fn check_stop(&self) -> Result<(), Refusal> {
+    pub(super) fn check_stop(&self) -> Result<(), GatewayError> {
         if !matches!(self.kind, CallKind::Stop(_)) {
             return Ok(());
         }
@@ -29,6 +29,6 @@ impl Journey {
             known |= owners.owner_of(*task, now_s).is_some();
         }
         let by_user_token = self.record.key().is_none_or(|key| key.is_user_token);
-        if known || !by_user_token { Err(refusals::foreign_task()) } else { Ok(()) }
+        if known || !by_user_token { Err(errors::foreign_task()) } else { Ok(()) }
     }
 }

@@ -85,13 +85,13 @@ impl Body for Outgoing {
 /// Makes the client's answer out of an instance's.
 pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     let Forwarded { member, answer, flight, conversation } = forwarded;
-    let Answer { head, body, arrived, .. } = *answer;
+    let Answer { head, body, arrived, first_byte } = *answer;
     let record = &mut journey.record;
     record.answered(&member, head.status.as_u16(), arrived.into_std());
     let (id, name) = (record.request_id().clone(), member.label.header.clone());
     let body = match body {
         AnswerBody::Coming(body) => {
-            let source = Source { member, body, flight };
+            let source = Source { member, body, flight, first_byte };
             Outgoing::Relay(Coming::new(Relay::new(journey, &head, source)))
         }
         AnswerBody::Read(bytes) => {

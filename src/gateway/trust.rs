@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::balance::{Cause, Pass, Settled, Verdict, Work};
 use crate::gateway::attempt::Answer;
-use crate::gateway::failure::Failure;
+use crate::gateway::attempt_error::AttemptError;
 use crate::gateway::instance::{Instance, Room};
 use crate::gateway::member::Member;
 use crate::gateway::shared::Shared;
@@ -46,7 +46,7 @@ impl Trust {
     }
 
     /// The attempt failed. What that says of the instance is counted; what was not its fault is not.
-    pub(super) fn failed(mut self, failure: &Failure, shared: &Shared) {
+    pub(super) fn failed(mut self, failure: &AttemptError, shared: &Shared) {
         let Some(cause) = failure.cause(self.room) else { return };
         let what = &failure.text;
         tracing::debug!("instance {}: {what}", self.member.instance.address());
@@ -55,7 +55,7 @@ impl Trust {
     }
 
     /// An answer that was passed on broke off.
-    pub(super) fn cut(member: &Arc<Member>, failure: &Failure, shared: &Shared) {
+    pub(super) fn cut(member: &Arc<Member>, failure: &AttemptError, shared: &Shared) {
         Self::new(Arc::clone(member), Pass::Normal).failed(failure, shared);
     }
 

@@ -8,9 +8,10 @@ use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::gateway::attempt_error::chain;
 use crate::gateway::client::Client;
-use crate::gateway::failure::chain;
-use crate::gateway::farewell::{HeadFault, refuse};
+use crate::gateway::early_error::EarlyError;
+use crate::gateway::farewell::refuse;
 use crate::gateway::shared::Handshake;
 use crate::gateway::tls::{ListenerTls, Protocol, Transport, Unwelcome, Welcomed};
 use crate::gateway::worker::Worker;
@@ -59,7 +60,7 @@ async fn shake_hands(
         Ok(Err(Unwelcome::NotTls(stream))) => {
             tracing::debug!("client {}: no TLS", client.peer);
             stats.by_reason[Reason::BadRequest as usize].add_one();
-            refuse(stream, HeadFault::NotTls).await;
+            refuse(stream, EarlyError::NotTls).await;
         }
         Ok(Err(Unwelcome::Failed(error))) => {
             tracing::debug!("client {}: TLS handshake: {}", client.peer, chain(&error));

@@ -166,10 +166,12 @@ impl Worker {
         self.connections.drop_idle();
         self.batch.borrow_mut().flush();
         let snapshot = self.shared.snapshot();
+        let min_rate = snapshot.limits.min_answer_rate;
         for (_, client) in self.clients.borrow().iter() {
-            if let Some(ending) = client.overdue(&snapshot.timeouts, now_ms) {
+            if let Some(ending) = client.overdue(&snapshot.timeouts, min_rate, now_ms) {
                 client.end(ending);
             }
+            client.push_on(now_ms);
         }
     }
 }

@@ -2,15 +2,16 @@
 
 mod address;
 pub mod doors;
+mod gateway_error;
 mod id;
 mod probe;
 mod reason;
-mod refusal;
+
 mod token;
 
 pub use address::{Address, Scheme};
+pub use gateway_error::{ErrorKind, GatewayError, Source};
 pub use id::{AppName, InstanceName};
 pub use probe::ProbeExpect;
 pub use reason::Reason;
-pub use refusal::{Refusal, Source};
 pub use token::Token;

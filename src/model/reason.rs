@@ -52,11 +52,15 @@ pub enum Reason {
     BadStatus,
     /// Conversations cannot be looked up, and turns are refused then.
     StoreFailed,
+    /// All request bodies together have as much memory as `limits.all_bodies_memory` allows.
+    BodiesFull,
+    /// A streamed flow said nothing within `timeouts.run_start`. It may still be done.
+    RunNotStarted,
 }
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Answered,
         Self::Local,
         Self::Unauthorized,
@@ -79,6 +83,8 @@ impl Reason {
         Self::OwnerOut,
         Self::BadStatus,
         Self::StoreFailed,
+        Self::BodiesFull,
+        Self::RunNotStarted,
     ];
 
     /// The label: lower case, words joined by `_`.
@@ -106,6 +112,8 @@ impl Reason {
             Self::OwnerOut => "owner_out",
             Self::BadStatus => "bad_status",
             Self::StoreFailed => "store_failed",
+            Self::BodiesFull => "bodies_full",
+            Self::RunNotStarted => "run_not_started",
         }
     }
 }
@@ -121,6 +129,6 @@ mod tests {
             let json = serde_json::to_string(&reason).unwrap();
             assert_eq!(json, format!("\"{}\"", reason.label()));
         }
-        assert_eq!(Reason::ALL.len(), Reason::StoreFailed as usize + 1);
+        assert_eq!(Reason::ALL.len(), Reason::RunNotStarted as usize + 1);
     }
 }

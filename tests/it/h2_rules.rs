@@ -167,7 +167,7 @@ fn window(stream: u32, bytes: u32) -> Vec<u8> {
 #[tokio::test]
 async fn a_stream_that_stands_still_is_ended_beside_one_that_moves() {
     const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
-    let secured = Secured::with("timeouts: { idle: 2s }").await;
+    let secured = Secured::with("timeouts: { write: 2s }").await;
     // No stream has room until it is given some.
     let no_room = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
     let begin = [PREFACE, &no_room, &window(0, 1 << 24)].concat();

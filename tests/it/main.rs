@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, also in its own functions"
 )]
 
+mod bodies;
 mod certs;
 mod redis_server;
 mod rig;
@@ -37,13 +38,16 @@ mod opendify;
 mod owners;
 mod plan;
 mod process;
+mod redis_away;
 mod reload;
 mod retries;
 mod routing;
+mod run_starts;
 mod slots;
 mod store;
 mod streaming;
 mod strict;
 mod tls;
 mod tls_instances;
+mod untaken;
 mod versions;

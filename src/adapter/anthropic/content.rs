@@ -6,12 +6,16 @@ use serde_json::Value;
 use crate::adapter::ask::{Attachment, FileKind, Role, Saying};
 use crate::adapter::attached;
 use crate::adapter::data_url;
-use crate::adapter::fault::Fault;
 use crate::adapter::fields::{self, Fields};
 use crate::adapter::transcript;
+use crate::model::GatewayError;
 
 /// What one message says: results of tools each for itself, then the rest.
-pub(super) fn sayings(role: Role, place: &str, content: Value) -> Result<Vec<Saying>, Fault> {
+pub(super) fn sayings(
+    role: Role,
+    place: &str,
+    content: Value,
+) -> Result<Vec<Saying>, GatewayError> {
     let mut own = Saying { role, ..Saying::default() };
     let blocks = match content {
         Value::String(text) => {
@@ -44,7 +48,7 @@ fn is_trace(kind: &str) -> bool {
 }
 
 /// A text, a picture or a document.
-fn part(kind: &str, block: &mut Fields, into: &mut Saying) -> Result<(), Fault> {
+fn part(kind: &str, block: &mut Fields, into: &mut Saying) -> Result<(), GatewayError> {
     match kind {
         "text" => transcript::add_line(&mut into.text, &block.need_text("text")?),
         "image" => into.attachments.push(source(block, FileKind::Image)?),
@@ -58,7 +62,7 @@ fn part(kind: &str, block: &mut Fields, into: &mut Saying) -> Result<(), Fault> 
     Ok(())
 }
 
-fn tool_result(block: &mut Fields) -> Result<Saying, Fault> {
+fn tool_result(block: &mut Fields) -> Result<Saying, GatewayError> {
     let mut result = Saying { role: Role::Tool, ..Saying::default() };
     let place = block.place("content");
     match block.take("content") {
@@ -79,7 +83,7 @@ fn tool_result(block: &mut Fields) -> Result<Saying, Fault> {
 }
 
 /// The file of an `image` or `document` block.
-fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, Fault> {
+fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, GatewayError> {
     let title = block.text("title")?.filter(|title| !title.trim().is_empty());
     let named = |media_type: String, bytes: Bytes| {
         let name = title.map(|title| file_name(&title, &media_type));

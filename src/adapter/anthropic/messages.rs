@@ -10,15 +10,15 @@ use super::content;
 use super::voice::MessagesVoice;
 use crate::adapter::ask::{Ask, Role};
 use crate::adapter::extras;
-use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::fields::{self, Fields};
 use crate::adapter::transcript;
+use crate::model::{ErrorKind, GatewayError, Reason};
 
 /// The most texts in `stop_sequences`.
 const MAX_STOPS: usize = 64;
 
 /// What a body asks for, and who tells the answer.
-pub fn read(body: &[u8]) -> Result<(Ask, MessagesVoice), Fault> {
+pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, MessagesVoice), GatewayError> {
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: body.need_text("model")?, ..Ask::default() };
     needs_length(&mut body, &mut ask)?;
@@ -38,13 +38,14 @@ pub fn read(body: &[u8]) -> Result<(Ask, MessagesVoice), Fault> {
 }
 
 /// `POST /v1/messages/count_tokens`: Dify counts only what it has run.
-pub fn count_tokens() -> Fault {
+pub fn count_tokens() -> GatewayError {
     let message = "count_tokens is not served: Dify says what a request used only in its answer";
-    Fault::new(404, Kind::NotFound, "unsupported_endpoint", message)
+    GatewayError::new(404, ErrorKind::NotFound, "unsupported_endpoint", message)
+        .with_reason(Reason::NoRoute)
 }
 
 /// The protocol wants `max_tokens`; an app of Dify has its own.
-fn needs_length(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn needs_length(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let length = body.need("max_tokens")?;
     if length.as_u64().is_none_or(|length| length == 0) {
         return Err(fields::wrong_value("max_tokens", "must be a whole number of at least 1"));
@@ -53,7 +54,7 @@ fn needs_length(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
     Ok(())
 }
 
-fn system(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn system(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     match body.take("system") {
         None => {}
         Some(Value::String(text)) => transcript::add_system(&mut ask.system, &text),
@@ -71,7 +72,7 @@ fn system(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
     Ok(())
 }
 
-fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let Value::Array(messages) = body.need("messages")? else {
         return Err(fields::wrong_type("messages", "a list"));
     };
@@ -97,7 +98,7 @@ fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
     Ok(())
 }
 
-fn stops(body: &mut Fields) -> Result<Vec<String>, Fault> {
+fn stops(body: &mut Fields) -> Result<Vec<String>, GatewayError> {
     let list = body.list("stop_sequences")?;
     if list.len() > MAX_STOPS {
         let why = format!("has more than {MAX_STOPS} texts");
@@ -114,7 +115,7 @@ fn stops(body: &mut Fields) -> Result<Vec<String>, Fault> {
 }
 
 /// Tools that the model may leave alone are left alone; those that it must use are refused.
-fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let choice = match body.take("tool_choice") {
         None => None,
         Some(choice) => Some(Fields::of("tool_choice", choice)?.need_text("type")?),
@@ -147,7 +148,7 @@ fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
 }
 
 /// What would change the form or the sources of the answer.
-fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let mut config = body.fields("output_config")?;
     if config.take("format").is_some() {
         let why = "is not served: an app of Dify writes as it is built";
@@ -170,7 +171,7 @@ fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
 }
 
 /// Whether the client wants to see what the app thinks. How much it thinks, the app decides.
-fn thinking(body: &mut Fields, ask: &mut Ask) -> Result<bool, Fault> {
+fn thinking(body: &mut Fields, ask: &mut Ask) -> Result<bool, GatewayError> {
     let Some(thinking) = body.take("thinking") else { return Ok(false) };
     let mut thinking = Fields::of("thinking", thinking)?;
     let thinks = match thinking.need_text("type")?.as_str() {

@@ -10,11 +10,11 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value, json};
 
 use super::error;
-use crate::adapter::fault::Fault;
 use crate::adapter::frames;
 use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Told, Voice};
 use crate::dify::answer::Usage;
+use crate::model::GatewayError;
 
 /// Tells one answer to an Anthropic client.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Voice for MessagesVoice {
         frames::event(out, "message_stop", &json!({"type": "message_stop"}));
     }
 
-    fn fail(&mut self, fault: &Fault, _told: &Told, out: &mut BytesMut) {
+    fn fail(&mut self, fault: &GatewayError, _told: &Told, out: &mut BytesMut) {
         frames::event(out, "error", &error::value(fault));
     }
 

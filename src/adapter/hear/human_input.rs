@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::event::{Event, Workflow};
 use super::lenient::{items, part};
 use super::run::Run;
-use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::voice::Heard;
 use crate::model::doors::HumanInput;
+use crate::model::{ErrorKind, GatewayError};
 
 /// The most forms of a run.
 const MAX_FORMS: usize = 16;
@@ -33,7 +33,12 @@ impl Run {
         }
         if self.manner.human_input == HumanInput::Error || self.told.forms.is_empty() {
             let message = "The app waits for a person, which cannot be told over this API.";
-            return self.fail(Fault::new(502, Kind::Server, "human_input_required", message));
+            return self.fail(GatewayError::new(
+                502,
+                ErrorKind::Server,
+                "human_input_required",
+                message,
+            ));
         }
         if self.message_ended {
             return self.state = self.over(each);

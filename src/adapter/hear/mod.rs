@@ -23,10 +23,10 @@ mod tests;
 
 use self::run::Run;
 use self::size::MAX_EVENT_BYTES;
-use super::fault::{Fault, Kind};
 use super::mode::Mode;
 use super::voice::{Begun, Heard, Told};
 use crate::model::doors::{HumanInput, MadeFiles, Reasoning};
+use crate::model::{ErrorKind, GatewayError};
 use crate::sse::Splitter;
 
 /// How an app's answer is to be told.
@@ -54,7 +54,7 @@ pub enum State {
     /// The client wants no more of the answer, and the run goes on.
     Enough,
     /// It failed.
-    Failed(Fault),
+    Failed(GatewayError),
 }
 
 /// Hears a stream of Dify's to its end.
@@ -150,5 +150,5 @@ impl Hearing {
 
 fn broken(what: &str) -> State {
     let message = format!("The app's answer broke off: {what}.");
-    State::Failed(Fault::new(502, Kind::Server, "upstream_error", message).for_good())
+    State::Failed(GatewayError::new(502, ErrorKind::Server, "upstream_error", message).for_good())
 }

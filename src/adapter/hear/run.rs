@@ -11,10 +11,10 @@ use super::size::{MAX_ANSWER_BYTES, counts};
 use super::think::Thinking;
 use super::workflow::{is_stop, run_failed, usage};
 use super::{Manner, State, broken};
-use crate::adapter::fault::Fault;
 use crate::adapter::mode::Mode;
 use crate::adapter::voice::{Begun, Heard, Told};
 use crate::dify::answer::Usage;
+use crate::model::GatewayError;
 use crate::model::doors::Reasoning;
 use crate::sse;
 
@@ -241,7 +241,7 @@ impl Run {
             self.state = self.over(each);
             return;
         }
-        self.fail(Fault::of_dify(status, code, message.unwrap_or("The run failed.")));
+        self.fail(GatewayError::of_dify(status, code, message.unwrap_or("The run failed.")));
     }
 
     /// The stream has ended.
@@ -261,8 +261,8 @@ impl Run {
     }
 
     /// Dify has accepted the run, so nobody may repeat the request.
-    pub(super) fn fail(&mut self, fault: Fault) {
-        self.state = State::Failed(fault.for_good());
+    pub(super) fn fail(&mut self, error: GatewayError) {
+        self.state = State::Failed(error.for_good());
     }
 
     /// The log is to know this.

@@ -6,10 +6,10 @@ use super::event::{Counts, Event, Node, Used, Workflow};
 use super::lenient::part;
 use super::outputs::output;
 use super::run::{Flow, Run};
-use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::mode::Mode;
 use crate::adapter::voice::Heard;
 use crate::dify::answer::Usage;
+use crate::model::{ErrorKind, GatewayError};
 
 /// What Dify says of a run that was stopped where it does not call it `stopped` (1.12 and later, by
 /// chance).
@@ -128,7 +128,12 @@ impl Run {
     fn workflow_failed(&mut self, why: &str) {
         if self.mode == Mode::Workflow {
             let message = format!("The workflow failed: {why}");
-            return self.fail(Fault::new(502, Kind::Server, "upstream_run_failed", message));
+            return self.fail(GatewayError::new(
+                502,
+                ErrorKind::Server,
+                "upstream_run_failed",
+                message,
+            ));
         }
         // Up to 1.12 an event follows that says of what kind the failure is.
         match self.flow {
@@ -139,8 +144,8 @@ impl Run {
 }
 
 /// As Dify says it of a blocking run, and up to 1.12 in an event of its own.
-pub(super) fn run_failed(why: &str) -> Fault {
-    Fault::of_dify(400, "invalid_param", &format!("Run failed: {why}"))
+pub(super) fn run_failed(why: &str) -> GatewayError {
+    GatewayError::of_dify(400, "invalid_param", &format!("Run failed: {why}"))
 }
 
 /// Counts as Dify wrote them.

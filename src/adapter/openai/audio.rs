@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::common::{self, Refusal};
+use super::common::{self, RefusedField};
 use super::pass;
 use crate::adapter::attached;
-use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::fields::{Fields, missing, wrong_type, wrong_value};
+use crate::model::{ErrorKind, GatewayError};
 
 /// The most characters of a text to be spoken, as OpenAI has it.
 const MAX_INPUT_CHARS: usize = 4096;
@@ -81,7 +81,7 @@ pub struct FilePart<'a> {
 pub fn transcription(
     fields: &[(String, String)],
     file: Option<FilePart<'_>>,
-) -> Result<Transcription, Fault> {
+) -> Result<Transcription, GatewayError> {
     let (mut model, mut user, mut written) = (String::new(), None, Written::Json);
     let mut others = Map::new();
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
@@ -92,12 +92,12 @@ pub fn transcription(
             ("response_format", "text") => written = Written::Text,
             ("response_format", _) => {
                 let why = "Dify gives the text alone: set `response_format` to `json` or `text`.";
-                return Err(Fault::unsupported(name, why));
+                return Err(GatewayError::unsupported(name, why));
             }
             ("stream", "false" | "0") => {}
             ("stream", _) => {
                 let why = "A transcription comes as a whole: leave out `stream`.";
-                return Err(Fault::unsupported(name, why));
+                return Err(GatewayError::unsupported(name, why));
             }
             // Lists have brackets, which the header of ignored fields does not take.
             (name, _) => {
@@ -138,14 +138,19 @@ fn sound(file: FilePart<'_>) -> (String, String) {
 ///
 /// # Errors
 /// 502: Dify's answer has no text.
-pub fn transcript(written: Written, answer: &[u8]) -> Result<(&'static str, Bytes), Fault> {
+pub fn transcript(written: Written, answer: &[u8]) -> Result<(&'static str, Bytes), GatewayError> {
     #[derive(Deserialize)]
     struct Answer {
         text: String,
     }
     let Answer { text } = serde_json::from_slice(answer).map_err(|_| {
-        Fault::new(502, Kind::Server, "upstream_error", "Dify's transcription has no text.")
-            .for_good()
+        GatewayError::new(
+            502,
+            ErrorKind::Server,
+            "upstream_error",
+            "Dify's transcription has no text.",
+        )
+        .for_good()
     })?;
     Ok(match written {
         Written::Json => ("application/json", Bytes::from(json!({"text": text}).to_string())),
@@ -169,7 +174,7 @@ pub struct Speech {
 }
 
 /// The fields of speech that Dify cannot serve.
-pub(super) const REFUSED: &[Refusal] = &[
+pub(super) const REFUSED: &[RefusedField] = &[
     ("response_format", pass::mp3, "Dify speaks MP3: leave it out, or set it to `mp3`."),
     ("stream_format", pass::audio, "Leave out `stream_format`, or set it to `audio`."),
 ];
@@ -177,7 +182,7 @@ pub(super) const REFUSED: &[Refusal] = &[
 /// Reads a request for speech.
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
-pub fn speech(body: &[u8]) -> Result<Speech, Fault> {
+pub fn speech(body: impl AsRef<[u8]>) -> Result<Speech, GatewayError> {
     let mut body = Fields::of_body(body)?;
     let model = common::model(&mut body)?;
     common::refuse(&mut body, REFUSED)?;
@@ -187,7 +192,7 @@ pub fn speech(body: &[u8]) -> Result<Speech, Fault> {
     }
     if text.chars().count() > MAX_INPUT_CHARS {
         let message = format!("`input` may have at most {MAX_INPUT_CHARS} characters.");
-        return Err(Fault::invalid("string_above_max_length", "input", message));
+        return Err(GatewayError::invalid("string_above_max_length", "input", message));
     }
     let voice = match body.take("voice") {
         None => None,
@@ -209,13 +214,13 @@ pub fn speech(body: &[u8]) -> Result<Speech, Fault> {
 mod tests {
     use super::*;
 
-    fn form(fields: &[(&str, &str)]) -> Result<Transcription, Fault> {
+    fn form(fields: &[(&str, &str)]) -> Result<Transcription, GatewayError> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let fields: Vec<_> = fields.iter().map(owned).collect();
         transcription(&fields, Some(FilePart { name: Some("a.mp3"), media_type: None }))
     }
 
-    fn place(fault: &Fault) -> (u16, &str, &str) {
+    fn place(fault: &GatewayError) -> (u16, &str, &str) {
         (fault.status, &fault.code, fault.param.as_deref().unwrap_or(""))
     }
 
@@ -296,7 +301,7 @@ mod tests {
         assert_eq!(transcript(Written::Json, b"{}").unwrap_err().status, 502);
     }
 
-    fn say(more: Value) -> Result<Speech, Fault> {
+    fn say(more: Value) -> Result<Speech, GatewayError> {
         let mut body = json!({"model": "m", "input": "hello"});
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();

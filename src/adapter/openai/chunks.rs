@@ -6,10 +6,10 @@ use bytes::{BufMut, BytesMut};
 use serde_json::{Value, json};
 
 use super::error;
-use crate::adapter::fault::Fault;
 use crate::adapter::frames::json as push;
 use crate::adapter::voice::{Begun, Finish, Told};
 use crate::dify::answer::Usage;
+use crate::model::GatewayError;
 
 /// The last frame of an answer that is whole.
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -73,7 +73,7 @@ impl Chunks {
 }
 
 /// The frame of a failure. No `[DONE]` may follow.
-pub(super) fn fail(fault: &Fault, out: &mut BytesMut) {
+pub(super) fn fail(fault: &GatewayError, out: &mut BytesMut) {
     out.put_slice(b"data: ");
     push(out, &error::value(fault));
     out.put_slice(b"\n\n");

@@ -3,28 +3,28 @@
 use serde_json::Value;
 
 use crate::adapter::ask::Ask;
-use crate::adapter::fault::Fault;
 use crate::adapter::fields::{self, Fields};
+use crate::model::GatewayError;
 
 /// The most texts of `stop`.
 const MAX_STOP: usize = 4;
 
 /// A field that no app can serve: its name, which values change nothing and so pass, and why the
 /// others are refused.
-pub(super) type Refusal = (&'static str, fn(&Value) -> bool, &'static str);
+pub(super) type RefusedField = (&'static str, fn(&Value) -> bool, &'static str);
 
 /// Refuses the first field of a table that has a value which does not pass.
-pub(super) fn refuse(body: &mut Fields, table: &[Refusal]) -> Result<(), Fault> {
+pub(super) fn refuse(body: &mut Fields, table: &[RefusedField]) -> Result<(), GatewayError> {
     for (name, passes, why) in table {
         if body.take(name).is_some_and(|value| !passes(&value)) {
-            return Err(Fault::unsupported(name, *why));
+            return Err(GatewayError::unsupported(name, *why));
         }
     }
     Ok(())
 }
 
 /// `model`, which must not be empty.
-pub(super) fn model(body: &mut Fields) -> Result<String, Fault> {
+pub(super) fn model(body: &mut Fields) -> Result<String, GatewayError> {
     let model = body.need_text("model")?;
     match model.is_empty() {
         true => Err(fields::wrong_value("model", "must be one that GET /v1/models lists")),
@@ -33,7 +33,7 @@ pub(super) fn model(body: &mut Fields) -> Result<String, Fault> {
 }
 
 /// `stream` and `stream_options`. Gives whether a stream ends with the usage.
-pub(super) fn streaming(body: &mut Fields, ask: &mut Ask) -> Result<bool, Fault> {
+pub(super) fn streaming(body: &mut Fields, ask: &mut Ask) -> Result<bool, GatewayError> {
     ask.streamed = body.flag("stream")?;
     let mut options = body.fields("stream_options")?;
     let with_usage = options.flag("include_usage")?;
@@ -46,7 +46,7 @@ pub(super) fn streaming(body: &mut Fields, ask: &mut Ask) -> Result<bool, Fault>
 }
 
 /// `stop`: a text or up to four. Empty ones never come.
-pub(super) fn stop(body: &mut Fields) -> Result<Vec<String>, Fault> {
+pub(super) fn stop(body: &mut Fields) -> Result<Vec<String>, GatewayError> {
     let texts = match body.take("stop") {
         None => Vec::new(),
         Some(Value::String(text)) => vec![text],
@@ -61,7 +61,7 @@ pub(super) fn stop(body: &mut Fields) -> Result<Vec<String>, Fault> {
     };
     if texts.len() > MAX_STOP {
         let message = format!("`stop` may hold at most {MAX_STOP} texts.");
-        return Err(Fault::invalid("array_above_max_length", "stop", message));
+        return Err(GatewayError::invalid("array_above_max_length", "stop", message));
     }
     Ok(texts.into_iter().filter(|text| !text.is_empty()).collect())
 }

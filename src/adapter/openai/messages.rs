@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 use super::common::ignore;
 use crate::adapter::ask::{Ask, Attachment, Role, Saying};
 use crate::adapter::attached::{self, AttachError};
-use crate::adapter::fault::Fault;
 use crate::adapter::fields::{missing, wrong_type, wrong_value};
 use crate::adapter::transcript;
+use crate::model::GatewayError;
 
 /// Where `role` says that a text belongs.
 enum Place {
@@ -17,7 +17,7 @@ enum Place {
 }
 
 /// Reads `messages` into the system text, the transcript and the question.
-pub(super) fn read(messages: Value, ask: &mut Ask) -> Result<(), Fault> {
+pub(super) fn read(messages: Value, ask: &mut Ask) -> Result<(), GatewayError> {
     let Value::Array(messages) = messages else { return Err(wrong_type("messages", "a list")) };
     let mut said: Vec<Saying> = Vec::new();
     let mut last = String::new();
@@ -42,7 +42,7 @@ pub(super) fn read(messages: Value, ask: &mut Ask) -> Result<(), Fault> {
     Ok(())
 }
 
-fn role(message: &Map<String, Value>, at: &str) -> Result<Place, Fault> {
+fn role(message: &Map<String, Value>, at: &str) -> Result<Place, GatewayError> {
     let at = format!("{at}.role");
     match message.get("role").and_then(Value::as_str) {
         Some("system" | "developer") => Ok(Place::System),
@@ -58,7 +58,7 @@ fn saying(
     message: &Map<String, Value>,
     place: &Place,
     (at, ask): (&str, &mut Ask),
-) -> Result<Saying, Fault> {
+) -> Result<Saying, GatewayError> {
     let at = format!("{at}.content");
     let mut said = Saying::default();
     let parts = match message.get("content") {
@@ -95,7 +95,7 @@ fn saying(
 }
 
 /// `{"image_url": {"url", "detail"}}`; some clients write the URL without the object.
-fn picture(part: &Map<String, Value>, at: &str, ask: &mut Ask) -> Result<Attachment, Fault> {
+fn picture(part: &Map<String, Value>, at: &str, ask: &mut Ask) -> Result<Attachment, GatewayError> {
     let at = format!("{at}.image_url");
     let (url, at) = match part.get("image_url") {
         Some(Value::Object(picture)) => {
@@ -111,7 +111,7 @@ fn picture(part: &Map<String, Value>, at: &str, ask: &mut Ask) -> Result<Attachm
 }
 
 /// `{"input_audio": {"data", "format"}}`
-fn sound(part: &Map<String, Value>, at: &str) -> Result<Attachment, Fault> {
+fn sound(part: &Map<String, Value>, at: &str) -> Result<Attachment, GatewayError> {
     let at = format!("{at}.input_audio");
     let sound = map(part.get("input_audio"), &at)?;
     let format = match sound.get("format").and_then(Value::as_str) {
@@ -123,13 +123,13 @@ fn sound(part: &Map<String, Value>, at: &str) -> Result<Attachment, Fault> {
 }
 
 /// `{"file": {"file_data", "filename"}}`
-fn file(part: &Map<String, Value>, at: &str) -> Result<Attachment, Fault> {
+fn file(part: &Map<String, Value>, at: &str) -> Result<Attachment, GatewayError> {
     let at = format!("{at}.file");
     let file = map(part.get("file"), &at)?;
     if file.get("file_id").is_some_and(|id| !id.is_null()) {
         let why = "This gateway keeps no files: send the file itself as `file_data`, a data URL, \
                    with a `filename`.";
-        return Err(Fault::unsupported(&format!("{at}.file_id"), why));
+        return Err(GatewayError::unsupported(&format!("{at}.file_id"), why));
     }
     let name = match file.get("filename") {
         None | Some(Value::Null) => None,
@@ -139,11 +139,11 @@ fn file(part: &Map<String, Value>, at: &str) -> Result<Attachment, Fault> {
     attached::file(text(file.get("file_data"), &at)?, name).map_err(|error| refused(&at, error))
 }
 
-fn refused(at: &str, error: AttachError) -> Fault {
+fn refused(at: &str, error: AttachError) -> GatewayError {
     wrong_value(at, error)
 }
 
-fn map<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a Map<String, Value>, Fault> {
+fn map<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a Map<String, Value>, GatewayError> {
     match value {
         Some(Value::Object(map)) => Ok(map),
         None | Some(Value::Null) => Err(missing(at)),
@@ -151,7 +151,7 @@ fn map<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a Map<String, Value>,
     }
 }
 
-fn text<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a str, Fault> {
+fn text<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a str, GatewayError> {
     match value {
         Some(Value::String(text)) => Ok(text),
         None | Some(Value::Null) => Err(missing(at)),

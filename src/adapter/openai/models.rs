@@ -22,8 +22,8 @@ fn model(id: &str, created_s: u64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::fault::Fault;
-    use crate::adapter::shape::Shape;
+    use crate::adapter::protocol::Protocol;
+    use crate::model::GatewayError;
 
     #[test]
     fn apps_are_models() {
@@ -38,10 +38,10 @@ mod tests {
 
     #[test]
     fn an_unknown_model_is_named() {
-        let fault = Fault::no_model("x");
+        let fault = GatewayError::no_model("x");
         assert_eq!(fault.status, 404);
         assert_eq!(
-            Shape::OpenAi.body(&fault, ""),
+            Protocol::OpenAi.body(&fault, ""),
             "{\"error\":{\"message\":\"The model `x` does not exist or you do not have access to \
              it.\",\"type\":\"invalid_request_error\",\"param\":\"model\",\
              \"code\":\"model_not_found\"}}"

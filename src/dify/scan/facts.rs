@@ -26,6 +26,8 @@ pub struct BodyFacts {
     pub message_id: Option<Uuid>,
     /// The `workflow_id`, if it is a UUID: the version of a chatflow, after 1.5.0.
     pub workflow_id: Option<Uuid>,
+    /// Whether the `response_mode` is `streaming`; anything else is blocking to Dify, or refused.
+    pub is_streamed: bool,
     /// Every other `upload_file_id` that is a UUID, each once, at most [`MAX_FILES`].
     pub files: SmallVec<[Uuid; 2]>,
 }
@@ -86,6 +88,7 @@ impl UserScan {
         match self.field {
             Field::Other => {}
             Field::User => self.settle(last, end, text::unescape)?,
+            Field::Mode => self.settle_mode(last),
             _ => self.settle_id(last, self.offset + end as u64),
         }
         Some(())
@@ -134,8 +137,15 @@ impl UserScan {
             Field::Message => self.facts.message_id = id,
             Field::Workflow => self.facts.workflow_id = id,
             Field::File => files::add(&mut self.facts.files, id),
-            Field::User | Field::Other => {}
+            Field::User | Field::Mode | Field::Other => {}
         }
+    }
+
+    /// The string of the response mode is whole with these last bytes.
+    fn settle_mode(&mut self, last: &[u8]) {
+        let mode = text::unescape(self.whole(last));
+        self.facts.is_streamed = matches!(mode, Ok(Some(mode)) if mode == "streaming");
+        self.field = Field::Other;
     }
 
     /// What was kept of a value and its last bytes. Most values come in one piece and are not
@@ -157,6 +167,7 @@ impl UserScan {
             }
             Field::Message => self.facts.message_id = None,
             Field::Workflow => self.facts.workflow_id = None,
+            Field::Mode => self.facts.is_streamed = false,
             Field::File | Field::User | Field::Other => {}
         }
     }

@@ -94,6 +94,7 @@ fn expected(whole: &str) -> Result<BodyFacts, ()> {
         conversation_place: place,
         message_id: uuid("message_id"),
         workflow_id: uuid("workflow_id"),
+        is_streamed: text("response_mode").as_deref() == Some("streaming"),
         files: files.into(),
     })
 }
@@ -151,7 +152,7 @@ fn key() -> impl Strategy<Value = String> {
         3 => prop::sample::select(vec![
             r#""upload_file_id""#, r#""conversation_id""#, r#""message_id""#,
             r#""conversation\u005fid""#, r#""mess\u0061ge_id""#,
-            r#""workflow_id""#, r#""workflo\u0077_id""#,
+            r#""workflow_id""#, r#""workflo\u0077_id""#, r#""response_mode""#, r#""response\u005fmode""#,
         ])
         .prop_map(str::to_owned),
     ]
@@ -161,6 +162,8 @@ fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         3 => string(),
         2 => id(),
+        1 => prop::sample::select(vec![r#""streaming""#, r#""blocking""#, r#""str\u0065aming""#])
+            .prop_map(str::to_owned),
         2 => prop::sample::select(vec!["null", "true", "false", "0", "42", "-1.5e+9", "1E5", "\"\""])
             .prop_map(str::to_owned),
     ];

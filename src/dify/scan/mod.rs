@@ -14,6 +14,7 @@
 //!   because the answer is to send UTF-8 and not to carry a second scanner;
 //! - `conversation_id`, `message_id` and `workflow_id` count at the top, as UUIDs in any form that
 //!   Python's `uuid.UUID` takes; what is none is Dify's to refuse, and no error here;
+//! - `response_mode` says whether the answer is streamed;
 //! - `upload_file_id` counts at any depth: chat apps have it in `files`, workflows in `inputs`.
 //!
 //! Limits: 512 open brackets (Python gives up near 1,000 with a 500), 255 characters of `user` (a

@@ -17,6 +17,7 @@ pub(super) enum Field {
     Message,
     Workflow,
     File,
+    Mode,
     #[default]
     Other,
 }
@@ -77,10 +78,10 @@ pub(super) fn named(raw: &[u8]) -> Field {
 }
 
 fn may_be_escaped(raw: &[u8]) -> bool {
-    // Each escaped letter is five bytes longer, and the wanted keys have 4, 10, 11, 14 and 15
-    // letters.
+    // Each escaped letter is five bytes longer, and the wanted keys have 4, 10, 11, 13, 14 and
+    // 15 letters.
     (9..=LONGEST).contains(&raw.len())
-        && matches!(raw.len() % 5, 0 | 1 | 4)
+        && matches!(raw.len() % 5, 0 | 1 | 3 | 4)
         && memchr(b'\\', raw).is_some()
 }
 
@@ -92,6 +93,7 @@ fn exactly(key: &[u8]) -> Field {
         b"message_id" => Field::Message,
         b"workflow_id" => Field::Workflow,
         b"upload_file_id" => Field::File,
+        b"response_mode" => Field::Mode,
         _ => Field::Other,
     }
 }

@@ -9,18 +9,18 @@ use http_body_util::Full;
 use multer::Multipart;
 use serde_json::json;
 
-use crate::adapter::Fault;
 use crate::adapter::openai::audio::{FilePart, Transcription, speech, transcript, transcription};
 use crate::dify::path::CallKind;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::doors::errand::{Call, Errand};
-use crate::gateway::doors::fault::{Trouble, of_answer};
+use crate::gateway::doors::intake::Taken;
 use crate::gateway::doors::run::ignored;
 use crate::gateway::doors::upload::Form;
 use crate::gateway::doors::{Arrival, Done, caller, hints};
+use crate::gateway::errors;
 use crate::gateway::stream::open;
 use crate::gateway::tokens::Key;
-use crate::model::Reason;
+use crate::model::{GatewayError, Reason};
 
 /// OpenAI's voices, which no app of Dify has: its own default speaks instead.
 const FOREIGN_VOICES: [&str; 13] = [
@@ -42,11 +42,11 @@ struct Sound {
 
 /// `POST /v1/audio/transcriptions`
 pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
-    let body = match arrival.body(body).await {
-        Ok(body) => body,
-        Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),
+    let taken = match arrival.take_in(body, Ok).await {
+        Ok(taken) => taken,
+        Err(error) => return Done::Error(arrival.record, error),
     };
-    let read = match fields(&arrival, body).await {
+    let read = match fields(&arrival, taken.asked.clone()).await {
         Ok(Fields { texts, file }) => {
             let part = file.as_ref().map(|file| FilePart {
                 name: file.name.as_deref(),
@@ -54,16 +54,18 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) 
             });
             transcription(&texts, part).map(|asked| (asked, file.map(|file| file.bytes)))
         }
-        Err(fault) => Err(fault),
+        Err(error) => Err(error),
     };
     let (asked, sound) = match read {
         Ok(read) => read,
-        Err(fault) => return Done::Fault(arrival.record, Reason::BadRequest, fault),
+        Err(error) => return Done::Error(arrival.record, error),
     };
-    let errand = match errand(arrival, key, &asked.model, asked.user.as_deref()) {
+    let errand = match errand(arrival, key, (&asked.model, asked.user.as_deref()), &taken) {
         Ok(errand) => errand,
         Err(done) => return *done,
     };
+    let Taken { asked: body, held: _held, .. } = taken;
+    drop(body);
     let Transcription { file_name, media_type, written, .. } = &asked;
     let form = Form::new().text("user", &errand.user);
     let (kind, body) =
@@ -71,11 +73,11 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) 
     let call = Call::post("/v1/audio-to-text", CallKind::AudioToText, kind, body);
     let (errand, read) = errand.ask(call).await;
     let answer = match read {
-        Err(trouble) => Err(trouble),
+        Err(error) => Err(error),
         Ok(read) if read.status == 200 => {
-            transcript(*written, &read.body).map_err(Trouble::answered)
+            transcript(*written, &read.body).map_err(|error| error.with_reason(Reason::Answered))
         }
-        Ok(read) => Err(of_answer(read.status, &read.body)),
+        Ok(read) => Err(GatewayError::of_dify_answer(read.status, &read.body)),
     };
     match answer {
         Ok((kind, text)) => {
@@ -84,24 +86,22 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) 
             ignored(response.headers_mut(), &asked.ignored);
             Done::Local(errand.record, response)
         }
-        Err(trouble) => Done::Fault(errand.record, trouble.reason, trouble.fault),
+        Err(error) => Done::Error(errand.record, error),
     }
 }
 
 /// `POST /v1/audio/speech`
 pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
-    let read = match arrival.body(body).await {
-        Ok(body) => speech(&body).map_err(|fault| (Reason::BadRequest, fault)),
-        Err(refused) => Err(refused),
+    let taken = match arrival.take_in(body, speech).await {
+        Ok(taken) => taken,
+        Err(error) => return Done::Error(arrival.record, error),
     };
-    let asked = match read {
-        Ok(asked) => asked,
-        Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),
-    };
-    let errand = match errand(arrival, key, &asked.model, asked.user.as_deref()) {
+    let (model, user) = (&taken.asked.model, taken.asked.user.as_deref());
+    let errand = match errand(arrival, key, (model, user), &taken) {
         Ok(errand) => errand,
         Err(done) => return *done,
     };
+    let asked = taken.asked;
     let mut json = json!({"text": asked.text, "user": errand.user, "streaming": true});
     let voice = asked.voice.filter(|voice| !FOREIGN_VOICES.contains(&voice.as_str()));
     if let Some(voice) = voice {
@@ -113,10 +113,10 @@ pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Do
     let address = errand.address;
     let (journey, result) = errand.send(call).await;
     match result {
-        Err(refusal) => {
+        Err(error) => {
             let mut errand = Errand::back(journey, address);
-            let trouble = errand.refused(&refusal);
-            Done::Fault(errand.record, trouble.reason, trouble.fault)
+            let error = errand.noted(error);
+            Done::Error(errand.record, error)
         }
         Ok(forwarded) if forwarded.answer.head.status == StatusCode::OK => {
             let mut response = open(journey, forwarded).into_response();
@@ -126,47 +126,44 @@ pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Do
         Ok(forwarded) => {
             let mut errand = Errand::back(journey, address);
             let read = errand.read(CallKind::TextToAudio, forwarded).await;
-            let trouble = match read {
-                Ok(read) => of_answer(read.status, &read.body),
-                Err(trouble) => trouble,
+            let error = match read {
+                Ok(read) => GatewayError::of_dify_answer(read.status, &read.body),
+                Err(error) => error,
             };
-            Done::Fault(errand.record, trouble.reason, trouble.fault)
+            Done::Error(errand.record, error)
         }
     }
 }
 
 /// The errand of a call that belongs to no conversation.
-fn errand(
+fn errand<T>(
     mut arrival: Arrival,
     key: &Key,
-    model: &str,
-    user: Option<&str>,
+    (model, user): (&str, Option<&str>),
+    taken: &Taken<T>,
 ) -> Result<Errand, Box<Done>> {
-    let fail =
-        |arrival: Arrival, reason, fault| Box::new(Done::Fault(arrival.record, reason, fault));
+    let fail = |arrival: Arrival, error| Box::new(Done::Error(arrival.record, error));
     let app = match caller::app(&arrival.snapshot, key, model) {
         Ok(app) => app,
-        Err(fault) => return Err(fail(arrival, Reason::NoRoute, fault)),
+        Err(error) => return Err(fail(arrival, error)),
     };
     arrival.record.caller_known(&app);
+    if let Err(error) = taken.check(&app) {
+        return Err(fail(arrival, error));
+    }
     let given = hints::user(user, &arrival.headers, &app.doors, key);
     match caller::user(key, given.as_deref(), app.doors.users) {
         Ok(user) => Ok(arrival.errand(Arc::clone(&app), user)),
-        Err(fault) => Err(fail(arrival, Reason::BadRequest, fault)),
+        Err(error) => Err(fail(arrival, error)),
     }
 }
 
 /// Takes a form apart.
-async fn fields(arrival: &Arrival, body: Bytes) -> Result<Fields, Fault> {
+async fn fields(arrival: &Arrival, body: Bytes) -> Result<Fields, GatewayError> {
     let kind = arrival.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let boundary = kind.and_then(|kind| multer::parse_boundary(kind).ok()).ok_or_else(|| {
-        let message = "Send the sound as `multipart/form-data`, with fields `file` and `model`.";
-        Fault::invalid("invalid_value", "file", message)
-    })?;
-    let broken = |error: multer::Error| {
-        let message = format!("The form cannot be read: {error}.");
-        Fault::invalid("invalid_value", "file", message)
-    };
+    let boundary =
+        kind.and_then(|kind| multer::parse_boundary(kind).ok()).ok_or_else(errors::not_a_form)?;
+    let broken = |error: multer::Error| errors::bad_form(&error);
     let stream = http_body_util::BodyDataStream::new(Full::new(body));
     let mut parts = Multipart::new(stream, boundary);
     let mut fields = Fields { texts: Vec::new(), file: None };

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::adapter::{Fault, Kind};
 use crate::gateway::doors::settings::UserForm;
+use crate::gateway::errors;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::tokens::Key;
+use crate::model::GatewayError;
 
 /// Dify's own limit, in characters; it answers 500 to longer ones.
 const MAX_USER_CHARS: usize = 255;
@@ -19,16 +20,12 @@ const SOMEBODY: &str = "default";
 ///
 /// # Errors
 /// 401: there is none, or nobody knows it.
-pub(super) fn key(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, Fault> {
+pub(super) fn key(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, GatewayError> {
     let given = secret(headers);
     let known = given.and_then(|secret| snapshot.tokens.key(secret));
-    known.or(snapshot.anonymous.as_ref()).cloned().ok_or_else(|| {
-        let message = match given {
-            None => "No API key came with the request: send it as `Authorization: Bearer <key>`.",
-            // LiteLLM tells a wrong key from a wrong request by OpenAI's first words.
-            Some(_) => "Incorrect API key provided: the gateway does not know it.",
-        };
-        Fault::new(401, Kind::Authentication, "invalid_api_key", message)
+    known.or(snapshot.anonymous.as_ref()).cloned().ok_or_else(|| match given {
+        None => errors::no_api_key(),
+        Some(_) => errors::wrong_api_key(),
     })
 }
 
@@ -48,17 +45,17 @@ fn secret(headers: &HeaderMap) -> Option<&[u8]> {
 ///
 /// # Errors
 /// 404: there is none, or the key may not use it; which of both is not said.
-pub(super) fn app(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<App>, Fault> {
+pub(super) fn app(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<App>, GatewayError> {
     let place = snapshot.models.app(model).filter(|place| key.apps.contains(place));
     let app = place.and_then(|place| snapshot.apps.get(place));
-    app.cloned().ok_or_else(|| Fault::no_model(model))
+    app.cloned().ok_or_else(|| GatewayError::no_model(model))
 }
 
 /// The user as Dify will know it: the client's own word at its end, so that an operator finds it.
 ///
 /// # Errors
 /// 400: it is too long for Dify.
-pub(super) fn user(key: &Key, given: Option<&str>, form: UserForm) -> Result<String, Fault> {
+pub(super) fn user(key: &Key, given: Option<&str>, form: UserForm) -> Result<String, GatewayError> {
     let given = given.map(str::trim).filter(|user| !user.is_empty());
     let user = given.or(key.user.as_deref());
     let user = match form {
@@ -66,8 +63,7 @@ pub(super) fn user(key: &Key, given: Option<&str>, form: UserForm) -> Result<Str
         UserForm::OpenWebUi => format!("open_webui_{}", user.unwrap_or("default_user")),
     };
     if user.chars().count() > MAX_USER_CHARS {
-        let message = format!("The user is longer than {MAX_USER_CHARS} characters.");
-        return Err(Fault::invalid("invalid_value", "user", message));
+        return Err(errors::user_too_long(MAX_USER_CHARS));
     }
     Ok(user)
 }

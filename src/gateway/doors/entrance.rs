@@ -5,7 +5,7 @@
 
 use http::Method;
 
-use crate::adapter::Shape;
+use crate::adapter::Protocol;
 
 /// A call of an AI client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) enum Call<'a> {
 pub(in crate::gateway) enum Entrance<'a> {
     /// Dify's own API; the path without the prefix, if there was one.
     Dify(&'a str),
-    /// A call of an AI client, and the shape of its errors.
+    /// A call of an AI client, and its protocol.
     Door(Door<'a>),
 }
 
@@ -51,7 +51,7 @@ pub(in crate::gateway) struct Door<'a> {
     /// Which.
     pub(super) call: Call<'a>,
     /// How it is told of errors.
-    pub(in crate::gateway) shape: Shape,
+    pub(in crate::gateway) protocol: Protocol,
 }
 
 /// The entrance of a request. A prefix without anything below it is Dify's business, or nobody's.
@@ -59,16 +59,16 @@ pub(in crate::gateway) fn entrance<'a>(method: &Method, path: &'a str) -> Entran
     if let Some(rest) = below(path, "/dify") {
         return Entrance::Dify(rest);
     }
-    let (rest, shape) = match (below(path, "/openai"), below(path, "/anthropic")) {
-        (Some(rest), _) => (rest, Some(Shape::OpenAi)),
-        (_, Some(rest)) => (rest, Some(Shape::Anthropic)),
+    let (rest, protocol) = match (below(path, "/openai"), below(path, "/anthropic")) {
+        (Some(rest), _) => (rest, Some(Protocol::OpenAi)),
+        (_, Some(rest)) => (rest, Some(Protocol::Anthropic)),
         _ => (path, None),
     };
-    let wanted = |found: &Shape| shape.is_none_or(|shape| shape == *found);
+    let wanted = |found: &Protocol| protocol.is_none_or(|protocol| protocol == *found);
     match call(method, rest).filter(|(_, found)| wanted(found)) {
-        Some((call, found)) => Entrance::Door(Door { call, shape: shape.unwrap_or(found) }),
-        None => match shape {
-            Some(shape) => Entrance::Door(Door { call: Call::Unknown, shape }),
+        Some((call, found)) => Entrance::Door(Door { call, protocol: protocol.unwrap_or(found) }),
+        None => match protocol {
+            Some(protocol) => Entrance::Door(Door { call: Call::Unknown, protocol }),
             None => Entrance::Dify(path),
         },
     }
@@ -79,7 +79,7 @@ fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     path.strip_prefix(prefix).filter(|rest| rest.starts_with("/v1/"))
 }
 
-fn call<'a>(method: &Method, path: &'a str) -> Option<(Call<'a>, Shape)> {
+fn call<'a>(method: &Method, path: &'a str) -> Option<(Call<'a>, Protocol)> {
     let path = path.strip_prefix("/v1/")?;
     let is_get = matches!(*method, Method::GET | Method::HEAD);
     if is_get {
@@ -88,20 +88,20 @@ fn call<'a>(method: &Method, path: &'a str) -> Option<(Call<'a>, Shape)> {
             "conversation/mappings" => Call::Mappings,
             _ => Call::Model(path.strip_prefix("models/").filter(|id| !id.is_empty())?),
         };
-        return Some((call, Shape::OpenAi));
+        return Some((call, Protocol::OpenAi));
     }
     if *method != Method::POST {
         return None;
     }
     Some(match path {
-        "chat/completions" => (Call::Chat, Shape::OpenAi),
-        "completions" => (Call::Completion, Shape::OpenAi),
-        "responses" => (Call::Response, Shape::OpenAi),
-        "audio/transcriptions" => (Call::Transcription, Shape::OpenAi),
-        "audio/speech" => (Call::Speech, Shape::OpenAi),
-        "conversation/cleanup" => (Call::Cleanup, Shape::OpenAi),
-        "messages" => (Call::Message, Shape::Anthropic),
-        "messages/count_tokens" => (Call::CountTokens, Shape::Anthropic),
+        "chat/completions" => (Call::Chat, Protocol::OpenAi),
+        "completions" => (Call::Completion, Protocol::OpenAi),
+        "responses" => (Call::Response, Protocol::OpenAi),
+        "audio/transcriptions" => (Call::Transcription, Protocol::OpenAi),
+        "audio/speech" => (Call::Speech, Protocol::OpenAi),
+        "conversation/cleanup" => (Call::Cleanup, Protocol::OpenAi),
+        "messages" => (Call::Message, Protocol::Anthropic),
+        "messages/count_tokens" => (Call::CountTokens, Protocol::Anthropic),
         _ => return None,
     })
 }
@@ -111,13 +111,13 @@ mod tests {
     use http::Method;
 
     use super::{Call, Door, Entrance, entrance};
-    use crate::adapter::Shape;
+    use crate::adapter::Protocol;
 
     #[test]
     fn method_and_path_name_the_protocol() {
         let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
-        let open = |call| Entrance::Door(Door { call, shape: Shape::OpenAi });
-        let anthropic = |call| Entrance::Door(Door { call, shape: Shape::Anthropic });
+        let open = |call| Entrance::Door(Door { call, protocol: Protocol::OpenAi });
+        let anthropic = |call| Entrance::Door(Door { call, protocol: Protocol::Anthropic });
         for (method, path, expected) in [
             (&post, "/v1/chat/completions", open(Call::Chat)),
             (&post, "/openai/v1/chat/completions", open(Call::Chat)),

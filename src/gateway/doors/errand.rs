@@ -16,17 +16,16 @@ use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::body::Kept;
 use crate::gateway::claim::{self, Claims, Whose};
-use crate::gateway::doors::fault::Trouble;
+use crate::gateway::errors;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Departure, Forwarded, Journey, SpreadBy, Travelled};
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::outlive::travel;
 use crate::gateway::record::Record;
-use crate::gateway::refusals;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::worker::Worker;
-use crate::model::Refusal;
+use crate::model::GatewayError;
 
 /// The largest answer that is read whole: forms and settings of an app have some kilobytes.
 pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -118,13 +117,13 @@ impl Errand {
     ///
     /// # Errors
     /// Nobody answered, or the answer broke off.
-    pub(super) async fn ask(self, call: Call) -> (Self, Result<Read, Trouble>) {
+    pub(super) async fn ask(self, call: Call) -> (Self, Result<Read, GatewayError>) {
         let (kind, address) = (call.kind, self.address);
         let (journey, result) = self.send(call).await;
         let mut errand = Self::back(journey, address);
         let read = match result {
             Ok(forwarded) => errand.read(kind, forwarded).await,
-            Err(refusal) => Err(errand.refused(&refusal)),
+            Err(error) => Err(errand.noted(error)),
         };
         (errand, read)
     }
@@ -137,12 +136,12 @@ impl Errand {
         &mut self,
         kind: CallKind,
         forwarded: Forwarded,
-    ) -> Result<Read, Trouble> {
+    ) -> Result<Read, GatewayError> {
         // The member counts the request until its answer is read.
         let Forwarded { member, answer, flight: _flight, .. } = forwarded;
         let connections = &self.worker.connections;
         let answer = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
-        let answer = answer.map_err(|failure| self.refused(&refusals::of(&failure)))?;
+        let answer = answer.map_err(|attempt| self.noted(errors::of(&attempt)))?;
         let body = match answer.body {
             AnswerBody::Read(body) => body,
             AnswerBody::Coming(..) => Bytes::new(),
@@ -161,11 +160,11 @@ impl Errand {
     }
 
     /// Nobody answered; what the log should know of that is noted.
-    pub(super) fn refused(&mut self, refusal: &Refusal) -> Trouble {
-        if let Some(detail) = &refusal.detail {
+    pub(super) fn noted(&mut self, error: GatewayError) -> GatewayError {
+        if let Some(detail) = &error.detail {
             self.record.note(detail.clone());
         }
-        Trouble::from(refusal)
+        error
     }
 
     /// Makes a call. The journey has the record, and what else the errand had.
@@ -178,7 +177,7 @@ impl Errand {
     ///
     /// # Errors
     /// Somebody who may have it cannot be asked; too many such searches are under way.
-    pub(super) async fn find(self, conversation: Uuid) -> (Self, Result<bool, Refusal>) {
+    pub(super) async fn find(self, conversation: Uuid) -> (Self, Result<bool, GatewayError>) {
         let call = Call::post("/v1/chat-messages", CallKind::Run(Run::Chat), JSON, Bytes::new());
         let address = self.address;
         let mut journey = self.journey(call.in_conversation(Some(conversation)));
@@ -203,6 +202,8 @@ impl Errand {
             app,
             kind,
             run,
+            // Every run of an AI client is: the answer is summed up here, if at all.
+            is_streamed: run.is_some(),
             user_in_body: Some(user),
             spread_by: SpreadBy::UserInBody,
             address,

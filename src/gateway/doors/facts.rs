@@ -4,19 +4,20 @@
 
 use std::sync::Arc;
 
-use crate::adapter::{Facts, Fault, Kind};
+use crate::adapter::Facts;
 use crate::dify::path::CallKind;
 use crate::gateway::doors::errand::{Call, Errand};
-use crate::gateway::doors::fault::{Trouble, of_answer};
+use crate::gateway::errors;
 use crate::gateway::member::Member;
 use crate::gateway::select::key_of;
 use crate::gateway::snapshot::App;
+use crate::model::GatewayError;
 
 /// The facts of the errand's app.
 ///
 /// # Errors
 /// No instance says them.
-pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<Facts>, Trouble>) {
+pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<Facts>, GatewayError>) {
     let now_ms = errand.worker.shared().now_ms();
     let members = errand.app.pool.members.iter();
     let home = home(&errand);
@@ -34,7 +35,7 @@ pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<Facts>, Trouble
     let (errand, asked) = ask(errand).await;
     match (asked, old) {
         (Ok(facts), _) | (Err(_), Some(facts)) => (errand, Ok(facts)),
-        (Err(trouble), None) => (errand, Err(trouble)),
+        (Err(error), None) => (errand, Err(error)),
     }
 }
 
@@ -50,21 +51,20 @@ fn any_known(app: &App) -> Option<Arc<Facts>> {
     app.pool.members.iter().find_map(|member| member.stats.facts.at_any_age())
 }
 
-async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, Trouble>) {
+async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, GatewayError>) {
     let (errand, info) = get(errand, "/v1/info", CallKind::Info).await;
     let (_, info) = match info {
         Ok(info) => info,
-        Err(trouble) => return (errand, Err(trouble)),
+        Err(error) => return (errand, Err(error)),
     };
     let (errand, parameters) = get(errand, "/v1/parameters", CallKind::Parameters).await;
     let (member, parameters) = match parameters {
         Ok(parameters) => parameters,
-        Err(trouble) => return (errand, Err(trouble)),
+        Err(error) => return (errand, Err(error)),
     };
-    let facts = Facts::read(&info, &parameters).map(Arc::new).map_err(|what| {
-        let message = format!("{} does not say what this app is: {what}.", member.name());
-        Trouble::answered(Fault::new(502, Kind::Server, "upstream_error", message))
-    });
+    let facts = Facts::read(&info, &parameters)
+        .map(Arc::new)
+        .map_err(|what| errors::unknown_app(&member, what));
     if let Ok(facts) = &facts {
         member.stats.facts.learn(facts, errand.worker.shared().now_ms());
     }
@@ -75,12 +75,12 @@ async fn get(
     errand: Errand,
     path: &str,
     kind: CallKind,
-) -> (Errand, Result<(Arc<Member>, bytes::Bytes), Trouble>) {
+) -> (Errand, Result<(Arc<Member>, bytes::Bytes), GatewayError>) {
     let (errand, read) = errand.ask(Call::get(path.to_owned(), kind)).await;
     let answer = match read {
-        Err(trouble) => Err(trouble),
+        Err(error) => Err(error),
         Ok(read) if read.status == 200 => Ok((read.member, read.body)),
-        Ok(read) => Err(of_answer(read.status, &read.body)),
+        Ok(read) => Err(GatewayError::of_dify_answer(read.status, &read.body)),
     };
     (errand, answer)
 }

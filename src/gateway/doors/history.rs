@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::adapter::{Role, Saying};
 use crate::dify::path::CallKind;
 use crate::gateway::doors::errand::{Call, Errand};
-use crate::gateway::doors::fault::{Trouble, of_answer};
+use crate::model::GatewayError;
 
 /// How many of the last messages are looked through; Dify gives no more at once.
 const LIMIT: usize = 100;
@@ -37,7 +37,7 @@ pub(super) async fn transcript(
     errand: Errand,
     conversation: Uuid,
     last: Uuid,
-) -> (Errand, Result<Vec<Saying>, Trouble>) {
+) -> (Errand, Result<Vec<Saying>, GatewayError>) {
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("conversation_id", &conversation.to_string())
         .append_pair("user", &errand.user)
@@ -46,9 +46,9 @@ pub(super) async fn transcript(
     let call = Call::get(format!("/v1/messages?{query}"), CallKind::Messages);
     let (errand, read) = errand.ask(call.naming([conversation])).await;
     let found = match read {
-        Err(trouble) => Err(trouble),
+        Err(error) => Err(error),
         Ok(read) if read.status == 200 => Ok(said(&read.body, last)),
-        Ok(read) => Err(of_answer(read.status, &read.body)),
+        Ok(read) => Err(GatewayError::of_dify_answer(read.status, &read.body)),
     };
     (errand, found)
 }

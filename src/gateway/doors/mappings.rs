@@ -8,12 +8,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::adapter::{Fault, Kind};
-use crate::conversation::StoreDown;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::doors::{Arrival, Done, local};
+use crate::gateway::errors;
 use crate::gateway::tokens::Key;
-use crate::model::Reason;
+use crate::model::GatewayError;
 
 /// How old a conversation is to be before it is removed, if nothing is said.
 const MAX_AGE_DAYS: u64 = 30;
@@ -27,7 +26,7 @@ pub(super) async fn show(arrival: Arrival, key: &Key) -> Done {
             value["timestamp"] = now_s().into();
             local(arrival.record, Bytes::from(value.to_string()))
         }
-        Err(error) => Done::Fault(arrival.record, Reason::StoreFailed, down(&error)),
+        Err(error) => Done::Error(arrival.record, errors::store_down(&error)),
     }
 }
 
@@ -36,22 +35,20 @@ struct Cleanup {
     max_age_days: Option<u64>,
 }
 
+fn cleanup(body: Bytes) -> Result<Cleanup, GatewayError> {
+    if body.is_empty() {
+        return Ok(Cleanup::default());
+    }
+    serde_json::from_slice(&body).map_err(|_| errors::bad_cleanup())
+}
+
 /// `POST /v1/conversation/cleanup`
 pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
-    let body = match arrival.body(body).await {
-        Ok(body) => body,
-        Err((reason, fault)) => return Done::Fault(arrival.record, reason, fault),
+    let taken = match arrival.take_in(body, cleanup).await {
+        Ok(taken) => taken,
+        Err(error) => return Done::Error(arrival.record, error),
     };
-    let asked = match body.is_empty() {
-        true => Ok(Cleanup::default()),
-        false => serde_json::from_slice::<Cleanup>(&body),
-    };
-    let Ok(asked) = asked else {
-        let message = "The body must be a JSON object; `max_age_days` is a whole number.";
-        let fault = Fault::invalid("invalid_value", "max_age_days", message);
-        return Done::Fault(arrival.record, Reason::BadRequest, fault);
-    };
-    let days = asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
+    let days = taken.asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
     let age = Duration::from_secs(days.saturating_mul(24 * 3600));
     let removed = arrival.worker.shared().book().cleanup(whose(key), age).await;
     match removed {
@@ -60,16 +57,12 @@ pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) ->
                 json!({"removed_count": removed, "max_age_days": days, "timestamp": now_s()});
             local(arrival.record, Bytes::from(value.to_string()))
         }
-        Err(error) => Done::Fault(arrival.record, Reason::StoreFailed, down(&error)),
+        Err(error) => Done::Error(arrival.record, errors::store_down(&error)),
     }
 }
 
 fn whose(key: &Key) -> Option<&str> {
     (!key.is_admin).then_some(&*key.name)
-}
-
-fn down(error: &StoreDown) -> Fault {
-    Fault::new(503, Kind::Overloaded, "conversations_unavailable", error.to_string())
 }
 
 fn now_s() -> f64 {

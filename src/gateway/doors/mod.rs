@@ -4,14 +4,16 @@
 //! routing, affinity and failover as a client's own; what Dify answers is told in the door's words
 //! (`telling`). Which conversation a transcript goes on with is decided in `thread`.
 
+mod answer_error;
 mod audio;
 mod caller;
+mod coding;
 mod entrance;
 mod errand;
 mod facts;
-mod fault;
 mod hints;
 mod history;
+mod intake;
 pub mod known;
 mod mappings;
 mod run;
@@ -34,20 +36,21 @@ use self::settings::{History, Tasks};
 
 use self::entrance::Call;
 use self::errand::Errand;
+use self::intake::Taken;
 use self::run::{Asked, run};
 use self::thread::Worth;
 use self::waiting::{Head, Late};
-use crate::adapter::{Ask, Fault, Kind, Voice, anthropic, openai, task};
+use crate::adapter::{Ask, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::arriving::Arriving;
+use crate::gateway::errors;
 use crate::gateway::heads::RequestHead;
-use crate::gateway::identify;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::Outgoing;
 use crate::gateway::tokens::Key;
 use crate::gateway::worker::Worker;
-use crate::model::{Reason, Refusal};
+use crate::model::GatewayError;
 
 /// When a model was made, in seconds since 1970: clients sort by it and show it.
 const CREATED_S: u64 = 0;
@@ -75,14 +78,14 @@ pub(super) enum Done {
     /// The gateway answers itself.
     Local(Box<Record>, Response<Bytes>),
     /// It went wrong.
-    Fault(Box<Record>, Reason, Fault),
+    Error(Box<Record>, GatewayError),
 }
 
 /// Answers a request at a door.
 pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>) -> Done {
     let key = match caller::key(&arrival.snapshot, &arrival.headers) {
         Ok(key) => key,
-        Err(fault) => return Done::Fault(arrival.record, Reason::Unauthorized, fault),
+        Err(error) => return Done::Error(arrival.record, error),
     };
     arrival.record.came_by(&key);
     match door.call {
@@ -93,21 +96,14 @@ pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>)
             let found = caller::app(&arrival.snapshot, &key, id);
             match found {
                 Ok(_) => local(arrival.record, openai::models::one(id, CREATED_S)),
-                Err(fault) => Done::Fault(arrival.record, Reason::NoRoute, fault),
+                Err(error) => Done::Error(arrival.record, error),
             }
         }
         Call::Chat | Call::Completion | Call::Response | Call::Message => {
             arrival.converse(body, door, &key).await
         }
-        Call::CountTokens => {
-            let fault = anthropic::messages::count_tokens();
-            Done::Fault(arrival.record, Reason::NoRoute, fault)
-        }
-        Call::Unknown => {
-            let message = "Dify has nothing that could serve this path.";
-            let fault = Fault::new(404, Kind::NotFound, "unsupported_endpoint", message);
-            Done::Fault(arrival.record, Reason::NoRoute, fault)
-        }
+        Call::CountTokens => Done::Error(arrival.record, anthropic::messages::count_tokens()),
+        Call::Unknown => Done::Error(arrival.record, errors::unsupported_endpoint()),
         Call::Transcription => audio::transcribe(arrival, body, &key).await,
         Call::Speech => audio::speak(arrival, body, &key).await,
         Call::Mappings => mappings::show(arrival, &key).await,
@@ -129,17 +125,6 @@ fn local(record: Box<Record>, json: Bytes) -> Done {
 }
 
 impl Arrival {
-    /// Takes the body in.
-    async fn body(&mut self, mut body: Arriving) -> Result<Bytes, (Reason, Fault)> {
-        let refused = |refusal: Refusal| (refusal.reason, Fault::of_refusal(&refusal));
-        let kept = identify::body(&self.head, &mut body, &self.snapshot).await.map_err(refused)?;
-        self.record.body_read(None, kept.len());
-        kept.into_bytes().await.map_err(|error| {
-            let refusal = identify::spool_failed(&error, &self.snapshot.limits);
-            (refusal.reason, Fault::of_refusal(&refusal))
-        })
-    }
-
     /// An errand to an app, for a user.
     fn errand(mut self, app: Arc<App>, user: String) -> Errand {
         self.record.named(&user);
@@ -149,28 +134,28 @@ impl Arrival {
 
     /// Reads a question and sends it on its way.
     async fn converse(mut self, body: Arriving, door: Door<'_>, key: &Key) -> Done {
-        let read = match self.body(body).await {
-            Ok(body) => read(door.call, &body).map_err(|fault| (Reason::BadRequest, fault)),
-            Err(refused) => Err(refused),
+        let taken = match self.take_in(body, reader(door.call)).await {
+            Ok(taken) => taken,
+            Err(error) => return Done::Error(self.record, error),
         };
-        let (mut ask, voice) = match read {
-            Ok(read) => read,
-            Err((reason, fault)) => return Done::Fault(self.record, reason, fault),
-        };
-        let app = match caller::app(&self.snapshot, key, &ask.model) {
+        let app = match caller::app(&self.snapshot, key, &taken.asked.0.model) {
             Ok(app) => app,
-            Err(fault) => return Done::Fault(self.record, Reason::NoRoute, fault),
+            Err(error) => return Done::Error(self.record, error),
         };
         self.record.caller_known(&app);
+        if let Err(error) = taken.check(&app) {
+            return Done::Error(self.record, error);
+        }
+        let Taken { asked: (mut ask, voice), held, .. } = taken;
         hints::add(&mut ask, &self.headers, &app.doors);
         let given = hints::user(ask.user.as_deref(), &self.headers, &app.doors, key);
         let user = match caller::user(key, given.as_deref(), app.doors.users) {
             Ok(user) => user,
-            Err(fault) => return Done::Fault(self.record, Reason::BadRequest, fault),
+            Err(error) => return Done::Error(self.record, error),
         };
         let is_task = app.doors.tasks != Tasks::InChat && task::is_task(&ask);
         if is_task && app.doors.tasks == Tasks::Refuse {
-            return Done::Fault(self.record, Reason::BadRequest, task::refused());
+            return Done::Error(self.record, task::refused());
         }
         let user = if is_task { user + ":task" } else { user };
         let chat = ask.hints.chat.clone().filter(|_| !is_task);
@@ -188,24 +173,27 @@ impl Arrival {
             (_, true) => Worth::Nothing,
             _ => Worth::Kept,
         };
-        let (shape, late, streamed) = (door.shape, Late::default(), ask.streamed);
+        let (protocol, late, streamed) = (door.protocol, Late::default(), ask.streamed);
         let request_id = self.record.request_id().clone();
-        let head = Head { request_id, ignored: ask.ignored.clone(), shape };
-        let asked = Asked { ask, voice, shape, thread, worth, late: late.clone() };
+        let head = Head { request_id, ignored: ask.ignored.clone(), protocol };
+        let asked = Asked { ask, voice, protocol, thread, worth, late: late.clone(), held };
         let run = Box::pin(run(self.errand(app, user), asked));
         if streamed { waiting::wait(run, late, head).await } else { run.await }
     }
 }
 
-/// Reads the question in a door's words.
-fn read(call: Call<'_>, body: &[u8]) -> Result<(Ask, Box<dyn Voice>), Fault> {
-    fn boxed<V: Voice + 'static>((ask, voice): (Ask, V)) -> (Ask, Box<dyn Voice>) {
+/// A question, and who tells its answer.
+type Question = (Ask, Box<dyn Voice + Send>);
+
+/// What reads the question in a door's words.
+fn reader(call: Call<'_>) -> fn(Bytes) -> Result<Question, GatewayError> {
+    fn boxed<V: Voice + Send + 'static>((ask, voice): (Ask, V)) -> Question {
         (ask, Box::new(voice))
     }
     match call {
-        Call::Completion => openai::completions::read(body).map(boxed),
-        Call::Response => openai::responses::read(body).map(boxed),
-        Call::Message => anthropic::messages::read(body).map(boxed),
-        _ => openai::chat::read(body).map(boxed),
+        Call::Completion => |body| openai::completions::read(body).map(boxed),
+        Call::Response => |body| openai::responses::read(body).map(boxed),
+        Call::Message => |body| anthropic::messages::read(body).map(boxed),
+        _ => |body| openai::chat::read(body).map(boxed),
     }
 }

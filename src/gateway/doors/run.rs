@@ -3,37 +3,37 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::adapter::call::{self, Run};
-use crate::adapter::{
-    Ask, Facts, Fault, FileRef, Hearing, Intake, Kind, Manner, Mode, Shape, Voice,
-};
+use crate::adapter::{Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice};
 use crate::conversation::Thread;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
+use crate::gateway::bodies::Held;
 use crate::gateway::coming::Coming;
+use crate::gateway::doors::answer_error::{Meaning, meaning};
 use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES};
-use crate::gateway::doors::fault::{Meaning, Trouble, meaning, of_answer};
 use crate::gateway::doors::history::transcript;
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::doors::telling::Telling;
-use crate::gateway::doors::thread::{self, Place, With, Worth, no_conversation};
+use crate::gateway::doors::thread::{self, Place, With, Worth};
 use crate::gateway::doors::upload::upload;
 use crate::gateway::doors::waiting::Late;
 use crate::gateway::doors::{Done, facts};
+use crate::gateway::errors;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey};
 use crate::gateway::names::Name;
 use crate::gateway::policy::OnOwnerDown;
-use crate::gateway::refusals;
 use crate::gateway::relay::{Relay, Source};
 use crate::gateway::respond;
 use crate::gateway::stream::Outgoing;
-use crate::model::{Reason, Refusal};
+use crate::model::{GatewayError, Reason};
 
 const IGNORED: HeaderName = HeaderName::from_static("x-difygate-ignored");
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -44,35 +44,41 @@ pub(super) struct Asked {
     pub ask: Ask,
     /// How the answer is told.
     pub voice: Box<dyn Voice>,
-    /// The shape of errors.
-    pub shape: Shape,
+    /// The protocol of the client.
+    pub protocol: Protocol,
     /// Who asks, in which app and chat.
     pub thread: Thread,
     /// Whether anything is to be gone on with.
     pub worth: Worth,
     /// Whether the head of the answer has gone out.
     pub late: Late,
+    /// What it has of the memory for all bodies.
+    pub held: Held,
 }
 
 /// A question that has its place in a conversation.
 struct Question {
     ask: Ask,
     voice: Box<dyn Voice>,
-    shape: Shape,
+    protocol: Protocol,
     place: Place,
     late: Late,
+    _held: Held,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
 pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { ask, voice, shape, thread, worth, late } = asked;
+    let Asked { ask, voice, protocol, thread, worth, late, held } = asked;
     let place = match worth {
         Worth::Kept => thread::place(errand.worker.shared(), thread, &ask).await,
         Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
     };
     match place {
-        Ok(place) => carry(errand, Question { ask, voice, shape, place, late }).await,
-        Err(Trouble { reason, fault }) => Done::Fault(errand.record, reason, fault),
+        Ok(place) => {
+            let question = Question { ask, voice, protocol, place, late, _held: held };
+            carry(errand, question).await
+        }
+        Err(error) => Done::Error(errand.record, error),
     }
 }
 
@@ -81,11 +87,16 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
     let (errand, facts) = facts::facts(errand).await;
     let facts = match facts {
         Ok(facts) => facts,
-        Err(trouble) => return refuse(errand, &question, trouble).await,
+        Err(error) => return refuse(errand, &question, error).await,
     };
+    match facts.mode {
+        Mode::AdvancedChat | Mode::Workflow => errand.app.stats.kind.learn_flow(),
+        Mode::Chat | Mode::AgentChat | Mode::Completion => errand.app.stats.kind.learn_plain(),
+        Mode::Agent => {}
+    }
     let errand = match take_up(errand, &mut question).await {
         (errand, Ok(())) => errand,
-        (errand, Err(trouble)) => return refuse(errand, &question, trouble).await,
+        (errand, Err(error)) => return refuse(errand, &question, error).await,
     };
     let errand = match find(errand, &mut question).await {
         Ok(errand) => errand,
@@ -96,29 +107,32 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
     let (mut errand, files) = upload(errand, files, conversation).await;
     let files = match files {
         Ok(files) => files,
-        Err(trouble) => return refuse(errand, &question, trouble).await,
+        Err(error) => return refuse(errand, &question, error).await,
     };
     loop {
-        let call = match call(&errand, &question, &facts, &files) {
+        let call = match call(&errand, &mut question, &facts, &files) {
             Ok(call) => call,
-            Err(fault) => return refuse(errand, &question, Trouble::bad_request(fault)).await,
+            Err(error) => {
+                let error = error.with_reason(Reason::BadRequest);
+                return refuse(errand, &question, error).await;
+            }
         };
         let address = errand.address;
         let (journey, result) = errand.send(call).await;
         let forwarded = match result {
             Ok(forwarded) => forwarded,
-            Err(refusal) => {
+            Err(error) => {
                 errand = Errand::back(journey, address);
-                if parts(&errand, &mut question, &refusal).await {
+                if parts(&errand, &mut question, &error).await {
                     continue;
                 }
-                return refused(errand, &question, &refusal).await;
+                return refused(errand, &question, error).await;
             }
         };
         if forwarded.answer.head.status.is_success() {
             return tell(journey, forwarded, question, facts.mode).await;
         }
-        let (back, trouble, meaning) = refusal(Errand::back(journey, address), forwarded).await;
+        let (back, error, meaning) = refusal(Errand::back(journey, address), forwarded).await;
         errand = back;
         let shared = Arc::clone(errand.worker.shared());
         if meaning == Meaning::NoConversation && conversation.is_some() {
@@ -127,9 +141,9 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
                 continue;
             }
             let named = conversation.map(|id| id.to_string()).unwrap_or_default();
-            return refuse(errand, &question, no_conversation(&named)).await;
+            return refuse(errand, &question, errors::no_conversation(&named)).await;
         }
-        return refuse(errand, &question, trouble).await;
+        return refuse(errand, &question, error).await;
     }
 }
 
@@ -144,17 +158,17 @@ async fn find(errand: Errand, question: &mut Question) -> Result<Errand, Done> {
         Ok(false) if question.place.leave(&shared).await => Ok(errand),
         Ok(false) => {
             let named = conversation.to_string();
-            Err(refuse(errand, question, no_conversation(&named)).await)
+            Err(refuse(errand, question, errors::no_conversation(&named)).await)
         }
-        Err(refusal) if parts(&errand, question, &refusal).await => Ok(errand),
-        Err(refusal) => Err(refused(errand, question, &refusal).await),
+        Err(error) if parts(&errand, question, &error).await => Ok(errand),
+        Err(error) => Err(refused(errand, question, error).await),
     }
 }
 
 /// Whether the turn leaves its conversation, because the instance that has it is out. The files of
 /// the question stay where the conversation is, and so does a question that has some.
-async fn parts(errand: &Errand, question: &mut Question, refusal: &Refusal) -> bool {
-    let may = refusal.reason == Reason::OwnerOut
+async fn parts(errand: &Errand, question: &mut Question, error: &GatewayError) -> bool {
+    let may = error.reason == Reason::OwnerOut
         && errand.app.policy.on_owner_down == OnOwnerDown::Restart
         && question.ask.question.attachments.is_empty();
     may && question.place.part(errand.worker.shared()).await
@@ -162,7 +176,7 @@ async fn parts(errand: &Errand, question: &mut Question, refusal: &Refusal) -> b
 
 /// A client that goes on from an earlier answer gets a new conversation that begins with what was
 /// said till then.
-async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(), Trouble>) {
+async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(), GatewayError>) {
     let With::After { conversation, message } = question.place.with else {
         return (errand, Ok(()));
     };
@@ -178,10 +192,10 @@ async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(),
 /// The call of Dify that the question is.
 fn call(
     errand: &Errand,
-    question: &Question,
+    question: &mut Question,
     facts: &Facts,
     files: &[FileRef],
-) -> Result<Call, Fault> {
+) -> Result<Call, GatewayError> {
     let settings = &errand.app.doors;
     let conversation = question.place.with.conversation();
     let text = conversation.map(|id| id.to_string());
@@ -192,45 +206,62 @@ fn call(
         Mode::Workflow => path::Run::Workflow,
         _ => path::Run::Chat,
     });
-    let body = serde_json::Value::Object(body).to_string();
+    let body = json_of(body, &mut question.ask.question.text)?;
     let json = HeaderValue::from_static("application/json");
     let files = files.iter().filter_map(FileRef::uploaded);
     let files = files.filter_map(|id| Uuid::try_parse(id).ok());
-    let call = Call::post(facts.mode.path(), kind, json, Bytes::from(body));
+    let call = Call::post(facts.mode.path(), kind, json, body);
     Ok(call.in_conversation(conversation).naming(files))
 }
 
-/// What Dify's refusal is to the client and to us.
-async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, Trouble, Meaning) {
+/// A body as JSON. Where the question stands in it as it is, as it does in all long ones, it is there
+/// once meanwhile and not twice: it may be most of a large request.
+fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes, GatewayError> {
+    let is_same = body.get("query").and_then(Value::as_str) == Some(question);
+    let mut json = Vec::with_capacity(question.len() + 512);
+    if is_same {
+        *question = String::new();
+    }
+    let written = serde_json::to_writer(&mut json, &body);
+    if is_same && let Some(Value::String(text)) = body.get_mut("query").map(Value::take) {
+        *question = text;
+    }
+    written.map_err(|error| errors::internal(&error))?;
+    Ok(json.into())
+}
+
+/// What Dify's error is to the client and to us.
+async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, GatewayError, Meaning) {
     let Forwarded { member, answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
     errand.record.refused_by(&member, status);
     let connections = &errand.worker.connections;
     let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
-    let (trouble, meaning) = match read.map(|answer| answer.body) {
-        Ok(AnswerBody::Read(body)) => (of_answer(status, &body), meaning(status, &body)),
-        Ok(AnswerBody::Coming(_)) => (of_answer(status, b""), Meaning::Final),
-        Err(failure) => (errand.refused(&refusals::of(&failure)), Meaning::Final),
+    let (error, meaning) = match read.map(|answer| answer.body) {
+        Ok(AnswerBody::Read(body)) => {
+            (GatewayError::of_dify_answer(status, &body), meaning(status, &body))
+        }
+        Ok(AnswerBody::Coming(_)) => (GatewayError::of_dify_answer(status, b""), Meaning::Final),
+        Err(failure) => (errand.noted(errors::of(&failure)), Meaning::Final),
     };
     if meaning == Meaning::WrongMode {
         member.stats.facts.forget();
     }
-    (errand, trouble, meaning)
+    (errand, error, meaning)
 }
 
 /// Dify has not run it, and the conversation is where it was.
-async fn refuse(errand: Errand, question: &Question, trouble: Trouble) -> Done {
+async fn refuse(errand: Errand, question: &Question, error: GatewayError) -> Done {
     question.place.release(errand.worker.shared()).await;
-    Done::Fault(errand.record, trouble.reason, trouble.fault)
+    Done::Error(errand.record, error)
 }
 
-async fn refused(mut errand: Errand, question: &Question, refusal: &Refusal) -> Done {
-    let trouble = errand.refused(refusal);
+async fn refused(errand: Errand, question: &Question, error: GatewayError) -> Done {
     // What Dify may have run leaves its conversation in the dark.
-    if !may_have_run(refusal.reason) {
+    if !may_have_run(error.reason) {
         question.place.release(errand.worker.shared()).await;
     }
-    Done::Fault(errand.record, trouble.reason, trouble.fault)
+    Done::Error(errand.record, error)
 }
 
 /// Whether Dify may have got the question and worked on it.
@@ -242,24 +273,23 @@ fn may_have_run(reason: Reason) -> bool {
             | Reason::InstanceTimeout
             | Reason::AnswerCut
             | Reason::AnswerIdle
+            | Reason::RunNotStarted
     )
 }
 
 /// Tells the answer: as it comes, or summed up.
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
-    let Answer { head, body, arrived, .. } = *answer;
-    let Question { ask, voice, shape, place, late } = question;
+    let Answer { head, body, arrived, first_byte } = *answer;
+    let Question { ask, voice, protocol, place, late, .. } = question;
     let manner = manner(&journey.app.doors, &ask);
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body) = body else {
-        let message = "Dify's answer is no stream.";
-        let fault = Fault::new(502, Kind::Server, "upstream_error", message).for_good();
-        return Done::Fault(journey.record, Reason::InstanceGarbled, fault);
+        return Done::Error(journey.record, errors::no_stream());
     };
     let after = place.after(&shared, &ask);
-    let source = Source { member: Arc::clone(&member), body, flight };
+    let source = Source { member: Arc::clone(&member), body, flight, first_byte };
     let mut relay = Relay::new(journey, &head, source);
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());
@@ -272,7 +302,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     };
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
-    respond::request_id(shape, &request_id, headers);
+    respond::request_id(protocol, &request_id, headers);
     if let Some(name) = &member.label.header {
         headers.insert(Name::Instance.header(), name.clone());
     }
@@ -284,20 +314,19 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     match &told {
         Ok(()) if ask.streamed => stream_headers(headers),
         Ok(()) => json(headers),
-        Err(fault) if late.is_so() => telling.fail(fault),
-        Err(fault) => {
-            respond::fault_headers(fault, headers);
-            telling.say_instead(shape.body(fault, request_id.as_str()));
-            *response.status_mut() =
-                StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        Err(error) if late.is_so() => telling.fail(error),
+        Err(error) => {
+            let status = respond::error_head(error, protocol, headers);
+            telling.say_instead(protocol.body(error, request_id.as_str()));
+            *response.status_mut() = status;
         }
     }
     let status = response.status().as_u16();
     let remarks = telling.remarks();
     if let Some(relay) = telling.relay() {
         relay.record.told(status);
-        if let Err(fault) = &told {
-            relay.record.note_if_none(remarks.as_deref().unwrap_or(&fault.message));
+        if let Err(error) = &told {
+            relay.record.note_if_none(remarks.as_deref().unwrap_or(&error.message));
         }
     }
     Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))

@@ -33,6 +33,8 @@ pub struct Settings {
     /// The signed form of such a header, for `user_jwt::verify`; where it is set, the others are not
     /// believed.
     pub user_jwt: Option<UserJwt>,
+    /// The largest request body, in bytes.
+    pub max_body_bytes: u64,
 }
 
 /// A header with a signed end user.

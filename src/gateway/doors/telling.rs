@@ -11,12 +11,12 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-use crate::adapter::{Begun, Fault, Heard, Hearing, State, Voice};
+use crate::adapter::{Begun, Heard, Hearing, State, Voice};
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::thread::After;
 use crate::gateway::relay::Relay;
 use crate::gateway::stream::Frames;
-use crate::model::Reason;
+use crate::model::{GatewayError, Reason};
 
 /// An answer being told.
 pub(super) struct Telling {
@@ -65,19 +65,22 @@ impl Telling {
         }
     }
 
-    /// Waits for the first thing to say.
+    /// Waits for the first event that says something. A ping does not: Dify from 1.13 on sends one
+    /// before it looks at a flow's request, and only what follows decides the status.
     ///
     /// # Errors
     /// The run failed before it said anything.
-    pub(super) async fn first(&mut self) -> Result<(), Fault> {
+    pub(super) async fn first(&mut self) -> Result<(), GatewayError> {
         std::future::poll_fn(|context| {
-            while self.frames.is_empty() && !matches!(self.stage, Stage::Over) {
-                if let Err(fault) = ready!(self.poll_on(context)) {
+            while !self.has_begun && !self.has_said && !matches!(self.stage, Stage::Over) {
+                // Comments for pings go out only once the head has.
+                self.frames.clear();
+                if let Err(error) = ready!(self.poll_on(context)) {
                     if self.has_said {
-                        self.fail(&fault);
+                        self.fail(&error);
                         break;
                     }
-                    return Poll::Ready(Err(fault));
+                    return Poll::Ready(Err(error));
                 }
             }
             Poll::Ready(Ok(()))
@@ -89,7 +92,7 @@ impl Telling {
     ///
     /// # Errors
     /// The run failed.
-    pub(super) async fn sum_up(&mut self) -> Result<(), Fault> {
+    pub(super) async fn sum_up(&mut self) -> Result<(), GatewayError> {
         std::future::poll_fn(|context| {
             while !matches!(self.stage, Stage::Over) {
                 ready!(self.poll_on(context))?;
@@ -123,7 +126,7 @@ impl Telling {
     ///
     /// # Errors
     /// The run failed.
-    fn poll_on(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_on(&mut self, context: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
         if let Stage::Keeping(kept) = &mut self.stage {
             ready!(kept.as_mut().poll(context));
             self.end();
@@ -153,7 +156,7 @@ impl Telling {
                 self.coming.cut_short();
                 self.keep();
             }
-            State::Failed(fault) => return Poll::Ready(Err(fault)),
+            State::Failed(error) => return Poll::Ready(Err(error)),
         }
         Poll::Ready(Ok(()))
     }
@@ -165,7 +168,7 @@ impl Telling {
             self.voice.begin(begun, &mut self.frames);
             self.has_begun = true;
         }
-        self.has_said |= !self.heard.is_empty();
+        self.has_said |= self.heard.iter().any(|heard| !matches!(heard, Heard::StillRunning));
         for heard in self.heard.drain(..) {
             match heard {
                 Heard::StillRunning => self.voice.still_here(&mut self.frames),
@@ -211,13 +214,13 @@ impl Telling {
     }
 
     /// The run failed, which is told within the stream.
-    pub(super) fn fail(&mut self, fault: &Fault) {
+    pub(super) fn fail(&mut self, error: &GatewayError) {
         if let Some(relay) = self.coming.get_mut() {
             let remarks = self.hearing.remarks();
-            relay.record.note_if_none(remarks.unwrap_or(&fault.message));
+            relay.record.note_if_none(remarks.unwrap_or(&error.message));
             relay.record.end(Reason::Answered);
         }
-        self.voice.fail(fault, self.hearing.told(), &mut self.frames);
+        self.voice.fail(error, self.hearing.told(), &mut self.frames);
         self.stage = Stage::Over;
     }
 }
@@ -240,8 +243,8 @@ impl Frames for Telling {
                 self.coming.settle();
                 return Poll::Ready(None);
             }
-            if let Err(fault) = ready!(self.poll_on(context)) {
-                self.fail(&fault);
+            if let Err(error) = ready!(self.poll_on(context)) {
+                self.fail(&error);
             }
         }
         let frames = self.frames.split().freeze();

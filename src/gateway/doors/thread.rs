@@ -13,14 +13,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::adapter::openai::responses;
-use crate::adapter::{Ask, Begun, Fault, Kind, Role, Saying, Told};
+use crate::adapter::{Ask, Begun, Role, Saying, Told};
 use crate::conversation::{
     self, Answered, Before, Conversation, Finished, Found, Known, StoreDown, Thread, Turn,
 };
-use crate::gateway::doors::fault::Trouble;
+use crate::gateway::errors;
 use crate::gateway::shared::Shared;
 use crate::gateway::turns;
-use crate::model::Reason;
+use crate::model::GatewayError;
 
 /// How long a turn waits for the one before; then it begins a new conversation.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -97,43 +97,37 @@ impl With {
 }
 
 /// The store of conversations fails, and the operator wants no turns then.
-fn down(error: &StoreDown) -> Trouble {
-    let message = "The gateway cannot look up conversations at the moment. Please try again.";
+fn down(error: &StoreDown) -> GatewayError {
     tracing::warn!("a turn was refused: {error}");
-    let fault = Fault::new(503, Kind::Overloaded, "conversations_unavailable", message);
-    let fault = Fault { retry_after_s: Some(1), ..fault };
-    Trouble { reason: Reason::StoreFailed, fault }
-}
-
-/// The turn before has not ended in time.
-fn taken() -> Trouble {
-    let message = "Another turn of this conversation is still running. Please try again.";
-    let fault = Fault::new(429, Kind::RateLimit, "rate_limit_exceeded", message);
-    Trouble { reason: Reason::Busy, fault: Fault { retry_after_s: Some(1), ..fault } }
+    errors::store_down(error)
 }
 
 /// Finds out where a turn belongs.
 ///
 /// # Errors
 /// The client names a conversation or response that is not its own; the store fails.
-pub(super) async fn place(shared: &Shared, thread: Thread, ask: &Ask) -> Result<Place, Trouble> {
+pub(super) async fn place(
+    shared: &Shared,
+    thread: Thread,
+    ask: &Ask,
+) -> Result<Place, GatewayError> {
     let with = with(shared, &thread, ask).await?;
     let place = Place { thread, with, turn: None, worth: Worth::Kept };
     place.begin(shared).await
 }
 
-async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, Trouble> {
+async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, GatewayError> {
     let book = shared.book();
     if let Some(named) = &ask.hints.conversation {
         let id = conversation_id(named)?;
         return match book.by_id(thread, id).await.map_err(|error| down(&error))? {
             Known::Mine(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
             Known::Unknown => Ok(With::Named(id)),
-            Known::NotMine => Err(no_conversation(named)),
+            Known::NotMine => Err(errors::no_conversation(named)),
         };
     }
     if let Some(named) = &ask.hints.previous_response {
-        let unknown = || Trouble::bad_request(responses::unknown_previous(named));
+        let unknown = || responses::unknown_previous(named);
         let message = responses::message_of(named).ok_or_else(unknown)?;
         return match book.by_answer(thread, message).await.map_err(|error| down(&error))? {
             Answered::Tail(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
@@ -149,16 +143,9 @@ async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, Troub
 }
 
 /// A conversation's id as clients write it: bare, or as OpenAI's ids look.
-fn conversation_id(named: &str) -> Result<Uuid, Trouble> {
+fn conversation_id(named: &str) -> Result<Uuid, GatewayError> {
     let bare = named.strip_prefix("conv_").unwrap_or(named);
-    Uuid::try_parse(bare).map_err(|_| no_conversation(named))
-}
-
-/// The client names a conversation that it does not have.
-pub(super) fn no_conversation(named: &str) -> Trouble {
-    let message = format!("The conversation `{named}` does not exist or is not yours.");
-    let fault = Fault::new(404, Kind::NotFound, "conversation_not_found", message);
-    Trouble::bad_request(Fault { param: Some("conversation".to_owned()), ..fault })
+    Uuid::try_parse(bare).map_err(|_| errors::no_conversation(named))
 }
 
 impl Place {
@@ -168,13 +155,13 @@ impl Place {
     }
 
     /// Waits for the turn before and notes that this one begins.
-    async fn begin(mut self, shared: &Shared) -> Result<Self, Trouble> {
+    async fn begin(mut self, shared: &Shared) -> Result<Self, GatewayError> {
         let Some(id) = self.with.conversation() else { return Ok(self) };
         let may_begin_anew = matches!(self.with, With::Known(_, Evidence::Transcript));
         let patience = if may_begin_anew { PATIENCE } else { NAMED_PATIENCE };
         self.turn = shared.turns().take(id, patience).await;
         let begun = match (&self.turn, &self.with) {
-            (None, _) if !may_begin_anew => return Err(taken()),
+            (None, _) if !may_begin_anew => return Err(errors::turn_taken(id, patience)),
             (Some(_), With::Known(conversation, _)) => {
                 shared.book().begin(conversation).await.map_err(|error| down(&error))?
             }

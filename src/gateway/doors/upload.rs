@@ -5,10 +5,11 @@ use http::HeaderValue;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::adapter::{Attachment, Content, Fault, FileRef, Kind, Place};
+use crate::adapter::{Attachment, Content, FileRef, Place};
 use crate::dify::path::CallKind;
 use crate::gateway::doors::errand::{Call, Errand};
-use crate::gateway::doors::fault::{Trouble, of_answer};
+use crate::gateway::errors;
+use crate::model::GatewayError;
 
 /// The most files of a question; Dify's own default limits are lower.
 const MAX_FILES: usize = 50;
@@ -27,11 +28,9 @@ pub(super) async fn upload(
     mut errand: Errand,
     files: &[Attachment],
     conversation: Option<Uuid>,
-) -> (Errand, Result<Vec<FileRef>, Trouble>) {
+) -> (Errand, Result<Vec<FileRef>, GatewayError>) {
     if files.len() > MAX_FILES {
-        let message = format!("A question may have {MAX_FILES} files.");
-        let fault = Fault::invalid("too_many_files", "messages", message);
-        return (errand, Err(Trouble::bad_request(fault)));
+        return (errand, Err(errors::too_many_files(MAX_FILES)));
     }
     let mut known = Vec::with_capacity(files.len());
     // The first file decides on the instance where no conversation does.
@@ -47,7 +46,7 @@ pub(super) async fn upload(
                         tie = tie.or_else(|| Uuid::try_parse(&id).ok());
                         Place::Uploaded(id)
                     }
-                    Err(trouble) => return (errand, Err(trouble)),
+                    Err(error) => return (errand, Err(error)),
                 }
             }
         };
@@ -60,7 +59,7 @@ async fn send(
     errand: Errand,
     file: &Attachment,
     tie: Option<Uuid>,
-) -> (Errand, Result<String, Trouble>) {
+) -> (Errand, Result<String, GatewayError>) {
     let Content::Data { name, media_type, bytes } = &file.content else {
         return (errand, Ok(String::new()));
     };
@@ -69,14 +68,12 @@ async fn send(
     let call = Call::post("/v1/files/upload", CallKind::Upload, content_type, body).naming(tie);
     let (errand, read) = errand.ask(call).await;
     let id = match read {
-        Err(trouble) => Err(trouble),
+        Err(error) => Err(error),
         Ok(read) if (200..300).contains(&read.status) => {
-            serde_json::from_slice(&read.body).map(|uploaded: Uploaded| uploaded.id).map_err(|_| {
-                let message = "Dify's answer to an upload cannot be read.";
-                Trouble::answered(Fault::new(502, Kind::Server, "upstream_error", message))
-            })
+            let uploaded = serde_json::from_slice(&read.body);
+            uploaded.map(|it: Uploaded| it.id).map_err(|_| errors::unreadable_upload())
         }
-        Ok(read) => Err(of_answer(read.status, &read.body)),
+        Ok(read) => Err(GatewayError::of_dify_answer(read.status, &read.body)),
     };
     (errand, id)
 }

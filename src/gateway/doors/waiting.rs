@@ -17,7 +17,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::adapter::Shape;
+use crate::adapter::Protocol;
 use crate::adapter::frames::COMMENT;
 use crate::gateway::doors::Done;
 use crate::gateway::doors::run::{ignored, stream_headers};
@@ -47,8 +47,8 @@ pub(super) struct Head {
     pub request_id: RequestId,
     /// Fields that mean nothing to Dify.
     pub ignored: Vec<String>,
-    /// The shape of errors.
-    pub shape: Shape,
+    /// The protocol of the client.
+    pub protocol: Protocol,
 }
 
 /// Waits for an answer, or answers without it.
@@ -63,11 +63,11 @@ pub(super) async fn wait(
     }
     late.0.set(true);
     let stage = Stage::Waiting(run, Box::pin(sleep(Duration::ZERO)));
-    let body = Outgoing::Framed(Box::new(Waiting { stage, shape: head.shape }));
+    let body = Outgoing::Framed(Box::new(Waiting { stage, protocol: head.protocol }));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     stream_headers(headers);
-    respond::request_id(head.shape, &head.request_id, headers);
+    respond::request_id(head.protocol, &head.request_id, headers);
     ignored(headers, &head.ignored);
     Done::Answer(response)
 }
@@ -75,7 +75,7 @@ pub(super) async fn wait(
 /// The body of an answer that has not come yet.
 struct Waiting {
     stage: Stage,
-    shape: Shape,
+    protocol: Protocol,
 }
 
 enum Stage {
@@ -92,7 +92,7 @@ impl Frames for Waiting {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if let Stage::Waiting(run, pause) = &mut self.stage {
             if let Poll::Ready(done) = run.as_mut().poll(context) {
-                self.stage = Stage::Come(body(done, self.shape));
+                self.stage = Stage::Come(body(done, self.protocol));
             } else {
                 if pause.as_mut().poll(context).is_pending() {
                     return Poll::Pending;
@@ -113,14 +113,10 @@ impl Frames for Waiting {
 }
 
 /// What goes out of an answer whose head has gone out already.
-fn body(done: Done, shape: Shape) -> Outgoing {
+fn body(done: Done, protocol: Protocol) -> Outgoing {
     match done {
         Done::Answer(response) => response.into_body(),
         Done::Local(record, response) => respond::local(response, record).into_body(),
-        Done::Fault(mut record, reason, fault) => {
-            record.end(reason);
-            record.faulted(200, &fault.message);
-            Outgoing::Whole(Some(shape.event(&fault)), record)
-        }
+        Done::Error(record, error) => respond::error_event(&error, protocol, record),
     }
 }

@@ -33,9 +33,9 @@ const MOST_INFORMATIONAL: u32 = 8;
 /// A piece of a body up to this size is copied behind the head, to leave in one write.
 const SMALL_BYTES: usize = 4 * 1024;
 
-/// Why there is no answer.
+/// What an exchange on a connection met instead of an answer.
 #[derive(Debug)]
-pub(in crate::gateway) enum Trouble {
+pub(in crate::gateway) enum SendError {
     /// The connection ended.
     Closed(String),
     /// What came is no answer.
@@ -110,11 +110,11 @@ impl Connection {
         head: impl FnOnce(&mut Vec<u8>),
         body: Replay,
         due: Instant,
-    ) -> Result<(AnswerHead, Answering), (Trouble, Written)> {
+    ) -> Result<(AnswerHead, Answering), (SendError, Written)> {
         let (head, written) = (Some(head), Written::Nothing);
         let mut sending = Sending { head, body, written, broken: None, informational: 0 };
         let found = poll_fn(|context| self.poll_exchange(&mut sending, due, context)).await;
-        let head = found.map_err(|trouble| (trouble, sending.written))?;
+        let head = found.map_err(|error| (error, sending.written))?;
         let is_sent = sending.head.is_none()
             && sending.body.is_end_stream()
             && self.outflow.is_empty()
@@ -132,7 +132,7 @@ impl Connection {
         sending: &mut Sending<impl FnOnce(&mut Vec<u8>)>,
         due: Instant,
         context: &mut Context<'_>,
-    ) -> Poll<Result<AnswerHead, Trouble>> {
+    ) -> Poll<Result<AnswerHead, SendError>> {
         if sending.broken.is_none()
             && let Err(error) = self.send(sending, context)
         {
@@ -140,7 +140,7 @@ impl Connection {
         }
         match self.poll_head(sending, context) {
             Poll::Ready(done) => Poll::Ready(done),
-            Poll::Pending => self.alarm.poll(due, context).map(|()| Err(Trouble::Late)),
+            Poll::Pending => self.alarm.poll(due, context).map(|()| Err(SendError::Late)),
         }
     }
 
@@ -181,27 +181,27 @@ impl Connection {
         &mut self,
         sending: &mut Sending<F>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<AnswerHead, Trouble>> {
+    ) -> Poll<Result<AnswerHead, SendError>> {
         loop {
             let Self { gear, stream, input, .. } = self;
             let read = ready!(gear.poll_look(stream, context, |bytes| read_head(input, bytes)));
-            let mut found = read.unwrap_or_else(|error| Err(Trouble::Closed(error.to_string())));
+            let mut found = read.unwrap_or_else(|error| Err(SendError::Closed(error.to_string())));
             while let Ok(Some(head)) = found {
                 if !is_informational(head.status) {
                     return Poll::Ready(Ok(head));
                 }
                 sending.informational += 1;
                 if sending.informational > MOST_INFORMATIONAL {
-                    return Poll::Ready(Err(Trouble::Garbled("it announces itself for ever")));
+                    return Poll::Ready(Err(SendError::Garbled("it announces itself for ever")));
                 }
                 let behind = std::mem::take(input);
                 found = if behind.is_empty() { Ok(None) } else { read_head(input, &behind) };
             }
-            if let Err(mut trouble) = found {
-                if let (Trouble::Closed(text), Some(broken)) = (&mut trouble, &sending.broken) {
+            if let Err(mut error) = found {
+                if let (SendError::Closed(text), Some(broken)) = (&mut error, &sending.broken) {
                     *text = broken.to_string();
                 }
-                return Poll::Ready(Err(trouble));
+                return Poll::Ready(Err(error));
             }
         }
     }
@@ -216,9 +216,9 @@ impl<F> Sending<F> {
 }
 
 /// The head in what came before and now; what is behind it, or not enough, stays in `input`.
-fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<AnswerHead>, Trouble> {
+fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<AnswerHead>, SendError> {
     if bytes.is_empty() {
-        return Err(Trouble::Closed("connection closed before the answer's head".to_owned()));
+        return Err(SendError::Closed("connection closed before the answer's head".to_owned()));
     }
     let joined: Bytes;
     let all = if input.is_empty() {
@@ -227,13 +227,13 @@ fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<AnswerHead>, Trou
         joined = join(std::mem::take(input), bytes);
         &joined
     };
-    let bad = |_| Trouble::Garbled("its head is not valid HTTP/1");
+    let bad = |_| SendError::Garbled("its head is not valid HTTP/1");
     match parse::answer(all).map_err(bad)? {
         Found::Head(head, length) => {
             *input = Bytes::copy_from_slice(&all[length..]);
             Ok(Some(head))
         }
-        Found::Part if all.len() > HEAD_BYTES => Err(Trouble::Garbled("its head is too long")),
+        Found::Part if all.len() > HEAD_BYTES => Err(SendError::Garbled("its head is too long")),
         Found::Part => {
             *input = Bytes::copy_from_slice(all);
             Ok(None)

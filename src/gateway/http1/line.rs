@@ -15,7 +15,7 @@ use super::fill::{Gear, join};
 use super::outflow::Outflow;
 use super::parse::{self, Bad, Found};
 use crate::gateway::client::Client;
-use crate::gateway::farewell::HeadFault;
+use crate::gateway::early_error::EarlyError;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::tls::Transport;
@@ -149,11 +149,11 @@ impl Line {
             }
             // Another protocol, which would not understand an answer.
             Err(_) if all.starts_with(HTTP2) => return Some(Next::End),
-            Err(Bad::UriTooLong) => HeadFault::UriTooLong,
-            Ok(Found::Part) | Err(_) if is_target_too_long(all, limits) => HeadFault::UriTooLong,
-            Ok(Found::Part) | Err(Bad::TooMany) => HeadFault::TooLarge,
-            Err(_) if all.len() > limits.header_bytes => HeadFault::TooLarge,
-            Err(Bad::Malformed) => HeadFault::Malformed,
+            Err(Bad::UriTooLong) => EarlyError::UriTooLong,
+            Ok(Found::Part) | Err(_) if is_target_too_long(all, limits) => EarlyError::UriTooLong,
+            Ok(Found::Part) | Err(Bad::TooMany) => EarlyError::TooLarge,
+            Err(_) if all.len() > limits.header_bytes => EarlyError::TooLarge,
+            Err(Bad::Malformed) => EarlyError::Malformed,
         };
         self.client.head_refused(fault);
         Some(Next::End)
@@ -186,18 +186,22 @@ impl Line {
         context: &mut Context<'_>,
         pieces: (&[u8], Bytes, &'static [u8]),
     ) -> io::Result<()> {
-        let mut stream = self.stream.borrow_mut();
-        self.outflow.borrow_mut().send(&mut stream, context, pieces)?;
-        self.client.sent(self.clock.get());
+        let (mut stream, mut outflow) = (self.stream.borrow_mut(), self.outflow.borrow_mut());
+        let sent = outflow.send(&mut stream, context, pieces)?;
+        self.client.sent(sent, outflow.rest(), self.clock.get());
         Ok(())
     }
 
     /// Ready when the socket has taken all.
     pub(super) fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut outflow = self.outflow.borrow_mut();
+        if !outflow.is_empty() && self.client.is_to_be_pushed() {
+            let pushed = outflow.push(&mut self.stream.borrow_mut())?;
+            self.client.sent(pushed, outflow.rest(), self.clock.get());
+        }
         while !outflow.is_empty() {
-            ready!(outflow.poll_drain(&mut self.stream.borrow_mut(), context))?;
-            self.client.sent(self.clock.get());
+            let sent = ready!(outflow.poll_drain(&mut self.stream.borrow_mut(), context))?;
+            self.client.sent(sent, outflow.rest(), self.clock.get());
         }
         Poll::Ready(Ok(()))
     }

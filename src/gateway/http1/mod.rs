@@ -20,6 +20,7 @@ mod parse;
 mod serving;
 mod tell;
 
-pub(super) use self::instance::{Answering, Connection, Gear, Trouble, Written};
+pub(super) use self::alarm::Alarm;
+pub(super) use self::instance::{Answering, Connection, Gear, SendError, Written};
 pub(super) use self::line::RequestBody;
 pub(super) use self::serving::serve;

@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 
+use crate::gateway::client::Rest;
 use crate::gateway::tls::Transport;
 
 /// What a socket has not taken yet.
@@ -91,6 +92,27 @@ impl Outflow {
             self.held = false;
         }
         Poll::Ready(Ok(sent))
+    }
+
+    /// Offers the next of what waits without being told that there is room. Gives what was taken.
+    ///
+    /// # Errors
+    /// The other side is gone.
+    pub(super) fn push(&mut self, stream: &mut Transport) -> io::Result<usize> {
+        let next = self.rest.first().map_or(&b""[..], |piece| piece);
+        let pushed = stream.push(next)?;
+        if matches!(stream, Transport::Plain(_))
+            && let Some(piece) = self.rest.first_mut()
+        {
+            piece.advance(pushed);
+            self.rest.retain(|piece| !piece.is_empty());
+        }
+        Ok(pushed)
+    }
+
+    /// Whether anything waits.
+    pub(super) fn rest(&self) -> Rest {
+        if self.is_empty() { Rest::None } else { Rest::Waits }
     }
 
     /// Whether all was taken.

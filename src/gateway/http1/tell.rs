@@ -135,6 +135,7 @@ impl Telling<'_> {
             if self.send(context)? == Ahead::Nothing {
                 // What was sent last may not all be taken.
                 ready!(self.line.poll_sent(context))?;
+                self.line.client.has_all();
                 return match self.line.poll_gone(context) {
                     Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                     Poll::Pending => Poll::Pending,

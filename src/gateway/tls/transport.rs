@@ -1,9 +1,10 @@
 //! A TCP connection, with or without TLS.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -25,10 +26,50 @@ impl Transport {
         }
     }
 
+    /// Offers bytes to the system without waiting to be told that there is room: that it tells only when
+    /// a third of its buffer, which is megabytes, has become free. With TLS, what was taken before is
+    /// offered, and no more. Gives how much it took.
+    ///
+    /// # Errors
+    /// The other side is gone.
+    pub(in crate::gateway) fn push(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let pushed = match self {
+            Self::Plain(stream) => Direct(stream).write(bytes),
+            Self::Tls(stream) => match &mut **stream {
+                TlsStream::Server(stream) => {
+                    let (socket, session) = stream.get_mut();
+                    session.write_tls(&mut Direct(socket))
+                }
+                TlsStream::Client(stream) => {
+                    let (socket, session) = stream.get_mut();
+                    session.write_tls(&mut Direct(socket))
+                }
+            },
+        };
+        match pushed {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            pushed => pushed,
+        }
+    }
+
     /// The connection is reset when it is dropped, and not closed.
     pub(in crate::gateway) fn reset_on_drop(&self) {
         // A connection that is gone already needs no reset.
         let _ = self.socket().set_zero_linger();
+    }
+}
+
+/// A socket that does not block, written to whatever was said of its room.
+struct Direct<'a>(&'a TcpStream);
+
+impl Write for Direct<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Not a plain write, which raises a signal when the other side is gone.
+        Ok(send(self.0, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

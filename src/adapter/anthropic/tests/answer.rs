@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::request;
 use crate::adapter::anthropic::{MessagesVoice, read};
-use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::frames::events;
 use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
 use crate::dify::answer::Usage;
+use crate::model::{ErrorKind, GatewayError};
 
 fn begun() -> Begun {
     Begun {
@@ -25,7 +25,7 @@ fn told(text: &str, reasoning: &str) -> Told {
 }
 
 fn voice(fields: Value) -> MessagesVoice {
-    read(&request(fields)).unwrap().1
+    read(request(fields)).unwrap().1
 }
 
 fn thinking() -> MessagesVoice {
@@ -240,7 +240,7 @@ fn sources_are_told_at_the_end() {
 
 #[test]
 fn a_failure_is_an_error_event_and_nothing_follows_it() {
-    let fault = Fault::new(502, Kind::Server, "upstream", "the model failed");
+    let fault = GatewayError::new(502, ErrorKind::Server, "upstream", "the model failed");
     let mut voice = voice(json!({}));
     let mut out = BytesMut::new();
     voice.begin(&begun(), &mut out);

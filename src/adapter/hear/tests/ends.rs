@@ -33,9 +33,9 @@ fn ends_at(mode: Mode, events: &[&str]) -> (Option<usize>, Listened) {
     (end, Listened { heard, state, hearing })
 }
 
-fn failed(listened: &Listened) -> &crate::adapter::Fault {
+fn failed(listened: &Listened) -> &crate::model::GatewayError {
     match &listened.state {
-        State::Failed(fault) => fault,
+        State::Failed(error) => error,
         state => panic!("{state:?}"),
     }
 }
@@ -83,9 +83,9 @@ fn a_failed_chatflow_says_why_on_every_version() {
     ] {
         let (at, listened) = ends_at(Mode::AdvancedChat, &events);
         assert_eq!(at, end, "{events:?}");
-        let fault = failed(&listened);
-        assert!(fault.message.contains("no sandbox") && fault.is_final, "{fault:?}");
-        assert_eq!((fault.status, &*fault.code), (502, "upstream_run_failed"));
+        let error = failed(&listened);
+        assert!(error.message.contains("no sandbox") && error.is_final, "{error:?}");
+        assert_eq!((error.status, &*error.code), (502, "upstream_run_failed"));
         assert!(listened.hearing.remarks().unwrap().contains("no sandbox"));
     }
     let object = finished("failed", r#"{"message": "no sandbox", "type": "x"}"#);

@@ -156,6 +156,6 @@ fn what_nobody_needs_may_have_any_size() {
     let long = format!("{huge}{huge}");
     let said = format!(r#"{{"event": "message", IDS, "answer": "{long}"}}"#);
     let listened = hear(Mode::Chat, Manner::default(), &[&said, PLAIN_END]);
-    let State::Failed(fault) = listened.state else { panic!("{:?}", listened.state) };
-    assert!(fault.message.contains("16 MiB"), "{fault:?}");
+    let State::Failed(error) = listened.state else { panic!("{:?}", listened.state) };
+    assert!(error.message.contains("16 MiB"), "{error:?}");
 }

@@ -117,8 +117,8 @@ fn every_recorded_run_ends_at_its_end_and_not_later() {
                 assert!(expected.is_some() && !has_failed, "{case}");
                 over += 1;
             }
-            State::Failed(fault) if expected.is_none() => {
-                assert!(fault.message.contains("broke off"), "{case}: {fault:?}");
+            State::Failed(error) if expected.is_none() => {
+                assert!(error.message.contains("broke off"), "{case}: {error:?}");
                 cut += 1;
             }
             State::Failed(_) => {

@@ -116,8 +116,8 @@ fn a_pause_is_told_as_an_answer_with_its_form() {
         assert_eq!((text(&listened.heard).as_str(), listened.state), (expected, State::Over));
     }
     let manner = Manner { human_input: HumanInput::Error, ..Manner::default() };
-    let State::Failed(fault) = hear(Mode::AdvancedChat, manner, &events).state else { panic!() };
-    assert_eq!((fault.status, &*fault.code), (502, "human_input_required"));
+    let State::Failed(error) = hear(Mode::AdvancedChat, manner, &events).state else { panic!() };
+    assert_eq!((error.status, &*error.code), (502, "human_input_required"));
 }
 
 #[test]
@@ -166,9 +166,9 @@ fn plain_json_is_taken_where_a_stream_was_asked_for() {
     ] {
         for mode in [Mode::Workflow, Mode::Chat] {
             let listened = listen(mode, Manner::default(), &[bad.as_bytes()]);
-            let State::Failed(fault) = listened.state else { panic!("{mode:?} {bad}") };
-            let says = fault.message.contains("no sandbox");
-            assert_eq!(says, bad.contains("no sandbox"), "{mode:?} {bad}: {fault:?}");
+            let State::Failed(error) = listened.state else { panic!("{mode:?} {bad}") };
+            let says = error.message.contains("no sandbox");
+            assert_eq!(says, bad.contains("no sandbox"), "{mode:?} {bad}: {error:?}");
         }
     }
 }

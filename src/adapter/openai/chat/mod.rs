@@ -8,15 +8,15 @@ mod tests;
 mod voice_tests;
 
 pub use self::voice::ChatVoice;
-use super::common::{self, Refusal};
+use super::common::{self, RefusedField};
 use super::{messages, pass};
 use crate::adapter::ask::Ask;
 use crate::adapter::extras;
-use crate::adapter::fault::Fault;
 use crate::adapter::fields::Fields;
+use crate::model::GatewayError;
 
 /// The fields that no app can serve.
-pub(super) const REFUSED: &[Refusal] = &[
+pub(super) const REFUSED: &[RefusedField] = &[
     ("n", pass::one, "An app gives one answer: leave out `n`, or set it to 1."),
     ("tool_choice", pass::free_choice, TOOL_CHOICE),
     ("function_call", pass::free_choice, TOOL_CHOICE),
@@ -37,7 +37,7 @@ const AUDIO: &str = "Answers are text. For speech, send the answer to /v1/audio/
 /// Reads a request.
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
-pub fn read(body: &[u8]) -> Result<(Ask, ChatVoice), Fault> {
+pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, ChatVoice), GatewayError> {
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: common::model(&mut body)?, ..Ask::default() };
     common::refuse(&mut body, REFUSED)?;

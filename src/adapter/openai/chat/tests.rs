@@ -2,9 +2,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::adapter::ask::{Content, FileKind, Hints, Role, Saying};
-use crate::adapter::fault::Kind;
+use crate::model::ErrorKind;
 
-fn try_read(body: &Value) -> Result<Ask, Fault> {
+fn try_read(body: &Value) -> Result<Ask, GatewayError> {
     read(body.to_string().as_bytes()).map(|(ask, _)| ask)
 }
 
@@ -17,15 +17,15 @@ fn request(more: Value) -> Value {
     body
 }
 
-fn with(more: Value) -> Result<Ask, Fault> {
+fn with(more: Value) -> Result<Ask, GatewayError> {
     try_read(&request(more))
 }
 
-fn chat(messages: Value) -> Result<Ask, Fault> {
+fn chat(messages: Value) -> Result<Ask, GatewayError> {
     try_read(&json!({"model": "m", "messages": messages}))
 }
 
-fn place(fault: &Fault) -> (u16, &str, &str) {
+fn place(fault: &GatewayError) -> (u16, &str, &str) {
     (fault.status, &fault.code, fault.param.as_deref().unwrap_or(""))
 }
 
@@ -195,7 +195,7 @@ fn errors_name_the_place() {
     ] {
         let fault = chat(messages.clone()).unwrap_err();
         assert_eq!(place(&fault), (400, code, param), "{messages}: {}", fault.message);
-        assert_eq!(fault.kind, Kind::InvalidRequest);
+        assert_eq!(fault.kind, ErrorKind::InvalidRequest);
     }
 }
 

@@ -6,12 +6,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Map, Value, json};
 
-use crate::adapter::fault::Fault;
 use crate::adapter::frames::{comment, json as push};
 use crate::adapter::openai::chunks::{Chunks, fail, finish_reason, usage};
 use crate::adapter::openai::extra;
 use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Source, Told, Voice};
+use crate::model::GatewayError;
 
 /// What stands between a chunk's beginning and its delta.
 const DELTA: &[u8] = b"{\"index\":0,\"delta\":";
@@ -92,7 +92,7 @@ impl Voice for ChatVoice {
         self.chunks.end(told, out);
     }
 
-    fn fail(&mut self, fault: &Fault, _told: &Told, out: &mut BytesMut) {
+    fn fail(&mut self, fault: &GatewayError, _told: &Told, out: &mut BytesMut) {
         fail(fault, out);
     }
 

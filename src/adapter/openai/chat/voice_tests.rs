@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::read;
 use super::voice::ChatVoice;
-use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
 use crate::dify::answer::Usage;
+use crate::model::{ErrorKind, GatewayError};
 
 fn begun() -> Begun {
     Begun {
@@ -119,7 +119,7 @@ fn an_answer_that_was_replaced_ends_with_what_replaced_it() {
 fn a_failure_is_an_error_and_never_done() {
     let mut voice = voice(Value::Null);
     let mut out = BytesMut::new();
-    let fault = Fault::new(502, Kind::Server, "upstream_model_error", "it \"broke\"");
+    let fault = GatewayError::new(502, ErrorKind::Server, "upstream_model_error", "it \"broke\"");
     voice.fail(&fault, &Told::default(), &mut out);
     assert_eq!(
         &out[..],

@@ -8,15 +8,15 @@ mod voice;
 use serde_json::Value;
 
 pub use self::voice::CompletionsVoice;
-use super::common::{self, Refusal};
+use super::common::{self, RefusedField};
 use super::pass;
 use crate::adapter::ask::{Ask, Role, Saying};
 use crate::adapter::extras;
-use crate::adapter::fault::Fault;
 use crate::adapter::fields::{Fields, wrong_type, wrong_value};
+use crate::model::GatewayError;
 
 /// The fields that no app can serve.
-pub(super) const REFUSED: &[Refusal] = &[
+pub(super) const REFUSED: &[RefusedField] = &[
     ("n", pass::one, "An app gives one answer: leave out `n`, or set it to 1."),
     ("best_of", pass::one, "An app gives one answer: leave out `best_of`."),
     ("echo", pass::off, "The answer does not repeat the prompt: leave out `echo`."),
@@ -27,7 +27,7 @@ pub(super) const REFUSED: &[Refusal] = &[
 /// Reads a request.
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
-pub fn read(body: &[u8]) -> Result<(Ask, CompletionsVoice), Fault> {
+pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, CompletionsVoice), GatewayError> {
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: common::model(&mut body)?, ..Ask::default() };
     common::refuse(&mut body, REFUSED)?;
@@ -42,7 +42,7 @@ pub fn read(body: &[u8]) -> Result<(Ask, CompletionsVoice), Fault> {
 }
 
 /// A text, or a list of one.
-fn prompt(value: Value) -> Result<String, Fault> {
+fn prompt(value: Value) -> Result<String, GatewayError> {
     let text = match value {
         Value::String(text) => text,
         Value::Array(list) => match <[Value; 1]>::try_from(list) {
@@ -61,6 +61,9 @@ fn prompt(value: Value) -> Result<String, Fault> {
     Ok(text)
 }
 
-fn unsupported(what: &str) -> Fault {
-    Fault::unsupported("prompt", format!("An app takes one text and not {what}: send a string."))
+fn unsupported(what: &str) -> GatewayError {
+    GatewayError::unsupported(
+        "prompt",
+        format!("An app takes one text and not {what}: send a string."),
+    )
 }

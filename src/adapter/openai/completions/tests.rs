@@ -6,7 +6,7 @@ use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Source, Told, Voice};
 use crate::dify::answer::Usage;
 
-fn with(more: Value) -> Result<(Ask, CompletionsVoice), Fault> {
+fn with(more: Value) -> Result<(Ask, CompletionsVoice), GatewayError> {
     let mut body = json!({"model": "m", "prompt": "hi"});
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
@@ -14,7 +14,7 @@ fn with(more: Value) -> Result<(Ask, CompletionsVoice), Fault> {
     read(body.to_string().as_bytes())
 }
 
-fn place(fault: &Fault) -> (u16, &str, &str) {
+fn place(fault: &GatewayError) -> (u16, &str, &str) {
     (fault.status, &fault.code, fault.param.as_deref().unwrap_or(""))
 }
 

@@ -4,12 +4,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::json;
 
-use crate::adapter::fault::Fault;
 use crate::adapter::frames::{comment, json as push};
 use crate::adapter::openai::chunks::{Chunks, fail, finish_reason, usage};
 use crate::adapter::openai::extra;
 use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Told, Voice};
+use crate::model::GatewayError;
 
 const OBJECT: &str = "text_completion";
 
@@ -64,7 +64,7 @@ impl Voice for CompletionsVoice {
         self.chunks.end(told, out);
     }
 
-    fn fail(&mut self, fault: &Fault, _told: &Told, out: &mut BytesMut) {
+    fn fail(&mut self, fault: &GatewayError, _told: &Told, out: &mut BytesMut) {
         fail(fault, out);
     }
 

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::adapter::ask::{Ask, Attachment, FileKind, Role, Saying};
 use crate::adapter::attached::{self, AttachError};
-use crate::adapter::fault::Fault;
 use crate::adapter::fields::{self, Fields};
 use crate::adapter::transcript;
+use crate::model::GatewayError;
 
 /// A picture's `detail`, which Dify does not know.
 const DETAIL: &str = "input.content.detail";
@@ -19,7 +19,7 @@ enum Author {
 }
 
 /// Reads the input into the system text, the transcript and the question.
-pub(super) fn read(input: Value, ask: &mut Ask) -> Result<(), Fault> {
+pub(super) fn read(input: Value, ask: &mut Ask) -> Result<(), GatewayError> {
     let mut said = Vec::new();
     let mut last = "input".to_owned();
     match input {
@@ -36,7 +36,7 @@ pub(super) fn read(input: Value, ask: &mut Ask) -> Result<(), Fault> {
     Ok(())
 }
 
-fn read_item(mut item: Fields, ask: &mut Ask, said: &mut Vec<Saying>) -> Result<(), Fault> {
+fn read_item(mut item: Fields, ask: &mut Ask, said: &mut Vec<Saying>) -> Result<(), GatewayError> {
     let kind = item.text("type")?;
     match kind.as_deref().unwrap_or("message") {
         "message" => {
@@ -72,7 +72,7 @@ fn read_item(mut item: Fields, ask: &mut Ask, said: &mut Vec<Saying>) -> Result<
     Ok(())
 }
 
-fn author(item: &mut Fields) -> Result<Author, Fault> {
+fn author(item: &mut Fields) -> Result<Author, GatewayError> {
     match item.need_text("role")?.as_str() {
         "system" | "developer" => Ok(Author::System),
         "user" => Ok(Author::Speaker(Role::User)),
@@ -85,7 +85,12 @@ fn author(item: &mut Fields) -> Result<Author, Fault> {
 }
 
 /// A text or parts.
-fn content(author: Author, place: String, content: Value, ask: &mut Ask) -> Result<Saying, Fault> {
+fn content(
+    author: Author,
+    place: String,
+    content: Value,
+    ask: &mut Ask,
+) -> Result<Saying, GatewayError> {
     let role = match author {
         Author::System => Role::User,
         Author::Speaker(role) => role,
@@ -126,7 +131,7 @@ fn content(author: Author, place: String, content: Value, ask: &mut Ask) -> Resu
 }
 
 /// `{"image_url", "detail"}`
-fn picture(part: &mut Fields, ask: &mut Ask) -> Result<Attachment, Fault> {
+fn picture(part: &mut Fields, ask: &mut Ask) -> Result<Attachment, GatewayError> {
     no_file_id(part)?;
     let url = part.need_text("image_url")?;
     let detail = part.text("detail")?;
@@ -138,7 +143,7 @@ fn picture(part: &mut Fields, ask: &mut Ask) -> Result<Attachment, Fault> {
 }
 
 /// `{"file_data", "filename"}` or `{"file_url"}`
-fn file(part: &mut Fields) -> Result<Attachment, Fault> {
+fn file(part: &mut Fields) -> Result<Attachment, GatewayError> {
     no_file_id(part)?;
     let name = part.text("filename")?;
     if let Some(url) = part.text("file_url")? {
@@ -150,7 +155,7 @@ fn file(part: &mut Fields) -> Result<Attachment, Fault> {
 }
 
 /// `{"input_audio": {"data", "format"}}`
-fn sound(part: &mut Fields) -> Result<Attachment, Fault> {
+fn sound(part: &mut Fields) -> Result<Attachment, GatewayError> {
     let mut sound = part.fields("input_audio")?;
     let format = sound.need_text("format")?;
     if !matches!(format.as_str(), "wav" | "mp3") {
@@ -160,7 +165,7 @@ fn sound(part: &mut Fields) -> Result<Attachment, Fault> {
     attached::sound(&data, &format).map_err(|error| wrong(&sound, "data", error))
 }
 
-fn no_file_id(part: &mut Fields) -> Result<(), Fault> {
+fn no_file_id(part: &mut Fields) -> Result<(), GatewayError> {
     match part.take("file_id") {
         None => Ok(()),
         Some(_) => {
@@ -170,6 +175,6 @@ fn no_file_id(part: &mut Fields) -> Result<(), Fault> {
     }
 }
 
-fn wrong(part: &Fields, name: &str, error: AttachError) -> Fault {
+fn wrong(part: &Fields, name: &str, error: AttachError) -> GatewayError {
     fields::wrong_value(&part.place(name), error)
 }

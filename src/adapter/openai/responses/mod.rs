@@ -17,9 +17,9 @@ use self::object::Echo;
 pub use self::voice::ResponsesVoice;
 use crate::adapter::ask::Ask;
 use crate::adapter::extras;
-use crate::adapter::fault::Fault;
 use crate::adapter::fields::{self, Fields};
 use crate::adapter::transcript;
+use crate::model::GatewayError;
 
 /// What stands before the id of Dify's message in a response's id.
 const RESPONSE: &str = "resp_";
@@ -27,7 +27,7 @@ const RESPONSE: &str = "resp_";
 const MAX_TOLD_ID: usize = 64;
 
 /// What a body asks for, and who tells the answer.
-pub fn read(body: &[u8]) -> Result<(Ask, ResponsesVoice), Fault> {
+pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, ResponsesVoice), GatewayError> {
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: model(&mut body)?, ..Ask::default() };
     let instructions = body.text("instructions")?;
@@ -60,30 +60,30 @@ pub fn message_of(response_id: &str) -> Option<Uuid> {
 }
 
 /// The client goes on from a response that it does not have here.
-pub fn unknown_previous(response_id: &str) -> Fault {
+pub fn unknown_previous(response_id: &str) -> GatewayError {
     let is_plain = response_id.len() <= MAX_TOLD_ID
         && response_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let named = if is_plain { format!(" `{response_id}`") } else { String::new() };
     let message = format!(
         "the previous response{named} is not known here: send the whole transcript as `input`"
     );
-    Fault::invalid("previous_response_not_found", "previous_response_id", message)
+    GatewayError::invalid("previous_response_not_found", "previous_response_id", message)
 }
 
-fn model(body: &mut Fields) -> Result<String, Fault> {
+fn model(body: &mut Fields) -> Result<String, GatewayError> {
     let model = body.need_text("model")?;
     if model.is_empty() { Err(fields::missing("model")) } else { Ok(model) }
 }
 
-fn is_true(place: &str, value: &Value) -> Result<bool, Fault> {
+fn is_true(place: &str, value: &Value) -> Result<bool, GatewayError> {
     value.as_bool().ok_or_else(|| fields::wrong_type(place, "a boolean"))
 }
 
 /// `previous_response_id`, which says another thing than `conversation`.
-fn continues(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn continues(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let previous = body.text("previous_response_id")?.filter(|id| !id.is_empty());
     if previous.is_some() && ask.hints.conversation.is_some() {
-        return Err(Fault::invalid(
+        return Err(GatewayError::invalid(
             "mutually_exclusive_parameters",
             "previous_response_id",
             "`previous_response_id` and `conversation` cannot stand together: leave one out",
@@ -95,7 +95,7 @@ fn continues(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
 
 /// Tools of the client that the model may leave alone are left alone. Those that it must call, and
 /// those that OpenAI runs, are refused.
-fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     let choice = body.take("tool_choice");
     let mode = match &choice {
         None => Some("auto"),
@@ -128,7 +128,7 @@ fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
 }
 
 /// What would change the form of the answer, or how it is fetched.
-fn refuse(body: &mut Fields, ask: &mut Ask) -> Result<(), Fault> {
+fn refuse(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     if body.flag("background")? {
         let why = "must be false: answers are not kept, so they cannot be fetched later";
         return Err(fields::unsupported("background", why));

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::RESPONSE;
 use crate::adapter::extras::CONVERSATION;
-use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::openai::extra;
 use crate::adapter::voice::{Begun, Finish, Source, Told};
 use crate::dify::answer::Usage;
+use crate::model::{ErrorKind, GatewayError};
 
 /// What a response repeats of its request.
 #[derive(Clone, Debug)]
@@ -101,17 +101,22 @@ pub(super) fn ended(begun: &Begun, echo: &Echo, told: &Told, output: Vec<Value>)
 }
 
 /// A response that failed after it had begun.
-pub(super) fn failed(begun: &Begun, echo: &Echo, fault: &Fault, output: Vec<Value>) -> Value {
+pub(super) fn failed(
+    begun: &Begun,
+    echo: &Echo,
+    fault: &GatewayError,
+    output: Vec<Value>,
+) -> Value {
     let mut response = response(begun, echo, Status::Failed, output);
     response["error"] = json!({"code": code(fault.kind), "message": fault.message});
     response
 }
 
 /// The few codes that a response's error may have.
-fn code(kind: Kind) -> &'static str {
+fn code(kind: ErrorKind) -> &'static str {
     match kind {
-        Kind::InvalidRequest | Kind::TooLarge => "invalid_prompt",
-        Kind::RateLimit => "rate_limit_exceeded",
+        ErrorKind::InvalidRequest | ErrorKind::TooLarge => "invalid_prompt",
+        ErrorKind::RateLimit => "rate_limit_exceeded",
         _ => "server_error",
     }
 }

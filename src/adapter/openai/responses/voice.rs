@@ -8,10 +8,11 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 
 use super::object::{self, Echo, Status};
-use crate::adapter::fault::Fault;
 use crate::adapter::frames;
+use crate::adapter::openai::error;
 use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
+use crate::model::GatewayError;
 
 /// Tells one answer to a client of the Responses API.
 #[derive(Debug)]
@@ -245,11 +246,11 @@ impl Voice for ResponsesVoice {
         self.event(kind, json!({"response": response}), out);
     }
 
-    fn fail(&mut self, fault: &Fault, _told: &Told, out: &mut BytesMut) {
+    fn fail(&mut self, fault: &GatewayError, _told: &Told, out: &mut BytesMut) {
         let Some(begun) = self.begun.take() else {
             // There is no response yet that could have failed.
             let error = json!({
-                "code": fault.code,
+                "code": error::code(fault),
                 "message": fault.message,
                 "param": fault.param,
             });

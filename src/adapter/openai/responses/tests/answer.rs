@@ -3,12 +3,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::request;
-use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::frames::events;
 use crate::adapter::openai::responses::{ResponsesVoice, read};
 use crate::adapter::voice::Heard;
 use crate::adapter::voice::{Begun, Finish, Source, Told, Voice};
 use crate::dify::answer::Usage;
+use crate::model::{ErrorKind, GatewayError};
 
 fn begun() -> Begun {
     Begun {
@@ -25,7 +25,7 @@ fn told(text: &str, reasoning: &str) -> Told {
 }
 
 fn voice(fields: Value) -> ResponsesVoice {
-    read(&request(fields)).unwrap().1
+    read(request(fields)).unwrap().1
 }
 
 fn text(text: &str) -> Heard {
@@ -299,15 +299,15 @@ fn the_reason_of_the_end_is_told() {
 #[test]
 fn a_failure_ends_the_response_with_what_was_said() {
     for (kind, code) in [
-        (Kind::Server, "server_error"),
-        (Kind::RateLimit, "rate_limit_exceeded"),
-        (Kind::InvalidRequest, "invalid_prompt"),
+        (ErrorKind::Server, "server_error"),
+        (ErrorKind::RateLimit, "rate_limit_exceeded"),
+        (ErrorKind::InvalidRequest, "invalid_prompt"),
     ] {
         let (mut voice, mut out) = (voice(json!({})), BytesMut::new());
         voice.begin(&begun(), &mut out);
         voice.say(&reasoning("h"), &mut out);
         voice.say(&text("a"), &mut out);
-        let fault = Fault::new(502, kind, "upstream", "the model failed");
+        let fault = GatewayError::new(502, kind, "upstream", "the model failed");
         voice.fail(&fault, &told("a", "h"), &mut out);
         let all = events(&out);
         let end = all.last().unwrap();
@@ -330,7 +330,7 @@ fn a_failure_before_the_response_is_an_error_event() {
     voice.still_here(&mut out);
     assert_eq!(out, ": keep-alive\n\n");
     out.clear();
-    let fault = Fault::new(504, Kind::Timeout, "upstream_timeout", "too late");
+    let fault = GatewayError::new(504, ErrorKind::Timeout, "upstream_timeout", "too late");
     voice.fail(&fault, &Told::default(), &mut out);
     let expected = "event: error\ndata: {\"type\":\"error\",\"sequence_number\":0,\"code\":\"upstream_timeout\",\"message\":\"too late\",\"param\":null}\n\n";
     assert_eq!(String::from_utf8(out.to_vec()).unwrap(), expected);

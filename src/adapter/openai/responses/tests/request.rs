@@ -2,16 +2,16 @@ use serde_json::{Value, json};
 
 use super::request;
 use crate::adapter::ask::{Ask, Content, FileKind, Role, Saying};
-use crate::adapter::fault::{Fault, Kind};
 use crate::adapter::openai::responses::{message_of, read, unknown_previous};
 use crate::adapter::page;
+use crate::model::{ErrorKind, GatewayError};
 
 fn asked(fields: Value) -> Ask {
-    read(&request(fields)).unwrap().0
+    read(request(fields)).unwrap().0
 }
 
-fn refused(fields: Value) -> Fault {
-    read(&request(fields)).unwrap_err()
+fn refused(fields: Value) -> GatewayError {
+    read(request(fields)).unwrap_err()
 }
 
 /// A request with one item.
@@ -284,7 +284,7 @@ fn wrong_values_are_refused_by_their_place() {
     ];
     for (fields, place) in cases {
         let fault = refused(fields.clone());
-        assert_eq!((fault.status, fault.kind), (400, Kind::InvalidRequest), "{fields}");
+        assert_eq!((fault.status, fault.kind), (400, ErrorKind::InvalidRequest), "{fields}");
         assert_eq!(fault.param, Some(place), "{fields}");
     }
 }

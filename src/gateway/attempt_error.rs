@@ -1,7 +1,11 @@
 //! Why an attempt gave no answer to pass on, as data; what follows from it is decided in `retry`.
 
+use http::StatusCode;
+
 use crate::balance::Cause;
 use crate::gateway::instance::Room;
+use crate::gateway::member::Member;
+use crate::gateway::runs::NoPlace;
 use crate::model::Reason;
 
 /// How much of the request may have reached the instance, in rising order.
@@ -19,7 +23,7 @@ pub(super) enum Sent {
 
 /// Why an attempt gave no answer. What follows from it is decided in `retry`.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct AttemptError {
     /// The word for it.
     pub reason: Reason,
     /// How much of the request the instance may have.
@@ -28,7 +32,42 @@ pub(super) struct Failure {
     pub text: String,
 }
 
-impl Failure {
+impl AttemptError {
+    /// The answer broke off after its head.
+    pub(super) fn cut(reason: Reason, member: &Member, what: &str) -> Self {
+        let text = format!("{}: answer cut: {what}", member.name());
+        Self { reason, sent: Sent::Head, text }
+    }
+
+    /// Dify's own way to say that the app takes no more runs: 400 `invalid_param` "Too many
+    /// requests".
+    pub(super) fn busy(member: &Member) -> Self {
+        let text = format!("{}: Dify takes no more runs of this app", member.name());
+        Self { reason: Reason::Busy, sent: Sent::Nothing, text }
+    }
+
+    /// All places for streamed flows stay taken at this member's instance.
+    pub(super) fn no_place(member: &Member, why: NoPlace) -> Self {
+        let (name, limit) = (member.name(), member.instance.runs().limit().unwrap_or_default());
+        let text = match why {
+            NoPlace::QueueFull => {
+                let size = member.queue.size;
+                format!("{name}: all {limit} runs of `max_runs` are under way and {size} wait")
+            }
+            NoPlace::TooLate => {
+                let waited = member.queue.run_timeout.as_secs_f64();
+                format!("{name}: all {limit} runs of `max_runs` stayed under way for {waited} s")
+            }
+        };
+        Self { reason: Reason::Busy, sent: Sent::Nothing, text }
+    }
+
+    /// An answer whose status says that another should be asked.
+    pub(super) fn bad_status(member: &Member, status: StatusCode) -> Self {
+        let text = format!("{}: answered {}", member.name(), status.as_u16());
+        Self { reason: Reason::BadStatus, sent: Sent::Head, text }
+    }
+
     /// What it says about the instance, which had that room when the attempt began; none for a
     /// failure that is not its fault.
     pub(super) fn cause(&self, room: Room) -> Option<Cause> {

@@ -1,0 +1,114 @@
+//! The body of an AI client's request, from its first byte to what it asks for.
+//!
+//! A native body is only passed on; this one is held in memory as a whole, unpacked and made into a
+//! tree. What is large or packed is read on a thread of the runtime's pool, a few at a time in the
+//! whole process, so that others on the worker's thread do not wait for it; until its turn comes, it
+//! stays in its file.
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::Arrival;
+use super::coding::{self, Coding, Undecodable};
+use crate::gateway::arriving::Arriving;
+use crate::gateway::bodies::Held;
+use crate::gateway::body::Kept;
+use crate::gateway::errors;
+use crate::gateway::identify::{self, Most};
+use crate::gateway::snapshot::{App, Limits};
+use crate::model::GatewayError;
+
+/// A larger body is not read on the worker's thread.
+const LARGE_BYTES: u64 = 1 << 20;
+
+/// How many bodies are read beside the workers at a time: each takes a core meanwhile, and up to three
+/// times its size in memory.
+static READERS: Semaphore = Semaphore::const_new(2);
+
+/// A body that was read.
+pub(super) struct Taken<T> {
+    /// What it asks for.
+    pub asked: T,
+    /// Its size in bytes, unpacked.
+    pub len: u64,
+    /// Its share of the memory for all bodies, for as long as much of it is kept.
+    pub held: Held,
+}
+
+impl<T> Taken<T> {
+    /// Checks the limit of the app that was asked for, once that is known.
+    ///
+    /// # Errors
+    /// 413.
+    pub(super) fn check(&self, app: &App) -> Result<(), GatewayError> {
+        let most = Most { bytes: app.doors.max_body_bytes, key: MAX_BODY };
+        if self.len > most.bytes { Err(errors::body_too_large(most)) } else { Ok(()) }
+    }
+}
+
+const MAX_BODY: &str = "doors.max_body";
+
+impl Arrival {
+    /// Takes the body in and reads it.
+    ///
+    /// # Errors
+    /// It is too large, too slow, packed in an unknown way or broken, there is no room for it, or `read`
+    /// refuses it.
+    pub(super) async fn take_in<T: Send + 'static>(
+        &mut self,
+        mut body: Arriving,
+        read: impl FnOnce(Bytes) -> Result<T, GatewayError> + Send + 'static,
+    ) -> Result<Taken<T>, GatewayError> {
+        let codings = coding::codings(&self.headers).map_err(|()| errors::unknown_coding())?;
+        let limits = &self.snapshot.limits;
+        let most = match limits.max_body_bytes < limits.client_body_bytes {
+            true => Most { bytes: limits.max_body_bytes, key: "limits.max_body" },
+            false => Most { bytes: limits.client_body_bytes, key: MAX_BODY },
+        };
+        let kept = identify::body(&self.head, &mut body, &self.snapshot, most).await?;
+        self.record.body_read(None, kept.len());
+        let is_small = kept.len() <= LARGE_BYTES && !kept.is_spooled() && codings.is_empty();
+        let held = self.snapshot.room.hold();
+        let reader = Reader { kept, codings, most, held };
+        if is_small {
+            return reader.read(limits, read);
+        }
+        // It is never closed.
+        let turn = READERS.acquire().await.ok();
+        let limits = limits.clone();
+        let read = spawn_blocking(move || reader.read(&limits, read)).await;
+        drop(turn);
+        read.unwrap_or_else(|error| Err(errors::internal(&error)))
+    }
+}
+
+/// A body that is here and not yet read.
+struct Reader {
+    kept: Kept,
+    codings: Vec<Coding>,
+    most: Most,
+    held: Held,
+}
+
+impl Reader {
+    fn read<T>(
+        mut self,
+        limits: &Limits,
+        read: impl FnOnce(Bytes) -> Result<T, GatewayError>,
+    ) -> Result<Taken<T>, GatewayError> {
+        let failed = |error| identify::not_kept(&error, limits);
+        let mut bytes = self.kept.into_bytes(&mut self.held).map_err(failed)?;
+        if !self.codings.is_empty() {
+            let unpacked = coding::decode(bytes, &self.codings, self.most.bytes, &mut self.held);
+            bytes = unpacked.map_err(|why| match why {
+                Undecodable::Malformed => errors::malformed_coding(),
+                Undecodable::TooLarge => errors::body_too_large(self.most),
+                Undecodable::NoRoom(error) => failed(error),
+            })?;
+        }
+        let len = bytes.len() as u64;
+        let asked = read(bytes)?;
+        Ok(Taken { asked, len, held: self.held })
+    }
+}

@@ -1,0 +1,51 @@
+//! A request with a key that waits for a first byte: what [`KeyedSilence`] hears of it.
+//!
+//! [`KeyedSilence`]: crate::balance::KeyedSilence
+
+use crate::gateway::attempt_error::AttemptError;
+use crate::gateway::instance::{Instance, Room};
+use crate::gateway::member::Member;
+use crate::model::Reason;
+
+/// A request that waits for a first byte, counted until dropped.
+pub(super) struct KeyedWait<'a> {
+    /// None for a request without a key.
+    instance: Option<&'a Instance>,
+    began_ms: u64,
+    room: Room,
+}
+
+impl<'a> KeyedWait<'a> {
+    /// A request is about to be sent to a member.
+    pub(super) fn new(member: &'a Member, now_ms: u64) -> Self {
+        let instance = member.authorization.as_ref().map(|_| &*member.instance);
+        if let Some(instance) = instance {
+            instance.silence().began(now_ms);
+        }
+        Self { instance, began_ms: now_ms, room: member.instance.room() }
+    }
+
+    /// It has got an answer.
+    pub(super) fn answered(self, now_ms: u64) {
+        if let Some(instance) = self.instance {
+            instance.silence().answered(now_ms);
+        }
+    }
+
+    /// It has got none. A GET that waited in vain for its answer says something, unless the instance
+    /// may have had no room for it.
+    pub(super) fn failed(self, error: &AttemptError, is_get: bool) {
+        let is_late = is_get && error.reason == Reason::InstanceTimeout;
+        if let Some(instance) = self.instance.filter(|_| is_late && self.room != Room::Last) {
+            instance.silence().late_get(self.began_ms);
+        }
+    }
+}
+
+impl Drop for KeyedWait<'_> {
+    fn drop(&mut self) {
+        if let Some(instance) = self.instance {
+            instance.silence().ended();
+        }
+    }
+}
