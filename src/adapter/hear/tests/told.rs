@@ -185,18 +185,18 @@ fn progress_goes_where_a_protocol_has_reasoning() {
     };
     let body = |more: &str| format!(r#"{{"model": "shop", "stream": true, {more}}}"#).into_bytes();
     let messages = r#""messages": [{"role": "user", "content": "hi"}]"#;
-    let chat = told(Box::new(openai::chat::read(&body(messages)).unwrap().1));
+    let chat = told(Box::new(openai::chat::read(body(messages)).unwrap().1));
     assert!(chat.contains(r#"{"reasoning_content":"Round 1\n"}"#), "{chat}");
     let completion =
-        told(Box::new(openai::completions::read(&body(r#""prompt": "hi""#)).unwrap().1));
+        told(Box::new(openai::completions::read(body(r#""prompt": "hi""#)).unwrap().1));
     assert!(completion.starts_with(':'), "{completion}");
-    let response = told(Box::new(openai::responses::read(&body(r#""input": "hi""#)).unwrap().1));
+    let response = told(Box::new(openai::responses::read(body(r#""input": "hi""#)).unwrap().1));
     assert!(response.contains("response.reasoning_summary_text.delta"), "{response}");
     let thinking = |how: &str| format!(r#""max_tokens": 9000, "thinking": {how}, {messages}"#);
     let thinks = thinking(r#"{"type": "enabled", "budget_tokens": 2000}"#);
-    let message = told(Box::new(anthropic::read(&body(&thinks)).unwrap().1));
+    let message = told(Box::new(anthropic::read(body(&thinks)).unwrap().1));
     assert!(message.contains(r#"{"type":"thinking_delta","thinking":"Round 1\n"}"#), "{message}");
     let message =
-        told(Box::new(anthropic::read(&body(&thinking(r#"{"type": "disabled"}"#))).unwrap().1));
+        told(Box::new(anthropic::read(body(&thinking(r#"{"type": "disabled"}"#))).unwrap().1));
     assert!(message.starts_with("event: ping"), "{message}");
 }
