@@ -62,6 +62,7 @@ mod orphan;
 mod outbound;
 mod outlive;
 mod own_ids;
+mod own_url;
 mod own_users;
 pub mod policy;
 mod probe;

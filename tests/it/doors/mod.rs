@@ -2,6 +2,7 @@
 
 mod answers;
 mod canned;
+mod ends;
 mod paths;
 mod threads;
 mod upstream;
