@@ -41,6 +41,7 @@ mod own_users;
 mod owners;
 mod plan;
 mod process;
+mod recorded;
 mod redis_away;
 mod reload;
 mod retries;
