@@ -34,6 +34,7 @@ mod import;
 mod keys;
 mod leaving;
 mod methods;
+mod once;
 mod opendify;
 mod owners;
 mod plan;
