@@ -46,6 +46,7 @@ mod routing;
 mod run_starts;
 mod slots;
 mod store;
+mod store_down;
 mod streaming;
 mod strict;
 mod tls;

@@ -39,7 +39,7 @@ enum Stage {
     /// Dify is speaking.
     Hearing,
     /// The answer is whole and is being written down.
-    Keeping(Pin<Box<dyn Future<Output = ()>>>),
+    Keeping(Pin<Box<dyn Future<Output = Result<(), GatewayError>>>>),
     /// All frames are made.
     Over,
 }
@@ -125,12 +125,15 @@ impl Telling {
     /// Goes one step on.
     ///
     /// # Errors
-    /// The run failed.
+    /// The run failed, or what it came to could not be written down.
     fn poll_on(&mut self, context: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
         if let Stage::Keeping(kept) = &mut self.stage {
-            ready!(kept.as_mut().poll(context));
-            self.end();
-            return Poll::Ready(Ok(()));
+            let kept = ready!(kept.as_mut().poll(context));
+            self.stage = Stage::Over;
+            if kept.is_ok() {
+                self.end();
+            }
+            return Poll::Ready(kept);
         }
         let Some(relay) = self.coming.get_mut() else {
             self.stage = Stage::Over;
