@@ -5,7 +5,6 @@
 //! can count on going on.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +12,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::adapter::{Begun, Heard, Hearing, State, Voice};
 use crate::gateway::coming::Coming;
-use crate::gateway::doors::thread::After;
+use crate::gateway::doors::thread::{After, Writing};
 use crate::gateway::relay::Relay;
 use crate::gateway::stream::Frames;
 use crate::model::{GatewayError, Reason};
@@ -39,7 +38,7 @@ enum Stage {
     /// Dify is speaking.
     Hearing,
     /// The answer is whole and is being written down.
-    Keeping(Pin<Box<dyn Future<Output = Result<(), GatewayError>>>>),
+    Keeping(Writing),
     /// All frames are made.
     Over,
 }

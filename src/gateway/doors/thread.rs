@@ -240,6 +240,9 @@ impl Place {
     }
 }
 
+/// A turn's end being written down. It ends with what the client is told if it cannot be.
+pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), GatewayError>>>>;
+
 /// What is written down when a turn ends well.
 pub(super) struct Keeping {
     shared: Arc<Shared>,
@@ -255,11 +258,7 @@ impl Keeping {
     /// Writes it down; durable when the future ends. None if there is nothing to write. Where it cannot be
     /// written and the operator wants no such turns, the future ends with what the client is told instead of
     /// the end of its answer.
-    pub(super) fn keep(
-        self,
-        begun: &Begun,
-        told: &Told,
-    ) -> Option<Pin<Box<dyn Future<Output = Result<(), GatewayError>>>>> {
+    pub(super) fn keep(self, begun: &Begun, told: &Told) -> Option<Writing> {
         let conversation = Uuid::try_parse(begun.conversation.as_deref()?).ok()?;
         let message = Uuid::try_parse(&begun.id).ok();
         let text = told.text.clone();
