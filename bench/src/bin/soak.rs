@@ -1,8 +1,8 @@
 //! Keeps difygate busy while instances break at random and the configuration changes, and then beside a
 //! client that means harm, and looks for what grows, hangs or stays broken.
 //!
-//! `SOAK_SECONDS` (600) is how long each part takes, `SOAK_PARTS` (faults,hostile) chooses, `SOAK_SEED`
-//! gives a run's random choices again.
+//! `SOAK_SECONDS` (600) is how long each part takes, `SOAK_PARTS` (faults,hostile) chooses, and
+//! `SOAK_HARMS` what the hostile client does; `SOAK_SEED` gives a run's random choices again.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use difygate_bench::client::Clients;
 use difygate_bench::contender::{self, APP_KEY};
 use difygate_bench::process::Running;
 use difygate_bench::soak::{
-    Done, Sample, Tally, Trouble, all_served, grown, hostile, reloading, sample, working,
+    Done, HARMS, Sample, Tally, Trouble, all_served, grown, hostile, reloading, sample, working,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, interval};
@@ -95,7 +95,7 @@ async fn part(beside: Beside, seconds: u64, seed: u64, log: &str) -> anyhow::Res
     let clients = Arc::new(Clients::new(gateway.listen));
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut trouble = Trouble::new(instances, seed);
-    let done = Arc::<Done>::default();
+    let done = Arc::new(Done::new(chosen("SOAK_HARMS", HARMS, |harm| harm.name)?));
     let work = working(Arc::clone(&clients), difygate.token, seed ^ 1, Arc::clone(&tally));
     let config = gateway.folder.path().join("difygate.yaml");
     let work = tokio::spawn(work);
@@ -138,11 +138,11 @@ async fn part(beside: Beside, seconds: u64, seed: u64, log: &str) -> anyhow::Res
 /// Says what the hostile client did. Wrong is what the good ones noticed of it, and what it did not do.
 fn harmed(done: &Done, tally: &Tally) -> anyhow::Result<Vec<String>> {
     let figures = done.figures();
-    let text: Vec<_> = figures.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let text: Vec<_> = figures.iter().map(|(what, count)| format!("{what} {count}")).collect();
     let lost: u64 = tally.noticed.values().sum();
     say(&format!("{}; {} good requests, {lost} lost", text.join(", "), tally.done))?;
     let none = figures.iter().filter(|(_, count)| *count == 0);
-    let mut wrong: Vec<_> = none.map(|(what, _)| format!("there were no {what}")).collect();
+    let mut wrong: Vec<_> = none.map(|(what, _)| format!("there was no {what}")).collect();
     if lost > 0 {
         wrong.push(format!("{lost} good requests were lost beside the hostile client"));
     }

@@ -44,7 +44,7 @@ const MALFORMED: &[&[u8]] = &[
 
 /// A way to do harm.
 #[derive(Debug, Clone, Copy)]
-enum Harm {
+enum Way {
     Half,
     SlowRead,
     BigBody,
@@ -53,35 +53,54 @@ enum Harm {
     Idle,
 }
 
-/// All of them: what they are called, and how many are at it at once.
-const ALL: &[(Harm, &str, u64)] = &[
-    (Harm::Half, "half requests", 32),
-    (Harm::SlowRead, "slow readers", 6),
-    (Harm::BigBody, "big bodies", 2),
-    (Harm::MadeUp, "made-up ids", 4),
-    (Harm::Malformed, "malformed heads", 8),
-    (Harm::Idle, "idle connections", 200),
+/// A kind of harm.
+#[derive(Debug)]
+pub struct Harm {
+    /// What it is called.
+    pub name: &'static str,
+    way: Way,
+    /// How many are at it at once.
+    at_once: u64,
+}
+
+const fn harm(name: &'static str, way: Way, at_once: u64) -> Harm {
+    Harm { name, way, at_once }
+}
+
+/// All of them.
+pub const HARMS: &[Harm] = &[
+    harm("half", Way::Half, 32),
+    harm("slow-read", Way::SlowRead, 6),
+    harm("big-body", Way::BigBody, 2),
+    harm("made-up-id", Way::MadeUp, 4),
+    harm("malformed", Way::Malformed, 8),
+    harm("idle", Way::Idle, 200),
 ];
 
-/// How often each kind of harm was done.
-#[derive(Debug, Default)]
-pub struct Done([AtomicU64; ALL.len()]);
+/// What a hostile client does, and how often it has done each.
+#[derive(Debug)]
+pub struct Done(Vec<(&'static Harm, AtomicU64)>);
 
 impl Done {
+    /// These kinds, and nothing so far.
+    #[must_use]
+    pub fn new(harms: Vec<&'static Harm>) -> Self {
+        Self(harms.into_iter().map(|harm| (harm, AtomicU64::new(0))).collect())
+    }
+
     /// The names and figures.
     #[must_use]
     pub fn figures(&self) -> Vec<(&'static str, u64)> {
-        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
-        ALL.iter().map(|(_, name, _)| *name).zip(counts).collect()
+        self.0.iter().map(|(harm, count)| (harm.name, count.load(Ordering::Relaxed))).collect()
     }
 }
 
 /// Does harm for as long as it is polled.
 pub async fn hostile(target: SocketAddr, token: &'static str, seed: u64, done: Arc<Done>) {
     let mut tasks = JoinSet::new();
-    for (place, (harm, _, at_once)) in ALL.iter().enumerate() {
-        for number in 0..*at_once {
-            let (done, harm) = (Arc::clone(&done), *harm);
+    for (place, (harm, _)) in done.0.iter().enumerate() {
+        for number in 0..harm.at_once {
+            let (done, way) = (Arc::clone(&done), harm.way);
             let mut client = Client {
                 target,
                 token,
@@ -92,8 +111,8 @@ pub async fn hostile(target: SocketAddr, token: &'static str, seed: u64, done: A
                 sleep(Duration::from_millis(client.random.below(5000))).await;
                 loop {
                     // That it is cut off is what it has to expect.
-                    let _ = client.harm(harm).await;
-                    if let Some(count) = done.0.get(place) {
+                    let _ = client.harm(way).await;
+                    if let Some((_, count)) = done.0.get(place) {
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                     sleep(PAUSE).await;
@@ -111,14 +130,14 @@ struct Client {
 }
 
 impl Client {
-    async fn harm(&mut self, harm: Harm) -> io::Result<()> {
-        match harm {
-            Harm::Half => self.half().await,
-            Harm::SlowRead => self.slow_read().await,
-            Harm::BigBody => self.big_body().await,
-            Harm::MadeUp => self.made_up().await,
-            Harm::Malformed => self.malformed().await,
-            Harm::Idle => self.idle().await,
+    async fn harm(&mut self, way: Way) -> io::Result<()> {
+        match way {
+            Way::Half => self.half().await,
+            Way::SlowRead => self.slow_read().await,
+            Way::BigBody => self.big_body().await,
+            Way::MadeUp => self.made_up().await,
+            Way::Malformed => self.malformed().await,
+            Way::Idle => self.idle().await,
         }
     }
 
@@ -258,7 +277,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::time::timeout;
 
-    use super::{ALL, Client, Done, Harm, MALFORMED, hostile};
+    use super::{Client, Done, HARMS, MALFORMED, Way, hostile};
     use crate::soak::Random;
 
     #[tokio::test]
@@ -274,7 +293,7 @@ mod tests {
             let read = stream.read(&mut some).await.unwrap();
             String::from_utf8(some[..read].to_vec()).unwrap()
         };
-        let (text, _) = tokio::join!(taken, client.harm(Harm::Half));
+        let (text, _) = tokio::join!(taken, client.harm(Way::Half));
         assert!(text.starts_with('P') && !text.ends_with('}'), "{text}");
     }
 
@@ -282,7 +301,7 @@ mod tests {
     async fn every_kind_is_done_and_counted() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
-        let done = Arc::<Done>::default();
+        let done = Arc::new(Done::new(HARMS.iter().collect()));
         // Whoever comes is sent away at once.
         let closing = async {
             loop {
@@ -299,7 +318,7 @@ mod tests {
             tokio::select! { () = harm => {}, () = closing => {}, () = all => {} }
         };
         timeout(Duration::from_secs(60), busy).await.unwrap();
-        assert_eq!(done.figures().len(), ALL.len());
+        assert_eq!(done.figures().len(), HARMS.len());
         assert!(MALFORMED.len() > 10);
     }
 }

@@ -8,7 +8,7 @@ mod trouble;
 mod watch;
 mod work;
 
-pub use hostile::{Done, hostile};
+pub use hostile::{Done, HARMS, hostile};
 pub use trouble::{Trouble, reloading};
 pub use watch::{Sample, grown, sample};
 pub use work::{Tally, all_served, working};
