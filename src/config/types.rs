@@ -137,6 +137,9 @@ pub struct Instance {
     pub address: Address,
     /// How TLS is spoken with it, if its address says so.
     pub tls: InstanceTls,
+    /// Where people reach its web app, without a slash at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_url: Option<String>,
     /// The app's key in this installation.
     pub token: Token,
     /// A key of its knowledge API. All instances of an app have one, or none has.
@@ -269,12 +272,16 @@ pub struct Admin {
     #[serde(with = "networks")]
     #[schemars(schema_with = "schema::networks")]
     pub allow: Vec<IpNet>,
+    /// Names by which operators without the token ask, such as `a.example` or `*.b.example`, beside
+    /// addresses, `localhost`, names without a dot, `*.svc` and `*.cluster.local`. A web page can have any
+    /// other name lead here.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
-        Self { listen, token: None, allow: Vec::new() }
+        Self { listen, token: None, allow: Vec::new(), hosts: Vec::new() }
     }
 }
 

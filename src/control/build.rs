@@ -91,6 +91,7 @@ fn keys(config: &Config) -> Vec<(Token, Key)> {
             apps,
             is_user_token: true,
             is_admin: false,
+            impersonates: false,
             trusted_proxy: false,
             user: None,
         };
@@ -115,6 +116,7 @@ fn key(config: &Config, written: &config::Key) -> Key {
         apps,
         is_user_token: false,
         is_admin: written.admin,
+        impersonates: written.impersonate,
         trusted_proxy: written.trusted_proxy,
         user: written.user.clone(),
     }
@@ -213,6 +215,7 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         system: doors.system.clone(),
         reasoning: doors.reasoning,
         files: doors.files,
+        human_input: doors.human_input,
         tasks: doors.tasks,
         history: doors.history,
         users: doors.users,
@@ -363,6 +366,7 @@ impl<'a> Builder<'a> {
             instance: Arc::clone(&shared.instance),
             authorization: None,
             datasets: None,
+            web_url: written.web_url.as_deref().map(Arc::from),
             weight: written.weight,
             thresholds: shared.thresholds,
             fail_statuses: judgement.fail_statuses,

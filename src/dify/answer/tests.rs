@@ -17,6 +17,8 @@ pub(super) struct Recording {
     pub(super) status: u16,
     streamed: bool,
     pub(super) body: String,
+    /// The request's path and query.
+    pub(super) target: String,
 }
 
 fn recording(path: &Path) -> Option<Recording> {
@@ -31,6 +33,7 @@ fn recording(path: &Path) -> Option<Recording> {
         status: head.split(' ').nth(1)?.parse().ok()?,
         streamed: head.contains("text/event-stream"),
         body: text("body"),
+        target: target.to_owned(),
     })
 }
 
@@ -309,5 +312,28 @@ proptest! {
         let (first, second) = stream.split_at(cut.min(stream.len()));
         prop_assert_eq!(&read([first, second]), &whole);
         prop_assert_eq!(&read(stream.chunks(step)), &whole);
+    }
+}
+
+#[test]
+fn compact_spaced_and_escaped_events_are_one() {
+    const TASK: &str = "11111111-2222-4333-8444-555555555555";
+    let first = format!(r#"data: {{"event": "message", "task_id": "{TASK}"}}"#);
+    for end in [
+        r#"data: {"event": "message_end", "metadata": {"usage": {"total_tokens": 3}}}"#,
+        r#"data: {"event":"message_end","metadata":{"usage":{"total_tokens":3}}}"#,
+        r#"data:{"event":"message_end","metadata":{"usage":{"total_tokens":3}}}"#,
+        r#"data:  { "event" : "message_end" , "metadata" : { "usage" : { "total_tokens" : 3 } } }"#,
+        r#"data: {"event":"message\u005fend","metadata":{"u\u0073age":{"total_tokens":3}}}"#,
+        r#"data: {"a":"\/","event":"message_end","metadata":{"usage":{"total_tokens":3}}}"#,
+    ] {
+        assert!(!dull(format!("{end}\n").as_bytes()), "{end}");
+        let stream = format!("{first}\n\n{end}\n\n");
+        for size in [1, 5, stream.len()] {
+            let (learned, usage, ended) = read(stream.as_bytes().chunks(size));
+            assert_eq!(learned.task_text.as_deref(), Some(TASK), "{end}");
+            assert_eq!(usage.map(|usage| usage.total_tokens), Some(3), "{end}");
+            assert!(ended, "{end}");
+        }
     }
 }

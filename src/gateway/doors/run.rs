@@ -9,22 +9,24 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::adapter::call::{self, Run};
+use crate::adapter::foreign;
 use crate::adapter::{Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice};
 use crate::conversation::Thread;
+use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::bodies::Held;
 use crate::gateway::coming::Coming;
-use crate::gateway::doors::answer_error::{Meaning, meaning};
-use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES};
+use crate::gateway::doors::answer_error::{Meaning, meaning, of_answer};
+use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES, Read};
 use crate::gateway::doors::history::transcript;
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::doors::telling::Telling;
 use crate::gateway::doors::thread::{self, Place, With, Worth};
 use crate::gateway::doors::upload::upload;
 use crate::gateway::doors::waiting::Late;
-use crate::gateway::doors::{Done, facts};
+use crate::gateway::doors::{Done, facts, upstream};
 use crate::gateway::errors;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey};
@@ -54,6 +56,8 @@ pub(super) struct Asked {
     pub late: Late,
     /// What it has of the memory for all bodies.
     pub held: Held,
+    /// Where the client found the gateway.
+    pub own_url: Option<String>,
 }
 
 /// A question that has its place in a conversation.
@@ -63,19 +67,20 @@ struct Question {
     protocol: Protocol,
     place: Place,
     late: Late,
+    own_url: Option<String>,
     _held: Held,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
 pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { ask, voice, protocol, thread, worth, late, held } = asked;
+    let Asked { ask, voice, protocol, thread, worth, late, held, own_url } = asked;
     let place = match worth {
         Worth::Kept => thread::place(errand.worker.shared(), thread, &ask).await,
         Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
     };
     match place {
         Ok(place) => {
-            let question = Question { ask, voice, protocol, place, late, _held: held };
+            let question = Question { ask, voice, protocol, place, late, own_url, _held: held };
             carry(errand, question).await
         }
         Err(error) => Done::Error(errand.record, error),
@@ -129,7 +134,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
                 return refused(errand, &question, error).await;
             }
         };
-        if forwarded.answer.head.status.is_success() {
+        if upstream::is_run(&forwarded.answer.head) {
             return tell(journey, forwarded, question, facts.mode).await;
         }
         let (back, error, meaning) = refusal(Errand::back(journey, address), forwarded).await;
@@ -234,14 +239,25 @@ fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes,
 async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, GatewayError, Meaning) {
     let Forwarded { member, answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
-    errand.record.refused_by(&member, status);
+    upstream::note_refusal(&mut errand.record, &member, &answer.head);
+    if answer.head.status.is_success() {
+        // What is left of it is a page for people.
+        return (errand, foreign::page(), Meaning::Final);
+    }
+    let retry_after_s = upstream::retry_after_s(&answer.head);
     let connections = &errand.worker.connections;
     let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
-    let (error, meaning) = match read.map(|answer| answer.body) {
-        Ok(AnswerBody::Read(body)) => {
-            (GatewayError::of_dify_answer(status, &body), meaning(status, &body))
+    let body = read.map(|answer| match answer.body {
+        AnswerBody::Read(body) => body,
+        AnswerBody::Coming(_) => Bytes::new(),
+    });
+    let (error, meaning) = match body {
+        Ok(body) => {
+            explanation(&body).into_iter().for_each(|why| errand.record.explain(&why));
+            let meaning = meaning(status, &body);
+            let read = Read { member: Arc::clone(&member), status, body, retry_after_s };
+            (of_answer(&read), meaning)
         }
-        Ok(AnswerBody::Coming(_)) => (GatewayError::of_dify_answer(status, b""), Meaning::Final),
         Err(failure) => (errand.noted(errors::of(&failure)), Meaning::Final),
     };
     if meaning == Meaning::WrongMode {
@@ -281,8 +297,9 @@ fn may_have_run(reason: Reason) -> bool {
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, arrived, first_byte } = *answer;
-    let Question { ask, voice, protocol, place, late, .. } = question;
-    let manner = manner(&journey.app.doors, &ask);
+    let Question { ask, voice, protocol, place, late, own_url, .. } = question;
+    let web_url = member.web_url.as_deref().map(str::to_owned).or(own_url);
+    let manner = Manner { web_url, ..manner(&journey.app.doors, &ask) };
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body) = body else {
@@ -322,10 +339,11 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
         }
     }
     let status = response.status().as_u16();
+    let remarks = telling.remarks();
     if let Some(relay) = telling.relay() {
         relay.record.told(status);
         if let Err(error) = &told {
-            relay.record.note_if_none(&error.message);
+            relay.record.note_if_none(remarks.as_deref().unwrap_or(&error.message));
         }
     }
     Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))
@@ -339,6 +357,8 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
     Manner {
         reasoning: settings.reasoning,
         files: settings.files,
+        human_input: settings.human_input,
+        web_url: None,
         answer_output: settings.answer_output.clone(),
         stop: ask.stop.clone(),
     }

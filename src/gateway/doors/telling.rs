@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-use crate::adapter::{Begun, Heard, Hearing, State, Voice};
+use crate::adapter::{Begun, Heard, Hearing, State, Voice, pieces};
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::thread::{After, Writing};
 use crate::gateway::relay::Relay;
@@ -174,7 +174,7 @@ impl Telling {
         for heard in self.heard.drain(..) {
             match heard {
                 Heard::StillRunning => self.voice.still_here(&mut self.frames),
-                heard => self.voice.say(&heard, &mut self.frames),
+                heard => pieces::say(&mut *self.voice, heard, &mut self.frames),
             }
         }
     }
@@ -196,7 +196,17 @@ impl Telling {
         }
     }
 
+    /// What the log is to know of the run, in Dify's own words.
+    pub(super) fn remarks(&self) -> Option<String> {
+        self.hearing.remarks().map(str::to_owned)
+    }
+
     fn end(&mut self) {
+        if let Some(relay) = self.coming.get_mut()
+            && let Some(remarks) = self.hearing.remarks()
+        {
+            relay.record.note_if_none(remarks);
+        }
         if !self.has_begun {
             self.voice.begin(&self.begun(), &mut self.frames);
             self.has_begun = true;
@@ -208,7 +218,8 @@ impl Telling {
     /// The run failed, which is told within the stream.
     pub(super) fn fail(&mut self, error: &GatewayError) {
         if let Some(relay) = self.coming.get_mut() {
-            relay.record.note_if_none(&error.message);
+            let remarks = self.hearing.remarks();
+            relay.record.note_if_none(remarks.unwrap_or(&error.message));
             relay.record.end(Reason::Answered);
         }
         self.voice.fail(error, self.hearing.told(), &mut self.frames);
