@@ -27,6 +27,7 @@ pub mod openai;
 #[cfg(test)]
 mod page;
 pub mod pieces;
+mod pasted;
 pub mod protocol;
 pub mod refused;
 pub mod task;

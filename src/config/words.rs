@@ -117,6 +117,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("statuses", Kind::OpenList),
     ("storage", Kind::Open),
     ("tasks", Kind::Open),
+    ("task_words", Kind::OpenList),
     ("system", Kind::Open),
     ("timeout", Kind::Open),
     ("timeouts", Kind::Structure),

@@ -214,6 +214,7 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         reasoning: doors.reasoning,
         files: doors.files,
         tasks: doors.tasks,
+        task_words: doors.task_words.as_deref().map(lower),
         history: doors.history,
         users: doors.users,
         chat_id_headers: doors.chat_id_headers.iter().map(header).collect::<Result<_, _>>()?,
@@ -221,6 +222,10 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         user_jwt: doors.user_jwt.as_ref().map(jwt).transpose()?,
         max_body_bytes: doors.max_body,
     })
+}
+
+fn lower(words: &[String]) -> Vec<String> {
+    words.iter().map(|word| word.trim().to_lowercase()).collect()
 }
 
 fn algorithm(hash: ConsistentHash) -> HashAlgorithm {

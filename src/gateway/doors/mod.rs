@@ -33,7 +33,7 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 pub(super) use self::entrance::{Door, Entrance, entrance, tidied};
-use self::settings::{History, Tasks};
+use self::settings::{History, Settings, Tasks};
 
 use self::entrance::Call;
 use self::errand::Errand;
@@ -175,7 +175,7 @@ impl Arrival {
             Ok(user) => user,
             Err(error) => return Done::Error(self.record, error),
         };
-        let is_task = app.doors.tasks != Tasks::InChat && task::is_task(&ask);
+        let is_task = app.doors.tasks != Tasks::InChat && is_task(&ask, &app.doors);
         if is_task && app.doors.tasks == Tasks::Refuse {
             return Done::Error(self.record, task::refused());
         }
@@ -208,6 +208,14 @@ impl Arrival {
 type Question = (Ask, Box<dyn Voice + Send>);
 
 /// What reads the question in a door's words.
+/// Whether a request is a side task, by the words of its app.
+fn is_task(ask: &Ask, settings: &Settings) -> bool {
+    match &settings.task_words {
+        Some(words) => task::is_task(ask, words),
+        None => task::is_task(ask, &task::WORDS),
+    }
+}
+
 fn reader(call: Call<'_>) -> fn(Bytes) -> Result<Question, GatewayError> {
     fn boxed<V: Voice + Send + 'static>((ask, voice): (Ask, V)) -> Question {
         (ask, Box::new(voice))

@@ -4,6 +4,7 @@ mod answers;
 mod canned;
 mod paths;
 mod threads;
+mod side_tasks;
 mod upstream;
 
 use bytes::Bytes;
