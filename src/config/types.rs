@@ -137,6 +137,8 @@ pub struct Instance {
     pub address: Address,
     /// How TLS is spoken with it, if its address says so.
     pub tls: InstanceTls,
+    /// What addresses of its files begin with in answers to AI clients; none: the gateway's own.
+    pub files_url: Option<String>,
     /// The app's key in this installation.
     pub token: Token,
     /// A key of its knowledge API. All instances of an app have one, or none has.

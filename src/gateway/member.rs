@@ -52,6 +52,8 @@ pub struct Member {
     pub queue: QueueLimits,
     /// A key of its knowledge API, if the app's clients may use that.
     pub datasets: Option<Box<Bearer>>,
+    /// What the addresses of its files begin with in answers to AI clients; none: the gateway's own.
+    pub files_url: Option<Box<str>>,
 }
 
 impl Member {

@@ -72,6 +72,7 @@ mod round;
 mod route;
 mod run_watch;
 mod runs;
+mod seen_at;
 mod select;
 mod shared;
 pub mod snapshot;

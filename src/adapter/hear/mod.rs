@@ -18,6 +18,7 @@ use self::cut::{Cut, Ends};
 use self::event::{Chunk, Event, MadeFile, Metadata, Node, Workflow, part};
 use self::outputs::{output, source};
 use self::think::{Piece, Thinking};
+use super::file_address;
 use super::mode::Mode;
 use super::voice::{Begun, Finish, Heard, Told};
 use crate::dify::answer::Usage;
@@ -43,6 +44,8 @@ pub struct Manner {
     pub answer_output: Option<String>,
     /// Texts at which the answer ends.
     pub stop: Vec<String>,
+    /// What addresses of Dify's files begin with; empty: with what Dify says.
+    pub files_base: String,
 }
 
 /// How far a stream is.
@@ -264,6 +267,7 @@ impl Run {
             return;
         }
         self.has_text = true;
+        let text = &*file_address::within(text, &self.manner.files_base);
         let mut thinking = std::mem::replace(&mut self.thinking, Thinking::off());
         thinking.feed(text, &mut |piece| self.piece(piece, each));
         self.thinking = thinking;
@@ -353,6 +357,7 @@ impl Run {
 
     fn file(&mut self, file: &MadeFile, each: &mut dyn FnMut(Heard)) {
         let (Some(url), MadeFiles::Markdown) = (&file.url, self.manner.files) else { return };
+        let url = file_address::absolute(url, &self.manner.files_base);
         let name = file.filename.as_deref().unwrap_or("");
         let mark = if file.kind.as_deref() == Some("image") { "!" } else { "" };
         let name = if name.is_empty() && mark.is_empty() { "file" } else { name };

@@ -70,6 +70,8 @@ pub(super) struct Arrival {
     pub head: Rc<RequestHead>,
     /// The fields of it.
     pub headers: HeaderMap,
+    /// Where the client has reached the gateway: scheme and host, or nothing.
+    pub seen_at: String,
 }
 
 /// What became of a request.
@@ -198,16 +200,14 @@ impl Arrival {
         let (protocol, late, streamed) = (door.protocol, Late::default(), ask.streamed);
         let request_id = self.record.request_id().clone();
         let head = Head { request_id, ignored: ask.ignored.clone(), protocol };
-        let asked = Asked { ask, voice, protocol, thread, worth, late: late.clone(), held };
+        let seen_at = std::mem::take(&mut self.seen_at);
+        let asked =
+            Asked { ask, voice, protocol, thread, worth, late: late.clone(), held, seen_at };
         let run = Box::pin(run(self.errand(app, user), asked));
         if streamed { waiting::wait(run, late, head).await } else { run.await }
     }
 }
 
-/// A question, and who tells its answer.
-type Question = (Ask, Box<dyn Voice + Send>);
-
-/// What reads the question in a door's words.
 /// Whether a request is a side task, by the words of its app.
 fn is_task(ask: &Ask, settings: &Settings) -> bool {
     match &settings.task_words {
@@ -216,6 +216,10 @@ fn is_task(ask: &Ask, settings: &Settings) -> bool {
     }
 }
 
+/// A question, and who tells its answer.
+type Question = (Ask, Box<dyn Voice + Send>);
+
+/// What reads the question in a door's words.
 fn reader(call: Call<'_>) -> fn(Bytes) -> Result<Question, GatewayError> {
     fn boxed<V: Voice + Send + 'static>((ask, voice): (Ask, V)) -> Question {
         (ask, Box::new(voice))

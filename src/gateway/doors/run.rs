@@ -55,6 +55,8 @@ pub(super) struct Asked {
     pub late: Late,
     /// What it has of the memory for all bodies.
     pub held: Held,
+    /// Where the client has reached the gateway.
+    pub seen_at: String,
 }
 
 /// A question that has its place in a conversation.
@@ -64,19 +66,20 @@ struct Question {
     protocol: Protocol,
     place: Place,
     late: Late,
+    seen_at: String,
     _held: Held,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
 pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { ask, voice, protocol, thread, worth, late, held } = asked;
+    let Asked { ask, voice, protocol, thread, worth, late, held, seen_at } = asked;
     let place = match worth {
         Worth::Kept => thread::place(errand.worker.shared(), thread, &ask).await,
         Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
     };
     match place {
         Ok(place) => {
-            let question = Question { ask, voice, protocol, place, late, _held: held };
+            let question = Question { ask, voice, protocol, place, late, seen_at, _held: held };
             carry(errand, question).await
         }
         Err(error) => Done::Error(errand.record, error),
@@ -292,8 +295,9 @@ fn may_have_run(reason: Reason) -> bool {
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, arrived, first_byte } = *answer;
-    let Question { ask, voice, protocol, place, late, .. } = question;
-    let manner = manner(&journey.app.doors, &ask);
+    let Question { ask, voice, protocol, place, late, seen_at, .. } = question;
+    let mut manner = manner(&journey.app.doors, &ask);
+    manner.files_base = member.files_url.as_deref().map_or(seen_at, str::to_owned);
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body) = body else {
@@ -352,6 +356,7 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
         files: settings.files,
         answer_output: settings.answer_output.clone(),
         stop: ask.stop.clone(),
+        files_base: String::new(),
     }
 }
 

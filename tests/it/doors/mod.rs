@@ -2,9 +2,10 @@
 
 mod answers;
 mod canned;
+mod made_files;
 mod paths;
-mod threads;
 mod side_tasks;
+mod threads;
 mod upstream;
 
 use bytes::Bytes;
