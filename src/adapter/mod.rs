@@ -22,6 +22,7 @@ pub mod file_address;
 pub mod foreign;
 pub mod frames;
 pub mod hear;
+mod markdown;
 pub mod media_type;
 pub mod mode;
 pub mod openai;

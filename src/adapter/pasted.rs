@@ -86,18 +86,24 @@ fn quoted(text: &str) -> Option<Pasted<'_>> {
 /// Lines of both sides, from the first of the user on. What is behind a blank line after the last of
 /// the assistant may be an instruction.
 fn lines(text: &str) -> Option<Pasted<'_>> {
-    let start_of = |line: &str| line.as_ptr() as usize - text.as_ptr() as usize;
-    let speaks = |names: &[&str], line: &str| {
-        let line = line.trim_start().to_lowercase();
-        let said = line.split_once([':', '：']).map(|(who, _)| who.trim());
-        said.is_some_and(|who| names.contains(&who))
-    };
-    let first = text.lines().find(|line| speaks(&USER, line)).map(start_of)?;
-    let said = text.get(first..)?;
-    let last = said.lines().filter(|line| speaks(&ASSISTANT, line)).last().map(start_of)?;
-    let tail = text.get(last..)?;
+    let mut end = 0;
+    let lines = text.split_inclusive('\n').map(|line| {
+        end += line.len();
+        (end - line.len(), line)
+    });
+    let (mut first, mut last) = (None, None);
+    for (at, line) in lines {
+        let who = line.split_once([':', '：']).map(|(who, _)| who.trim().to_lowercase());
+        let Some(who) = who else { continue };
+        if first.is_none() && USER.contains(&who.as_str()) {
+            first = Some(at);
+        } else if first.is_some() && ASSISTANT.contains(&who.as_str()) {
+            last = Some(at);
+        }
+    }
+    let tail = text.get(last?..)?;
     let after = tail.rfind("\n\n").and_then(|at| tail.get(at..)).unwrap_or("");
-    Some(Pasted { before: text.get(..first)?, after, form: Form::Lines })
+    Some(Pasted { before: text.get(..first?)?, after, form: Form::Lines })
 }
 
 #[cfg(test)]

@@ -17,16 +17,19 @@ use crate::gateway::body::Kept;
 use crate::gateway::claim::Claims;
 use crate::gateway::client::Client;
 use crate::gateway::doors::{self, Arrival, Done, Door};
+use crate::gateway::end_user::Speaker;
 use crate::gateway::errors;
 use crate::gateway::fields::Fields;
+use crate::gateway::forwarded::origin;
 use crate::gateway::framing;
 use crate::gateway::heads::RequestHead;
-use crate::gateway::identify;
+use crate::gateway::identify::{self, Asked, Packed};
 use crate::gateway::journey::{Departure, Journey, SpreadBy};
 use crate::gateway::learn;
 use crate::gateway::names::Name;
 use crate::gateway::outbound::{Key, Origin, Outbound};
 use crate::gateway::outlive::travel;
+use crate::gateway::own_users::rewrite;
 use crate::gateway::record::Record;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
@@ -149,7 +152,7 @@ impl Exchange {
 
     async fn at_the_desk(self: Box<Self>) -> Outcome {
         let Self { worker, origin, record, head, .. } = *self;
-        let visit = Visit { head: head.to_parts(), client: origin.client };
+        let visit = Visit { head: head.to_parts(), client: origin.known_client() };
         let response = worker.shared().desk().answer(visit).await;
         Outcome::Local(record, response)
     }
@@ -175,7 +178,7 @@ impl Exchange {
             Ok(journey) => journey,
             Err((record, error)) => return Outcome::Error(record, error, Protocol::Dify),
         };
-        if let Err(error) = journey.check_stop() {
+        if let Err(error) = journey.check_stop().and_then(|()| journey.check_own()) {
             return Outcome::Error(journey.record, error, Protocol::Dify);
         }
         let (journey, result) = travel(journey).await;
@@ -197,8 +200,18 @@ impl Exchange {
         let (app, key) = app(&self.snapshot, &self.head.fields, native.call.kind)?;
         self.record.caller_known(&app);
         key.into_iter().for_each(|key| self.record.came_by(key));
-        let (user, facts, body) =
-            identify::user(&self.head, &mut self.body, &self.snapshot).await?;
+        let of_users = !native.call.kind.wants_dataset_key();
+        let speaker = match key.filter(|_| of_users) {
+            Some(key) => Speaker::of(key, &app, &self.head.fields)?,
+            None => None,
+        };
+        let packed = if speaker.is_some() { Packed::Refused } else { Packed::Allowed };
+        let snapshot = &self.snapshot;
+        let mut asked = identify::user(&self.head, &mut self.body, snapshot, packed).await?;
+        if let Some(speaker) = &speaker {
+            rewrite(speaker, &mut self.head, native.call.kind, &mut asked)?;
+        }
+        let Asked { user, facts, body, .. } = asked;
         self.record.body_read(user.clone(), body.len());
         Ok(Caller { app, user, facts, body })
     }
@@ -311,25 +324,4 @@ fn web_origin(fields: &Fields) -> HeaderMap {
     let origin = fields.get(Name::Origin).and_then(|origin| HeaderValue::from_bytes(origin).ok());
     headers.extend(origin.map(|origin| (ORIGIN, origin)));
     headers
-}
-
-/// Where a request comes from: behind trusted proxies, the last address that is none of them.
-fn origin(snapshot: &Snapshot, client: &Client, fields: &Fields) -> Origin {
-    let (address, scheme) = (client.peer.ip().to_canonical(), client.scheme());
-    let peer = Rc::clone(&client.peer_text);
-    if !snapshot.trusts(address) {
-        return Origin { peer, client: address, scheme, via_proxy: false };
-    }
-    let hops = fields.all(Name::ForwardedFor).filter_map(|chain| std::str::from_utf8(chain).ok());
-    let mut hops: Vec<_> = hops
-        .flat_map(|chain| chain.split(','))
-        .filter_map(|hop| hop.trim().parse::<std::net::IpAddr>().ok())
-        .collect();
-    let outermost = hops.first().copied();
-    while let Some(hop) = hops.pop() {
-        if !snapshot.trusts(hop) {
-            return Origin { peer, client: hop, scheme, via_proxy: true };
-        }
-    }
-    Origin { peer, client: outermost.unwrap_or(address), scheme, via_proxy: true }
 }

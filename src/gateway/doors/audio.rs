@@ -17,7 +17,7 @@ use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::intake::Taken;
 use crate::gateway::doors::run::ignored;
 use crate::gateway::doors::upload::Form;
-use crate::gateway::doors::{Arrival, Done, caller, hints};
+use crate::gateway::doors::{Arrival, Done, caller};
 use crate::gateway::errors;
 use crate::gateway::stream::open;
 use crate::gateway::tokens::Key;
@@ -152,8 +152,7 @@ fn errand<T>(
     if let Err(error) = taken.check(&app) {
         return Err(fail(arrival, error));
     }
-    let given = hints::user(user, &arrival.headers, &app.doors, key);
-    match caller::user(key, given.as_deref(), app.doors.users) {
+    match caller::user(key, user, &arrival.headers, &app.doors) {
         Ok(user) => Ok(arrival.errand(Arc::clone(&app), user)),
         Err(error) => Err(fail(arrival, error)),
     }

@@ -11,7 +11,7 @@ use http::header::HeaderValue;
 use uuid::Uuid;
 
 use crate::affinity::Scope;
-use crate::dify::answer::learn_json;
+use crate::dify::answer::{explanation, learn_json};
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::body::Kept;
@@ -23,6 +23,7 @@ use crate::gateway::journey::{Departure, Forwarded, Journey, SpreadBy, Travelled
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::outlive::travel;
+use crate::gateway::own_ids;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::worker::Worker;
@@ -153,11 +154,14 @@ impl Errand {
         let status = answer.head.status;
         if !status.is_success() {
             upstream::note_refusal(&mut self.record, &member, &answer.head);
+            explanation(&body).into_iter().for_each(|why| self.record.explain(&why));
         }
         if status.is_success() {
             let (learned, _) = learn_json(kind, &body);
             let scope = Scope::new(self.app.name.as_str(), &self.user);
-            let whose = Whose { scope, storage: self.app.policy.storage };
+            let key = self.record.key();
+            let key = key.and_then(|key| own_ids::scope(self.app.name.as_str(), key));
+            let whose = Whose { scope, key, storage: self.app.policy.storage };
             claim::remember(&learned, whose, &member, self.worker.shared().owners());
         }
         Ok(Read { member, status: status.as_u16(), body, retry_after_s })

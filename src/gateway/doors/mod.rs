@@ -172,8 +172,7 @@ impl Arrival {
         }
         let Taken { asked: (mut ask, voice), held, .. } = taken;
         hints::add(&mut ask, &self.headers, &app.doors);
-        let given = hints::user(ask.user.as_deref(), &self.headers, &app.doors, key);
-        let user = match caller::user(key, given.as_deref(), app.doors.users) {
+        let user = match caller::user(key, ask.user.as_deref(), &self.headers, &app.doors) {
             Ok(user) => user,
             Err(error) => return Done::Error(self.record, error),
         };

@@ -12,6 +12,7 @@ use crate::adapter::call::{self, Run};
 use crate::adapter::foreign;
 use crate::adapter::{Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice};
 use crate::conversation::Thread;
+use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
@@ -252,6 +253,7 @@ async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, GatewayEr
     });
     let (error, meaning) = match body {
         Ok(body) => {
+            explanation(&body).into_iter().for_each(|why| errand.record.explain(&why));
             let meaning = meaning(status, &body);
             let read = Read { member: Arc::clone(&member), status, body, retry_after_s };
             (of_answer(&read), meaning)
