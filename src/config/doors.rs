@@ -30,6 +30,8 @@ pub struct Doors {
     pub human_input: HumanInput,
     /// What becomes of calls that a chat front end makes for itself.
     pub tasks: Tasks,
+    /// The words by which such calls are known; `None`: the gateway's own.
+    pub task_words: Option<Vec<String>>,
     /// Whether conversations are continued.
     pub history: History,
     /// The form of the end users that Dify sees.
@@ -55,6 +57,7 @@ impl Default for Doors {
             files: MadeFiles::default(),
             human_input: HumanInput::default(),
             tasks: Tasks::default(),
+            task_words: None,
             history: History::default(),
             users: UserForm::default(),
             chat_id_headers: vec!["X-OpenWebUI-Chat-Id".to_owned()],
@@ -114,6 +117,10 @@ pub(super) struct WrittenDoors {
     /// follow): `aside` in a conversation of their own, `in_chat` as any other turn, or `refuse`;
     /// absent: `aside`.
     pub(super) tasks: Option<Tasks>,
+    /// Words by which such a call is known where its shape alone does not say it, in any case: of ASCII
+    /// letters the beginning of a word, else anywhere. They are looked for in what is asked about a
+    /// chat, not in the chat itself. Absent: those in [openai.md](openai.md#side-calls); empty: none.
+    pub(super) task_words: Option<Vec<String>>,
     /// Whether an answer continues the conversation of Dify whose end the client's transcript
     /// continues (`auto`), or always begins a new one with the transcript (`stateless`); absent:
     /// `auto`.
@@ -161,6 +168,7 @@ impl WrittenDoors {
             files: self.files.unwrap_or(above.files),
             human_input: self.human_input.unwrap_or(above.human_input),
             tasks: self.tasks.unwrap_or(above.tasks),
+            task_words: self.task_words.or(above.task_words),
             history: self.history.unwrap_or(above.history),
             users: self.users.unwrap_or(above.users),
             chat_id_headers: self.chat_id_headers.unwrap_or(above.chat_id_headers),

@@ -77,6 +77,7 @@ fn what_is_wrong_with_doors_is_said_with_its_place() {
         ("{ query_input: a-b }", "1:23: error: this is not the name of a variable"),
         ("{ answer_output: \"\" }", "1:25: error: this is not the name of a variable"),
         ("{ chat_id_headers: [X-A, \"X B\"] }", "1:33: error: this is not the name of a header"),
+        ("{ task_words: [title, \" \"] }", "this word is empty"),
         ("{ user_jwt: { header: \"\", secret: s } }", "this is not the name of a header"),
         ("{ user_jwt: { secret: \"\" } }", "the secret of `user_jwt` is empty"),
         ("{ user_jwt: { header: X-A } }", "`secret` is missing"),

@@ -287,6 +287,10 @@ pub(super) struct WrittenInstance {
     pub(super) port: Option<u16>,
     /// In place of `host` and `port`: `http://10.0.0.2:5001`, or `https://` and a name, without a path.
     pub(super) url: Option<String>,
+    /// Where clients get this installation's files (Dify's `FILES_URL`, as they reach it): in answers to
+    /// AI clients the addresses of files begin with it. Absent: with the address at which the client
+    /// has reached the gateway, which gets each file from the instance that has it.
+    pub(super) files_url: Option<String>,
     /// How TLS is spoken with it, if its `url` begins with `https://`.
     #[serde(default)]
     pub(super) tls: InstanceTls,

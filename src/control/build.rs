@@ -217,6 +217,7 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         files: doors.files,
         human_input: doors.human_input,
         tasks: doors.tasks,
+        task_words: doors.task_words.as_deref().map(lower),
         history: doors.history,
         users: doors.users,
         chat_id_headers: doors.chat_id_headers.iter().map(header).collect::<Result<_, _>>()?,
@@ -224,6 +225,10 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         user_jwt: doors.user_jwt.as_ref().map(jwt).transpose()?,
         max_body_bytes: doors.max_body,
     })
+}
+
+fn lower(words: &[String]) -> Vec<String> {
+    words.iter().map(|word| word.trim().to_lowercase()).collect()
 }
 
 fn algorithm(hash: ConsistentHash) -> HashAlgorithm {
@@ -373,6 +378,7 @@ impl<'a> Builder<'a> {
             pool_mates: judgement.pool_mates,
             probed: self.probes.of(&shared.instance, written)?,
             slow_start_ms: u64::try_from(written.slow_start.as_millis()).unwrap_or(u64::MAX),
+            files_url: written.files_url.as_deref().map(Into::into),
             drain: if written.drain { Drain::Yes } else { Drain::No },
             queue: shared.queue,
             stats,

@@ -44,6 +44,8 @@ pub struct Manner {
     pub human_input: HumanInput,
     /// Below which forms have their pages, as `<web_url>/form/<token>`; no slash at the end.
     pub web_url: Option<String>,
+    /// What addresses of Dify's files begin with; empty: with what Dify says.
+    pub files_base: String,
 }
 
 /// How far a stream is.

@@ -5,6 +5,7 @@ use super::cut::{Cut, Ends};
 use super::event::Event;
 use super::run::Run;
 use super::think::{Piece, Thinking};
+use crate::adapter::file_address;
 use crate::adapter::mode::Mode;
 use crate::adapter::voice::{Finish, Heard};
 use crate::model::doors::Reasoning;
@@ -37,6 +38,7 @@ impl Run {
         if text.is_empty() || self.told.finish == Finish::Filtered {
             return;
         }
+        let text = &*file_address::within(text, &self.manner.files_base);
         let mut thinking = std::mem::replace(&mut self.thinking, Thinking::off());
         thinking.feed(text, &mut |piece| self.piece(piece, each));
         self.thinking = thinking;

@@ -33,7 +33,7 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 pub(super) use self::entrance::{Door, Entrance, entrance, tidied};
-use self::settings::{History, Tasks};
+use self::settings::{History, Settings, Tasks};
 
 use self::entrance::Call;
 use self::errand::Errand;
@@ -176,7 +176,7 @@ impl Arrival {
             Ok(user) => user,
             Err(error) => return Done::Error(self.record, error),
         };
-        let is_task = app.doors.tasks != Tasks::InChat && task::is_task(&ask);
+        let is_task = app.doors.tasks != Tasks::InChat && is_task(&ask, &app.doors);
         if is_task && app.doors.tasks == Tasks::Refuse {
             return Done::Error(self.record, task::refused());
         }
@@ -204,6 +204,14 @@ impl Arrival {
         let asked = Asked { ask, voice, protocol, thread, worth, late: late_too, held, own_url };
         let run = Box::pin(run(self.errand(app, user), asked));
         if streamed { waiting::wait(run, late, head).await } else { run.await }
+    }
+}
+
+/// Whether a request is a side task, by the words of its app.
+fn is_task(ask: &Ask, settings: &Settings) -> bool {
+    match &settings.task_words {
+        Some(words) => task::is_task(ask, words),
+        None => task::is_task(ask, &task::WORDS),
     }
 }
 

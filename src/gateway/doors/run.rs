@@ -298,8 +298,10 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, arrived, first_byte } = *answer;
     let Question { ask, voice, protocol, place, late, own_url, .. } = question;
-    let web_url = member.web_url.as_deref().map(str::to_owned).or(own_url);
-    let manner = Manner { web_url, ..manner(&journey.app.doors, &ask) };
+    let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
+    let files_base = member.files_url.as_deref().map(str::to_owned).or(own_url);
+    let files_base = files_base.unwrap_or_default();
+    let manner = Manner { web_url, files_base, ..manner(&journey.app.doors, &ask) };
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body) = body else {
@@ -361,6 +363,7 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
         web_url: None,
         answer_output: settings.answer_output.clone(),
         stop: ask.stop.clone(),
+        files_base: String::new(),
     }
 }
 

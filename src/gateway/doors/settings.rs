@@ -22,6 +22,8 @@ pub struct Settings {
     pub human_input: HumanInput,
     /// What becomes of titles, tags and the like.
     pub tasks: Tasks,
+    /// The words of such calls, in lower case; none: `task::WORDS`.
+    pub task_words: Option<Vec<String>>,
     /// Whether conversations are continued.
     pub history: History,
     /// The form of the users that Dify sees.
