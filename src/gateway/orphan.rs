@@ -63,8 +63,10 @@ pub(super) async fn see_out(mut relay: Box<Relay>) {
     };
     let mut until = all;
     if stop {
-        // The task is in the first event; before that there is nothing to stop.
-        drain(&mut relay, until, |relay| relay.task().is_some() || relay.run_ended()).await;
+        // The task is in the first event; before that there is nothing to stop. And while its instance is
+        // away, nobody who could.
+        let may_stop = |relay: &Relay| relay.task().is_some() && !relay.is_reconnecting();
+        drain(&mut relay, until, |relay| may_stop(relay) || relay.run_ended()).await;
         match stop_run(&mut relay).await {
             Some(true) => relay.note_stopped("the client went away; the run was stopped"),
             Some(false) => {

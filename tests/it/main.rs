@@ -40,6 +40,7 @@ mod plan;
 mod process;
 mod redis_away;
 mod reload;
+mod resumed;
 mod retries;
 mod routing;
 mod run_starts;
