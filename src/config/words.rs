@@ -71,6 +71,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("h2_streams", Kind::Open),
     ("host", Kind::Open),
     ("hosts", Kind::OpenList),
+    ("human_input", Kind::Open),
     ("idle", Kind::Open),
     ("instance_header", Kind::Open),
     ("instances", Kind::Structure),

@@ -219,6 +219,7 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         system: doors.system.clone(),
         reasoning: doors.reasoning,
         files: doors.files,
+        human_input: doors.human_input,
         tasks: doors.tasks,
         history: doors.history,
         users: doors.users,

@@ -323,10 +323,11 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
         }
     }
     let status = response.status().as_u16();
+    let remarks = telling.remarks();
     if let Some(relay) = telling.relay() {
         relay.record.told(status);
         if let Err(error) = &told {
-            relay.record.note_if_none(&error.message);
+            relay.record.note_if_none(remarks.as_deref().unwrap_or(&error.message));
         }
     }
     Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))
@@ -340,6 +341,7 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
     Manner {
         reasoning: settings.reasoning,
         files: settings.files,
+        human_input: settings.human_input,
         answer_output: settings.answer_output.clone(),
         stop: ask.stop.clone(),
     }

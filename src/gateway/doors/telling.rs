@@ -194,7 +194,17 @@ impl Telling {
         }
     }
 
+    /// What the log is to know of the run, in Dify's own words.
+    pub(super) fn remarks(&self) -> Option<String> {
+        self.hearing.remarks().map(str::to_owned)
+    }
+
     fn end(&mut self) {
+        if let Some(relay) = self.coming.get_mut()
+            && let Some(remarks) = self.hearing.remarks()
+        {
+            relay.record.note_if_none(remarks);
+        }
         if !self.has_begun {
             self.voice.begin(&self.begun(), &mut self.frames);
             self.has_begun = true;
@@ -206,7 +216,8 @@ impl Telling {
     /// The run failed, which is told within the stream.
     pub(super) fn fail(&mut self, error: &GatewayError) {
         if let Some(relay) = self.coming.get_mut() {
-            relay.record.note_if_none(&error.message);
+            let remarks = self.hearing.remarks();
+            relay.record.note_if_none(remarks.unwrap_or(&error.message));
             relay.record.end(Reason::Answered);
         }
         self.voice.fail(error, self.hearing.told(), &mut self.frames);

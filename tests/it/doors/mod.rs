@@ -1,6 +1,7 @@
 //! OpenAI's and Anthropic's clients in front of the apps, on real sockets.
 
 mod answers;
+mod ends;
 mod threads;
 
 use bytes::Bytes;
