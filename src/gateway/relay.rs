@@ -271,13 +271,14 @@ impl Relay {
             // Held back; the end is noticed with the next step.
             return Step::Again;
         }
-        self.in_event = !data.ends_with(b"\n\n");
         let over = self.body.as_ref().is_none_or(Body::is_end_stream);
         let left = if over { Left::None } else { Left::Some };
         let owners = self.worker.shared().owners();
         if self.tap.pass(&data, left, &self.member, owners) == Passed::Read {
             self.watched(&data);
         }
+        let data = self.without_resume(data);
+        self.in_event = !data.ends_with(b"\n\n");
         self.finish_if_over();
         Step::Out(Some(Ok(Frame::data(data))))
     }
@@ -293,10 +294,7 @@ impl Relay {
             match watch.passed(piece, is_flow, self.worker.shared()) {
                 Progress::None => {}
                 Progress::Started => self.note_due = Some(Instant::now() + NOTE_EVERY),
-                Progress::NoFlow => {
-                    self.resume = None;
-                    return self.watch = None;
-                }
+                Progress::NoFlow => return self.watch = None,
             }
         }
         if self.tap.run_ended() {

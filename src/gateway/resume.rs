@@ -123,8 +123,8 @@ struct Reconnecting {
 pub(super) enum Passed {
     /// Events that go out; none of them is there yet if it is empty.
     Events(Bytes),
-    /// An event that cannot be held back as a whole.
-    TooLarge(Bytes),
+    /// A part of an event that cannot be held back until it is whole.
+    Unheld(Bytes),
 }
 
 /// What comes of waiting for the instance.
@@ -158,7 +158,7 @@ impl Resume {
         let events = match self.whole.pass(piece) {
             Whole::Events(events) => events,
             Whole::None => return Passed::Events(Bytes::new()),
-            Whole::TooLarge(part) => return Passed::TooLarge(part),
+            Whole::Unheld(part) => return Passed::Unheld(part),
         };
         match &mut self.stage {
             Stage::Following(sent) => {

@@ -2,7 +2,7 @@
 //! with: half an event cannot be taken back from a client.
 
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 const END: &[u8] = b"\n\n";
 
@@ -21,8 +21,9 @@ pub enum Whole {
     Events(Bytes),
     /// Nothing yet.
     None,
-    /// An event that is too large to be held back, as far as it has come.
-    TooLarge(Bytes),
+    /// What cannot be held back: an event that is too large, or lines that end in another way than
+    /// Dify's, so that events would never seem whole.
+    Unheld(Bytes),
 }
 
 impl WholeEvents {
@@ -33,6 +34,10 @@ impl WholeEvents {
 
     /// Takes the next piece.
     pub fn pass(&mut self, mut piece: Bytes) -> Whole {
+        // JSON has none in it.
+        if memchr(b'\r', &piece).is_some() {
+            return Whole::Unheld(self.take_with(&piece));
+        }
         if self.kept.is_empty() {
             // Dify's events are one piece each, mostly.
             if piece.ends_with(END) {
@@ -41,7 +46,7 @@ impl WholeEvents {
             let Some(end) = memmem::rfind(&piece, END) else { return self.keep(&piece) };
             let events = piece.split_to(end + END.len());
             return match self.keep(&piece) {
-                Whole::TooLarge(rest) => Whole::TooLarge([events, rest].concat().into()),
+                Whole::Unheld(rest) => Whole::Unheld([events, rest].concat().into()),
                 _ => Whole::Events(events),
             };
         }
@@ -56,6 +61,10 @@ impl WholeEvents {
         Whole::Events(std::mem::replace(&mut self.kept, rest).into())
     }
 
+    fn take_with(&mut self, piece: &[u8]) -> Bytes {
+        [&self.take(), piece].concat().into()
+    }
+
     /// What was held back.
     pub fn take(&mut self) -> Bytes {
         std::mem::take(&mut self.kept).into()
@@ -63,7 +72,7 @@ impl WholeEvents {
 
     fn keep(&mut self, piece: &[u8]) -> Whole {
         self.kept.extend_from_slice(piece);
-        if self.kept.len() > self.limit { Whole::TooLarge(self.take()) } else { Whole::None }
+        if self.kept.len() > self.limit { Whole::Unheld(self.take()) } else { Whole::None }
     }
 }
 
@@ -97,7 +106,7 @@ mod tests {
                         out.extend_from_slice(&events);
                     }
                     Whole::None => {}
-                    Whole::TooLarge(part) => {
+                    Whole::Unheld(part) => {
                         assert_eq!(limit, 14);
                         out.extend_from_slice(&part);
                     }
@@ -110,6 +119,15 @@ mod tests {
             out.extend_from_slice(&whole.take());
             assert!(stream.starts_with(&out));
         }
+    }
+
+    #[test]
+    fn lines_of_others_are_not_held_back() {
+        let mut whole = WholeEvents::new(64);
+        assert_eq!(whole.pass(Bytes::from_static(b"data: a")), Whole::None);
+        let unheld = whole.pass(Bytes::from_static(b"\r\n\r\n"));
+        assert_eq!(unheld, Whole::Unheld(Bytes::from_static(b"data: a\r\n\r\n")));
+        assert!(whole.take().is_empty());
     }
 
     #[test]

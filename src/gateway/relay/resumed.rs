@@ -9,6 +9,7 @@ use http_body::{Body, Frame};
 use super::Relay;
 use crate::dify::answer::{CaughtUp, RunIds};
 use crate::gateway::attempt_error::AttemptError;
+use crate::gateway::learn::Left;
 use crate::gateway::resume::{Client, From, PING, Passed, Reconnected, Resumed};
 use crate::gateway::trust::Trust;
 use crate::model::Reason;
@@ -49,10 +50,10 @@ impl Relay {
         let Some(resume) = &mut self.resume else { return Ok(piece) };
         let mut events = match resume.pass(piece) {
             Passed::Events(events) => events,
-            Passed::TooLarge(_) if resume.is_catching_up() => {
-                return Err("an event of the resumed run is too large".to_owned());
+            Passed::Unheld(_) if resume.is_catching_up() => {
+                return Err("an event of the resumed run cannot be read".to_owned());
             }
-            Passed::TooLarge(part) => {
+            Passed::Unheld(part) => {
                 // Half of it is out: there is no going on.
                 self.resume = None;
                 return Ok(part);
@@ -77,6 +78,17 @@ impl Relay {
             }
         };
         self.member.stats.resumed[resumed as usize].add_one();
+    }
+
+    /// Of a run that has turned out to be no flow nothing is held back, from this piece on.
+    pub(super) fn without_resume(&mut self, piece: Bytes) -> Bytes {
+        if self.watch.is_some() {
+            return piece;
+        }
+        let Some(rest) = self.resume.take().map(|mut resume| resume.rest()) else { return piece };
+        let owners = self.worker.shared().owners();
+        self.tap.pass(&rest, Left::Some, &self.member, owners);
+        [piece, rest].concat().into()
     }
 
     /// The answer has come to its end; what was held back goes out.
