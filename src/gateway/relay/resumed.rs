@@ -102,9 +102,7 @@ impl Relay {
         if self.resume.as_ref().is_some_and(|resume| resume.has_told_end()) {
             self.body = None;
             self.learn();
-            self.record.note_if_none(&format!("cut after the end of the run: {what}"));
-            self.record.end(Reason::Answered);
-            return Step::Out(None);
+            return Step::Out(self.end_after_all(&what));
         }
         let failure = AttemptError::cut(Reason::AnswerCut, &self.member, &what);
         let ids = self.tap.learned().and_then(RunIds::of);
@@ -124,6 +122,13 @@ impl Relay {
         }
     }
 
+    /// Nothing is missing to the client but what follows its answer.
+    fn end_after_all(&mut self, what: &str) -> Option<io::Result<Frame<Bytes>>> {
+        self.record.note_if_none(&format!("cut after the end of the run: {what}"));
+        self.record.end(Reason::Answered);
+        None
+    }
+
     /// Waits for the run to be taken up again.
     pub(super) fn poll_reconnected(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         let Some(resume) = &mut self.resume else { return Poll::Ready(Step::Again) };
@@ -138,7 +143,10 @@ impl Relay {
             Reconnected::Never(text) => {
                 self.member.stats.resumed[Resumed::Failed as usize].add_one();
                 self.learn();
-                Step::Out(self.end_cut(Reason::AnswerCut, text))
+                Step::Out(match self.run_ended() {
+                    true => self.end_after_all(&text),
+                    false => self.end_cut(Reason::AnswerCut, text),
+                })
             }
         })
     }
