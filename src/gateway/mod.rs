@@ -37,6 +37,7 @@ mod framing;
 pub mod fuzzing;
 mod handle;
 mod heads;
+mod held;
 mod http1;
 mod http2;
 mod identify;

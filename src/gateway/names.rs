@@ -8,6 +8,7 @@ use http::HeaderName;
 pub(super) enum Name {
     AcceptEncoding,
     App,
+    AccelBuffering,
     Authorization,
     Connection,
     ContentEncoding,
@@ -85,7 +86,7 @@ impl Name {
             14 => &[Self::ContentLength, Self::App],
             15 => &[Self::AcceptEncoding, Self::ForwardedFor],
             16 => &[Self::ContentEncoding, Self::ForwardedHost, Self::ProxyConnection],
-            17 => &[Self::TransferEncoding, Self::ForwardedProto],
+            17 => &[Self::TransferEncoding, Self::ForwardedProto, Self::AccelBuffering],
             18 => &[Self::ProxyAuthenticate],
             19 => &[Self::ProxyAuthorization, Self::Instance],
             23 => &[Self::Conversation],
@@ -99,6 +100,7 @@ impl Name {
         match self {
             Self::AcceptEncoding => "accept-encoding",
             Self::App => "x-difygate-app",
+            Self::AccelBuffering => "x-accel-buffering",
             Self::Authorization => "authorization",
             Self::Connection => "connection",
             Self::ContentEncoding => "content-encoding",

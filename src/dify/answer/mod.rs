@@ -12,6 +12,7 @@
 mod catch_up;
 mod envelope;
 mod events;
+mod explain;
 mod first;
 mod keyless;
 mod members;
@@ -26,13 +27,16 @@ mod refusal_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_end;
+#[cfg(test)]
 mod tests_ids;
 
 use uuid::Uuid;
 
 pub use self::catch_up::{CatchUp, CaughtUp, OnDifference, RunIds};
 use self::envelope::{Envelope, Wanted};
-pub use self::events::{EventLearner, dull};
+pub use self::events::{EventLearner, Pauses, dull};
+pub use self::explain::{explanation, failed_flow};
 pub use self::first::{FirstEvent, first_event};
 pub use self::keyless::{is_strange_code, is_strange_link, may_be_strange_code};
 pub use self::named::event_name;

@@ -11,7 +11,7 @@ use http::header::HeaderValue;
 use uuid::Uuid;
 
 use crate::affinity::Scope;
-use crate::dify::answer::learn_json;
+use crate::dify::answer::{explanation, learn_json};
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::body::Kept;
@@ -149,6 +149,7 @@ impl Errand {
         let status = answer.head.status;
         if !status.is_success() {
             self.record.refused_by(&member, status.as_u16());
+            explanation(&body).into_iter().for_each(|why| self.record.explain(&why));
         }
         if status.is_success() {
             let (learned, _) = learn_json(kind, &body);

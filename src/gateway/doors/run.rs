@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::adapter::call::{self, Run};
 use crate::adapter::{Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice};
 use crate::conversation::Thread;
+use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
@@ -239,6 +240,7 @@ async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, GatewayEr
     let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
     let (error, meaning) = match read.map(|answer| answer.body) {
         Ok(AnswerBody::Read(body)) => {
+            explanation(&body).into_iter().for_each(|why| errand.record.explain(&why));
             (GatewayError::of_dify_answer(status, &body), meaning(status, &body))
         }
         Ok(AnswerBody::Coming(_)) => (GatewayError::of_dify_answer(status, b""), Meaning::Final),

@@ -143,7 +143,7 @@ impl Relay {
             Reconnected::Never(text) => {
                 self.member.stats.resumed[Resumed::Failed as usize].add_one();
                 self.learn();
-                Step::Out(match self.run_ended() {
+                Step::Out(match self.answered() {
                     true => self.end_after_all(&text),
                     false => self.end_cut(Reason::AnswerCut, text),
                 })
