@@ -107,6 +107,7 @@ fn resolve_instance(
         token: instance.token?,
         dataset_token: instance.dataset_token,
         tls: instance.tls,
+        web_url: instance.web_url,
         weight: instance.weight,
         max_fails: instance.max_fails,
         fail_timeout: instance.fail_timeout,

@@ -132,6 +132,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("user_jwt", Kind::Structure),
     ("user_headers", Kind::OpenList),
     ("virtual_nodes", Kind::Open),
+    ("web_url", Kind::Open),
     ("weight", Kind::Open),
     ("workers", Kind::Open),
     ("write", Kind::Open),

@@ -370,6 +370,7 @@ impl<'a> Builder<'a> {
             instance: Arc::clone(&shared.instance),
             authorization: None,
             datasets: None,
+            web_url: written.web_url.as_deref().map(Arc::from),
             weight: written.weight,
             thresholds: shared.thresholds,
             fail_statuses: judgement.fail_statuses,

@@ -53,6 +53,8 @@ pub struct Member {
     pub queue: QueueLimits,
     /// A key of its knowledge API, if the app's clients may use that.
     pub datasets: Option<Box<Bearer>>,
+    /// Where people reach its web app, without a slash at the end.
+    pub web_url: Option<Arc<str>>,
 }
 
 impl Member {

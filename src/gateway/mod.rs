@@ -57,6 +57,7 @@ mod names;
 mod orphan;
 mod outbound;
 mod outlive;
+mod own_url;
 pub mod policy;
 mod probe;
 mod probe_expect;

@@ -38,6 +38,7 @@ mod opendify;
 mod owners;
 mod plan;
 mod process;
+mod recorded;
 mod redis_away;
 mod reload;
 mod resumed;

@@ -43,9 +43,13 @@ impl Run {
         if self.message_ended {
             return self.state = self.over(each);
         }
-        let forms = std::mem::take(&mut self.told.forms);
-        let texts: Vec<_> = forms.iter().map(form_text).collect();
-        self.told.forms = forms;
+        let web_url = self.manner.web_url.as_deref();
+        for form in &mut self.told.forms {
+            if let (Some(url), Some(fields)) = (page(form, web_url), form.as_object_mut()) {
+                fields.insert("form_url".to_owned(), url.into());
+            }
+        }
+        let texts: Vec<_> = self.told.forms.iter().map(form_text).collect();
         self.flush(each);
         let gap = if self.told.text.is_empty() { "" } else { "\n\n" };
         self.tell(format!("{gap}{}", texts.join("\n\n")), each);
@@ -79,6 +83,11 @@ fn token(form: &Value) -> Option<&str> {
     (!token.is_empty() && token.bytes().all(plain)).then_some(token)
 }
 
+/// Where a person fills it in: Dify's own page of it.
+fn page(form: &Value, web_url: Option<&str>) -> Option<String> {
+    Some(format!("{}/form/{}", web_url?, token(form)?))
+}
+
 /// What a form says, what may be chosen, and how.
 fn form_text(form: &Value) -> String {
     let text = |value: &Value, name: &str| value.get(name)?.as_str().map(str::to_owned);
@@ -106,12 +115,17 @@ fn form_text(form: &Value) -> String {
         let titles: Vec<_> = actions.iter().map(|(title, _)| title.as_str()).collect();
         let _ = writeln!(out, "Choose one of: {}", titles.join(", "));
     }
+    if let Some(url) = text(form, "form_url") {
+        let _ = writeln!(out, "Fill it in at {url}");
+    }
     match token(form) {
         Some(token) => {
             let action = actions.first().map_or("", |(_, id)| id.as_str());
             let body = json!({"action": action, "inputs": inputs, "user": "…"});
-            let _ =
-                writeln!(out, "Submit it with `POST /v1/form/human_input/{token}` and `{body}`");
+            let _ = writeln!(
+                out,
+                "Programs submit it with `POST /v1/form/human_input/{token}` and `{body}`"
+            );
         }
         None => out.push_str("It can be filled in by those it was sent to.\n"),
     }

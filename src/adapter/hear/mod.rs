@@ -42,6 +42,8 @@ pub struct Manner {
     pub stop: Vec<String>,
     /// What becomes of a run that waits for a person.
     pub human_input: HumanInput,
+    /// Below which forms have their pages, as `<web_url>/form/<token>`; no slash at the end.
+    pub web_url: Option<String>,
 }
 
 /// How far a stream is.

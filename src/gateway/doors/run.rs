@@ -55,6 +55,8 @@ pub(super) struct Asked {
     pub late: Late,
     /// What it has of the memory for all bodies.
     pub held: Held,
+    /// Where the client found the gateway.
+    pub own_url: Option<String>,
 }
 
 /// A question that has its place in a conversation.
@@ -64,19 +66,20 @@ struct Question {
     protocol: Protocol,
     place: Place,
     late: Late,
+    own_url: Option<String>,
     _held: Held,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
 pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { ask, voice, protocol, thread, worth, late, held } = asked;
+    let Asked { ask, voice, protocol, thread, worth, late, held, own_url } = asked;
     let place = match worth {
         Worth::Kept => thread::place(errand.worker.shared(), thread, &ask).await,
         Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
     };
     match place {
         Ok(place) => {
-            let question = Question { ask, voice, protocol, place, late, _held: held };
+            let question = Question { ask, voice, protocol, place, late, own_url, _held: held };
             carry(errand, question).await
         }
         Err(error) => Done::Error(errand.record, error),
@@ -283,8 +286,9 @@ fn may_have_run(reason: Reason) -> bool {
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, arrived, first_byte } = *answer;
-    let Question { ask, voice, protocol, place, late, .. } = question;
-    let manner = manner(&journey.app.doors, &ask);
+    let Question { ask, voice, protocol, place, late, own_url, .. } = question;
+    let web_url = member.web_url.as_deref().map(str::to_owned).or(own_url);
+    let manner = Manner { web_url, ..manner(&journey.app.doors, &ask) };
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body) = body else {
@@ -344,6 +348,7 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
         reasoning: settings.reasoning,
         files: settings.files,
         human_input: settings.human_input,
+        web_url: None,
         answer_output: settings.answer_output.clone(),
         stop: ask.stop.clone(),
     }

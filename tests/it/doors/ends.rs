@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{ask, content, events, messages, plan_of};
-use crate::rig::{Rig, post, request};
+use crate::rig::{Answer, Rig, post, request};
 
 async fn rig(release: Release, mode: Mode, flow: Flow, settings: &str) -> Rig {
     let plan = plan_of(1, move |key| App::new(mode, key).with_flow(flow));
@@ -57,6 +57,31 @@ async fn a_run_that_waits_for_a_person_is_told_with_its_form() {
         let again = rig.send(request("GET", &form).body("").unwrap()).await;
         assert_eq!(again.status, StatusCode::PRECONDITION_FAILED, "{mode:?}: {again:?}");
     }
+}
+
+#[tokio::test]
+async fn a_form_is_told_with_a_link_to_its_page() {
+    let plan = || {
+        let plan = plan_of(1, |key| App::new(Mode::AdvancedChat, key).with_flow(Flow::HumanInput));
+        plan.with_difys(|setup| setup.with_release(Release::V1_14))
+    };
+    let link = |answer: &Answer| {
+        let form = answer.json()["x_dify"]["human_input"][0].clone();
+        let [url, token] = ["form_url", "form_token"].map(|name| form[name].as_str().unwrap());
+        assert!(content(answer).contains(&format!("Fill it in at {url}\n")), "{answer:?}");
+        url.strip_suffix(token).unwrap().to_owned()
+    };
+    // It leads to the gateway, where the client has found it.
+    let rig = plan().start().await;
+    let mut asked = ask(&["the text"]);
+    asked.headers_mut().insert("host", "ai.example.org:8080".parse().unwrap());
+    assert_eq!(link(&rig.send(asked).await), "http://ai.example.org:8080/form/");
+    // Or to the web app of the instance that has it.
+    let web_url = ", web_url: \"https://dify.example.org/\"";
+    let rig = plan().with_instances(web_url).start().await;
+    assert_eq!(link(&rig.send(ask(&["the text"])).await), "https://dify.example.org/form/");
+    let (text, _) = said(&events(&rig.send(streamed("the text")).await));
+    assert!(text.contains("Fill it in at https://dify.example.org/form/"), "{text}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dify_sim::Release;
+use dify_sim::{Release, RunEnd};
 use http::Request;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,7 +57,17 @@ async fn ai_clients_get_all_of_a_run_whose_api_process_died() {
         start(&rig.difys[0]).await;
         let answer = asking.await.unwrap();
         assert_eq!(answer.json()["choices"][0]["message"]["content"], json!(whole.0), "{answer:?}");
-        assert_eq!(resumed(&rig, "continued").await, 2, "{release}");
+
+        // It ends while nobody could tell it.
+        let begun = Begun::until(&rig, question(true), ("\"content\"", 5)).await;
+        kill(&rig.difys[0]).await;
+        while rig.difys[0].runs().iter().any(|ran| ran.end == RunEnd::Running) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        start(&rig.difys[0]).await;
+        let stream = begun.rest().await;
+        assert_eq!(completion(&stream), whole, "{release} {stream}");
+        assert_eq!(resumed(&rig, "continued").await, 3, "{release}");
     }
 }
 

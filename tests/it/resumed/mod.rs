@@ -147,7 +147,14 @@ async fn settles(rig: &Rig) {
 /// The rig's only Dify is from now on at this address.
 async fn lead_to(rig: &Rig, addr: SocketAddr) {
     let text = std::fs::read_to_string(&rig.config_path).unwrap();
-    let text = text.replace(&rig.difys[0].addr().to_string(), &addr.to_string());
+    let line = |line: &str| match line.split_once("url: \"") {
+        Some((before, after)) => {
+            let (_, after) = after.split_once('"').unwrap();
+            format!("{before}url: \"http://{addr}\"{after}\n")
+        }
+        None => format!("{line}\n"),
+    };
+    let text: String = text.lines().map(line).collect();
     std::fs::write(&rig.config_path, text).unwrap();
     let reload = Request::post("/reload-config").body("").unwrap();
     assert_eq!(send(rig.gateway.admin(), reload).await.status, 200);

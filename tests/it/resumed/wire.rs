@@ -76,6 +76,27 @@ async fn the_recorded_kill_of_a_dify_is_whole_for_its_client() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_its_whole_answer_hears_of_no_error() {
+    let ids = "\"task_id\":\"1\",\"workflow_run_id\":\"857a332c-e870-4897-b4ff-7e9d0f0e94fc\"";
+    let ids = format!("\"message_id\":\"6ce8d4c4-3220-4956-90c0-05d815eba0f8\",{ids}");
+    let whole = format!(
+        "event: ping\n\ndata: {{\"event\":\"workflow_started\",{ids}}}\n\ndata: {{\"event\":\"message\",\
+         {ids},\"answer\":\"a\"}}\n\ndata: {{\"event\":\"message_end\",{ids}}}\n\n"
+    );
+    let finished = format!("data: {{\"event\":\"workflow_finished\",{ids},\"data\":{{}}}}\n\n");
+    let unknown = b"HTTP/1.1 404 NOT FOUND\r\nContent-Length: 0\r\n\r\n".to_vec();
+    for (stream, asked) in [(whole.clone(), 1), (whole + &finished, 0)] {
+        let first = vec![HEAD.into(), chunk(&stream)];
+        let script = vec![("/v1/workflow/", vec![unknown.clone()]), ("/v1/chat-messages", first)];
+        let rig = plan(Release::Main).start().await;
+        lead_to(&rig, scripted(script).await).await;
+        let told = Begun::until(&rig, turn("alice", "x"), ("", 0)).await.rest().await;
+        assert_eq!(told, stream);
+        assert_eq!(resumed(&rig, "failed").await, asked);
+    }
+}
+
+#[tokio::test]
 async fn events_that_come_in_pieces_reach_the_client_as_they_were() {
     let chat = "data: {\"event\":\"message\",\"task_id\":\"1\",\"answer\":\"a\"}\n\ndata: {\"event\": \
         \"message\",\"answer\":\"b\"}\n\ndata: {\"event\":\"message_end\"}\n\nno event";

@@ -92,7 +92,7 @@ fn a_pause_is_told_as_an_answer_with_its_form() {
     );
     let said = r#"{"event": "message", IDS, "answer": "Wait."}"#;
     let expected = "Say: [comment]\n\nChoose one of: Approve, Reject\n\
-        Submit it with `POST /v1/form/human_input/c2KSuniOMCm6ww5w2h0g7u` and \
+        Programs submit it with `POST /v1/form/human_input/c2KSuniOMCm6ww5w2h0g7u` and \
         `{\"action\":\"approve\",\"inputs\":{\"comment\":\"ok\"},\"user\":\"…\"}`\n\
         Open until 2026-12-01T11:31:24Z";
     let events = [STARTED, said, &required, &paused];
@@ -118,6 +118,25 @@ fn a_pause_is_told_as_an_answer_with_its_form() {
     let manner = Manner { human_input: HumanInput::Error, ..Manner::default() };
     let State::Failed(error) = hear(Mode::AdvancedChat, manner, &events).state else { panic!() };
     assert_eq!((error.status, &*error.code), (502, "human_input_required"));
+}
+
+#[test]
+fn a_form_is_told_with_the_address_of_its_page() {
+    let event = |token: &str| {
+        format!(
+            r#"{{"event":"workflow_paused","workflow_run_id":"r1","data":{{"reasons":[{{"form_id":"f1","node_title":"Review","form_token":"{token}"}}]}}}}"#
+        )
+    };
+    let manner = Manner { web_url: Some("https://dify.example.org/x".into()), ..Manner::default() };
+    let listened = hear(Mode::Workflow, manner.clone(), &[&event("c2KS")]);
+    let told = text(&listened.heard);
+    let url = "https://dify.example.org/x/form/c2KS";
+    assert!(told.starts_with(&format!("Review\n\nFill it in at {url}\nPrograms")), "{told}");
+    assert_eq!(listened.hearing.told().forms[0]["form_url"], url);
+    // What cannot stand in a path is in no address.
+    let listened = hear(Mode::Workflow, manner, &[&event("a/../b")]);
+    assert!(!text(&listened.heard).contains("dify.example.org"));
+    assert_eq!(listened.hearing.told().forms[0].get("form_url"), None);
 }
 
 #[test]
