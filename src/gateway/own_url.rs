@@ -47,7 +47,7 @@ mod tests {
         }
         let head = RequestHead::of_parts(request.body(()).unwrap().into_parts().0);
         let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let origin = Origin { peer: "127.0.0.1".into(), client, scheme, via_proxy };
+        let origin = Origin { peer: "127.0.0.1".into(), client, is_known: true, scheme, via_proxy };
         own_url(&origin, &head).unwrap_or_default()
     }
 

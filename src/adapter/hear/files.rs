@@ -3,6 +3,7 @@
 use super::event::{Event, File, Workflow};
 use super::lenient::items;
 use super::run::Run;
+use crate::adapter::markdown;
 use crate::adapter::voice::Heard;
 use crate::model::doors::MadeFiles;
 
@@ -50,10 +51,8 @@ impl Run {
             return;
         }
         self.files.push(path.to_owned());
-        let name = file.filename.or_empty();
-        let mark = if file.kind.get() == Some("image") { "!" } else { "" };
-        let name = if name.is_empty() && mark.is_empty() { "file" } else { name };
+        let link = markdown::file(file.kind.get(), file.filename.get(), url);
         let gap = if self.told.text.is_empty() { "" } else { "\n\n" };
-        self.model_text(&format!("{gap}{mark}[{name}]({url})"), each);
+        self.model_text(&format!("{gap}{link}"), each);
     }
 }

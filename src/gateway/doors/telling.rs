@@ -5,15 +5,14 @@
 //! can count on going on.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-use crate::adapter::{Begun, Heard, Hearing, State, Voice};
+use crate::adapter::{Begun, Heard, Hearing, State, Voice, pieces};
 use crate::gateway::coming::Coming;
-use crate::gateway::doors::thread::After;
+use crate::gateway::doors::thread::{After, Writing};
 use crate::gateway::relay::Relay;
 use crate::gateway::stream::Frames;
 use crate::model::{GatewayError, Reason};
@@ -39,7 +38,7 @@ enum Stage {
     /// Dify is speaking.
     Hearing,
     /// The answer is whole and is being written down.
-    Keeping(Pin<Box<dyn Future<Output = ()>>>),
+    Keeping(Writing),
     /// All frames are made.
     Over,
 }
@@ -125,12 +124,15 @@ impl Telling {
     /// Goes one step on.
     ///
     /// # Errors
-    /// The run failed.
+    /// The run failed, or what it came to could not be written down.
     fn poll_on(&mut self, context: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
         if let Stage::Keeping(kept) = &mut self.stage {
-            ready!(kept.as_mut().poll(context));
-            self.end();
-            return Poll::Ready(Ok(()));
+            let kept = ready!(kept.as_mut().poll(context));
+            self.stage = Stage::Over;
+            if kept.is_ok() {
+                self.end();
+            }
+            return Poll::Ready(kept);
         }
         let Some(relay) = self.coming.get_mut() else {
             self.stage = Stage::Over;
@@ -172,7 +174,7 @@ impl Telling {
         for heard in self.heard.drain(..) {
             match heard {
                 Heard::StillRunning => self.voice.still_here(&mut self.frames),
-                heard => self.voice.say(&heard, &mut self.frames),
+                heard => pieces::say(&mut *self.voice, heard, &mut self.frames),
             }
         }
     }

@@ -1,8 +1,11 @@
 //! OpenAI's and Anthropic's clients in front of the apps, on real sockets.
 
 mod answers;
+mod canned;
 mod ends;
+mod paths;
 mod threads;
+mod upstream;
 
 use bytes::Bytes;
 use dify_sim::{App, Mode, Ran};
