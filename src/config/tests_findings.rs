@@ -361,12 +361,13 @@ fn columns_count_characters_of_the_file_and_not_of_what_is_shown() {
 
 #[test]
 fn shares_and_policies_of_a_wrong_kind() {
-    let text = "retry: { budget: 20, statuses: [404], non_idempotent: sometimes }\n\
+    let text = "retry: { budget: 20, statuses: [404], non_idempotent: sometimes, resume: 30s }\n\
                 on_owner_down: wait\non_disconnect: abort\nstorage: separate\n";
     insta::assert_snapshot!(lines(&with(text)), @"
     gateway.yaml:1:18: error: `budget` must be a share from `0%` to `100%`, with at most one decimal
     gateway.yaml:1:33: error: each item of `statuses` must be a status from 500 to 599
     gateway.yaml:1:55: error: `non_idempotent` must be `true` or `false`
+    gateway.yaml:1:74: error: `resume` must be `true` or `false`
     gateway.yaml:2:16: error: `on_owner_down` must be `fail` or `queue` or `restart`
     gateway.yaml:3:16: error: `on_disconnect` must be `stop` or `drain` or `close`
     gateway.yaml:4:10: error: `storage` must be `independent` or `shared`

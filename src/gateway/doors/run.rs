@@ -310,6 +310,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let after = place.after(&shared, &ask);
     let source = Source { member: Arc::clone(&member), body, flight, first_byte };
     let mut relay = Relay::new(journey, &head, source);
+    relay.is_for_ai_client();
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());
     let coming = Coming::new(relay);
