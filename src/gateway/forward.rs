@@ -271,7 +271,8 @@ impl<'a> Search<'a> {
         let known = journey.candidates.tie() == Tie::Owner || !journey.is_searched_for();
         if !known && forwarded.answer.head.status.is_success() {
             let owners = journey.worker.shared().owners();
-            journey.claims.remember(journey.kind, &forwarded.member, owners);
+            let app = journey.scope().app();
+            journey.claims.remember(journey.kind, app, &forwarded.member, owners);
         }
         forwarded
     }
