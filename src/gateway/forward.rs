@@ -201,7 +201,7 @@ impl<'a> Search<'a> {
                 if let Some(first_turn) = first_turn.filter(|_| answer.head.status.is_success()) {
                     first_turn.begun(shared.owners());
                 }
-                trust.answered(&answer, journey.work(), &shared);
+                trust.answered(&answer, &shared);
                 let conversation = journey.restarted.clone();
                 let forwarded = Forwarded { member, answer, flight, conversation };
                 let tie = journey.candidates.tie();

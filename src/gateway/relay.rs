@@ -16,6 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::balance::Sender;
 use crate::dify::answer::Learned;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
@@ -88,6 +89,7 @@ pub(super) struct Relay {
     /// Of a flow that has started: when its progress is to be noted next.
     note_due: Option<Instant>,
     audience: Audience,
+    sender: Sender,
 }
 
 /// Who waits for an answer.
@@ -131,6 +133,7 @@ impl Relay {
             true => RunWatch::new(&mut journey, &member.instance, first_byte),
             false => None,
         };
+        let sender = journey.candidates.sender();
         let Journey { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
         let leaving = run.and_then(|run| {
             let rule = app.policy.on_disconnect;
@@ -138,6 +141,7 @@ impl Relay {
             Some(Box::new(Leaving { rule, run, user }))
         });
         let mut relay = Self {
+            sender,
             body: Some(body),
             member,
             worker,
@@ -397,7 +401,7 @@ impl Relay {
             return None;
         }
         let failure = AttemptError::cut(reason, &self.member, &what);
-        Trust::cut(&self.member, &failure, self.worker.shared());
+        Trust::cut(&self.member, self.sender, &failure, self.worker.shared());
         self.record.note(failure.text);
         self.record.end(reason);
         if self.is_event_stream {

@@ -50,6 +50,7 @@ mod slots;
 mod store;
 mod streaming;
 mod strict;
+mod tenants;
 mod tls;
 mod tls_instances;
 mod untaken;
