@@ -47,6 +47,7 @@ mod shape;
 mod source;
 mod tls;
 mod types;
+mod upgrade;
 mod words;
 mod written;
 mod yaml;
@@ -79,6 +80,8 @@ mod tests_schema;
 mod tests_secrets;
 #[cfg(test)]
 mod tests_tls;
+#[cfg(test)]
+mod tests_upgrade;
 
 pub use again::Outline;
 pub use bodies::BodiesMemory;
