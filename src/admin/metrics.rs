@@ -350,8 +350,8 @@ fn members(snapshot: &Snapshot) -> Vec<Family> {
     let in_flight = lines(&|labels, member| now(labels, member.stats.in_flight.get()));
     let first_byte = lines(&|labels, member| spread(labels, &member.stats.first_byte));
     let up = lines(&|labels, member| now(labels, u64::from(!member.is_down())));
-    let ejected =
-        lines(&|labels, member| now(labels, u64::from(member.instance.breaker().is_open())));
+    let ejected = lines(&|labels, member| now(labels, u64::from(member.is_ejected())));
+    let ejections = lines(&|labels, member| count(labels, member.stats.ejections.get()));
     let draining = lines(&|labels, member| now(labels, u64::from(member.drain == Drain::Yes)));
     vec![
         counter("difygate_instance_requests", "Answers passed on, by app and instance", requests),
@@ -368,6 +368,11 @@ fn members(snapshot: &Snapshot) -> Vec<Family> {
         ),
         gauge("difygate_instance_up", "0 while its probes fail, else 1", up),
         gauge("difygate_instance_ejected", "1 while failed requests keep it out, else 0", ejected),
+        counter(
+            "difygate_instance_app_ejections",
+            "How often statuses of its answers took it out for this app alone",
+            ejections,
+        ),
         gauge("difygate_instance_draining", "1 while it takes nothing new, else 0", draining),
     ]
 }

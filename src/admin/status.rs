@@ -145,7 +145,7 @@ fn instance(shared: &Shared, member: &Member) -> Value {
         "weight": member.weight,
         "latency": rounded(member.stats.first_byte.mean_ms()),
         "failures": member.stats.failures.get(),
-        "ejections": instance.ejections(),
+        "ejections": instance.ejections() + member.stats.ejections.get(),
         "address": instance.address().to_string(),
         "connections": instance.slots().used(),
         "max_concurrent": instance.slots().limit(),

@@ -11,7 +11,8 @@
 //! Beside the owners, in memory alone: which user an id is known for, what nobody has, and whom an
 //! instance has met.
 //!
-//! Limits: `owners.max_entries` rows, the ones used longest ago give way; `owners.max_age` since
+//! Limits: `owners.max_entries` rows, the ones used longest ago give way, and those of an app first that
+//! has more than half of them; `owners.max_age` since
 //! the last use; 32,768 names of instances in the life of a process; the sets of what was noted not
 //! long ago have their own.
 
@@ -37,6 +38,7 @@ use uuid::Uuid;
 
 use self::names::Names;
 pub use self::scope::{Recent, Scope};
+pub use self::table::AppTag;
 use self::table::{Row, Table};
 use self::writer::{Note, Progress, Writer};
 use crate::model::InstanceName;
@@ -200,7 +202,7 @@ impl Owners {
                 return;
             };
             if let Some(name) = self.names.number(name) {
-                self.table.insert(id, Row { name, lasting: true, at_s });
+                self.table.insert(id, Row { name, lasting: true, at_s, app: AppTag::default() });
             }
         });
         if let Err(error) = loaded {
@@ -229,25 +231,29 @@ impl Owners {
     }
 
     /// An instance has shown that it owns an id.
-    pub fn learn(&self, id: Uuid, owner: &InstanceName, lasting: Lasting, now_s: u32) {
-        self.learn_all([(id, lasting)], owner, now_s);
+    #[cfg(test)]
+    fn learn(&self, id: Uuid, owner: &InstanceName, lasting: Lasting, now_s: u32) {
+        self.learn_all([(id, lasting)], owner, AppTag::default(), now_s);
     }
 
-    /// The same of several ids.
+    /// An instance has shown in an answer to a request of an app that it owns these ids.
     pub fn learn_all(
         &self,
         ids: impl IntoIterator<Item = (Uuid, Lasting)>,
         owner: &InstanceName,
+        app: AppTag,
         now_s: u32,
     ) {
         let Some(name) = self.names.number(owner.as_str()) else { return };
         for (id, lasting) in ids {
-            self.learn_of(id, (owner, name), lasting == Lasting::Yes, now_s);
+            let row = Row { name, lasting: lasting == Lasting::Yes, at_s: now_s, app };
+            self.learn_of(id, owner, row);
         }
     }
 
-    fn learn_of(&self, id: Uuid, (owner, name): (&InstanceName, u16), lasting: bool, now_s: u32) {
-        let old = self.table.insert(id, Row { name, lasting, at_s: now_s });
+    fn learn_of(&self, id: Uuid, owner: &InstanceName, row: Row) {
+        let Row { name, lasting, at_s: now_s, .. } = row;
+        let old = self.table.insert(id, row);
         let same = old.filter(|old| (old.name, old.lasting) == (name, lasting));
         if same.is_none() {
             self.learned.add_one();

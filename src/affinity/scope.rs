@@ -5,16 +5,25 @@ use std::time::Duration;
 use uuid::Uuid;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
 
-use super::table::{Row, Table};
+use super::table::{AppTag, Row, Table};
 
 /// Who uses an id: a user of an app, as one number. Dify's users are per app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scope(u64);
+pub struct Scope {
+    number: u64,
+    app: AppTag,
+}
 
 impl Scope {
     /// The scope of a user of an app.
     pub fn new(app: &str, user: &str) -> Self {
-        Self(xxh3_64_with_seed(user.as_bytes(), xxh3_64(app.as_bytes())))
+        let app = xxh3_64(app.as_bytes());
+        Self { number: xxh3_64_with_seed(user.as_bytes(), app), app: AppTag::new(app) }
+    }
+
+    /// The app, as far as apps are told apart in what is remembered.
+    pub fn app(self) -> AppTag {
+        self.app
     }
 
     /// An id in the hands of this user: another one in anybody else's.
@@ -24,12 +33,12 @@ impl Scope {
 
     /// The same of anything that has a name.
     pub fn of_text(self, text: &[u8]) -> Uuid {
-        Uuid::from_u128(xxh3_128_with_seed(text, self.0))
+        Uuid::from_u128(xxh3_128_with_seed(text, self.number))
     }
 
     /// The scope as a number that is never 0.
     pub fn number(self) -> u64 {
-        self.0.max(1)
+        self.number.max(1)
     }
 }
 
@@ -54,8 +63,8 @@ impl Recent {
     }
 
     /// Puts it into the set, or keeps it there for another term.
-    pub fn note(&self, key: Uuid, now_s: u32) {
-        self.table.insert(key, Row { name: 0, lasting: false, at_s: now_s });
+    pub fn note(&self, key: Uuid, app: AppTag, now_s: u32) {
+        self.table.insert(key, Row { name: 0, lasting: false, at_s: now_s, app });
     }
 
     /// Takes it out of the set.
@@ -70,7 +79,7 @@ mod tests {
 
     use uuid::Uuid;
 
-    use super::{Recent, Scope};
+    use super::{AppTag, Recent, Scope};
 
     #[test]
     fn what_is_one_users_is_nobody_elses() {
@@ -88,7 +97,7 @@ mod tests {
     fn what_was_noted_is_known_for_its_term() {
         let (recent, id) = (Recent::new(8, Duration::from_secs(60)), Uuid::from_u128(7));
         assert!(!recent.has(id, 1000));
-        recent.note(id, 1000);
+        recent.note(id, AppTag::default(), 1000);
         assert!(recent.has(id, 1059) && !recent.has(id, 1060));
         // A clock that went back.
         assert!(recent.has(id, 900));
@@ -99,7 +108,8 @@ mod tests {
     #[test]
     fn the_set_is_bounded() {
         let recent = Recent::new(64, Duration::from_secs(60));
-        (0..10_000).for_each(|n| recent.note(Uuid::from_u128(n), 1000));
+        let app = AppTag::default();
+        (0..10_000).for_each(|n| recent.note(Uuid::from_u128(n), app, 1000));
         let known = (0..10_000).filter(|n| recent.has(Uuid::from_u128(*n), 1000)).count();
         assert!((1..=64).contains(&known), "{known}");
     }

@@ -7,14 +7,14 @@ use std::thread;
 use proptest::prelude::{Strategy, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use uuid::Uuid;
 
-use super::table::{Row, Table};
+use super::table::{AppTag, Row, Table};
 
 fn id(number: u64) -> Uuid {
     Uuid::from_u128(u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835))
 }
 
 fn row(name: u16, at_s: u32) -> Row {
-    Row { name, lasting: name % 2 == 1, at_s }
+    Row { name, lasting: name % 2 == 1, at_s, app: AppTag::default() }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Lasting, Limits, Owners, now_s};
+use super::{AppTag, Lasting, Limits, Owners, Scope, now_s};
 use crate::model::InstanceName;
 use crate::store::{Change, Page, Step, Store, StoreError, Table, in_memory, open};
 
@@ -253,4 +253,35 @@ fn a_store_that_fails_holds_nobody_up_and_gets_it_all_later() {
     let stats = owners.stats();
     assert_eq!(stats.written + stats.dropped, 90_002);
     assert_eq!(inner.count(Table::Owners).unwrap(), stats.written);
+}
+
+#[test]
+fn an_app_takes_no_more_than_half_of_what_others_need() {
+    let limits = Limits { max_entries: 8000, ..LIMITS };
+    let owners = Owners::start(in_memory(), None, limits).unwrap();
+    let (now, dify) = (now_s(), name("dify1"));
+    let (good, greedy) = (Scope::new("shop", "").app(), Scope::new("flow", "").app());
+    let learn = |from: u128, count: u128, app: AppTag, at_s: u32| {
+        let ids = (from..from + count).map(|n| (id(n), Lasting::Yes));
+        owners.learn_all(ids, &dify, app, at_s);
+    };
+    let known = |from: u128, count: u128| {
+        (from..from + count).filter(|n| owner(&owners, *n, now).is_some()).count()
+    };
+    // Alone it has all of it.
+    learn(1_000_000, 100_000, greedy, now);
+    assert!(owners.stats().known > 7900, "{}", owners.stats().known);
+    // Others get what they need, up to half, and keep it whatever it does.
+    learn(0, 2000, good, now + 1);
+    let before = known(0, 2000);
+    assert!(before > 1900, "{before}");
+    learn(2_000_000, 100_000, greedy, now + 100);
+    assert_eq!(known(0, 2000), before);
+    let found_anew = known(2_000_000, 100_000);
+    assert!((5000..=8000).contains(&found_anew), "{found_anew}");
+    learn(3_000_000, 100_000, good, now + 200);
+    let (of_good, of_greedy) = (known(3_000_000, 100_000), known(2_000_000, 100_000));
+    assert!((3900..=4100).contains(&of_good), "{of_good}");
+    assert!((3900..=4100).contains(&of_greedy), "{of_greedy}");
+    owners.finish();
 }

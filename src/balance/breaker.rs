@@ -1,12 +1,18 @@
-//! The passive judgement of an instance: `max_fails` within `fail_timeout`, or as many answers in a
-//! row with a status that counts, take it out for `fail_timeout`; then one request at a time is let
-//! through to see whether it answers again.
+//! The passive judgement of an instance: `max_fails` within `fail_timeout` take it out for
+//! `fail_timeout`; then one request at a time is let through to see whether it answers again. Statuses
+//! of answers are judged by app, in [`StatusBreaker`](super::StatusBreaker).
+//!
+//! A request may break an answer or wait in vain for one through its own fault: a run that takes too
+//! long, an input that ends Dify's worker. So who fails alone while others succeed within the same time
+//! takes nothing out, be it one caller among several or one app among several.
 //!
 //! All state is in atomics, so that asking costs a load and a success nearly nothing. Times are
 //! milliseconds since a fixed point; the clock is the caller's. Whether an instance that has failed
 //! often enough may be taken out is the caller's decision too: it knows the others.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use super::caller::{BITS, CallerId, MASK, Seen};
 
 /// When an instance is taken out, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,21 +29,8 @@ pub enum Cause {
     /// Connecting failed, the connection was reset, or no answer came in time. A good probe ends
     /// the ejection early.
     Unreachable,
-    /// The answer was garbled, cut, or of a status that counts. The ejection runs its term, since a
-    /// probe cannot see this.
+    /// The answer was garbled or cut. The ejection runs its term, since a probe cannot see this.
     BrokenAnswer,
-    /// Runs were answered with statuses that count. So it goes, but only a run can be the trial: an
-    /// instance whose runs all fail may answer everything else.
-    BadRuns,
-}
-
-/// What a request asks of an instance, as far as one kind may work where the other fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// It starts a run: a model, a queue, other services.
-    Run,
-    /// Anything else.
-    Other,
 }
 
 /// Leave to send one request.
@@ -52,13 +45,10 @@ pub enum Pass {
 /// How the request went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A response head came. The end of a stream is not waited for.
-    Good(Work),
-    /// A response head came, with a status that counts against the instance if more of them come
-    /// in a row for the same kind of work.
-    BadStatus(Work),
-    /// It failed through the instance's fault.
-    Bad(Cause),
+    /// A response head came to this caller. The end of a stream is not waited for.
+    Good(CallerId),
+    /// It failed through the instance's fault; for this caller, where that may matter.
+    Bad(Cause, Option<CallerId>),
     /// It says nothing about the instance: the client went away, a slot did not come free.
     Unknown,
 }
@@ -70,6 +60,8 @@ pub enum Settled {
     Unchanged,
     /// It has failed often enough: the caller may [open](Breaker::open) the breaker.
     Due(Cause),
+    /// It would be due, but who fails here fails alone: others have succeeded.
+    Excused,
     /// The trial failed: it is out for another term.
     StaysOut,
     /// The trial succeeded: it is in again.
@@ -93,6 +85,9 @@ pub enum BreakerState {
 const CLOSED: u64 = 0;
 const TRIAL_OUT: u64 = 1;
 
+const USERS_DIFFER: u64 = 1 << (2 * BITS);
+const APPS_DIFFER: u64 = 1 << (2 * BITS + 1);
+
 /// One instance's breaker.
 #[derive(Debug, Default)]
 pub struct Breaker {
@@ -101,24 +96,25 @@ pub struct Breaker {
     state: AtomicU64,
     /// The start of the window in ms (upper 44 bits) and the failures in it (lower 20 bits).
     window: AtomicU64,
-    /// Answers in a row whose status counts: to runs, and to the rest.
-    bad_statuses: [AtomicU32; 2],
+    /// Whose failures the window has: app, user, [`USERS_DIFFER`] and [`APPS_DIFFER`].
+    failed: AtomicU64,
+    /// Users that were answered.
+    users: Seen,
+    /// Apps that were answered.
+    apps: Seen,
     cause: AtomicU8,
     /// When it was taken out or came back last; 0 if it was never out.
     since_ms: AtomicU64,
 }
 
 impl Breaker {
-    /// Whether a request for this work may be sent now, and as what.
-    pub fn admit(&self, now_ms: u64, work: Work) -> Option<Pass> {
+    /// Whether a request may be sent now, and as what.
+    pub fn admit(&self, now_ms: u64) -> Option<Pass> {
         let state = self.state.load(Ordering::Acquire);
         if state == CLOSED {
             return Some(Pass::Normal);
         }
         if state & TRIAL_OUT != 0 || now_ms < state >> 1 {
-            return None;
-        }
-        if work == Work::Other && self.cause() == Cause::BadRuns {
             return None;
         }
         self.state
@@ -135,31 +131,24 @@ impl Breaker {
         limits: &Thresholds,
         now_ms: u64,
     ) -> Settled {
+        if let Verdict::Good(caller) = verdict {
+            self.users.note(caller.user, now_ms);
+            self.apps.note(caller.app, now_ms);
+        }
         match (pass, verdict) {
-            (Pass::Normal, Verdict::Unknown) => Settled::Unchanged,
-            (Pass::Normal, Verdict::Good(work)) => {
-                let in_a_row = self.bad_statuses(work);
-                // Nearly always 0 already; a store would take the line from the other cores.
-                if in_a_row.load(Ordering::Relaxed) != 0 {
-                    in_a_row.store(0, Ordering::Relaxed);
+            (Pass::Normal, Verdict::Unknown | Verdict::Good(_)) => Settled::Unchanged,
+            (Pass::Normal, Verdict::Bad(cause, caller)) => {
+                let fails = self.count(*limits, caller, now_ms);
+                match self.due(fails, cause, *limits) {
+                    Settled::Due(_) if self.fails_alone(*limits, now_ms) => Settled::Excused,
+                    settled => settled,
                 }
-                Settled::Unchanged
-            }
-            (Pass::Normal, Verdict::BadStatus(work)) => {
-                let fails = u64::from(self.bad_statuses(work).fetch_add(1, Ordering::Relaxed)) + 1;
-                self.due(fails, bad_status(work), *limits)
-            }
-            (Pass::Normal, Verdict::Bad(cause)) => {
-                self.due(self.count(*limits, now_ms), cause, *limits)
             }
             (Pass::Trial, Verdict::Good(_)) => {
                 self.close(now_ms);
                 Settled::IsBack
             }
-            (Pass::Trial, Verdict::BadStatus(work)) => {
-                self.stay_out(bad_status(work), *limits, now_ms)
-            }
-            (Pass::Trial, Verdict::Bad(cause)) => self.stay_out(cause, *limits, now_ms),
+            (Pass::Trial, Verdict::Bad(cause, _)) => self.stay_out(cause, *limits, now_ms),
             (Pass::Trial, Verdict::Unknown) => {
                 self.state.fetch_and(!TRIAL_OUT, Ordering::AcqRel);
                 Settled::Unchanged
@@ -223,21 +212,12 @@ impl Breaker {
     pub fn cause(&self) -> Cause {
         match self.cause.load(Ordering::Relaxed) {
             0 => Cause::Unreachable,
-            1 => Cause::BrokenAnswer,
-            _ => Cause::BadRuns,
-        }
-    }
-
-    fn bad_statuses(&self, work: Work) -> &AtomicU32 {
-        let [of_runs, of_others] = &self.bad_statuses;
-        match work {
-            Work::Run => of_runs,
-            Work::Other => of_others,
+            _ => Cause::BrokenAnswer,
         }
     }
 
     /// Failures within the window, with this one.
-    fn count(&self, limits: Thresholds, now_ms: u64) -> u64 {
+    fn count(&self, limits: Thresholds, caller: Option<CallerId>, now_ms: u64) -> u64 {
         const COUNT_BITS: u32 = 20;
         const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
         let mut seen = self.window.load(Ordering::Relaxed);
@@ -248,10 +228,44 @@ impl Breaker {
                 if fresh { now_ms << COUNT_BITS | 1 } else { (seen + 1).min(seen | COUNT_MASK) };
             match self.window.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed)
             {
-                Ok(_) => return next & COUNT_MASK,
+                Ok(_) => {
+                    self.blame(caller, fresh);
+                    return next & COUNT_MASK;
+                }
                 Err(other) => seen = other,
             }
         }
+    }
+
+    /// Notes whose failure it was: the first of a window, or a further one. What does not depend on the
+    /// caller is everybody's.
+    fn blame(&self, caller: Option<CallerId>, is_first: bool) {
+        let word = caller.map_or(USERS_DIFFER | APPS_DIFFER, |caller| {
+            u64::from(caller.app) << BITS | u64::from(caller.user)
+        });
+        let blamed = |seen: u64| {
+            let differs = |mask: u64, flag: u64| if (seen ^ word) & mask != 0 { flag } else { 0 };
+            let flags = word & (USERS_DIFFER | APPS_DIFFER);
+            let users = differs(MASK, USERS_DIFFER);
+            Some(seen | flags | users | differs(MASK << BITS, APPS_DIFFER))
+        };
+        match is_first {
+            true => self.failed.store(word, Ordering::Release),
+            false => {
+                self.failed.fetch_update(Ordering::AcqRel, Ordering::Acquire, blamed).ok();
+            }
+        }
+    }
+
+    /// Whether all failures of the window are of one caller, and others have been answered in the time of
+    /// a window; or all of one app, and other apps have.
+    fn fails_alone(&self, limits: Thresholds, now_ms: u64) -> bool {
+        let failed = self.failed.load(Ordering::Acquire);
+        let within_ms = limits.fail_timeout_ms;
+        let user = (failed & MASK) as u32;
+        let app = (failed >> BITS & MASK) as u32;
+        (failed & USERS_DIFFER == 0 && self.users.has_other(user, within_ms, now_ms))
+            || (failed & APPS_DIFFER == 0 && self.apps.has_other(app, within_ms, now_ms))
     }
 
     fn due(&self, fails: u64, cause: Cause, limits: Thresholds) -> Settled {
@@ -269,23 +283,14 @@ impl Breaker {
         let number = match cause {
             Cause::Unreachable => 0,
             Cause::BrokenAnswer => 1,
-            Cause::BadRuns => 2,
         };
         self.cause.store(number, Ordering::Relaxed);
     }
 
     fn close(&self, now_ms: u64) {
         self.window.store(0, Ordering::Relaxed);
-        self.bad_statuses.iter().for_each(|in_a_row| in_a_row.store(0, Ordering::Relaxed));
         self.since_ms.store(now_ms.max(1), Ordering::Relaxed);
         self.state.store(CLOSED, Ordering::Release);
-    }
-}
-
-fn bad_status(work: Work) -> Cause {
-    match work {
-        Work::Run => Cause::BadRuns,
-        Work::Other => Cause::BrokenAnswer,
     }
 }
 

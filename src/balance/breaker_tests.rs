@@ -2,10 +2,26 @@
 
 use proptest::prelude::{Just, Strategy, prop, prop_assert, prop_oneof, proptest};
 
-use super::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict, Work};
+use super::{Breaker, BreakerState, CallerId, Cause, Pass, Settled, Thresholds, Verdict};
 
 const LIMITS: Thresholds = Thresholds { max_fails: 3, fail_timeout_ms: 30_000 };
-const BAD: Verdict = Verdict::Bad(Cause::Unreachable);
+const BAD: Verdict = Verdict::Bad(Cause::Unreachable, None);
+
+const ALICE: (&str, &str) = ("shop", "alice");
+const BOB: (&str, &str) = ("shop", "bob");
+const CAROL: (&str, &str) = ("flow", "carol");
+
+fn caller((app, user): (&str, &str)) -> CallerId {
+    CallerId::new(app, user.as_bytes())
+}
+
+fn good(who: (&str, &str)) -> Verdict {
+    Verdict::Good(caller(who))
+}
+
+fn bad(who: (&str, &str)) -> Verdict {
+    Verdict::Bad(Cause::BrokenAnswer, Some(caller(who)))
+}
 
 /// Settles as the gateway does where nothing holds an instance in. True when that opened it.
 fn settle(breaker: &Breaker, verdict: Verdict, limits: Thresholds, now_ms: u64) -> bool {
@@ -18,7 +34,7 @@ fn settle(breaker: &Breaker, verdict: Verdict, limits: Thresholds, now_ms: u64) 
 fn opened(cause: Cause) -> Breaker {
     let breaker = Breaker::default();
     for at in 0..3 {
-        assert_eq!(settle(&breaker, Verdict::Bad(cause), LIMITS, at), at == 2);
+        assert_eq!(settle(&breaker, Verdict::Bad(cause, None), LIMITS, at), at == 2);
     }
     breaker
 }
@@ -26,7 +42,7 @@ fn opened(cause: Cause) -> Breaker {
 #[test]
 fn opens_at_max_fails_within_the_window() {
     let breaker = opened(Cause::Unreachable);
-    assert_eq!(breaker.admit(3, Work::Other), None);
+    assert_eq!(breaker.admit(3), None);
     assert_eq!(breaker.state(3), BreakerState::Open { until_ms: 30_002 });
     assert_eq!(breaker.since_ms(), 2);
 }
@@ -37,24 +53,7 @@ fn failures_further_apart_than_the_window_do_not_add_up() {
     for at in 0..20 {
         assert!(!settle(&breaker, BAD, LIMITS, at * 15_001));
     }
-    assert_eq!(breaker.admit(400_000, Work::Other), Some(Pass::Normal));
-}
-
-#[test]
-fn bad_statuses_count_only_in_a_row() {
-    let breaker = Breaker::default();
-    for at in 0..20 {
-        assert!(!settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, at));
-        assert!(!settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, at));
-        assert!(!settle(&breaker, Verdict::Good(Work::Other), LIMITS, at));
-    }
-    // However far apart, and whatever says nothing in between.
-    assert!(!settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, 100));
-    assert!(!settle(&breaker, Verdict::Unknown, LIMITS, 100));
-    assert!(!settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, 200_000));
-    assert!(settle(&breaker, Verdict::BadStatus(Work::Other), LIMITS, 400_000));
-    assert_eq!(breaker.cause(), Cause::BrokenAnswer);
-    assert!(!breaker.probed_well(400_001));
+    assert_eq!(breaker.admit(400_000), Some(Pass::Normal));
 }
 
 #[test]
@@ -62,7 +61,7 @@ fn an_answer_does_not_forgive_failures_of_other_kinds() {
     let breaker = Breaker::default();
     assert!(!settle(&breaker, BAD, LIMITS, 1));
     assert!(!settle(&breaker, BAD, LIMITS, 2));
-    assert!(!settle(&breaker, Verdict::Good(Work::Other), LIMITS, 3));
+    assert!(!settle(&breaker, good(ALICE), LIMITS, 3));
     assert!(settle(&breaker, BAD, LIMITS, 4));
 }
 
@@ -73,7 +72,7 @@ fn what_is_due_but_held_in_stays_due() {
         let settled = breaker.settle(Pass::Normal, BAD, &LIMITS, at);
         let expected = if at < 2 { Settled::Unchanged } else { Settled::Due(Cause::Unreachable) };
         assert_eq!(settled, expected);
-        assert_eq!(breaker.admit(at, Work::Other), Some(Pass::Normal));
+        assert_eq!(breaker.admit(at), Some(Pass::Normal));
     }
     assert!(breaker.open(Cause::Unreachable, LIMITS, 10));
     assert!(!breaker.open(Cause::Unreachable, LIMITS, 11), "it is open already");
@@ -82,25 +81,23 @@ fn what_is_due_but_held_in_stays_due() {
 #[test]
 fn half_open_admits_one_request_at_a_time() {
     let breaker = opened(Cause::BrokenAnswer);
-    assert_eq!(breaker.admit(30_001, Work::Other), None);
-    assert_eq!(breaker.admit(30_002, Work::Other), Some(Pass::Trial));
-    assert_eq!(breaker.admit(30_003, Work::Other), None);
-    assert_eq!(
-        breaker.settle(Pass::Trial, Verdict::Good(Work::Other), &LIMITS, 30_004),
-        Settled::IsBack
-    );
-    assert_eq!(breaker.admit(30_005, Work::Other), Some(Pass::Normal));
+    assert_eq!(breaker.admit(30_001), None);
+    assert_eq!(breaker.admit(30_002), Some(Pass::Trial));
+    assert_eq!(breaker.admit(30_003), None);
+    assert_eq!(breaker.settle(Pass::Trial, good(ALICE), &LIMITS, 30_004), Settled::IsBack);
+    assert_eq!(breaker.admit(30_005), Some(Pass::Normal));
     assert_eq!(breaker.since_ms(), 30_004);
 }
 
 #[test]
 fn a_failed_trial_keeps_it_out_for_another_term() {
-    for verdict in [BAD, Verdict::BadStatus(Work::Other)] {
+    for cause in [Cause::Unreachable, Cause::BrokenAnswer] {
+        let verdict = Verdict::Bad(cause, Some(caller(ALICE)));
         let breaker = opened(Cause::Unreachable);
-        assert_eq!(breaker.admit(40_000, Work::Other), Some(Pass::Trial));
+        assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
         assert_eq!(breaker.settle(Pass::Trial, verdict, &LIMITS, 40_001), Settled::StaysOut);
-        assert_eq!(breaker.admit(70_000, Work::Other), None);
-        assert_eq!(breaker.admit(70_001, Work::Other), Some(Pass::Trial));
+        assert_eq!(breaker.admit(70_000), None);
+        assert_eq!(breaker.admit(70_001), Some(Pass::Trial));
         assert_eq!(breaker.since_ms(), 2, "it has been out all the time");
     }
 }
@@ -108,22 +105,22 @@ fn a_failed_trial_keeps_it_out_for_another_term() {
 #[test]
 fn a_trial_without_a_verdict_makes_room_for_the_next() {
     let breaker = opened(Cause::Unreachable);
-    assert_eq!(breaker.admit(40_000, Work::Other), Some(Pass::Trial));
+    assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
     breaker.settle(Pass::Trial, Verdict::Unknown, &LIMITS, 40_001);
-    assert_eq!(breaker.admit(40_002, Work::Other), Some(Pass::Trial));
+    assert_eq!(breaker.admit(40_002), Some(Pass::Trial));
 }
 
 #[test]
 fn a_good_probe_ends_unreachable_but_not_broken_answers() {
     let unreachable = opened(Cause::Unreachable);
     assert!(unreachable.probed_well(4));
-    assert_eq!(unreachable.admit(5, Work::Other), Some(Pass::Normal));
+    assert_eq!(unreachable.admit(5), Some(Pass::Normal));
     let broken = opened(Cause::BrokenAnswer);
     assert!(!broken.probed_well(4));
-    assert_eq!(broken.admit(5, Work::Other), None);
+    assert_eq!(broken.admit(5), None);
     // Unless the probe before it failed: the instance was restarted, say.
     assert!(broken.probed_anew(6));
-    assert_eq!(broken.admit(7, Work::Other), Some(Pass::Normal));
+    assert_eq!(broken.admit(7), Some(Pass::Normal));
     assert!(!broken.probed_anew(8), "it is in");
 }
 
@@ -134,7 +131,7 @@ fn no_max_fails_means_never_out() {
     for at in 0..100 {
         assert!(!settle(&breaker, BAD, off, at));
     }
-    assert_eq!(breaker.admit(100, Work::Other), Some(Pass::Normal));
+    assert_eq!(breaker.admit(100), Some(Pass::Normal));
 }
 
 #[test]
@@ -149,11 +146,13 @@ fn a_full_counter_does_not_spill_into_the_window() {
 
 fn verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![
-        Just(Verdict::Good(Work::Other)),
-        Just(Verdict::BadStatus(Work::Other)),
+        Just(good(ALICE)),
+        Just(good(CAROL)),
+        Just(bad(ALICE)),
+        Just(bad(CAROL)),
         Just(Verdict::Unknown),
         Just(BAD),
-        Just(Verdict::Bad(Cause::BrokenAnswer)),
+        Just(Verdict::Bad(Cause::BrokenAnswer, None)),
     ]
 }
 
@@ -168,15 +167,15 @@ proptest! {
         let (mut now_ms, mut failures) = (0, 0);
         for (verdict, later) in steps {
             now_ms += later;
-            let Some(pass) = breaker.admit(now_ms, Work::Other) else {
+            let Some(pass) = breaker.admit(now_ms) else {
                 let open = matches!(breaker.state(now_ms), BreakerState::Open { .. });
                 prop_assert!(open, "nobody was let through although the term was over");
                 continue;
             };
             if pass == Pass::Trial {
-                prop_assert!(breaker.admit(now_ms, Work::Other).is_none(), "two trials at once");
+                prop_assert!(breaker.admit(now_ms).is_none(), "two trials at once");
             }
-            let failed = matches!(verdict, Verdict::BadStatus(_) | Verdict::Bad(_));
+            let failed = matches!(verdict, Verdict::Bad(..));
             failures += u32::from(failed);
             match breaker.settle(pass, verdict, &limits, now_ms) {
                 Settled::Due(cause) => {
@@ -185,24 +184,43 @@ proptest! {
                 }
                 Settled::IsBack => failures = 0,
                 Settled::StaysOut => prop_assert!(failed),
+                Settled::Excused => prop_assert!(failures >= max_fails),
                 Settled::Unchanged => {}
             }
         }
     }
 }
 
-#[test]
-fn runs_that_fail_are_not_excused_by_calls_that_work() {
+/// What the last of these verdicts comes to, one each second.
+fn last(verdicts: &[Verdict]) -> Settled {
     let breaker = Breaker::default();
-    for at in 0..3 {
-        assert!(!settle(&breaker, Verdict::Good(Work::Other), LIMITS, at));
-        let opens = settle(&breaker, Verdict::BadStatus(Work::Run), LIMITS, at);
-        assert_eq!(opens, at == 2);
+    let settle =
+        |(at, verdict): (u64, &Verdict)| breaker.settle(Pass::Normal, *verdict, &LIMITS, at * 1000);
+    (0..).zip(verdicts).map(settle).last().unwrap()
+}
+
+#[test]
+fn who_fails_alone_while_others_succeed_is_excused() {
+    let due = Settled::Due(Cause::BrokenAnswer);
+    let (alice, bob, carol) = (bad(ALICE), bad(BOB), bad(CAROL));
+    assert_eq!(last(&[alice, alice, alice]), due, "nobody else was there");
+    assert_eq!(last(&[good(ALICE), alice, alice, alice]), due);
+    assert_eq!(last(&[good(BOB), alice, alice, alice]), Settled::Excused);
+    assert_eq!(last(&[good(CAROL), alice, alice, alice]), Settled::Excused);
+    assert_eq!(last(&[good(BOB), alice, alice, bob]), due, "two users of one app");
+    assert_eq!(last(&[good(CAROL), alice, bob, bob]), Settled::Excused, "one app of two");
+    assert_eq!(last(&[good(CAROL), good(BOB), alice, bob, carol]), due);
+    // There is no connection, whoever asks.
+    assert_eq!(last(&[good(BOB), BAD, BAD, BAD]), Settled::Due(Cause::Unreachable));
+    assert_eq!(last(&[good(BOB), alice, BAD, alice]), due);
+}
+
+#[test]
+fn what_others_got_long_ago_excuses_nobody() {
+    let breaker = Breaker::default();
+    breaker.settle(Pass::Normal, good(BOB), &LIMITS, 0);
+    for at in [40_000, 41_000] {
+        assert!(!settle(&breaker, bad(ALICE), LIMITS, at));
     }
-    // Only a run can show that runs work again.
-    assert_eq!(breaker.admit(40_000, Work::Other), None);
-    assert_eq!(breaker.admit(40_000, Work::Run), Some(Pass::Trial));
-    let done = breaker.settle(Pass::Trial, Verdict::Good(Work::Run), &LIMITS, 40_001);
-    assert_eq!(done, Settled::IsBack);
-    assert_eq!(breaker.admit(40_002, Work::Other), Some(Pass::Normal));
+    assert!(settle(&breaker, bad(ALICE), LIMITS, 42_000));
 }

@@ -6,6 +6,7 @@
 mod bound;
 mod breaker;
 mod budget;
+mod caller;
 mod cycle;
 mod hash;
 mod health;
@@ -16,11 +17,13 @@ mod rendezvous;
 mod ring;
 mod run_starts;
 mod slow_start;
+mod status_breaker;
 mod statuses;
 
 pub use bound::{Bound, MaxLoad};
-pub use breaker::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict, Work};
+pub use breaker::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict};
 pub use budget::Budget;
+pub use caller::{CallerId, Sender, Work};
 pub use cycle::Cycle;
 pub use hash::HashAlgorithm;
 pub use health::{Change, Health, HealthState, ProbeVerdict, Rhythm, Rules, Standing};
@@ -31,4 +34,5 @@ pub use rendezvous::Rendezvous;
 pub use ring::Ring;
 pub use run_starts::{RunChange, RunStarts};
 pub use slow_start::{fraction, lets_in};
+pub use status_breaker::{StatusBreaker, StatusSettled, Whom};
 pub use statuses::Statuses;

@@ -25,28 +25,36 @@ pub(super) struct Arguments {
 /// Checks a file; warnings do not make it fail.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let source = arguments.named.source();
-    let (config, findings) = match source.load(&environment()) {
+    let (checked, findings) = match source.load(&environment()) {
         Ok(loaded) => match control::certificates(&loaded.config) {
             Ok(expiring) => {
-                let (config, mut findings) = (loaded.config, loaded.warnings);
+                let mut findings = loaded.warnings;
                 expiring.iter().for_each(|warning| findings.warn(warning, control::RENEW));
-                (Some(config), findings)
+                (Some((loaded.config, loaded.changes)), findings)
             }
             Err(fault) => (None, Diagnostics::of_error(&source.to_string(), &fault, CERTIFICATES)),
         },
         Err(findings) => (None, findings),
     };
-    let status = if config.is_some() { ExitStatus::Done } else { ExitStatus::Misused };
+    let status = if checked.is_some() { ExitStatus::Done } else { ExitStatus::Misused };
     if arguments.json {
-        let report = json!({ "valid": config.is_some(), "findings": findings.to_json() });
+        let changes = checked.as_ref().map(|(_, changes)| changes.to_json());
+        let report = json!({
+            "valid": checked.is_some(),
+            "findings": findings.to_json(),
+            "changes": changes.unwrap_or_else(|| json!([])),
+        });
         printer.line(&serde_json::to_string_pretty(&report)?)?;
         return Ok(status);
     }
     if !findings.is_empty() {
         printer.findings(&findings.render(style(printer)));
     }
-    if let Some(config) = config {
+    if let Some((config, changes)) = checked {
         printer.line(&format!("{source} is valid: {}", summary(&config)))?;
+        if !changes.is_empty() {
+            printer.line(&changes.to_string())?;
+        }
     }
     Ok(status)
 }

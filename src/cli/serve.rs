@@ -51,6 +51,7 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
         printer.findings(&loaded.warnings.render(style(printer)));
     }
     telemetry::start_error_log(loaded.config.log_level.unwrap_or("info"));
+    loaded.changes.warnings().for_each(|warning| tracing::warn!("{warning}"));
     let log = access_log(&loaded.config.access_log);
     block_on(async {
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.

@@ -198,7 +198,8 @@ pub(super) fn again(name: &str, text: &str, env: &Environment, earlier: &Config)
     let written = examine(&smaller, env, &mut notes, elsewhere)?;
     let read = written.outline.clone().filter(|read| read.around == outline.around)?;
     let config = together(earlier, &pieces, resolve(written)?, &read)?;
-    Some(Loaded { config, warnings: Diagnostics::new(name, text, notes) })
+    let changes = Diagnostics::new(name, text, Notes::default());
+    Some(Loaded { config, warnings: Diagnostics::new(name, text, notes), changes })
 }
 
 /// The `pieces` of the `earlier` configuration with what was `read` in the place of those that are

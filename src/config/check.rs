@@ -14,6 +14,7 @@ use super::notes::{Draft, Notes};
 use super::scalar::format_size;
 use super::tls;
 use super::types::{Method, collide};
+use super::upgrade;
 use super::written::{Written, WrittenApp, WrittenInstance};
 use super::yaml::{Places, Step};
 use crate::model::Address;
@@ -61,6 +62,7 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     kept::check(written, places, notes);
     tls::check(written, places, notes);
     engine(written, places, notes);
+    upgrade::check(written, places, notes);
     unread(written, places, notes);
     bypasses(written, places, notes);
     shared_addresses(written, places, notes);

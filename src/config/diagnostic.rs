@@ -19,14 +19,17 @@ pub enum Severity {
     Error,
     /// It can be used, and probably does not do what was meant.
     Warning,
+    /// It is as it should be; an earlier version did otherwise with it.
+    Note,
 }
 
 impl Severity {
-    /// `error` or `warning`.
+    /// `error`, `warning` or `note`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }
@@ -114,6 +117,12 @@ impl Diagnostics {
         let mut notes = Notes::default();
         notes.add(Draft::placeless(message).into_warning().hint(hint));
         self.findings.extend(Self::new(&self.name, "", notes).findings);
+    }
+
+    /// The warnings among them, on one line each, without a place.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        let warnings = self.findings.iter().filter(|one| one.severity == Severity::Warning);
+        warnings.map(|finding| finding.message.as_str())
     }
 
     /// Whether nothing was found.

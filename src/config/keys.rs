@@ -46,9 +46,10 @@ pub(super) struct WrittenKey {
     #[schemars(schema_with = "schema::boolean")]
     pub(super) admin: bool,
     /// Whether it may name any end user on Dify's own paths, and list and change there what is not
-    /// its own; else the users that it names there begin with its name, as for AI clients.
+    /// its own; else the users that it names there begin with its name, as for AI clients; absent:
+    /// `false`, with a warning at the start, since up to 0.1 all did.
     #[schemars(schema_with = "schema::boolean")]
-    pub(super) impersonate: bool,
+    pub(super) impersonate: Option<bool>,
     /// Whether headers that name the end user are believed, as a chat front end sends them.
     #[schemars(schema_with = "schema::boolean")]
     pub(super) trusted_proxy: bool,
@@ -70,7 +71,7 @@ impl From<WrittenKey> for Key {
             secret: written.secret,
             apps: written.apps.map(|apps| apps.into_iter().map(AppName::from).collect()),
             admin: written.admin,
-            impersonate: written.impersonate,
+            impersonate: written.impersonate == Some(true),
             trusted_proxy: written.trusted_proxy,
             user: written.user,
         }

@@ -46,6 +46,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is probably not as it was meant; often empty.
     pub warnings: Diagnostics,
+    /// What an earlier version did otherwise with it; empty for one that was read again.
+    pub changes: Diagnostics,
 }
 
 /// Reads and checks a configuration file. Files of secrets are read too; nothing else is touched.
@@ -111,7 +113,10 @@ pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagno
     let config = examine(text, env, &mut notes, Vec::new())
         .and_then(|written| if notes.has_errors() { None } else { resolve(written) });
     match config {
-        Some(config) => Ok(Loaded { config, warnings: Diagnostics::new(name, text, notes) }),
+        Some(config) => {
+            let changes = Diagnostics::new(name, text, notes.take_changes());
+            Ok(Loaded { config, warnings: Diagnostics::new(name, text, notes), changes })
+        }
         None => {
             if !notes.has_errors() {
                 notes.add(Draft::placeless("the configuration cannot be used"));

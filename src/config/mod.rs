@@ -47,6 +47,7 @@ mod shape;
 mod source;
 mod tls;
 mod types;
+mod upgrade;
 mod web_url;
 mod words;
 mod written;
@@ -80,6 +81,8 @@ mod tests_schema;
 mod tests_secrets;
 #[cfg(test)]
 mod tests_tls;
+#[cfg(test)]
+mod tests_upgrade;
 
 pub use again::Outline;
 pub use bodies::BodiesMemory;

@@ -28,6 +28,11 @@ impl Draft {
         Self { severity: Severity::Warning, ..Self::error(span, message) }
     }
 
+    /// What is no fault.
+    fn note(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(span, message) }
+    }
+
     /// A fault of the file as a whole.
     pub(super) fn placeless(message: impl Into<String>) -> Self {
         Self { span: None, ..Self::error(0..0, message) }
@@ -51,6 +56,8 @@ impl Draft {
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     drafts: Vec<Draft>,
+    /// What an earlier version did otherwise.
+    changes: Vec<Draft>,
 }
 
 impl Notes {
@@ -60,6 +67,21 @@ impl Notes {
         if self.drafts.len() < MOST_FINDINGS && !self.drafts.iter().any(known) {
             self.drafts.push(draft);
         }
+    }
+
+    /// What an earlier version did otherwise, as far as it matters here.
+    pub(super) fn change(&mut self, draft: Draft) {
+        self.changes.push(draft);
+    }
+
+    /// The same, where nothing need be done.
+    pub(super) fn changed(&mut self, span: Range<usize>, message: &str) {
+        self.change(Draft::note(span, message));
+    }
+
+    /// Takes out what was noted of changes.
+    pub(super) fn take_changes(&mut self) -> Self {
+        Self { drafts: std::mem::take(&mut self.changes), changes: Vec::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

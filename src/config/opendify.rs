@@ -40,6 +40,8 @@ pub(super) fn load(
     }
     let environment = Environment { vars, base: PathBuf::new() };
     let mut loaded = parse(name, &text, &environment)?;
+    // The text is ours.
+    loaded.changes = Diagnostics::new(name, "", Notes::default());
     loaded.config.log_level = log_level;
     for (name, app) in &mut loaded.config.apps {
         Arc::make_mut(app).name_is_model = models.iter().any(|(model, _)| model == name.as_str());

@@ -63,6 +63,7 @@ fn group<'a>(name: &'a str, finding: &'a Finding) -> Group<'a> {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
     };
     let title = level.primary_title(finding.message.as_str());
     let mut group = match &finding.at {

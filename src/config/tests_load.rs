@@ -24,7 +24,7 @@ fn loaded(text: &str, vars: &[(&str, &str)]) -> Loaded {
 
 /// The configuration of a text that gives no warnings either.
 fn good(text: &str) -> Config {
-    let Loaded { config, warnings } = loaded(text, &[]);
+    let Loaded { config, warnings, .. } = loaded(text, &[]);
     assert!(warnings.is_empty(), "{}", warnings.render(Style::Plain));
     config
 }
@@ -299,7 +299,7 @@ fn a_secret_comes_from_a_file_beside_the_configuration() {
     fs::write(&path, text.replace("[user", &format!("[file:{}, user", secret.display()))).unwrap();
     restrict(&secret, 0o600);
 
-    let Loaded { config, warnings } = load(&path, &Environment::default()).unwrap();
+    let Loaded { config, warnings, .. } = load(&path, &Environment::default()).unwrap();
     let app = app(&config, "customer_service");
     assert_eq!(app.user_tokens[0].expose(), "app-from-file");
     assert_eq!(app.instances[0].token.expose(), "app-from-file");

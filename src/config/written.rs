@@ -103,8 +103,8 @@ pub(super) struct Written {
     /// How every instance is asked whether it answers.
     #[serde(default)]
     pub(super) probe: WrittenProbe,
-    /// Statuses from 500 to 599 that take an instance out when `max_fails` answers in a row have
-    /// them: one, a list, or `[]` for none; absent: 500, 502, 503 and 504.
+    /// Statuses from 500 to 599 that take an instance out for the app when `max_fails` answers in a
+    /// row have them: one, a list, or `[]` for none; absent: 500, 502, 503 and 504.
     #[serde(default, deserialize_with = "health::fail_statuses")]
     #[schemars(schema_with = "schema::fail_statuses")]
     pub(super) fail_statuses: Option<Vec<u16>>,

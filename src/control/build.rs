@@ -283,14 +283,14 @@ impl<'a> Builder<'a> {
             }
             return Ok(kept);
         }
-        let judgement = self.judgement(app);
         let counted = self.survivors.counted(name);
         let counted = app.instances.iter().map(|one| counted.get(&(&one.name, &one.address)));
-        let counted: Vec<_> = counted.map(Option::<&Arc<MemberStats>>::cloned).collect();
+        let counted = counted.map(Option::<&Arc<MemberStats>>::cloned);
+        let counted: Vec<_> = counted.map(Option::unwrap_or_default).collect();
+        let judgement = self.judgement(name, app, &counted);
         let members = app.instances.iter().zip(counted);
-        let members: Result<Vec<_>, _> = members
-            .map(|(one, stats)| self.member(one, judgement.clone(), stats.unwrap_or_default()))
-            .collect();
+        let members: Result<Vec<_>, _> =
+            members.map(|(one, stats)| self.member(one, judgement.clone(), stats)).collect();
         let members = members?;
         let old = self.survivors.apps.get(name).copied();
         let method = self.method(&members, app);
@@ -334,14 +334,19 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn judgement(&self, app: &config::App) -> Judgement {
+    fn judgement(
+        &self,
+        name: &AppName,
+        app: &config::App,
+        stats: &[Arc<MemberStats>],
+    ) -> Judgement {
         let instance = |written: &config::Instance| {
             Arc::clone(&self.instances.by_address[&written.address].instance)
         };
-        let mates = app.instances.iter().map(instance).collect();
+        let mates = app.instances.iter().map(instance).zip(stats.iter().cloned()).collect();
         Judgement {
             fail_statuses: Statuses::new(app.fail_statuses.iter().copied()),
-            pool_mates: Arc::new(PoolMates::new(mates, app.max_ejected_percent)),
+            pool_mates: Arc::new(PoolMates::new(name.clone(), mates, app.max_ejected_percent)),
         }
     }
 

@@ -10,7 +10,7 @@ use http::Method;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use crate::affinity::{Lasting, Owners, Scope, now_s};
+use crate::affinity::{AppTag, Lasting, Owners, Scope, now_s};
 use crate::dify::answer::Learned;
 use crate::dify::path::{Call, CallKind, Id, Run};
 use crate::dify::scan::BodyFacts;
@@ -24,6 +24,8 @@ use crate::gateway::snapshot::App;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
     ids: SmallVec<[Uuid; 4]>,
+    /// The one that Dify looks up for this call, and without which it refuses it.
+    looked_up: Option<Uuid>,
     /// An id of some kind is named, be it one that is not remembered here.
     any: bool,
     /// Whether files are among them.
@@ -49,7 +51,8 @@ impl Claims {
     /// What path, query and body name.
     pub(super) fn of(head: &RequestHead, call: Call<'_>, facts: &BodyFacts) -> Self {
         if let Some(id @ Id::Dataset(_)) = call.id {
-            return Self { ids: id.key().into_iter().collect(), any: true, ..Self::default() };
+            let (ids, looked_up) = (id.key().into_iter().collect(), id.key());
+            return Self { ids, looked_up, any: true, ..Self::default() };
         }
         let mut claims = Self {
             conversation: facts.conversation_id,
@@ -61,17 +64,26 @@ impl Claims {
         if let Some(id) = call.id.filter(|id| leads(call.kind, *id, head)) {
             claims.any = true;
             claims.add(id.key());
+            claims.looked_up = id.key();
         }
         let query = head.uri.query().unwrap_or_default();
+        let mut lookups = 0;
         for (name, value) in query::parameters(query) {
             if let "conversation_id" | "last_id" | "first_id" = name.as_ref() {
-                claims.add(Uuid::try_parse(&value).ok());
+                let id = Uuid::try_parse(&value).ok();
+                claims.add(id);
+                if is_looked_up(call.kind, &name) {
+                    // Of several, nobody knows which one.
+                    claims.looked_up = if lookups == 0 { id } else { None };
+                    lookups += 1;
+                }
             }
         }
         claims.files = !facts.files.is_empty();
         facts.files.iter().for_each(|file| claims.add(Some(*file)));
         if call.kind == CallKind::Run(Run::Chat) {
             claims.add(facts.workflow_id);
+            claims.looked_up = facts.workflow_id;
         }
         claims
     }
@@ -118,14 +130,13 @@ impl Claims {
         owner.map_or(Ties::Unknown, Ties::Owner)
     }
 
-    /// A member has answered for what the request names: it is the owner. `kind` matters because
-    /// some calls are answered kindly by those who know nothing.
-    pub(super) fn remember(&self, kind: CallKind, member: &Member, owners: &Owners) {
+    /// A member has answered well what it would else have refused: it owns what it had to look up.
+    /// Whatever else a request names may be made up. `kind` matters because some calls are answered kindly
+    /// by those who know nothing.
+    pub(super) fn remember(&self, kind: CallKind, app: AppTag, member: &Member, owners: &Owners) {
         let kindly = matches!(kind, CallKind::Stop(_) | CallKind::TextToAudio);
-        if !kindly {
-            let now_s = now_s();
-            let ids = self.ids.iter().map(|id| (*id, Lasting::Yes));
-            owners.learn_all(ids, member.name(), now_s);
+        if let Some(id) = self.looked_up.filter(|_| !kindly) {
+            owners.learn_all([(id, Lasting::Yes)], member.name(), app, now_s());
         }
     }
 
@@ -165,6 +176,15 @@ fn leads(kind: CallKind, id: Id<'_>, head: &RequestHead) -> bool {
     }
 }
 
+/// Whether Dify looks up what this parameter of a call names, and says 404 if it has none.
+fn is_looked_up(kind: CallKind, parameter: &str) -> bool {
+    match kind {
+        CallKind::Messages => parameter == "conversation_id",
+        CallKind::Conversations => parameter == "last_id",
+        _ => false,
+    }
+}
+
 /// Who asked, as far as it matters for what their answer names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Whose {
@@ -180,7 +200,8 @@ pub(super) struct Whose {
 pub(super) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners: &Owners) {
     remember_for_key(ids.iter().copied(), whose, member, owners);
     if whose.storage == Storage::Independent {
-        owners.learn_all(ids.iter().map(|id| (*id, Lasting::Yes)), member.name(), now_s());
+        let ids = ids.iter().map(|id| (*id, Lasting::Yes));
+        owners.learn_all(ids, member.name(), whose.scope.app(), now_s());
     }
 }
 
@@ -191,16 +212,16 @@ pub(super) fn remember(learned: &Learned, whose: Whose, member: &Member, owners:
     remember_for_key(learned.lasting(), whose, member, owners);
     if whose.storage == Storage::Shared {
         if let Some(task) = learned.task_id {
-            owners.learn(task, member.name(), Lasting::No, now_s);
-            owners.used.note(scope.of(task), now_s);
+            owners.learn_all([(task, Lasting::No)], member.name(), scope.app(), now_s);
+            owners.used.note(scope.of(task), scope.app(), now_s);
         }
         return;
     }
     let lasting = learned.lasting().map(|id| (id, Lasting::Yes));
     let ids = lasting.chain(learned.task_id.map(|id| (id, Lasting::No)));
-    owners.learn_all(ids, member.name(), now_s);
+    owners.learn_all(ids, member.name(), scope.app(), now_s);
     for id in learned.conversation_id.into_iter().chain(learned.task_id) {
-        owners.used.note(scope.of(id), now_s);
+        owners.used.note(scope.of(id), scope.app(), now_s);
     }
 }
 
@@ -212,6 +233,7 @@ fn remember_for_key(
     owners: &Owners,
 ) {
     if let Some(key) = whose.key {
-        owners.learn_all(ids.map(|id| (key.of(id), Lasting::Yes)), member.name(), now_s());
+        let ids = ids.map(|id| (key.of(id), Lasting::Yes));
+        owners.learn_all(ids, member.name(), whose.scope.app(), now_s());
     }
 }

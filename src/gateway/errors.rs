@@ -259,10 +259,15 @@ pub(super) fn nobody(candidates: &Candidates) -> GatewayError {
 
 /// The one that has what the request names is out.
 pub(super) fn owner_out(member: &Member, attempt: Option<&AttemptError>) -> GatewayError {
-    let why = match (attempt, member.instance.last_failure()) {
-        (Some(attempt), _) => attempt.text.clone(),
-        (None, Some(last)) => last.to_string(),
-        (None, None) => "it is out of rotation".to_owned(),
+    let why = match attempt {
+        Some(attempt) => attempt.text.clone(),
+        None if !member.instance.breaker().is_open() && member.is_ejected_for_somebody() => {
+            member.stats.last_bad()
+        }
+        None => {
+            let last = member.instance.last_failure();
+            last.map_or_else(|| "it is out of rotation".to_owned(), |last| last.to_string())
+        }
     };
     owner_unavailable().with_detail(format!("{} has what the request names: {why}", member.name()))
 }

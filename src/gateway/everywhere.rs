@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::balance::Work;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Patience, attempt};
 use crate::gateway::attempt_error::AttemptError;
@@ -111,7 +110,7 @@ impl Question {
         };
         match answer {
             Ok(answer) => {
-                trust.answered(&answer, Work::Other, worker.shared());
+                trust.answered(&answer, worker.shared());
                 Ok(Forwarded { member, answer, flight, conversation: None })
             }
             Err(failure) => {

@@ -89,7 +89,7 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
             Next::Ask(candidate) => asked.push(candidate.member),
             Next::OwnerOut(member) if member.is_down() => break Some((member, Skipped::Down)),
             Next::OwnerOut(member) => {
-                let is_ejected = member.instance.breaker().is_open();
+                let is_ejected = member.is_ejected_for_somebody();
                 let why = if is_ejected { Skipped::Ejected } else { Skipped::NoWorker };
                 break Some((member, why));
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::affinity::{Owners, Scope, now_s};
+use crate::affinity::{AppTag, Owners, Scope, now_s};
 use crate::dify::path::CallKind;
 use crate::gateway::journey::Journey;
 use crate::gateway::member::Member;
@@ -32,7 +32,7 @@ pub(super) struct FirstTurn {
 impl FirstTurn {
     /// Dify has answered: it knows the user.
     pub(super) fn begun(self, owners: &Owners) {
-        owners.met.note(self.user, now_s());
+        owners.met.note(self.user, AppTag::default(), now_s());
     }
 }
 

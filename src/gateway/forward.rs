@@ -201,7 +201,7 @@ impl<'a> Search<'a> {
                 if let Some(first_turn) = first_turn.filter(|_| answer.head.status.is_success()) {
                     first_turn.begun(shared.owners());
                 }
-                trust.answered(&answer, journey.work(), &shared);
+                trust.answered(&answer, &shared);
                 let conversation = journey.restarted.clone();
                 let forwarded = Forwarded { member, answer, flight, conversation };
                 let tie = journey.candidates.tie();
@@ -271,7 +271,8 @@ impl<'a> Search<'a> {
         let known = journey.candidates.tie() == Tie::Owner || !journey.is_searched_for();
         if !known && forwarded.answer.head.status.is_success() {
             let owners = journey.worker.shared().owners();
-            journey.claims.remember(journey.kind, &forwarded.member, owners);
+            let app = journey.scope().app();
+            journey.claims.remember(journey.kind, app, &forwarded.member, owners);
         }
         forwarded
     }

@@ -47,6 +47,7 @@ pub struct Instance {
     queued: Counter,
     last_failure: ArcSwapOption<String>,
     ejections: Counter,
+    renewed_ms: AtomicU64,
     version: ArcSwapOption<String>,
     probes: ProbeStats,
     runs: Runs,
@@ -83,6 +84,7 @@ impl Instance {
             queued: Counter::default(),
             last_failure: ArcSwapOption::empty(),
             ejections: Counter::default(),
+            renewed_ms: AtomicU64::new(0),
             version: ArcSwapOption::empty(),
             probes: ProbeStats::default(),
             runs: Runs::new(),
@@ -159,6 +161,17 @@ impl Instance {
     pub(super) fn ejected(&self, what: &str) {
         self.failed(what);
         self.ejections.add_one();
+    }
+
+    /// When it last answered a probe after one that had failed, in ms: what is there since then is not
+    /// what was judged before.
+    pub(super) fn renewed_ms(&self) -> u64 {
+        self.renewed_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it has answered a probe after one that had failed.
+    pub(super) fn renewed(&self, now_ms: u64) {
+        self.renewed_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Its probes' counters.

@@ -140,11 +140,6 @@ impl Journey {
         self.is_streamed && is_flow(self.run, &self.app)
     }
 
-    /// What it asks for.
-    pub(super) fn work(&self) -> Work {
-        work(self.run)
-    }
-
     /// Which answers must be understood before they are passed on.
     pub(super) fn look(&self) -> Look {
         Look {

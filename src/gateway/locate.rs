@@ -215,7 +215,8 @@ impl Journey {
                 Located::Nobody => {
                     self.record.note_if_none(NOBODY);
                     self.app.stats.located_nobody.add_one();
-                    self.worker.shared().owners().nowhere.note(scope.of(id), now_s());
+                    let owners = self.worker.shared().owners();
+                    owners.nowhere.note(scope.of(id), scope.app(), now_s());
                     self.nowhere = true;
                     return Ok(());
                 }
@@ -239,8 +240,8 @@ impl Journey {
         self.app.stats.located.add_one();
         let Some(member) = self.app.pool.members.get(place) else { return };
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
-        owners.learn(id, member.name(), Lasting::Yes, now_s);
-        owners.used.note(scope.of(id), now_s);
+        owners.learn_all([(id, Lasting::Yes)], member.name(), scope.app(), now_s);
+        owners.used.note(scope.of(id), scope.app(), now_s);
         self.candidates.tie_to(place);
     }
 }

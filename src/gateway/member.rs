@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use smallvec::SmallVec;
 
-use crate::balance::{Load, Statuses, Thresholds};
+use crate::balance::{Load, StatusBreaker, Statuses, Thresholds};
 use crate::gateway::doors::known::FactsCell;
 use crate::gateway::instance::Instance;
 use crate::gateway::probed::Probed;
@@ -140,6 +141,8 @@ pub struct MemberStats {
     pub in_flight: Gauge,
     /// Answers passed on from it.
     pub requests: Counter,
+    /// The judgement by the statuses of its answers.
+    pub(super) statuses: StatusBreaker,
     /// From sending a request to the head of its answer.
     pub first_byte: Histogram,
     /// Attempts that failed through its fault.
@@ -149,12 +152,32 @@ pub struct MemberStats {
     /// What it says of the app.
     pub(super) facts: FactsCell,
     held_until_ms: AtomicU64,
+    /// How often the statuses of its answers took it out for this app.
+    pub ejections: Counter,
+    /// The answer that did so last, for an operator.
+    last_bad: ArcSwapOption<String>,
 }
 
 impl MemberStats {
     /// Until when it would be out if `max_ejected_share` did not hold it in, in ms.
     pub fn held_until_ms(&self) -> u64 {
         self.held_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Counts that the statuses of its answers took it out, or that it stays out for another term.
+    pub(super) fn ejected(&self, what: &str) {
+        self.noted(what);
+        self.ejections.add_one();
+    }
+
+    /// Notes an answer that counts, for an operator.
+    pub(super) fn noted(&self, what: &str) {
+        self.last_bad.store(Some(Arc::new(what.to_owned())));
+    }
+
+    /// The answer that took it out last, for an operator.
+    pub(super) fn last_bad(&self) -> String {
+        self.last_bad.load().as_ref().map_or_else(|| "failed".to_owned(), |text| text.to_string())
     }
 
     /// Notes that it is held in until then. True if it was not before.

@@ -146,7 +146,10 @@ impl Probed {
         let change = self.health.settle(verdict, self.probe.rules, now_ms);
         let breaker = self.instance.breaker();
         let ends_ejection = match (verdict, was_bad) {
-            (ProbeVerdict::Good, true) => breaker.probed_anew(now_ms),
+            (ProbeVerdict::Good, true) => {
+                self.instance.renewed(now_ms);
+                breaker.probed_anew(now_ms)
+            }
             (ProbeVerdict::Good, false) => breaker.probed_well(now_ms),
             (ProbeVerdict::Bad | ProbeVerdict::Busy, _) => false,
         };

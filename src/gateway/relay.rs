@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::resumed::Step;
+use crate::balance::Sender;
 use crate::dify::answer::Learned;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
@@ -94,6 +95,7 @@ pub(super) struct Relay {
     /// Of a run that may be a flow of 1.14 or later.
     resume: Option<Box<Resume>>,
     audience: Audience,
+    sender: Sender,
 }
 
 /// Who waits for an answer.
@@ -138,6 +140,7 @@ impl Relay {
             false => None,
         };
         let resume = watch.as_ref().and_then(|_| Resume::new(&journey, head));
+        let sender = journey.candidates.sender();
         let Journey { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
         let leaving = run.and_then(|run| {
             let rule = app.policy.on_disconnect;
@@ -145,6 +148,7 @@ impl Relay {
             Some(Box::new(Leaving { rule, run, user }))
         });
         let mut relay = Self {
+            sender,
             body: Some(body),
             member,
             worker,
@@ -435,7 +439,7 @@ impl Relay {
             return None;
         }
         let failure = AttemptError::cut(reason, &self.member, &what);
-        Trust::cut(&self.member, &failure, self.worker.shared());
+        Trust::cut(&self.member, self.sender, &failure, self.worker.shared());
         self.end_cut(reason, failure.text)
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::balance::{Keyed, MaxLoad, Order, Pass, Work, fraction};
+use crate::balance::{CallerId, Keyed, MaxLoad, Order, Sender, Work, fraction};
 use crate::gateway::claim::Ties;
 use crate::gateway::member::Member;
 use crate::gateway::policy::Storage;
 use crate::gateway::snapshot::{App, LastResort};
-use crate::gateway::standing::{Claim, Skipped};
+use crate::gateway::standing::{Claim, Passes, Skipped};
 use crate::gateway::trust::Trust;
 
 /// A request's candidates, first the best. An instance that is out is skipped without moving
@@ -23,7 +23,7 @@ pub(super) struct Candidates {
     max_load: Option<MaxLoad>,
     last_resort: LastResort,
     claim: Claim,
-    work: Work,
+    sender: Sender,
     run_span_ms: Option<u64>,
     skipped: SmallVec<[(Arc<Member>, Skipped); 2]>,
     found: Found,
@@ -118,7 +118,7 @@ impl Candidates {
             max_load,
             last_resort,
             claim,
-            work: asker.work,
+            sender: Sender { caller: asker.caller(app), work: asker.work },
             run_span_ms: asker.run_span_ms,
             skipped: SmallVec::new(),
             found: Found::Nobody,
@@ -140,13 +140,13 @@ impl Candidates {
         member.fetch();
         let takes = |member: &Arc<Member>| member.is_in() && !self.lacks_worker(member);
         let all_out = || self.last_resort == LastResort::Try && !pool.members.iter().any(takes);
-        let pass = match self.admit(member, now_ms, Claim::Owned) {
-            Ok(pass) => pass,
-            Err(_) if all_out() => Pass::Normal,
+        let passes = match self.admit(member, now_ms, Claim::Owned) {
+            Ok(passes) => passes,
+            Err(_) if all_out() => Passes::NORMAL,
             Err(_) => return Next::OwnerOut(Arc::clone(member)),
         };
         self.owner = Some(Owner { place, asked: true });
-        Next::Ask(candidate(member, pass))
+        Next::Ask(self.candidate(member, passes))
     }
 
     /// This member has what the request names.
@@ -184,9 +184,9 @@ impl Candidates {
                 continue;
             }
             match self.admit(member, now_ms, self.claim) {
-                Ok(pass) => {
+                Ok(passes) => {
                     self.found = Found::Somebody;
-                    return Some(candidate(member, pass));
+                    return Some(self.candidate(member, passes));
                 }
                 Err(why) => self.skipped.push((Arc::clone(member), why)),
             }
@@ -195,14 +195,14 @@ impl Candidates {
         for waits in [Skipped::SlowStart, Skipped::Held] {
             if let Some(member) = self.take_skipped(|why| why == waits) {
                 self.found = Found::Somebody;
-                return Some(candidate(&member, Pass::Normal));
+                return Some(self.candidate(&member, Passes::NORMAL));
             }
         }
         while let Some(member) = self.take_skipped(|why| why == Skipped::NoPlace) {
             match self.admit(&member, now_ms, self.claim) {
-                Ok(pass) => {
+                Ok(passes) => {
                     self.found = Found::Somebody;
-                    return Some(candidate(&member, pass));
+                    return Some(self.candidate(&member, passes));
                 }
                 Err(why) => self.skipped.push((member, why)),
             }
@@ -216,19 +216,29 @@ impl Candidates {
         let member = self
             .take_skipped(|why| why == Skipped::Draining)
             .or_else(|| self.take_skipped(|_| true))?;
-        Some(candidate(&member, Pass::Normal))
+        Some(self.candidate(&member, Passes::NORMAL))
     }
 
-    fn admit(&self, member: &Member, now_ms: u64, claim: Claim) -> Result<Pass, Skipped> {
+    fn admit(&self, member: &Member, now_ms: u64, claim: Claim) -> Result<Passes, Skipped> {
         match self.run_span_ms {
-            None => member.admit(now_ms, claim, self.work),
-            Some(span_ms) => member.admit_flow(now_ms, claim, self.work, span_ms),
+            None => member.admit(now_ms, claim, self.sender),
+            Some(span_ms) => member.admit_flow(now_ms, claim, self.sender, span_ms),
         }
     }
 
     /// Whether this request needs a worker, and there is none.
     fn lacks_worker(&self, member: &Member) -> bool {
         self.run_span_ms.is_some() && member.instance.runs().starts.is_out()
+    }
+
+    fn candidate(&self, member: &Arc<Member>, passes: Passes) -> Candidate {
+        let trust = Trust::new(Arc::clone(member), passes, self.sender);
+        Candidate { member: Arc::clone(member), trust }
+    }
+
+    /// Who sends the request.
+    pub(super) fn sender(&self) -> Sender {
+        self.sender
     }
 
     fn take_skipped(&mut self, is_wanted: impl Fn(Skipped) -> bool) -> Option<Arc<Member>> {
@@ -263,9 +273,16 @@ impl Candidates {
     }
 }
 
-fn candidate(member: &Arc<Member>, pass: Pass) -> Candidate {
-    let trust = Trust::new(Arc::clone(member), pass);
-    Candidate { member: Arc::clone(member), trust }
+impl Asker<'_> {
+    /// Who it is, as far as instances are judged by it.
+    fn caller(&self, app: &App) -> CallerId {
+        let app = app.name.as_str();
+        match (self.user, self.address.to_canonical()) {
+            (Some(user), _) => CallerId::new(app, user.as_bytes()),
+            (None, IpAddr::V4(address)) => CallerId::new(app, &address.octets()),
+            (None, IpAddr::V6(address)) => CallerId::new(app, &address.octets()),
+        }
+    }
 }
 
 /// What a request to an app is hashed by, if by anything.

@@ -1,6 +1,8 @@
 //! Whether a member may be asked, and if not, why: probes, breaker, slow start and `drain` together.
 
-use crate::balance::{BreakerState, HealthState, Pass, Standing, Work, lets_in};
+use crate::balance::{
+    BreakerState, HealthState, Pass, Sender, Standing, StatusBreaker, Whom, lets_in,
+};
 use crate::gateway::member::{Drain, Member};
 
 /// Said of an instance where streamed flows do not start.
@@ -17,6 +19,24 @@ pub enum Claim {
         /// The [fraction](crate::balance::fraction) of what it is keyed by, if it is.
         key_fraction: Option<u64>,
     },
+}
+
+/// Leave to send a request, of the instance's own judgement and of its app's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// Of the instance's.
+    pub of_instance: Pass,
+    /// Of the app's.
+    pub of_app: Pass,
+}
+
+impl Passes {
+    /// Nothing is in question.
+    pub(super) const NORMAL: Self = Self { of_instance: Pass::Normal, of_app: Pass::Normal };
+
+    fn is_trial(self) -> bool {
+        self != Self::NORMAL
+    }
 }
 
 /// Why a member was passed over.
@@ -111,7 +131,7 @@ pub struct MemberState {
 
 impl Member {
     /// Leave to send a request, which may be the trial of a breaker that is half open, or why not.
-    pub fn admit(&self, now_ms: u64, claim: Claim, work: Work) -> Result<Pass, Skipped> {
+    pub fn admit(&self, now_ms: u64, claim: Claim, sender: Sender) -> Result<Passes, Skipped> {
         let free = match claim {
             Claim::Owned => None,
             Claim::Free { key_fraction } => Some(key_fraction),
@@ -130,7 +150,37 @@ impl Member {
         if free.is_some() && self.instance.is_all_held() {
             return Err(Skipped::Held);
         }
-        self.instance.breaker().admit(now_ms, work).ok_or(Skipped::Ejected)
+        let statuses = self.statuses();
+        let of_app = statuses.admit(now_ms, sender).ok_or(Skipped::Ejected)?;
+        match self.instance.breaker().admit(now_ms) {
+            Some(of_instance) => Ok(Passes { of_instance, of_app }),
+            None => {
+                statuses.give_back(of_app);
+                Err(Skipped::Ejected)
+            }
+        }
+    }
+
+    /// The judgement by the statuses of its answers. What was judged before it was away does not count.
+    pub(super) fn statuses(&self) -> &StatusBreaker {
+        let statuses = &self.stats.statuses;
+        if let Some(until_ms) = statuses.until_ms() {
+            let renewed_ms = self.instance.renewed_ms();
+            if renewed_ms > until_ms.saturating_sub(self.thresholds.fail_timeout_ms) {
+                statuses.begins_anew(renewed_ms);
+            }
+        }
+        statuses
+    }
+
+    /// Whether failed requests keep it out for this app's users, or for one of them.
+    pub(super) fn is_ejected_for_somebody(&self) -> bool {
+        self.instance.breaker().is_open() || self.statuses().until_ms().is_some()
+    }
+
+    /// Whether failed requests keep it out for this app.
+    pub fn is_ejected(&self) -> bool {
+        self.instance.breaker().is_open() || self.statuses().is_open()
     }
 
     /// As [`admit`](Self::admit), for a streamed flow, which needs a worker; `span_ms` is
@@ -139,25 +189,25 @@ impl Member {
         &self,
         now_ms: u64,
         claim: Claim,
-        work: Work,
+        sender: Sender,
         span_ms: u64,
-    ) -> Result<Pass, Skipped> {
+    ) -> Result<Passes, Skipped> {
         let starts = &self.instance.runs().starts;
         // A breaker's trial is not to be used up in vain.
         if !starts.would_admit(now_ms) {
             return Err(Skipped::NoWorker);
         }
-        let pass = self.admit(now_ms, claim, work)?;
-        match (starts.admit(now_ms, span_ms), pass) {
-            // The trial of a breaker is one for the worker, too.
-            (true, _) | (false, Pass::Trial) => Ok(pass),
-            (false, Pass::Normal) => Err(Skipped::NoWorker),
+        let passes = self.admit(now_ms, claim, sender)?;
+        // The trial of a breaker is one for the worker, too.
+        match starts.admit(now_ms, span_ms) || passes.is_trial() {
+            true => Ok(passes),
+            false => Err(Skipped::NoWorker),
         }
     }
 
     /// Whether it serves whatever comes: up, not ejected and not draining.
     pub fn is_in(&self) -> bool {
-        self.drain == Drain::No && !self.is_down() && !self.instance.breaker().is_open()
+        self.drain == Drain::No && !self.is_down() && !self.is_ejected()
     }
 
     /// Whether its probes fail.
@@ -185,8 +235,10 @@ impl Member {
     fn returned_ms(&self) -> u64 {
         let breaker = self.instance.breaker();
         let by_breaker = if breaker.is_open() { 0 } else { breaker.since_ms() };
+        let statuses = self.statuses();
+        let by_statuses = if statuses.is_open() { 0 } else { statuses.since_ms() };
         let by_probe = self.probed.as_ref().map_or(0, |probed| probed.health().returned_ms());
-        by_breaker.max(by_probe)
+        by_breaker.max(by_statuses).max(by_probe)
     }
 
     /// Whether slow start lets a user in.
@@ -201,16 +253,15 @@ impl Member {
 
     fn ejection(&self, now_ms: u64) -> Option<MemberState> {
         let breaker = self.instance.breaker();
-        let (kind, until) = match breaker.state(now_ms) {
-            BreakerState::Closed => return None,
-            BreakerState::Open { until_ms } => {
-                let seconds = until_ms.saturating_sub(now_ms).div_ceil(1000);
-                (StateKind::Ejected, format!("out for {seconds} s more"))
-            }
-            BreakerState::HalfOpen => (StateKind::HalfOpen, "the next request tries it".to_owned()),
-        };
-        let reason = Some(format!("{}; {until}", self.last_failure()));
-        Some(MemberState { kind, reason, since_ms: Some(breaker.since_ms()) })
+        if let Some((kind, until)) = term(breaker.state(now_ms), now_ms) {
+            let reason = Some(format!("{}; {until}", self.last_failure()));
+            return Some(MemberState { kind, reason, since_ms: Some(breaker.since_ms()) });
+        }
+        let statuses = self.statuses();
+        let (state, Whom::All) = statuses.state(now_ms) else { return None };
+        let (kind, until) = term(state, now_ms)?;
+        let reason = Some(format!("for this app alone: {}; {until}", self.stats.last_bad()));
+        Some(MemberState { kind, reason, since_ms: Some(statuses.since_ms()) })
     }
 
     fn in_rotation(&self, probes: Option<Standing>, now_ms: u64) -> MemberState {
@@ -235,8 +286,12 @@ impl Member {
             if self.instance.runs().starts.is_out() {
                 Some(NO_WORKER.to_owned())
             } else if now_ms < held_until_ms {
-                let last = self.last_failure();
+                let last = self.stats.last_bad();
                 Some(format!("would be out, but `max_ejected_share` holds it in: {last}"))
+            } else if let (BreakerState::Open { .. }, Whom::Caller) = self.statuses().state(now_ms)
+            {
+                let last = self.stats.last_bad();
+                Some(format!("one user's requests fail there and go elsewhere: {last}"))
             } else if returned_ms > 0 && slow_ms < self.slow_start_ms {
                 let percent = slow_ms * 100 / self.slow_start_ms;
                 Some(format!("slow start: {percent} % of its users are back"))
@@ -247,7 +302,22 @@ impl Member {
         MemberState { kind, reason, since_ms }
     }
 
-    fn last_failure(&self) -> String {
+    /// What went wrong there last.
+    pub(super) fn last_failure(&self) -> String {
         self.instance.last_failure().map_or_else(|| "failed".to_owned(), |text| text.to_string())
+    }
+}
+
+/// Why a breaker keeps an instance out, and for how long; none if it does not.
+fn term(state: BreakerState, now_ms: u64) -> Option<(StateKind, String)> {
+    match state {
+        BreakerState::Closed => None,
+        BreakerState::Open { until_ms } => {
+            let seconds = until_ms.saturating_sub(now_ms).div_ceil(1000);
+            Some((StateKind::Ejected, format!("out for {seconds} s more")))
+        }
+        BreakerState::HalfOpen => {
+            Some((StateKind::HalfOpen, "the next request tries it".to_owned()))
+        }
     }
 }

@@ -3,68 +3,91 @@
 
 use std::sync::Arc;
 
-use crate::balance::{Cause, Pass, Settled, Verdict, Work};
+use crate::balance::{Cause, Sender, Settled, StatusSettled, Verdict, Whom};
 use crate::gateway::attempt::Answer;
 use crate::gateway::attempt_error::AttemptError;
 use crate::gateway::instance::{Instance, Room};
-use crate::gateway::member::Member;
+use crate::gateway::member::{Member, MemberStats};
 use crate::gateway::shared::Shared;
+use crate::gateway::standing::Passes;
+use crate::model::{AppName, Reason};
 
 /// The right to send one request to an instance, and the duty to say how it went. Dropped without
 /// a word, it says nothing about the instance.
 #[derive(Debug)]
 pub(super) struct Trust {
     member: Arc<Member>,
-    pass: Pass,
+    passes: Passes,
+    sender: Sender,
     /// What room the instance had when the request was about to be sent.
     room: Room,
     settled: bool,
 }
 
 impl Trust {
-    /// Takes over a pass that [`Member::admit`] gave.
-    pub(super) fn new(member: Arc<Member>, pass: Pass) -> Self {
+    /// Takes over the passes that [`Member::admit`] gave.
+    pub(super) fn new(member: Arc<Member>, passes: Passes, sender: Sender) -> Self {
         let room = member.instance.room();
-        Self { member, pass, room, settled: false }
+        Self { member, passes, sender, room, settled: false }
     }
 
-    /// The attempt for this work was answered.
-    pub(super) fn answered(mut self, answer: &Answer, work: Work, shared: &Shared) {
-        self.member.stats.first_byte.observe(answer.first_byte);
+    /// The attempt was answered. A status that counts says something of the instance for this app alone.
+    pub(super) fn answered(mut self, answer: &Answer, shared: &Shared) {
+        self.settled = true;
+        let Member { instance, stats, thresholds, fail_statuses, .. } = &*self.member;
+        stats.first_byte.observe(answer.first_byte);
         let now_ms = shared.ms_at(answer.arrived.into_std());
+        let good = Verdict::Good(self.sender.caller);
+        let settled = instance.breaker().settle(self.passes.of_instance, good, thresholds, now_ms);
+        self.follow(settled, "", now_ms);
         let status = answer.head.status.as_u16();
-        if self.member.fail_statuses.contains(status) {
-            let fails = self.member.thresholds.max_fails;
-            let what = match self.pass {
-                Pass::Normal => format!("it answered {status}, {fails} such answers in a row"),
-                Pass::Trial => format!("it answered {status}"),
-            };
-            self.settle(Verdict::BadStatus(work), &what, now_ms);
-        } else {
-            self.settle(Verdict::Good(work), "", now_ms);
+        if fail_statuses.contains(status) {
+            self.failed_for_app(&format!("it answered {status}"), now_ms);
+            return;
+        }
+        let settled = stats.statuses.good(self.passes.of_app, self.sender, now_ms);
+        if settled == StatusSettled::IsBack {
+            let (address, app) = (instance.address(), &self.member.pool_mates.app);
+            tracing::info!("instance {address} is back in rotation for app {app}: it answers well");
         }
     }
 
     /// The attempt failed. What that says of the instance is counted; what was not its fault is not.
     pub(super) fn failed(mut self, failure: &AttemptError, shared: &Shared) {
         let Some(cause) = failure.cause(self.room) else { return };
-        let what = &failure.text;
-        tracing::debug!("instance {}: {what}", self.member.instance.address());
-        self.member.stats.failures.add_one();
-        self.settle(Verdict::Bad(cause), what, shared.now_ms());
+        self.settled = true;
+        let (what, now_ms) = (&failure.text, shared.now_ms());
+        let Member { instance, stats, thresholds, .. } = &*self.member;
+        tracing::debug!("instance {}: {what}", instance.address());
+        stats.failures.add_one();
+        // Whether there is a connection does not depend on who asks.
+        let caller = (failure.reason != Reason::ConnectFailed).then_some(self.sender.caller);
+        let bad = Verdict::Bad(cause, caller);
+        let settled = instance.breaker().settle(self.passes.of_instance, bad, thresholds, now_ms);
+        if settled == Settled::Excused {
+            self.failed_for_app(what, now_ms);
+        } else {
+            stats.statuses.give_back(self.passes.of_app);
+            self.follow(settled, what, now_ms);
+        }
     }
 
     /// An answer that was passed on broke off.
-    pub(super) fn cut(member: &Arc<Member>, failure: &AttemptError, shared: &Shared) {
-        Self::new(Arc::clone(member), Pass::Normal).failed(failure, shared);
+    pub(super) fn cut(
+        member: &Arc<Member>,
+        sender: Sender,
+        failure: &AttemptError,
+        shared: &Shared,
+    ) {
+        Self::new(Arc::clone(member), Passes::NORMAL, sender).failed(failure, shared);
     }
 
-    fn settle(&mut self, verdict: Verdict, what: &str, now_ms: u64) {
-        self.settled = true;
+    /// What follows from the judgement of the instance itself.
+    fn follow(&self, settled: Settled, what: &str, now_ms: u64) {
         let instance = &self.member.instance;
         let address = instance.address();
-        match instance.breaker().settle(self.pass, verdict, &self.member.thresholds, now_ms) {
-            Settled::Unchanged => {}
+        match settled {
+            Settled::Unchanged | Settled::Excused => {}
             Settled::Due(cause) => self.eject(cause, what, now_ms),
             Settled::StaysOut => {
                 instance.ejected(what);
@@ -79,52 +102,111 @@ impl Trust {
     fn eject(&self, cause: Cause, what: &str, now_ms: u64) {
         let Member { instance, thresholds, .. } = &*self.member;
         let address = instance.address();
-        if !self.member.pool_mates.may_lose(instance) {
+        if !self.may_be_lost(what, now_ms) {
             instance.failed(what);
-            let until_ms = now_ms.saturating_add(thresholds.fail_timeout_ms);
-            if self.member.stats.hold_in(until_ms, now_ms) {
-                tracing::warn!(
-                    "instance {address} would be out of rotation, but `max_ejected_share` holds it \
-                     in: {what}"
-                );
-            }
         } else if instance.breaker().open(cause, *thresholds, now_ms) {
             instance.ejected(what);
             let seconds = thresholds.fail_timeout_ms as f64 / 1000.0;
             tracing::warn!("instance {address} is out of rotation for {seconds} s: {what}");
         }
     }
+
+    /// It has failed, and that says something of the instance for this app alone.
+    fn failed_for_app(&self, what: &str, now_ms: u64) {
+        let Member { instance, stats, thresholds, pool_mates, .. } = &*self.member;
+        let (address, app) = (instance.address(), &pool_mates.app);
+        let seconds = thresholds.fail_timeout_ms as f64 / 1000.0;
+        let settled = stats.statuses.bad(self.passes.of_app, self.sender, thresholds, now_ms);
+        let open = |whom| stats.statuses.open(whom, self.sender, thresholds, now_ms);
+        let what_in_a_row = || format!("{what}, {} such answers in a row", thresholds.max_fails);
+        match settled {
+            StatusSettled::Unchanged | StatusSettled::IsBack => {}
+            StatusSettled::Due(Whom::All) => {
+                let what = what_in_a_row();
+                if self.may_be_lost(&what, now_ms) && open(Whom::All) {
+                    stats.ejected(&what);
+                    tracing::warn!(
+                        "instance {address} is out of rotation for app {app} for {seconds} s: {what}"
+                    );
+                }
+            }
+            StatusSettled::Due(Whom::Caller) => {
+                if pool_mates.may_lose(instance, Whom::Caller) && open(Whom::Caller) {
+                    let what = what_in_a_row();
+                    stats.noted(&what);
+                    tracing::warn!(
+                        "instance {address}: one user of app {app} goes elsewhere for {seconds} s, \
+                         nobody else's requests have failed: {what}"
+                    );
+                }
+            }
+            StatusSettled::StaysOut => {
+                stats.ejected(what);
+                tracing::warn!("instance {address} stays out of rotation for app {app}: {what}");
+            }
+        }
+    }
+
+    /// Whether the app can do without it; else it is held in, which is said once.
+    fn may_be_lost(&self, what: &str, now_ms: u64) -> bool {
+        let Member { instance, stats, thresholds, pool_mates, .. } = &*self.member;
+        if pool_mates.may_lose(instance, Whom::All) {
+            return true;
+        }
+        stats.noted(what);
+        if stats.hold_in(now_ms.saturating_add(thresholds.fail_timeout_ms), now_ms) {
+            let address = instance.address();
+            tracing::warn!(
+                "instance {address} would be out of rotation, but `max_ejected_share` holds it in: \
+                 {what}"
+            );
+        }
+        false
+    }
 }
 
 impl Drop for Trust {
     fn drop(&mut self) {
         if !self.settled {
-            self.settle(Verdict::Unknown, "", 0);
+            let Member { instance, stats, thresholds, .. } = &*self.member;
+            let unknown = Verdict::Unknown;
+            instance.breaker().settle(self.passes.of_instance, unknown, thresholds, 0);
+            stats.statuses.give_back(self.passes.of_app);
         }
     }
 }
 
-/// The instances of a pool, as far as it matters how many of them are out.
+/// The instances of an app, as far as it matters how many of them are out.
 #[derive(Debug)]
 pub struct PoolMates {
-    instances: Vec<Arc<Instance>>,
+    app: AppName,
+    mates: Vec<(Arc<Instance>, Arc<MemberStats>)>,
     most_out: usize,
 }
 
 impl PoolMates {
     /// Instances of which `max_ejected_percent` may be out at a time through passive judgement, and
     /// at least one.
-    pub fn new(instances: Vec<Arc<Instance>>, max_ejected_percent: u32) -> Self {
-        let share = instances.len() * max_ejected_percent.min(100) as usize / 100;
-        Self { instances, most_out: share.max(1) }
+    pub fn new(
+        app: AppName,
+        mates: Vec<(Arc<Instance>, Arc<MemberStats>)>,
+        max_ejected_percent: u32,
+    ) -> Self {
+        let share = mates.len() * max_ejected_percent.min(100) as usize / 100;
+        Self { app, mates, most_out: share.max(1) }
     }
 
-    /// Whether `instance` may be taken out too. Two workers that ask in the same instant may both be
+    /// Whether `instance` may be taken out too, for all or for one caller. Two workers that ask in the same instant may both be
     /// told that it may.
-    fn may_lose(&self, instance: &Arc<Instance>) -> bool {
-        let is_out =
-            |other: &&Arc<Instance>| !Arc::ptr_eq(other, instance) && other.breaker().is_open();
-        self.instances.iter().filter(is_out).count() < self.most_out
+    fn may_lose(&self, instance: &Arc<Instance>, whom: Whom) -> bool {
+        let is_out = |(other, stats): &&(Arc<Instance>, Arc<MemberStats>)| {
+            let is_out_for_app = match whom {
+                Whom::All => stats.statuses.is_open(),
+                Whom::Caller => stats.statuses.until_ms().is_some(),
+            };
+            !Arc::ptr_eq(other, instance) && (other.breaker().is_open() || is_out_for_app)
+        };
+        self.mates.iter().filter(is_out).count() < self.most_out
     }
 }
 
@@ -133,8 +215,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::PoolMates;
-    use crate::balance::{Cause, Thresholds};
+    use crate::balance::{CallerId, Cause, Sender, Thresholds, Whom, Work};
     use crate::gateway::instance::Instance;
+    use crate::gateway::member::MemberStats;
     use crate::model::{Address, Scheme};
 
     #[test]
@@ -145,10 +228,18 @@ mod tests {
             let at = |port| Address { host: "127.0.0.1".into(), port, scheme: Scheme::Http };
             let instance = |port| Arc::new(Instance::new(at(port), 10));
             let instances: Vec<_> = (1..=count).map(instance).collect();
-            let mates = PoolMates::new(instances.clone(), percent);
+            let with_stats = |instance: &Arc<Instance>| (Arc::clone(instance), Arc::default());
+            let pairs: Vec<(_, Arc<MemberStats>)> = instances.iter().map(with_stats).collect();
+            let mates = PoolMates::new("shop".into(), pairs.clone(), percent);
             let limits = Thresholds { max_fails: 1, fail_timeout_ms: 1000 };
-            let out = instances.iter().filter(|instance| {
-                mates.may_lose(instance) && instance.breaker().open(Cause::Unreachable, limits, 1)
+            let sender = Sender { caller: CallerId::new("shop", b"alice"), work: Work::Run };
+            // Whatever takes them out.
+            let out = pairs.iter().enumerate().filter(|(place, (instance, stats))| {
+                mates.may_lose(instance, Whom::All)
+                    && match place % 2 {
+                        0 => instance.breaker().open(Cause::Unreachable, limits, 1),
+                        _ => stats.statuses.open(Whom::All, sender, &limits, 1),
+                    }
             });
             assert_eq!(out.count(), most, "{percent} % of {count}");
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dify_sim::Fault;
-use difygate::affinity::{Lasting, now_s};
+use difygate::affinity::{AppTag, Lasting, now_s};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -173,7 +173,12 @@ async fn a_loaded_instance_is_passed_over_by_new_work_and_not_by_a_conversation(
     assert_eq!(tied["owner"], json!(null));
     // Who has it, once that has been learned.
     let id = "0b799e6d-9af7-4a5f-9f9a-2a5a2e4c1f4a".parse().unwrap();
-    rig.gateway.shared().owners().learn(id, &"dify2".into(), Lasting::Yes, now_s());
+    rig.gateway.shared().owners().learn_all(
+        [(id, Lasting::Yes)],
+        &"dify2".into(),
+        AppTag::default(),
+        now_s(),
+    );
     let tied = ask(&rig, &question).await.json();
     assert_eq!((&tied["owner"], &tied["asked"]), (&json!("dify2"), &json!(["dify2"])), "{tied}");
     // The same without a user, and all instances are listed.

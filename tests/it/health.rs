@@ -37,6 +37,21 @@ async fn until_state(rig: &Rig, name: &str, state: &str) -> Value {
     until(rig, name, |instance| instance["state"] == state).await
 }
 
+/// Users whose instance is `home`.
+async fn of_home(rig: &Rig, home: &str, count: usize) -> Vec<String> {
+    let mut users = Vec::new();
+    for number in 0.. {
+        if users.len() == count {
+            break;
+        }
+        let user = format!("at-home-{number}");
+        if rig.instance_of(&user).await == home {
+            users.push(user);
+        }
+    }
+    users
+}
+
 /// The value of a line of `/metrics`.
 async fn metric(rig: &Rig, line: &str) -> u64 {
     let text = metrics(rig).await;
@@ -203,14 +218,15 @@ async fn three_bad_statuses_in_a_row_eject_although_probes_are_answered() {
         assert_eq!(rig.chat("alice").await.status, StatusCode::OK);
     }
     assert_eq!(instance(&rig, &home).await["state"], "up");
+    let users = of_home(&rig, &home, 3).await;
     rig.dify(&home).set_fault(Fault::RunStatus(503)).await.unwrap();
-    for _ in 0..3 {
-        assert_eq!(rig.chat("alice").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    for user in &users {
+        assert_eq!(rig.chat(user).await.status, StatusCode::SERVICE_UNAVAILABLE);
         // Lists say nothing of runs: they are served from the database alone.
         let get = request("GET", "/v1/conversations?user=alice").body("").unwrap();
         rig.send(get).await;
     }
-    assert_ne!(rig.instance_of("alice").await, home);
+    assert_ne!(rig.instance_of(&users[0]).await, home);
     let ejected = instance(&rig, &home).await;
     assert_eq!((&ejected["state"], &ejected["status"]), (&json!("ejected"), &json!("unhealthy")));
     assert!(ejected["reason"].as_str().unwrap().contains("answered 503"), "{ejected}");
@@ -244,9 +260,10 @@ async fn a_restart_that_cut_streams_does_not_keep_an_instance_out() {
 async fn a_trial_with_a_bad_status_fails_and_one_without_brings_it_back() {
     let rig = Plan::new(2).with_instances(", fail_timeout: 300ms").start().await;
     let home = rig.instance_of("alice").await;
+    let users = of_home(&rig, &home, 3).await;
     rig.dify(&home).set_fault(Fault::RunStatus(500)).await.unwrap();
-    for _ in 0..3 {
-        assert_eq!(rig.chat("alice").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    for user in users {
+        assert_eq!(rig.chat(&user).await.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
     until_state(&rig, &home, "half_open").await;
     assert_eq!(rig.chat("alice").await.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -425,11 +442,12 @@ async fn no_more_than_the_share_are_taken_out() {
     let rig = plan.without_probes().start().await;
     let home = rig.instance_of("alice").await;
     let other = if home == "dify1" { "dify2" } else { "dify1" };
+    let users = of_home(&rig, &home, 2).await;
     for dify in &rig.difys {
         dify.set_fault(Fault::RunStatus(503)).await.unwrap();
     }
-    for _ in 0..10 {
-        let answer = rig.chat("alice").await;
+    for user in users.iter().cycle().take(20) {
+        let answer = rig.chat(user).await;
         assert!(answer.header("x-difygate-instance").is_some(), "{answer:?}");
     }
     assert_eq!(instance(&rig, &home).await["state"], "ejected");

@@ -54,6 +54,7 @@ mod store;
 mod store_down;
 mod streaming;
 mod strict;
+mod tenants;
 mod tls;
 mod tls_instances;
 mod untaken;

@@ -30,14 +30,15 @@ impl Builder<'_> {
         let shared_names = shared_names(config);
         let mut seen = HashSet::new();
         let mut members = Vec::new();
-        for app in config.apps.values() {
+        for (name, app) in &config.apps {
             let new = app.instances.iter().filter(|instance| seen.insert(&instance.address));
             let new: Vec<_> = new.collect();
             if new.is_empty() {
                 continue;
             }
             let fail_statuses = Statuses::default();
-            let judgement = Judgement { fail_statuses, ..self.judgement(app) };
+            let stats: Vec<_> = app.instances.iter().map(|_| Arc::default()).collect();
+            let judgement = Judgement { fail_statuses, ..self.judgement(name, app, &stats) };
             for instance in new {
                 let mut instance = Cow::Borrowed(instance);
                 if shared_names.contains(&instance.name) {

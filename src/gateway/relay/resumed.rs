@@ -115,7 +115,7 @@ impl Relay {
         let resume = self.resume.as_mut();
         if resume.is_some_and(|resume| resume.begin(ids, failure.text.clone(), &from)) {
             self.body = None;
-            Trust::cut(&self.member, &failure, self.worker.shared());
+            Trust::cut(&self.member, self.sender, &failure, self.worker.shared());
             Step::Again
         } else {
             Step::Out(self.cut(Reason::AnswerCut, what))
