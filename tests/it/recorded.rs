@@ -228,6 +228,20 @@ fn request(mode: &str, method: &str, target: &str, body: &Value) -> Request<Byte
     request.header("content-type", "application/json").body(body).unwrap()
 }
 
+/// The recorded request again, as far as it says what is asked for.
+fn native(recorded: &Recorded, number: usize) -> Request<Bytes> {
+    let mark = marker(number);
+    let (path, query) = recorded.target.split_once('?').unwrap_or((&recorded.target, ""));
+    let query = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("user="));
+    let query: String = query.map(|pair| format!("&{pair}")).collect();
+    let target = match recorded.method.as_str() {
+        "GET" => format!("{path}?user={mark}{query}"),
+        _ => path.to_owned(),
+    };
+    let body = json!({"inputs": {}, "query": mark, "response_mode": "streaming", "user": "alice"});
+    request(recorded.mode, &recorded.method, &target, &body)
+}
+
 /// Sends what `asked` makes of each recording, and gives all that came until the end of the response.
 async fn play(
     asked: impl Fn(&Recorded, usize) -> Option<Request<Bytes>>,
@@ -287,4 +301,24 @@ async fn no_ai_stream_stays_open_after_any_recorded_run() {
         .await;
         assert!(ended >= 145 && failed >= 65, "{path}: {ended} {failed}");
     }
+}
+
+#[tokio::test]
+async fn no_native_stream_stays_open_after_any_recorded_run() {
+    let (mut ended, mut cut) = (0, 0);
+    let asked = |recorded: &Recorded, number: usize| Some(native(recorded, number));
+    play(asked, |recorded, text| {
+        let case = &recorded.case;
+        if recorded.has_end() {
+            assert_eq!(text, recorded.body, "{case}");
+            ended += 1;
+        } else {
+            let more =
+                text.strip_prefix(&recorded.body).unwrap_or_else(|| panic!("{case}: {text}"));
+            assert!(more.contains("\"event\": \"error\""), "{case}: {more}");
+            cut += 1;
+        }
+    })
+    .await;
+    assert!(ended >= 185 && cut >= 20, "{ended} {cut}");
 }
