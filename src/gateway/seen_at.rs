@@ -47,7 +47,7 @@ mod tests {
         let head = RequestHead { method: Method::GET, uri, version: Version::HTTP_11, fields };
         let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let peer = Rc::from("127.0.0.1");
-        seen_at(&head, &Origin { peer, client, scheme: Scheme::Http, via_proxy })
+        seen_at(&head, &Origin { peer, client, is_known: true, scheme: Scheme::Http, via_proxy })
     }
 
     #[test]
