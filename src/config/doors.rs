@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::scalar::{from_text, size, write_size};
 use super::schema;
 use crate::model::Token;
-use crate::model::doors::{History, MadeFiles, Reasoning, System, Tasks, UserForm};
+use crate::model::doors::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
 
 const GIB: u64 = 1 << 30;
 
@@ -26,6 +26,8 @@ pub struct Doors {
     pub reasoning: Reasoning,
     /// What becomes of files that the app makes.
     pub files: MadeFiles,
+    /// What becomes of a run that waits for a person.
+    pub human_input: HumanInput,
     /// What becomes of calls that a chat front end makes for itself.
     pub tasks: Tasks,
     /// The words by which such calls are known; `None`: the gateway's own.
@@ -53,6 +55,7 @@ impl Default for Doors {
             system: System::default(),
             reasoning: Reasoning::default(),
             files: MadeFiles::default(),
+            human_input: HumanInput::default(),
             tasks: Tasks::default(),
             task_words: None,
             history: History::default(),
@@ -106,6 +109,10 @@ pub(super) struct WrittenDoors {
     /// What becomes of files that an app makes: `markdown` after the answer, or `drop`; absent:
     /// `markdown`.
     pub(super) files: Option<MadeFiles>,
+    /// What becomes of a run that waits for a person (Dify 1.13 and later): `tell` the text of its
+    /// form and how to submit it as the rest of the answer, or `error`: 502 `human_input_required`;
+    /// absent: `tell`.
+    pub(super) human_input: Option<HumanInput>,
     /// What becomes of calls that a chat front end makes for itself (title, tags, questions that may
     /// follow): `aside` in a conversation of their own, `in_chat` as any other turn, or `refuse`;
     /// absent: `aside`.
@@ -159,6 +166,7 @@ impl WrittenDoors {
             system: self.system.unwrap_or(above.system),
             reasoning: self.reasoning.unwrap_or(above.reasoning),
             files: self.files.unwrap_or(above.files),
+            human_input: self.human_input.unwrap_or(above.human_input),
             tasks: self.tasks.unwrap_or(above.tasks),
             task_words: self.task_words.or(above.task_words),
             history: self.history.unwrap_or(above.history),

@@ -179,6 +179,22 @@ apps:
 }
 
 #[test]
+fn an_instance_may_have_a_web_app() {
+    let config = good(
+        r#"
+apps:
+  a:
+    user_tokens: [t1]
+    instances:
+      - { name: one, host: dify1, token: k1, web_url: "https://dify.example.org/x/" }
+      - { name: two, host: dify2, token: k2 }
+"#,
+    );
+    let web_urls = app(&config, "a").instances.iter().map(|one| one.web_url.as_deref());
+    assert_eq!(web_urls.collect::<Vec<_>>(), [Some("https://dify.example.org/x"), None]);
+}
+
+#[test]
 fn access_logs_have_short_forms() {
     for (word, wanted) in [
         ("json", AccessLog::Stdout(LogFormat::Json)),

@@ -29,13 +29,13 @@ use crate::gateway::learn;
 use crate::gateway::names::Name;
 use crate::gateway::outbound::{Key, Origin, Outbound};
 use crate::gateway::outlive::travel;
+use crate::gateway::own_url::own_url;
 use crate::gateway::own_users::rewrite;
 use crate::gateway::record::Record;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
 use crate::gateway::respond;
 use crate::gateway::route::{Access, Native, Route, route};
-use crate::gateway::seen_at::seen_at;
 use crate::gateway::shared::Visit;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, open};
@@ -160,8 +160,8 @@ impl Exchange {
     async fn at_a_door(self: Box<Self>, door: Door<'_>) -> Outcome {
         let Self { worker, snapshot, origin, record, head, body, .. } = *self;
         let (address, headers) = (origin.client, head.fields.to_map());
-        let seen_at = seen_at(&head, &origin);
-        let arrival = Arrival { worker, snapshot, address, record, head, headers, seen_at };
+        let own_url = own_url(&origin, &head);
+        let arrival = Arrival { worker, snapshot, address, record, head, headers, own_url };
         match doors::answer(arrival, body, door).await {
             Done::Answer(response) => Outcome::Told(response),
             Done::Local(record, response) => Outcome::Told(respond::local(response, record)),

@@ -52,8 +52,10 @@ pub struct Member {
     pub queue: QueueLimits,
     /// A key of its knowledge API, if the app's clients may use that.
     pub datasets: Option<Box<Bearer>>,
-    /// What the addresses of its files begin with in answers to AI clients; none: the gateway's own.
-    pub files_url: Option<Box<str>>,
+    /// Where people reach its web app, without a slash at the end.
+    pub web_url: Option<Arc<str>>,
+    /// What addresses of its files begin with, without a slash at the end; none: the gateway's own.
+    pub files_url: Option<Arc<str>>,
 }
 
 impl Member {

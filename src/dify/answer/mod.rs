@@ -15,6 +15,7 @@ mod explain;
 mod first;
 mod keyless;
 mod members;
+mod named;
 mod refusal;
 mod usage;
 
@@ -34,6 +35,7 @@ pub use self::events::{EventLearner, Pauses, dull};
 pub use self::explain::{explanation, failed_flow};
 pub use self::first::{FirstEvent, first_event};
 pub use self::keyless::{is_strange_code, is_strange_link, may_be_strange_code};
+pub use self::named::event_name;
 pub use self::refusal::{KnownRefusal, is_newer_route, is_null_run, refusal};
 use super::path::{CallKind, Run};
 

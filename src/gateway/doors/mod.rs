@@ -70,8 +70,8 @@ pub(super) struct Arrival {
     pub head: Rc<RequestHead>,
     /// The fields of it.
     pub headers: HeaderMap,
-    /// Where the client has reached the gateway: scheme and host, or nothing.
-    pub seen_at: String,
+    /// Where the client found the gateway.
+    pub own_url: Option<String>,
 }
 
 /// What became of a request.
@@ -199,9 +199,9 @@ impl Arrival {
         let (protocol, late, streamed) = (door.protocol, Late::default(), ask.streamed);
         let request_id = self.record.request_id().clone();
         let head = Head { request_id, ignored: ask.ignored.clone(), protocol };
-        let seen_at = std::mem::take(&mut self.seen_at);
-        let asked =
-            Asked { ask, voice, protocol, thread, worth, late: late.clone(), held, seen_at };
+        let own_url = self.own_url.take();
+        let late_too = late.clone();
+        let asked = Asked { ask, voice, protocol, thread, worth, late: late_too, held, own_url };
         let run = Box::pin(run(self.errand(app, user), asked));
         if streamed { waiting::wait(run, late, head).await } else { run.await }
     }

@@ -56,8 +56,8 @@ pub(super) struct Asked {
     pub late: Late,
     /// What it has of the memory for all bodies.
     pub held: Held,
-    /// Where the client has reached the gateway.
-    pub seen_at: String,
+    /// Where the client found the gateway.
+    pub own_url: Option<String>,
 }
 
 /// A question that has its place in a conversation.
@@ -67,20 +67,20 @@ struct Question {
     protocol: Protocol,
     place: Place,
     late: Late,
-    seen_at: String,
+    own_url: Option<String>,
     _held: Held,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
 pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { ask, voice, protocol, thread, worth, late, held, seen_at } = asked;
+    let Asked { ask, voice, protocol, thread, worth, late, held, own_url } = asked;
     let place = match worth {
         Worth::Kept => thread::place(errand.worker.shared(), thread, &ask).await,
         Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
     };
     match place {
         Ok(place) => {
-            let question = Question { ask, voice, protocol, place, late, seen_at, _held: held };
+            let question = Question { ask, voice, protocol, place, late, own_url, _held: held };
             carry(errand, question).await
         }
         Err(error) => Done::Error(errand.record, error),
@@ -297,9 +297,10 @@ fn may_have_run(reason: Reason) -> bool {
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, arrived, first_byte } = *answer;
-    let Question { ask, voice, protocol, place, late, seen_at, .. } = question;
-    let mut manner = manner(&journey.app.doors, &ask);
-    manner.files_base = member.files_url.as_deref().map_or(seen_at, str::to_owned);
+    let Question { ask, voice, protocol, place, late, own_url, .. } = question;
+    let said = |url: &Option<Arc<str>>| url.as_deref().map(str::to_owned).or(own_url.clone());
+    let (web_url, files_url) = (said(&member.web_url), said(&member.files_url).unwrap_or_default());
+    let manner = Manner { web_url, files_url, ..manner(&journey.app.doors, &ask) };
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body) = body else {
@@ -339,10 +340,11 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
         }
     }
     let status = response.status().as_u16();
+    let remarks = telling.remarks();
     if let Some(relay) = telling.relay() {
         relay.record.told(status);
         if let Err(error) = &told {
-            relay.record.note_if_none(&error.message);
+            relay.record.note_if_none(remarks.as_deref().unwrap_or(&error.message));
         }
     }
     Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))
@@ -356,9 +358,11 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
     Manner {
         reasoning: settings.reasoning,
         files: settings.files,
+        human_input: settings.human_input,
+        web_url: None,
+        files_url: String::new(),
         answer_output: settings.answer_output.clone(),
         stop: ask.stop.clone(),
-        files_base: String::new(),
     }
 }
 

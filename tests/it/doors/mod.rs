@@ -2,6 +2,7 @@
 
 mod answers;
 mod canned;
+mod ends;
 mod made_files;
 mod paths;
 mod side_tasks;
