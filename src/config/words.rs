@@ -107,6 +107,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("reasoning", Kind::Open),
     ("query_input", Kind::Open),
     ("required", Kind::Open),
+    ("resume", Kind::Open),
     ("retry", Kind::Structure),
     ("run_start", Kind::Open),
     ("run_timeout", Kind::Open),

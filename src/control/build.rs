@@ -21,7 +21,9 @@ use crate::control::tls::listener;
 use crate::gateway::bodies::Room;
 use crate::gateway::doors::settings::{Settings, UserJwt};
 use crate::gateway::member::{Bearer, Drain, Member, MemberStats};
-use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
+use crate::gateway::policy::{
+    Executed, OnDisconnect, OnOwnerDown, Policy, Resuming, Retry, Storage,
+};
 use crate::gateway::snapshot::{App, LastResort, Limits, Pool, Snapshot, Survivors, Timeouts};
 use crate::gateway::{Departed, Key, Models, PoolMates, TokenTable, Turns};
 use crate::model::{AppName, InstanceName, Token};
@@ -181,6 +183,10 @@ fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
             executed: match app.retry.non_idempotent {
                 true => Executed::Again,
                 false => Executed::Once,
+            },
+            resume: match app.retry.resume {
+                true => Resuming::On,
+                false => Resuming::Off,
             },
         },
         on_disconnect: match app.on_disconnect {

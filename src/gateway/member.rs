@@ -18,6 +18,7 @@ use crate::balance::{Load, Statuses, Thresholds};
 use crate::gateway::doors::known::FactsCell;
 use crate::gateway::instance::Instance;
 use crate::gateway::probed::Probed;
+use crate::gateway::resume::Resumed;
 use crate::gateway::trust::PoolMates;
 use crate::model::{InstanceName, Token};
 use crate::telemetry::{Counter, Gauge, Histogram};
@@ -143,6 +144,8 @@ pub struct MemberStats {
     pub first_byte: Histogram,
     /// Attempts that failed through its fault.
     pub failures: Counter,
+    /// Runs whose stream broke off and that were to be taken up again, by what came of it.
+    pub resumed: [Counter; Resumed::ALL.len()],
     /// What it says of the app.
     pub(super) facts: FactsCell,
     held_until_ms: AtomicU64,

@@ -45,6 +45,7 @@ mod process;
 mod recorded;
 mod redis_away;
 mod reload;
+mod resumed;
 mod retries;
 mod routing;
 mod run_starts;

@@ -3,9 +3,8 @@
 use super::event::{Event, File, Workflow};
 use super::lenient::items;
 use super::run::Run;
-use crate::adapter::file_address;
-use crate::adapter::markdown;
 use crate::adapter::voice::Heard;
+use crate::adapter::{file_address, markdown};
 use crate::model::doors::MadeFiles;
 
 /// The most files of an answer.
@@ -44,16 +43,18 @@ impl Run {
 
     fn file(&mut self, file: &File<'_>, each: &mut dyn FnMut(Heard)) {
         let (Some(url), MadeFiles::Markdown) = (file.url.get(), self.manner.files) else { return };
-        let url = &*file_address::absolute(url, &self.manner.files_url);
         // What follows is a signature, another one each time.
         let path = url.split('?').next().unwrap_or(url);
+        // What stands before it may be another base in the text.
+        let path = path.find("/files/").and_then(|at| path.get(at..)).unwrap_or(path);
         // Nodes that make files often write them into the answer themselves.
         let is_told = self.files.iter().any(|known| known == path) || self.told.text.contains(path);
         if is_told || self.files.len() >= MAX_FILES {
             return;
         }
         self.files.push(path.to_owned());
-        let link = markdown::file(file.kind.get(), file.filename.get(), url);
+        let url = file_address::absolute(url, &self.manner.files_base);
+        let link = markdown::file(file.kind.get(), file.filename.get(), &url);
         let gap = if self.told.text.is_empty() { "" } else { "\n\n" };
         self.model_text(&format!("{gap}{link}"), each);
     }

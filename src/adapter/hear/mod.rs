@@ -45,7 +45,7 @@ pub struct Manner {
     /// Below which forms have their pages, as `<web_url>/form/<token>`; no slash at the end.
     pub web_url: Option<String>,
     /// What addresses of Dify's files begin with, without a slash at the end; empty: with what Dify says.
-    pub files_url: String,
+    pub files_base: String,
 }
 
 /// How far a stream is.

@@ -38,7 +38,7 @@ impl Run {
         if text.is_empty() || self.told.finish == Finish::Filtered {
             return;
         }
-        let text = &*file_address::within(text, &self.manner.files_url);
+        let text = &*file_address::within(text, &self.manner.files_base);
         let mut thinking = std::mem::replace(&mut self.thinking, Thinking::off());
         thinking.feed(text, &mut |piece| self.piece(piece, each));
         self.thinking = thinking;
@@ -119,7 +119,7 @@ impl Run {
         self.thinking = Thinking::off();
         self.cut = Cut::new(Vec::new());
         self.has_text = true;
-        let text = &*file_address::within(text, &self.manner.files_url);
+        let text = &*file_address::within(text, &self.manner.files_base);
         match text.strip_prefix(self.told.text.as_str()) {
             Some(rest) => self.tell(rest.to_owned(), each),
             None => text.clone_into(&mut self.told.text),

@@ -298,9 +298,10 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, arrived, first_byte } = *answer;
     let Question { ask, voice, protocol, place, late, own_url, .. } = question;
-    let said = |url: &Option<Arc<str>>| url.as_deref().map(str::to_owned).or(own_url.clone());
-    let (web_url, files_url) = (said(&member.web_url), said(&member.files_url).unwrap_or_default());
-    let manner = Manner { web_url, files_url, ..manner(&journey.app.doors, &ask) };
+    let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
+    let files_base = member.files_url.as_deref().map(str::to_owned).or(own_url);
+    let files_base = files_base.unwrap_or_default();
+    let manner = Manner { web_url, files_base, ..manner(&journey.app.doors, &ask) };
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body) = body else {
@@ -309,6 +310,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let after = place.after(&shared, &ask);
     let source = Source { member: Arc::clone(&member), body, flight, first_byte };
     let mut relay = Relay::new(journey, &head, source);
+    relay.is_for_ai_client();
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());
     let coming = Coming::new(relay);
@@ -360,9 +362,9 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
         files: settings.files,
         human_input: settings.human_input,
         web_url: None,
-        files_url: String::new(),
         answer_output: settings.answer_output.clone(),
         stop: ask.stop.clone(),
+        files_base: String::new(),
     }
 }
 

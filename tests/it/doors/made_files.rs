@@ -13,19 +13,24 @@ use crate::rig::send;
 
 const SIGNED: &str = "timestamp=1&nonce=ab&sign=Wpa2-_aW%3D";
 
-/// A file that an instance makes in each run.
+/// The file that an instance makes in each run.
 fn path_of(number: u128) -> String {
     format!("/files/tools/{}.png", Uuid::from_u128(number))
 }
 
-/// An instance whose runs make two pictures, which it calls by addresses that only it knows: one in the
-/// text, one in an event.
+/// Another one: a file that the text names is not told again.
+fn other_path_of(number: u128) -> String {
+    path_of(number + 100)
+}
+
+/// An instance whose runs end with a picture of its own, which it calls by an address that only it knows.
+/// Half of it says so in the text, the other in an event.
 fn instance(number: u128) -> Arc<Answers> {
     Arc::new(move |line: &str| -> Option<Said> {
-        let (path, other) = (path_of(number), path_of(number + 10));
+        let paths = [path_of(number), other_path_of(number)];
         if line.starts_with("GET /files/") {
             let kind = "content-type: image/png\r\n".to_owned();
-            return Some(match [&path, &other].iter().any(|path| line == format!("GET {path}")) {
+            return Some(match paths.iter().any(|path| line == format!("GET {path}")) {
                 true => ("200 OK", kind, format!("picture of {number}")),
                 false => (
                     "404 NOT FOUND",
@@ -38,7 +43,7 @@ fn instance(number: u128) -> Arc<Answers> {
         if !line.starts_with("POST") {
             return None;
         }
-        let link = |path: &str| format!("http://api-{number}:5001{path}?{SIGNED}");
+        let [link, other] = paths.map(|path| format!("http://api-{number}:5001{path}?{SIGNED}"));
         let ids = |mut event: serde_json::Value| {
             for id in ["task_id", "message_id", "conversation_id"] {
                 event[id] = Uuid::new_v4().to_string().into();
@@ -46,9 +51,9 @@ fn instance(number: u128) -> Arc<Answers> {
             event
         };
         Some(stream(&[
-            ids(json!({"event": "message", "answer": format!("See [it]({}) and ", link(&path))})),
+            ids(json!({"event": "message", "answer": format!("See [it]({link}) and ")})),
             ids(json!({"event": "message_file", "id": "f", "type": "image",
-                "belongs_to": "assistant", "url": link(&other)})),
+                "belongs_to": "assistant", "url": other})),
             ids(json!({"event": "message_end", "metadata": {}})),
         ]))
     })
@@ -84,11 +89,10 @@ async fn a_made_files_address_reaches_the_instance_that_has_it() {
             let get = Request::get(path).body(Bytes::new()).unwrap();
             let file = send(canned.addr(), get).await;
             assert_eq!(file.status, StatusCode::OK, "{link}: {file:?}");
-            let has = |number: &u128| {
-                [path_of(*number), path_of(number + 10)].iter().any(|own| path.starts_with(own))
-            };
-            let number = [1, 2].into_iter().find(has).unwrap();
-            assert_eq!(file.text(), format!("picture of {number}"));
+            let number = [1, 2].into_iter().find(|number| {
+                [path_of(*number), other_path_of(*number)].iter().any(|own| path.starts_with(own))
+            });
+            assert_eq!(file.text(), format!("picture of {}", number.unwrap()));
             seen.insert(number);
         }
     }
@@ -113,7 +117,7 @@ async fn what_clients_see_of_the_gateway_is_what_its_trusted_proxy_says() {
 async fn an_instance_may_have_its_files_elsewhere() {
     let settings = ", files_url: \"https://files.example.org/one/\"".to_owned();
     let canned = Canned::over("", vec![(settings, instance(1))]).await;
-    let expected =
-        [1, 11].map(|file| format!("https://files.example.org/one{}?{SIGNED}", path_of(file)));
+    let paths = [path_of(1), other_path_of(1)];
+    let expected = paths.map(|path| format!("https://files.example.org/one{path}?{SIGNED}"));
     assert_eq!(addresses(&canned, "u", &[]).await, expected);
 }
