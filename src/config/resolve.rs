@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::files_base;
 use super::check_app::address;
 use super::doors::Doors;
 use super::health::{FAIL_STATUSES, Probe};
@@ -105,7 +104,7 @@ fn resolve_instance(
     Some(Instance {
         address: address(&instance).cloned()?,
         name: instance.name.into(),
-        files_url: instance.files_url.as_deref().and_then(files_base),
+        files_url: instance.files_url,
         token: instance.token?,
         dataset_token: instance.dataset_token,
         tls: instance.tls,

@@ -128,7 +128,7 @@ fn numbers_out_of_range() {
                 header_bytes: 4KiB, uri_bytes: 64KiB, max_connections: 0 }\nconsistent_hash: { \
                 virtual_nodes: 10001 }";
     let one = "{ name: d, host: h, token: k-1, weight: 0, port: 65536, max_fails: 0, \
-               fail_timeout: 0, max_concurrent: 0, queue: { size: -1, timeout: 0s, run_timeout: 0s }, max_runs: 0, web_url: \"https://h/?x\" }";
+               fail_timeout: 0, max_concurrent: 0, queue: { size: -1, timeout: 0s, run_timeout: 0s }, max_runs: 0, web_url: \"https://h/?x\", files_url: nope }";
     let text = format!("{text}\n{}", instance(one));
     insta::assert_snapshot!(lines(&text), @"
     gateway.yaml:1:10: error: `workers` must be a whole number from 1 to 1024
@@ -149,6 +149,7 @@ fn numbers_out_of_range() {
     gateway.yaml:10:160: error: `run_timeout` must be a duration from `1ms` to `168h`
     gateway.yaml:10:176: error: `max_runs` must be a whole number from 1 to 1000000
     gateway.yaml:10:188: error: `web_url` must be an `http` or `https` URL without a query
+    gateway.yaml:10:215: error: `files_url` must be an `http` or `https` URL without a query
     ");
 }
 

@@ -179,19 +179,22 @@ apps:
 }
 
 #[test]
-fn an_instance_may_have_a_web_app() {
+fn an_instance_may_have_a_web_app_and_files_elsewhere() {
     let config = good(
         r#"
 apps:
   a:
     user_tokens: [t1]
     instances:
-      - { name: one, host: dify1, token: k1, web_url: "https://dify.example.org/x/" }
+      - { name: one, host: dify1, token: k1, web_url: "https://dify.example.org/x/",
+          files_url: "http://[::1]:80/files-1//" }
       - { name: two, host: dify2, token: k2 }
 "#,
     );
     let web_urls = app(&config, "a").instances.iter().map(|one| one.web_url.as_deref());
     assert_eq!(web_urls.collect::<Vec<_>>(), [Some("https://dify.example.org/x"), None]);
+    let files_urls = app(&config, "a").instances.iter().map(|one| one.files_url.as_deref());
+    assert_eq!(files_urls.collect::<Vec<_>>(), [Some("http://[::1]:80/files-1"), None]);
 }
 
 #[test]

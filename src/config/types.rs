@@ -140,7 +140,9 @@ pub struct Instance {
     /// Where people reach its web app, without a slash at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub web_url: Option<String>,
-    /// What addresses of its files begin with in answers to AI clients; none: the gateway's own.
+    /// What addresses of its files begin with in answers to AI clients, without a slash at the end; none:
+    /// the gateway's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub files_url: Option<String>,
     /// The app's key in this installation.
     pub token: Token,

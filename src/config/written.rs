@@ -290,6 +290,8 @@ pub(super) struct WrittenInstance {
     /// Where clients get this installation's files (Dify's `FILES_URL`, as they reach it): in answers to
     /// AI clients the addresses of files begin with it. Absent: with the address at which the client
     /// has reached the gateway, which gets each file from the instance that has it.
+    #[serde(default, deserialize_with = "web_url")]
+    #[schemars(schema_with = "schema::web_url")]
     pub(super) files_url: Option<String>,
     /// How TLS is spoken with it, if its `url` begins with `https://`.
     #[serde(default)]

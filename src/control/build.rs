@@ -389,7 +389,7 @@ impl<'a> Builder<'a> {
             pool_mates: judgement.pool_mates,
             probed: self.probes.of(&shared.instance, written)?,
             slow_start_ms: u64::try_from(written.slow_start.as_millis()).unwrap_or(u64::MAX),
-            files_url: written.files_url.as_deref().map(Into::into),
+            files_url: written.files_url.as_deref().map(Arc::from),
             drain: if written.drain { Drain::Yes } else { Drain::No },
             queue: shared.queue,
             stats,

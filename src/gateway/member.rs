@@ -56,8 +56,8 @@ pub struct Member {
     pub datasets: Option<Box<Bearer>>,
     /// Where people reach its web app, without a slash at the end.
     pub web_url: Option<Arc<str>>,
-    /// What the addresses of its files begin with in answers to AI clients; none: the gateway's own.
-    pub files_url: Option<Box<str>>,
+    /// What addresses of its files begin with, without a slash at the end; none: the gateway's own.
+    pub files_url: Option<Arc<str>>,
 }
 
 impl Member {

@@ -44,7 +44,7 @@ pub struct Manner {
     pub human_input: HumanInput,
     /// Below which forms have their pages, as `<web_url>/form/<token>`; no slash at the end.
     pub web_url: Option<String>,
-    /// What addresses of Dify's files begin with; empty: with what Dify says.
+    /// What addresses of Dify's files begin with, without a slash at the end; empty: with what Dify says.
     pub files_base: String,
 }
 

@@ -119,6 +119,7 @@ impl Run {
         self.thinking = Thinking::off();
         self.cut = Cut::new(Vec::new());
         self.has_text = true;
+        let text = &*file_address::within(text, &self.manner.files_base);
         match text.strip_prefix(self.told.text.as_str()) {
             Some(rest) => self.tell(rest.to_owned(), each),
             None => text.clone_into(&mut self.told.text),

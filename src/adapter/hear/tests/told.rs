@@ -219,3 +219,14 @@ fn progress_goes_where_a_protocol_has_reasoning() {
         told(Box::new(anthropic::read(body(&thinking(r#"{"type": "disabled"}"#))).unwrap().1));
     assert!(message.starts_with("event: ping"), "{message}");
 }
+
+#[test]
+fn a_replacement_that_goes_on_has_the_same_addresses() {
+    let link = "http://api/files/tools/0b7ea6c8-58d5-4f66-a9a2-5d1d3f1f0a01.png?sign=x";
+    let told = link.replace("http://api", "https://gate.example");
+    let said = format!(r#"{{"event": "message", IDS, "answer": "See [it]({link})"}}"#);
+    let replace = format!(r#"{{"event": "message_replace", IDS, "answer": "See [it]({link})."}}"#);
+    let manner = Manner { files_base: "https://gate.example".into(), ..Manner::default() };
+    let listened = hear(Mode::Chat, manner, &[&said, &replace, PLAIN_END]);
+    assert_eq!(text(&listened.heard), format!("See [it]({told})."));
+}
