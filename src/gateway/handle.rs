@@ -127,7 +127,7 @@ impl Exchange {
             Route::Nothing => true,
             _ => false,
         };
-        if let Some(protocol) = ai_client(&self.snapshot, &head.fields).filter(|_| is_unknown) {
+        if is_unknown && let Some(protocol) = ai_client(&self.snapshot, &head.fields) {
             route = Route::Client(Door::unknown(protocol));
         }
         match route {

@@ -2,18 +2,42 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 /// A name and its value.
 pub(super) type Parameter<'q> = (Cow<'q, str>, Cow<'q, str>);
 
 /// The parameters of a query, as the WHATWG URL Standard reads `application/x-www-form-urlencoded`.
 pub(super) fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
-    query.split('&').filter(|piece| !piece.is_empty()).filter_map(|piece| {
-        if piece.contains(['%', '+']) {
-            return form_urlencoded::parse(piece.as_bytes()).next();
+    let mut left = query;
+    std::iter::from_fn(move || {
+        loop {
+            let piece = before(&mut left, b'&')?;
+            if !piece.is_empty() {
+                return parameter(piece);
+            }
         }
-        let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-        Some((Cow::Borrowed(name), Cow::Borrowed(value)))
     })
+}
+
+fn parameter(piece: &str) -> Option<Parameter<'_>> {
+    if memchr2(b'%', b'+', piece.as_bytes()).is_some() {
+        return form_urlencoded::parse(piece.as_bytes()).next();
+    }
+    let mut value = piece;
+    let name = before(&mut value, b'=')?;
+    Some((Cow::Borrowed(name), Cow::Borrowed(value)))
+}
+
+/// What stands before an ASCII byte, or the rest, and leaves what stands behind it; none if nothing is left.
+fn before<'t>(text: &mut &'t str, byte: u8) -> Option<&'t str> {
+    if text.is_empty() {
+        return None;
+    }
+    let at = memchr(byte, text.as_bytes()).unwrap_or(text.len());
+    let (found, rest) = text.split_at_checked(at)?;
+    *text = rest.get(1..).unwrap_or("");
+    Some(found)
 }
 
 /// The first value of a parameter that is not empty.

@@ -4,6 +4,7 @@
 //! where a path is the same the method tells them apart. Prefixes say it without any doubt.
 
 use http::Method;
+use memchr::memmem;
 
 use crate::adapter::Protocol;
 
@@ -80,7 +81,8 @@ pub(in crate::gateway) fn entrance<'a>(method: &Method, path: &'a str) -> Entran
 /// The path that a client of a door means, where it has written it in another way: with doubled slashes,
 /// a slash at the end, or `/v1` twice. None if it means no door, or is written as it should be.
 pub(in crate::gateway) fn tidied(method: &Method, path: &str) -> Option<String> {
-    if matches!(entrance(method, path), Entrance::Door(Door { call, .. }) if call != Call::Unknown)
+    if !is_careless(path.as_bytes())
+        || matches!(entrance(method, path), Entrance::Door(Door { call, .. }) if call != Call::Unknown)
     {
         return None;
     }
@@ -97,6 +99,13 @@ pub(in crate::gateway) fn tidied(method: &Method, path: &str) -> Option<String> 
     let is_one = tidy != path
         && matches!(entrance(method, &tidy), Entrance::Door(Door { call, .. }) if call != Call::Unknown);
     is_one.then_some(tidy)
+}
+
+/// Whether there is anything to tidy. Asked of every request.
+fn is_careless(path: &[u8]) -> bool {
+    path.ends_with(b"/")
+        || memmem::find(path, b"//").is_some()
+        || memmem::find(path, b"/v1/v1").is_some()
 }
 
 impl Door<'_> {
