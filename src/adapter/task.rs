@@ -35,10 +35,10 @@ pub fn is_task(ask: &Ask) -> bool {
     if ask.is_task {
         return true;
     }
-    let text = ask.question.text.trim_start();
-    if text.len() > MAX_BYTES {
+    if ask.question.text.len() > MAX_BYTES {
         return false;
     }
+    let text = ask.question.text.trim_start();
     if HEADS.iter().any(|head| text.starts_with(head)) {
         return true;
     }

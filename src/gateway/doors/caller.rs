@@ -13,6 +13,8 @@ use crate::model::GatewayError;
 
 /// Dify's own limit, in characters; it answers 500 to longer ones.
 const MAX_USER_CHARS: usize = 255;
+/// No app's name and no alias is nearly as long.
+const MAX_MODEL_BYTES: usize = 4096;
 /// The end user of a key without one of its own.
 const SOMEBODY: &str = "default";
 
@@ -46,7 +48,10 @@ fn secret(headers: &HeaderMap) -> Option<&[u8]> {
 /// # Errors
 /// 404: there is none, or the key may not use it; which of both is not said.
 pub(super) fn app(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<App>, GatewayError> {
-    let place = snapshot.models.app(model).filter(|place| key.apps.contains(place));
+    // One as large as a body is not even looked up.
+    let known = Some(model).filter(|model| model.len() <= MAX_MODEL_BYTES);
+    let place = known.and_then(|model| snapshot.models.app(model));
+    let place = place.filter(|place| key.apps.contains(place));
     let app = place.and_then(|place| snapshot.apps.get(place));
     app.cloned().ok_or_else(|| GatewayError::no_model(model))
 }
