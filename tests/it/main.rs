@@ -32,6 +32,7 @@ mod identify;
 mod ids;
 mod import;
 mod keys;
+mod large_bodies;
 mod leaving;
 mod methods;
 mod opendify;
