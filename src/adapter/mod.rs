@@ -18,12 +18,16 @@ pub mod data_url;
 pub mod extras;
 pub mod facts;
 pub mod fields;
+pub mod foreign;
 pub mod frames;
 pub mod hear;
+mod markdown;
+pub mod media_type;
 pub mod mode;
 pub mod openai;
 #[cfg(test)]
 mod page;
+pub mod pieces;
 pub mod protocol;
 pub mod refused;
 pub mod task;

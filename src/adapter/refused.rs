@@ -7,6 +7,7 @@
 
 use serde::Deserialize;
 
+use super::foreign;
 use crate::model::{ErrorKind, GatewayError, Reason};
 
 /// How long a client should wait for a place, in seconds.
@@ -21,6 +22,9 @@ const TOO_MANY: &str = "Too many requests. Please try again";
 /// What Dify 1.5.0 puts before the error of a chatflow's node, which it calls the client's.
 const RUN_FAILED: &str = "Run failed: ";
 
+/// Of a 413 without a word of what is too large.
+const TOO_LARGE: &str = "The request is too large for Dify.";
+
 impl GatewayError {
     /// An error of Dify's, by its status, code and message, from an answer or from an event.
     pub fn of_dify(status: u16, code: &str, message: &str) -> Self {
@@ -31,6 +35,9 @@ impl GatewayError {
 
     /// The same, from the body of an answer. What is not Dify's JSON counts by its status alone.
     pub fn of_dify_answer(status: u16, body: &[u8]) -> Self {
+        if let Some(error) = foreign::of_answer(status, body) {
+            return error.with_reason(Reason::Answered);
+        }
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Body {
@@ -66,9 +73,7 @@ fn by_status(status: u16, code: &str, message: &str) -> GatewayError {
         401 => upstream_auth(),
         403 => unavailable("The app is switched off or gone."),
         404 => GatewayError::new(404, ErrorKind::NotFound, "not_found", message.to_owned()),
-        413 => {
-            GatewayError::new(413, ErrorKind::TooLarge, "request_too_large", "A file is too large.")
-        }
+        413 => GatewayError::new(413, ErrorKind::TooLarge, "request_too_large", TOO_LARGE),
         415 => invalid("unsupported_file", message),
         429 => busy(message),
         // What stands before Dify says it of itself when Dify cannot be reached.
@@ -275,6 +280,7 @@ mod tests {
         let fault = GatewayError::of_dify_answer(502, b"<html>nginx</html>");
         assert_eq!((&*fault.code, fault.param), ("upstream_error", None));
         let fault = GatewayError::of_dify_answer(400, b"<html>secret</html>");
+        assert_eq!(&*fault.code, "upstream_not_dify");
         assert!(!fault.message.contains("secret"));
     }
 }

@@ -3,9 +3,12 @@
 //! What stands between two messages of the assistant is one saying, as the question is, so that a
 //! later request which repeats the transcript has the same sayings in it.
 
-use super::ask::{Role, Saying};
+use super::ask::{Ask, Role, Saying};
 use super::fields;
 use crate::model::GatewayError;
+
+/// What an app, which takes no empty question, is asked after a tool without a result.
+const NO_RESULT: &str = "(no result)";
 
 /// Adds what a message says.
 pub fn add(said: &mut Vec<Saying>, saying: Saying) {
@@ -18,6 +21,29 @@ pub fn add(said: &mut Vec<Saying>, saying: Saying) {
         }
         _ => said.push(saying),
     }
+}
+
+/// The transcript, whose last texts of the system are `trailing`. They are the question where nothing
+/// else is: chat programs ask for the summary of a chat that way. Else they are system texts.
+pub fn settle(
+    ask: &mut Ask,
+    mut said: Vec<Saying>,
+    trailing: Vec<String>,
+    (list, last): (&str, &str),
+) -> Result<(), GatewayError> {
+    let mut trailing = trailing;
+    let is_asked = said.last().is_none_or(|last| last.role == Role::Assistant);
+    // Of system texts alone the first ones say how to answer, and the last one what.
+    let from = if said.is_empty() { trailing.len().saturating_sub(1) } else { 0 };
+    let asked = if is_asked { trailing.split_off(from) } else { Vec::new() };
+    for text in trailing {
+        add_system(&mut ask.system, &text);
+    }
+    for text in asked {
+        add(&mut said, Saying::new(Role::User, text));
+    }
+    (ask.before, ask.question) = split(said, list, last)?;
+    Ok(())
 }
 
 /// What was said before, and the question: all that the user, or a tool of the client, says after
@@ -35,9 +61,14 @@ pub fn split(
         let why = "must be user: an app of Dify cannot go on with a message of the assistant";
         return Err(fields::wrong_value(&format!("{last}.role"), why));
     }
+    // A tool that gave nothing has answered all the same.
+    let has_result = asked.iter().any(|saying| saying.role == Role::Tool);
     let mut question = Saying::default();
     for saying in asked {
         join(&mut question, saying);
+    }
+    if question.text.trim().is_empty() && question.attachments.is_empty() && has_result {
+        question.text = NO_RESULT.to_owned();
     }
     if question.text.trim().is_empty() && question.attachments.is_empty() {
         let why = "must end with a message of the user that is not empty";
@@ -116,6 +147,27 @@ mod tests {
         let later = [(User, "a"), (Tool, "r"), (User, "b"), (Assistant, "c"), (User, "d")];
         let (before, _) = split(said(&later), "x", "y").unwrap();
         assert_eq!(before, [question, Saying::new(Assistant, "c")]);
+    }
+
+    #[test]
+    fn texts_of_the_system_at_the_end_are_a_question_where_no_other_is() {
+        let settled = |list: &[(Role, &str)], trailing: &[&str]| {
+            let mut ask = Ask::default();
+            let trailing = trailing.iter().map(ToString::to_string).collect();
+            settle(&mut ask, said(list), trailing, ("m", "m[0]")).unwrap();
+            (ask.before.len(), ask.question.text, ask.system)
+        };
+        let chat = [(User, "a"), (Assistant, "b")];
+        assert_eq!(settled(&chat, &["sum it up"]), (2, "sum it up".into(), None));
+        assert_eq!(settled(&[], &["be kind", "ask"]), (0, "ask".into(), Some("be kind".into())));
+        assert_eq!(settled(&chat[..1], &["be kind"]), (0, "a".into(), Some("be kind".into())));
+    }
+
+    #[test]
+    fn a_tool_without_a_result_is_a_question() {
+        let all = [(User, "a"), (Assistant, ""), (Tool, "")];
+        let (before, question) = split(said(&all), "x", "y").unwrap();
+        assert_eq!((before.len(), question.text.as_str()), (2, NO_RESULT));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use ipnet::IpNet;
 
+use crate::admin::Listener;
 use crate::model::Token;
 
 /// The rules of access.
@@ -18,17 +19,24 @@ pub struct Access {
     pub token: Option<Token>,
     /// `admin.allow`.
     pub allow: Vec<IpNet>,
+    /// `admin.hosts`.
+    pub hosts: Vec<String>,
 }
 
 impl Access {
-    /// Whether a client at `address` may ask.
-    pub fn allows(&self, address: IpAddr, headers: &HeaderMap, on_admin_listener: bool) -> bool {
-        self.allow.iter().any(|net| net.contains(&address))
-            || (on_admin_listener && self.token.is_none() && address.is_loopback())
-            || self.shows_token(headers)
+    /// Whether a client may ask, by its address if that is known.
+    pub fn allows(&self, address: Option<IpAddr>, headers: &HeaderMap, on: Listener) -> bool {
+        address.is_some_and(|address| self.allows_address(address, on)) || self.shows_token(headers)
     }
 
-    fn shows_token(&self, headers: &HeaderMap) -> bool {
+    /// Whether a client may ask without the token.
+    pub(super) fn allows_address(&self, address: IpAddr, on: Listener) -> bool {
+        self.allow.iter().any(|net| net.contains(&address))
+            || (on == Listener::Admin && self.token.is_none() && address.is_loopback())
+    }
+
+    /// Whether these show the admin token.
+    pub(super) fn shows_token(&self, headers: &HeaderMap) -> bool {
         let shown = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
         let shown = shown.and_then(|value| value.split_at_checked("Bearer ".len()));
         match (&self.token, shown) {
@@ -48,27 +56,29 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::Access;
+    use crate::admin::Listener;
     use crate::model::Token;
 
     const LOCAL: &str = "127.0.0.1";
     const OFFICE: &str = "10.1.2.3";
     const STRANGER: &str = "192.0.2.1";
+    const UNKNOWN: &str = "unknown";
 
-    fn allows(access: &Access, address: &str, token: Option<&str>, on_admin: bool) -> bool {
+    fn allows(access: &Access, address: &str, token: Option<&str>, on: Listener) -> bool {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             headers
                 .insert(AUTHORIZATION, HeaderValue::try_from(format!("bearer {token}")).unwrap());
         }
-        access.allows(address.parse::<IpAddr>().unwrap(), &headers, on_admin)
+        access.allows(address.parse::<IpAddr>().ok(), &headers, on)
     }
 
     #[test]
     fn without_rules_only_the_same_machine_is_answered_and_only_on_the_admin_listener() {
         let access = Access::default();
-        assert!(allows(&access, LOCAL, None, true));
-        assert!(!allows(&access, LOCAL, None, false));
-        assert!(!allows(&access, STRANGER, Some(""), true));
+        assert!(allows(&access, LOCAL, None, Listener::Admin));
+        assert!(!allows(&access, LOCAL, None, Listener::Main));
+        assert!(!allows(&access, STRANGER, Some(""), Listener::Admin));
     }
 
     #[test]
@@ -76,12 +86,15 @@ mod tests {
         let access = Access {
             token: Some(Token::new("admin-secret")),
             allow: vec!["10.0.0.0/8".parse().unwrap()],
+            hosts: Vec::new(),
         };
-        for on_admin in [true, false] {
-            assert!(allows(&access, OFFICE, None, on_admin));
-            assert!(allows(&access, STRANGER, Some("admin-secret"), on_admin));
-            assert!(!allows(&access, STRANGER, Some("wrong"), on_admin));
-            assert!(!allows(&access, LOCAL, None, on_admin));
+        for on in [Listener::Admin, Listener::Main] {
+            assert!(allows(&access, OFFICE, None, on));
+            assert!(allows(&access, STRANGER, Some("admin-secret"), on));
+            assert!(!allows(&access, STRANGER, Some("wrong"), on));
+            assert!(!allows(&access, LOCAL, None, on));
+            assert!(!allows(&access, UNKNOWN, None, on));
+            assert!(allows(&access, UNKNOWN, Some("admin-secret"), on));
         }
     }
 }

@@ -324,6 +324,11 @@ fn remedies(snapshot: &Snapshot) -> Vec<Family> {
             "Runs read to their end although their client went away",
             counted(|stats| &stats.drained),
         ),
+        counter(
+            "difygate_app_runs_left_before_task",
+            "Streamed runs whose client went away before their task was known; stopped once it was",
+            counted(|stats| &stats.left_before_task),
+        ),
     ]
 }
 
@@ -368,7 +373,7 @@ fn members(snapshot: &Snapshot) -> Vec<Family> {
 
 fn instances(snapshot: &Snapshot) -> Vec<Family> {
     let (mut healthy, mut ejections) = (Vec::new(), Vec::new());
-    let (mut used, mut limit) = (Vec::new(), Vec::new());
+    let (mut used, mut held, mut limit) = (Vec::new(), Vec::new(), Vec::new());
     let (mut waiting, mut queued) = (Vec::new(), Vec::new());
     let mut runs = RunLines::default();
     for member in &snapshot.everyone.pool.members {
@@ -378,6 +383,7 @@ fn instances(snapshot: &Snapshot) -> Vec<Family> {
         healthy.push(now(labels(), u64::from(in_rotation)));
         ejections.push(count(labels(), instance.ejections()));
         used.push(now(labels(), u64::from(instance.slots().used())));
+        held.push(now(labels(), u64::from(instance.held())));
         limit.push(now(labels(), u64::from(instance.slots().limit())));
         waiting.push(now(labels(), u64::from(instance.waiting())));
         queued.push(count(labels(), instance.queued()));
@@ -387,6 +393,11 @@ fn instances(snapshot: &Snapshot) -> Vec<Family> {
         gauge("difygate_instance_healthy", "1 in rotation, 0 out", healthy),
         counter("difygate_instance_ejections", "How often it was taken out", ejections),
         gauge("difygate_instance_connections", "Connections of ours, idle ones included", used),
+        gauge(
+            "difygate_instance_held_slots",
+            "Connections of ours that wait for Dify to close an ended stream",
+            held,
+        ),
         gauge("difygate_instance_max_concurrent", "Connections it may have", limit),
         gauge("difygate_instance_waiting", "Requests that wait for a connection", waiting),
         counter("difygate_instance_queued", "Requests that had to wait for a connection", queued),

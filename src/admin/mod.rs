@@ -7,29 +7,31 @@ mod access;
 mod conversations;
 mod explain;
 mod health;
+mod listen;
 mod metrics;
 mod status;
+mod web;
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use axum::{Router, serve};
 use bytes::Bytes;
 use jiff::{Timestamp, TimestampRound, Unit};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 pub use access::Access;
+pub use listen::listen;
 
 use crate::control::plan::{Answer, Question};
 use crate::control::{ReloadError, Reloader};
@@ -50,8 +52,10 @@ pub struct Office {
 
 /// On which listener a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Listener {
+pub enum Listener {
+    /// That for operators alone.
     Admin,
+    /// That for clients.
     Main,
 }
 
@@ -59,7 +63,8 @@ enum Listener {
 #[derive(Clone, Copy, Debug)]
 struct Visitor {
     listener: Listener,
-    address: IpAddr,
+    /// Unknown behind a proxy that does not tell it.
+    address: Option<IpAddr>,
 }
 
 /// The desk on the main listener.
@@ -93,25 +98,6 @@ impl Desk for AdminDesk {
     }
 }
 
-/// Answers on the admin listener for as long as the process lives.
-///
-/// # Errors
-/// Accepting connections failed for good.
-pub async fn listen(listener: TcpListener, office: Arc<Office>) -> std::io::Result<()> {
-    let router = router(office).layer(axum::middleware::from_fn(mark_admin));
-    serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
-}
-
-async fn mark_admin(
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let address = peer.ip().to_canonical();
-    request.extensions_mut().insert(Visitor { listener: Listener::Admin, address });
-    next.run(request).await
-}
-
 fn router(office: Arc<Office>) -> Router {
     let guarded = Router::new()
         .route("/ready", get(ready))
@@ -140,16 +126,24 @@ fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
 
 async fn guard(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
     let visitor = request.extensions().get::<Visitor>().copied();
-    let allowed = visitor.is_some_and(|visitor| {
-        let on_admin = visitor.listener == Listener::Admin;
-        office.access.load().allows(visitor.address, request.headers(), on_admin)
-    });
-    if allowed {
-        return next.run(request).await;
+    let access = office.access.load();
+    let allowed = visitor
+        .is_some_and(|visitor| access.allows(visitor.address, request.headers(), visitor.listener));
+    if !allowed {
+        let message = "This is for the gateway's operators: ask on the admin listener, from an address in \
+            `admin.allow`, or with `Authorization: Bearer <admin.token>`.";
+        return refuse(StatusCode::FORBIDDEN, "forbidden", message);
     }
-    let message = "This is for the gateway's operators: ask on the admin listener, from an address in \
-        `admin.allow`, or with `Authorization: Bearer <admin.token>`.";
-    refuse(StatusCode::FORBIDDEN, "forbidden", message)
+    let token = match access.shows_token(request.headers()) {
+        true => web::Token::Shown,
+        false => web::Token::Absent,
+    };
+    if let Err(alien) = web::check(&request, &access.hosts, token) {
+        let (status, code, message) = alien.answer();
+        return refuse(StatusCode::from_u16(status).unwrap_or_default(), code, &message);
+    }
+    drop(access);
+    next.run(request).await
 }
 
 async fn health(headers: HeaderMap) -> Response {

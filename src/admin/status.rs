@@ -123,6 +123,7 @@ fn application(shared: &Shared, app: &App) -> Value {
         "waited_for_first_turn": app.stats.waited_for_first.get(),
         "stopped": app.stats.stopped.get(),
         "drained": app.stats.drained.get(),
+        "left_before_task": app.stats.left_before_task.get(),
         "instances": instances,
     })
 }
@@ -148,6 +149,7 @@ fn instance(shared: &Shared, member: &Member) -> Value {
         "address": instance.address().to_string(),
         "connections": instance.slots().used(),
         "max_concurrent": instance.slots().limit(),
+        "held": instance.held(),
         "waiting": instance.waiting(),
         "queued": instance.queued(),
         "runs": {

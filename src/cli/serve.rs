@@ -304,7 +304,8 @@ fn state_folder(
 }
 
 fn access(config: &Config) -> Access {
-    Access { token: config.admin.token.clone(), allow: config.admin.allow.clone() }
+    let config::Admin { token, allow, hosts, .. } = config.admin.clone();
+    Access { token, allow, hosts }
 }
 
 #[cfg(test)]

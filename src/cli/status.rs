@@ -92,6 +92,14 @@ fn table(status: &Value) -> String {
         if let Some(reason) = instance["reason"].as_str() {
             let _ = writeln!(text, "\n{app}/{name}: {reason}");
         }
+        let places = match instance["held"].as_u64().unwrap_or_default() {
+            0 => None,
+            1 => Some("1 place held by an ended stream".to_owned()),
+            held => Some(format!("{held} places held by ended streams")),
+        };
+        if let Some(places) = places {
+            let _ = writeln!(text, "\n{app}/{name}: {places}");
+        }
         if let Some(hint) = instance["hint"].as_str() {
             let _ = writeln!(text, "\n{app}/{name}: hint: {hint}");
         }
@@ -118,7 +126,8 @@ mod tests {
     fn the_table_shows_each_instance_and_why_one_is_out() {
         let instance = |status: &str, reason: Option<&str>| {
             json!({ "requests": 12, "status": status, "reason": reason, "in_flight": 1, "weight": 1,
-                "latency": 45.25, "address": "10.0.0.2:5001", "connections": 3, "max_concurrent": 10 })
+                "latency": 45.25, "address": "10.0.0.2:5001", "connections": 3, "max_concurrent": 10,
+                "held": if reason.is_some() { 0 } else { 2 } })
         };
         let status = json!({
             "status": "running", "version": "0.1.0", "uptime": 7,
@@ -134,6 +143,8 @@ mod tests {
         APP   INSTANCE  STATUS     REQUESTS  IN FLIGHT  SLOTS  LATENCY  ADDRESS
         shop  dify1     healthy    12        1          3/10   45.2 ms  10.0.0.2:5001
         shop  dify2     unhealthy  12        1          3/10   45.2 ms  10.0.0.2:5001
+
+        shop/dify1: 2 places held by ended streams
 
         shop/dify2: connection refused; out for 9 s more
         ");

@@ -162,6 +162,15 @@ fn listeners(written: &Written, places: &Places<'_>, notes: &mut Notes) {
                 .hint("add `allow: [10.0.0.0/8]` or a `token`, or listen on `127.0.0.1`"),
         );
     }
+    for (index, host) in admin.hosts.iter().enumerate() {
+        if !tls::is_host(host.strip_prefix("*.").unwrap_or(host)) {
+            let at = [Step::Key("admin"), Step::Key("hosts"), Step::Item(index)];
+            let hint = "write `gateway.example.com`, or `*.example.com` for every name below it, without \
+                        scheme and port; addresses need no line";
+            let message = "this is not a name by which operators can ask";
+            notes.add(Draft::error(places.value(&at), message).hint(hint));
+        }
+    }
 }
 
 /// Connections and failures are counted per address, whichever app uses it.

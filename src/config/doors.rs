@@ -120,8 +120,8 @@ pub(super) struct WrittenDoors {
     /// Headers with the end user, the first that is there counts, and only with a key that is a
     /// `trusted_proxy`; absent: `[X-OpenWebUI-User-Id]`.
     pub(super) user_headers: Option<Vec<String>>,
-    /// A signed header with the end user, in place of `user_headers`, also only with a key that is a
-    /// `trusted_proxy`; absent: none.
+    /// A signed header with the end user, in place of `user_headers` and with every key: without a
+    /// valid one a request is refused (401); absent: none.
     pub(super) user_jwt: Option<UserJwt>,
     /// The largest request body, files in data URLs counted and compression undone; a larger one is
     /// refused with 413. It is held in memory as a whole, and `limits.max_body` holds as well; absent:

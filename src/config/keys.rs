@@ -17,6 +17,8 @@ pub struct Key {
     pub apps: Option<Vec<AppName>>,
     /// Whether it may see and clean up the conversations of all keys.
     pub admin: bool,
+    /// Whether it may name any end user on Dify's own paths, and list and change what is not its own.
+    pub impersonate: bool,
     /// Whether headers that name the end user are believed.
     pub trusted_proxy: bool,
     /// The end user of requests that name none.
@@ -43,6 +45,10 @@ pub(super) struct WrittenKey {
     /// Whether it may see and clean up the conversations of all keys.
     #[schemars(schema_with = "schema::boolean")]
     pub(super) admin: bool,
+    /// Whether it may name any end user on Dify's own paths, and list and change there what is not
+    /// its own; else the users that it names there begin with its name, as for AI clients.
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) impersonate: bool,
     /// Whether headers that name the end user are believed, as a chat front end sends them.
     #[schemars(schema_with = "schema::boolean")]
     pub(super) trusted_proxy: bool,
@@ -64,6 +70,7 @@ impl From<WrittenKey> for Key {
             secret: written.secret,
             apps: written.apps.map(|apps| apps.into_iter().map(AppName::from).collect()),
             admin: written.admin,
+            impersonate: written.impersonate,
             trusted_proxy: written.trusted_proxy,
             user: written.user,
         }

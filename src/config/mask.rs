@@ -7,11 +7,12 @@
 //! unknown keys, text without a key, comments. A key that was misspelt masks too much, never too
 //! little.
 //!
-//! Limits: a secret that was written as the value of a harmless key (`name: app-…`) is shown.
+//! Limits: a secret that was written as the value of a harmless key (`name: hunter2`) is shown, unless it
+//! looks like one of Dify's.
 
 use std::ops::Range;
 
-use super::words::{Kind, is_name, kind, shown_key};
+use super::words::{Kind, is_dify_key, is_name, kind, shown_key};
 
 const MASK: &str = "***";
 
@@ -242,7 +243,8 @@ impl Walk {
         }
         // Whoever puts a name and a password into a URL parts them from the host by `@`. A quote that
         // was not closed, or by a later one, takes in what comes after the value.
-        let harmless = !word.contains('@') && is_closed(word);
+        let bare = word.trim_matches(['"', '\'']);
+        let harmless = !word.contains('@') && is_closed(word) && !is_dify_key(bare);
         match value {
             Some(Kind::Open | Kind::Headers) => harmless,
             Some(Kind::OpenList) => is_network(word),

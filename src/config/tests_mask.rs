@@ -147,3 +147,16 @@ fn a_mark_follows_its_text() {
     assert_eq!(marked(19, 23), "name");
     assert_eq!(marked(28, 28), "");
 }
+
+#[test]
+fn a_key_of_dify_is_masked_in_the_place_of_a_name() {
+    let text = "name: dataset-Abcdefgh12345678ijklmnop\nhost: 'app-Abcdefgh12345678ijklmnop'\n\
+                name: dataset-search\ndataset_token: dataset-x\ndataset-x: 1\n";
+    insta::assert_snapshot!(masked(text), @"
+    name: ***
+    host: ***
+    name: dataset-search
+    dataset_token: ***
+    ***: ***
+    ");
+}

@@ -127,7 +127,8 @@ fn hosts(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     }
 }
 
-fn is_host(name: &str) -> bool {
+/// Whether a host's name can be so: labels with a letter somewhere, no address.
+pub(super) fn is_host(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(fits);
     name.len() <= 253

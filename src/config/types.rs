@@ -269,12 +269,16 @@ pub struct Admin {
     #[serde(with = "networks")]
     #[schemars(schema_with = "schema::networks")]
     pub allow: Vec<IpNet>,
+    /// Names by which operators without the token ask, such as `a.example` or `*.b.example`, beside
+    /// addresses, `localhost`, names without a dot, `*.svc` and `*.cluster.local`. A web page can have any
+    /// other name lead here.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
-        Self { listen, token: None, allow: Vec::new() }
+        Self { listen, token: None, allow: Vec::new(), hosts: Vec::new() }
     }
 }
 

@@ -122,6 +122,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("timeouts", Kind::Structure),
     ("tls", Kind::Structure),
     ("trusted_proxies", Kind::OpenList),
+    ("impersonate", Kind::Open),
     ("trusted_proxy", Kind::Open),
     ("uri_bytes", Kind::Open),
     ("url", Kind::Open),
@@ -188,7 +189,19 @@ pub(super) fn kind(key: &str) -> Kind {
 pub(super) fn shown_key(key: &str) -> Option<&str> {
     let letters = key.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'));
     let known = KINDS.iter().any(|(known, _)| *known == key);
-    (known || (letters && !key.is_empty() && key.len() <= 24)).then_some(key)
+    let is_word = letters && !key.is_empty() && key.len() <= 24 && !begins_as_key(key);
+    (known || is_word).then_some(key)
+}
+
+/// Whether it begins as Dify's keys do: those of apps and of the knowledge API.
+fn begins_as_key(text: &str) -> bool {
+    ["app-", "dataset-"].iter().any(|start| text.starts_with(start))
+}
+
+/// Whether a value looks like a key of Dify, in whatever place it stands: a name has no such end.
+pub(super) fn is_dify_key(value: &str) -> bool {
+    let end = value.split_once('-').map_or("", |(_, end)| end);
+    begins_as_key(value) && end.len() >= 16 && end.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Whether a text is a name as apps and instances have them: 1 to 64 of `A-Z a-z 0-9 . _ -`.
@@ -279,6 +292,8 @@ mod tests {
     #[test]
     fn a_token_in_the_place_of_a_key_is_not_shown() {
         assert_eq!(shown_key("app-f00"), None);
+        assert_eq!(shown_key("dataset-abcdefghijkl"), None);
+        assert_eq!(shown_key("dataset_token"), Some("dataset_token"));
         assert_eq!(shown_key("abcdefghijklmnopqrstuvwxyz"), None);
         assert_eq!(shown_key("user_tokens"), Some("user_tokens"));
     }

@@ -91,6 +91,7 @@ fn keys(config: &Config) -> Vec<(Token, Key)> {
             apps,
             is_user_token: true,
             is_admin: false,
+            impersonates: false,
             trusted_proxy: false,
             user: None,
         };
@@ -115,6 +116,7 @@ fn key(config: &Config, written: &config::Key) -> Key {
         apps,
         is_user_token: false,
         is_admin: written.admin,
+        impersonates: written.impersonate,
         trusted_proxy: written.trusted_proxy,
         user: written.user.clone(),
     }

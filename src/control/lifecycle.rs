@@ -5,8 +5,12 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// Descriptors that are not connections: listeners, logs, runtimes, spools.
-const RESERVED: u64 = 128;
+/// Connections that the admin listener has open at most. They are beside those of clients, so that neither
+/// takes the descriptors of the other.
+pub const ADMIN_CONNECTIONS: usize = 32;
+
+/// Descriptors that are not clients': listeners, logs, runtimes, spools, and the admin listener's.
+const RESERVED: u64 = 96 + ADMIN_CONNECTIONS as u64;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

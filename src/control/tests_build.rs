@@ -55,6 +55,7 @@ fn a_user_token_is_a_key_by_its_fingerprint() {
         apps: apps.into(),
         is_user_token: true,
         is_admin: false,
+        impersonates: false,
         trusted_proxy: false,
         user: None,
     };

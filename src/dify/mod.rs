@@ -8,5 +8,6 @@ pub mod answer;
 pub mod cors;
 pub mod error;
 pub mod multipart;
+pub mod pairs;
 pub mod path;
 pub mod scan;

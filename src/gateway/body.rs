@@ -59,6 +59,8 @@ pub(super) enum Kept {
         /// How many bytes are in it.
         len: u64,
     },
+    /// The same, with a part of it replaced.
+    Spliced(Arc<Splice>),
 }
 
 impl Kept {
@@ -82,6 +84,42 @@ impl Kept {
         match self {
             Self::Piece(piece) => piece.len() as u64,
             Self::Memory { len, .. } | Self::Spooled { len, .. } => *len,
+            Self::Spliced(splice) => splice.len(),
+        }
+    }
+
+    /// The same with the bytes at `place` replaced by however many others.
+    pub(super) fn spliced(self, place: Range<u64>, with: &[u8]) -> Self {
+        let (pieces, held) = match self {
+            Self::Spooled { file, len } => {
+                let with = Bytes::copy_from_slice(with);
+                return Self::Spliced(Arc::new(Splice { file, len, place, with }));
+            }
+            // Nothing is replaced twice.
+            Self::Spliced(_) => return self,
+            Self::Piece(piece) => (vec![piece], None),
+            Self::Memory { pieces, held, .. } => (pieces.to_vec(), held),
+        };
+        let mut out = Vec::with_capacity(pieces.len() + 2);
+        let mut offset = 0;
+        for piece in pieces {
+            let size = piece.len() as u64;
+            let cut = |at: u64| (at.clamp(offset, offset + size) - offset) as usize;
+            let (before, after) = (cut(place.start), cut(place.end));
+            let begins_here = (offset..offset + size).contains(&place.start);
+            out.push(piece.slice(..before));
+            if begins_here {
+                out.push(Bytes::copy_from_slice(with));
+            }
+            out.push(piece.slice(after.max(before)..));
+            offset += size;
+        }
+        out.retain(|piece| !piece.is_empty());
+        let len = out.iter().map(|piece| piece.len() as u64).sum();
+        // One piece is sent in one write with the head.
+        match usize::try_from(len) {
+            Ok(small) if small <= GATHERED_BYTES => Self::Piece(out.concat().into()),
+            _ => Self::Memory { pieces: out.into(), len, held },
         }
     }
 
@@ -97,6 +135,12 @@ impl Kept {
                 let write = spawn_blocking(move || spool.file()?.write_all_at(&with, place.start));
                 write.await.map_err(io::Error::other)??;
                 Ok(Self::Spooled { file, len })
+            }
+            Self::Spliced(splice) => {
+                let (file, begin) = (Arc::clone(&splice.file), splice.in_file(place.start));
+                let write = spawn_blocking(move || file.file()?.write_all_at(&with, begin));
+                write.await.map_err(io::Error::other)??;
+                Ok(Self::Spliced(splice))
             }
             Self::Piece(piece) => Ok(Self::Piece(patched(&piece, 0, &place, &with))),
             Self::Memory { pieces, len, held } => {
@@ -130,18 +174,72 @@ impl Kept {
                 file.file()?.read_exact_at(&mut bytes, 0)?;
                 Ok(Bytes::from(bytes))
             }
+            Self::Spliced(splice) => {
+                let Splice { file, len, place, with } = &*splice;
+                let whole = Self::Spooled { file: Arc::clone(file), len: *len };
+                let bytes = whole.into_bytes(held)?;
+                let cut =
+                    |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+                let (before, after) = (&bytes[..cut(place.start)], &bytes[cut(place.end)..]);
+                Ok([before, with, after].concat().into())
+            }
         }
     }
 
     /// Whether it is in a file.
     pub(super) fn is_spooled(&self) -> bool {
-        matches!(self, Self::Spooled { .. })
+        matches!(self, Self::Spooled { .. } | Self::Spliced(_))
     }
 
     /// Whether there is no byte in it.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A spooled body with a part of it replaced: the file stays as it was written.
+#[derive(Debug)]
+pub(super) struct Splice {
+    file: Arc<Spool>,
+    /// How many bytes are in the file.
+    len: u64,
+    /// What of it does not count.
+    place: Range<u64>,
+    /// What stands there instead.
+    with: Bytes,
+}
+
+impl Splice {
+    fn len(&self) -> u64 {
+        self.len - (self.place.end - self.place.start) + self.with.len() as u64
+    }
+
+    /// Where in the file a byte of the body stands, which is none of those put in.
+    fn in_file(&self, at: u64) -> u64 {
+        if at < self.place.start { at } else { at - self.with.len() as u64 + self.file_gap() }
+    }
+
+    fn file_gap(&self) -> u64 {
+        self.place.end - self.place.start
+    }
+
+    /// What comes after so many bytes of the body: bytes at hand, or a part of the file.
+    fn next(&self, sent: u64) -> Next {
+        let after = self.place.start + self.with.len() as u64;
+        if sent < self.place.start {
+            Next::File { offset: sent, left: self.place.start - sent }
+        } else if sent < after {
+            Next::Bytes(self.with.slice((sent - self.place.start) as usize..))
+        } else {
+            Next::File { offset: self.in_file(sent), left: self.len() - sent }
+        }
+    }
+}
+
+/// What of a body comes next.
+enum Next {
+    Bytes(Bytes),
+    File { offset: u64, left: u64 },
 }
 
 /// A piece that begins at `offset` of its body, with what lies at `place` replaced by `with`.
@@ -321,18 +419,25 @@ impl Body for Replay {
         if this.sent == this.kept.len() {
             return Poll::Ready(None);
         }
-        let data = match &this.kept {
-            Kept::Piece(piece) => part(piece, &mut this.within),
+        let (file, next) = match &this.kept {
+            Kept::Piece(piece) => (None, Next::Bytes(part(piece, &mut this.within))),
             Kept::Memory { pieces, .. } => {
                 let piece = &pieces[this.piece];
                 let data = part(piece, &mut this.within);
                 if this.within == piece.len() {
                     (this.piece, this.within) = (this.piece + 1, 0);
                 }
-                data
+                (None, Next::Bytes(data))
             }
             Kept::Spooled { file, len } => {
-                let (offset, left) = (this.sent, len - this.sent);
+                (Some(file), Next::File { offset: this.sent, left: len - this.sent })
+            }
+            Kept::Spliced(splice) => (Some(&splice.file), splice.next(this.sent)),
+        };
+        let data = match (file, next) {
+            (_, Next::Bytes(bytes)) => bytes,
+            (None, Next::File { .. }) => return Poll::Ready(None),
+            (Some(file), Next::File { offset, left }) => {
                 let reading =
                     this.reading.get_or_insert_with(|| read(Arc::clone(file), offset, left));
                 let read = ready!(Pin::new(reading).poll(context));
@@ -477,6 +582,39 @@ mod tests {
         let across = keep(1 << 20, &[&large, &large]).await.unwrap();
         let across = across.overwritten(299_999..300_001, b"xy".to_vec()).await.unwrap();
         assert_eq!(&replayed(&across).await[299_998..300_002], b"-xy-");
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_body_gives_way_to_more_or_less_wherever_it_is_kept() {
+        let large = vec![b'-'; 150_000];
+        let pieces: [&[u8]; 4] = [&large, b"alice", &large, b"tail"];
+        let whole = pieces.concat();
+        for memory_bytes in [0, 1 << 20] {
+            for (place, with) in [
+                (150_000..150_005, &b"ka:alice"[..]),
+                (149_990..150_020, b"x"),
+                (0..0, b"first"),
+                (300_008..300_009, b""),
+                (200_000..200_000, b"put in"),
+            ] {
+                let kept = keep(memory_bytes, &pieces).await.unwrap();
+                let range = place.start as u64..place.end as u64;
+                let spliced = kept.spliced(range, with);
+                let expected = [&whole[..place.start], with, &whole[place.end..]].concat();
+                assert_eq!(spliced.len(), expected.len() as u64);
+                for _ in 0..2 {
+                    assert_eq!(replayed(&spliced).await, expected, "{place:?}");
+                }
+                let later = 300_000_u64 + with.len() as u64 - place.len() as u64;
+                let changed = spliced.overwritten(later..later + 2, b"!!".to_vec()).await.unwrap();
+                let mut expected = expected;
+                expected[later as usize..later as usize + 2].copy_from_slice(b"!!");
+                assert_eq!(replayed(&changed).await, expected);
+                assert_eq!(changed.into_bytes(&mut room().hold()).unwrap(), expected);
+            }
+        }
+        let small = keep(1 << 20, &[b"{", b"}"]).await.unwrap().spliced(1..1, b"x");
+        assert!(matches!(small, Kept::Piece(piece) if piece == "{x}"));
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use crate::dify::scan::BodyFacts;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::member::Member;
 use crate::gateway::policy::Storage;
+use crate::gateway::query;
 use crate::gateway::snapshot::App;
 
 /// The ids of a request, those first that say most.
@@ -62,7 +63,7 @@ impl Claims {
             claims.add(id.key());
         }
         let query = head.uri.query().unwrap_or_default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        for (name, value) in query::parameters(query) {
             if let "conversation_id" | "last_id" | "first_id" = name.as_ref() {
                 claims.add(Uuid::try_parse(&value).ok());
             }
@@ -169,12 +170,15 @@ fn leads(kind: CallKind, id: Id<'_>, head: &RequestHead) -> bool {
 pub(super) struct Whose {
     /// The user of the app.
     pub scope: Scope,
+    /// The key, where it sees only what its own answers have named.
+    pub key: Option<Scope>,
     /// Whether the app's instances share their database.
     pub storage: Storage,
 }
 
 /// Remembers whose ids an answer named later on.
 pub(super) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners: &Owners) {
+    remember_for_key(ids.iter().copied(), whose, member, owners);
     if whose.storage == Storage::Independent {
         owners.learn_all(ids.iter().map(|id| (*id, Lasting::Yes)), member.name(), now_s());
     }
@@ -184,6 +188,7 @@ pub(super) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners:
 /// matters: nobody else may stop it.
 pub(super) fn remember(learned: &Learned, whose: Whose, member: &Member, owners: &Owners) {
     let (now_s, scope) = (now_s(), whose.scope);
+    remember_for_key(learned.lasting(), whose, member, owners);
     if whose.storage == Storage::Shared {
         if let Some(task) = learned.task_id {
             owners.learn(task, member.name(), Lasting::No, now_s);
@@ -196,5 +201,17 @@ pub(super) fn remember(learned: &Learned, whose: Whose, member: &Member, owners:
     owners.learn_all(ids, member.name(), now_s);
     for id in learned.conversation_id.into_iter().chain(learned.task_id) {
         owners.used.note(scope.of(id), now_s);
+    }
+}
+
+/// Remembers which key an answer named ids to, as owners are remembered: over a restart.
+fn remember_for_key(
+    ids: impl Iterator<Item = Uuid>,
+    whose: Whose,
+    member: &Member,
+    owners: &Owners,
+) {
+    if let Some(key) = whose.key {
+        owners.learn_all(ids.map(|id| (key.of(id), Lasting::Yes)), member.name(), now_s());
     }
 }

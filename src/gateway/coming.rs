@@ -41,16 +41,15 @@ impl Coming {
         self.afterwards = Afterwards::DeleteConversation;
     }
 
-    /// The client has all it is to have, and its request ends here. What Dify still sends is read,
-    /// so that the connection can be used again.
+    /// The client has all it is to have, and its request ends here. What Dify still sends is read in
+    /// the background.
     pub(super) fn settle(&mut self) {
         let Some(mut relay) = self.relay.take() else { return };
         relay.record.end(Reason::Answered);
         let worker = Rc::clone(&relay.worker);
         match self.afterwards {
             Afterwards::DeleteConversation => worker.adopt(orphan::delete_conversation(relay)),
-            Afterwards::Nothing if relay.is_over() => {}
-            Afterwards::Nothing => worker.adopt(orphan::read_out(relay)),
+            Afterwards::Nothing => relay.hold_rest(),
         }
     }
 
@@ -66,8 +65,11 @@ impl Coming {
 impl Drop for Coming {
     /// The client went away.
     fn drop(&mut self) {
-        let left = |relay: &mut Box<Relay>| !relay.is_over() && relay.leaving.is_some();
-        if let Some(relay) = self.relay.take_if(left) {
+        let Some(mut relay) = self.relay.take().filter(|relay| !relay.is_over()) else { return };
+        if relay.answered() {
+            // It has all of the answer.
+            relay.hold_rest();
+        } else if relay.leaving.is_some() {
             let worker = Rc::clone(&relay.worker);
             worker.adopt(orphan::see_out(relay));
         }

@@ -11,6 +11,8 @@ use crate::model::GatewayError;
 pub(super) enum EarlyError {
     /// The head is not HTTP/1.
     Malformed,
+    /// Its method is longer than any that is known.
+    MethodTooLong,
     /// Its target is longer than any that can be taken.
     UriTooLong,
     /// It has too many headers, or they are too long.
@@ -28,6 +30,7 @@ impl EarlyError {
     pub(super) fn error(self) -> GatewayError {
         match self {
             Self::Malformed => errors::bad_request(errors::BAD_HEAD),
+            Self::MethodTooLong => errors::method_unknown(),
             Self::UriTooLong => errors::uri_too_long(),
             Self::TooLarge => errors::headers_too_large(),
             Self::TooSlow => errors::head_too_slow(),

@@ -31,8 +31,20 @@ pub(super) const OLD_CHUNKS: &str = "HTTP/1.0 has no Transfer-Encoding.";
 pub(super) const BAD_CODING: &str = "Transfer-Encoding must be exactly one `chunked`.";
 pub(super) const BAD_LENGTH: &str = "Content-Length must be one decimal number.";
 pub(super) const BAD_USER_HEADER: &str = "The header `X-User-ID` is not UTF-8.";
+pub(super) const TWO_TYPES: &str = "The request has more than one `Content-Type`.";
+pub(super) const LONG_FORM: &str =
+    "The form is longer than 256 KiB: send it as `multipart/form-data`.";
+pub(super) const NO_USER_FIELD: &str = "The form has no place for the field `user`.";
+pub(super) const BAD_QUERY: &str = "The query is not text.";
+pub(super) const LONG_QUERY: &str = "The query is too long.";
 pub(super) const BAD_HEAD: &str = "The request's head is not valid HTTP/1.1.";
 pub(super) const NOT_TLS: &str = "TLS is spoken at this port: use https://.";
+
+/// What is wrong with a request to an app with `user_jwt`.
+pub(super) const NO_IDENTITY: &str =
+    "This app wants a signed header with the end user, and none that is valid came.";
+
+const LONG_USER: &str = "The user is longer than 255 characters, which is all that Dify takes.";
 
 /// 400: the request is not what it says it is, or can be read in two ways.
 pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> GatewayError {
@@ -48,6 +60,12 @@ pub(super) fn body_incomplete(error: &dyn std::error::Error) -> GatewayError {
 pub(super) fn method_not_allowed(method: &http::Method) -> GatewayError {
     let message = format!("The method {method} is not allowed here.");
     GatewayError::client(Reason::BadRequest, 405, "method_not_allowed", message)
+}
+
+/// A method that no server has: longer than any that is registered.
+pub(super) fn method_unknown() -> GatewayError {
+    let message = "No method has more than 32 letters.";
+    GatewayError::client(Reason::BadRequest, 501, "not_implemented", message)
 }
 
 /// The target of the request is longer than any that is taken.
@@ -155,6 +173,24 @@ pub(super) fn no_datasets() -> GatewayError {
 pub(super) fn foreign_task() -> GatewayError {
     let message = "No such task runs for this user.";
     GatewayError::client(Reason::Forbidden, 404, "not_found", message)
+}
+
+/// The user is longer than Dify takes; it would answer 500.
+pub(super) fn too_long_for_dify() -> GatewayError {
+    GatewayError::client(Reason::BadRequest, 400, "invalid_param", LONG_USER)
+}
+
+/// The key's answers have not named what the request names.
+pub(super) fn unknown_to_key() -> GatewayError {
+    let message = "Nothing of this id is known to be of this key.";
+    GatewayError::client(Reason::Forbidden, 404, "not_found", message)
+}
+
+/// It is the app's as a whole, and the key speaks for its own users alone.
+pub(super) fn not_of_one_key(key: &str) -> GatewayError {
+    let message = "This concerns all users of the app: it needs a key with `impersonate: true`.";
+    GatewayError::client(Reason::Forbidden, 403, "forbidden", message)
+        .with_detail(format!("key {key} has no `impersonate: true`"))
 }
 
 /// A failed attempt after which no other may follow.
@@ -300,9 +336,20 @@ pub(super) fn unsupported_endpoint() -> GatewayError {
 }
 
 /// The user is longer than Dify takes it.
-pub(super) fn user_too_long(max_chars: usize) -> GatewayError {
-    let message = format!("The user is longer than {max_chars} characters.");
-    GatewayError::invalid("invalid_value", "user", message)
+pub(super) fn user_too_long() -> GatewayError {
+    GatewayError::invalid("invalid_value", "user", LONG_USER)
+}
+
+/// The app wants a signed user.
+pub(super) fn no_identity() -> GatewayError {
+    GatewayError::client(Reason::Unauthorized, 401, "invalid_user_token", NO_IDENTITY)
+}
+
+/// A clean-up with a key that many people have.
+pub(super) fn shared_key() -> GatewayError {
+    let message = "Others share this key: conversations are cleaned up with a key of `keys`, its \
+                   own, with one that has `admin: true`, or on the admin listener.";
+    GatewayError::client(Reason::Forbidden, 403, "forbidden", message)
 }
 
 /// The client names a conversation that it does not have.

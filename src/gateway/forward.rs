@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http_body_util::BodyExt;
-use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::dify::path::Run;
 use crate::gateway::attempt::{AnswerBody, Patience, attempt};
 use crate::gateway::attempt_error::{AttemptError, Sent};
 use crate::gateway::errors;
 use crate::gateway::first_turn::meet;
+use crate::gateway::held;
 use crate::gateway::inspect::{Finding, inspect, peek};
 use crate::gateway::instance::Queued;
 use crate::gateway::journey::{Flight, Forwarded, Journey, Travelled};
@@ -30,9 +29,6 @@ use crate::model::{GatewayError, Reason};
 
 /// Between two looks at an owner that is out.
 const OWNER_PAUSE: Duration = Duration::from_millis(100);
-
-/// For Dify to end a stream that has nothing more to say: it does after 300 s.
-const HELD: Duration = Duration::from_secs(310);
 
 /// Sends the request to its candidates in turn.
 pub(super) async fn forward(mut journey: Box<Journey>) -> Travelled {
@@ -318,16 +314,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// An answer that nobody gets. Of a stream Dify keeps the place until it ends the stream itself, which
-    /// it does after 300 s of silence; it is read till then, so that our slot counts it.
+    /// An answer that nobody gets.
     fn leave(&self, forwarded: Forwarded) {
-        let AnswerBody::Coming(mut body) = forwarded.answer.body else { return };
-        // Nobody waits for it, the end of the gateway neither.
-        spawn_local(async move {
-            let read = async { while let Some(Ok(_)) = body.frame().await {} };
-            // What comes later than that, nobody knows; the connection is closed.
-            let _ = timeout(HELD, read).await;
-        });
+        let AnswerBody::Coming(body) = forwarded.answer.body else { return };
+        held::hold(&self.journey.worker, &forwarded.member, body);
     }
 
     async fn failed(

@@ -13,11 +13,17 @@ use crate::gateway::names::Name;
 use crate::gateway::snapshot::Limits;
 use crate::model::GatewayError;
 
+/// No method that is registered has more than half as many letters; RFC 9110 §15.6.2 has 501 for others.
+pub(super) const LONGEST_METHOD: usize = 32;
+
 /// Refuses a request whose head can be read in two ways.
 ///
 /// # Errors
 /// 400, 405 or 414 with what was wrong.
 pub(super) fn check(head: &RequestHead, limits: &Limits) -> Result<(), GatewayError> {
+    if head.method.as_str().len() > LONGEST_METHOD {
+        return Err(errors::method_unknown());
+    }
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(errors::method_not_allowed(&head.method));
     }

@@ -17,16 +17,19 @@ use crate::gateway::body::Kept;
 use crate::gateway::claim::Claims;
 use crate::gateway::client::Client;
 use crate::gateway::doors::{self, Arrival, Done, Door};
+use crate::gateway::end_user::Speaker;
 use crate::gateway::errors;
 use crate::gateway::fields::Fields;
+use crate::gateway::forwarded::origin;
 use crate::gateway::framing;
 use crate::gateway::heads::RequestHead;
-use crate::gateway::identify;
+use crate::gateway::identify::{self, Asked, Packed};
 use crate::gateway::journey::{Departure, Journey, SpreadBy};
 use crate::gateway::learn;
 use crate::gateway::names::Name;
 use crate::gateway::outbound::{Key, Origin, Outbound};
 use crate::gateway::outlive::travel;
+use crate::gateway::own_users::rewrite;
 use crate::gateway::record::Record;
 use crate::gateway::reply::Reply;
 use crate::gateway::request_id::RequestId;
@@ -37,7 +40,7 @@ use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::stream::{Outgoing, open};
 use crate::gateway::tokens::Key as ClientKey;
 use crate::gateway::worker::Worker;
-use crate::model::GatewayError;
+use crate::model::{GatewayError, Reason};
 
 /// What a request has come to.
 enum Outcome {
@@ -112,9 +115,24 @@ impl Exchange {
         if let Some(path) = normal(head.uri.path()) {
             with_path(Rc::make_mut(&mut self.head), &path);
         }
+        if let Some(path) = doors::tidied(&self.head.method, self.head.uri.path()) {
+            with_path(Rc::make_mut(&mut self.head), &path);
+        }
         // What was found borrows from it, whatever becomes of the exchange's own.
         let head = Rc::clone(&self.head);
-        match route(&head) {
+        let mut route = route(&head);
+        let is_unknown = match &route {
+            Route::Dify(native) => native.call.kind == CallKind::Unknown,
+            Route::Nothing => true,
+            _ => false,
+        };
+        if let Some(protocol) = ai_client(&self.snapshot, &head.fields).filter(|_| is_unknown) {
+            route = Route::Client(Door::unknown(protocol));
+        }
+        match route {
+            Route::Client(door) if said(&head.fields, ANTHROPIC_VERSION).is_some() => {
+                Box::pin(self.at_a_door(door.spoken_by_anthropic())).await
+            }
             Route::Dify(native) => {
                 if native.path.len() < head.uri.path().len() {
                     with_path(Rc::make_mut(&mut self.head), native.path);
@@ -133,7 +151,7 @@ impl Exchange {
 
     async fn at_the_desk(self: Box<Self>) -> Outcome {
         let Self { worker, origin, record, head, .. } = *self;
-        let visit = Visit { head: head.to_parts(), client: origin.client };
+        let visit = Visit { head: head.to_parts(), client: origin.known_client() };
         let response = worker.shared().desk().answer(visit).await;
         Outcome::Local(record, response)
     }
@@ -158,7 +176,7 @@ impl Exchange {
             Ok(journey) => journey,
             Err((record, error)) => return Outcome::Error(record, error, Protocol::Dify),
         };
-        if let Err(error) = journey.check_stop() {
+        if let Err(error) = journey.check_stop().and_then(|()| journey.check_own()) {
             return Outcome::Error(journey.record, error, Protocol::Dify);
         }
         let (journey, result) = travel(journey).await;
@@ -180,8 +198,18 @@ impl Exchange {
         let (app, key) = app(&self.snapshot, &self.head.fields, native.call.kind)?;
         self.record.caller_known(&app);
         key.into_iter().for_each(|key| self.record.came_by(key));
-        let (user, facts, body) =
-            identify::user(&self.head, &mut self.body, &self.snapshot).await?;
+        let of_users = !native.call.kind.wants_dataset_key();
+        let speaker = match key.filter(|_| of_users) {
+            Some(key) => Speaker::of(key, &app, &self.head.fields)?,
+            None => None,
+        };
+        let packed = if speaker.is_some() { Packed::Refused } else { Packed::Allowed };
+        let snapshot = &self.snapshot;
+        let mut asked = identify::user(&self.head, &mut self.body, snapshot, packed).await?;
+        if let Some(speaker) = &speaker {
+            rewrite(speaker, &mut self.head, native.call.kind, &mut asked)?;
+        }
+        let Asked { user, facts, body, .. } = asked;
         self.record.body_read(user.clone(), body.len());
         Ok(Caller { app, user, facts, body })
     }
@@ -242,6 +270,31 @@ struct Caller {
     body: Kept,
 }
 
+/// What Anthropic's clients say with every request.
+const ANTHROPIC_VERSION: &str = "anthropic-version";
+
+/// The protocol of a client that is none of Dify's, by its key and its fields: unknown paths of an app's
+/// user tokens are for Dify to say, which may be newer.
+fn ai_client(snapshot: &Snapshot, fields: &Fields) -> Option<Protocol> {
+    let is_of_app = match identify::app(snapshot, fields) {
+        Ok((_, key)) => Some(key.is_user_token),
+        Err(refusal) => (refusal.reason == Reason::AmbiguousApp).then_some(false),
+    };
+    let is_anthropic =
+        ["x-api-key", ANTHROPIC_VERSION].iter().any(|name| said(fields, name).is_some());
+    match is_of_app {
+        Some(true) => None,
+        _ if is_anthropic => Some(Protocol::Anthropic),
+        Some(false) => Some(Protocol::OpenAi),
+        None => said(fields, "api-key").map(|_| Protocol::OpenAi),
+    }
+}
+
+fn said<'f>(fields: &'f Fields, name: &str) -> Option<&'f [u8]> {
+    let mut found = fields.iter();
+    found.find(|field| field.spelt.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+}
+
 /// The request with another path and the same query.
 fn with_path(head: &mut RequestHead, path: &str) {
     let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -269,25 +322,4 @@ fn web_origin(fields: &Fields) -> HeaderMap {
     let origin = fields.get(Name::Origin).and_then(|origin| HeaderValue::from_bytes(origin).ok());
     headers.extend(origin.map(|origin| (ORIGIN, origin)));
     headers
-}
-
-/// Where a request comes from: behind trusted proxies, the last address that is none of them.
-fn origin(snapshot: &Snapshot, client: &Client, fields: &Fields) -> Origin {
-    let (address, scheme) = (client.peer.ip().to_canonical(), client.scheme());
-    let peer = Rc::clone(&client.peer_text);
-    if !snapshot.trusts(address) {
-        return Origin { peer, client: address, scheme, via_proxy: false };
-    }
-    let hops = fields.all(Name::ForwardedFor).filter_map(|chain| std::str::from_utf8(chain).ok());
-    let mut hops: Vec<_> = hops
-        .flat_map(|chain| chain.split(','))
-        .filter_map(|hop| hop.trim().parse::<std::net::IpAddr>().ok())
-        .collect();
-    let outermost = hops.first().copied();
-    while let Some(hop) = hops.pop() {
-        if !snapshot.trusts(hop) {
-            return Origin { peer, client: hop, scheme, via_proxy: true };
-        }
-    }
-    Origin { peer, client: outermost.unwrap_or(address), scheme, via_proxy: true }
 }

@@ -13,14 +13,18 @@ use percent_encoding::percent_decode_str;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dify;
-use crate::dify::multipart::MultipartScan;
+use crate::dify::multipart::{FormFacts, MultipartScan};
 use crate::dify::scan::{BodyFacts, UserScan};
 use crate::gateway::arriving::Arriving;
+use crate::gateway::bodies::Room;
 use crate::gateway::body::{Keeper, Kept};
+use crate::gateway::end_user::{TooLong, check_length};
 use crate::gateway::errors::{self, bad_request, unauthorized};
 use crate::gateway::fields::{Fields, Said, decimal};
+use crate::gateway::form_pairs::FormPairs;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::names::Name;
+use crate::gateway::query;
 use crate::gateway::snapshot::{App, Limits, Snapshot};
 use crate::gateway::tokens::Key;
 use crate::model::GatewayError;
@@ -78,32 +82,64 @@ fn bearer(fields: &Fields) -> Result<&[u8], GatewayError> {
     Ok(value[blank..].trim_ascii())
 }
 
-/// The user id of a request, what else its body says, and the whole body. The user is that of header `X-User-ID`, query `user_id`, cookie
-/// `user_id`, JSON or form field `user`, query `user`; the first of these that is not empty.
+/// What a request says of its user, and the rest of what its body says.
+pub(super) struct Asked {
+    /// That of header `X-User-ID`, query `user_id`, cookie `user_id`, JSON or form field `user`, query
+    /// `user`; the first of these that is not empty.
+    pub user: Option<String>,
+    /// What else the body says.
+    pub facts: BodyFacts,
+    /// The whole body.
+    pub body: Kept,
+    /// The same as pairs, where that is its type.
+    pub pairs: Option<Box<FormPairs>>,
+}
+
+/// How a body is read whose headers say that it is packed. Dify unpacks nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packed {
+    /// What is no JSON after all is Dify's to refuse.
+    Allowed,
+    /// It must be what its type says: whose user it names matters.
+    Refused,
+}
+
+/// Reads a request's user and takes in its body.
 ///
 /// # Errors
-/// The body is too large, too slow, not what it says it is, or could not be kept.
+/// The body is too large, too slow, not what it says it is, or could not be kept; a user is longer than
+/// Dify takes.
 pub(super) async fn user(
     head: &RequestHead,
     body: &mut Arriving,
     snapshot: &Snapshot,
-) -> Result<(Option<String>, BodyFacts, Kept), GatewayError> {
+    packed: Packed,
+) -> Result<Asked, GatewayError> {
     // Handed on by reference, and bound before: what waits would hold it once for each hand.
-    let mut scan = match Scan::of(&head.fields) {
+    let mut scan = match Scan::of(&head.fields, &snapshot.room, packed) {
         Ok(scan) => scan,
         Err(refusal) => return Err(refusal),
     };
     let most = Most::any(&snapshot.limits);
-    let kept = take_in(head, body, snapshot, (&mut scan, most)).await?;
-    let facts = if kept.is_empty() { BodyFacts::default() } else { scan.finish()? };
-    let user = match in_header(&head.fields)? {
-        Some(user) => Some(user),
-        None => in_query(head, "user_id")
-            .or_else(|| in_cookie(&head.fields))
-            .or_else(|| facts.user.clone())
-            .or_else(|| in_query(head, "user")),
+    let body = take_in(head, body, snapshot, (&mut scan, most)).await?;
+    let (facts, pairs) = match scan {
+        _ if body.is_empty() => (BodyFacts::default(), None),
+        Scan::Pairs(pairs) => (pairs.facts()?, Some(pairs)),
+        scan => (scan.finish()?, None),
     };
-    Ok((user, facts, kept))
+    let elsewhere = [
+        in_header(&head.fields)?,
+        in_query(head, "user_id"),
+        in_cookie(&head.fields),
+        in_query(head, "user"),
+    ];
+    // Dify would answer 500, whichever of them it reads.
+    for user in elsewhere.iter().flatten() {
+        check_length(user).map_err(|TooLong| errors::too_long_for_dify())?;
+    }
+    let [header, query_id, cookie, query] = elsewhere;
+    let user = header.or(query_id).or(cookie).or_else(|| facts.user.clone()).or(query);
+    Ok(Asked { user, facts, body, pairs })
 }
 
 fn in_header(fields: &Fields) -> Result<Option<String>, GatewayError> {
@@ -116,10 +152,7 @@ fn in_header(fields: &Fields) -> Result<Option<String>, GatewayError> {
 
 /// The first value of a parameter of the query that is not empty.
 fn in_query(head: &RequestHead, name: &str) -> Option<String> {
-    let query = head.uri.query()?;
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(key, value)| key == name && !value.is_empty())
-        .map(|(_, value)| value.into_owned())
+    Some(query::value(head.uri.query()?, name)?.into_owned())
 }
 
 fn in_cookie(fields: &Fields) -> Option<String> {
@@ -140,13 +173,19 @@ enum Scan {
     /// JSON that is said to be packed. Dify unpacks nothing: what is JSON all the same counts for it, and
     /// of anything else it says itself what is wrong. None: it is no JSON.
     Packed(Option<Box<UserScan>>),
+    /// Pairs, as long as there are not too many of them.
+    Pairs(Box<FormPairs>),
     /// Any other type: Dify answers 415 itself.
     None,
 }
 
 impl Scan {
-    fn of(fields: &Fields) -> Result<Self, GatewayError> {
-        let is_packed = fields.all(Name::ContentEncoding).any(is_coded);
+    fn of(fields: &Fields, room: &Room, packed: Packed) -> Result<Self, GatewayError> {
+        let is_packed =
+            packed == Packed::Allowed && fields.all(Name::ContentEncoding).any(is_coded);
+        if packed == Packed::Refused && fields.said(Name::ContentType) == Said::Often {
+            return Err(bad_request(errors::TWO_TYPES));
+        }
         if fields.get(Name::ContentType) == Some(b"application/json") && !is_packed {
             return Ok(Self::Json(UserScan::new()));
         }
@@ -165,6 +204,8 @@ impl Scan {
         } else if essence.eq_ignore_ascii_case("multipart/form-data") {
             let scan = MultipartScan::new(kind).map_err(|error| bad_request(error.to_string()))?;
             Ok(Self::Form(Box::new(scan)))
+        } else if FormPairs::is_type(essence) {
+            Ok(Self::Pairs(Box::new(FormPairs::new(room))))
         } else {
             Ok(Self::None)
         }
@@ -178,6 +219,7 @@ impl Scan {
                 packed.take_if(|scan| scan.feed(piece).is_err());
                 Ok(())
             }
+            Self::Pairs(pairs) => pairs.feed(piece),
             Self::None => Ok(()),
         }
     }
@@ -186,9 +228,11 @@ impl Scan {
         match self {
             Self::Json(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
             Self::Form(scan) => {
-                let user = scan.finish().map_err(|error| bad_request(error.to_string()))?;
-                Ok(BodyFacts { user, ..BodyFacts::default() })
+                let FormFacts { user, slot: user_slot } =
+                    scan.finish().map_err(|error| bad_request(error.to_string()))?;
+                Ok(BodyFacts { user, user_slot, ..BodyFacts::default() })
             }
+            Self::Pairs(pairs) => pairs.facts(),
             Self::Packed(packed) => {
                 Ok(packed.and_then(|scan| scan.finish().ok()).unwrap_or_default())
             }

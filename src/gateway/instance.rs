@@ -43,6 +43,7 @@ pub struct Instance {
     in_flight: Gauge,
     waiting: AtomicU32,
     idle: AtomicU32,
+    held: AtomicU32,
     queued: Counter,
     last_failure: ArcSwapOption<String>,
     ejections: Counter,
@@ -78,6 +79,7 @@ impl Instance {
             in_flight: Gauge::default(),
             waiting: AtomicU32::new(0),
             idle: AtomicU32::new(0),
+            held: AtomicU32::new(0),
             queued: Counter::default(),
             last_failure: ArcSwapOption::empty(),
             ejections: Counter::default(),
@@ -209,6 +211,23 @@ impl Instance {
         IdleMark(Arc::clone(self))
     }
 
+    /// Slots that streams hold which have ended for their clients: Dify has not freed their places.
+    pub fn held(&self) -> u32 {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Whether such streams hold all its slots: none comes free for up to 300 s.
+    pub(super) fn is_all_held(&self) -> bool {
+        let held = self.held();
+        held > 0 && held >= self.slots.limit()
+    }
+
+    /// Counts a slot as held for as long as the mark is kept.
+    pub(super) fn mark_held(self: &Arc<Self>) -> HeldMark {
+        self.held.fetch_add(1, Ordering::AcqRel);
+        HeldMark(Arc::clone(self))
+    }
+
     /// Joins the queue for a slot unless `limit` requests are in it already. Who waits only for an
     /// idle connection on another worker to give way is not counted.
     pub fn enter_queue(self: &Arc<Self>, limit: u32) -> Option<Queued> {
@@ -234,6 +253,15 @@ pub(super) struct IdleMark(Arc<Instance>);
 impl Drop for IdleMark {
     fn drop(&mut self) {
         self.0.idle.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A held slot, counted until dropped.
+pub(super) struct HeldMark(Arc<Instance>);
+
+impl Drop for HeldMark {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

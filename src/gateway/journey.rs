@@ -17,6 +17,7 @@ use crate::gateway::errors;
 use crate::gateway::inspect::Look;
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
+use crate::gateway::own_ids;
 use crate::gateway::progress::Progress;
 use crate::gateway::record::Record;
 use crate::gateway::runs::RunPlace;
@@ -185,7 +186,9 @@ impl Journey {
 
     /// The same, with where their data is.
     pub(super) fn whose(&self) -> Whose {
-        Whose { scope: self.scope(), storage: self.app.policy.storage }
+        let key = self.record.key();
+        let key = key.and_then(|key| own_ids::scope(self.app.name.as_str(), key));
+        Whose { scope: self.scope(), key, storage: self.app.policy.storage }
     }
 
     /// Makes the turn one of a new conversation, that any instance can have. What the client is told

@@ -8,8 +8,10 @@ use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
 use crate::affinity::Owners;
-use crate::dify::answer::{EventLearner, Learned, Usage, dull, learn_json};
-use crate::dify::path::CallKind;
+use crate::dify::answer::{
+    EventLearner, Learned, Pauses, Usage, dull, explanation, failed_flow, learn_json,
+};
+use crate::dify::path::{CallKind, Run};
 use crate::gateway::claim::{self, Whose};
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::journey::Journey;
@@ -19,6 +21,9 @@ use crate::gateway::names::Name;
 /// How much of a JSON answer is kept to be read: its ids stand at the beginning, its usage at the
 /// end, which a longer answer thereby hides.
 const MAX_JSON_BYTES: usize = 256 * 1024;
+
+/// How much of a refusal is kept to be read: Dify's have some hundred bytes.
+const MAX_REFUSAL_BYTES: usize = 16 * 1024;
 
 /// Whether answers to calls of this kind name ids.
 pub(super) fn tells(kind: CallKind) -> bool {
@@ -42,6 +47,8 @@ pub(super) enum Tap {
     Events(Box<Stream>, Calm),
     /// A JSON answer.
     Json(Box<Json>),
+    /// An answer with a bad status.
+    Refusal(BytesMut),
 }
 
 /// Whether a piece of a stream that is [`dull`] needs no look at what is known of the stream: of
@@ -108,7 +115,19 @@ pub(super) struct Json {
     prefix: BytesMut,
     learned: Learned,
     usage: Option<Usage>,
+    failure: Option<String>,
     asked: Asked,
+}
+
+/// What a stream is still expected to bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// The run is not over.
+    Run,
+    /// More of the sound of its answer.
+    Sound,
+    /// An event that stands close to the run's end, or nothing.
+    Little,
 }
 
 /// What of an answer is still to come after a piece.
@@ -132,6 +151,9 @@ pub(super) enum Passed {
 impl Json {
     fn read(&mut self, answer: &[u8], member: &Member, owners: &Owners) {
         (self.learned, self.usage) = learn_json(self.kind, answer);
+        if self.kind == CallKind::Run(Run::Workflow) {
+            self.failure = failed_flow(answer);
+        }
         claim::remember(&self.learned, self.asked.whose, member, owners);
     }
 }
@@ -140,6 +162,9 @@ impl Tap {
     /// What there is to learn from an answer to this request.
     pub(super) fn new(journey: &Journey, head: &AnswerHead, events: bool) -> Self {
         let kind = journey.kind;
+        if head.status.as_u16() >= 400 && !head.fields.has(Name::ContentEncoding) {
+            return Self::Refusal(BytesMut::new());
+        }
         if !tells(kind) || !head.status.is_success() || head.fields.has(Name::ContentEncoding) {
             return Self::Off;
         }
@@ -147,11 +172,17 @@ impl Tap {
         let asked = Asked { whose, conversation: journey.claims.conversation };
         if events {
             let remember = Remember::Coming;
-            let stream = Stream { learner: EventLearner::new(), asked, remember };
+            let waits = journey.outbound.in_query("continue_on_pause");
+            let pauses = match waits.is_some_and(|waits| waits.eq_ignore_ascii_case("true")) {
+                true => Pauses::Wait,
+                false => Pauses::End,
+            };
+            let learner = EventLearner::new().with_pauses(pauses);
+            let stream = Stream { learner, asked, remember };
             return Self::Events(Box::new(stream), Calm::No);
         }
-        let (learned, usage) = Default::default();
-        Self::Json(Box::new(Json { kind, prefix: BytesMut::new(), learned, usage, asked }))
+        let (prefix, learned, usage, failure) = Default::default();
+        Self::Json(Box::new(Json { kind, prefix, learned, usage, failure, asked }))
     }
 
     /// A piece of the answer passes by.
@@ -178,6 +209,10 @@ impl Tap {
                 let room = MAX_JSON_BYTES - json.prefix.len();
                 json.prefix.extend_from_slice(&piece[..piece.len().min(room)]);
             }
+            Self::Refusal(prefix) => {
+                let room = MAX_REFUSAL_BYTES - prefix.len();
+                prefix.extend_from_slice(&piece[..piece.len().min(room)]);
+            }
         }
         Passed::Read
     }
@@ -194,7 +229,7 @@ impl Tap {
     /// The conversation that the request named, and the one that the answer is of, if they differ.
     pub(super) fn strays(&self) -> Option<(Uuid, Uuid)> {
         match self {
-            Self::Off => None,
+            Self::Off | Self::Refusal(_) => None,
             Self::Events(stream, _) => stream.asked.strays(stream.learner.learned()),
             Self::Json(json) => json.asked.strays(&json.learned),
         }
@@ -203,7 +238,7 @@ impl Tap {
     /// The ids so far.
     pub(super) fn learned(&self) -> Option<&Learned> {
         match self {
-            Self::Off => None,
+            Self::Off | Self::Refusal(_) => None,
             Self::Events(stream, _) => Some(stream.learner.learned()),
             Self::Json(json) => Some(&json.learned),
         }
@@ -214,10 +249,38 @@ impl Tap {
         matches!(self, Self::Events(stream, _) if stream.learner.ended())
     }
 
+    /// Whether all of the answer is here, so that nothing later undoes it.
+    pub(super) fn answered(&self) -> bool {
+        matches!(self, Self::Events(stream, _) if stream.learner.answered())
+    }
+
+    /// How the stream of a run that is over may go on.
+    pub(super) fn rest(&self) -> Rest {
+        match self {
+            Self::Events(stream, _) if !stream.learner.ended() => Rest::Run,
+            Self::Events(stream, _) if stream.learner.speaks() => Rest::Sound,
+            Self::Events(..) => Rest::Little,
+            Self::Off | Self::Json(_) | Self::Refusal(_) => Rest::Run,
+        }
+    }
+
+    /// Dify's words for why the answer is not what was asked for.
+    pub(super) fn failure(&self) -> Option<String> {
+        match self {
+            Self::Off => None,
+            Self::Events(stream, _) if stream.learner.stopped() => {
+                Some("the run was stopped".to_owned())
+            }
+            Self::Events(stream, _) => stream.learner.failure().map(str::to_owned),
+            Self::Json(json) => json.failure.clone(),
+            Self::Refusal(prefix) => explanation(prefix),
+        }
+    }
+
     /// What the run used, once the answer has said it.
     pub(super) fn usage(&self) -> Option<Usage> {
         match self {
-            Self::Off => None,
+            Self::Off | Self::Refusal(_) => None,
             Self::Events(stream, _) => stream.learner.usage(),
             Self::Json(json) => json.usage,
         }

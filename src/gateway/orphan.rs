@@ -3,7 +3,8 @@
 //! Measured on Dify 1.5.0: of a closed connection it takes notice at its second write, up to 20 s
 //! later; the answer is then lost and the run stays "running" for ever. So a streamed run is stopped
 //! through Dify's own call, at the instance that runs it, with the same user and key, and what is
-//! still to come is read, for a bounded time, so that the usage is known and the slot comes free.
+//! still to come is read, for a bounded time, so that the usage is known. What Dify keeps open after
+//! that is [held](crate::gateway::held).
 
 use std::time::Duration;
 
@@ -27,14 +28,10 @@ const AFTER_END: Duration = Duration::from_secs(10);
 /// For a stopped run to end: Dify 1.5.0 takes 0.03 to 1 s.
 const AFTER_STOP: Duration = Duration::from_secs(10);
 
-/// Reads what still comes of an answer whose client has all of it.
-pub(super) async fn read_out(mut relay: Box<Relay>) {
-    drain(&mut relay, Instant::now() + AFTER_END, |_| false).await;
-}
-
 /// Reads what still comes of an answer whose client has all of it, and deletes its conversation.
 pub(super) async fn delete_conversation(mut relay: Box<Relay>) {
     drain(&mut relay, Instant::now() + AFTER_END, |_| false).await;
+    relay.hold_rest();
     let Some(conversation) = relay.conversation() else { return };
     let path = format!("/v1/conversations/{conversation}");
     if tell(&mut relay, Method::DELETE, &path).await == Some(false) {
@@ -49,7 +46,8 @@ pub(super) async fn cut_short(mut relay: Box<Relay>) {
     if stop_run(&mut relay).await == Some(true) {
         relay.note_stopped("the answer was cut at a text of `stop`; the run was stopped");
     }
-    drain(&mut relay, until, |_| false).await;
+    drain(&mut relay, until, Relay::run_ended).await;
+    relay.hold_rest();
 }
 
 /// Sees a run out whose client went away: stops it or drains it, as the app says.
@@ -61,12 +59,19 @@ pub(super) async fn see_out(mut relay: Box<Relay>) {
         Some(OnDisconnect::Drain) => false,
         Some(OnDisconnect::Stop | OnDisconnect::Fitting) => relay.is_event_stream(),
     };
-    let mut until = all;
+    let (mut until, mut stopped) = (all, false);
     if stop {
-        // The task is in the first event; before that there is nothing to stop.
+        // The task is in the first event; before that there is nothing to stop. From 1.13 on the run may
+        // wait in a queue for long, and begins whether its client is there or not.
+        if relay.task().is_none() && !relay.run_ended() {
+            relay.note_left_before_task();
+        }
         drain(&mut relay, until, |relay| relay.task().is_some() || relay.run_ended()).await;
         match stop_run(&mut relay).await {
-            Some(true) => relay.note_stopped("the client went away; the run was stopped"),
+            Some(true) => {
+                stopped = true;
+                relay.note_stopped("the client went away; the run was stopped");
+            }
             Some(false) => {
                 relay.record.note("the client went away; Dify did not stop the run".into())
             }
@@ -74,7 +79,13 @@ pub(super) async fn see_out(mut relay: Box<Relay>) {
         }
         until = all.min(Instant::now() + AFTER_STOP);
     }
-    if drain(&mut relay, until, |_| false).await {
+    let done = drain(&mut relay, until, Relay::run_ended).await || relay.run_ended();
+    // A stop may take effect only when the running node ends. An instance that does not even answer is
+    // waited for no longer.
+    if done || stopped {
+        relay.hold_rest();
+    }
+    if done {
         relay.note_drained();
     } else {
         relay.record.note("the client went away; the run did not end in time".into());

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
+use memchr::memchr;
 
 use crate::gateway::behind::Behind;
 use crate::gateway::body::{Kept, Replay};
@@ -16,6 +17,7 @@ use crate::gateway::heads::RequestHead;
 use crate::gateway::member::Member;
 use crate::gateway::names::{Name, Names};
 use crate::gateway::progress::Progress;
+use crate::gateway::query;
 use crate::gateway::request_id::RequestId;
 use crate::model::Scheme;
 
@@ -33,8 +35,13 @@ const REPLACED: Names = Names::of(&[
 ]);
 
 /// What only a trusted proxy may say.
-const BELIEVED_OF_PROXIES: Names =
-    Names::of(&[Name::Forwarded, Name::ForwardedHost, Name::ForwardedProto]);
+const BELIEVED_OF_PROXIES: Names = Names::of(&[
+    Name::Forwarded,
+    Name::ForwardedHost,
+    Name::ForwardedPort,
+    Name::ForwardedPrefix,
+    Name::ForwardedProto,
+]);
 
 /// A request ready for any member of the pool: all but the member's own token.
 ///
@@ -74,12 +81,22 @@ enum Sender {
 pub(super) struct Origin {
     /// The other end of the client's socket, as it is written.
     pub peer: Rc<str>,
-    /// The client itself: the peer, or what a trusted proxy says.
+    /// The client itself: the peer, or what a trusted proxy says. The last proxy before it where what
+    /// that says is no address.
     pub client: IpAddr,
+    /// Whether `client` is the client, and not a proxy before it.
+    pub is_known: bool,
     /// How the peer speaks to the gateway.
     pub scheme: Scheme,
     /// The peer is a trusted proxy, so what it says of the client is kept and added to.
     pub via_proxy: bool,
+}
+
+impl Origin {
+    /// The client's address, if it is known: nothing may be opened to a client by another.
+    pub(super) fn known_client(&self) -> Option<IpAddr> {
+        self.is_known.then_some(self.client)
+    }
 }
 
 impl Outbound {
@@ -152,9 +169,7 @@ impl Outbound {
 
     /// The first value of a parameter of its query, if that is not empty.
     pub(super) fn in_query(&self, name: &str) -> Option<Cow<'_, str>> {
-        let query = self.head.uri.query()?;
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
-        pairs.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value)
+        query::value(self.head.uri.query()?, name)
     }
 
     /// Its method.
@@ -199,7 +214,8 @@ impl Outbound {
         if let Some(authorization) = key {
             add(Name::Authorization, authorization.expose());
         }
-        self.head.fields.iter().filter(|field| !self.behind.has(field)).for_each(put);
+        let goes_on = |field: &Field<'_>| !self.behind.has(field) && !is_ambiguous(field);
+        self.head.fields.iter().filter(goes_on).for_each(put);
     }
 
     /// Says who asks. What an untrusted client says of itself stays behind.
@@ -251,6 +267,12 @@ impl Outbound {
     }
 }
 
+/// Whether an instance would take it for another: WSGI (PEP 3333), which Dify is behind, reads `_` and `-`
+/// in names as the same, so that `X_Forwarded_For` would stand beside the gateway's own.
+fn is_ambiguous(field: &Field<'_>) -> bool {
+    field.name == Name::Other && memchr(b'_', field.spelt).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
@@ -293,7 +315,7 @@ mod tests {
     }
 
     fn origin(peer: IpAddr, scheme: Scheme, via_proxy: bool) -> Origin {
-        Origin { peer: peer.to_string().into(), client: CLIENT, scheme, via_proxy }
+        Origin { peer: peer.to_string().into(), client: CLIENT, is_known: true, scheme, via_proxy }
     }
 
     #[test]
@@ -306,6 +328,11 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "evil"),
             ("forwarded", "for=1.2.3.4"),
+            ("x-forwarded-port", "1"),
+            ("x-forwarded-prefix", "/evil"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("X_Forwarded-For", "1.2.3.4"),
+            ("x_any", "1"),
             ("content-length", "9"),
         ];
         let origin = origin(CLIENT, Scheme::Http, false);
@@ -318,7 +345,16 @@ mod tests {
         assert_eq!(header(&sent, "host"), Some("gate"));
         assert_eq!(header(&sent, "content-length"), Some("2"));
         assert_eq!(header(&sent, "x-request-id"), Some("r1"));
-        for gone in ["authorization", "x-difygate-app", "forwarded"] {
+        for gone in [
+            "authorization",
+            "x-difygate-app",
+            "forwarded",
+            "x-forwarded-port",
+            "x-forwarded-prefix",
+            "x_forwarded_for",
+            "x_forwarded-for",
+            "x_any",
+        ] {
             assert_eq!(header(&sent, gone), None, "{gone}");
         }
         assert_eq!(outbound.target(), "/v1/x?y=1");
@@ -334,12 +370,25 @@ mod tests {
 
     #[test]
     fn what_a_trusted_proxy_says_is_kept_and_added_to() {
-        let claims =
-            [("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "https"), ("host", "gate")];
+        let claims = [
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-port", "443"),
+            ("x-forwarded-prefix", "/dify"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("host", "gate"),
+        ];
         let origin = origin(PROXY, Scheme::Http, true);
         let outbound = outbound(&claims, &origin);
         let sent = headers(&outbound);
         assert_eq!(header(&sent, "x-forwarded-for"), Some("192.0.2.7, 10.0.0.1"));
+        assert_eq!(header(&sent, "x-forwarded-port"), Some("443"));
+        assert_eq!(header(&sent, "x-forwarded-prefix"), Some("/dify"));
+        assert_eq!(
+            header(&sent, "x_forwarded_for"),
+            None,
+            "a proxy passes on what its client made up"
+        );
         assert_eq!(header(&sent, "x-forwarded-proto"), Some("https"));
         assert_eq!(header(&sent, "x-real-ip"), Some("192.0.2.7"));
     }

@@ -91,7 +91,7 @@ fn is_html(kind: &[u8]) -> bool {
 }
 
 /// Where a redirect leads, and what to write instead.
-fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<String> {
+pub(super) fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<String> {
     let place = headers.get(LOCATION).filter(|_| status.is_redirection())?;
     let place = String::from_utf8_lossy(place.as_bytes());
     let place: String = place.chars().filter(|sign| !sign.is_control()).take(200).collect();

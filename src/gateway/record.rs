@@ -206,6 +206,18 @@ impl Record {
         self.detail.get_or_insert_with(|| detail.to_owned());
     }
 
+    /// Dify's words for what went wrong, beside what was said already.
+    pub(super) fn explain(&mut self, why: &str) {
+        match &mut self.detail {
+            Some(said) if said.contains(why) => {}
+            Some(said) => {
+                said.push_str(": ");
+                said.push_str(why);
+            }
+            None => self.detail = Some(why.to_owned()),
+        }
+    }
+
     fn head_sent(&mut self, status: u16) {
         self.status = Some(status);
         self.first_byte = Some(self.began.elapsed());

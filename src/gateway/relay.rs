@@ -23,9 +23,10 @@ use crate::gateway::attempt_error::{AttemptError, chain};
 use crate::gateway::connection::Inflow;
 use crate::gateway::errors;
 use crate::gateway::heads::AnswerHead;
+use crate::gateway::held;
 use crate::gateway::idle::Idle;
 use crate::gateway::journey::{Flight, Journey};
-use crate::gateway::learn::{Left, Passed, Tap};
+use crate::gateway::learn::{Left, Passed, Rest, Tap};
 use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::policy::OnDisconnect;
@@ -40,6 +41,12 @@ use crate::model::{GatewayError, Reason};
 
 /// Between two notes that a flow goes on.
 const NOTE_EVERY: Duration = Duration::from_millis(250);
+
+/// For what may follow the end of a run, between two events: up to 1.12 `message_end` or `error`
+/// comes at once, and the terminal chunk 1.00 s after the last event (1.13 to main).
+const AFTER_END: Duration = Duration::from_secs(2);
+/// For the rest of an answer's sound: Dify itself waits for up to 5 s between two pieces of it.
+const AFTER_SOUND: Duration = Duration::from_secs(8);
 
 /// What is needed to see a run out whose client went away.
 #[derive(Debug)]
@@ -74,6 +81,8 @@ pub(super) struct Relay {
     /// The last piece stopped in the middle of an event.
     in_event: bool,
     idle: Idle,
+    /// By what `idle` is limited.
+    rest: Rest,
     /// Of a run that is, or may be, a streamed flow.
     watch: Option<Box<RunWatch>>,
     /// Of a flow that has started: when its progress is to be noted next.
@@ -133,6 +142,7 @@ impl Relay {
             member,
             worker,
             idle: Idle::new(snapshot.timeouts.idle),
+            rest: Rest::Run,
             snapshot,
             record,
             leaving,
@@ -170,6 +180,11 @@ impl Relay {
         self.tap.run_ended()
     }
 
+    /// Whether all of the answer is here, so that nothing later undoes it.
+    pub(super) fn answered(&self) -> bool {
+        self.tap.answered()
+    }
+
     /// The task of the run, once its stream has named it.
     pub(super) fn task(&self) -> Option<Uuid> {
         self.tap.learned()?.task_id
@@ -184,6 +199,11 @@ impl Relay {
     pub(super) fn note_stopped(&mut self, why: &str) {
         self.app.stats.stopped.add_one();
         self.record.note(why.to_owned());
+    }
+
+    /// The client of a streamed run went away before the run's task was known.
+    pub(super) fn note_left_before_task(&mut self) {
+        self.app.stats.left_before_task.add_one();
     }
 
     /// The answer was read to its end although its client went away.
@@ -216,6 +236,10 @@ impl Relay {
                 let idle = self.idle.poll(context);
                 self.note_progress();
                 ready!(idle);
+                if self.rest != Rest::Run {
+                    self.hold_rest();
+                    return Poll::Ready(None);
+                }
                 let waited = self.idle.limit().as_secs_f64();
                 return Poll::Ready(self.cut(Reason::AnswerIdle, format!("silent for {waited} s")));
             }
@@ -230,6 +254,7 @@ impl Relay {
                     let owners = self.worker.shared().owners();
                     if self.tap.pass(&data, left, &self.member, owners) == Passed::Read {
                         self.watched(&data);
+                        self.limit_rest();
                     }
                     self.finish_if_over();
                     Poll::Ready(Some(Ok(Frame::data(data))))
@@ -243,6 +268,27 @@ impl Relay {
             }
             Some(Err(error)) => Poll::Ready(self.cut(Reason::AnswerCut, chain(error.as_ref()))),
         }
+    }
+
+    /// After its end a run has little more to say.
+    fn limit_rest(&mut self) {
+        let rest = self.tap.rest();
+        if rest != self.rest {
+            self.rest = rest;
+            self.idle = Idle::new(match rest {
+                Rest::Run => self.snapshot.timeouts.idle,
+                Rest::Sound => AFTER_SOUND,
+                Rest::Little => AFTER_END,
+            });
+        }
+    }
+
+    /// The client gets no more; what Dify still sends is read in the background.
+    pub(super) fn hold_rest(&mut self) {
+        let Some(body) = self.body.take() else { return };
+        self.learn();
+        self.record.end(Reason::Answered);
+        held::hold(&self.worker, &self.member, body);
     }
 
     /// A piece that has passed the tap tells how far the run is.
@@ -326,6 +372,9 @@ impl Relay {
         if let Some(usage) = self.tap.usage() {
             self.record.used(usage);
         }
+        if let Some(why) = self.tap.failure() {
+            self.record.explain(&why);
+        }
         if let Some((asked, given)) = self.tap.strays() {
             self.app.stats.wrong_conversation.add_one();
             let (app, member) = (&self.app.name, self.member.name());
@@ -342,6 +391,11 @@ impl Relay {
     fn cut(&mut self, reason: Reason, what: String) -> Option<io::Result<Frame<Bytes>>> {
         self.body = None;
         self.learn();
+        if self.answered() {
+            self.record.note_if_none(&format!("the stream was cut after its answer: {what}"));
+            self.record.end(Reason::Answered);
+            return None;
+        }
         let failure = AttemptError::cut(reason, &self.member, &what);
         Trust::cut(&self.member, &failure, self.worker.shared());
         self.record.note(failure.text);

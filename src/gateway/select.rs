@@ -170,7 +170,7 @@ impl Candidates {
     }
 
     /// The next candidate, if there is one. Those that are out come last, if at all: first who only
-    /// waits for slow start, then, as a last resort, who is draining, then the others.
+    /// waits for slow start, then whose slots are all held, then, as a last resort, who is draining, then the others.
     fn next_in_order(&mut self, now_ms: u64) -> Option<Candidate> {
         let pool = &self.app.pool;
         let bound = self.max_load.map(|max_load| pool.bound(max_load));
@@ -191,9 +191,12 @@ impl Candidates {
                 Err(why) => self.skipped.push((Arc::clone(member), why)),
             }
         }
-        if let Some(member) = self.take_skipped(|why| why == Skipped::SlowStart) {
-            self.found = Found::Somebody;
-            return Some(candidate(&member, Pass::Normal));
+        // Who waits there gets the first place that comes free.
+        for waits in [Skipped::SlowStart, Skipped::Held] {
+            if let Some(member) = self.take_skipped(|why| why == waits) {
+                self.found = Found::Somebody;
+                return Some(candidate(&member, Pass::Normal));
+            }
         }
         while let Some(member) = self.take_skipped(|why| why == Skipped::NoPlace) {
             match self.admit(&member, now_ms, self.claim) {
@@ -250,8 +253,7 @@ impl Candidates {
         }
         let mut members = self.app.pool.members.iter().enumerate();
         let mut skipped = self.skipped.iter();
-        let waits = |why| matches!(why, Skipped::SlowStart | Skipped::NoPlace);
-        skipped.any(|(_, why)| self.found == Found::LastResort || waits(*why))
+        skipped.any(|(_, why)| self.found == Found::LastResort || why.is_asked_later())
             || members.any(|(index, member)| !self.order.has_given(index) && member.is_in())
     }
 

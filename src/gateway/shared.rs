@@ -38,8 +38,8 @@ pub trait Desk: Send + Sync {
 pub struct Visit {
     /// Method, URI and headers.
     pub head: request::Parts,
-    /// The client's address, seen through trusted proxies.
-    pub client: IpAddr,
+    /// The client's address, seen through trusted proxies; none where these name none.
+    pub client: Option<IpAddr>,
 }
 
 /// What is known from before.

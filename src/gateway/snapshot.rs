@@ -205,6 +205,8 @@ pub struct AppStats {
     pub searches: Searches,
     /// Runs that were stopped because their client went away.
     pub stopped: Counter,
+    /// Streamed runs whose client went away before their task was known.
+    pub left_before_task: Counter,
     /// Answers that were read to their end because their client went away.
     pub drained: Counter,
     /// Whether its runs are flows.

@@ -30,6 +30,8 @@ pub enum Skipped {
     SlowStart,
     /// It takes nothing new.
     Draining,
+    /// Streams that have ended hold all its slots.
+    Held,
     /// Streamed flows do not start there.
     NoWorker,
     /// All its places for streamed flows are taken, and another one has some.
@@ -37,6 +39,11 @@ pub enum Skipped {
 }
 
 impl Skipped {
+    /// Whether it is asked if the others fail, and not only as a last resort.
+    pub(super) fn is_asked_later(self) -> bool {
+        matches!(self, Self::SlowStart | Self::Held | Self::NoPlace)
+    }
+
     /// The word for it.
     pub fn label(self) -> &'static str {
         match self {
@@ -44,6 +51,7 @@ impl Skipped {
             Self::Ejected => "ejected",
             Self::SlowStart => "slow_start",
             Self::Draining => "draining",
+            Self::Held => "held",
             Self::NoWorker => "no_worker",
             Self::NoPlace => "no_place",
         }
@@ -118,6 +126,9 @@ impl Member {
             && !self.is_turn_of(fraction, now_ms)
         {
             return Err(Skipped::SlowStart);
+        }
+        if free.is_some() && self.instance.is_all_held() {
+            return Err(Skipped::Held);
         }
         self.instance.breaker().admit(now_ms, work).ok_or(Skipped::Ejected)
     }

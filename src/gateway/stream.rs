@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::dify::answer::explanation;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::coming::Coming;
 use crate::gateway::journey::{Forwarded, Journey};
@@ -89,12 +91,18 @@ pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     let record = &mut journey.record;
     record.answered(&member, head.status.as_u16(), arrived.into_std());
     let (id, name) = (record.request_id().clone(), member.label.header.clone());
+    let mut is_event_stream = false;
     let body = match body {
         AnswerBody::Coming(body) => {
             let source = Source { member, body, flight, first_byte };
-            Outgoing::Relay(Coming::new(Relay::new(journey, &head, source)))
+            let relay = Relay::new(journey, &head, source);
+            is_event_stream = relay.is_event_stream();
+            Outgoing::Relay(Coming::new(relay))
         }
         AnswerBody::Read(bytes) => {
+            if let Some(why) = explanation(&bytes).filter(|_| head.status.as_u16() >= 400) {
+                record.explain(&why);
+            }
             record.end(Reason::Answered);
             Outgoing::Whole(Some(bytes), journey.record)
         }
@@ -102,6 +110,10 @@ pub(super) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     let mut told = Box::new(ReplyHead::passing(head));
     // Says which instance answered, and what became of the conversation that the request named.
     told.identify(id);
+    if is_event_stream {
+        // nginx passes each event on at once, then.
+        told.replace(Name::AccelBuffering, HeaderValue::from_static("no"));
+    }
     name.into_iter().for_each(|name| told.replace(Name::Instance, name));
     conversation.into_iter().for_each(|what| told.replace(Name::Conversation, what));
     Reply { head: told, body }

@@ -21,10 +21,19 @@ pub struct Key {
     pub is_user_token: bool,
     /// Whether it may see and clean up the conversations of all keys.
     pub is_admin: bool,
+    /// Whether it may name any end user on Dify's own paths, and list and change what is not its own.
+    pub impersonates: bool,
     /// Whether headers that name the end user are believed.
     pub trusted_proxy: bool,
     /// The end user of requests that name none.
     pub user: Option<String>,
+}
+
+impl Key {
+    /// Whether requests with it to Dify's own paths may name any end user.
+    pub(super) fn names_anybody(&self) -> bool {
+        self.is_user_token || self.impersonates
+    }
 }
 
 /// The table of keys.
@@ -129,6 +138,7 @@ mod tests {
             apps: apps.into(),
             is_user_token: true,
             is_admin: false,
+            impersonates: false,
             trusted_proxy: false,
             user: None,
         };
@@ -150,6 +160,7 @@ mod tests {
             apps: [7][..].into(),
             is_user_token: true,
             is_admin: false,
+            impersonates: false,
             trusted_proxy: false,
             user: None,
         };

@@ -13,14 +13,12 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 
 use crate::gateway::connection::Inflow;
+use crate::gateway::held;
 use crate::gateway::journey::Flight;
 use crate::gateway::learn::{Left, Tap};
 use crate::gateway::member::Member;
 use crate::gateway::run_watch::RunWatch;
 use crate::gateway::worker::Worker;
-
-/// Dify ends a stream after 300 s of silence.
-const SILENCE: Duration = Duration::from_secs(310);
 
 /// What is left of a stream that nobody listens to.
 pub(super) struct Unheard {
@@ -40,15 +38,16 @@ impl Unheard {
     /// Reads on, for no longer than `limit`. Nobody waits for it, the end of the gateway neither.
     pub(super) fn leave(self, flight: Flight, limit: Duration) {
         let until = Instant::now() + limit;
+        let mark = self.member.instance.mark_held();
         spawn_local(async move {
             self.read(until).await;
-            drop(flight);
+            drop((mark, flight));
         });
     }
 
     async fn read(mut self, until: Instant) {
         loop {
-            let late = until.min(Instant::now() + SILENCE);
+            let late = until.min(Instant::now() + held::LIMIT);
             let Ok(Some(Ok(frame))) = timeout_at(late, self.body.frame()).await else { break };
             let Ok(piece) = frame.into_data() else { continue };
             let shared = self.worker.shared();

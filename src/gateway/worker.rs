@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::gateway::client::{Client, Ending};
 use crate::gateway::connection::Connections;
+use crate::gateway::early_log::EarlyLog;
 use crate::gateway::http1::Gear;
 use crate::gateway::shared::Shared;
 use crate::telemetry::{Batch, Sink};
@@ -45,6 +46,8 @@ pub(super) struct Worker {
     clients: RefCell<Slab<Rc<Client>>>,
     batch: RefCell<Batch>,
     clock: Rc<Cell<u64>>,
+    /// Requests that were none.
+    pub early_log: EarlyLog,
     gear: Gear,
     /// Woken when the last client is gone.
     empty: Notify,
@@ -63,6 +66,7 @@ impl Worker {
             shared,
             clients: RefCell::default(),
             batch: RefCell::new(Batch::new(sink)),
+            early_log: EarlyLog::default(),
             clock: Rc::default(),
             empty: Notify::new(),
             orphans: Cell::new(0),
@@ -165,6 +169,7 @@ impl Worker {
         self.clock.set(now_ms);
         self.connections.drop_idle();
         self.batch.borrow_mut().flush();
+        self.early_log.told(now_ms);
         let snapshot = self.shared.snapshot();
         let min_rate = snapshot.limits.min_answer_rate;
         for (_, client) in self.clients.borrow().iter() {

@@ -84,15 +84,24 @@ fn open(path: &Path) -> Result<Database, StoreError> {
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Err(damaged(source.to_string())),
             _ => Err(refuse(source)),
         },
+        Ok(Err(DatabaseError::Storage(StorageError::Corrupted(what)))) if is_form(&what) => {
+            Err(StoreError::OtherForm { path: path.to_owned(), what })
+        }
+        Ok(Err(error @ DatabaseError::UpgradeRequired(_))) => {
+            Err(StoreError::OtherForm { path: path.to_owned(), what: error.to_string() })
+        }
         Ok(Err(error @ DatabaseError::Storage(StorageError::Corrupted(_)))) => {
             Err(damaged(error.to_string()))
         }
-        Ok(Err(error @ (DatabaseError::UpgradeRequired(_) | DatabaseError::RepairAborted))) => {
-            Err(damaged(error.to_string()))
-        }
+        Ok(Err(error @ DatabaseError::RepairAborted)) => Err(damaged(error.to_string())),
         Ok(Err(error)) => Err(failed(path, error)),
         Err(_) => Err(damaged("reading it ended in a panic".to_owned())),
     }
+}
+
+/// Whether redb says that the file is whole and of a later format. It has no kind of its own for that.
+fn is_form(what: &str) -> bool {
+    what.contains("file format version")
 }
 
 fn failed(path: &Path, error: impl std::fmt::Display) -> StoreError {

@@ -220,6 +220,14 @@ pub enum StoreError {
         /// What redb says.
         what: String,
     },
+    /// The file has a form that this release does not know.
+    #[error("{} was written by another release of difygate ({what}); it is left as it is: start that release again, or name another folder in `store.path`", path.display())]
+    OtherForm {
+        /// The file.
+        path: PathBuf,
+        /// What redb says.
+        what: String,
+    },
     /// Reading or writing failed.
     #[error("{} cannot be used: {what}; is the disk full?", path.display())]
     Failed {

@@ -271,3 +271,57 @@ fn nothing_acknowledged_is_lost_by_50_kills() {
     }
     assert!(acked >= 50);
 }
+
+/// A file that redb 4.5 wrote: its length, then each part that is not zero as offset, length and bytes, all
+/// numbers with four bytes.
+const OF_REDB_4_5: &[u8] = include_bytes!("../../tests/data/store-of-redb-4.5.sparse");
+
+fn of_redb_4_5() -> Vec<u8> {
+    let number =
+        |at: usize| u32::from_be_bytes(OF_REDB_4_5[at..at + 4].try_into().unwrap()) as usize;
+    let (mut file, mut at) = (vec![0; number(0)], 4);
+    while at < OF_REDB_4_5.len() {
+        let (offset, length) = (number(at), number(at + 4));
+        file[offset..offset + length].copy_from_slice(&OF_REDB_4_5[at + 8..at + 8 + length]);
+        at += 8 + length;
+    }
+    file
+}
+
+#[test]
+fn a_file_of_an_earlier_release_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(FILE), of_redb_4_5()).unwrap();
+    let (store, warning) = open(folder.path());
+    assert_eq!(warning, None);
+    let known = (0..20).filter(|number| *number != 7);
+    let mut known: Vec<_> = known
+        .map(|number| row(&format!("id-{number:03}"), &format!("dify{}", number % 3)))
+        .collect();
+    known.insert(0, row("guarded", "1"));
+    known.sort();
+    assert_eq!(rows(&*store), known);
+    assert_eq!(store.get(Table::Turns, b"turn").unwrap(), Some(b"1".to_vec()));
+    store.commit(&[set("id-new", "dify1")]).unwrap();
+    drop(store);
+    let (store, warning) = open(folder.path());
+    assert_eq!((warning, store.count(Table::Owners).unwrap()), (None, 21));
+}
+
+#[test]
+fn a_file_of_a_later_format_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let mut file = of_redb_4_5();
+    // The number of the format stands at the front of both of its commits.
+    assert_eq!((file[64], file[192]), (3, 3));
+    (file[64], file[192]) = (9, 9);
+    fs::write(&path, &file).unwrap();
+    let (store, warning) = open(folder.path());
+    let warning = warning.unwrap();
+    assert!(warning.contains("another release of difygate"), "{warning}");
+    assert!(warning.contains("it is left as it is"), "{warning}");
+    store.commit(&[set("a", "1")]).unwrap();
+    assert!(fs::read(&path).unwrap() == file);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}

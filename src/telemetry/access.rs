@@ -8,6 +8,7 @@ use std::fmt::{self, Display, Formatter};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -20,6 +21,8 @@ use crate::telemetry::count::Counter;
 
 /// Batches that may wait for the writer.
 const QUEUE: usize = 256;
+/// Users and paths are for operators and whoever reads logs for them; a file that is there keeps its own.
+const MODE: u32 = 0o640;
 /// A batch is handed over when it holds this many bytes.
 const BATCH_BYTES: usize = 16 * 1024;
 
@@ -238,7 +241,7 @@ fn quoted(text: Option<&str>) -> String {
 }
 
 fn combined(line: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
-    let time = entry.time.to_zoned(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
+    let time = entry.time.to_zoned_datetime(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
     write!(
         line,
         "{} - {} [{time}] \"{} {} {}\" {} {} \"{}\" \"{}\"",
@@ -284,7 +287,7 @@ impl Output {
         let file = match &destination {
             Destination::Stdout => None,
             Destination::File(path) => {
-                let opened = OpenOptions::new().create(true).append(true).open(path);
+                let opened = OpenOptions::new().create(true).append(true).mode(MODE).open(path);
                 Some(opened.map_err(|error| {
                     io::Error::new(error.kind(), format!("access log {}: {error}", path.display()))
                 })?)

@@ -110,3 +110,15 @@ fn a_file_that_cannot_be_opened_is_named() {
     let error = AccessLog::start(Format::Json, Destination::File(path.into())).err().unwrap();
     assert!(error.to_string().contains(path), "{error}");
 }
+
+#[test]
+fn a_new_log_is_for_its_owner_and_group() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    AccessLog::start(Format::Json, Destination::File(path.clone())).unwrap().finish();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    // What a umask takes away besides is the operator's own choice.
+    assert_eq!((mode & 0o600, mode & !0o640), (0o600, 0), "{mode:o}");
+}

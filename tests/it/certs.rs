@@ -57,7 +57,7 @@ impl Authority {
 
     /// One that ends at the beginning of a day in the future, by UTC.
     pub(crate) fn issue_for_days(&self, names: &[&str], days: i64) -> Pair {
-        let last = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date();
+        let last = jiff::ZonedDateTime::now().with_time_zone(jiff::tz::TimeZone::UTC).date();
         let last = last.checked_add(jiff::Span::new().days(days)).unwrap();
         let [month, day] = [last.month(), last.day()].map(|part| u8::try_from(part).unwrap());
         self.issue_with(names, |params| {

@@ -123,3 +123,28 @@ async fn logrotate_moves_the_log_away_and_no_line_is_lost() {
     }
     assert_eq!(lines(&gateway.log.with_extension("log.1")), 1);
 }
+
+#[test]
+fn the_image_names_whose_work_is_in_it() {
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let folder = env!("CARGO_MANIFEST_DIR");
+    let notices = Path::new(folder).join("deploy/notices.py");
+    let ran =
+        Command::new("python3").arg(notices).arg(triple).current_dir(folder).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let text = String::from_utf8(ran.stdout).unwrap();
+    let named = |crate_: &str| text.lines().any(|line| line.starts_with(&format!("{crate_} ")));
+    for one in ["tokio", "hyper", "full_moon", "notify", "ring", "webpki-roots", "redb"] {
+        assert!(named(one), "{one}");
+    }
+    for none in ["proptest", "insta", "rcgen", "windows-sys", "dify-sim"] {
+        assert!(!named(none), "{none} is not built in");
+    }
+    for part in
+        ["https://mozilla.org/MPL/2.0/", "Creative Commons CC0", "Apache License", "MIT License"]
+    {
+        assert!(text.contains(part), "{part}");
+    }
+    assert!(!text.contains(folder), "a path of the machine that built it");
+    assert!(deploy("Dockerfile").contains("COPY licenses.txt "));
+}

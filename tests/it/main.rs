@@ -12,6 +12,8 @@ mod certs;
 mod redis_server;
 mod rig;
 
+mod admin;
+mod browser;
 mod clients;
 mod control;
 mod conversations;
@@ -36,6 +38,7 @@ mod large_bodies;
 mod leaving;
 mod methods;
 mod opendify;
+mod own_users;
 mod owners;
 mod plan;
 mod process;

@@ -2,6 +2,7 @@
 //! `answers`, and what takes time or a configuration of its own.
 
 mod case;
+mod forwarded;
 mod origin;
 mod suite;
 mod wire;

@@ -1,6 +1,5 @@
 //! Content blocks of messages.
 
-use bytes::Bytes;
 use serde_json::Value;
 
 use crate::adapter::ask::{Attachment, FileKind, Role, Saying};
@@ -15,6 +14,7 @@ pub(super) fn sayings(
     role: Role,
     place: &str,
     content: Value,
+    ignored: &mut Vec<String>,
 ) -> Result<Vec<Saying>, GatewayError> {
     let mut own = Saying { role, ..Saying::default() };
     let blocks = match content {
@@ -29,10 +29,10 @@ pub(super) fn sayings(
     for (at, block) in blocks.into_iter().enumerate() {
         let mut block = Fields::of(format!("{place}[{at}]"), block)?;
         match (role, block.need_text("type")?.as_str()) {
-            (Role::User, "tool_result") => all.push(tool_result(&mut block)?),
+            (Role::User, "tool_result") => all.push(tool_result(&mut block, ignored)?),
             // What a model thought, what it called and what servers answered are not its answer.
             (Role::Assistant, kind) if is_trace(kind) => {}
-            (_, kind) => part(kind, &mut block, &mut own)?,
+            (_, kind) => part(kind, &mut block, &mut own, ignored)?,
         }
     }
     // A turn without text is still a turn; a message of results alone says nothing of its own.
@@ -48,21 +48,26 @@ fn is_trace(kind: &str) -> bool {
 }
 
 /// A text, a picture or a document.
-fn part(kind: &str, block: &mut Fields, into: &mut Saying) -> Result<(), GatewayError> {
+fn part(
+    kind: &str,
+    block: &mut Fields,
+    into: &mut Saying,
+    ignored: &mut Vec<String>,
+) -> Result<(), GatewayError> {
     match kind {
         "text" => transcript::add_line(&mut into.text, &block.need_text("text")?),
         "image" => into.attachments.push(source(block, FileKind::Image)?),
         "document" => into.attachments.push(source(block, FileKind::Document)?),
-        _ => {
-            let place = block.place("type");
-            let why = "must be text, image, document or, of the user, tool_result";
-            return Err(fields::wrong_value(&place, why));
-        }
+        // Of a newer protocol: its text is what an app can be told.
+        kind => match block.take("text") {
+            Some(Value::String(text)) => transcript::add_line(&mut into.text, &text),
+            _ => fields::pass_over(ignored, "messages.content", kind),
+        },
     }
     Ok(())
 }
 
-fn tool_result(block: &mut Fields) -> Result<Saying, GatewayError> {
+fn tool_result(block: &mut Fields, ignored: &mut Vec<String>) -> Result<Saying, GatewayError> {
     let mut result = Saying { role: Role::Tool, ..Saying::default() };
     let place = block.place("content");
     match block.take("content") {
@@ -72,7 +77,7 @@ fn tool_result(block: &mut Fields) -> Result<Saying, GatewayError> {
             for (at, inner) in parts.into_iter().enumerate() {
                 let mut inner = Fields::of(format!("{place}[{at}]"), inner)?;
                 let kind = inner.need_text("type")?;
-                part(&kind, &mut inner, &mut result)?;
+                part(&kind, &mut inner, &mut result, ignored)?;
             }
         }
         Some(_) => {
@@ -85,10 +90,6 @@ fn tool_result(block: &mut Fields) -> Result<Saying, GatewayError> {
 /// The file of an `image` or `document` block.
 fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, GatewayError> {
     let title = block.text("title")?.filter(|title| !title.trim().is_empty());
-    let named = |media_type: String, bytes: Bytes| {
-        let name = title.map(|title| file_name(&title, &media_type));
-        attached::file_of(name.as_deref(), media_type, bytes)
-    };
     let place = block.place("source");
     let mut source = Fields::of(place, block.need("source")?)?;
     let form = source.need_text("type")?;
@@ -98,11 +99,14 @@ fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, GatewayError
             let data = source.need_text("data")?;
             let bytes = data_url::base64(&data)
                 .map_err(|error| fields::wrong_value(&source.place("data"), error))?;
-            if kind == FileKind::Image && !media_type.starts_with("image/") {
-                let why = "must begin with image/";
-                return Err(fields::wrong_value(&source.place("media_type"), why));
+            let name = title.map(|title| file_name(&title, &media_type));
+            if kind == FileKind::Image {
+                return attached::picture_of(name.as_deref(), &media_type, bytes).map_err(|_| {
+                    let why = "must begin with image/";
+                    fields::wrong_value(&source.place("media_type"), why)
+                });
             }
-            Ok(named(media_type, bytes))
+            Ok(attached::unsure(name.as_deref(), &media_type, bytes))
         }
         "url" => {
             let url = source.need_text("url")?;
@@ -115,7 +119,8 @@ fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, GatewayError
             if data.is_empty() {
                 return Err(fields::wrong_value(&source.place("data"), "holds an empty file"));
             }
-            Ok(named("text/plain".to_owned(), data.into()))
+            let name = title.map(|title| file_name(&title, "text/plain"));
+            Ok(attached::file_of(name.as_deref(), "text/plain".to_owned(), data.into()))
         }
         "file" => {
             let why = "is not served, for the gateway keeps no files: send them as base64 or URL";

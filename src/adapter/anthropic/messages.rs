@@ -4,7 +4,8 @@
 //! length, tools it may leave alone) is ignored and named; what would change the meaning of the
 //! answer is refused.
 
-use serde_json::Value;
+use bytes::Bytes;
+use serde_json::{Value, json};
 
 use super::content;
 use super::voice::MessagesVoice;
@@ -12,7 +13,7 @@ use crate::adapter::ask::{Ask, Role};
 use crate::adapter::extras;
 use crate::adapter::fields::{self, Fields};
 use crate::adapter::transcript;
-use crate::model::{ErrorKind, GatewayError, Reason};
+use crate::model::GatewayError;
 
 /// The most texts in `stop_sequences`.
 const MAX_STOPS: usize = 64;
@@ -22,6 +23,11 @@ pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, MessagesVoice), GatewayError
     let mut body = Fields::of_body(body)?;
     let mut ask = Ask { model: body.need_text("model")?, ..Ask::default() };
     needs_length(&mut body, &mut ask)?;
+    finish(body, ask)
+}
+
+/// All but the model and the length.
+fn finish(mut body: Fields, mut ask: Ask) -> Result<(Ask, MessagesVoice), GatewayError> {
     system(&mut body, &mut ask)?;
     messages(&mut body, &mut ask)?;
     ask.streamed = body.flag("stream")?;
@@ -37,11 +43,38 @@ pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, MessagesVoice), GatewayError
     Ok((ask, voice))
 }
 
-/// `POST /v1/messages/count_tokens`: Dify counts only what it has run.
-pub fn count_tokens() -> GatewayError {
-    let message = "count_tokens is not served: Dify says what a request used only in its answer";
-    GatewayError::new(404, ErrorKind::NotFound, "unsupported_endpoint", message)
-        .with_reason(Reason::NoRoute)
+/// `POST /v1/messages/count_tokens`: the model, and how many tokens its messages have by an estimate.
+/// Dify counts only what it has run, and each model in its own way.
+pub fn count_tokens(body: impl AsRef<[u8]>) -> Result<(String, u64), GatewayError> {
+    let mut body = Fields::of_body(body)?;
+    let ask = Ask { model: body.need_text("model")?, ..Ask::default() };
+    // It is all of a request but its length.
+    let (ask, _) = finish(body, ask)?;
+    let said = ask.before.iter().chain([&ask.question]);
+    let of_sayings: u64 = said
+        .map(|saying| {
+            tokens(&saying.text) + PER_MESSAGE + PER_FILE * saying.attachments.len() as u64
+        })
+        .sum();
+    Ok((ask.model, of_sayings + ask.system.as_deref().map_or(0, tokens)))
+}
+
+/// What an estimate is told as: it says that it is one.
+pub fn counted(tokens: u64) -> Bytes {
+    let answer = json!({"input_tokens": tokens, "x_dify": {"usage_source": "estimate"}});
+    Bytes::from(answer.to_string())
+}
+
+/// What a message costs beside its text, in tokens.
+const PER_MESSAGE: u64 = 4;
+/// About what a picture costs.
+const PER_FILE: u64 = 1500;
+
+/// Four letters of ASCII, or one of any other script.
+fn tokens(text: &str) -> u64 {
+    let ascii = text.bytes().filter(u8::is_ascii).count() as u64;
+    let others = text.chars().filter(|letter| !letter.is_ascii()).count() as u64;
+    ascii.div_ceil(4) + others
 }
 
 /// The protocol wants `max_tokens`; an app of Dify has its own.
@@ -89,7 +122,7 @@ fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
             }
         };
         let place = message.place("content");
-        for saying in content::sayings(role, &place, message.need("content")?)? {
+        for saying in content::sayings(role, &place, message.need("content")?, &mut ask.ignored)? {
             transcript::add(&mut said, saying);
         }
         last = format!("messages[{at}]");

@@ -18,6 +18,7 @@ use self::cut::{Cut, Ends};
 use self::event::{Chunk, Event, MadeFile, Metadata, Node, Workflow, part};
 use self::outputs::{output, source};
 use self::think::{Piece, Thinking};
+use super::markdown;
 use super::mode::Mode;
 use super::voice::{Begun, Finish, Heard, Told};
 use crate::dify::answer::Usage;
@@ -353,11 +354,9 @@ impl Run {
 
     fn file(&mut self, file: &MadeFile, each: &mut dyn FnMut(Heard)) {
         let (Some(url), MadeFiles::Markdown) = (&file.url, self.manner.files) else { return };
-        let name = file.filename.as_deref().unwrap_or("");
-        let mark = if file.kind.as_deref() == Some("image") { "!" } else { "" };
-        let name = if name.is_empty() && mark.is_empty() { "file" } else { name };
+        let link = markdown::file(file.kind.as_deref(), file.filename.as_deref(), url);
         let gap = if self.told.text.is_empty() { "" } else { "\n\n" };
-        self.answer(&format!("{gap}{mark}[{name}]({url})"), each);
+        self.answer(&format!("{gap}{link}"), each);
     }
 
     fn message_end(&mut self, event: &Event<'_>, each: &mut dyn FnMut(Heard)) {

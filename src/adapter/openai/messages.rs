@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::common::ignore;
 use crate::adapter::ask::{Ask, Attachment, Role, Saying};
 use crate::adapter::attached::{self, AttachError};
-use crate::adapter::fields::{missing, wrong_type, wrong_value};
+use crate::adapter::fields::{missing, pass_over, wrong_type, wrong_value};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
@@ -20,7 +20,7 @@ enum Place {
 pub(super) fn read(messages: Value, ask: &mut Ask) -> Result<(), GatewayError> {
     let Value::Array(messages) = messages else { return Err(wrong_type("messages", "a list")) };
     let mut said: Vec<Saying> = Vec::new();
-    let mut last = String::new();
+    let (mut last, mut trailing) = (String::new(), Vec::new());
     for (place, message) in messages.iter().enumerate() {
         let at = format!("messages[{place}]");
         let Value::Object(message) = message else { return Err(wrong_type(&at, "an object")) };
@@ -31,15 +31,17 @@ pub(super) fn read(messages: Value, ask: &mut Ask) -> Result<(), GatewayError> {
         let saying = saying(message, &role, (&at, &mut *ask))?;
         match role {
             Place::System if saying.text.trim().is_empty() => {}
-            Place::System => transcript::add_system(&mut ask.system, &saying.text),
+            Place::System => trailing.push(saying.text),
             Place::Transcript(role) => {
+                for text in trailing.drain(..) {
+                    transcript::add_system(&mut ask.system, &text);
+                }
                 transcript::add(&mut said, Saying { role, ..saying });
                 last = at;
             }
         }
     }
-    (ask.before, ask.question) = transcript::split(said, "messages", &last)?;
-    Ok(())
+    transcript::settle(ask, said, trailing, ("messages", &last))
 }
 
 fn role(message: &Map<String, Value>, at: &str) -> Result<Place, GatewayError> {
@@ -64,8 +66,10 @@ fn saying(
     let parts = match message.get("content") {
         Some(Value::String(text)) => return Ok(Saying { text: text.clone(), ..said }),
         Some(Value::Array(parts)) => parts,
-        None | Some(Value::Null) if matches!(place, Place::Transcript(Role::Assistant)) => {
-            // It called a tool of the client's.
+        None | Some(Value::Null)
+            if matches!(place, Place::Transcript(Role::Assistant | Role::Tool)) =>
+        {
+            // It called a tool of the client's, or is what that did not say.
             return Ok(said);
         }
         None | Some(Value::Null) => return Err(missing(&at)),
@@ -76,18 +80,24 @@ fn saying(
         let at = format!("{at}[{number}]");
         let Value::Object(part) = part else { return Err(wrong_type(&at, "an object")) };
         let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
-        if matches!(place, Place::System) && kind != "text" {
-            return Err(wrong_value(&format!("{at}.type"), "must be text in a system message"));
+        if matches!(place, Place::System) && !matches!(kind, "" | "text") {
+            pass_over(&mut ask.ignored, "messages.content", kind);
+            continue;
         }
         match kind {
             "text" | "refusal" => texts.push(text(part.get(kind), &format!("{at}.{kind}"))?),
             "image_url" => said.attachments.push(picture(part, &at, ask)?),
             "input_audio" => said.attachments.push(sound(part, &at)?),
             "file" => said.attachments.push(file(part, &at)?),
-            _ => {
+            "" => {
                 let why = "must be text, image_url, input_audio or file";
                 return Err(wrong_value(&format!("{at}.type"), why));
             }
+            // Of a newer protocol, or of another one: its text is what an app can be told.
+            kind => match part.get("text") {
+                Some(Value::String(text)) => texts.push(text),
+                _ => pass_over(&mut ask.ignored, "messages.content", kind),
+            },
         }
     }
     said.text = texts.join("\n");

@@ -3,6 +3,7 @@
 use memchr::memmem;
 use uuid::Uuid;
 
+use super::explain::{self, Outcome};
 use super::members::{id, items, members, text, value};
 use super::usage::{self, Tokens};
 use super::{Learned, Usage};
@@ -40,6 +41,10 @@ pub(super) struct Envelope {
     pub(super) of_a_message: bool,
     /// It is an event that may name a form.
     pub(super) of_a_form: bool,
+    /// How the flow ended, if it is an event that says so.
+    pub(super) outcome: Outcome,
+    /// What an error event says.
+    pub(super) message: Option<String>,
 }
 
 /// Events after which a run does no more, or nearly so.
@@ -49,7 +54,9 @@ pub(super) enum End {
     Message,
     /// `workflow_finished`.
     Workflow,
-    /// `error`, or `workflow_paused` of newer versions.
+    /// `workflow_paused` of newer versions.
+    Pause,
+    /// `error`.
     Other,
 }
 
@@ -58,7 +65,8 @@ impl End {
         Some(match event {
             b"message_end" => Self::Message,
             b"workflow_finished" => Self::Workflow,
-            b"error" | b"workflow_paused" => Self::Other,
+            b"workflow_paused" => Self::Pause,
+            b"error" => Self::Other,
             _ => return None,
         })
     }
@@ -85,13 +93,13 @@ impl Envelope {
                 self.usage = usage.map(Tokens::usage).or(self.usage);
                 return Some(after);
             }
-            // What a message's end says is more.
+            b"data" if wanted == Wanted::Event && workflow_ends => {
+                return self.flow_end(rest);
+            }
             b"data" if workflow_ends && self.usage.is_none() => {
                 let (data, after) = usage::of_data(rest)?;
                 self.usage = data.filter(|data| data.total_tokens.is_some()).map(Tokens::usage);
-                if wanted == Wanted::WorkflowRun {
-                    self.forms(&rest[..rest.len() - after.len()]);
-                }
+                self.forms(&rest[..rest.len() - after.len()]);
                 return Some(after);
             }
             b"data" if wanted == Wanted::Turn || self.of_a_form => {
@@ -134,10 +142,26 @@ impl Envelope {
                 self.end = End::named(event);
                 self.of_a_form = names_a_form(event);
             }
+            Wanted::Event if key == b"message" && self.end == Some(End::Other) => {
+                self.message = explain::shown(value);
+            }
             Wanted::Made => self.other(key, value),
             Wanted::Upload if matches!(key, b"created_by" | b"user_id") => self.add_uuid(value),
             _ => {}
         }
+        Some(after)
+    }
+
+    /// The data of a flow that has ended. Gives what follows it.
+    fn flow_end<'a>(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        self.outcome = explain::outcome(rest);
+        // What a message's end says is more.
+        let (data, after) = match self.usage {
+            None => usage::of_data(rest)?,
+            Some(_) => (None, value(rest)?.1),
+        };
+        let total = data.filter(|data| data.total_tokens.is_some());
+        self.usage = self.usage.or(total.map(Tokens::usage));
         Some(after)
     }
 

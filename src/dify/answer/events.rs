@@ -9,6 +9,7 @@
 use memchr::memchr;
 
 use super::envelope::{End, Envelope, Wanted, names_a_form};
+use super::explain::{Outcome, is_stop};
 use super::{Learned, Usage};
 
 /// The most bytes kept of an event that is cut over pieces of the stream. One that is whole in its
@@ -33,11 +34,40 @@ enum Line {
     Unsure,
 }
 
+/// What a pause of a run is to its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pauses {
+    /// Its end.
+    #[default]
+    End,
+    /// A wait: the stream was asked for with `continue_on_pause`.
+    Wait,
+}
+
+/// Whether the answer is being spoken, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Speech {
+    #[default]
+    None,
+    /// `tts_message` came.
+    Begun,
+    /// `tts_message_end` came.
+    Ended,
+}
+
 /// Reads the events of a stream beside their way: [`feed`](Self::feed) it each piece.
 #[derive(Debug, Default)]
 pub struct EventLearner {
     found: Envelope,
     ended: bool,
+    /// `workflow_finished` came.
+    flow_ended: bool,
+    /// `message_end` came.
+    message_ended: bool,
+    pauses: Pauses,
+    speech: Speech,
+    failure: Option<String>,
+    stopped: bool,
     /// Events read whole that named no task.
     pub(super) without_task: u8,
     /// The line that the last piece left unfinished, if it may matter.
@@ -62,11 +92,39 @@ impl EventLearner {
         self.found.usage
     }
 
-    /// Whether an event was seen after which the run does no more: `message_end`, `error`,
-    /// `workflow_paused`, and of workflow apps `workflow_finished` (in a chat `message_end` or
-    /// `error` follows it). A stream that ends without one was cut.
+    /// The same of a stream that may go on after a pause.
+    #[must_use]
+    pub fn with_pauses(self, pauses: Pauses) -> Self {
+        Self { pauses, ..self }
+    }
+
+    /// Whether the run is over: by `error`, by `workflow_paused`, by `message_end` where there is no
+    /// workflow in the stream, by `workflow_finished` of a workflow app, and in a chatflow by both of
+    /// these, in whichever order: up to 1.12 the workflow's end comes first, later the message's. A
+    /// chatflow that failed or was stopped may have no `message_end`; up to 1.12 one or an `error`
+    /// follows at once. Dify may keep the stream open for long after that.
     pub fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether all of the answer is here, so that nothing later undoes it.
+    pub fn answered(&self) -> bool {
+        self.ended || self.message_ended
+    }
+
+    /// Whether sound of the answer may still come: the first has, and the last has not.
+    pub fn speaks(&self) -> bool {
+        self.speech == Speech::Begun
+    }
+
+    /// Why the run failed, as an `error` or `workflow_finished` said; not that it was stopped.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Whether the run ended because somebody stopped it.
+    pub fn stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Whether pieces that are [`dull`] change nothing for it.
@@ -76,9 +134,6 @@ impl EventLearner {
 
     /// Looks at the next piece of the stream.
     pub fn feed(&mut self, piece: &[u8]) {
-        if self.is_done() {
-            return;
-        }
         let mut rest = piece;
         while let Some(end) = memchr(b'\n', rest) {
             self.last_of_line(&rest[..end]);
@@ -87,10 +142,6 @@ impl EventLearner {
         if !rest.is_empty() {
             self.part_of_line(rest);
         }
-    }
-
-    fn is_done(&self) -> bool {
-        self.ended && self.found.usage.is_some()
     }
 
     fn last_of_line(&mut self, part: &[u8]) {
@@ -153,18 +204,48 @@ impl EventLearner {
         if self.found.learned.task_text.is_none() {
             self.without_task = self.without_task.saturating_add(1);
         }
+        self.note_end();
+    }
+
+    fn note_end(&mut self) {
+        let (outcome, message) =
+            (std::mem::take(&mut self.found.outcome), self.found.message.take());
+        let failed = matches!(outcome, Outcome::Failed(_));
+        self.stopped |= outcome == Outcome::Stopped;
+        let said = match outcome {
+            Outcome::Failed(why) => Some(why),
+            _ => message,
+        };
+        match said {
+            Some(why) if is_stop(&why) => self.stopped = true,
+            // An `error` says the same again, of the flow that failed before.
+            said => self.failure = self.failure.take().or(said),
+        }
         self.ended |= match self.found.end {
             None => false,
-            Some(End::Workflow) => !self.found.of_a_message,
-            Some(End::Message | End::Other) => true,
+            Some(End::Workflow) => {
+                self.flow_ended = true;
+                !self.found.of_a_message || self.message_ended || failed || self.stopped
+            }
+            Some(End::Message) => {
+                self.message_ended = true;
+                self.flow_ended || self.found.learned.workflow_run_id.is_none()
+            }
+            Some(End::Pause) => self.pauses == Pauses::End,
+            Some(End::Other) => true,
         };
     }
 
     /// Whether a line matters, by its first bytes.
-    fn judge(&self, line: &[u8]) -> Line {
+    fn judge(&mut self, line: &[u8]) -> Line {
         let wants_all = self.found.learned.task_text.is_none() && self.without_task < PATIENCE;
-        match name(line) {
-            _ if self.is_done() => Line::Skipped,
+        let name = name(line);
+        match name {
+            Name::Event(b"tts_message") => self.speech = Speech::Begun,
+            Name::Event(b"tts_message_end") => self.speech = Speech::Ended,
+            _ => {}
+        }
+        match name {
             Name::Unsure => Line::Unsure,
             Name::NoData => Line::Skipped,
             Name::Event(_) | Name::Elsewhere if wants_all => Line::Wanted,
@@ -191,7 +272,7 @@ pub fn dull(piece: &[u8]) -> bool {
         let says_nothing = line.is_empty()
             || match name(line) {
                 Name::NoData => true,
-                Name::Event(event) => !says_something(event),
+                Name::Event(event) => !says_something(event) && !event.starts_with(b"tts_"),
                 Name::Elsewhere | Name::Unsure => false,
             };
         if !says_nothing {

@@ -11,6 +11,7 @@
 
 mod envelope;
 mod events;
+mod explain;
 mod first;
 mod keyless;
 mod members;
@@ -22,12 +23,15 @@ mod refusal_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_end;
+#[cfg(test)]
 mod tests_ids;
 
 use uuid::Uuid;
 
 use self::envelope::{Envelope, Wanted};
-pub use self::events::{EventLearner, dull};
+pub use self::events::{EventLearner, Pauses, dull};
+pub use self::explain::{explanation, failed_flow};
 pub use self::first::{FirstEvent, first_event};
 pub use self::keyless::{is_strange_code, is_strange_link, may_be_strange_code};
 pub use self::refusal::{KnownRefusal, is_newer_route, is_null_run, refusal};

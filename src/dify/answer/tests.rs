@@ -17,6 +17,8 @@ pub(super) struct Recording {
     pub(super) status: u16,
     streamed: bool,
     pub(super) body: String,
+    /// The request's path and query.
+    pub(super) target: String,
 }
 
 fn recording(path: &Path) -> Option<Recording> {
@@ -31,6 +33,7 @@ fn recording(path: &Path) -> Option<Recording> {
         status: head.split(' ').nth(1)?.parse().ok()?,
         streamed: head.contains("text/event-stream"),
         body: text("body"),
+        target: target.to_owned(),
     })
 }
 

@@ -30,7 +30,7 @@ mod tests;
 use memchr::memmem::Finder;
 
 use self::header::Part;
-use super::scan::MAX_USER_CHARS;
+use super::scan::{MAX_USER_CHARS, UserSlot};
 
 /// The most bytes of headers in one part.
 const MAX_HEADERS: usize = 16 * 1024;
@@ -104,7 +104,21 @@ pub struct MultipartScan {
     /// The value of `user` and the line end behind it.
     value: Vec<u8>,
     user: Option<String>,
+    /// Bytes that came before those being read.
+    offset: u64,
+    /// Where the first field `user` begins.
+    user_begins: u64,
+    slot: UserSlot,
     failed: Option<MultipartError>,
+}
+
+/// What a form says of who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FormFacts {
+    /// Its `user`; `None` if it is missing or empty.
+    pub user: Option<String>,
+    /// Where that stands, or can be put: before the boundary that closes the form.
+    pub slot: UserSlot,
 }
 
 impl MultipartScan {
@@ -120,6 +134,9 @@ impl MultipartScan {
             headers: Vec::new(),
             value: Vec::new(),
             user: None,
+            offset: 0,
+            user_begins: 0,
+            slot: UserSlot::None,
             failed: None,
         })
     }
@@ -134,13 +151,22 @@ impl MultipartScan {
         fed
     }
 
-    /// Ends the body and gives its `user`; `None` if it is missing or empty, or if the body has no
-    /// boundary at all.
-    pub fn finish(self) -> Result<Option<String>, MultipartError> {
+    /// A part with this user, to be put before the closing boundary.
+    pub fn part_of(content_type: &str, user: &str) -> Result<Vec<u8>, MultipartError> {
+        let boundary = header::boundary(content_type)?;
+        let part = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"user\"\r\n\r\n{user}\r\n"
+        );
+        Ok(part.into_bytes())
+    }
+
+    /// Ends the body and gives what it says. A body without any boundary says nothing.
+    pub fn finish(self) -> Result<FormFacts, MultipartError> {
         match (self.failed, self.state) {
             (Some(error), _) => Err(error),
             (None, State::Preamble | State::Epilogue) => {
-                Ok(self.user.filter(|user| !user.is_empty()))
+                let user = self.user.filter(|user| !user.is_empty());
+                Ok(FormFacts { user, slot: self.slot })
             }
             _ => Err(MultipartError::Malformed("it ended before the closing boundary")),
         }
@@ -180,6 +206,7 @@ impl MultipartScan {
                 _ => self.read_content(rest)?,
             };
             at += read;
+            self.offset += read as u64;
             if !more {
                 break;
             }
@@ -211,6 +238,9 @@ impl MultipartScan {
                 }
                 After::Close if at_line_start => {
                     self.end_of_part(&bytes[..place])?;
+                    if self.user.is_none() {
+                        self.slot = UserSlot::Before(self.offset + place as u64);
+                    }
                     self.state = State::Epilogue;
                     return Ok((place + needle + 2, true));
                 }
@@ -233,6 +263,9 @@ impl MultipartScan {
                 self.state = if wanted { State::User } else { State::Skip };
                 self.before = b'\n';
                 self.value.clear();
+                if wanted {
+                    self.user_begins = self.offset + place as u64 + 1;
+                }
                 return Ok(place + 1);
             }
             if self.headers.len() >= MAX_HEADERS {
@@ -261,6 +294,11 @@ impl MultipartScan {
         if self.state == State::User {
             let value = self.value.strip_suffix(b"\n").map_or(&self.value[..], |value| value);
             let value = value.strip_suffix(b"\r").unwrap_or(value);
+            // Without a line end the boundary would run into what is put there.
+            if value.len() < self.value.len() {
+                self.slot =
+                    UserSlot::Value(self.user_begins..self.user_begins + value.len() as u64);
+            }
             let user = String::from_utf8_lossy(value).into_owned();
             if user.chars().count() > MAX_USER_CHARS {
                 return Err(MultipartError::UserTooLong);

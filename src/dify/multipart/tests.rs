@@ -14,7 +14,7 @@ const USER: &str = "Content-Disposition: form-data; name=\"user\"\r\n\r\nalice";
 fn scan(kind: &str, chunks: &[&[u8]]) -> Result<Option<String>, MultipartError> {
     let mut scan = MultipartScan::new(kind)?;
     chunks.iter().try_for_each(|chunk| scan.feed(chunk))?;
-    scan.finish()
+    Ok(scan.finish()?.user)
 }
 
 fn form(parts: &[&str]) -> String {

@@ -17,6 +17,8 @@ pub const MAX_FILES: usize = 16;
 pub struct BodyFacts {
     /// The `user`; `None` if it is missing, `null` or empty.
     pub user: Option<String>,
+    /// Where the value of `user` stands, or can be put.
+    pub user_slot: UserSlot,
     /// The `conversation_id`, if it is a UUID.
     pub conversation_id: Option<Uuid>,
     /// Where the value of the last `conversation_id` stands, in bytes of the body, quotes included;
@@ -32,12 +34,33 @@ pub struct BodyFacts {
     pub files: SmallVec<[Uuid; 2]>,
 }
 
+/// Where a body says its user, in bytes of the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UserSlot {
+    /// It has no place for one: no body, or one of another type.
+    #[default]
+    None,
+    /// The value that counts, whatever its type, quotes included. In a form: the text of the field.
+    Value(Range<u64>),
+    /// There is none: one can be put here, before the end of an object or of a form.
+    Before(u64),
+    /// The same, and nothing else stands in the object.
+    Only(u64),
+}
+
 /// The last `user` so far.
 #[derive(Debug)]
 pub(super) enum Found {
     Absent,
     TooLong,
     User(String),
+}
+
+/// Whether anything stands in the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emptiness {
+    Empty,
+    HasMembers,
 }
 
 /// Reads what was sent; `None` for what counts as absent.
@@ -118,11 +141,25 @@ impl UserScan {
         let raw = self.whole(last);
         let user = if raw.len() > MAX_RAW { Ok(Found::TooLong) } else { read(raw).map(Found::new) };
         match user {
-            Ok(user) => self.user = user,
+            Ok(user) => {
+                self.user = user;
+                self.facts.user_slot = UserSlot::Value(self.begins..self.offset + at as u64);
+            }
             Err(what) => return self.malformed(at, what),
         }
         self.field = Field::Other;
         Some(())
+    }
+
+    /// The object ends at this place of the piece. If it has no `user`, that is where one can be put.
+    pub(super) fn object_ends(&mut self, at: usize, is_empty: Emptiness) {
+        if self.facts.user_slot == UserSlot::None {
+            let end = self.offset + at as u64;
+            self.facts.user_slot = match is_empty {
+                Emptiness::Empty => UserSlot::Only(end),
+                Emptiness::HasMembers => UserSlot::Before(end),
+            };
+        }
     }
 
     /// The string of an id is whole with these last bytes and ends before `end`: it replaces what

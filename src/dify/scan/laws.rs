@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::files::Files;
-use super::{BodyFacts, MAX_FILES, MAX_USER_CHARS, ScanError, UserScan};
+use super::{BodyFacts, MAX_FILES, MAX_USER_CHARS, ScanError, UserScan, UserSlot};
 
 /// Every `upload_file_id` that is a string, duplicates included.
 #[derive(Default)]
@@ -74,7 +74,7 @@ fn expected(whole: &str) -> Result<BodyFacts, ()> {
     };
     let user = match map.get("user").map(|value| value.get()) {
         None | Some("null") => None,
-        Some(raw) if raw.starts_with('"') => text("user"),
+        Some(raw) if raw.starts_with('"') => Some(text("user").ok_or(())?),
         Some(raw) => Some(raw.to_owned()),
     };
     let uuid = |key: &str| Uuid::try_parse(&text(key)?).ok();
@@ -88,7 +88,18 @@ fn expected(whole: &str) -> Result<BodyFacts, ()> {
         files.extend(Uuid::try_parse(&text).ok().filter(|id| !files.contains(id)));
     }
     files.truncate(MAX_FILES);
+    let user_slot = match map.get("user").map(|raw| raw.get()) {
+        Some(raw) => {
+            let begin = raw.as_ptr() as u64 - whole.as_ptr() as u64;
+            UserSlot::Value(begin..begin + raw.len() as u64)
+        }
+        None => {
+            let end = whole.rfind('}').ok_or(())? as u64;
+            if map.is_empty() { UserSlot::Only(end) } else { UserSlot::Before(end) }
+        }
+    };
     Ok(BodyFacts {
+        user_slot,
         user: user.filter(|user| !user.is_empty()),
         conversation_id: uuid("conversation_id"),
         conversation_place: place,

@@ -39,8 +39,8 @@ mod laws;
 mod tests;
 
 pub use self::error::{JsonKind, ScanError};
-use self::facts::Found;
-pub use self::facts::{BodyFacts, MAX_FILES};
+pub use self::facts::{BodyFacts, MAX_FILES, UserSlot};
+use self::facts::{Emptiness, Found};
 use self::files::Files;
 use self::nest::Nest;
 use self::text::{Field, Key};
@@ -215,7 +215,14 @@ impl UserScan {
         self.state = match (self.state, byte) {
             (State::Open, b'{') => State::FirstKey,
             (State::Open, _) => return self.not_an_object(byte, at),
-            (State::FirstKey | State::Comma, b'}') => State::End,
+            (State::FirstKey, b'}') => {
+                self.object_ends(at, Emptiness::Empty);
+                State::End
+            }
+            (State::Comma, b'}') => {
+                self.object_ends(at, Emptiness::HasMembers);
+                State::End
+            }
             (State::FirstKey | State::NextKey, b'"') => {
                 self.key.clear();
                 State::Key

@@ -3,6 +3,7 @@
 //! Nearly every member of nearly every body is so, and the scanner's state need not be written and
 //! looked up between its tokens. Whatever is not so is left, from its key on, to the states.
 
+use super::facts::Emptiness;
 use super::text::{self, Field};
 use super::{State, UserScan, is_blank, is_scalar, nest};
 
@@ -58,7 +59,10 @@ impl UserScan {
                     [b'"', key @ ..] => (State::Key, key),
                     next => (State::NextKey, next),
                 },
-                [b'}', rest @ ..] => (State::End, rest),
+                [b'}', rest @ ..] => {
+                    self.object_ends(at + read(after), Emptiness::HasMembers);
+                    (State::End, rest)
+                }
                 _ => (State::Comma, after),
             };
             if !matches!(self.state, State::Key) {

@@ -1,5 +1,8 @@
 //! What Dify answered instead of what was asked for.
 
+use crate::gateway::doors::errand::Read;
+use crate::model::GatewayError;
+
 /// What a refusal of Dify's means for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -24,3 +27,12 @@ pub(super) fn meaning(status: u16, body: &[u8]) -> Meaning {
 }
 
 const WRONG_MODE: [&str; 3] = ["not_chat_app", "not_completion_app", "not_workflow_app"];
+
+/// What an answer with a bad status is.
+pub(super) fn of_answer(read: &Read) -> GatewayError {
+    let error = GatewayError::of_dify_answer(read.status, &read.body);
+    // Who is told to come back later is told when, in the words of who knows.
+    let waits = error.retry_after_s.is_some();
+    let told = read.retry_after_s.filter(|_| waits).or(error.retry_after_s);
+    GatewayError { retry_after_s: told, ..error }
+}

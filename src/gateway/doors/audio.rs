@@ -15,11 +15,12 @@ use crate::adapter::openai::audio::{FilePart, Transcription, speech, transcript,
 use crate::dify::path::CallKind;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::body::Kept;
+use crate::gateway::doors::answer_error::of_answer;
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::intake::Taken;
 use crate::gateway::doors::run::ignored;
 use crate::gateway::doors::upload::Form;
-use crate::gateway::doors::{Arrival, Done, caller, hints};
+use crate::gateway::doors::{Arrival, Done, caller};
 use crate::gateway::errors;
 use crate::gateway::stream::open;
 use crate::gateway::tokens::Key;
@@ -67,7 +68,7 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) 
         Ok(read) if read.status == 200 => {
             transcript(*written, &read.body).map_err(|error| error.with_reason(Reason::Answered))
         }
-        Ok(read) => Err(GatewayError::of_dify_answer(read.status, &read.body)),
+        Ok(read) => Err(of_answer(&read)),
     };
     match answer {
         Ok((kind, text)) => {
@@ -117,7 +118,7 @@ pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Do
             let mut errand = Errand::back(journey, address);
             let read = errand.read(CallKind::TextToAudio, forwarded).await;
             let error = match read {
-                Ok(read) => GatewayError::of_dify_answer(read.status, &read.body),
+                Ok(read) => of_answer(&read),
                 Err(error) => error,
             };
             Done::Error(errand.record, error)
@@ -141,8 +142,7 @@ fn errand<T>(
     if let Err(error) = taken.check(&app) {
         return Err(fail(arrival, error));
     }
-    let given = hints::user(user, &arrival.headers, &app.doors, key);
-    match caller::user(key, given.as_deref(), app.doors.users) {
+    match caller::user(key, user, &arrival.headers, &app.doors) {
         Ok(user) => Ok(arrival.errand(Arc::clone(&app), user)),
         Err(error) => Err(fail(arrival, error)),
     }

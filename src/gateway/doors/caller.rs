@@ -5,18 +5,15 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::gateway::doors::settings::UserForm;
+use crate::gateway::doors::settings::Settings;
+use crate::gateway::end_user;
 use crate::gateway::errors;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::tokens::Key;
 use crate::model::GatewayError;
 
-/// Dify's own limit, in characters; it answers 500 to longer ones.
-const MAX_USER_CHARS: usize = 255;
 /// No app's name and no alias is nearly as long.
 const MAX_MODEL_BYTES: usize = 4096;
-/// The end user of a key without one of its own.
-const SOMEBODY: &str = "default";
 
 /// The key of a request: `Authorization: Bearer`, `x-api-key` or `api-key`.
 ///
@@ -56,19 +53,18 @@ pub(super) fn app(snapshot: &Snapshot, key: &Key, model: &str) -> Result<Arc<App
     app.cloned().ok_or_else(|| GatewayError::no_model(model))
 }
 
-/// The user as Dify will know it: the client's own word at its end, so that an operator finds it.
+/// The user as Dify will know it. What headers name counts more than what the body says.
 ///
 /// # Errors
-/// 400: it is too long for Dify.
-pub(super) fn user(key: &Key, given: Option<&str>, form: UserForm) -> Result<String, GatewayError> {
-    let given = given.map(str::trim).filter(|user| !user.is_empty());
-    let user = given.or(key.user.as_deref());
-    let user = match form {
-        UserForm::Keyed => format!("{}:{}", key.name, user.unwrap_or(SOMEBODY)),
-        UserForm::OpenWebUi => format!("open_webui_{}", user.unwrap_or("default_user")),
-    };
-    if user.chars().count() > MAX_USER_CHARS {
-        return Err(errors::user_too_long(MAX_USER_CHARS));
-    }
-    Ok(user)
+/// 401: the app wants a signed user, and none that is valid came. 400: it is too long for Dify.
+pub(super) fn user(
+    key: &Key,
+    said: Option<&str>,
+    headers: &HeaderMap,
+    settings: &Settings,
+) -> Result<String, GatewayError> {
+    let forwarded =
+        end_user::forwarded(headers, settings, key).map_err(|_| errors::no_identity())?;
+    let given = forwarded.as_deref().or(said);
+    end_user::of_key(key, given, settings.users).map_err(|_| errors::user_too_long())
 }

@@ -64,13 +64,52 @@ pub(in crate::gateway) fn entrance<'a>(method: &Method, path: &'a str) -> Entran
         (_, Some(rest)) => (rest, Some(Protocol::Anthropic)),
         _ => (path, None),
     };
-    let wanted = |found: &Protocol| protocol.is_none_or(|protocol| protocol == *found);
-    match call(method, rest).filter(|(_, found)| wanted(found)) {
+    let wanted = |call: &Call<'_>, found: Protocol| {
+        let is_of_both = matches!(call, Call::Models | Call::Model(_));
+        is_of_both || protocol.is_none_or(|protocol| protocol == found)
+    };
+    match call(method, rest).filter(|(call, found)| wanted(call, *found)) {
         Some((call, found)) => Entrance::Door(Door { call, protocol: protocol.unwrap_or(found) }),
         None => match protocol {
             Some(protocol) => Entrance::Door(Door { call: Call::Unknown, protocol }),
             None => Entrance::Dify(path),
         },
+    }
+}
+
+/// The path that a client of a door means, where it has written it in another way: with doubled slashes,
+/// a slash at the end, or `/v1` twice. None if it means no door, or is written as it should be.
+pub(in crate::gateway) fn tidied(method: &Method, path: &str) -> Option<String> {
+    if matches!(entrance(method, path), Entrance::Door(Door { call, .. }) if call != Call::Unknown)
+    {
+        return None;
+    }
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let mut tidy = String::with_capacity(path.len());
+    let mut before = "";
+    for part in parts {
+        if !(part == "v1" && before == "v1") {
+            tidy.push('/');
+            tidy.push_str(part);
+        }
+        before = part;
+    }
+    let is_one = tidy != path
+        && matches!(entrance(method, &tidy), Entrance::Door(Door { call, .. }) if call != Call::Unknown);
+    is_one.then_some(tidy)
+}
+
+impl Door<'_> {
+    /// The same, for a client of Anthropic's: one that asks for models says so by its version alone.
+    pub(in crate::gateway) fn spoken_by_anthropic(self) -> Self {
+        let is_of_both = matches!(self.call, Call::Models | Call::Model(_));
+        let protocol = if is_of_both { Protocol::Anthropic } else { self.protocol };
+        Self { protocol, ..self }
+    }
+
+    /// A path that no protocol of AI clients has here, asked for by a client of one.
+    pub(in crate::gateway) fn unknown(protocol: Protocol) -> Door<'static> {
+        Door { call: Call::Unknown, protocol }
     }
 }
 
@@ -110,8 +149,28 @@ fn call<'a>(method: &Method, path: &'a str) -> Option<(Call<'a>, Protocol)> {
 mod tests {
     use http::Method;
 
-    use super::{Call, Door, Entrance, entrance};
+    use super::{Call, Door, Entrance, entrance, tidied};
     use crate::adapter::Protocol;
+
+    #[test]
+    fn a_path_may_be_written_carelessly() {
+        let (get, post) = (Method::GET, Method::POST);
+        for (method, path, expected) in [
+            (&post, "/v1/chat/completions/", Some("/v1/chat/completions")),
+            (&post, "//v1//chat/completions", Some("/v1/chat/completions")),
+            (&post, "/v1/v1/chat/completions", Some("/v1/chat/completions")),
+            (&post, "/openai/v1/v1/responses/", Some("/openai/v1/responses")),
+            (&post, "/v1/v1/messages", Some("/v1/messages")),
+            (&get, "/v1/models/", Some("/v1/models")),
+            (&post, "/v1/chat/completions", None),
+            (&get, "/v1/messages/", None),
+            (&post, "/v1/chat-messages/", None),
+            (&get, "//v1/info", None),
+            (&post, "/dify/v1/messages/", None),
+        ] {
+            assert_eq!(tidied(method, path).as_deref(), expected, "{path}");
+        }
+    }
 
     #[test]
     fn method_and_path_name_the_protocol() {

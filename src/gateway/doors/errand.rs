@@ -11,17 +11,19 @@ use http::header::HeaderValue;
 use uuid::Uuid;
 
 use crate::affinity::Scope;
-use crate::dify::answer::learn_json;
+use crate::dify::answer::{explanation, learn_json};
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::body::Kept;
 use crate::gateway::claim::{self, Claims, Whose};
+use crate::gateway::doors::upstream;
 use crate::gateway::errors;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Departure, Forwarded, Journey, SpreadBy, Travelled};
 use crate::gateway::member::Member;
 use crate::gateway::outbound::Outbound;
 use crate::gateway::outlive::travel;
+use crate::gateway::own_ids;
 use crate::gateway::record::Record;
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::worker::Worker;
@@ -110,6 +112,8 @@ pub(super) struct Read {
     pub status: u16,
     /// Its body.
     pub body: Bytes,
+    /// Its `Retry-After`, in seconds.
+    pub retry_after_s: Option<u32>,
 }
 
 impl Errand {
@@ -142,21 +146,25 @@ impl Errand {
         let connections = &self.worker.connections;
         let answer = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
         let answer = answer.map_err(|attempt| self.noted(errors::of(&attempt)))?;
+        let retry_after_s = upstream::retry_after_s(&answer.head);
         let body = match answer.body {
             AnswerBody::Read(body) => body,
             AnswerBody::Coming(..) => Bytes::new(),
         };
         let status = answer.head.status;
         if !status.is_success() {
-            self.record.refused_by(&member, status.as_u16());
+            upstream::note_refusal(&mut self.record, &member, &answer.head);
+            explanation(&body).into_iter().for_each(|why| self.record.explain(&why));
         }
         if status.is_success() {
             let (learned, _) = learn_json(kind, &body);
             let scope = Scope::new(self.app.name.as_str(), &self.user);
-            let whose = Whose { scope, storage: self.app.policy.storage };
+            let key = self.record.key();
+            let key = key.and_then(|key| own_ids::scope(self.app.name.as_str(), key));
+            let whose = Whose { scope, key, storage: self.app.policy.storage };
             claim::remember(&learned, whose, &member, self.worker.shared().owners());
         }
-        Ok(Read { member, status: status.as_u16(), body })
+        Ok(Read { member, status: status.as_u16(), body, retry_after_s })
     }
 
     /// Nobody answered; what the log should know of that is noted.

@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 
-use crate::adapter::Facts;
+use crate::adapter::{Facts, foreign};
 use crate::dify::path::CallKind;
+use crate::gateway::doors::answer_error::of_answer;
 use crate::gateway::doors::errand::{Call, Errand};
+use crate::gateway::doors::upstream;
 use crate::gateway::errors;
 use crate::gateway::member::Member;
 use crate::gateway::select::key_of;
@@ -79,8 +81,11 @@ async fn get(
     let (errand, read) = errand.ask(Call::get(path.to_owned(), kind)).await;
     let answer = match read {
         Err(error) => Err(error),
-        Ok(read) if read.status == 200 => Ok((read.member, read.body)),
-        Ok(read) => Err(GatewayError::of_dify_answer(read.status, &read.body)),
+        Ok(read) if read.status == 200 && upstream::is_json(&read.body) => {
+            Ok((read.member, read.body))
+        }
+        Ok(read) if read.status == 200 => Err(foreign::page()),
+        Ok(read) => Err(of_answer(&read)),
     };
     (errand, answer)
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::adapter::{Role, Saying};
 use crate::dify::path::CallKind;
+use crate::gateway::doors::answer_error::of_answer;
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::model::GatewayError;
 
@@ -48,7 +49,7 @@ pub(super) async fn transcript(
     let found = match read {
         Err(error) => Err(error),
         Ok(read) if read.status == 200 => Ok(said(&read.body, last)),
-        Ok(read) => Err(GatewayError::of_dify_answer(read.status, &read.body)),
+        Ok(read) => Err(of_answer(&read)),
     };
     (errand, found)
 }

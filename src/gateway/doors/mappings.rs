@@ -1,6 +1,7 @@
 //! OpenDify's two calls about conversations, in its words.
 //!
-//! A key sees and cleans up its own; an admin key all.
+//! A key sees and cleans up its own; an admin key all. A token of `user_tokens` only counts: it is
+//! shared by an app's users, none of whom may take away what the others have.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,8 +10,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::gateway::arriving::Arriving;
+use crate::gateway::doors::settings::UserForm;
 use crate::gateway::doors::{Arrival, Done, local};
 use crate::gateway::errors;
+use crate::gateway::snapshot::Snapshot;
 use crate::gateway::tokens::Key;
 use crate::model::GatewayError;
 
@@ -44,6 +47,9 @@ fn cleanup(body: Bytes) -> Result<Cleanup, GatewayError> {
 
 /// `POST /v1/conversation/cleanup`
 pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
+    if is_shared(&arrival.snapshot, key) {
+        return Done::Error(arrival.record, errors::shared_key());
+    }
     let taken = match arrival.take_in(body, cleanup).await {
         Ok(taken) => taken,
         Err(error) => return Done::Error(arrival.record, error),
@@ -59,6 +65,14 @@ pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) ->
         }
         Err(error) => Done::Error(arrival.record, errors::store_down(&error)),
     }
+}
+
+/// Whether many people have the key: all users of an app, or anybody at all. With OpenDify's variables
+/// anybody may clean up, as its documents have it.
+fn is_shared(snapshot: &Snapshot, key: &Key) -> bool {
+    let is_anonymous = snapshot.anonymous.as_ref().is_some_and(|anonymous| **anonymous == *key);
+    let as_opendify = snapshot.apps.iter().any(|app| app.doors.users == UserForm::OpenWebUi);
+    key.is_user_token || (is_anonymous && !as_opendify)
 }
 
 fn whose(key: &Key) -> Option<&str> {

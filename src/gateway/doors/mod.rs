@@ -22,6 +22,7 @@ pub mod settings;
 mod telling;
 mod thread;
 mod upload;
+mod upstream;
 mod waiting;
 
 use std::net::IpAddr;
@@ -32,7 +33,7 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-pub(super) use self::entrance::{Door, Entrance, entrance};
+pub(super) use self::entrance::{Door, Entrance, entrance, tidied};
 use self::settings::{History, Tasks};
 
 use self::entrance::Call;
@@ -42,7 +43,7 @@ use self::offload::Payload;
 use self::run::{Asked, run};
 use self::thread::Worth;
 use self::waiting::{Head, Late};
-use crate::adapter::{Ask, Voice, anthropic, openai, task};
+use crate::adapter::{Ask, Protocol, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::errors;
@@ -91,12 +92,19 @@ pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>)
     };
     arrival.record.came_by(&key);
     match door.call {
+        Call::Models if door.protocol == Protocol::Anthropic => {
+            let models = models(&arrival.snapshot, &key).map(|(id, _)| id);
+            local(arrival.record, anthropic::models::list(models))
+        }
         Call::Models => {
             local(arrival.record, openai::models::list(models(&arrival.snapshot, &key)))
         }
         Call::Model(id) => {
             let found = caller::app(&arrival.snapshot, &key, id);
             match found {
+                Ok(_) if door.protocol == Protocol::Anthropic => {
+                    local(arrival.record, anthropic::models::one(id))
+                }
                 Ok(_) => local(arrival.record, openai::models::one(id, CREATED_S)),
                 Err(error) => Done::Error(arrival.record, error),
             }
@@ -104,7 +112,7 @@ pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>)
         Call::Chat | Call::Completion | Call::Response | Call::Message => {
             arrival.converse(body, door, &key).await
         }
-        Call::CountTokens => Done::Error(arrival.record, anthropic::messages::count_tokens()),
+        Call::CountTokens => arrival.count_tokens(body, &key).await,
         Call::Unknown => Done::Error(arrival.record, errors::unsupported_endpoint()),
         Call::Transcription => audio::transcribe(arrival, body, &key).await,
         Call::Speech => audio::speak(arrival, body, &key).await,
@@ -127,6 +135,20 @@ fn local(record: Box<Record>, json: Bytes) -> Done {
 }
 
 impl Arrival {
+    /// Estimates what a question has in tokens.
+    async fn count_tokens(mut self, body: Arriving, key: &Key) -> Done {
+        let taken = match self.take_in(body, anthropic::count_tokens).await {
+            Ok(taken) => taken,
+            Err(error) => return Done::Error(self.record, error),
+        };
+        let (model, tokens) = &taken.asked;
+        let app = caller::app(&self.snapshot, key, model);
+        match app.and_then(|app| taken.check(&app)) {
+            Ok(()) => local(self.record, anthropic::counted(*tokens)),
+            Err(error) => Done::Error(self.record, error),
+        }
+    }
+
     /// An errand to an app, for a user.
     fn errand(mut self, app: Arc<App>, user: String) -> Errand {
         self.record.named(&user);
@@ -150,8 +172,7 @@ impl Arrival {
         }
         let Taken { asked: (mut ask, voice), held, .. } = taken;
         hints::add(&mut ask, &self.headers, &app.doors);
-        let given = hints::user(ask.user.as_deref(), &self.headers, &app.doors, key);
-        let user = match caller::user(key, given.as_deref(), app.doors.users) {
+        let user = match caller::user(key, ask.user.as_deref(), &self.headers, &app.doors) {
             Ok(user) => user,
             Err(error) => return Done::Error(self.record, error),
         };

@@ -9,16 +9,18 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::adapter::call::{self, Run};
+use crate::adapter::foreign;
 use crate::adapter::{Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice};
 use crate::conversation::{Pending, Thread};
+use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::bodies::Held;
 use crate::gateway::body::Kept;
 use crate::gateway::coming::Coming;
-use crate::gateway::doors::answer_error::{Meaning, meaning};
-use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES};
+use crate::gateway::doors::answer_error::{Meaning, meaning, of_answer};
+use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES, Read};
 use crate::gateway::doors::history::transcript;
 use crate::gateway::doors::offload::Payload;
 use crate::gateway::doors::settings::Settings;
@@ -26,7 +28,7 @@ use crate::gateway::doors::telling::Telling;
 use crate::gateway::doors::thread::{self, Notice, Place, With, Worth};
 use crate::gateway::doors::upload::upload;
 use crate::gateway::doors::waiting::Late;
-use crate::gateway::doors::{Done, facts};
+use crate::gateway::doors::{Done, facts, upstream};
 use crate::gateway::errors;
 use crate::gateway::inspect;
 use crate::gateway::journey::{Forwarded, Journey};
@@ -135,7 +137,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
                 return refused(errand, &question, error).await;
             }
         };
-        if forwarded.answer.head.status.is_success() {
+        if upstream::is_run(&forwarded.answer.head) {
             return tell(journey, forwarded, question, facts.mode).await;
         }
         let (back, error, meaning) = refusal(Errand::back(journey, address), forwarded).await;
@@ -265,14 +267,25 @@ fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes,
 async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, GatewayError, Meaning) {
     let Forwarded { member, answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
-    errand.record.refused_by(&member, status);
+    upstream::note_refusal(&mut errand.record, &member, &answer.head);
+    if answer.head.status.is_success() {
+        // What is left of it is a page for people.
+        return (errand, foreign::page(), Meaning::Final);
+    }
+    let retry_after_s = upstream::retry_after_s(&answer.head);
     let connections = &errand.worker.connections;
     let read = inspect::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
-    let (error, meaning) = match read.map(|answer| answer.body) {
-        Ok(AnswerBody::Read(body)) => {
-            (GatewayError::of_dify_answer(status, &body), meaning(status, &body))
+    let body = read.map(|answer| match answer.body {
+        AnswerBody::Read(body) => body,
+        AnswerBody::Coming(_) => Bytes::new(),
+    });
+    let (error, meaning) = match body {
+        Ok(body) => {
+            explanation(&body).into_iter().for_each(|why| errand.record.explain(&why));
+            let meaning = meaning(status, &body);
+            let read = Read { member: Arc::clone(&member), status, body, retry_after_s };
+            (of_answer(&read), meaning)
         }
-        Ok(AnswerBody::Coming(_)) => (GatewayError::of_dify_answer(status, b""), Meaning::Final),
         Err(failure) => (errand.noted(errors::of(&failure)), Meaning::Final),
     };
     if meaning == Meaning::WrongMode {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-use crate::adapter::{Begun, Heard, Hearing, State, Voice};
+use crate::adapter::{Begun, Heard, Hearing, State, Voice, pieces};
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::thread::After;
 use crate::gateway::relay::Relay;
@@ -172,7 +172,7 @@ impl Telling {
         for heard in self.heard.drain(..) {
             match heard {
                 Heard::StillRunning => self.voice.still_here(&mut self.frames),
-                heard => self.voice.say(&heard, &mut self.frames),
+                heard => pieces::say(&mut *self.voice, heard, &mut self.frames),
             }
         }
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::adapter::{Attachment, Content, FileRef, Place};
 use crate::dify::path::CallKind;
 use crate::gateway::body::Kept;
+use crate::gateway::doors::answer_error::of_answer;
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::errors;
 use crate::model::GatewayError;
@@ -76,7 +77,7 @@ async fn send(
             let uploaded = serde_json::from_slice(&read.body);
             uploaded.map(|it: Uploaded| it.id).map_err(|_| errors::unreadable_upload())
         }
-        Ok(read) => Err(GatewayError::of_dify_answer(read.status, &read.body)),
+        Ok(read) => Err(of_answer(&read)),
     };
     (errand, id)
 }

@@ -16,6 +16,7 @@ use super::outflow::Outflow;
 use super::parse::{self, Bad, Found};
 use crate::gateway::client::Client;
 use crate::gateway::early_error::EarlyError;
+use crate::gateway::framing::LONGEST_METHOD;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::snapshot::Limits;
 use crate::gateway::tls::Transport;
@@ -143,12 +144,13 @@ impl Line {
                 *input = Bytes::copy_from_slice(&all[length..]);
                 return Some(Next::Head(Rc::new(head)));
             }
-            Ok(Found::Part) if all.len() <= limits.header_bytes => {
+            Ok(Found::Part) if all.len() <= limits.header_bytes && !is_method_too_long(all) => {
                 *input = Bytes::copy_from_slice(all);
                 return None;
             }
             // Another protocol, which would not understand an answer.
             Err(_) if all.starts_with(HTTP2) => return Some(Next::End),
+            Ok(Found::Part) | Err(_) if is_method_too_long(all) => EarlyError::MethodTooLong,
             Err(Bad::UriTooLong) => EarlyError::UriTooLong,
             Ok(Found::Part) | Err(_) if is_target_too_long(all, limits) => EarlyError::UriTooLong,
             Ok(Found::Part) | Err(Bad::TooMany) => EarlyError::TooLarge,
@@ -205,6 +207,15 @@ impl Line {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Whether a request begins with a word that is longer than any method.
+fn is_method_too_long(head: &[u8]) -> bool {
+    // Blank lines may stand before a request (RFC 9112 §2.2).
+    let begin = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(head.len());
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let word = head[begin..].iter().take_while(|byte| fits(**byte));
+    word.take(LONGEST_METHOD + 1).count() > LONGEST_METHOD
 }
 
 /// Whether a target alone is longer than all headers may be.

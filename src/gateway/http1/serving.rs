@@ -37,7 +37,8 @@ pub(in crate::gateway) async fn serve(
     let ending = converse(worker, &line, limits).await;
     // Nobody else has it: bodies and answers ended with the conversation.
     let Ok(line) = Rc::try_unwrap(line) else { return };
-    if close(client, line.into_stream(), ending).await.is_some() {
+    if let Some(error) = close(client, line.into_stream(), ending).await {
+        worker.early_log.refused(client.peer, error, worker.shared().now_ms());
         // It never became a request with a record, and yet it should be seen.
         worker.shared().stats.by_reason[Reason::BadRequest as usize].add_one();
     }

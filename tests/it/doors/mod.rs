@@ -1,7 +1,10 @@
 //! OpenAI's and Anthropic's clients in front of the apps, on real sockets.
 
 mod answers;
+mod canned;
+mod paths;
 mod threads;
+mod upstream;
 
 use bytes::Bytes;
 use dify_sim::{App, Mode, Ran};

@@ -275,7 +275,7 @@ async fn mappings_are_counted_and_cleaned_up_by_who_has_them() {
     assert_eq!((count(crate::rig::TOKEN).await, count("sk-boss").await), (json!(1), json!(1)));
     assert_eq!(count("usertoken--flow").await, json!(0));
     let path = "/v1/conversation/cleanup";
-    let none = rig.send(by(crate::rig::TOKEN, "POST", path, json!({"max_age_days": 1}))).await;
+    let none = rig.send(by("sk-boss", "POST", path, json!({"max_age_days": 1}))).await;
     assert_eq!(none.json()["removed_count"], 0, "{none:?}");
     let wrong = rig.send(by("sk-boss", "POST", path, json!({"max_age_days": "x"}))).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);

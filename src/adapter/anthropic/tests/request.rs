@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::request;
-use crate::adapter::anthropic::{count_tokens, error, read};
+use crate::adapter::anthropic::{count_tokens, counted, read};
 use crate::adapter::ask::{Ask, Content, FileKind, Role, Saying};
 use crate::adapter::page;
 use crate::model::{ErrorKind, GatewayError};
@@ -227,14 +227,9 @@ fn wrong_values_are_refused_by_their_place() {
         (content(json!(1)), "messages[0].content".into()),
         (content(json!(["a"])), "messages[0].content[0]".into()),
         (content(json!([{"type": "text"}])), "messages[0].content[0].text".into()),
-        (content(json!([{"type": "tool_use"}])), "messages[0].content[0].type".into()),
         (
             content(json!([{"type": "tool_result", "content": 1}])),
             "messages[0].content[0].content".into(),
-        ),
-        (
-            content(json!([{"type": "tool_result", "content": [{"type": "x"}]}])),
-            "messages[0].content[0].content[0].type".into(),
         ),
         (content(json!([{"type": "image"}])), source.into()),
         (image(json!({"type": "text", "data": "a"})), format!("{source}.type")),
@@ -268,12 +263,35 @@ fn wrong_values_are_refused_by_their_place() {
 }
 
 #[test]
-fn counting_tokens_is_refused_in_the_doors_words() {
-    let fault = count_tokens();
-    let body: Value = serde_json::from_slice(&error::body(&fault, "req_1")).unwrap();
-    assert_eq!(fault.status, 404);
-    assert_eq!(body["error"]["type"], "not_found_error");
-    assert_eq!(body["request_id"], "req_1");
+fn tokens_are_estimated_and_said_to_be() {
+    let body = json!({"model": "m", "system": "four", "messages": [
+        {"role": "user", "content": "12345678你好"},
+    ]});
+    let (model, tokens) = count_tokens(body.to_string().as_bytes()).unwrap();
+    assert_eq!((model.as_str(), tokens), ("m", 4 + 2 + 2 + 1));
+    let told: Value = serde_json::from_slice(&counted(tokens)).unwrap();
+    assert_eq!(
+        (&told["input_tokens"], &told["x_dify"]["usage_source"]),
+        (&json!(9), &json!("estimate"))
+    );
+    assert_eq!(count_tokens(b"[]").unwrap_err().code, "invalid_json");
+    assert_eq!(count_tokens(b"{}").unwrap_err().param.as_deref(), Some("model"));
+}
+
+#[test]
+fn what_has_no_text_is_passed_over_and_told() {
+    let body = json!({"model": "m", "max_tokens": 1, "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "container_upload"}]},
+        {"role": "assistant", "content": [{"type": "tool_use"}]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_reference"}]},
+        ]},
+    ]});
+    let (ask, _) = read(body.to_string().as_bytes()).unwrap();
+    for kind in ["container_upload", "tool_reference"] {
+        assert!(ask.ignored.contains(&format!("messages.content.{kind}")), "{:?}", ask.ignored);
+    }
+    assert_eq!(ask.question.text, "(no result)");
 }
 
 #[test]

@@ -20,23 +20,32 @@ enum Author {
 
 /// Reads the input into the system text, the transcript and the question.
 pub(super) fn read(input: Value, ask: &mut Ask) -> Result<(), GatewayError> {
-    let mut said = Vec::new();
+    let (mut said, mut trailing) = (Vec::new(), Vec::new());
     let mut last = "input".to_owned();
     match input {
         Value::String(text) => said.push(Saying::new(Role::User, text)),
         Value::Array(items) => {
             for (at, item) in items.into_iter().enumerate() {
                 last = format!("input[{at}]");
-                read_item(Fields::of(last.as_str(), item)?, ask, &mut said)?;
+                let before = said.len();
+                read_item(Fields::of(last.as_str(), item)?, ask, (&mut said, &mut trailing))?;
+                if said.len() > before {
+                    for text in trailing.drain(..) {
+                        transcript::add_system(&mut ask.system, &text);
+                    }
+                }
             }
         }
         _ => return Err(fields::wrong_type("input", "a string or a list of items")),
     }
-    (ask.before, ask.question) = transcript::split(said, "input", &last)?;
-    Ok(())
+    transcript::settle(ask, said, trailing, ("input", &last))
 }
 
-fn read_item(mut item: Fields, ask: &mut Ask, said: &mut Vec<Saying>) -> Result<(), GatewayError> {
+fn read_item(
+    mut item: Fields,
+    ask: &mut Ask,
+    (said, trailing): (&mut Vec<Saying>, &mut Vec<String>),
+) -> Result<(), GatewayError> {
     let kind = item.text("type")?;
     match kind.as_deref().unwrap_or("message") {
         "message" => {
@@ -44,7 +53,8 @@ fn read_item(mut item: Fields, ask: &mut Ask, said: &mut Vec<Saying>) -> Result<
             let place = item.place("content");
             let saying = content(author, place, item.need("content")?, ask)?;
             match author {
-                Author::System => transcript::add_system(&mut ask.system, &saying.text),
+                Author::System if saying.text.trim().is_empty() => {}
+                Author::System => trailing.push(saying.text),
                 Author::Speaker(_) => transcript::add(said, saying),
             }
         }
@@ -56,18 +66,22 @@ fn read_item(mut item: Fields, ask: &mut Ask, said: &mut Vec<Saying>) -> Result<
         }
         kind if kind.ends_with("_call_output") => {
             let place = item.place("output");
-            let output = item.need("output")?;
-            let saying = content(Author::Speaker(Role::Tool), place, output, ask)?;
+            let saying = match item.take("output") {
+                None => Saying { role: Role::Tool, ..Saying::default() },
+                // A screenshot, or what a shell did.
+                Some(Value::Object(_)) => {
+                    fields::pass_over(&mut ask.ignored, "input", kind);
+                    Saying { role: Role::Tool, ..Saying::default() }
+                }
+                Some(output) => content(Author::Speaker(Role::Tool), place, output, ask)?,
+            };
             transcript::add(said, saying);
         }
         // The turn is kept, so that what stands on both sides of it stays apart.
         kind if kind.ends_with("_call") => {
             transcript::add(said, Saying::new(Role::Assistant, ""));
         }
-        _ => {
-            let why = "must be message, reasoning, function_call or function_call_output";
-            return Err(fields::wrong_value(&item.place("type"), why));
-        }
+        kind => fields::pass_over(&mut ask.ignored, "input", kind),
     }
     Ok(())
 }
@@ -116,15 +130,11 @@ fn content(
             }
             ("input_file", Author::Speaker(_)) => saying.attachments.push(file(&mut part)?),
             ("input_audio", Author::Speaker(_)) => saying.attachments.push(sound(&mut part)?),
-            (_, author) => {
-                let why = match author {
-                    Author::System => "must be input_text in a message of the system",
-                    Author::Speaker(_) => {
-                        "must be input_text, input_image, input_file, input_audio or output_text"
-                    }
-                };
-                return Err(fields::wrong_value(&part.place("type"), why));
-            }
+            // Of a newer protocol: its text is what an app can be told.
+            (kind, _) => match part.take("text") {
+                Some(Value::String(text)) => transcript::add_line(&mut saying.text, &text),
+                _ => fields::pass_over(&mut ask.ignored, "input.content", kind),
+            },
         }
     }
     Ok(saying)
