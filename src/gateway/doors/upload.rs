@@ -160,7 +160,7 @@ mod tests {
             let pieces = match body {
                 Kept::Piece(piece) => vec![piece],
                 Kept::Memory { pieces, .. } => pieces.to_vec(),
-                Kept::Spooled { .. } => panic!("it is in memory"),
+                Kept::Spooled { .. } | Kept::Spliced(_) => panic!("it is in memory"),
             };
             let is_there = pieces.iter().any(|piece| piece.as_ptr() == file.as_ptr());
             assert_eq!(is_there, size > SMALL_BYTES, "{size}");
