@@ -110,7 +110,7 @@ faults: contenders ## Break instances behind difygate, nginx and HAProxy; FAULTS
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
 	$(BENCH)/faults
 
-soak: ## Keep difygate busy among random faults for SOAK_SECONDS (600) and look for leaks
+soak: ## Keep difygate busy among random faults, then beside a hostile client, SOAK_SECONDS (600) each: leaks?
 	$(CARGO) build --locked --profile $(BENCH_PROFILE) -p difygate -p difygate-bench
 	$(BENCH)/soak
 

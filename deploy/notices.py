@@ -47,12 +47,21 @@ def texts(package):
     return list(dict.fromkeys(text for text in whole if text))
 
 
+def texts_of_siblings(package, packages):
+    """The texts of crates of the same repository and licence, for one that was packed without its own."""
+    def origin(of):
+        return (of["repository"], of["license"])
+
+    siblings = [other for other in packages if other["repository"] and origin(other) == origin(package)]
+    return list(dict.fromkeys(text for sibling in siblings for text in texts(sibling)))
+
+
 def main():
     packages = built_in(metadata(sys.argv[1]))
     by_text, bare = collections.defaultdict(list), []
     for package in packages:
         name = f"{package['name']} {package['version']}"
-        own = texts(package)
+        own = texts(package) or texts_of_siblings(package, packages)
         for text in own:
             by_text[text].append(name)
         if not own:

@@ -7,7 +7,8 @@
 //! `event: ping`.
 //!
 //! Memory is bounded: an event that is whole in one piece is not copied, one that is not is kept
-//! up to a limit that the caller sets. Comments are not kept once their line has ended.
+//! up to a limit that the caller sets, for all events alike or for each by how it begins
+//! ([`Splitter::feed_within`]). Comments are not kept once their line has ended.
 //!
 //! Deliberately absent: `retry`, reconnecting, and what the data means.
 
@@ -22,6 +23,21 @@ pub enum SseError {
         /// The most bytes of an event.
         limit: usize,
     },
+}
+
+/// By how many of its first bytes the limit of a long event is chosen.
+const HEAD_BYTES: usize = 4096;
+
+/// A buffer above this is given back after its event.
+const MAX_IDLE_BYTES: usize = 1 << 20;
+
+/// How large an event may be, and what becomes of a larger one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventLimit {
+    /// A larger one is an error.
+    Fail(usize),
+    /// A larger one is passed over.
+    Skip(usize),
 }
 
 /// One event, borrowed from the stream.
@@ -50,6 +66,10 @@ pub struct Splitter {
     has_fields: bool,
     /// The last line ended with CR: an LF that follows belongs to it.
     after_cr: bool,
+    /// Of the event being read, once it is long enough to be asked about.
+    event_limit: Option<EventLimit>,
+    /// The event being read is passed over.
+    skipping: bool,
     failed: Option<SseError>,
 }
 
@@ -72,18 +92,37 @@ impl Splitter {
             line: Line::Empty,
             has_fields: false,
             after_cr: false,
+            event_limit: None,
+            skipping: false,
             failed: None,
         }
     }
 
     /// Reads the next piece and gives every event that ends in it to `each`.
     ///
-    /// After an error every further call gives the same error and no event.
-    pub fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Event<'_>)) -> Result<(), SseError> {
+    /// # Errors
+    /// An event is larger than the splitter's limit. Every further call gives the same error and no
+    /// event.
+    pub fn feed(&mut self, chunk: &[u8], each: impl FnMut(Event<'_>)) -> Result<(), SseError> {
+        let limit = EventLimit::Fail(self.limit);
+        self.feed_within(chunk, |_| limit, each)
+    }
+
+    /// The same, where `limit` says of each event of more than 4 KiB how large it may be, by its
+    /// first 4 KiB. What it passes over is not kept.
+    ///
+    /// # Errors
+    /// As of [`feed`](Self::feed).
+    pub fn feed_within(
+        &mut self,
+        chunk: &[u8],
+        limit: impl Fn(&[u8]) -> EventLimit,
+        mut each: impl FnMut(Event<'_>),
+    ) -> Result<(), SseError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let fed = self.run(chunk, &mut each);
+        let fed = self.run(chunk, &limit, &mut each);
         self.failed = fed.err();
         fed
     }
@@ -94,7 +133,12 @@ impl Splitter {
         self.has_fields || self.line != Line::Empty
     }
 
-    fn run(&mut self, chunk: &[u8], each: &mut impl FnMut(Event<'_>)) -> Result<(), SseError> {
+    fn run(
+        &mut self,
+        chunk: &[u8],
+        limit: &impl Fn(&[u8]) -> EventLimit,
+        each: &mut impl FnMut(Event<'_>),
+    ) -> Result<(), SseError> {
         // Where the event being read, and the line being read, begin in this chunk.
         let (mut start, mut at) = (0, 0);
         while at < chunk.len() {
@@ -119,46 +163,81 @@ impl Splitter {
                 Line::Field => self.has_fields = true,
                 Line::Comment if self.has_fields => {}
                 Line::Comment => {
-                    self.kept.clear();
+                    self.forget();
                     start = at;
                 }
                 Line::Empty => {
-                    self.end_of_event(&chunk[start..at], each)?;
+                    self.end_of_event(&chunk[start..at], limit, each)?;
                     start = at;
                 }
             }
         }
-        if self.ends_mid_event() {
-            self.keep(&chunk[start..])?;
+        if self.ends_mid_event() && self.fits(&chunk[start..], limit)? {
+            self.kept.extend_from_slice(&chunk[start..]);
         }
         Ok(())
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), SseError> {
-        if self.kept.len() + bytes.len() > self.limit {
-            self.kept = Vec::new();
-            return Err(SseError::TooLarge { limit: self.limit });
+    /// Whether the event being read may have these bytes more; else it is passed over.
+    fn fits(
+        &mut self,
+        more: &[u8],
+        limit: &impl Fn(&[u8]) -> EventLimit,
+    ) -> Result<bool, SseError> {
+        let bytes = self.kept.len() + more.len();
+        if self.event_limit.is_none() && bytes > HEAD_BYTES.min(self.limit) {
+            self.event_limit = Some(if self.kept.is_empty() {
+                limit(&more[..more.len().min(HEAD_BYTES)])
+            } else {
+                let mut head = self.kept.clone();
+                head.extend_from_slice(&more[..more.len().min(HEAD_BYTES - head.len())]);
+                limit(&head)
+            });
         }
-        self.kept.extend_from_slice(bytes);
-        Ok(())
+        match self.event_limit {
+            Some(EventLimit::Fail(limit)) if bytes > limit => {
+                self.kept = Vec::new();
+                return Err(SseError::TooLarge { limit });
+            }
+            Some(EventLimit::Skip(limit)) if bytes > limit => {
+                self.kept = Vec::new();
+                self.skipping = true;
+            }
+            _ => {}
+        }
+        Ok(!self.skipping)
     }
 
     fn end_of_event(
         &mut self,
         last: &[u8],
+        limit: &impl Fn(&[u8]) -> EventLimit,
         each: &mut impl FnMut(Event<'_>),
     ) -> Result<(), SseError> {
         let at_start = std::mem::take(&mut self.at_start);
-        if std::mem::take(&mut self.has_fields) {
-            if self.kept.is_empty() && last.len() <= self.limit {
+        if std::mem::take(&mut self.has_fields) && self.fits(last, limit)? {
+            if self.kept.is_empty() {
                 read(last, at_start, &mut self.joined, each);
             } else {
-                self.keep(last)?;
+                self.kept.extend_from_slice(last);
                 read(&self.kept, at_start, &mut self.joined, each);
             }
         }
-        self.kept.clear();
+        self.forget();
         Ok(())
+    }
+
+    /// The next event begins.
+    fn forget(&mut self) {
+        self.kept.clear();
+        self.event_limit = None;
+        self.skipping = false;
+        if self.kept.capacity() > MAX_IDLE_BYTES {
+            self.kept = Vec::new();
+        }
+        if self.joined.capacity() > MAX_IDLE_BYTES {
+            self.joined = Vec::new();
+        }
     }
 }
 
@@ -225,153 +304,4 @@ pub fn push_event(out: &mut Vec<u8>, name: Option<&str>, data: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::{prop, prop_assert_eq, proptest};
-
-    use super::{Event, Splitter, SseError, push_event};
-
-    type Owned = (Option<String>, Option<String>, Option<String>);
-
-    fn owned(event: Event<'_>) -> Owned {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (event.name.map(text), event.data.map(text), event.id.map(text))
-    }
-
-    /// The events, and whether the end is in the middle of one.
-    fn split<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Owned>, bool) {
-        let mut splitter = Splitter::new(1 << 20);
-        let mut events = Vec::new();
-        for chunk in chunks {
-            splitter.feed(chunk, |event| events.push(owned(event))).unwrap();
-        }
-        (events, splitter.ends_mid_event())
-    }
-
-    fn data(text: &str) -> Owned {
-        (None, Some(text.into()), None)
-    }
-
-    #[test]
-    fn events_of_dify_are_found_and_a_ping_has_no_data() {
-        let stream = b"data: {\"event\": \"message\", \"answer\": \"a\"}\n\nevent: ping\n\n\
-                       data: {\"event\": \"message_end\"}\n\n";
-        let expected = vec![
-            data("{\"event\": \"message\", \"answer\": \"a\"}"),
-            (Some("ping".into()), None, None),
-            data("{\"event\": \"message_end\"}"),
-        ];
-        assert_eq!(split([&stream[..]]), (expected, false));
-    }
-
-    #[test]
-    fn fields_are_read_as_the_specification_says() {
-        for (stream, event) in [
-            ("data: a\ndata:b\ndata\ndata:  c\n\n", data("a\nb\n\n c")),
-            ("\u{feff}data: a\n\n", data("a")),
-            (
-                "id: 7\nevent: x\ndata: a\n\n",
-                (Some("x".into()), Some("a".into()), Some("7".into())),
-            ),
-            ("id: 7\0\ndata: a\n\n", data("a")),
-            (": note\ndata: a\n: note\n\n", data("a")),
-            ("retry: 3\nnonsense\nDATA: b\ndata: a:b\n\n", data("a:b")),
-            ("data\n\n", data("")),
-        ] {
-            assert_eq!(split([stream.as_bytes()]), (vec![event], false), "{stream:?}");
-        }
-        for stream in [": keepalive\n\n", "\n\n\r\n", "id: 1\n\n", "\u{feff}\n\n", "retry: 1\n\n"] {
-            assert_eq!(split([stream.as_bytes()]), (vec![], false), "{stream:?}");
-        }
-    }
-
-    #[test]
-    fn lines_may_end_in_any_mixture() {
-        for end in ["\n\n", "\r\n\r\n", "\r\r", "\n\r\n", "\r\n\n", "\r\n\r", "\n\r"] {
-            let stream = format!("data: a{end}data: b{end}");
-            assert_eq!(split([stream.as_bytes()]), (vec![data("a"), data("b")], false), "{end:?}");
-        }
-    }
-
-    #[test]
-    fn the_end_of_a_stream_is_whole_or_in_the_middle_of_an_event() {
-        for (stream, mid_event) in [
-            ("", false),
-            ("data: a\n\n", false),
-            ("data: a\r\n\r", false),
-            ("data: a\r\n\r\n", false),
-            ("data: a\n\n: note\n", false),
-            ("data: a\n", true),
-            ("data: a", true),
-            ("d", true),
-            ("data: a\n\ndata: b\n", true),
-            ("data: a\n\n: no", true),
-            ("event: ping\n", true),
-        ] {
-            assert_eq!(split([stream.as_bytes()]).1, mid_event, "{stream:?}");
-        }
-    }
-
-    #[test]
-    fn an_event_above_the_limit_is_an_error_that_stays() {
-        let error = SseError::TooLarge { limit: 16 };
-        for chunks in [&["data: 12345678\n\n"][..], &["data: 123456", "78\n", "\n"]] {
-            let mut splitter = Splitter::new(16);
-            assert!(chunks.iter().all(|chunk| splitter.feed(chunk.as_bytes(), |_| ()).is_ok()));
-        }
-        for chunks in
-            [&["data: 123456789\n\n"][..], &["data: 12345678901"], &["data: 1", "2345678901"]]
-        {
-            let mut splitter = Splitter::new(16);
-            let mut fed = Ok(());
-            for chunk in chunks {
-                fed = splitter.feed(chunk.as_bytes(), |_| ());
-            }
-            assert_eq!(fed, Err(error), "{chunks:?}");
-            assert_eq!(splitter.feed(b"data: a\n\n", |_| panic!("no event")), Err(error));
-        }
-        assert_eq!(error.to_string(), "an event of the stream is larger than 16 bytes");
-    }
-
-    #[test]
-    fn comments_without_end_take_no_memory() {
-        let mut splitter = Splitter::new(64);
-        for _ in 0..10_000 {
-            splitter.feed(b": keepalive\n", |_| panic!("no event")).unwrap();
-        }
-        assert!(splitter.kept.capacity() <= 64);
-    }
-
-    #[test]
-    fn an_event_written_is_read_again() {
-        for (name, text) in [(None, "a"), (Some("ping"), ""), (Some("x"), "a\n\nb\r\nc\rd")] {
-            let mut out = Vec::new();
-            push_event(&mut out, name, text);
-            let lines = text.replace("\r\n", "\n").replace('\r', "\n");
-            assert_eq!(split([&out[..]]), (vec![(name.map(Into::into), Some(lines), None)], false));
-        }
-        let mut out = Vec::new();
-        push_event(&mut out, Some("a\ndata: forged"), "b");
-        assert_eq!(out, b"data: b\n\n");
-    }
-
-    proptest! {
-        #[test]
-        fn a_stream_split_anywhere_gives_the_same_events(
-            pieces in prop::collection::vec(
-                prop::sample::select(vec![
-                    "data: a", "data:", "data: {\"x\": \"y\"}", "event: ping", "id: 4", ": note", "x",
-                    "\n", "\n", "\r", "\r\n", "\n\n", "\r\n\r\n", "\u{feff}", ":", " ",
-                ]),
-                0..30,
-            ),
-            cut in 0_usize..300,
-        ) {
-            let stream = pieces.concat();
-            let stream = stream.as_bytes();
-            let whole = split([stream]);
-            let (first, second) = stream.split_at(cut.min(stream.len()));
-            prop_assert_eq!(&split([first, second]), &whole);
-            prop_assert_eq!(&split(stream.chunks(1)), &whole);
-        }
-    }
-}
+mod tests;

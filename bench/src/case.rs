@@ -32,6 +32,10 @@ const DURING: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(4);
 /// Between two turns of an instance that flaps.
 const FLAP: Duration = Duration::from_secs(1);
+/// How often the worker is killed, spread over the time in which otherwise an instance is broken, and how
+/// long its server takes to start the next.
+const KILLS: u32 = 20;
+const BOOT: Duration = Duration::from_millis(100);
 
 /// What is done to the instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub enum Break {
     One(Fault),
     /// One is killed and healed in turns.
     Flap,
+    /// Its worker is killed again and again, and its server, which goes on listening, starts another.
+    Kills,
     /// All have this fault.
     All(Fault),
     /// Nothing; the configuration is changed again and again.
@@ -51,6 +57,8 @@ pub enum Break {
 pub enum Promise {
     /// It died or left: nobody notices, and it is back soon.
     Gone,
+    /// It died again and again: no POST is run twice, and it is back soon.
+    Kills,
     /// All died: they are back soon.
     AllGone,
     /// It hangs: no GET is lost, and it is out soon.
@@ -84,6 +92,7 @@ pub const ALL: &[Case] = &[
     case("stopped", Fault::Stopped, Promise::Gone),
     case("refused", Fault::Refused, Promise::Gone),
     Case { name: "flapping", how: Break::Flap, promise: Promise::Gone },
+    Case { name: "workers", how: Break::Kills, promise: Promise::Kills },
     Case { name: "all-killed", how: Break::All(Fault::Killed), promise: Promise::AllGone },
     case("frozen", Fault::Frozen, Promise::Hangs),
     case("black-hole", Fault::BlackHole, Promise::Hangs),
@@ -133,6 +142,7 @@ impl Case {
         sleep(BEFORE).await;
         let broken = match self.how {
             Break::Reload => reloads(&mut running, contender).await?,
+            Break::Kills => kills(&instances).await?,
             _ => self.break_and_heal(&instances).await?,
         };
         let mut sent = load.await.context("the load ended")?;
@@ -144,7 +154,7 @@ impl Case {
     async fn break_and_heal(&self, instances: &[Dify]) -> anyhow::Result<Broken> {
         let (which, fault) = match self.how {
             Break::One(fault) => (vec![BROKEN], fault),
-            Break::Flap => (vec![BROKEN], Fault::Killed),
+            Break::Flap | Break::Kills => (vec![BROKEN], Fault::Killed),
             Break::All(fault) => ((0..instances.len()).collect(), fault),
             Break::Reload => (Vec::new(), Fault::None),
         };
@@ -172,6 +182,19 @@ impl Case {
     pub fn concerns(&self, kind: load::Kind) -> bool {
         !matches!(self.how, Break::One(Fault::RunStatus(_))) || kind != load::Kind::Get
     }
+}
+
+async fn kills(instances: &[Dify]) -> anyhow::Result<Broken> {
+    let mut broken = Broken::of(vec![BROKEN]);
+    for _ in 0..KILLS {
+        broken.set(instances, Fault::Killed).await?;
+        // The socket stays open, and nobody reads.
+        broken.set(instances, Fault::Frozen).await?;
+        sleep(BOOT).await;
+        broken.set(instances, Fault::None).await?;
+        sleep((DURING / KILLS).saturating_sub(BOOT)).await;
+    }
+    Ok(broken)
 }
 
 async fn reloads(running: &mut Running, contender: &Contender) -> anyhow::Result<Broken> {

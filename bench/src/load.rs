@@ -193,14 +193,13 @@ pub fn judge(kind: Kind, number: u64, answer: &Answer) -> Outcome {
     }
     let text = String::from_utf8_lossy(&answer.body);
     if kind == Kind::Stream {
-        return match text.contains("\"event\": \"message_end\"") {
+        // Newer Dify writes no blank after a colon.
+        let has = |event| {
+            [": ", ":"].iter().any(|colon| text.contains(&format!("\"event\"{colon}\"{event}\"")))
+        };
+        return match has("message_end") {
             true => Outcome::Good,
-            false
-                if text.contains("\"event\": \"error\"")
-                    || text.contains("\"event\":\"error\"") =>
-            {
-                Outcome::Lost("error event".to_owned())
-            }
+            false if has("error") => Outcome::Lost("error event".to_owned()),
             false => Outcome::CutUnseen,
         };
     }
@@ -251,6 +250,7 @@ mod tests {
             (Kind::Post, r#"{"answer": "Echo: question-3."}"#, Outcome::Good),
             (Kind::Post, r#"{"answer": "Echo: question-30."}"#, lost("wrong body")),
             (Kind::Stream, r#"data: {"event": "message_end"}"#, Outcome::Good),
+            (Kind::Stream, r#"data: {"event":"message_end"}"#, Outcome::Good),
             (Kind::Stream, r#"data: {"event": "message"}"#, Outcome::CutUnseen),
             (Kind::Stream, r#"data: {"event":"error"}"#, lost("error event")),
         ] {

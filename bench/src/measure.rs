@@ -90,6 +90,9 @@ pub struct Measured {
     pub posts_twice: usize,
     /// POSTs that one instance received whole twice.
     pub posts_repeated: usize,
+    /// POSTs that were answered with 502 although no instance had received them whole and others were there:
+    /// as far as could be told they may have been executed, and so were not repeated.
+    pub posts_given_up: usize,
     /// Requests to which the broken instance gave its broken answer.
     pub broken_answers: usize,
     /// Requests sent to it when [`ENOUGH`] of them had come back.
@@ -113,6 +116,12 @@ impl Measured {
     #[must_use]
     pub fn errors(&self) -> usize {
         self.gets_lost + self.posts_lost_elsewhere
+    }
+
+    /// POSTs that were run twice.
+    #[must_use]
+    pub fn run_twice(&self) -> usize {
+        self.posts_twice + self.posts_repeated
     }
 
     /// What clients noticed.
@@ -166,6 +175,14 @@ pub fn measure(case: &Case, sent: &[Sent], instances: &[Dify], broken: &Broken) 
         .count();
     measured.posts_repeated =
         received.iter().flat_map(|r| r.whole.values()).filter(|count| **count > 1).count();
+    let given_up = |sent: &&Sent| {
+        sent.kind != Kind::Get
+            && matches!(&sent.outcome, Outcome::Lost(noticed) if noticed == "502")
+            && !received.iter().any(|received| received.whole.contains_key(&sent.number))
+    };
+    if !matches!(case.how, Break::All(_)) {
+        measured.posts_given_up = sent.iter().filter(given_up).count();
+    }
     if let (Some(broken_at), Some(healed_at)) = (broken.broken_at(), broken.healed_at()) {
         let until = healed_at - MARGIN;
         let during =
@@ -273,8 +290,15 @@ mod tests {
         // Nobody received them, and the instance was dead before: they are not excused.
         assert_eq!((measured.gets_lost, measured.posts_lost_elsewhere), (1, 1), "{measured:?}");
         assert_eq!((measured.posts_twice, measured.posts_repeated), (1, 0), "{measured:?}");
+        assert_eq!((measured.run_twice(), measured.posts_given_up), (1, 0), "{measured:?}");
         assert!(measured.back_after.is_some(), "{measured:?}");
         assert_eq!(measured.sent, 4);
+        for request in &mut sent {
+            request.outcome = Outcome::Lost("502".to_owned());
+        }
+        let measured = measure(case("killed"), &sent, &instances, &broken);
+        // Number 3; 2 is a GET, 0 and 5 were received.
+        assert_eq!(measured.posts_given_up, 1, "{measured:?}");
     }
 
     #[tokio::test]
@@ -291,7 +315,7 @@ mod tests {
         broken.set(&instances, Fault::None).await.unwrap();
         let measured = measure(case("reset"), &sent, &instances, &broken);
         assert_eq!((measured.posts_lost_there, measured.errors()), (8, 0), "{measured:?}");
-        assert_eq!(measured.broken_answers, 8, "{measured:?}");
+        assert_eq!((measured.broken_answers, measured.posts_given_up), (8, 0), "{measured:?}");
         assert_eq!((measured.still_sent, measured.back_after), (Some(0), None), "{measured:?}");
     }
 }

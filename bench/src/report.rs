@@ -37,13 +37,14 @@ const BROKEN: Line = ("broken answers taken", |m| m.broken_answers.to_string());
 const ENOUGH: Line = ("sent to it when 5 had come back", |m| m.sent_after_enough.to_string());
 const UNSEEN: Line = ("cut answers not visible", |m| m.cut_unseen.to_string());
 const NOTICED: Line = ("client errors", |m| m.all_errors().to_string());
-const TWICE: Line = ("", |m| m.posts_twice.to_string());
+const TWICE: Line = ("run twice", |m| m.run_twice().to_string());
+const GIVEN_UP: Line = ("given up", |m| m.posts_given_up.to_string());
 
 /// The tables: which cases, and which lines of each.
 const TABLES: &[(&str, &[Promise], &[Line])] = &[
     (
         "An instance dies, leaves or flaps",
-        &[Promise::Gone, Promise::AllGone],
+        &[Promise::Gone, Promise::Kills, Promise::AllGone],
         &[ERRORS, BACK, WORST],
     ),
     (
@@ -58,16 +59,17 @@ const TABLES: &[(&str, &[Promise], &[Line])] = &[
     ),
     ("The configuration changes ten times", &[Promise::Reload], &[NOTICED, UNSEEN, WORST]),
     (
-        "POSTs sent whole to a second instance",
+        "POSTs run twice, and those given up that no instance had read",
         &[
             Promise::Gone,
+            Promise::Kills,
             Promise::AllGone,
             Promise::Hangs,
             Promise::Slow,
             Promise::Bad,
             Promise::Reload,
         ],
-        &[TWICE],
+        &[TWICE, GIVEN_UP],
     ),
 ];
 
@@ -136,6 +138,7 @@ fn figures(measured: &Measured) -> Value {
         "posts_lost_elsewhere": measured.posts_lost_elsewhere,
         "cut_unseen": measured.cut_unseen,
         "posts_twice": measured.posts_twice,
+        "posts_given_up": measured.posts_given_up,
         "posts_repeated_at_one_instance": measured.posts_repeated,
         "broken_answers": measured.broken_answers,
         "sent_after_5_broken_answers": measured.sent_after_enough,

@@ -8,7 +8,7 @@ pub use wire::wire;
 
 use std::fmt::Debug;
 
-use difygate::adapter::{anthropic, openai};
+use difygate::adapter::{Finish, Heard, Hearing, Manner, Mode, State, anthropic, openai};
 use difygate::config::{self, Environment};
 use difygate::dify::multipart::MultipartScan;
 use difygate::dify::scan::{UserScan, facts_of};
@@ -18,11 +18,12 @@ use difygate::sse::Splitter;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("wire", wire),
     ("scanner", scanner),
     ("multipart", multipart),
     ("sse", sse),
+    ("decoder", decoder),
     ("config", config),
     ("openai", openai),
 ];
@@ -81,6 +82,36 @@ pub fn sse(input: &[u8]) {
         }
         Some((events, splitter.ends_mid_event()))
     });
+}
+
+/// Answers of Dify: the same words and the same end however they are cut; what was heard is what was
+/// told; and nothing after the end changes it.
+pub fn decoder(input: &[u8]) {
+    for mode in [Mode::Chat, Mode::AdvancedChat, Mode::Agent, Mode::Workflow] {
+        same_in_pieces(input, |pieces| {
+            let mut hearing = Hearing::new(mode, Manner::default(), "model".to_owned());
+            let (mut text, mut reasoning) = (String::new(), String::new());
+            let mut each = |heard: Heard| match heard {
+                Heard::Text(piece) => text.push_str(&piece),
+                Heard::Reasoning(piece) => reasoning.push_str(&piece),
+                _ => {}
+            };
+            for piece in pieces {
+                hearing.feed(piece, &mut each);
+            }
+            let state = hearing.end(&mut each).clone();
+            assert_ne!(state, State::Running);
+            assert_eq!(reasoning, hearing.told().reasoning);
+            if hearing.told().finish != Finish::Filtered {
+                assert_eq!(text, hearing.told().text);
+            }
+            let told = hearing.told().clone();
+            let more = b"\n\ndata: {\"event\": \"message\", \"answer\": \"more\"}\n\n";
+            assert_eq!(hearing.feed(more, &mut |_| panic!("after the end")), &state);
+            assert_eq!(hearing.told(), &told);
+            (state, told)
+        });
+    }
 }
 
 /// The configuration: every text is read or refused with places in it.

@@ -17,7 +17,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             seeds
         }
         "scanner" | "openai" => files(&root.join("tests/golden"), "json"),
-        "sse" => files(&root.join("tests/golden"), "sse"),
+        "sse" | "decoder" => files(&root.join("tests/golden"), "sse"),
         "config" => files(&root.join("examples"), "yaml"),
         "multipart" => forms(),
         _ => Vec::new(),

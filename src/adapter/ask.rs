@@ -29,6 +29,8 @@ pub struct Ask {
     pub ignored: Vec<String>,
     /// The client says itself that this is a side task, such as naming the chat.
     pub is_task: bool,
+    /// The question is a system text that comes after the transcript.
+    pub is_asked_by_system: bool,
     /// No later request goes on from this answer: the Responses API's `store: false`.
     pub is_unstored: bool,
 }

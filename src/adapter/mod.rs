@@ -18,6 +18,7 @@ pub mod data_url;
 pub mod extras;
 pub mod facts;
 pub mod fields;
+pub mod file_address;
 pub mod foreign;
 pub mod frames;
 pub mod hear;
@@ -27,6 +28,7 @@ pub mod mode;
 pub mod openai;
 #[cfg(test)]
 mod page;
+mod pasted;
 pub mod pieces;
 pub mod protocol;
 pub mod refused;

@@ -1,69 +1,118 @@
-//! Side calls of chat front ends: naming a chat, tagging it, proposing the next question.
+//! Side tasks of chat front ends: naming a chat, tagging it, summing it up, proposing the next question.
 //!
-//! They come with the chat's own id and user, but are no turn of it. A front end says so itself, or
-//! is known by the words that it ships with; `docs/openai.md` lists them.
+//! They come with the chat's own id and user, but are no turn of it. A front end says so itself, or is
+//! known by the shape of what it sends and by a few words (`doors.task_words`): `docs/openai.md` has
+//! both. The words of a shape are looked for in what is asked for, never in the transcript itself.
 
 use super::ask::Ask;
+use super::pasted::{Form, Pasted, pasted};
 use crate::model::{ErrorKind, GatewayError};
 
-/// What a side call begins with.
-const HEADS: [&str; 1] = ["### Task:"];
+/// What Open WebUI puts over each of its tasks, whatever the operator makes of the rest.
+const HEAD: &str = "### Task:";
 
-/// What a side call holds somewhere, in lower case: the shipped wording of Open WebUI, LobeChat,
-/// Cherry Studio and NextChat.
-const WORDS: [&str; 7] = [
-    "summarize the user's conversation into a title",
-    "summarize the conversation into a title",
-    "four to five word title",
-    "generate a concise, 3-5 word title",
-    "suggest 3-5 relevant follow-up",
-    "generate 1-3 broad tags",
-    "使用四到五个字直接返回这句话的简要主题",
+/// What side tasks are about, in lower case: with letters of ASCII the beginning of a word.
+pub const WORDS: [&str; 27] = [
+    "title",
+    "topic",
+    "headline",
+    "tag",
+    "keyword",
+    "summar",
+    "follow-up",
+    "follow up",
+    "next question",
+    "suggest",
+    "emoji",
+    "标题",
+    "標題",
+    "主题",
+    "主題",
+    "命名",
+    "标签",
+    "標籤",
+    "关键词",
+    "總結",
+    "总结",
+    "概括",
+    "摘要",
+    "追问",
+    "追問",
+    "建议",
+    "建議",
 ];
 
-/// A side call is short; longer texts are not searched through.
-const MAX_BYTES: usize = 256 * 1024;
+/// What says besides that little is wanted, where the shape alone does not say enough.
+const BRIEF: [&str; 9] = ["word", "short", "brief", "concise", "字", "简短", "简洁", "简要", "簡"];
 
-/// The answer to a side call where the operator wants none; front ends do without then.
+/// A side task is short; longer texts are not searched through.
+const MAX_BYTES: usize = 256 * 1024;
+/// The same, of what is asked about a transcript.
+const MAX_INSTRUCTION_BYTES: usize = 16 * 1024;
+/// The same, of one that comes as the next message of the chat itself.
+const MAX_MESSAGE_BYTES: usize = 600;
+
+/// The answer to a side task where the operator wants none; front ends do without then.
 pub fn refused() -> GatewayError {
     let message = "Titles, tags and the like are not made here.";
     GatewayError::new(404, ErrorKind::NotFound, "task_refused", message)
 }
 
-/// Whether a request is a side call.
-pub fn is_task(ask: &Ask) -> bool {
+/// Whether a request is a side task, by its shape and these words.
+pub fn is_task<W: AsRef<str>>(ask: &Ask, words: &[W]) -> bool {
     if ask.is_task {
         return true;
     }
+    // Before anything goes through it.
     if ask.question.text.len() > MAX_BYTES {
         return false;
     }
-    let text = ask.question.text.trim_start();
-    if HEADS.iter().any(|head| text.starts_with(head)) {
-        return true;
+    let text = ask.question.text.trim();
+    if !ask.question.attachments.is_empty() {
+        return false;
     }
-    let system = ask.system.as_deref().filter(|text| text.len() <= MAX_BYTES).unwrap_or("");
-    [text, system].iter().any(|text| {
-        let text = text.to_lowercase();
-        WORDS.iter().any(|words| text.contains(words))
+    let says = |text: &str| names(text, words);
+    if !ask.before.is_empty() {
+        return closes(ask, text, says);
+    }
+    text.starts_with(HEAD) || pasted(text).is_some_and(|found| is_about(&found, ask, says))
+}
+
+/// Without a history, about a transcript in the question.
+fn is_about(found: &Pasted<'_>, ask: &Ask, says: impl Fn(&str) -> bool) -> bool {
+    let system = ask.system.as_deref().unwrap_or("");
+    let around = [found.before, found.after];
+    let size = system.len() + found.before.len() + found.after.len();
+    if size > MAX_INSTRUCTION_BYTES {
+        return false;
+    }
+    match found.form {
+        Form::Marked => says(system) || around.iter().any(|text| says(text)),
+        Form::Quoted => says(system),
+        // A person may paste a chat and ask about it, too.
+        Form::Lines => says(system) || around.iter().any(|text| says(text) && names(text, &BRIEF)),
+    }
+}
+
+/// With the chat as its history: NextChat ends it with a system message (a summary for its memory), or
+/// with a short question for a title, whose answer it wants whole.
+fn closes(ask: &Ask, text: &str, says: impl Fn(&str) -> bool) -> bool {
+    let is_brief = text.len() <= MAX_MESSAGE_BYTES && !text.contains("\n\n");
+    is_brief && says(text) && (ask.is_asked_by_system || (!ask.streamed && names(text, &BRIEF)))
+}
+
+/// Whether a text has one of these words.
+fn names<W: AsRef<str>>(text: &str, words: &[W]) -> bool {
+    let text = text.to_lowercase();
+    words.iter().map(AsRef::as_ref).any(|word| {
+        let is_ascii = word.starts_with(|letter: char| letter.is_ascii());
+        text.match_indices(word).any(|(at, _)| {
+            let before = text.get(..at).and_then(|before| before.chars().next_back());
+            !is_ascii || before.is_none_or(|letter| !letter.is_ascii_alphanumeric())
+        })
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{HEADS, WORDS};
-
-    #[test]
-    fn the_pages_list_the_words_of_side_calls() {
-        let pages =
-            [include_str!("../../docs/openai.md"), include_str!("../../docs/openai.zh-CN.md")];
-        for page in pages {
-            for head in HEADS {
-                assert!(page.contains(&format!("`{head}`")), "{head}");
-            }
-            for words in WORDS {
-                assert!(page.contains(&format!("\n{words}\n")), "{words}");
-            }
-        }
-    }
-}
+#[path = "task_tests.rs"]
+mod tests;

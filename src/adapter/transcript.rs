@@ -39,6 +39,7 @@ pub fn settle(
     for text in trailing {
         add_system(&mut ask.system, &text);
     }
+    ask.is_asked_by_system = !asked.is_empty();
     for text in asked {
         add(&mut said, Saying::new(Role::User, text));
     }

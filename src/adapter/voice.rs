@@ -37,6 +37,9 @@ pub enum Heard {
     Text(String),
     /// The next piece of reasoning. Never empty.
     Reasoning(String),
+    /// A line about what goes on inside the run, for those who wait; part of neither answer nor
+    /// reasoning. Never empty.
+    Progress(String),
     /// Documents that the answer rests on. Never empty.
     Sources(Vec<Source>),
     /// Nothing yet: Dify's ping.
@@ -65,6 +68,8 @@ pub struct Told {
     pub reasoning: String,
     /// Documents that the answer rests on.
     pub sources: Vec<Source>,
+    /// Forms that the run waits for, whose text stands in the answer: what Dify says of each.
+    pub forms: Vec<Value>,
     /// Why it ended.
     pub finish: Finish,
     /// What Dify counted.

@@ -102,6 +102,7 @@ impl Reading {
         families.extend(apps(&snapshot));
         families.extend(remedies(&snapshot));
         families.extend(members(&snapshot));
+        families.push(runs::resumed(&snapshot));
         families.extend(instances(&snapshot));
         families.extend(probes(&snapshot));
         Self(families)

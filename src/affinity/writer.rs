@@ -181,10 +181,9 @@ impl Writer {
             }
             Err(why) => {
                 let why = why.to_string();
-                if error.load().as_deref() != Some(&why) {
+                if error.swap(Some(Arc::new(why.clone()))).is_none() {
                     tracing::error!("owners are not stored: {why}; it is tried again each second");
                 }
-                error.store(Some(Arc::new(why)));
                 false
             }
         }

@@ -92,13 +92,8 @@ fn table(status: &Value) -> String {
         if let Some(reason) = instance["reason"].as_str() {
             let _ = writeln!(text, "\n{app}/{name}: {reason}");
         }
-        let places = match instance["held"].as_u64().unwrap_or_default() {
-            0 => None,
-            1 => Some("1 place held by an ended stream".to_owned()),
-            held => Some(format!("{held} places held by ended streams")),
-        };
-        if let Some(places) = places {
-            let _ = writeln!(text, "\n{app}/{name}: {places}");
+        for line in [held(instance), waiting_runs(instance), no_worker(instance)].iter().flatten() {
+            let _ = writeln!(text, "\n{app}/{name}: {line}");
         }
         if let Some(hint) = instance["hint"].as_str() {
             let _ = writeln!(text, "\n{app}/{name}: hint: {hint}");
@@ -110,6 +105,28 @@ fn table(status: &Value) -> String {
         }
     }
     text
+}
+
+fn held(instance: &Value) -> Option<String> {
+    match instance["held"].as_u64()? {
+        0 => None,
+        1 => Some("1 place held by an ended stream".to_owned()),
+        held => Some(format!("{held} places held by ended streams")),
+    }
+}
+
+fn waiting_runs(instance: &Value) -> Option<String> {
+    let (waiting, most) = (instance["runs"]["waiting"].as_u64()?, &instance["runs"]["max_runs"]);
+    match waiting {
+        0 => None,
+        1 => Some(format!("1 run waits for a place (max_runs: {most})")),
+        _ => Some(format!("{waiting} runs wait for a place (max_runs: {most})")),
+    }
+}
+
+fn no_worker(instance: &Value) -> Option<String> {
+    let is_out = instance["runs"]["state"] == "no worker?";
+    is_out.then(|| "no worker? It takes streamed flows and does not begin them".to_owned())
 }
 
 fn plain(value: &Value) -> &str {
@@ -127,7 +144,9 @@ mod tests {
         let instance = |status: &str, reason: Option<&str>| {
             json!({ "requests": 12, "status": status, "reason": reason, "in_flight": 1, "weight": 1,
                 "latency": 45.25, "address": "10.0.0.2:5001", "connections": 3, "max_concurrent": 10,
-                "held": if reason.is_some() { 0 } else { 2 } })
+                "held": if reason.is_some() { 0 } else { 2 },
+                "runs": { "state": if reason.is_some() { "no worker?" } else { "up" }, "waiting": 1,
+                    "max_runs": 4 } })
         };
         let status = json!({
             "status": "running", "version": "0.1.0", "uptime": 7,
@@ -146,7 +165,13 @@ mod tests {
 
         shop/dify1: 2 places held by ended streams
 
+        shop/dify1: 1 run waits for a place (max_runs: 4)
+
         shop/dify2: connection refused; out for 9 s more
+
+        shop/dify2: 1 run waits for a place (max_runs: 4)
+
+        shop/dify2: no worker? It takes streamed flows and does not begin them
         ");
     }
 }

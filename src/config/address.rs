@@ -74,6 +74,17 @@ pub(super) fn from_url(url: &str) -> Result<Address, Unusable> {
     }
 }
 
+/// What addresses of files begin with, without the slash at its end: a scheme, a host and perhaps a path.
+pub(super) fn files_base(url: &str) -> Option<String> {
+    let base = url.trim_end_matches('/');
+    let (scheme, rest) = base.split_once("://")?;
+    let at = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = (rest.get(..at)?, rest.get(at..)?);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%".contains(&byte);
+    let is_one = from_url(&format!("{scheme}://{authority}")).is_ok() && path.bytes().all(fits);
+    is_one.then(|| base.to_owned())
+}
+
 /// A host in lower case and without brackets, if it is one.
 fn valid_host(host: &str) -> Option<String> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -87,7 +98,7 @@ fn valid_host(host: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{from_host, from_url};
+    use super::{files_base, from_host, from_url};
 
     #[test]
     fn a_host_gets_the_port_of_dify() {
@@ -113,6 +124,27 @@ mod tests {
             ("http://[::1]:5001/", "[::1]:5001"),
         ] {
             assert_eq!(from_url(url).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn files_may_be_below_a_path_and_nowhere_else() {
+        for (url, base) in [
+            ("https://files.example.org/", "https://files.example.org"),
+            ("http://[::1]:8080/dify-1//", "http://[::1]:8080/dify-1"),
+        ] {
+            assert_eq!(files_base(url).as_deref(), Some(base));
+        }
+        for url in [
+            "",
+            "files.example.org",
+            "ftp://a",
+            "https://",
+            "https://u:p@a",
+            "https://a?b",
+            "https://a/b)c",
+        ] {
+            assert_eq!(files_base(url), None, "{url}");
         }
     }
 

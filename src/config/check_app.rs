@@ -189,6 +189,13 @@ impl<'a> AppCheck<'a> {
             notes.add(Draft::error(at(key), message).hint(TOKEN_HINT));
         }
         self.address(index, notes);
+        let is_one = |url: &String| address::files_base(url).is_some();
+        if !instance.files_url.as_ref().is_none_or(is_one) {
+            let message = format!("`files_url` of {} is no address", self.instance_label(index));
+            let hint = "write `http://` or `https://`, a host and perhaps a path: \
+                        `https://files.example.org`";
+            notes.add(Draft::error(at("files_url"), message).hint(hint));
+        }
     }
 
     fn address(&self, index: usize, notes: &mut Notes) {

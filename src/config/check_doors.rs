@@ -18,6 +18,7 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     for checker in std::iter::once(top).chain(apps) {
         checker.variables(notes);
         checker.headers(notes);
+        checker.words(notes);
     }
 }
 
@@ -40,6 +41,16 @@ impl<'a> DoorsCheck<'a> {
                 let message = "this is not the name of a variable";
                 let hint = "a name has letters, digits and `_`, as in Dify";
                 notes.add(self.error(&[Step::Key(key)], message, hint));
+            }
+        }
+    }
+
+    fn words(&self, notes: &mut Notes) {
+        for (index, word) in self.doors.task_words.iter().flatten().enumerate() {
+            if word.trim().is_empty() {
+                let hint = "take it out: every text has it";
+                let at = [Step::Key("task_words"), Step::Item(index)];
+                notes.add(self.error(&at, "this word is empty", hint));
             }
         }
     }

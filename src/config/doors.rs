@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::scalar::{from_text, size, write_size};
 use super::schema;
 use crate::model::Token;
-use crate::model::doors::{History, MadeFiles, Reasoning, System, Tasks, UserForm};
+use crate::model::doors::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
 
 const GIB: u64 = 1 << 30;
 
@@ -26,8 +26,12 @@ pub struct Doors {
     pub reasoning: Reasoning,
     /// What becomes of files that the app makes.
     pub files: MadeFiles,
+    /// What becomes of a run that waits for a person.
+    pub human_input: HumanInput,
     /// What becomes of calls that a chat front end makes for itself.
     pub tasks: Tasks,
+    /// The words by which such calls are known; `None`: the gateway's own.
+    pub task_words: Option<Vec<String>>,
     /// Whether conversations are continued.
     pub history: History,
     /// The form of the end users that Dify sees.
@@ -51,7 +55,9 @@ impl Default for Doors {
             system: System::default(),
             reasoning: Reasoning::default(),
             files: MadeFiles::default(),
+            human_input: HumanInput::default(),
             tasks: Tasks::default(),
+            task_words: None,
             history: History::default(),
             users: UserForm::default(),
             chat_id_headers: vec!["X-OpenWebUI-Chat-Id".to_owned()],
@@ -103,10 +109,18 @@ pub(super) struct WrittenDoors {
     /// What becomes of files that an app makes: `markdown` after the answer, or `drop`; absent:
     /// `markdown`.
     pub(super) files: Option<MadeFiles>,
+    /// What becomes of a run that waits for a person (Dify 1.13 and later): `tell` the text of its
+    /// form and how to submit it as the rest of the answer, or `error`: 502 `human_input_required`;
+    /// absent: `tell`.
+    pub(super) human_input: Option<HumanInput>,
     /// What becomes of calls that a chat front end makes for itself (title, tags, questions that may
     /// follow): `aside` in a conversation of their own, `in_chat` as any other turn, or `refuse`;
     /// absent: `aside`.
     pub(super) tasks: Option<Tasks>,
+    /// Words by which such a call is known where its shape alone does not say it, in any case: of ASCII
+    /// letters the beginning of a word, else anywhere. They are looked for in what is asked about a
+    /// chat, not in the chat itself. Absent: those in [openai.md](openai.md#side-calls); empty: none.
+    pub(super) task_words: Option<Vec<String>>,
     /// Whether an answer continues the conversation of Dify whose end the client's transcript
     /// continues (`auto`), or always begins a new one with the transcript (`stateless`); absent:
     /// `auto`.
@@ -152,7 +166,9 @@ impl WrittenDoors {
             system: self.system.unwrap_or(above.system),
             reasoning: self.reasoning.unwrap_or(above.reasoning),
             files: self.files.unwrap_or(above.files),
+            human_input: self.human_input.unwrap_or(above.human_input),
             tasks: self.tasks.unwrap_or(above.tasks),
+            task_words: self.task_words.or(above.task_words),
             history: self.history.unwrap_or(above.history),
             users: self.users.unwrap_or(above.users),
             chat_id_headers: self.chat_id_headers.unwrap_or(above.chat_id_headers),

@@ -205,6 +205,7 @@ fn known() -> BTreeMap<String, &'static str> {
         (schema::boolean(&mut generator), "`true`, `false`"),
         (schema::listen(&mut generator), "address and port"),
         (schema::networks(&mut generator), "list of networks"),
+        (schema::web_url(&mut generator), "`http` or `https` URL"),
         (schema::system(&mut generator), "`auto`, `ignore`, `prefix`, `input:…`"),
         (schema::secret(&mut generator), "secret"),
         (schema::secrets(&mut generator), "list of secrets"),

@@ -47,6 +47,7 @@ mod shape;
 mod source;
 mod tls;
 mod types;
+mod web_url;
 mod words;
 mod written;
 mod yaml;

@@ -23,6 +23,8 @@ pub struct Retry {
     pub statuses: Vec<u16>,
     /// Whether also a request that may have been executed is sent to another instance.
     pub non_idempotent: bool,
+    /// Whether a streamed flow is taken up again whose stream broke off.
+    pub resume: bool,
 }
 
 /// Writes thousandths as they are read: `20%`, `12.5%`.
@@ -36,7 +38,8 @@ fn write_share<S: Serializer>(thousandths: &u32, serializer: S) -> Result<S::Ok,
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 2, budget: 200, statuses: Vec::new(), non_idempotent: false }
+        let statuses = Vec::new();
+        Self { attempts: 2, budget: 200, statuses, non_idempotent: false, resume: true }
     }
 }
 
@@ -61,6 +64,11 @@ pub(super) struct WrittenRetry {
     /// then; absent: `false`.
     #[schemars(schema_with = "schema::boolean")]
     pub(super) non_idempotent: Option<bool>,
+    /// Whether a streamed flow of Dify 1.14 or later is taken up again when its API process dies: the run
+    /// goes on in the worker, and the same client gets the rest; absent: `true`. `false`: its stream ends
+    /// with an error.
+    #[schemars(schema_with = "schema::boolean")]
+    pub(super) resume: Option<bool>,
 }
 
 impl WrittenRetry {
@@ -71,6 +79,7 @@ impl WrittenRetry {
             budget: self.budget.unwrap_or(other.budget),
             statuses: self.statuses.unwrap_or_else(|| other.statuses.clone()),
             non_idempotent: self.non_idempotent.unwrap_or(other.non_idempotent),
+            resume: self.resume.unwrap_or(other.resume),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::address::files_base;
 use super::check_app::address;
 use super::doors::Doors;
 use super::health::{FAIL_STATUSES, Probe};
@@ -104,9 +105,11 @@ fn resolve_instance(
     Some(Instance {
         address: address(&instance).cloned()?,
         name: instance.name.into(),
+        files_url: instance.files_url.as_deref().and_then(files_base),
         token: instance.token?,
         dataset_token: instance.dataset_token,
         tls: instance.tls,
+        web_url: instance.web_url,
         weight: instance.weight,
         max_fails: instance.max_fails,
         fail_timeout: instance.fail_timeout,

@@ -144,6 +144,10 @@ pub(super) fn listen(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": format!(r"^(\[.*\]|[0-9.]+):[0-9]+$|{REFERENCE}") })
 }
 
+pub(super) fn web_url(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": format!("^https?://[^?#@]+$|{REFERENCE}") })
+}
+
 pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
     let pattern = format!(r"^[0-9A-Fa-f.:]+(/[0-9]+)?$|{REFERENCE}");
     json_schema!({ "type": "array", "items": { "type": "string", "pattern": pattern } })

@@ -2,7 +2,7 @@
 
 use super::tests_findings::{lines, shown, with};
 use super::{Config, Doors, Environment, Setting, mark, parse, shape};
-use crate::model::doors::{History, MadeFiles, Reasoning, System, Tasks, UserForm};
+use crate::model::doors::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
 
 fn good(text: &str) -> Config {
     let loaded = parse("gateway.yaml", text, &Environment::default());
@@ -22,7 +22,7 @@ fn an_app_takes_what_it_leaves_out_from_the_top() {
         app(
             "a",
             "doors: { query_input: question, answer_output: answer, system: \"input:instructions\", \
-             reasoning: drop, files: drop, tasks: in_chat, history: stateless, users: open_webui, \
+             reasoning: drop, files: drop, human_input: error, tasks: in_chat, history: stateless, users: open_webui, \
              chat_id_headers: [], user_headers: [X-User], user_jwt: { header: X-Jwt, secret: other } },",
         ),
         app("b", ""),
@@ -35,6 +35,7 @@ fn an_app_takes_what_it_leaves_out_from_the_top() {
     );
     assert_eq!(a.system, System::Input("instructions".to_owned()));
     assert_eq!((a.reasoning, a.files), (Reasoning::Drop, MadeFiles::Drop));
+    assert_eq!(a.human_input, HumanInput::Error);
     assert_eq!(
         (a.tasks, a.history, a.users),
         (Tasks::InChat, History::Stateless, UserForm::OpenWebUi)
@@ -76,6 +77,7 @@ fn what_is_wrong_with_doors_is_said_with_its_place() {
         ("{ query_input: a-b }", "1:23: error: this is not the name of a variable"),
         ("{ answer_output: \"\" }", "1:25: error: this is not the name of a variable"),
         ("{ chat_id_headers: [X-A, \"X B\"] }", "1:33: error: this is not the name of a header"),
+        ("{ task_words: [title, \" \"] }", "this word is empty"),
         ("{ user_jwt: { header: \"\", secret: s } }", "this is not the name of a header"),
         ("{ user_jwt: { secret: \"\" } }", "the secret of `user_jwt` is empty"),
         ("{ user_jwt: { header: X-A } }", "`secret` is missing"),

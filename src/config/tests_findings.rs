@@ -128,7 +128,7 @@ fn numbers_out_of_range() {
                 header_bytes: 4KiB, uri_bytes: 64KiB, max_connections: 0 }\nconsistent_hash: { \
                 virtual_nodes: 10001 }";
     let one = "{ name: d, host: h, token: k-1, weight: 0, port: 65536, max_fails: 0, \
-               fail_timeout: 0, max_concurrent: 0, queue: { size: -1, timeout: 0s, run_timeout: 0s }, max_runs: 0 }";
+               fail_timeout: 0, max_concurrent: 0, queue: { size: -1, timeout: 0s, run_timeout: 0s }, max_runs: 0, web_url: \"https://h/?x\" }";
     let text = format!("{text}\n{}", instance(one));
     insta::assert_snapshot!(lines(&text), @"
     gateway.yaml:1:10: error: `workers` must be a whole number from 1 to 1024
@@ -148,6 +148,7 @@ fn numbers_out_of_range() {
     gateway.yaml:10:143: error: `timeout` must be a duration from `1ms` to `168h`
     gateway.yaml:10:160: error: `run_timeout` must be a duration from `1ms` to `168h`
     gateway.yaml:10:176: error: `max_runs` must be a whole number from 1 to 1000000
+    gateway.yaml:10:188: error: `web_url` must be an `http` or `https` URL without a query
     ");
 }
 
@@ -360,12 +361,13 @@ fn columns_count_characters_of_the_file_and_not_of_what_is_shown() {
 
 #[test]
 fn shares_and_policies_of_a_wrong_kind() {
-    let text = "retry: { budget: 20, statuses: [404], non_idempotent: sometimes }\n\
+    let text = "retry: { budget: 20, statuses: [404], non_idempotent: sometimes, resume: 30s }\n\
                 on_owner_down: wait\non_disconnect: abort\nstorage: separate\n";
     insta::assert_snapshot!(lines(&with(text)), @"
     gateway.yaml:1:18: error: `budget` must be a share from `0%` to `100%`, with at most one decimal
     gateway.yaml:1:33: error: each item of `statuses` must be a status from 500 to 599
     gateway.yaml:1:55: error: `non_idempotent` must be `true` or `false`
+    gateway.yaml:1:74: error: `resume` must be `true` or `false`
     gateway.yaml:2:16: error: `on_owner_down` must be `fail` or `queue` or `restart`
     gateway.yaml:3:16: error: `on_disconnect` must be `stop` or `drain` or `close`
     gateway.yaml:4:10: error: `storage` must be `independent` or `shared`

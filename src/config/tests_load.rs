@@ -179,6 +179,22 @@ apps:
 }
 
 #[test]
+fn an_instance_may_have_a_web_app() {
+    let config = good(
+        r#"
+apps:
+  a:
+    user_tokens: [t1]
+    instances:
+      - { name: one, host: dify1, token: k1, web_url: "https://dify.example.org/x/" }
+      - { name: two, host: dify2, token: k2 }
+"#,
+    );
+    let web_urls = app(&config, "a").instances.iter().map(|one| one.web_url.as_deref());
+    assert_eq!(web_urls.collect::<Vec<_>>(), [Some("https://dify.example.org/x"), None]);
+}
+
+#[test]
 fn access_logs_have_short_forms() {
     for (word, wanted) in [
         ("json", AccessLog::Stdout(LogFormat::Json)),
@@ -324,7 +340,8 @@ fn an_environment_shows_names_and_no_values() {
 
 #[test]
 fn an_app_takes_from_the_top_what_it_leaves_out_of_retry() {
-    let text = "retry: { attempts: 1, budget: 12.5%, statuses: [502, 503] }\non_owner_down: queue\n\
+    let text = "retry: { attempts: 1, budget: 12.5%, statuses: [502, 503], resume: false }\n\
+        on_owner_down: queue\n\
         apps:\n  a: &a\n    user_tokens: [t]\n    retry: { attempts: 0, non_idempotent: true }\n    \
         instances: [{ name: one, host: dify, token: key }]\n  b:\n    <<: *a\n    retry: {}\n    \
         on_owner_down: restart\n";
@@ -335,6 +352,7 @@ fn an_app_takes_from_the_top_what_it_leaves_out_of_retry() {
         budget: 125,
         statuses: vec![502, 503],
         non_idempotent,
+        resume: false,
     };
     assert_eq!((&a.retry, &b.retry), (&retry(0, true), &retry(1, false)));
     assert_eq!((a.on_owner_down, b.on_owner_down), (OnOwnerDown::Queue, OnOwnerDown::Restart));

@@ -137,6 +137,11 @@ pub struct Instance {
     pub address: Address,
     /// How TLS is spoken with it, if its address says so.
     pub tls: InstanceTls,
+    /// Where people reach its web app, without a slash at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_url: Option<String>,
+    /// What addresses of its files begin with in answers to AI clients; none: the gateway's own.
+    pub files_url: Option<String>,
     /// The app's key in this installation.
     pub token: Token,
     /// A key of its knowledge API. All instances of an app have one, or none has.

@@ -33,6 +33,7 @@ use super::types::{
     AccessLog, Admin, ConsistentHash, HashAlgorithm, LastResort, Limits, LogFormat, MaxLoad,
     Method, Owners, Queue, Timeouts,
 };
+use super::web_url::web_url;
 use crate::model::{Address, Token};
 
 /// The configuration of difygate: one program in front of several Dify instances. Any value may
@@ -286,9 +287,18 @@ pub(super) struct WrittenInstance {
     pub(super) port: Option<u16>,
     /// In place of `host` and `port`: `http://10.0.0.2:5001`, or `https://` and a name, without a path.
     pub(super) url: Option<String>,
+    /// Where clients get this installation's files (Dify's `FILES_URL`, as they reach it): in answers to
+    /// AI clients the addresses of files begin with it. Absent: with the address at which the client
+    /// has reached the gateway, which gets each file from the instance that has it.
+    pub(super) files_url: Option<String>,
     /// How TLS is spoken with it, if its `url` begins with `https://`.
     #[serde(default)]
     pub(super) tls: InstanceTls,
+    /// Where people reach its web app, as `https://dify.example.org`: links of forms that a run waits
+    /// for lead there (`/form/…` below it). Absent: they lead to the gateway, where the client found it.
+    #[serde(default, deserialize_with = "web_url")]
+    #[schemars(schema_with = "schema::web_url")]
+    pub(super) web_url: Option<String>,
     /// The app's key in this installation: the key itself, or `file:` and a path.
     #[schemars(schema_with = "schema::secret")]
     pub(super) token: Option<Token>,

@@ -21,7 +21,9 @@ use crate::control::tls::listener;
 use crate::gateway::bodies::Room;
 use crate::gateway::doors::settings::{Settings, UserJwt};
 use crate::gateway::member::{Bearer, Drain, Member, MemberStats};
-use crate::gateway::policy::{Executed, OnDisconnect, OnOwnerDown, Policy, Retry, Storage};
+use crate::gateway::policy::{
+    Executed, OnDisconnect, OnOwnerDown, Policy, Resuming, Retry, Storage,
+};
 use crate::gateway::snapshot::{App, LastResort, Limits, Pool, Snapshot, Survivors, Timeouts};
 use crate::gateway::{Departed, Key, Models, PoolMates, TokenTable, Turns};
 use crate::model::{AppName, InstanceName, Token};
@@ -182,6 +184,10 @@ fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
                 true => Executed::Again,
                 false => Executed::Once,
             },
+            resume: match app.retry.resume {
+                true => Resuming::On,
+                false => Resuming::Off,
+            },
         },
         on_disconnect: match app.on_disconnect {
             None => OnDisconnect::Fitting,
@@ -215,7 +221,9 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         system: doors.system.clone(),
         reasoning: doors.reasoning,
         files: doors.files,
+        human_input: doors.human_input,
         tasks: doors.tasks,
+        task_words: doors.task_words.as_deref().map(lower),
         history: doors.history,
         users: doors.users,
         chat_id_headers: doors.chat_id_headers.iter().map(header).collect::<Result<_, _>>()?,
@@ -223,6 +231,10 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         user_jwt: doors.user_jwt.as_ref().map(jwt).transpose()?,
         max_body_bytes: doors.max_body,
     })
+}
+
+fn lower(words: &[String]) -> Vec<String> {
+    words.iter().map(|word| word.trim().to_lowercase()).collect()
 }
 
 fn algorithm(hash: ConsistentHash) -> HashAlgorithm {
@@ -365,12 +377,14 @@ impl<'a> Builder<'a> {
             instance: Arc::clone(&shared.instance),
             authorization: None,
             datasets: None,
+            web_url: written.web_url.as_deref().map(Arc::from),
             weight: written.weight,
             thresholds: shared.thresholds,
             fail_statuses: judgement.fail_statuses,
             pool_mates: judgement.pool_mates,
             probed: self.probes.of(&shared.instance, written)?,
             slow_start_ms: u64::try_from(written.slow_start.as_millis()).unwrap_or(u64::MAX),
+            files_url: written.files_url.as_deref().map(Into::into),
             drain: if written.drain { Drain::Yes } else { Drain::No },
             queue: shared.queue,
             stats,

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::chain::{Key, Thread};
 use super::look::{Answered, Found, Known, Transcript, View};
 use super::sweep::Sweep;
-use super::write::Write;
+use super::write::{Write, check};
 use super::{Limits, OnFailure, StoreDown, now_s};
 use crate::store::{Change, Store, StoreError, Table};
 use crate::telemetry::Counter;
@@ -279,8 +279,7 @@ impl Keeper {
     /// can be read.
     fn try_again(&mut self) {
         if self.is_ready() && self.progress.error.load().is_some() {
-            let row = Change { table: Table::Keys, key: b"tried".to_vec(), value: Some(vec![]) };
-            let done = self.store.commit(&[row]);
+            let done = self.store.commit(&[check()]);
             if self.noted(done).is_some() {
                 self.works();
             }
@@ -294,19 +293,19 @@ impl Keeper {
         }
     }
 
-    /// Notes a failure of the store, and says so once.
+    /// Notes a failure of the store, and says so when it begins, whatever else goes wrong until it works
+    /// again: a full disk is told in many ways.
     fn noted<T>(&mut self, done: Result<T, StoreError>) -> Option<T> {
         let error = &self.progress.error;
         match done {
             Ok(done) => Some(done),
             Err(why) => {
                 let why = why.to_string();
-                if error.load().as_deref() != Some(&why) {
+                if error.swap(Some(Arc::new(why.clone()))).is_none() {
                     tracing::error!(
                         "conversations are not stored: {why}; it is tried again each second"
                     );
                 }
-                error.store(Some(Arc::new(why)));
                 self.rest_until = Some(Instant::now() + REST);
                 None
             }

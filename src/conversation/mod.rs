@@ -233,6 +233,18 @@ impl Book {
         self.write(Write::Begin(conversation.clone()), false).await
     }
 
+    /// Finds out whether what a new conversation comes to can be stored, before it is begun. Where turns go
+    /// on in any case, nobody has to know.
+    ///
+    /// # Errors
+    /// As of [`Book::find`].
+    pub async fn check(&self) -> Result<(), StoreDown> {
+        match self.policy {
+            OnFailure::Continue => Ok(()),
+            OnFailure::Refuse => self.write(Write::Check, true).await.map(|_| ()),
+        }
+    }
+
     /// Notes that a turn has ended, of a conversation that is new or was begun. Durable when it
     /// returns.
     ///

@@ -136,6 +136,23 @@ async fn a_full_disk_refuses_turns_if_they_are_to_be_refused() {
 }
 
 #[tokio::test]
+async fn a_full_disk_is_found_out_before_a_turn() {
+    let (book, full) = over_full(OnFailure::Refuse);
+    book.check().await.unwrap();
+    full.store(true, Ordering::Relaxed);
+    // The first to ask notices, though nothing has failed so far.
+    assert!(book.check().await.unwrap_err().to_string().contains("no space left"));
+    full.store(false, Ordering::Relaxed);
+    until(&book, |stats| stats.error.is_none()).await;
+    book.check().await.unwrap();
+
+    let (book, full) = over_full(OnFailure::Continue);
+    full.store(true, Ordering::Relaxed);
+    book.check().await.unwrap();
+    assert_eq!((book.stats().pending, book.stats().error), (0, None), "nobody was asked");
+}
+
+#[tokio::test]
 async fn what_waits_for_the_store_is_bounded() {
     let (book, full) = over_full(OnFailure::Continue);
     let alice = thread("alice", None);

@@ -18,7 +18,13 @@ pub(super) enum Write {
     Release(Conversation),
     /// Dify does not have the conversation.
     Forget(Uuid),
+    /// Nothing is to be known later: whether the store can be written to.
+    Check,
 }
+
+/// So long is the row that is written to see whether the store can be: it takes room of its own, as what
+/// is stored does. A full disk may still have some for a few bytes.
+const CHECK_BYTES: usize = 4096;
 
 /// A turn that has ended as it should.
 #[derive(Clone, Debug)]
@@ -44,8 +50,15 @@ impl Write {
                 let gone = Change { table: Table::Conversations, key, value: None };
                 Ok(Some(Step { guard: None, changes: vec![gone] }))
             }
+            Self::Check => Ok(Some(Step { guard: None, changes: vec![check()] })),
         }
     }
+}
+
+/// A change that says whether the store can be written to.
+pub(super) fn check() -> Change {
+    let (key, value) = (b"tried".to_vec(), Some(vec![0; CHECK_BYTES]));
+    Change { table: Table::Keys, key, value }
 }
 
 fn begin(view: &View<'_>, found: &Conversation, now_s: u32) -> Result<Option<Step>, StoreError> {

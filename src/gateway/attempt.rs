@@ -17,10 +17,6 @@ use crate::gateway::round;
 use crate::gateway::snapshot::Timeouts;
 use crate::model::Reason;
 
-/// A reused connection that dies this soon after a request is taken for one that the instance had
-/// already closed. Later than that, the instance may have worked on the request.
-const STALE_WITHIN: Duration = Duration::from_secs(1);
-
 /// An answer's head, and its body, to come or read already.
 pub(super) struct Answer {
     /// Status and headers.
@@ -56,8 +52,9 @@ pub(super) struct Patience<'a> {
 
 /// Sends the request to a member and waits for the head of the answer.
 ///
-/// A reused connection that turns out to be dead is replaced by a fresh one to the same instance,
-/// once: Dify's server closes an idle connection after 2.0 s, and this may cross a request.
+/// A reused connection that turns out to be closed is replaced by a fresh one to the same instance,
+/// once, if the request can be sent again: Dify's server closes an idle connection after 2.0 s, and this
+/// may cross a request.
 ///
 /// # Errors
 /// Why there is no answer, and how much of the request the instance may have.
@@ -74,7 +71,7 @@ pub(super) async fn attempt(
     // A look at the clock is not free, and the time for a connection at hand is none.
     let began = if reused { patience.now } else { Instant::now() };
     match exchange.run(first, began).await {
-        Err(failure) if reused && is_stale(&failure, began) => {
+        Err(failure) if reused && is_stale(&failure, outbound) => {
             let again = Box::pin(async {
                 let fresh = exchange.lease(Wanted::Fresh).await?;
                 exchange.run(fresh, Instant::now()).await
@@ -86,8 +83,11 @@ pub(super) async fn attempt(
     }
 }
 
-fn is_stale(failure: &AttemptError, began: Instant) -> bool {
-    failure.reason == Reason::InstanceClosed && began.elapsed() < STALE_WITHIN
+/// Whether a reused connection was closed before the instance acted on the request, or so that it does
+/// no harm to send it again. No clock tells that: an instance may run a request and die within no time.
+fn is_stale(failure: &AttemptError, outbound: &Outbound) -> bool {
+    let again = failure.sent < Sent::All || outbound.is_idempotent();
+    failure.reason == Reason::InstanceClosed && again
 }
 
 struct Exchange<'a> {
@@ -135,7 +135,9 @@ impl Exchange<'_> {
     /// What an exchange on one connection met, as the end of the attempt.
     fn failed(&self, error: SendError, written: Written, wait: Duration) -> AttemptError {
         let (reason, what, written) = match error {
-            SendError::Closed(what) => (Reason::InstanceClosed, what, written),
+            SendError::Closed(what) | SendError::Broken(what) => {
+                (Reason::InstanceClosed, what, written)
+            }
             SendError::Garbled(what) => (Reason::InstanceGarbled, what.to_owned(), written),
             SendError::Late => {
                 let what = format!("no answer within {} s", wait.as_secs_f64());

@@ -234,6 +234,13 @@ pub(super) fn answer_cut(reason: Reason) -> GatewayError {
     GatewayError::instance(reason, 502, "bad_gateway", message).for_good()
 }
 
+/// A run went on after its stream broke off, and says something else than it did.
+pub(super) fn differs() -> GatewayError {
+    let message = "The connection to the instance that ran this request broke off. The run went on, \
+                   but its text does not continue what has been sent.";
+    GatewayError::instance(Reason::AnswerCut, 502, "bad_gateway", message).for_good()
+}
+
 /// A streamed flow has said nothing in time: the last event of its stream.
 pub(super) fn run_not_started() -> GatewayError {
     let message = "The run has not started in time. It may still be done later.";

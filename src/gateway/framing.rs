@@ -100,7 +100,7 @@ fn authority(head: &RequestHead) -> Result<(), GatewayError> {
 }
 
 /// A name or an address, and perhaps a port.
-fn is_host(host: &[u8]) -> bool {
+pub(super) fn is_host(host: &[u8]) -> bool {
     if is_plain_host(host) {
         return true;
     }

@@ -29,6 +29,7 @@ use crate::gateway::learn;
 use crate::gateway::names::Name;
 use crate::gateway::outbound::{Key, Origin, Outbound};
 use crate::gateway::outlive::travel;
+use crate::gateway::own_url::own_url;
 use crate::gateway::own_users::rewrite;
 use crate::gateway::record::Record;
 use crate::gateway::reply::Reply;
@@ -159,7 +160,8 @@ impl Exchange {
     async fn at_a_door(self: Box<Self>, door: Door<'_>) -> Outcome {
         let Self { worker, snapshot, origin, record, head, body, .. } = *self;
         let (address, headers) = (origin.client, head.fields.to_map());
-        let arrival = Arrival { worker, snapshot, address, record, head, headers };
+        let own_url = own_url(&origin, &head);
+        let arrival = Arrival { worker, snapshot, address, record, head, headers, own_url };
         match doors::answer(arrival, body, door).await {
             Done::Answer(response) => Outcome::Told(response),
             Done::Local(record, response) => Outcome::Told(respond::local(response, record)),

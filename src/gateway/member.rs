@@ -18,6 +18,7 @@ use crate::balance::{Load, Statuses, Thresholds};
 use crate::gateway::doors::known::FactsCell;
 use crate::gateway::instance::Instance;
 use crate::gateway::probed::Probed;
+use crate::gateway::resume::Resumed;
 use crate::gateway::trust::PoolMates;
 use crate::model::{InstanceName, Token};
 use crate::telemetry::{Counter, Gauge, Histogram};
@@ -52,6 +53,10 @@ pub struct Member {
     pub queue: QueueLimits,
     /// A key of its knowledge API, if the app's clients may use that.
     pub datasets: Option<Box<Bearer>>,
+    /// Where people reach its web app, without a slash at the end.
+    pub web_url: Option<Arc<str>>,
+    /// What the addresses of its files begin with in answers to AI clients; none: the gateway's own.
+    pub files_url: Option<Box<str>>,
 }
 
 impl Member {
@@ -139,6 +144,8 @@ pub struct MemberStats {
     pub first_byte: Histogram,
     /// Attempts that failed through its fault.
     pub failures: Counter,
+    /// Runs whose stream broke off and that were to be taken up again, by what came of it.
+    pub resumed: [Counter; Resumed::ALL.len()],
     /// What it says of the app.
     pub(super) facts: FactsCell,
     held_until_ms: AtomicU64,

@@ -62,11 +62,13 @@ pub(super) async fn see_out(mut relay: Box<Relay>) {
     let (mut until, mut stopped) = (all, false);
     if stop {
         // The task is in the first event; before that there is nothing to stop. From 1.13 on the run may
-        // wait in a queue for long, and begins whether its client is there or not.
+        // wait in a queue for long, and begins whether its client is there or not. And while its instance
+        // is away, there is nobody who could stop it.
         if relay.task().is_none() && !relay.run_ended() {
             relay.note_left_before_task();
         }
-        drain(&mut relay, until, |relay| relay.task().is_some() || relay.run_ended()).await;
+        let may_stop = |relay: &Relay| relay.task().is_some() && !relay.is_reconnecting();
+        drain(&mut relay, until, |relay| may_stop(relay) || relay.run_ended()).await;
         match stop_run(&mut relay).await {
             Some(true) => {
                 stopped = true;

@@ -31,6 +31,18 @@ pub struct Retry {
     pub statuses: Statuses,
     /// What an instance may have executed.
     pub executed: Executed,
+    /// Whether a run is taken up again whose stream broke off.
+    pub resume: Resuming,
+}
+
+/// Whether a streamed flow of Dify 1.14 or later is taken up again when its API process dies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resuming {
+    /// It is.
+    #[default]
+    On,
+    /// Its stream ends with an error.
+    Off,
 }
 
 /// What becomes of a request that an instance may have executed without an answer, unless it

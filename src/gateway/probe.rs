@@ -238,7 +238,7 @@ async fn ask_with_key(
 
 fn unanswered(error: SendError) -> io::Error {
     io::Error::other(match error {
-        SendError::Closed(what) => what,
+        SendError::Closed(what) | SendError::Broken(what) => what,
         SendError::Garbled(what) => what.to_owned(),
         SendError::Late => "no answer in time".to_owned(),
     })

@@ -206,6 +206,12 @@ impl Record {
         self.detail.get_or_insert_with(|| detail.to_owned());
     }
 
+    /// Something beside what was said for the operator.
+    pub(super) fn note_more(&mut self, detail: &str) {
+        let said = self.detail.take();
+        self.detail = Some(said.map_or(detail.to_owned(), |said| format!("{said}; {detail}")));
+    }
+
     /// Dify's words for what went wrong, beside what was said already.
     pub(super) fn explain(&mut self, why: &str) {
         match &mut self.detail {

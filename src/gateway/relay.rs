@@ -4,6 +4,8 @@
 //! Dify's; what is read in it is read beside the way (`learn`). The record travels with the answer
 //! and ends with it. A stream that breaks off ends with Dify's error event.
 
+mod resumed;
+
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::resumed::Step;
 use crate::dify::answer::Learned;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
@@ -31,6 +34,7 @@ use crate::gateway::member::Member;
 use crate::gateway::names::Name;
 use crate::gateway::policy::OnDisconnect;
 use crate::gateway::record::Record;
+use crate::gateway::resume::Resume;
 use crate::gateway::run_watch::{Progress, RunWatch};
 use crate::gateway::snapshot::{App, Snapshot};
 use crate::gateway::trust::Trust;
@@ -87,6 +91,8 @@ pub(super) struct Relay {
     watch: Option<Box<RunWatch>>,
     /// Of a flow that has started: when its progress is to be noted next.
     note_due: Option<Instant>,
+    /// Of a run that may be a flow of 1.14 or later.
+    resume: Option<Box<Resume>>,
     audience: Audience,
 }
 
@@ -131,6 +137,7 @@ impl Relay {
             true => RunWatch::new(&mut journey, &member.instance, first_byte),
             false => None,
         };
+        let resume = watch.as_ref().and_then(|_| Resume::new(&journey, head));
         let Journey { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
         let leaving = run.and_then(|run| {
             let rule = app.policy.on_disconnect;
@@ -154,6 +161,7 @@ impl Relay {
             in_event: false,
             watch,
             note_due: None,
+            resume,
             audience: Audience::Client,
         };
         relay.finish_if_over();
@@ -167,7 +175,7 @@ impl Relay {
 
     /// Whether the answer has ended.
     pub(super) fn is_over(&self) -> bool {
-        self.body.is_none()
+        self.body.is_none() && !self.is_reconnecting()
     }
 
     /// Whether it is a stream of events.
@@ -226,48 +234,78 @@ impl Relay {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        loop {
+            let step = match self.is_reconnecting() {
+                true => ready!(self.poll_reconnected(context)),
+                false => ready!(self.poll_step(context)),
+            };
+            if let Step::Out(piece) = step {
+                return Poll::Ready(piece);
+            }
+        }
+    }
+
+    fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        let Some(body) = &mut self.body else { return Poll::Ready(Step::Out(None)) };
         let piece = match Pin::new(body).poll_frame(context) {
             Poll::Ready(piece) => piece,
             Poll::Pending => {
                 if self.note_due.is_none() && self.poll_silent(context).is_ready() {
-                    return Poll::Ready(Some(Ok(Frame::data(self.not_started()))));
+                    let event = Frame::data(self.not_started());
+                    return Poll::Ready(Step::Out(Some(Ok(event))));
                 }
                 let idle = self.idle.poll(context);
                 self.note_progress();
                 ready!(idle);
                 if self.rest != Rest::Run {
                     self.hold_rest();
-                    return Poll::Ready(None);
+                    return Poll::Ready(Step::Out(None));
                 }
                 let waited = self.idle.limit().as_secs_f64();
-                return Poll::Ready(self.cut(Reason::AnswerIdle, format!("silent for {waited} s")));
+                let cut = self.cut(Reason::AnswerIdle, format!("silent for {waited} s"));
+                return Poll::Ready(Step::Out(cut));
             }
         };
-        self.idle.moved();
-        match piece {
+        let data = piece.as_ref().and_then(|piece| piece.as_ref().ok()?.data_ref());
+        if !self.is_no_progress(data) {
+            self.idle.moved();
+        }
+        Poll::Ready(match piece {
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    self.in_event = !data.ends_with(b"\n\n");
-                    let over = self.body.as_ref().is_none_or(Body::is_end_stream);
-                    let left = if over { Left::None } else { Left::Some };
-                    let owners = self.worker.shared().owners();
-                    if self.tap.pass(&data, left, &self.member, owners) == Passed::Read {
-                        self.watched(&data);
-                        self.limit_rest();
-                    }
-                    self.finish_if_over();
-                    Poll::Ready(Some(Ok(Frame::data(data))))
-                }
+                Ok(data) => self.came(data),
                 // Trailers: Dify sends none, and they are not announced to the client.
-                Err(_) => self.poll_piece(context),
+                Err(_) => Step::Again,
             },
             None => {
+                let rest = self.held_back();
                 self.finish();
-                Poll::Ready(None)
+                Step::Out(rest)
             }
-            Some(Err(error)) => Poll::Ready(self.cut(Reason::AnswerCut, chain(error.as_ref()))),
+            Some(Err(error)) => self.broke_off(chain(error.as_ref())),
+        })
+    }
+
+    /// A piece came.
+    fn came(&mut self, piece: Bytes) -> Step {
+        let data = match self.passing(piece) {
+            Ok(data) => data,
+            Err(what) => return Step::Out(self.cut(Reason::AnswerCut, what)),
+        };
+        if data.is_empty() {
+            // Held back; the end is noticed with the next step.
+            return Step::Again;
         }
+        let over = self.body.as_ref().is_none_or(Body::is_end_stream);
+        let left = if over { Left::None } else { Left::Some };
+        let owners = self.worker.shared().owners();
+        if self.tap.pass(&data, left, &self.member, owners) == Passed::Read {
+            self.watched(&data);
+            self.limit_rest();
+        }
+        let data = self.without_resume(data);
+        self.in_event = !data.ends_with(b"\n\n");
+        self.finish_if_over();
+        Step::Out(Some(Ok(Frame::data(data))))
     }
 
     /// After its end a run has little more to say.
@@ -398,7 +436,11 @@ impl Relay {
         }
         let failure = AttemptError::cut(reason, &self.member, &what);
         Trust::cut(&self.member, &failure, self.worker.shared());
-        self.record.note(failure.text);
+        self.end_cut(reason, failure.text)
+    }
+
+    fn end_cut(&mut self, reason: Reason, text: String) -> Option<io::Result<Frame<Bytes>>> {
+        self.record.note(text);
         self.record.end(reason);
         if self.is_event_stream {
             let event = error_event(&errors::answer_cut(reason), self.tap.learned());
@@ -412,7 +454,7 @@ impl Relay {
 }
 
 /// The last event of a stream that broke off, as Dify writes it.
-fn error_event(error: &GatewayError, learned: Option<&Learned>) -> Bytes {
+pub(super) fn error_event(error: &GatewayError, learned: Option<&Learned>) -> Bytes {
     let text = |id: Option<Uuid>| id.map(|id| id.to_string());
     let conversation_id = text(learned.and_then(|learned| learned.conversation_id));
     let message_id = text(learned.and_then(|learned| learned.message_id));

@@ -111,7 +111,13 @@ mod tests {
     }
 
     fn retry(executed: Executed) -> Retry {
-        Retry { attempts: 2, budget: 200, statuses: Statuses::new([503]), executed }
+        Retry {
+            attempts: 2,
+            budget: 200,
+            statuses: Statuses::new([503]),
+            executed,
+            ..Retry::default()
+        }
     }
 
     #[test]

@@ -56,6 +56,17 @@ pub enum MadeFiles {
     Drop,
 }
 
+/// What becomes of a run that waits for a person (Dify 1.13 and later).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HumanInput {
+    /// The text of its form, and where to fill it in, is the rest of the answer.
+    #[default]
+    Tell,
+    /// It is a failure: 502 `human_input_required`.
+    Error,
+}
+
 /// What becomes of calls that a chat front end makes for itself: a title, tags, questions that may
 /// follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

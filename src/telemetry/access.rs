@@ -309,15 +309,21 @@ impl Output {
 }
 
 fn write(mut output: Output, messages: Receiver<Message>) {
+    let mut fails = false;
     for message in messages {
         let done = match message {
             Message::Lines(lines) => output.write_all(&lines),
             Message::Reopen => Output::open(output.destination.clone()).map(|again| output = again),
         };
         // The old file stays in use, and requests go on: a log is worth less than an answer.
-        if let Err(error) = done {
-            tracing::error!("access log: {error}");
+        match (done, fails) {
+            (Err(error), false) => {
+                tracing::error!("access log: {error}; lines are lost until it works")
+            }
+            (Ok(()), true) => tracing::info!("the access log works again"),
+            (Err(_), true) | (Ok(()), false) => continue,
         }
+        fails = !fails;
     }
 }
 

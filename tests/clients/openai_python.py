@@ -319,7 +319,7 @@ def _(user):
 
     messages = [said("blue")]
     messages += [answered(at(messages))]
-    at([said("### Task:\nGenerate a concise, 3-5 word title.\n<chat_history>blue</chat_history>")])
+    at([said("### Task:\nName this chat.\n<chat_history>blue</chat_history>")])
     equal(at([*messages, said("recall")]), "Recall: blue")
     turns = runs(user)
     equal(len({run["conversation"] for run in turns}), 1)

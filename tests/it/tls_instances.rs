@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dify_sim::{App, Dify, Mode, Setup};
+use dify_sim::{App, Dify, Fault, Mode, Setup};
 use difygate::cli::serve::Gateway;
 use difygate::config::{self, Environment};
 use http::Request;
@@ -125,4 +125,31 @@ async fn an_instance_that_speaks_no_tls_is_said_to() {
     assert_eq!(send(gateway.listen(), chat("anna")).await.status, 502);
     let status = send(gateway.admin(), Request::get("/status").body("").unwrap()).await.text();
     assert!(status.contains("does TLS listen there?"), "{status}");
+}
+
+#[tokio::test]
+async fn a_post_that_was_read_behind_tls_is_not_sent_again() {
+    let authority = Authority::new();
+    let pair = authority.issue(&["dify.example.org"]);
+    let tls = "url: \"https://127.0.0.1:PORT\", tls: { ca: ca.pem, sni: dify.example.org }";
+    let landscape = Landscape::start(&authority, &pair, tls).await;
+    let posts = || requests(&landscape.dify).iter().filter(|one| one.method == "POST").count();
+    let mut sent = 0;
+    // Until it came on the connection of one before.
+    loop {
+        landscape.dify.set_fault(Fault::None).await.unwrap();
+        let answer = landscape.chat().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        landscape.dify.set_fault(Fault::CloseAfterRequest).await.unwrap();
+        let answer = landscape.chat().await;
+        assert_eq!(answer.status, 502, "{answer:?}");
+        sent += 2;
+        assert_eq!(posts(), sent);
+        let served = requests(&landscape.dify);
+        if let [.., one, last] = &served[..]
+            && one.connection == last.connection
+        {
+            return;
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! A gateway kept busy and broken for minutes: does it hang, does it leak, is it whole at the end?
 //!
-//! `work` is what clients do, `trouble` what happens to instances and configuration, `watch` looks
-//! at the process from outside. Everything random comes from one seed.
+//! `work` is what clients do, `trouble` what happens to instances and configuration, `hostile` what one
+//! does who means harm, `watch` looks at the process from outside. Everything random comes from one seed.
 
+mod hostile;
 mod trouble;
 mod watch;
 mod work;
 
+pub use hostile::{Done, HARMS, hostile};
 pub use trouble::{Trouble, reloading};
 pub use watch::{Sample, grown, sample};
 pub use work::{Tally, all_served, working};

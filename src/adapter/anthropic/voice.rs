@@ -114,9 +114,11 @@ impl Voice for MessagesVoice {
     fn say(&mut self, heard: &Heard, out: &mut BytesMut) {
         match heard {
             Heard::Text(text) => self.text(text, out),
-            Heard::Reasoning(text) if self.thinks => self.thinking(text, out),
+            Heard::Reasoning(text) | Heard::Progress(text) if self.thinks => {
+                self.thinking(text, out);
+            }
             // Thinking that nobody asked for still shows that the app is alive.
-            Heard::Reasoning(_) | Heard::StillRunning => self.still_here(out),
+            Heard::Reasoning(_) | Heard::Progress(_) | Heard::StillRunning => self.still_here(out),
             // They are told at the end, all together.
             Heard::Sources(_) => {}
         }
@@ -222,6 +224,9 @@ fn ended(told: &Told) -> Map<String, Value> {
     if !told.sources.is_empty() {
         let raw = told.sources.iter().map(|source| source.raw.clone()).collect();
         extra.insert("retriever_resources".to_owned(), raw);
+    }
+    if !told.forms.is_empty() {
+        extra.insert("human_input".to_owned(), told.forms.as_slice().into());
     }
     if let Some(counted) = told.usage {
         let source = if knows_total_only(counted) { "workflow_total" } else { "dify" };

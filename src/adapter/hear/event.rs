@@ -1,129 +1,154 @@
 //! Dify's events, as far as a client of a door learns of them.
-
-use std::borrow::Cow;
+//!
+//! What an event holds besides is passed over, and what is not as expected is as if it were not
+//! there (`lenient`).
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// The fields of any event. Those of no interest here are passed over.
-#[derive(Debug, Deserialize)]
+use super::lenient::{Number, Text};
+
+/// The fields of any event, or of a blocking answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Event<'a> {
     #[serde(borrow)]
-    pub(super) event: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub(super) conversation_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) message_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) workflow_run_id: Option<Cow<'a, str>>,
-    #[serde(default)]
-    pub(super) created_at: Option<u64>,
-    #[serde(borrow, default)]
-    pub(super) id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) answer: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) thought: Option<Cow<'a, str>>,
-    /// Of a file: `user` or `assistant`.
-    #[serde(borrow, default)]
-    pub(super) belongs_to: Option<Cow<'a, str>>,
-    /// Of a file: `image` and others.
-    #[serde(borrow, default, rename = "type")]
-    pub(super) kind: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) url: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    pub(super) event: Text<'a>,
+    #[serde(borrow)]
+    pub(super) conversation_id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) message_id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) workflow_run_id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) task_id: Text<'a>,
+    pub(super) created_at: Number,
+    #[serde(borrow)]
+    pub(super) id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) answer: Text<'a>,
+    #[serde(borrow)]
+    pub(super) thought: Text<'a>,
+    /// Of a file, as the three fields after it.
+    #[serde(borrow)]
+    pub(super) belongs_to: Text<'a>,
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Text<'a>,
+    #[serde(borrow)]
+    pub(super) url: Text<'a>,
+    #[serde(borrow)]
     pub(super) metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) files: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) data: Option<&'a RawValue>,
-    /// Of an error.
-    #[serde(default)]
-    pub(super) status: Option<u16>,
-    #[serde(borrow, default)]
-    pub(super) code: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) message: Option<Cow<'a, str>>,
+    /// Of an error, as the two fields after it.
+    pub(super) status: Number,
+    #[serde(borrow)]
+    pub(super) code: Text<'a>,
+    #[serde(borrow)]
+    pub(super) message: Text<'a>,
 }
 
 /// `message_end.metadata`.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Metadata {
-    #[serde(default)]
-    pub(super) usage: Option<Counts>,
-    #[serde(default)]
-    pub(super) retriever_resources: Option<Vec<Value>>,
+#[serde(default)]
+pub(super) struct Metadata<'a> {
+    #[serde(borrow)]
+    pub(super) usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) retriever_resources: Option<&'a RawValue>,
 }
 
 /// Token counts of a message or of one model call.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Counts {
-    #[serde(default)]
-    pub(super) prompt_tokens: u64,
-    #[serde(default)]
-    pub(super) completion_tokens: u64,
-    #[serde(default)]
-    pub(super) total_tokens: u64,
+    pub(super) prompt_tokens: Number,
+    pub(super) completion_tokens: Number,
+    pub(super) total_tokens: Number,
 }
 
-/// A file that an app made.
+/// A file in `message_end.files` or in `workflow_finished.data.files`.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct MadeFile {
-    #[serde(default)]
-    pub(super) url: Option<String>,
-    #[serde(default, rename = "type")]
-    pub(super) kind: Option<String>,
-    #[serde(default)]
-    pub(super) filename: Option<String>,
+#[serde(default)]
+pub(super) struct File<'a> {
+    #[serde(borrow)]
+    pub(super) url: Text<'a>,
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Text<'a>,
+    #[serde(borrow)]
+    pub(super) filename: Text<'a>,
+    /// `user` or `assistant`.
+    #[serde(borrow)]
+    pub(super) belongs_to: Text<'a>,
+    /// `local_file` of an upload, `remote_url` of an address that a user gave, `tool_file` of what
+    /// the app made.
+    #[serde(borrow)]
+    pub(super) transfer_method: Text<'a>,
 }
 
 /// `text_chunk.data`, `text_replace.data` and `reasoning_chunk.data`.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Chunk {
-    #[serde(default)]
-    pub(super) text: Option<String>,
-    #[serde(default)]
-    pub(super) reasoning: Option<String>,
+#[serde(default)]
+pub(super) struct Chunk<'a> {
+    #[serde(borrow)]
+    pub(super) text: Text<'a>,
+    #[serde(borrow)]
+    pub(super) reasoning: Text<'a>,
 }
 
-/// `workflow_started.data` and `workflow_finished.data`.
+/// `workflow_started.data`, `workflow_paused.data` and `workflow_finished.data`.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Workflow {
-    #[serde(default)]
-    pub(super) status: Option<String>,
-    #[serde(default)]
-    pub(super) outputs: Option<Value>,
-    #[serde(default)]
-    pub(super) error: Option<String>,
-    #[serde(default)]
-    pub(super) total_tokens: Option<u64>,
-    #[serde(default)]
-    pub(super) created_at: Option<u64>,
-    #[serde(default)]
-    pub(super) files: Option<Vec<MadeFile>>,
+#[serde(default)]
+pub(super) struct Workflow<'a> {
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
+    #[serde(borrow)]
+    pub(super) outputs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) error: Text<'a>,
+    pub(super) total_tokens: Number,
+    pub(super) created_at: Number,
+    #[serde(borrow)]
+    pub(super) files: Option<&'a RawValue>,
+    /// Of a start, `initial` or `resumption` since 1.13, when flows moved into the worker.
+    #[serde(borrow)]
+    pub(super) reason: Text<'a>,
+    /// Of a pause: what it waits for.
+    #[serde(borrow)]
+    pub(super) reasons: Option<&'a RawValue>,
+    pub(super) exceptions_count: Number,
 }
 
-/// `node_finished.data`, as far as it counts tokens.
+/// `data` of the events of a node, an iteration, a loop or an agent's log.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Node {
-    #[serde(default)]
-    pub(super) node_type: Option<String>,
-    #[serde(default)]
-    pub(super) process_data: Option<Used>,
-    #[serde(default)]
-    pub(super) outputs: Option<Used>,
+#[serde(default)]
+pub(super) struct Node<'a> {
+    #[serde(borrow)]
+    pub(super) id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) node_type: Text<'a>,
+    #[serde(borrow)]
+    pub(super) title: Text<'a>,
+    #[serde(borrow)]
+    pub(super) label: Text<'a>,
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
+    #[serde(borrow)]
+    pub(super) error: Text<'a>,
+    pub(super) index: Number,
+    pub(super) retry_index: Number,
+    #[serde(borrow)]
+    pub(super) process_data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) outputs: Option<&'a RawValue>,
 }
 
 /// What a node says of its model call.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Used {
-    #[serde(default)]
-    pub(super) usage: Option<Counts>,
-}
-
-/// Reads a part of an event; what is not as expected is as if it were not there.
-pub(super) fn part<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> T {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+#[serde(default)]
+pub(super) struct Used<'a> {
+    #[serde(borrow)]
+    pub(super) usage: Option<&'a RawValue>,
 }

@@ -19,10 +19,12 @@ pub(super) fn of_sources(sources: &[Source]) -> Value {
 /// With the chunk that ends a stream: what has gone out cannot be taken back, but the client may
 /// put this in its place.
 pub(super) fn of_end(told: &Told) -> Option<Value> {
-    match told.finish {
-        Finish::Filtered => Some(json!({"replaced_by": told.text})),
-        Finish::Stop | Finish::StopText => None,
+    let mut extra = Map::new();
+    if told.finish == Finish::Filtered {
+        extra.insert("replaced_by".into(), told.text.as_str().into());
     }
+    add_forms(&mut extra, told);
+    (!extra.is_empty()).then(|| extra.into())
 }
 
 /// Adds all of it to an answer that is whole.
@@ -34,11 +36,19 @@ pub(super) fn add(answer: &mut Value, begun: &Begun, told: &Told) {
     if !told.sources.is_empty() {
         extra.insert("retriever_resources".into(), raw(&told.sources));
     }
+    add_forms(&mut extra, told);
     if let Some(used) = &told.usage {
         extra.insert("usage_source".into(), usage_source(used).into());
     }
     if !extra.is_empty() {
         answer["x_dify"] = extra.into();
+    }
+}
+
+/// Forms that the run waits for.
+fn add_forms(extra: &mut Map<String, Value>, told: &Told) {
+    if !told.forms.is_empty() {
+        extra.insert("human_input".into(), told.forms.as_slice().into());
     }
 }
 

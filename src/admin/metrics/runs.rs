@@ -1,7 +1,8 @@
 //! Streamed flows at each address, for `/metrics`.
 
 use super::{Family, Labels, Line, count, counter, gauge, now};
-use crate::gateway::Runs;
+use crate::gateway::snapshot::Snapshot;
+use crate::gateway::{Resumed, Runs};
 
 /// What is said of the streamed flows at each address.
 #[derive(Default)]
@@ -51,4 +52,27 @@ impl RunLines {
             ),
         ]
     }
+}
+
+/// Streamed flows that were to be taken up again, by app and instance.
+pub(super) fn resumed(snapshot: &Snapshot) -> Family {
+    let members = snapshot
+        .apps
+        .iter()
+        .flat_map(|app| app.pool.members.iter().map(move |member| (&app.name, member)));
+    let lines = members.flat_map(|(app, member)| {
+        Resumed::ALL.map(|result| {
+            let labels = vec![
+                ("app", app.to_string()),
+                ("instance", member.name().to_string()),
+                ("result", result.label().to_owned()),
+            ];
+            count(labels, member.stats.resumed[result as usize].get())
+        })
+    });
+    counter(
+        "difygate_runs_resumed",
+        "Streamed flows taken up again after their stream broke off, by result",
+        lines.collect(),
+    )
 }

@@ -139,6 +139,11 @@ impl Envelope {
         match wanted {
             Wanted::Event if key == b"event" => {
                 let event = text(value).unwrap_or_default();
+                // No Dify writes its names with escapes, and JSON allows it.
+                let undone =
+                    event.contains(&b'\\').then(|| serde_json::from_slice::<String>(value));
+                let undone = undone.and_then(Result::ok);
+                let event = undone.as_ref().map_or(event, |name| name.as_bytes());
                 self.end = End::named(event);
                 self.of_a_form = names_a_form(event);
             }

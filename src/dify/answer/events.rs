@@ -293,24 +293,35 @@ enum Name<'a> {
     Unsure,
 }
 
+/// As Dify 1.5 writes it, as newer versions do, and with any other blanks.
 fn name(line: &[u8]) -> Name<'_> {
-    // As Dify 1.5 writes it, and as newer versions do.
     let exact = [&b"data: {\"event\": \""[..], b"data: {\"event\":\""];
-    for start in exact {
-        if let Some(rest) = line.strip_prefix(start) {
-            let head = &rest[..rest.len().min(MAX_HEAD - start.len())];
-            return match memchr(b'"', head) {
-                Some(end) => Name::Event(&head[..end]),
-                None if rest.len() > head.len() => Name::Elsewhere,
-                None => Name::Unsure,
-            };
-        }
-        if start.starts_with(line) {
-            return Name::Unsure;
-        }
+    let usual = exact.iter().find_map(|start| Some((line.strip_prefix(*start)?, start.len())));
+    let (rest, start) = match usual.map_or_else(|| spaced(line), Ok) {
+        Ok(begins) => begins,
+        Err(name) => return name,
+    };
+    let head = &rest[..rest.len().min(MAX_HEAD.saturating_sub(start))];
+    match memchr(b'"', head) {
+        Some(end) if head[..end].contains(&b'\\') => Name::Elsewhere,
+        Some(end) => Name::Event(&head[..end]),
+        None if rest.len() > head.len() => Name::Elsewhere,
+        None => Name::Unsure,
     }
-    let is_data = line.starts_with(b"data:");
-    if is_data { Name::Elsewhere } else { not_data(line) }
+}
+
+/// What follows the quote before an event's name, and how many bytes come before that.
+fn spaced(line: &[u8]) -> Result<(&[u8], usize), Name<'_>> {
+    let Some(mut rest) = line.strip_prefix(b"data:") else { return Err(not_data(line)) };
+    for mark in [&b"{"[..], b"\"event\"", b":", b"\""] {
+        rest = rest.trim_ascii_start();
+        rest = match rest.strip_prefix(mark) {
+            Some(rest) => rest,
+            None if mark.starts_with(rest) && line.len() < MAX_HEAD => return Err(Name::Unsure),
+            None => return Err(Name::Elsewhere),
+        };
+    }
+    Ok((rest, line.len() - rest.len()))
 }
 
 fn not_data(line: &[u8]) -> Name<'static> {

@@ -9,14 +9,18 @@
 //! `GET /v1/messages`). Whoever asks for such a list has been sent to the right instance already. And
 //! whatever a dataset holds: no route names it without the dataset.
 
+mod catch_up;
 mod envelope;
 mod events;
 mod explain;
 mod first;
 mod keyless;
 mod members;
+mod named;
 mod refusal;
+mod sent;
 mod usage;
+mod whole;
 
 #[cfg(test)]
 mod refusal_tests;
@@ -29,12 +33,16 @@ mod tests_ids;
 
 use uuid::Uuid;
 
+pub use self::catch_up::{CatchUp, CaughtUp, OnDifference, RunIds};
 use self::envelope::{Envelope, Wanted};
 pub use self::events::{EventLearner, Pauses, dull};
 pub use self::explain::{explanation, failed_flow};
 pub use self::first::{FirstEvent, first_event};
 pub use self::keyless::{is_strange_code, is_strange_link, may_be_strange_code};
+pub use self::named::event_name;
 pub use self::refusal::{KnownRefusal, is_newer_route, is_null_run, refusal};
+pub use self::sent::SentEvents;
+pub use self::whole::{Whole, WholeEvents};
 use super::path::{CallKind, Run};
 
 /// The most ids kept of an answer beside those of its run. Dify's lists have 100 entries at most.

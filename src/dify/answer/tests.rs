@@ -314,3 +314,26 @@ proptest! {
         prop_assert_eq!(&read(stream.chunks(step)), &whole);
     }
 }
+
+#[test]
+fn compact_spaced_and_escaped_events_are_one() {
+    const TASK: &str = "11111111-2222-4333-8444-555555555555";
+    let first = format!(r#"data: {{"event": "message", "task_id": "{TASK}"}}"#);
+    for end in [
+        r#"data: {"event": "message_end", "metadata": {"usage": {"total_tokens": 3}}}"#,
+        r#"data: {"event":"message_end","metadata":{"usage":{"total_tokens":3}}}"#,
+        r#"data:{"event":"message_end","metadata":{"usage":{"total_tokens":3}}}"#,
+        r#"data:  { "event" : "message_end" , "metadata" : { "usage" : { "total_tokens" : 3 } } }"#,
+        r#"data: {"event":"message\u005fend","metadata":{"u\u0073age":{"total_tokens":3}}}"#,
+        r#"data: {"a":"\/","event":"message_end","metadata":{"usage":{"total_tokens":3}}}"#,
+    ] {
+        assert!(!dull(format!("{end}\n").as_bytes()), "{end}");
+        let stream = format!("{first}\n\n{end}\n\n");
+        for size in [1, 5, stream.len()] {
+            let (learned, usage, ended) = read(stream.as_bytes().chunks(size));
+            assert_eq!(learned.task_text.as_deref(), Some(TASK), "{end}");
+            assert_eq!(usage.map(|usage| usage.total_tokens), Some(3), "{end}");
+            assert!(ended, "{end}");
+        }
+    }
+}

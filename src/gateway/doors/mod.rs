@@ -34,7 +34,7 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 pub(super) use self::entrance::{Door, Entrance, entrance, tidied};
-use self::settings::{History, Tasks};
+use self::settings::{History, Settings, Tasks};
 
 use self::entrance::Call;
 use self::errand::Errand;
@@ -72,6 +72,8 @@ pub(super) struct Arrival {
     pub head: Rc<RequestHead>,
     /// The fields of it.
     pub headers: HeaderMap,
+    /// Where the client found the gateway.
+    pub own_url: Option<String>,
 }
 
 /// What became of a request.
@@ -176,7 +178,7 @@ impl Arrival {
             Ok(user) => user,
             Err(error) => return Done::Error(self.record, error),
         };
-        let is_task = app.doors.tasks != Tasks::InChat && task::is_task(&ask);
+        let is_task = app.doors.tasks != Tasks::InChat && is_task(&ask, &app.doors);
         if is_task && app.doors.tasks == Tasks::Refuse {
             return Done::Error(self.record, task::refused());
         }
@@ -199,9 +201,19 @@ impl Arrival {
         let (protocol, late, streamed) = (door.protocol, Late::default(), ask.streamed);
         let request_id = self.record.request_id().clone();
         let head = Head { request_id, ignored: ask.ignored.clone(), protocol };
-        let asked = Asked { ask, voice, protocol, thread, worth, late: late.clone(), held };
+        let own_url = self.own_url.take();
+        let late_too = late.clone();
+        let asked = Asked { ask, voice, protocol, thread, worth, late: late_too, held, own_url };
         let run = Box::pin(run(self.errand(app, user), asked));
         if streamed { waiting::wait(run, late, head).await } else { run.await }
+    }
+}
+
+/// Whether a request is a side task, by the words of its app.
+fn is_task(ask: &Ask, settings: &Settings) -> bool {
+    match &settings.task_words {
+        Some(words) => task::is_task(ask, words),
+        None => task::is_task(ask, &task::WORDS),
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Asked {
     pub late: Late,
     /// What it has of the memory for all bodies.
     pub held: Held,
+    /// Where the client found the gateway.
+    pub own_url: Option<String>,
 }
 
 /// A question that has its place in a conversation.
@@ -70,20 +72,21 @@ struct Question {
     /// What the book is to know of it, once Dify has been asked.
     pending: Option<Pending>,
     late: Late,
+    own_url: Option<String>,
     _held: Held,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
 pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { mut ask, voice, protocol, thread, worth, late, held } = asked;
+    let Asked { mut ask, voice, protocol, thread, worth, late, held, own_url } = asked;
     let place = match worth {
         Worth::Kept => thread::place(errand.worker.shared(), thread, &mut ask).await,
         Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
     };
     match place {
         Ok(place) => {
-            let pending = None;
-            let question = Question { ask, voice, protocol, place, pending, late, _held: held };
+            let (pending, _held) = (None, held);
+            let question = Question { ask, voice, protocol, place, pending, late, own_url, _held };
             carry(errand, question).await
         }
         Err(error) => Done::Error(errand.record, error),
@@ -325,8 +328,11 @@ fn may_have_run(reason: Reason) -> bool {
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, arrived, first_byte } = *answer;
-    let Question { ask, voice, protocol, place, pending, late, .. } = question;
-    let manner = manner(&journey.app.doors, &ask);
+    let Question { ask, voice, protocol, place, pending, late, own_url, .. } = question;
+    let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
+    let files_base = member.files_url.as_deref().map(str::to_owned).or(own_url);
+    let files_base = files_base.unwrap_or_default();
+    let manner = Manner { web_url, files_base, ..manner(&journey.app.doors, &ask) };
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body) = body else {
@@ -335,6 +341,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let after = place.after(&shared, pending);
     let source = Source { member: Arc::clone(&member), body, flight, first_byte };
     let mut relay = Relay::new(journey, &head, source);
+    relay.is_for_ai_client();
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());
     let coming = Coming::new(relay);
@@ -366,10 +373,11 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
         }
     }
     let status = response.status().as_u16();
+    let remarks = telling.remarks();
     if let Some(relay) = telling.relay() {
         relay.record.told(status);
         if let Err(error) = &told {
-            relay.record.note_if_none(&error.message);
+            relay.record.note_if_none(remarks.as_deref().unwrap_or(&error.message));
         }
     }
     Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))
@@ -383,8 +391,11 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
     Manner {
         reasoning: settings.reasoning,
         files: settings.files,
+        human_input: settings.human_input,
+        web_url: None,
         answer_output: settings.answer_output.clone(),
         stop: ask.stop.clone(),
+        files_base: String::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use crate::model::Token;
-pub use crate::model::doors::{History, MadeFiles, Reasoning, System, Tasks, UserForm};
+pub use crate::model::doors::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
 
 /// The settings of an app on the doors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +18,12 @@ pub struct Settings {
     pub reasoning: Reasoning,
     /// What becomes of files that the app makes.
     pub files: MadeFiles,
+    /// What becomes of a run that waits for a person.
+    pub human_input: HumanInput,
     /// What becomes of titles, tags and the like.
     pub tasks: Tasks,
+    /// The words of such calls, in lower case; none: `task::WORDS`.
+    pub task_words: Option<Vec<String>>,
     /// Whether conversations are continued.
     pub history: History,
     /// The form of the users that Dify sees.

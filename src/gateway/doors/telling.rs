@@ -5,7 +5,6 @@
 //! can count on going on.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +12,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::adapter::{Begun, Heard, Hearing, State, Voice, pieces};
 use crate::gateway::coming::Coming;
-use crate::gateway::doors::thread::After;
+use crate::gateway::doors::thread::{After, Writing};
 use crate::gateway::relay::Relay;
 use crate::gateway::stream::Frames;
 use crate::model::{GatewayError, Reason};
@@ -39,7 +38,7 @@ enum Stage {
     /// Dify is speaking.
     Hearing,
     /// The answer is whole and is being written down.
-    Keeping(Pin<Box<dyn Future<Output = ()>>>),
+    Keeping(Writing),
     /// All frames are made.
     Over,
 }
@@ -125,12 +124,15 @@ impl Telling {
     /// Goes one step on.
     ///
     /// # Errors
-    /// The run failed.
+    /// The run failed, or what it came to could not be written down.
     fn poll_on(&mut self, context: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
         if let Stage::Keeping(kept) = &mut self.stage {
-            ready!(kept.as_mut().poll(context));
-            self.end();
-            return Poll::Ready(Ok(()));
+            let kept = ready!(kept.as_mut().poll(context));
+            self.stage = Stage::Over;
+            if kept.is_ok() {
+                self.end();
+            }
+            return Poll::Ready(kept);
         }
         let Some(relay) = self.coming.get_mut() else {
             self.stage = Stage::Over;
@@ -194,7 +196,17 @@ impl Telling {
         }
     }
 
+    /// What the log is to know of the run, in Dify's own words.
+    pub(super) fn remarks(&self) -> Option<String> {
+        self.hearing.remarks().map(str::to_owned)
+    }
+
     fn end(&mut self) {
+        if let Some(relay) = self.coming.get_mut()
+            && let Some(remarks) = self.hearing.remarks()
+        {
+            relay.record.note_if_none(remarks);
+        }
         if !self.has_begun {
             self.voice.begin(&self.begun(), &mut self.frames);
             self.has_begun = true;
@@ -206,7 +218,8 @@ impl Telling {
     /// The run failed, which is told within the stream.
     pub(super) fn fail(&mut self, error: &GatewayError) {
         if let Some(relay) = self.coming.get_mut() {
-            relay.record.note_if_none(&error.message);
+            let remarks = self.hearing.remarks();
+            relay.record.note_if_none(remarks.unwrap_or(&error.message));
             relay.record.end(Reason::Answered);
         }
         self.voice.fail(error, self.hearing.told(), &mut self.frames);

@@ -98,9 +98,9 @@ impl With {
     }
 }
 
-/// The store of conversations fails, and the operator wants no turns then.
+/// The store of conversations fails, and the operator wants no turns then. The log says so once, and not
+/// for each turn.
 fn down(error: &StoreDown) -> GatewayError {
-    tracing::warn!("a turn was refused: {error}");
     errors::store_down(error)
 }
 
@@ -168,7 +168,10 @@ impl Place {
 
     /// Waits for the turn before and notes that this one begins.
     async fn begin(mut self, shared: &Shared) -> Result<Self, GatewayError> {
-        let Some(id) = self.with.conversation() else { return Ok(self) };
+        let Some(id) = self.with.conversation() else {
+            shared.book().check().await.map_err(|error| down(&error))?;
+            return Ok(self);
+        };
         let may_begin_anew = matches!(self.with, With::Known(_, Evidence::Transcript));
         let patience = if may_begin_anew { PATIENCE } else { NAMED_PATIENCE };
         self.turn = shared.turns().take(id, patience).await;
@@ -179,6 +182,10 @@ impl Place {
             }
             _ => false,
         };
+        // Nothing was written of what does not begin here.
+        if !begun {
+            shared.book().check().await.map_err(|error| down(&error))?;
+        }
         // What the client names goes on there even if its last turn broke off: it knows.
         if !begun && may_begin_anew {
             (self.with, self.turn) = (With::Nothing, None);
@@ -191,7 +198,7 @@ impl Place {
         if let With::Known(conversation, _) = &self.with
             && let Err(error) = shared.book().release(conversation).await
         {
-            tracing::warn!("a conversation begins anew at its next turn: {error}");
+            tracing::debug!("a conversation begins anew at its next turn: {error}");
         }
     }
 
@@ -211,7 +218,7 @@ impl Place {
     pub(super) async fn leave(&mut self, shared: &Shared) -> bool {
         let With::Known(conversation, evidence) = &self.with else { return false };
         if let Err(error) = shared.book().forget(conversation.id).await {
-            tracing::warn!("a conversation that Dify has lost is still known here: {error}");
+            tracing::debug!("a conversation that Dify has lost is still known here: {error}");
         }
         let leaves = *evidence == Evidence::Transcript;
         if leaves {
@@ -265,6 +272,9 @@ impl Notice {
     }
 }
 
+/// A turn's end being written down. It ends with what the client is told if it cannot be.
+pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), GatewayError>>>>;
+
 /// What is written down when a turn ends well.
 pub(super) struct Keeping {
     shared: Arc<Shared>,
@@ -273,21 +283,17 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    /// Writes it down; durable when the future ends. None if there is nothing to write.
-    pub(super) fn keep(
-        self,
-        begun: &Begun,
-        told: &Told,
-    ) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+    /// Writes it down; durable when the future ends. None if there is nothing to write. Where it cannot be
+    /// written and the operator wants no such turns, the future ends with what the client is told instead of
+    /// the end of its answer.
+    pub(super) fn keep(self, begun: &Begun, told: &Told) -> Option<Writing> {
         let conversation = Uuid::try_parse(begun.conversation.as_deref()?).ok()?;
         let message = Uuid::try_parse(&begun.id).ok();
         let text = told.text.clone();
         Some(Box::pin(async move {
             let Self { shared, pending, _turn } = self;
             let finished = Finished { pending, conversation, assistant: &text, message };
-            if let Err(error) = shared.book().finish(finished).await {
-                tracing::warn!("a conversation will begin anew at its next turn: {error}");
-            }
+            shared.book().finish(finished).await.map_err(|error| down(&error))
         }))
     }
 }

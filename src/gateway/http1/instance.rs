@@ -33,11 +33,16 @@ const MOST_INFORMATIONAL: u32 = 8;
 /// A piece of a body up to this size is copied behind the head, to leave in one write.
 const SMALL_BYTES: usize = 4 * 1024;
 
+/// What TCP counts as acknowledged of who has connected and sent nothing.
+const SYN_BYTES: u64 = 1;
+
 /// What an exchange on a connection met instead of an answer.
 #[derive(Debug)]
 pub(in crate::gateway) enum SendError {
-    /// The connection ended.
+    /// The instance ended the connection in order.
     Closed(String),
+    /// The connection broke: a reset, or silence for too long.
+    Broken(String),
     /// What came is no answer.
     Garbled(&'static str),
     /// It did not come in time.
@@ -47,7 +52,7 @@ pub(in crate::gateway) enum SendError {
 /// How much of a request was given to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gateway) enum Written {
-    /// Not a byte.
+    /// Not a byte, or none that came to the instance.
     Nothing,
     /// Some or all of it.
     Something,
@@ -59,6 +64,8 @@ pub(in crate::gateway) struct Connection {
     /// Bytes that came and have not been used.
     input: Bytes,
     outflow: Outflow,
+    /// Bytes that the socket has taken, before TLS.
+    taken: u64,
     alarm: Alarm,
     gear: Gear,
     _slot: Option<Slot>,
@@ -82,6 +89,7 @@ impl Connection {
             stream,
             input: Bytes::new(),
             outflow: Outflow::default(),
+            taken: 0,
             alarm: Alarm::default(),
             gear,
             _slot: None,
@@ -103,7 +111,7 @@ impl Connection {
     /// Sends a request whose head `head` writes, and waits for the head of its answer until `due`.
     ///
     /// # Errors
-    /// Why there is no answer, and whether any of the request was sent.
+    /// Why there is no answer, and whether the instance may have any of the request.
     pub(in crate::gateway) async fn exchange(
         mut self: Box<Self>,
         method: &Method,
@@ -112,9 +120,13 @@ impl Connection {
         due: Instant,
     ) -> Result<(AnswerHead, Answering), (SendError, Written)> {
         let (head, written) = (Some(head), Written::Nothing);
+        let before = self.acked_before(method);
         let mut sending = Sending { head, body, written, broken: None, informational: 0 };
         let found = poll_fn(|context| self.poll_exchange(&mut sending, due, context)).await;
-        let head = found.map_err(|error| (error, sending.written))?;
+        let head = found.map_err(|error| match self.is_unsent(&error, before) {
+            true => (error, Written::Nothing),
+            false => (error, sending.written),
+        })?;
         let is_sent = sending.head.is_none()
             && sending.body.is_end_stream()
             && self.outflow.is_empty()
@@ -125,6 +137,26 @@ impl Connection {
         };
         let reusable = is_sent && stays_open(&head) && !matches!(body, Body::UntilClose);
         Ok((head, Answering { connection: self, body, reusable, spare: BytesMut::new() }))
+    }
+
+    /// What the instance's system has acknowledged when it has all that came before a request, and
+    /// nothing of that. With TLS, what goes out is not what was taken, so the system is asked; who may
+    /// send a request twice need not know.
+    fn acked_before(&self, method: &Method) -> Option<u64> {
+        match &self.stream {
+            _ if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) => None,
+            Transport::Plain(_) => Some(SYN_BYTES + self.taken),
+            Transport::Tls(_) => self.stream.bytes_acked(),
+        }
+    }
+
+    /// Whether nothing of a request has come to the instance, for certain: it ended the connection in
+    /// order, and has acknowledged no more than before. Its end (FIN) acknowledges what came in before that,
+    /// and what comes in later is read by nobody. A reset acknowledges nothing, so it proves nothing.
+    fn is_unsent(&self, error: &SendError, before: Option<u64>) -> bool {
+        matches!(error, SendError::Closed(_))
+            && before.is_some()
+            && self.stream.bytes_acked() == before
     }
 
     fn poll_exchange(
@@ -154,7 +186,7 @@ impl Connection {
         loop {
             while !self.outflow.is_empty() {
                 match self.outflow.poll_drain(&mut self.stream, context) {
-                    Poll::Ready(sent) => sending.note(sent?),
+                    Poll::Ready(sent) => self.taken += sending.note(sent?),
                     Poll::Pending => return Ok(()),
                 };
             }
@@ -180,7 +212,7 @@ impl Connection {
                 }
                 outflow.send(stream, context, (first, piece, b""))
             })?;
-            sending.note(sent);
+            self.taken += sending.note(sent);
         }
     }
 
@@ -192,7 +224,7 @@ impl Connection {
         loop {
             let Self { gear, stream, input, .. } = self;
             let read = ready!(gear.poll_look(stream, context, |bytes| read_head(input, bytes)));
-            let mut found = read.unwrap_or_else(|error| Err(SendError::Closed(error.to_string())));
+            let mut found = read.unwrap_or_else(|error| Err(broken(&error)));
             while let Ok(Some(head)) = found {
                 if !is_informational(head.status) {
                     return Poll::Ready(Ok(head));
@@ -205,7 +237,9 @@ impl Connection {
                 found = if behind.is_empty() { Ok(None) } else { read_head(input, &behind) };
             }
             if let Err(mut error) = found {
-                if let (SendError::Closed(text), Some(broken)) = (&mut error, &sending.broken) {
+                if let (SendError::Closed(text) | SendError::Broken(text), Some(broken)) =
+                    (&mut error, &sending.broken)
+                {
                     *text = broken.to_string();
                 }
                 return Poll::Ready(Err(error));
@@ -215,10 +249,20 @@ impl Connection {
 }
 
 impl<F> Sending<F> {
-    fn note(&mut self, sent: usize) {
+    /// Notes how many bytes the socket took, and gives them back.
+    fn note(&mut self, sent: usize) -> u64 {
         if sent > 0 {
             self.written = Written::Something;
         }
+        sent as u64
+    }
+}
+
+/// What a failed read says. TLS that ends without a word of its own is an end of TCP in order.
+fn broken(error: &io::Error) -> SendError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => SendError::Closed(error.to_string()),
+        _ => SendError::Broken(error.to_string()),
     }
 }
 
@@ -335,3 +379,7 @@ impl http_body::Body for Answering {
         self.body.left().map_or(SizeHint::new(), SizeHint::with_exact)
     }
 }
+
+#[cfg(test)]
+#[path = "instance_tests.rs"]
+mod tests;

@@ -52,6 +52,12 @@ impl Transport {
         }
     }
 
+    /// How many bytes of what was sent the other side's system has acknowledged, SYN and TLS included;
+    /// none where this system does not say so.
+    pub(in crate::gateway) fn bytes_acked(&self) -> Option<u64> {
+        difygate_tcp_info::bytes_acked(self.socket()).ok()
+    }
+
     /// The connection is reset when it is dropped, and not closed.
     pub(in crate::gateway) fn reset_on_drop(&self) {
         // A connection that is gone already needs no reset.

@@ -19,7 +19,7 @@ use crate::rig::{Answer, send};
 /// Status line, fields and body of an answer.
 pub(super) type Said = (&'static str, String, String);
 
-type Answers = dyn Fn(&str) -> Option<Said> + Send + Sync;
+pub(super) type Answers = dyn Fn(&str) -> Option<Said> + Send + Sync;
 
 /// A gateway with the app `shop` of mode `chat` over one canned instance.
 pub(super) struct Canned {
@@ -46,20 +46,30 @@ impl Canned {
         settings: &str,
         says: impl Fn(&str) -> Option<Said> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let instance = listener.local_addr().unwrap();
-        let says: Arc<Answers> = Arc::new(says);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&says)));
-            }
-        });
+        Self::over("", vec![(settings.to_owned(), Arc::new(says))]).await
+    }
+
+    /// The same over several, each with settings of its own; `top` stands above the apps.
+    pub(super) async fn over(top: &str, all: Vec<(String, Arc<Answers>)>) -> Self {
+        let mut instances = String::new();
+        for (number, (settings, says)) in (1..).zip(all) {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(serve(stream, Arc::clone(&says)));
+                }
+            });
+            instances += &format!(
+                "      - {{ name: dify{number}, url: \"http://{at}\", token: app-shop-{number}{settings} }}\n"
+            );
+        }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("difygate.yaml");
         let text = format!(
             "listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\nprobe: {{ enabled: false }}\n\
-             keys: [{{ name: team, secret: sk-team }}]\napps:\n  shop:\n    user_tokens: [usertoken--shop]\n    \
-             instances:\n      - {{ name: dify1, url: \"http://{instance}\", token: app-shop{settings} }}\n"
+             keys: [{{ name: team, secret: sk-team }}]\n{top}apps:\n  shop:\n    \
+             user_tokens: [usertoken--shop]\n    instances:\n{instances}"
         );
         std::fs::write(&path, text).unwrap();
         let loaded = config::load(&path, &Environment::default()).unwrap();

@@ -2,7 +2,10 @@
 
 mod answers;
 mod canned;
+mod ends;
+mod made_files;
 mod paths;
+mod side_tasks;
 mod threads;
 mod upstream;
 

@@ -8,7 +8,7 @@ use super::{ask, content, messages, rig_of, runs};
 use crate::rig::{Answer, Plan, Rig, post, request};
 
 /// Dify's conversation of an answer.
-fn conversation(answer: &Answer) -> String {
+pub(super) fn conversation(answer: &Answer) -> String {
     answer.header("x-difygate-conversation").unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
@@ -168,8 +168,7 @@ async fn side_calls_run_beside_the_conversation_and_leave_nothing() {
     let first = rig.send(ask(messages(&["one"]))).await;
     assert_eq!(first.status, StatusCode::OK, "{first:?}");
     assert_eq!(runs(&rig)[0].user, "webui:u-17");
-    let title =
-        "### Task:\nGenerate a concise, 3-5 word title with an emoji.\n### Chat History:\none";
+    let title = "### Task:\nName this chat.\n<chat_history>\nUSER: one\n</chat_history>";
     let title = rig.send(ask(messages(&[title]))).await;
     assert_eq!(title.status, StatusCode::OK);
     let aside = runs(&rig)[1].clone();
@@ -231,7 +230,7 @@ async fn the_example_for_open_webui_serves_what_open_webui_sends() {
     };
     let first = send(&["one"], true).await;
     assert_eq!(first.status, StatusCode::OK, "{first:?}");
-    let title = "### Task:\nGenerate a concise, 3-5 word title with an emoji.";
+    let title = "### Task:\nName this chat.";
     assert_eq!(send(&[title], false).await.status, StatusCode::OK);
     let second = send(&["one", "Echo: one", "recall"], false).await;
     assert_eq!(content(&second), "Recall: one");

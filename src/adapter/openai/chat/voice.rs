@@ -68,7 +68,9 @@ impl Voice for ChatVoice {
                 self.said_chars += text.chars().count();
                 self.text(b"content", text, out);
             }
-            Heard::Reasoning(text) => self.text(b"reasoning_content", text, out),
+            Heard::Reasoning(text) | Heard::Progress(text) => {
+                self.text(b"reasoning_content", text, out);
+            }
             Heard::Sources(sources) => {
                 let mut delta = Map::new();
                 add_annotations(&mut delta, sources, self.said_chars);

@@ -132,6 +132,7 @@ fn a_failure_is_an_error_and_never_done() {
 fn a_whole_answer_has_all_fields() {
     let mut voice = voice(Value::Null);
     let told = Told {
+        forms: Vec::new(),
         text: "yes".into(),
         reasoning: "hm".into(),
         sources: sources(),

@@ -54,7 +54,7 @@ impl Voice for CompletionsVoice {
                 self.chunk("", None, out);
                 self.chunks.close(Some(&extra::of_sources(sources)), out);
             }
-            Heard::StillRunning => comment(out),
+            Heard::Progress(_) | Heard::StillRunning => comment(out),
         }
     }
 

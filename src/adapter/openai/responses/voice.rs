@@ -215,7 +215,9 @@ impl Voice for ResponsesVoice {
     fn say(&mut self, heard: &Heard, out: &mut BytesMut) {
         match heard {
             Heard::Text(text) => self.delta(Kind::Message, text, out),
-            Heard::Reasoning(text) => self.delta(Kind::Reasoning, text, out),
+            Heard::Reasoning(text) | Heard::Progress(text) => {
+                self.delta(Kind::Reasoning, text, out);
+            }
             Heard::Sources(sources) => match &self.open {
                 Some(open) if open.kind == Kind::Message => self.annotate(sources, out),
                 _ => self.sources.extend_from_slice(sources),

@@ -1,7 +1,13 @@
+mod ends;
+mod leniency;
+mod recordings;
+mod told;
+
 use proptest::prelude::*;
 
-use super::{Finish, Heard, Hearing, MadeFiles, Manner, Reasoning, State};
+use super::{Hearing, MadeFiles, Manner, Reasoning, State};
 use crate::adapter::mode::Mode;
+use crate::adapter::voice::{Finish, Heard};
 use crate::dify::answer::Usage;
 
 /// What one hears of a stream given in pieces.
@@ -143,8 +149,8 @@ fn a_chatflow_may_end_either_way_and_a_failed_one_says_why() {
     for events in [&[started, said, failed, error][..], &[error], &[said], &[started, said, failed]]
     {
         let listened = hear(Mode::AdvancedChat, Manner::default(), events);
-        let State::Failed(fault) = listened.state else { panic!("{events:?}") };
-        assert!(fault.is_final, "{events:?}");
+        let State::Failed(error) = listened.state else { panic!("{events:?}") };
+        assert!(error.is_final, "{events:?}");
     }
 }
 
@@ -183,14 +189,14 @@ fn a_workflow_answers_by_its_pieces_or_by_one_of_its_outputs() {
 }
 
 #[test]
-fn a_failed_or_paused_workflow_is_no_answer() {
+fn a_failed_workflow_or_one_that_waits_for_nobody_is_no_answer() {
     let failed = r#"{"event": "workflow_finished", "workflow_run_id": "r1", "data": {"status": "failed", "error": "no sandbox", "outputs": {}}}"#;
     let paused = r#"{"event": "workflow_paused", "workflow_run_id": "r1", "data": {}}"#;
     for (event, words) in [(failed, "no sandbox"), (paused, "waits for a person")] {
-        let State::Failed(fault) = hear(Mode::Workflow, Manner::default(), &[event]).state else {
+        let State::Failed(error) = hear(Mode::Workflow, Manner::default(), &[event]).state else {
             panic!("{event}")
         };
-        assert!(fault.message.contains(words) && fault.is_final, "{fault:?}");
+        assert!(error.message.contains(words) && error.is_final, "{error:?}");
     }
 }
 

@@ -1,0 +1,61 @@
+//! Files that an app made, as Markdown after its text.
+
+use super::event::{Event, File, Workflow};
+use super::lenient::items;
+use super::run::Run;
+use crate::adapter::voice::Heard;
+use crate::adapter::{file_address, markdown};
+use crate::model::doors::MadeFiles;
+
+/// The most files of an answer.
+const MAX_FILES: usize = 256;
+
+impl Run {
+    /// A file by an event of its own.
+    pub(super) fn message_file(&mut self, event: &Event<'_>, each: &mut dyn FnMut(Heard)) {
+        if event.belongs_to.get() != Some("user") {
+            let (url, kind) = (event.url.clone(), event.kind.clone());
+            self.file(&File { url, kind, ..File::default() }, each);
+        }
+    }
+
+    /// The files that a message's end names. Since 1.14 those of the question are among them.
+    pub(super) fn files_of_message(&mut self, event: &Event<'_>, each: &mut dyn FnMut(Heard)) {
+        for file in items::<File<'_>>(event.files) {
+            let is_given = match file.belongs_to.get() {
+                Some(whose) => whose == "user",
+                None => matches!(file.transfer_method.get(), Some("local_file" | "remote_url")),
+            };
+            if !is_given {
+                self.file(&file, each);
+            }
+        }
+    }
+
+    /// The files among a workflow's outputs.
+    pub(super) fn files_of_workflow(&mut self, run: &Workflow<'_>, each: &mut dyn FnMut(Heard)) {
+        for file in items::<File<'_>>(run.files) {
+            if file.belongs_to.get() != Some("user") {
+                self.file(&file, each);
+            }
+        }
+    }
+
+    fn file(&mut self, file: &File<'_>, each: &mut dyn FnMut(Heard)) {
+        let (Some(url), MadeFiles::Markdown) = (file.url.get(), self.manner.files) else { return };
+        // What follows is a signature, another one each time.
+        let path = url.split('?').next().unwrap_or(url);
+        // What stands before it may be another base in the text.
+        let path = path.find("/files/").and_then(|at| path.get(at..)).unwrap_or(path);
+        // Nodes that make files often write them into the answer themselves.
+        let is_told = self.files.iter().any(|known| known == path) || self.told.text.contains(path);
+        if is_told || self.files.len() >= MAX_FILES {
+            return;
+        }
+        self.files.push(path.to_owned());
+        let url = file_address::absolute(url, &self.manner.files_base);
+        let link = markdown::file(file.kind.get(), file.filename.get(), &url);
+        let gap = if self.told.text.is_empty() { "" } else { "\n\n" };
+        self.model_text(&format!("{gap}{link}"), each);
+    }
+}
