@@ -13,6 +13,10 @@ const MAX_IGNORED: usize = 32;
 /// The most bytes of such a name.
 const MAX_IGNORED_NAME: usize = 64;
 
+/// The most bytes of an identifier. Nobody's is nearly as long; one as large as a body would be copied
+/// and hashed again and again.
+const MAX_WORD: usize = 4096;
+
 /// The fields of one JSON object.
 #[derive(Debug)]
 pub struct Fields {
@@ -77,6 +81,10 @@ impl Fields {
             Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
             Some(_) => return Err(wrong_type(&self.place(name), "a string")),
         };
+        if text.len() > MAX_WORD {
+            let why = format!("must have at most {MAX_WORD} bytes");
+            return Err(wrong_value(&self.place(name), why));
+        }
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
@@ -218,6 +226,9 @@ mod tests {
         assert_eq!(place(all.flag("b").unwrap_err()), ("invalid_type".into(), "a.b".into()));
         assert_eq!(place(all.list("l").unwrap_err()), ("invalid_type".into(), "a.l".into()));
         assert_eq!(place(all.fields("o").unwrap_err()), ("invalid_type".into(), "a.o".into()));
+        let mut long = fields(json!({"a": "x".repeat(MAX_WORD), "b": "x".repeat(MAX_WORD + 1)}));
+        assert!(long.word("a").is_ok_and(|word| word.is_some()));
+        assert_eq!(long.word("b").unwrap_err().param.as_deref(), Some("a.b"));
         let missing = all.need_text("n").unwrap_err();
         assert_eq!(place(missing), ("missing_required_parameter".into(), "a.n".into()));
     }

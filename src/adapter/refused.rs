@@ -13,6 +13,9 @@ use crate::model::{ErrorKind, GatewayError, Reason};
 /// How long a client should wait for a place, in seconds.
 const BUSY_S: u32 = 1;
 
+/// The most characters of a model that an error repeats.
+const MAX_SHOWN: usize = 256;
+
 /// The start of Dify's 429 for an app that takes no more runs, which it sends as 400.
 const TOO_MANY: &str = "Too many requests. Please try again";
 
@@ -54,8 +57,10 @@ impl GatewayError {
 
     /// There is no such model, or not for this key: 404. A key is not told which of both.
     pub fn no_model(model: &str) -> Self {
+        // It may be as large as a body.
+        let shown: String = model.chars().take(MAX_SHOWN).collect();
         let message =
-            format!("The model `{model}` does not exist or you do not have access to it.");
+            format!("The model `{shown}` does not exist or you do not have access to it.");
         Self::new(404, ErrorKind::NotFound, "model_not_found", message)
             .with_reason(Reason::NoRoute)
             .with_param("model")

@@ -60,11 +60,15 @@ pub fn refused() -> GatewayError {
 
 /// Whether a request is a side task, by its shape and these words.
 pub fn is_task<W: AsRef<str>>(ask: &Ask, words: &[W]) -> bool {
-    let text = ask.question.text.trim();
     if ask.is_task {
         return true;
     }
-    if text.len() > MAX_BYTES || !ask.question.attachments.is_empty() {
+    // Before anything goes through it.
+    if ask.question.text.len() > MAX_BYTES {
+        return false;
+    }
+    let text = ask.question.text.trim();
+    if !ask.question.attachments.is_empty() {
         return false;
     }
     let says = |text: &str| names(text, words);

@@ -32,14 +32,12 @@ pub(super) const LONGEST_CHAT: usize = 256;
 
 impl Thread {
     /// As it is stored: with a digest in place of a name of a chat that is too long.
-    pub(super) fn kept(&self) -> Self {
-        let digest = |chat: &String| {
-            let digest = Digest(Key([0; 32]).mac(chat.as_bytes()));
-            format!("{digest:?}")
+    pub(super) fn kept(self) -> Self {
+        let kept = |chat: String| match chat.len() > LONGEST_CHAT {
+            true => format!("{:?}", Digest(Key([0; 32]).mac(chat.as_bytes()))),
+            false => chat,
         };
-        let long = self.chat.as_ref().filter(|chat| chat.len() > LONGEST_CHAT);
-        let chat = long.map(digest).or_else(|| self.chat.clone());
-        Self { chat, ..self.clone() }
+        Self { chat: self.chat.map(kept), ..self }
     }
 }
 
@@ -123,9 +121,13 @@ impl Chain {
     pub(super) fn ending(turns: &[Turn<'_>]) -> Option<Self> {
         let at = turns.iter().rposition(|turn| turn.role == Role::Assistant)?;
         let question = turns[..at].iter().rfind(|turn| turn.role == Role::User);
+        Some(Self::ending_with(question).and(&turns[at]))
+    }
+
+    /// The same without its answer.
+    pub(super) fn ending_with(question: Option<&Turn<'_>>) -> Self {
         let ending = Self::of("ending", &[]);
-        let ending = question.map_or(ending, |question| ending.and(question));
-        Some(ending.and(&turns[at]))
+        question.map_or(ending, |question| ending.and(question))
     }
 
     /// With one more turn.

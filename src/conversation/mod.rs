@@ -21,6 +21,7 @@ mod chain;
 mod exchange;
 mod keeper;
 mod look;
+mod pending;
 mod row;
 mod scan;
 mod sweep;
@@ -48,12 +49,11 @@ use uuid::Uuid;
 pub use self::chain::{Digest, Role, Thread, Turn};
 pub use self::exchange::{Exchanged, Header, ParseError, Parsed, parse};
 pub use self::look::{Answered, Found, Known};
+pub use self::pending::{Pending, Sought};
 pub use self::row::{Conversation, State};
 pub use self::scan::{Imported, Mappings, Slice};
 
-use self::chain::Chain;
 use self::keeper::{Ask, Keeper, Progress, Reply};
-use self::look::Transcript;
 use self::write::{Ended, Write};
 use crate::store::Store;
 
@@ -101,14 +101,10 @@ pub struct StoreDown(String);
 /// A turn that ended as it should.
 #[derive(Clone, Debug)]
 pub struct Finished<'a> {
-    /// Whose turn it was.
-    pub thread: &'a Thread,
+    /// Whose turn it was, what was before it, and what the client asked.
+    pub pending: Pending,
     /// Dify's conversation, new or resumed.
     pub conversation: Uuid,
-    /// What was before the turn.
-    pub before: Before<'a>,
-    /// What the client asked.
-    pub user: &'a Turn<'a>,
     /// What the client was given.
     pub assistant: &'a str,
     /// Dify's id of the answer.
@@ -120,8 +116,8 @@ pub struct Finished<'a> {
 pub enum Before<'a> {
     /// The transcript that the client sent, which may be empty.
     Transcript(&'a [Turn<'a>]),
-    /// The client named this conversation, or its last answer, and sent no transcript.
-    Named(&'a Conversation),
+    /// The client named the conversation of this tail, or its last answer, and sent no transcript.
+    Named(Digest),
 }
 
 /// How the book is doing.
@@ -196,23 +192,19 @@ impl Book {
         Ok(Self { asks, progress, policy, kind, place, warning, scans })
     }
 
-    /// The conversation that goes on where the transcript ends. `before` has neither system messages
-    /// nor the user's new turn.
+    /// The conversation that goes on where the transcript ends.
     ///
     /// # Errors
     /// The store fails, and the policy is to refuse.
-    pub async fn find(&self, thread: &Thread, before: &[Turn<'_>]) -> Result<Found, StoreDown> {
-        if before.is_empty() {
+    pub async fn find(&self, sought: Sought) -> Result<Found, StoreDown> {
+        let Some(transcript) = sought.0 else {
             let error = self.progress.error.load();
             return match error.as_deref() {
                 Some(error) if self.policy == OnFailure::Refuse => Err(StoreDown(error.clone())),
                 _ => Ok(Found::New),
             };
-        }
-        let root = Chain::root(thread);
-        let (at, ending) = (root.through(before), Chain::ending(before));
-        let asked = Box::new(Transcript { thread: thread.kept(), root, at, ending });
-        self.ask(|reply| Ask::Find(asked, reply), Found::Unknown).await
+        };
+        self.ask(|reply| Ask::Find(transcript, reply), Found::Unknown).await
     }
 
     /// The conversation that a client names.
@@ -259,18 +251,14 @@ impl Book {
     /// # Errors
     /// As of [`Book::find`]; nothing was stored then.
     pub async fn finish(&self, finished: Finished<'_>) -> Result<(), StoreDown> {
-        let Finished { thread, conversation, before, user, assistant, message } = finished;
-        let root = Chain::root(thread);
+        let Finished { pending, conversation, assistant, message } = finished;
+        let Pending { thread, root, tail, ending } = pending;
         let answer = Turn::assistant(assistant);
-        let start = match before {
-            Before::Transcript(turns) => root.through(turns),
-            Before::Named(conversation) => Chain::after(thread, conversation.tail),
-        };
         let ended = Ended {
-            thread: thread.kept(),
+            thread,
             root,
-            tail: start.and(user).and(&answer),
-            ending: Chain::ending(&[user.clone(), answer]),
+            tail: tail.and(&answer),
+            ending: Some(ending.and(&answer)),
             conversation,
             message,
             at_s: now_s(),

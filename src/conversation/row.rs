@@ -53,7 +53,7 @@ pub struct Conversation {
     /// Whether it can be resumed.
     pub state: State,
     /// The transcript after its last turn.
-    pub(super) tail: Digest,
+    pub tail: Digest,
     /// The last question and answer.
     pub(super) ending: Digest,
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    Answered, Before, Book, Conversation, Finished, Found, Known, Limits, OnFailure, State, Thread,
-    Turn, now_s,
+    Answered, Before, Book, Conversation, Finished, Found, Known, Limits, OnFailure, Pending,
+    Sought, State, Thread, Turn, now_s,
 };
 use crate::model::Token;
 use crate::store::redis_server::RedisServer;
@@ -46,11 +46,10 @@ pub(super) async fn turn(
     message: u128,
 ) {
     let (before, [user, assistant]) = texts.split_last_chunk::<2>().unwrap();
+    let before = Before::Transcript(&talk(before));
     let finished = Finished {
-        thread,
+        pending: Pending::new(thread.clone(), before, &Turn::user(*user)),
         conversation: id(conversation),
-        before: Before::Transcript(&talk(before)),
-        user: &Turn::user(*user),
         assistant,
         message: Some(id(message)),
     };
@@ -58,14 +57,18 @@ pub(super) async fn turn(
 }
 
 pub(super) async fn resumed(book: &Book, thread: &Thread, texts: &[&str]) -> Conversation {
-    match book.find(thread, &talk(texts)).await.unwrap() {
+    match found(book, thread, texts).await {
         Found::Resume(found) => found,
         other => panic!("{other:?} for {texts:?}"),
     }
 }
 
 pub(super) async fn found(book: &Book, thread: &Thread, texts: &[&str]) -> Found {
-    book.find(thread, &talk(texts)).await.unwrap()
+    book.find(sought(thread, texts)).await.unwrap()
+}
+
+pub(super) fn sought(thread: &Thread, texts: &[&str]) -> Sought {
+    Sought::new(thread.clone(), &talk(texts))
 }
 
 /// Gives every store to `test`. A store is used by one test alone.
@@ -190,10 +193,8 @@ async fn what_a_client_names_is_its_own_or_not() {
         assert_eq!(book.by_answer(&alice, id(12)).await.unwrap(), Answered::Unknown);
         // A client that names what it goes on with sends no transcript.
         let finished = Finished {
-            thread: &alice,
+            pending: Pending::new(alice.clone(), Before::Named(mine.tail), &Turn::user("c")),
             conversation: id(1),
-            before: Before::Named(&mine),
-            user: &Turn::user("c"),
             assistant: "d",
             message: Some(id(12)),
         };
@@ -233,7 +234,7 @@ async fn what_is_closed_is_found_again_and_holds_no_text() {
         let book = self::book(&store);
         turn(&book, &chat, &["my secret question", "your secret answer"], 1, 11).await;
         book.close().await;
-        assert!(book.find(&chat, &talk(&["a", "b"])).await.is_err(), "it is closed");
+        assert!(book.find(sought(&chat, &["a", "b"])).await.is_err(), "it is closed");
         let book = self::book(&store);
         let texts = ["my secret question", "your secret answer"];
         assert_eq!(resumed(&book, &chat, &texts).await.id, id(1));

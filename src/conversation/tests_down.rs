@@ -10,7 +10,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::tests::{LIMITS, book, found, id, resumed, talk, thread, turn};
-use super::{Before, Book, Finished, Found, Known, OnFailure, Stats, StoreDown, Thread, Turn};
+use super::{
+    Before, Book, Finished, Found, Known, OnFailure, Pending, Sought, Stats, StoreDown, Thread,
+    Turn,
+};
 use crate::model::Token;
 use crate::store::redis_server::RedisServer;
 use crate::store::{Change, Page, Step, Store, StoreError, Table, in_memory, in_redis, open};
@@ -85,9 +88,9 @@ async fn until(book: &Book, reached: impl Fn(&Stats) -> bool) {
 async fn try_turn(book: &Book, thread: &Thread, texts: &[&str]) -> Result<(), StoreDown> {
     let (before, [user, assistant]) = texts.split_last_chunk::<2>().unwrap();
     let (before, user) = (talk(before), Turn::user(*user));
-    let before = Before::Transcript(&before);
+    let pending = Pending::new(thread.clone(), Before::Transcript(&before), &user);
     let (conversation, message) = (id(7), Some(id(70)));
-    book.finish(Finished { thread, conversation, before, user: &user, assistant, message }).await
+    book.finish(Finished { pending, conversation, assistant, message }).await
 }
 
 #[tokio::test]
@@ -123,7 +126,7 @@ async fn a_full_disk_refuses_turns_if_they_are_to_be_refused() {
     full.store(true, Ordering::Relaxed);
     let down = try_turn(&book, &alice, &["c", "d"]).await.unwrap_err().to_string();
     assert!(down.contains("no space left") && down.contains("disk full"), "{down}");
-    assert!(book.find(&alice, &[]).await.is_err(), "also a new conversation");
+    assert!(book.find(Sought::NOTHING).await.is_err(), "also a new conversation");
     full.store(false, Ordering::Relaxed);
     until(&book, |stats| stats.error.is_none()).await;
     assert_eq!(book.stats().pending, 0);

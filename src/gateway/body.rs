@@ -4,8 +4,7 @@
 //! taken in whole first: in memory up to a limit, beyond it in an unnamed file of `spool_dir`. What
 //! is kept can be sent more than once.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::mem;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -18,10 +17,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use rustix::buffer::spare_capacity;
 use rustix::io::pread;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, spawn_blocking, yield_now};
 
 use crate::gateway::bodies::{Held, Room};
 use crate::gateway::progress::Progress;
+use crate::gateway::spool::Spool;
 
 /// Smaller pieces after the first are gathered: each would keep a whole read buffer alive.
 const SMALL_BYTES: usize = 4096;
@@ -34,6 +34,9 @@ const UNCOUNTED_BYTES: u64 = 16 * 1024;
 ///
 /// Larger ones would mean fewer switches of threads, and more memory for each upload.
 const PIECE_BYTES: usize = 64 * 1024;
+/// How much of a body is dealt with before others on the worker's thread have their turn: about a tenth
+/// of a millisecond.
+pub(super) const TURN_BYTES: usize = 256 * 1024;
 
 /// A whole body. Cloning it copies nothing.
 #[derive(Clone, Debug)]
@@ -52,7 +55,7 @@ pub(super) enum Kept {
     /// In an unnamed file, which goes away with the last clone.
     Spooled {
         /// The file, from its beginning.
-        file: Arc<File>,
+        file: Arc<Spool>,
         /// How many bytes are in it.
         len: u64,
     },
@@ -63,6 +66,18 @@ pub(super) enum Kept {
 impl Kept {
     /// No body at all.
     pub(super) const EMPTY: Self = Self::Piece(Bytes::new());
+
+    /// One that is in memory, of pieces of which none is empty.
+    pub(super) fn of_pieces(mut pieces: Vec<Bytes>) -> Self {
+        match pieces.len() {
+            0 => Self::EMPTY,
+            1 => Self::Piece(pieces.swap_remove(0)),
+            _ => {
+                let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+                Self::Memory { pieces: pieces.into(), len, held: None }
+            }
+        }
+    }
 
     /// Its size in bytes.
     pub(super) fn len(&self) -> u64 {
@@ -117,13 +132,13 @@ impl Kept {
         match self {
             Self::Spooled { file, len } => {
                 let spool = Arc::clone(&file);
-                let write = spawn_blocking(move || spool.write_all_at(&with, place.start));
+                let write = spawn_blocking(move || spool.file()?.write_all_at(&with, place.start));
                 write.await.map_err(io::Error::other)??;
                 Ok(Self::Spooled { file, len })
             }
             Self::Spliced(splice) => {
                 let (file, begin) = (Arc::clone(&splice.file), splice.in_file(place.start));
-                let write = spawn_blocking(move || file.write_all_at(&with, begin));
+                let write = spawn_blocking(move || file.file()?.write_all_at(&with, begin));
                 write.await.map_err(io::Error::other)??;
                 Ok(Self::Spliced(splice))
             }
@@ -156,7 +171,7 @@ impl Kept {
             Self::Spooled { file, len } => {
                 held.resize(len)?;
                 let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-                file.read_exact_at(&mut bytes, 0)?;
+                file.file()?.read_exact_at(&mut bytes, 0)?;
                 Ok(Bytes::from(bytes))
             }
             Self::Spliced(splice) => {
@@ -185,7 +200,7 @@ impl Kept {
 /// A spooled body with a part of it replaced: the file stays as it was written.
 #[derive(Debug)]
 pub(super) struct Splice {
-    file: Arc<File>,
+    file: Arc<Spool>,
     /// How many bytes are in the file.
     len: u64,
     /// What of it does not count.
@@ -255,8 +270,10 @@ pub(super) struct Keeper<'a> {
     /// Small pieces that come after `pending`.
     gathered: BytesMut,
     pending_bytes: u64,
-    spool: Option<File>,
+    spool: Option<Spool>,
     len: u64,
+    /// At this length it is the others' turn.
+    turn_ends: u64,
 }
 
 impl<'a> Keeper<'a> {
@@ -272,6 +289,7 @@ impl<'a> Keeper<'a> {
             pending_bytes: 0,
             spool: None,
             len: 0,
+            turn_ends: TURN_BYTES as u64,
         }
     }
 
@@ -306,7 +324,14 @@ impl<'a> Keeper<'a> {
             Some(_) => PIECE_BYTES as u64,
             None => self.memory_bytes,
         };
-        if self.pending_bytes > bound { self.spill().await } else { Ok(()) }
+        if self.pending_bytes > bound {
+            self.spill().await?;
+        } else if self.len >= self.turn_ends {
+            // A client that is quick enough has always more of it ready.
+            self.turn_ends = self.len + TURN_BYTES as u64;
+            yield_now().await;
+        }
+        Ok(())
     }
 
     /// The whole body.
@@ -343,12 +368,12 @@ impl<'a> Keeper<'a> {
             Some(file) => Ok(file),
             None => Err(self.spool_dir.to_owned()),
         };
-        let written = spawn_blocking(move || -> io::Result<File> {
+        let written = spawn_blocking(move || -> io::Result<Spool> {
             let mut file = match file {
                 Ok(file) => file,
-                Err(folder) => tempfile::tempfile_in(folder)?,
+                Err(folder) => Spool::new(&folder)?,
             };
-            pieces.iter().try_for_each(|piece| file.write_all(piece))?;
+            pieces.iter().try_for_each(|piece| file.write(piece))?;
             Ok(file)
         });
         self.spool = Some(written.await.map_err(io::Error::other)??);
@@ -365,6 +390,8 @@ pub(super) struct Replay {
     sent: u64,
     /// Pieces handed out, for a body in memory.
     piece: usize,
+    /// How many bytes of the next one were.
+    within: usize,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
     /// Told when the last byte was handed out.
     progress: Progress,
@@ -376,7 +403,7 @@ impl Replay {
         if kept.is_empty() {
             progress.body_taken();
         }
-        Self { kept, sent: 0, piece: 0, reading: None, progress }
+        Self { kept, sent: 0, piece: 0, within: 0, reading: None, progress }
     }
 }
 
@@ -393,8 +420,15 @@ impl Body for Replay {
             return Poll::Ready(None);
         }
         let (file, next) = match &this.kept {
-            Kept::Piece(piece) => (None, Next::Bytes(piece.clone())),
-            Kept::Memory { pieces, .. } => (None, Next::Bytes(pieces[this.piece].clone())),
+            Kept::Piece(piece) => (None, Next::Bytes(part(piece, &mut this.within))),
+            Kept::Memory { pieces, .. } => {
+                let piece = &pieces[this.piece];
+                let data = part(piece, &mut this.within);
+                if this.within == piece.len() {
+                    (this.piece, this.within) = (this.piece + 1, 0);
+                }
+                (None, Next::Bytes(data))
+            }
             Kept::Spooled { file, len } => {
                 (Some(file), Next::File { offset: this.sent, left: len - this.sent })
             }
@@ -411,7 +445,6 @@ impl Body for Replay {
                 read.map_err(io::Error::other)??
             }
         };
-        this.piece += 1;
         this.sent += data.len() as u64;
         if this.sent == this.kept.len() {
             this.progress.body_taken();
@@ -428,13 +461,25 @@ impl Body for Replay {
     }
 }
 
-fn read(file: Arc<File>, offset: u64, left: u64) -> JoinHandle<io::Result<Bytes>> {
+/// The next of a piece, of which so much was before: not so much at once that others wait for it to be
+/// written.
+fn part(piece: &Bytes, within: &mut usize) -> Bytes {
+    if piece.len() <= TURN_BYTES {
+        *within = piece.len();
+        return piece.clone();
+    }
+    let from = *within;
+    *within = (from + TURN_BYTES).min(piece.len());
+    piece.slice(from..*within)
+}
+
+fn read(spool: Arc<Spool>, offset: u64, left: u64) -> JoinHandle<io::Result<Bytes>> {
     let size = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
     spawn_blocking(move || {
-        let mut piece = Vec::with_capacity(size);
+        let (file, mut piece) = (spool.file()?, Vec::with_capacity(size));
         while piece.len() < size {
             let begin = offset + piece.len() as u64;
-            if pread(&file, spare_capacity(&mut piece), begin)? == 0 {
+            if pread(file, spare_capacity(&mut piece), begin)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -445,10 +490,13 @@ fn read(file: Arc<File>, offset: u64, left: u64) -> JoinHandle<io::Result<Bytes>
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use bytes::Bytes;
     use http_body_util::BodyExt;
 
-    use super::{Keeper, Kept, Replay};
+    use super::{Keeper, Kept, Replay, TURN_BYTES};
     use crate::gateway::bodies::Room;
     use crate::gateway::progress::Progress;
 
@@ -482,6 +530,30 @@ mod tests {
             for _ in 0..2 {
                 assert_eq!(replayed(&kept).await, whole);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_a_large_body_comes_and_goes() {
+        let bytes: Vec<u8> = (0..600_000_u32).map(|n| (n % 251) as u8).collect();
+        let (folder, room) = (std::env::temp_dir(), room());
+        let mut keeper = Keeper::new(1 << 20, &folder, &room);
+        let mut context = Context::from_waker(Waker::noop());
+        let (small, large) = (Bytes::from_static(b"small"), Bytes::from(bytes.clone()));
+        assert!(pin!(keeper.push(small)).poll(&mut context).is_ready());
+        assert!(pin!(keeper.push(large.clone())).poll(&mut context).is_pending());
+
+        let three = keep(1 << 20, &[b"head", &bytes, b"tail"]).await.unwrap();
+        let whole = [&b"head"[..], &bytes, b"tail"].concat();
+        for (kept, whole) in [(Kept::Piece(large), bytes), (three, whole)] {
+            let mut replay = Replay::new(kept, Progress::default());
+            let mut sent = Vec::new();
+            while let Some(frame) = replay.frame().await {
+                let data = frame.unwrap().into_data().unwrap();
+                assert!(data.len() <= TURN_BYTES);
+                sent.extend_from_slice(&data);
+            }
+            assert!(sent == whole, "{} of {} bytes", sent.len(), whole.len());
         }
     }
 

@@ -85,6 +85,7 @@ mod runs;
 mod select;
 mod shared;
 pub mod snapshot;
+mod spool;
 mod standing;
 mod standstill;
 mod stop;

@@ -22,7 +22,7 @@ use crate::rig::{Answer, Plan, Rig, TOKEN, chat, post, request, send};
 const MANY: &str = "100000 fields and list items";
 const JSON: &str = "application/json";
 
-fn body_to(path: &str, body: impl Into<Bytes>) -> Request<Bytes> {
+pub(crate) fn body_to(path: &str, body: impl Into<Bytes>) -> Request<Bytes> {
     request("POST", path).header("content-type", JSON).body(body.into()).unwrap()
 }
 
@@ -43,20 +43,20 @@ fn full_of(begin: &str, one: &str, bytes: usize) -> String {
     format!("{{\"model\":\"shop\",\"user\":\"u\",{begin}:[{many}]}}")
 }
 
-/// An instance that takes whatever comes, and refuses each run in few words: what a long answer costs
-/// is no part of what a request costs.
-async fn sink() -> SocketAddr {
+/// An instance that takes whatever comes, and answers each run with a status and few words: what a long
+/// answer costs is no part of what a request costs.
+pub(crate) async fn sink(run: (&'static str, &'static str)) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(swallow(stream));
+            tokio::spawn(swallow(stream, run));
         }
     });
     address
 }
 
-async fn swallow(stream: TcpStream) {
+async fn swallow(stream: TcpStream, run: (&'static str, &'static str)) {
     let mut stream = BufReader::new(stream);
     loop {
         let (mut head, mut length) = (String::new(), 0);
@@ -79,12 +79,13 @@ async fn swallow(stream: TcpStream) {
             "/v1/files/upload" => {
                 ("201 Created", json!({"id": "0f2a62e1-6a3b-4a80-b8a4-3c9c7a4a9d11"}))
             }
-            _ => ("400 Bad Request", json!({"code": "invalid_param", "message": "no"})),
+            _ => (run.0, json!(null)),
         };
-        let json = json.to_string();
+        let text = if json.is_null() { run.1.to_owned() } else { json.to_string() };
+        let kind = if text.starts_with("data:") { "text/event-stream" } else { JSON };
         let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}",
-            json.len()
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
         );
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
@@ -93,7 +94,7 @@ async fn swallow(stream: TcpStream) {
 }
 
 /// A gateway of its own before an instance.
-async fn gateway(instance: SocketAddr) -> Process {
+pub(crate) async fn gateway(instance: SocketAddr) -> Process {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("difygate.yaml");
     let text = format!(
@@ -120,7 +121,8 @@ async fn growth(instance: SocketAddr, path: &str, body: String) -> (Answer, u64)
 
 #[tokio::test]
 async fn a_body_costs_at_most_three_times_its_size_whatever_is_in_it() {
-    let instance = sink().await;
+    let refused = r#"{"code": "invalid_param", "message": "no"}"#;
+    let instance = sink(("400 Bad Request", refused)).await;
     let numbers = full_of("\"messages\"", "1", 21_000_000);
     let tools = full_of(
         "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"tools\"",

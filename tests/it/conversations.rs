@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use difygate::conversation::{Before, Finished, Found, Known, State, Thread, Turn, now_s};
+use difygate::conversation::{
+    Before, Finished, Found, Known, Pending, Sought, State, Thread, Turn, now_s,
+};
 use http::{Request, StatusCode};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
@@ -19,16 +21,16 @@ fn thread(key: &str, chat: &str) -> Thread {
 }
 
 async fn turn(rig: &Rig, thread: &Thread, conversation: Uuid) {
-    let user = Turn::user("question");
-    let before = Before::Transcript(&[]);
+    let (user, before) = (Turn::user("question"), Before::Transcript(&[]));
+    let pending = Pending::new(thread.clone(), before, &user);
     let (assistant, message) = ("answer", Some(Uuid::new_v4()));
-    let finished = Finished { thread, conversation, before, user: &user, assistant, message };
+    let finished = Finished { pending, conversation, assistant, message };
     rig.gateway.shared().book().finish(finished).await.unwrap();
 }
 
 async fn found(rig: &Rig, thread: &Thread) -> Found {
     let before = [Turn::user("question"), Turn::assistant("answer")];
-    rig.gateway.shared().book().find(thread, &before).await.unwrap()
+    rig.gateway.shared().book().find(Sought::new(thread.clone(), &before)).await.unwrap()
 }
 
 /// Runs the command against the rig's admin listener, and gives its exit code and what it printed.

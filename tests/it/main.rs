@@ -34,6 +34,7 @@ mod identify;
 mod ids;
 mod import;
 mod keys;
+mod large_bodies;
 mod leaving;
 mod methods;
 mod once;

@@ -20,6 +20,9 @@ pub struct Cell {
     pub loads: Vec<f64>,
     /// Microseconds that clients waited, median and 99th percentile, a round each.
     pub waited_us: Vec<Waited>,
+    /// What clients waited at most beside something large, as the 99th percentile and in parts of that of
+    /// the same round's quiet moment, a round each.
+    pub beside: BTreeMap<&'static str, Vec<f64>>,
     /// Resident memory in KiB before it did anything.
     pub fresh_kib: Option<f64>,
     /// More figures with their units in their names.
@@ -74,7 +77,7 @@ impl Cell {
             "cpu_us": self.costs_us, "cpu_us_median": self.cost_us(), "cpu_us_min": self.least_us(),
             "per_second": self.rates, "core_share": self.loads,
             "wait_us_p50": waited.map(|(p50, _)| p50), "wait_us_p99": waited.map(|(_, p99)| p99),
-            "waits_us": self.waited_us,
+            "waits_us": self.waited_us, "beside": self.beside,
             "fresh_kib": self.fresh_kib, "more": self.more, "failures": self.failures,
         })
     }

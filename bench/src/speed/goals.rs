@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use crate::speed::beside::DIRECT;
 use crate::speed::cell::{Cell, median, medians};
 use crate::speed::results::Results;
 
@@ -33,6 +34,7 @@ const GOALS: &[Goal] = &[
     goal("MiB at 8,192 active", (160.0, 60.0), |r| more(r, "crowd", "MiB active")),
     goal("failed of the crowd", (0.0, 0.0), |r| Some(own(r, "crowd")?.failed() as f64)),
     goal("crowd's p99 ÷ nginx+Lua", (2.0, 2.0), |r| crowd_p99(r, "nginx+Lua")),
+    goal("p99 beside 30 MB ÷ quiet", (1.5, 1.2), beside_large),
     goal("many ÷ full", (1.05, 1.05), |r| works(r, "many", "full")),
     goal("s to start with many", (1.0, 1.0), |r| more(r, "many", "s to start")),
     goal("ms to reload many", (100.0, 100.0), |r| more(r, "many", "ms to reload")),
@@ -90,6 +92,12 @@ fn added_ms(results: &Results) -> Option<f64> {
     Some(median(&added_us.collect::<Vec<_>>())? / 1e3)
 }
 
+/// What others wait beside the worst kind of large body.
+fn beside_large(results: &Results) -> Option<f64> {
+    let kinds = own(results, "large")?.beside.iter().filter(|(what, _)| **what != DIRECT.what);
+    kinds.filter_map(|(_, ratios)| median(ratios)).max_by(f64::total_cmp)
+}
+
 /// The slowest answers to a crowd that asks at once, beside another's.
 fn crowd_p99(results: &Results, other: &str) -> Option<f64> {
     let p99 = |cell: &Cell| Some(medians(&cell.waited_us)?.1);
@@ -98,7 +106,7 @@ fn crowd_p99(results: &Results, other: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::judge;
+    use super::{DIRECT, judge};
     use crate::speed::cell::Cell;
     use crate::speed::results::{Results, Row};
     use crate::speed::work;
@@ -129,6 +137,16 @@ mod tests {
         assert!(lines[1].ends_with("not reached"), "{text}");
         assert!(lines[2].ends_with("  reached"), "{text}");
         assert!(lines[3].ends_with("reached, and the next"), "{text}");
+    }
+
+    #[test]
+    fn the_worst_kind_of_large_body_counts() {
+        let beside =
+            [("a", vec![1.0, 1.1, 9.0]), ("b", vec![1.4, 1.3, 1.6]), (DIRECT.what, vec![7.0])];
+        let own = Cell { beside: beside.into_iter().collect(), ..Cell::default() };
+        let text = judge(&results(vec![row("large", [own, cost(&[]), cost(&[])])]));
+        assert!(text.contains("p99 beside 30 MB ÷ quiet") && text.contains("1.400"), "{text}");
+        assert!(text.trim_end().ends_with("  reached"), "{text}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `"response_mode": "streaming"` | events of 200 bytes, ten a second, until [`Instances::let_go`] |
 //! | the same, and the words `in brief` | one such event and the end |
+//! | a run of the gateway's own of more than 32 KiB | the same: all of its own are streamed |
 //! | header `x-hold` | 200 with 584 bytes, but not before [`Instances::let_go`] |
 //! | `GET /v1/info`, `GET /v1/parameters` | those of a chatflow |
 //! | `POST /v1/chat/completions` | a chat completion of OpenAI's |
@@ -245,6 +246,7 @@ fn understand(buffer: &[u8]) -> io::Result<Option<(Wish, usize)>> {
     if left > 0 && length <= 32 * 1024 {
         return Ok(None);
     }
+    let is_gateway = header("user-agent").is_some_and(|agent| agent.starts_with(b"difygate/"));
     let (path, has_key) = (
         request.path.unwrap_or_default(),
         header("authorization").is_some_and(|key| key.starts_with(b"Bearer app-")),
@@ -261,6 +263,8 @@ fn understand(buffer: &[u8]) -> io::Result<Option<(Wish, usize)>> {
         Wish::Completion
     } else if header("x-hold").is_some() {
         Wish::Hold
+    } else if length > 32 * 1024 && path.starts_with("/v1/chat-messages") && is_gateway {
+        Wish::Short
     } else if length < 32 * 1024 && memmem::find(body, b"\"streaming\"").is_some() {
         if memmem::find(body, b"in brief").is_some() { Wish::Short } else { Wish::Stream }
     } else {

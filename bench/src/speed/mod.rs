@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: an average over runs, and a test that fails because of a clock.
 
+pub mod beside;
 pub mod cell;
 pub mod cores;
 pub mod cost;

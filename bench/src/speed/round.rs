@@ -185,6 +185,11 @@ impl Stage {
 
     async fn round(&self, at: &mut At) -> anyhow::Result<()> {
         let work = at.work;
+        if let Kind::Beside(_) = work.kind {
+            self.beside(work, To::Proxy(at.running.listen), &mut at.cell).await?;
+            ensure!(at.program.lives(), "it ended");
+            return Ok(());
+        }
         let load = self.load(work, To::Proxy(at.running.listen));
         let many = load.connections;
         let before_kib = at.program.resident_kib() as f64;
@@ -236,11 +241,14 @@ impl Stage {
     }
 
     /// How long clients wait at a rate that all can do, or for events, through a contender or straight.
-    async fn waited(&self, work: &Work, to: To) -> anyhow::Result<Option<Waited>> {
+    pub(super) async fn waited(&self, work: &Work, to: To) -> anyhow::Result<Option<Waited>> {
         let load = self.load(work, to);
         let going = match work.kind {
             Kind::Answers(rate) => {
                 Load { rate: rate.map(f64::from), ..load }.start(self.cores.ours)?
+            }
+            Kind::Beside(rate) => {
+                Load { rate: Some(f64::from(rate)), ..load }.start(self.cores.ours)?
             }
             Kind::Streams | Kind::Crowd => self.open(load).await?,
         };

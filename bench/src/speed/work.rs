@@ -43,6 +43,8 @@ pub enum Kind {
     Streams,
     /// All are connected, and then all ask at once.
     Crowd,
+    /// One request after the other at this rate, in a quiet moment and beside large bodies.
+    Beside(u32),
 }
 
 /// What a request is.
@@ -136,6 +138,12 @@ pub const ALL: &[Work] = &[
         connections: 4,
     },
     Work {
+        name: "large",
+        title: "full at 1,000 a second, quiet and beside a body of 30 MB (native JSON: 14 MB)",
+        kind: Kind::Beside(1_000),
+        ..FULL
+    },
+    Work {
         name: "crowd",
         title: "full, 8,192 connections: idle, all waiting, and all asking at once",
         kind: Kind::Crowd,
@@ -188,7 +196,7 @@ impl Work {
             Sends::ChatStream => {
                 ("chat-messages", "application/json", chat(user, "streaming", 523))
             }
-            Sends::Upload => ("files/upload", FORM, upload(user)),
+            Sends::Upload => ("files/upload", FORM, upload(user, UPLOAD)),
             Sends::Completion(stream) => {
                 ("chat/completions", "application/json", completion(app, user, stream))
             }
@@ -206,11 +214,14 @@ impl Work {
     }
 }
 
-const FORM: &str = "multipart/form-data; boundary=difygatebench";
+/// The content type of [`upload`].
+pub const FORM: &str = "multipart/form-data; boundary=difygatebench";
 
-fn upload(user: usize) -> String {
+/// A form with a file of so many bytes.
+#[must_use]
+pub fn upload(user: usize, bytes: usize) -> String {
     let (line, file) =
-        ("--difygatebench\r\nContent-Disposition: form-data; name=", "x".repeat(UPLOAD));
+        ("--difygatebench\r\nContent-Disposition: form-data; name=", "x".repeat(bytes));
     format!(
         "{line}\"user\"\r\n\r\nuser-{user:05}\r\n{line}\"file\"; filename=\"a.txt\"\r\n\
          Content-Type: text/plain\r\n\r\n{file}\r\n--difygatebench--\r\n"

@@ -1,6 +1,8 @@
 //! Speech to text and text to speech.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -12,6 +14,7 @@ use serde_json::json;
 use crate::adapter::openai::audio::{FilePart, Transcription, speech, transcript, transcription};
 use crate::dify::path::CallKind;
 use crate::gateway::arriving::Arriving;
+use crate::gateway::body::Kept;
 use crate::gateway::doors::answer_error::of_answer;
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::doors::intake::Taken;
@@ -43,34 +46,21 @@ struct Sound {
 
 /// `POST /v1/audio/transcriptions`
 pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
-    let taken = match arrival.take_in(body, Ok).await {
+    let kind = arrival.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let boundary = kind.and_then(|kind| multer::parse_boundary(kind).ok());
+    let taken = match arrival.take_in(body, |body| form(boundary, body)).await {
         Ok(taken) => taken,
         Err(error) => return Done::Error(arrival.record, error),
     };
-    let read = match fields(&arrival, taken.asked.clone()).await {
-        Ok(Fields { texts, file }) => {
-            let part = file.as_ref().map(|file| FilePart {
-                name: file.name.as_deref(),
-                media_type: file.media_type.as_deref(),
-            });
-            transcription(&texts, part).map(|asked| (asked, file.map(|file| file.bytes)))
-        }
-        Err(error) => Err(error),
-    };
-    let (asked, sound) = match read {
-        Ok(read) => read,
-        Err(error) => return Done::Error(arrival.record, error),
-    };
+    let (asked, _) = &taken.asked;
     let errand = match errand(arrival, key, (&asked.model, asked.user.as_deref()), &taken) {
         Ok(errand) => errand,
         Err(done) => return *done,
     };
-    let Taken { asked: body, held: _held, .. } = taken;
-    drop(body);
+    let Taken { asked: (asked, sound), held: _held, .. } = taken;
     let Transcription { file_name, media_type, written, .. } = &asked;
     let form = Form::new().text("user", &errand.user);
-    let (kind, body) =
-        form.file("file", file_name, media_type, &sound.unwrap_or_default()).finish();
+    let (kind, body) = form.file("file", file_name, media_type, &sound).finish();
     let call = Call::post("/v1/audio-to-text", CallKind::AudioToText, kind, body);
     let (errand, read) = errand.ask(call).await;
     let answer = match read {
@@ -109,7 +99,7 @@ pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Do
         json["voice"] = voice.into();
     }
     let kind = HeaderValue::from_static("application/json");
-    let body = Bytes::from(json.to_string());
+    let body = Kept::Piece(json.to_string().into());
     let call = Call::post("/v1/text-to-audio", CallKind::TextToAudio, kind, body);
     let address = errand.address;
     let (journey, result) = errand.send(call).await;
@@ -158,11 +148,23 @@ fn errand<T>(
     }
 }
 
+/// What a form asks for, and its file.
+fn form(boundary: Option<String>, body: Bytes) -> Result<(Transcription, Bytes), GatewayError> {
+    let boundary = boundary.ok_or_else(errors::not_a_form)?;
+    // All of the body is here, so nothing is waited for.
+    let read = pin!(fields(boundary, body)).poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(read) = read else { return Err(errors::not_a_form()) };
+    let Fields { texts, file } = read?;
+    let part = file.as_ref().map(|file| FilePart {
+        name: file.name.as_deref(),
+        media_type: file.media_type.as_deref(),
+    });
+    let asked = transcription(&texts, part)?;
+    Ok((asked, file.map(|file| file.bytes).unwrap_or_default()))
+}
+
 /// Takes a form apart.
-async fn fields(arrival: &Arrival, body: Bytes) -> Result<Fields, GatewayError> {
-    let kind = arrival.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let boundary =
-        kind.and_then(|kind| multer::parse_boundary(kind).ok()).ok_or_else(errors::not_a_form)?;
+async fn fields(boundary: String, body: Bytes) -> Result<Fields, GatewayError> {
     let broken = |error: multer::Error| errors::bad_form(&error);
     let stream = http_body_util::BodyDataStream::new(Full::new(body));
     let mut parts = Multipart::new(stream, boundary);

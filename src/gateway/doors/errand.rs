@@ -59,7 +59,7 @@ pub(super) struct Call {
     /// The run that it starts.
     pub run: Option<Run>,
     pub content_type: HeaderValue,
-    pub body: Bytes,
+    pub body: Kept,
     /// The conversation that it is a turn of.
     pub conversation: Option<Uuid>,
     /// What else it names that one instance has.
@@ -75,14 +75,14 @@ impl Call {
             kind,
             run: None,
             content_type: JSON,
-            body: Bytes::new(),
+            body: Kept::EMPTY,
             conversation: None,
             names: Vec::new(),
         }
     }
 
     /// A POST.
-    pub(super) fn post(path: &str, kind: CallKind, content_type: HeaderValue, body: Bytes) -> Self {
+    pub(super) fn post(path: &str, kind: CallKind, content_type: HeaderValue, body: Kept) -> Self {
         let run = match kind {
             CallKind::Run(run) => Some(run),
             _ => None,
@@ -186,7 +186,7 @@ impl Errand {
     /// # Errors
     /// Somebody who may have it cannot be asked; too many such searches are under way.
     pub(super) async fn find(self, conversation: Uuid) -> (Self, Result<bool, GatewayError>) {
-        let call = Call::post("/v1/chat-messages", CallKind::Run(Run::Chat), JSON, Bytes::new());
+        let call = Call::post("/v1/chat-messages", CallKind::Run(Run::Chat), JSON, Kept::EMPTY);
         let address = self.address;
         let mut journey = self.journey(call.in_conversation(Some(conversation)));
         let found = journey.find_owner().await.map(|()| !journey.nowhere);
@@ -202,7 +202,6 @@ impl Errand {
     fn journey(self, call: Call) -> Box<Journey> {
         let Self { worker, snapshot, app, address, user, record } = self;
         let Call { method, path, kind, run, content_type, body, conversation, names } = call;
-        let body = Kept::Piece(body);
         let outbound = Outbound::own(method, &path, content_type, body, record.request_id());
         Journey::new(Departure {
             worker,

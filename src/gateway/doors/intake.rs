@@ -1,16 +1,14 @@
 //! The body of an AI client's request, from its first byte to what it asks for.
 //!
 //! A native body is only passed on; this one is held in memory as a whole, unpacked and made into a
-//! tree. What is large or packed is read on a thread of the runtime's pool, a few at a time in the
-//! whole process, so that others on the worker's thread do not wait for it; until its turn comes, it
-//! stays in its file.
+//! tree. What is large or packed is read away from the worker's thread; until its turn comes, it stays
+//! in its file.
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use super::Arrival;
 use super::coding::{self, Coding, Undecodable};
+use super::offload::{LARGE_BYTES, offload};
 use crate::gateway::arriving::Arriving;
 use crate::gateway::bodies::Held;
 use crate::gateway::body::Kept;
@@ -18,13 +16,6 @@ use crate::gateway::errors;
 use crate::gateway::identify::{self, Most};
 use crate::gateway::snapshot::{App, Limits};
 use crate::model::GatewayError;
-
-/// A larger body is not read on the worker's thread.
-const LARGE_BYTES: u64 = 1 << 20;
-
-/// How many bodies are read beside the workers at a time: each takes a core meanwhile, and up to three
-/// times its size in memory.
-static READERS: Semaphore = Semaphore::const_new(2);
 
 /// A body that was read.
 pub(super) struct Taken<T> {
@@ -37,6 +28,12 @@ pub(super) struct Taken<T> {
 }
 
 impl<T> Taken<T> {
+    /// What else `into` makes of what was read and its size.
+    pub(super) fn map<U>(self, into: impl FnOnce(T, u64) -> U) -> Taken<U> {
+        let Self { asked, len, held } = self;
+        Taken { asked: into(asked, len), len, held }
+    }
+
     /// Checks the limit of the app that was asked for, once that is known.
     ///
     /// # Errors
@@ -74,12 +71,8 @@ impl Arrival {
         if is_small {
             return reader.read(limits, read);
         }
-        // It is never closed.
-        let turn = READERS.acquire().await.ok();
         let limits = limits.clone();
-        let read = spawn_blocking(move || reader.read(&limits, read)).await;
-        drop(turn);
-        read.unwrap_or_else(|error| Err(errors::internal(&error)))
+        offload(move || reader.read(&limits, read)).await?
     }
 }
 

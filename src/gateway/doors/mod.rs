@@ -16,6 +16,7 @@ mod history;
 mod intake;
 pub mod known;
 mod mappings;
+mod offload;
 mod run;
 pub mod settings;
 mod telling;
@@ -38,6 +39,7 @@ use self::settings::{History, Settings, Tasks};
 use self::entrance::Call;
 use self::errand::Errand;
 use self::intake::Taken;
+use self::offload::Payload;
 use self::run::{Asked, run};
 use self::thread::Worth;
 use self::waiting::{Head, Late};
@@ -159,7 +161,7 @@ impl Arrival {
     /// Reads a question and sends it on its way.
     async fn converse(mut self, body: Arriving, door: Door<'_>, key: &Key) -> Done {
         let taken = match self.take_in(body, reader(door.call)).await {
-            Ok(taken) => taken,
+            Ok(taken) => taken.map(|(ask, voice), len| (Payload::new(ask, len), voice)),
             Err(error) => return Done::Error(self.record, error),
         };
         let app = match caller::app(&self.snapshot, key, &taken.asked.0.model) {

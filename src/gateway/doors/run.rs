@@ -11,19 +11,21 @@ use uuid::Uuid;
 use crate::adapter::call::{self, Run};
 use crate::adapter::foreign;
 use crate::adapter::{Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice};
-use crate::conversation::Thread;
+use crate::conversation::{Pending, Thread};
 use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::bodies::Held;
+use crate::gateway::body::Kept;
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::answer_error::{Meaning, meaning, of_answer};
 use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES, Read};
 use crate::gateway::doors::history::transcript;
+use crate::gateway::doors::offload::Payload;
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::doors::telling::Telling;
-use crate::gateway::doors::thread::{self, Place, With, Worth};
+use crate::gateway::doors::thread::{self, Notice, Place, With, Worth};
 use crate::gateway::doors::upload::upload;
 use crate::gateway::doors::waiting::Late;
 use crate::gateway::doors::{Done, facts, upstream};
@@ -34,6 +36,7 @@ use crate::gateway::names::Name;
 use crate::gateway::policy::OnOwnerDown;
 use crate::gateway::relay::{Relay, Source};
 use crate::gateway::respond;
+use crate::gateway::snapshot::App;
 use crate::gateway::stream::Outgoing;
 use crate::model::{GatewayError, Reason};
 
@@ -43,7 +46,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// A question as it came.
 pub(super) struct Asked {
     /// What is asked.
-    pub ask: Ask,
+    pub ask: Payload<Ask>,
     /// How the answer is told.
     pub voice: Box<dyn Voice>,
     /// The protocol of the client.
@@ -62,10 +65,12 @@ pub(super) struct Asked {
 
 /// A question that has its place in a conversation.
 struct Question {
-    ask: Ask,
+    ask: Payload<Ask>,
     voice: Box<dyn Voice>,
     protocol: Protocol,
     place: Place,
+    /// What the book is to know of it, once Dify has been asked.
+    pending: Option<Pending>,
     late: Late,
     own_url: Option<String>,
     _held: Held,
@@ -73,14 +78,15 @@ struct Question {
 
 /// Finds the question's place, asks the app and begins to tell its answer.
 pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { ask, voice, protocol, thread, worth, late, held, own_url } = asked;
+    let Asked { mut ask, voice, protocol, thread, worth, late, held, own_url } = asked;
     let place = match worth {
-        Worth::Kept => thread::place(errand.worker.shared(), thread, &ask).await,
+        Worth::Kept => thread::place(errand.worker.shared(), thread, &mut ask).await,
         Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
     };
     match place {
         Ok(place) => {
-            let question = Question { ask, voice, protocol, place, late, own_url, _held: held };
+            let (pending, _held) = (None, held);
+            let question = Question { ask, voice, protocol, place, pending, late, own_url, _held };
             carry(errand, question).await
         }
         Err(error) => Done::Error(errand.record, error),
@@ -115,7 +121,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
         Err(error) => return refuse(errand, &question, error).await,
     };
     loop {
-        let call = match call(&errand, &mut question, &facts, &files) {
+        let call = match call(&errand, &mut question, &facts, &files).await {
             Ok(call) => call,
             Err(error) => {
                 let error = error.with_reason(Reason::BadRequest);
@@ -195,28 +201,53 @@ async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(),
 }
 
 /// The call of Dify that the question is.
-fn call(
+async fn call(
     errand: &Errand,
     question: &mut Question,
-    facts: &Facts,
+    facts: &Arc<Facts>,
     files: &[FileRef],
 ) -> Result<Call, GatewayError> {
-    let settings = &errand.app.doors;
     let conversation = question.place.with.conversation();
-    let text = conversation.map(|id| id.to_string());
-    let run = Run { user: &errand.user, conversation: text.as_deref(), files };
-    let body = call::body(&question.ask, facts, &intake(settings), run)?;
+    let writing = Writing {
+        app: Arc::clone(&errand.app),
+        facts: Arc::clone(facts),
+        user: errand.user.clone(),
+        conversation: conversation.map(|id| id.to_string()),
+        files: files.to_vec(),
+        notice: question.place.notice(),
+    };
+    let (body, pending) = question.ask.work(|ask| writing.write(ask)).await??;
+    question.pending = pending;
     let kind = CallKind::Run(match facts.mode {
         Mode::Completion => path::Run::Completion,
         Mode::Workflow => path::Run::Workflow,
         _ => path::Run::Chat,
     });
-    let body = json_of(body, &mut question.ask.question.text)?;
     let json = HeaderValue::from_static("application/json");
     let files = files.iter().filter_map(FileRef::uploaded);
     let files = files.filter_map(|id| Uuid::try_parse(id).ok());
-    let call = Call::post(facts.mode.path(), kind, json, body);
+    let call = Call::post(facts.mode.path(), kind, json, Kept::Piece(body));
     Ok(call.in_conversation(conversation).naming(files))
+}
+
+/// What is needed to write down a question for Dify and for the book.
+struct Writing {
+    app: Arc<App>,
+    facts: Arc<Facts>,
+    user: String,
+    conversation: Option<String>,
+    files: Vec<FileRef>,
+    notice: Option<Notice>,
+}
+
+impl Writing {
+    fn write(self, ask: &mut Ask) -> Result<(Bytes, Option<Pending>), GatewayError> {
+        let Self { app, facts, user, conversation, files, notice } = self;
+        let pending = notice.map(|notice| notice.of(ask));
+        let run = Run { user: &user, conversation: conversation.as_deref(), files: &files };
+        let body = call::body(ask, &facts, &intake(&app.doors), run)?;
+        Ok((json_of(body, &mut ask.question.text)?, pending))
+    }
 }
 
 /// A body as JSON. Where the question stands in it as it is, as it does in all long ones, it is there
@@ -297,7 +328,7 @@ fn may_have_run(reason: Reason) -> bool {
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
     let Answer { head, body, arrived, first_byte } = *answer;
-    let Question { ask, voice, protocol, place, late, own_url, .. } = question;
+    let Question { ask, voice, protocol, place, pending, late, own_url, .. } = question;
     let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
     let files_base = member.files_url.as_deref().map(str::to_owned).or(own_url);
     let files_base = files_base.unwrap_or_default();
@@ -307,7 +338,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let AnswerBody::Coming(body) = body else {
         return Done::Error(journey.record, errors::no_stream());
     };
-    let after = place.after(&shared, &ask);
+    let after = place.after(&shared, pending);
     let source = Source { member: Arc::clone(&member), body, flight, first_byte };
     let mut relay = Relay::new(journey, &head, source);
     relay.is_for_ai_client();

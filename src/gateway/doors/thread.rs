@@ -15,8 +15,10 @@ use uuid::Uuid;
 use crate::adapter::openai::responses;
 use crate::adapter::{Ask, Begun, Role, Saying, Told};
 use crate::conversation::{
-    self, Answered, Before, Conversation, Finished, Found, Known, StoreDown, Thread, Turn,
+    self, Answered, Before, Conversation, Digest, Finished, Found, Known, Pending, Sought,
+    StoreDown, Thread, Turn,
 };
+use crate::gateway::doors::offload::Payload;
 use crate::gateway::errors;
 use crate::gateway::shared::Shared;
 use crate::gateway::turns;
@@ -109,14 +111,18 @@ fn down(error: &StoreDown) -> GatewayError {
 pub(super) async fn place(
     shared: &Shared,
     thread: Thread,
-    ask: &Ask,
+    ask: &mut Payload<Ask>,
 ) -> Result<Place, GatewayError> {
     let with = with(shared, &thread, ask).await?;
     let place = Place { thread, with, turn: None, worth: Worth::Kept };
     place.begin(shared).await
 }
 
-async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, GatewayError> {
+async fn with(
+    shared: &Shared,
+    thread: &Thread,
+    ask: &mut Payload<Ask>,
+) -> Result<With, GatewayError> {
     let book = shared.book();
     if let Some(named) = &ask.hints.conversation {
         let id = conversation_id(named)?;
@@ -135,8 +141,14 @@ async fn with(shared: &Shared, thread: &Thread, ask: &Ask) -> Result<With, Gatew
             Answered::Unknown => Err(unknown()),
         };
     }
-    let before = turns_of(&ask.before);
-    match book.find(thread, &before).await.map_err(|error| down(&error))? {
+    let sought = match ask.before.is_empty() {
+        true => Sought::NOTHING,
+        false => {
+            let thread = thread.clone();
+            ask.work(|ask| Sought::new(thread, &turns_of(&ask.before))).await?
+        }
+    };
+    match book.find(sought).await.map_err(|error| down(&error))? {
         Found::Resume(known) => Ok(With::Known(Box::new(known), Evidence::Transcript)),
         Found::New | Found::Branch | Found::Unknown => Ok(With::Nothing),
     }
@@ -215,28 +227,48 @@ impl Place {
         leaves
     }
 
-    /// What is to be done when the turn has ended well.
-    pub(super) fn after(self, shared: &Arc<Shared>, ask: &Ask) -> After {
-        match self.worth {
-            Worth::Kept => After::Keep(Box::new(self.keeping(shared, ask))),
-            Worth::Nothing => After::Nothing,
-            Worth::Deleted => After::Delete,
-        }
-    }
-
-    fn keeping(self, shared: &Arc<Shared>, ask: &Ask) -> Keeping {
-        let named = match self.with {
-            With::Known(conversation, Evidence::Named) => Some(conversation),
+    /// What is to be said of the turn later; nothing if it is not worth keeping.
+    pub(super) fn notice(&self) -> Option<Notice> {
+        let named = match &self.with {
+            With::Known(conversation, Evidence::Named) => Some(conversation.tail),
             _ => None,
         };
-        Keeping {
-            shared: Arc::clone(shared),
-            thread: self.thread,
-            named,
-            before: turns_of(&ask.before).into_iter().map(owned).collect(),
-            question: owned(turn_of(&ask.question)),
-            _turn: self.turn,
+        let is_kept = self.worth == Worth::Kept;
+        is_kept.then(|| Notice { thread: self.thread.clone(), named })
+    }
+
+    /// What is to be done when the turn has ended well.
+    pub(super) fn after(self, shared: &Arc<Shared>, pending: Option<Pending>) -> After {
+        match (self.worth, pending) {
+            (Worth::Kept, Some(pending)) => {
+                let (shared, _turn) = (Arc::clone(shared), self.turn);
+                After::Keep(Box::new(Keeping { shared, pending, _turn }))
+            }
+            (Worth::Kept, None) | (Worth::Nothing, _) => After::Nothing,
+            (Worth::Deleted, _) => After::Delete,
         }
+    }
+}
+
+/// Whose turn it is and where.
+pub(super) struct Notice {
+    thread: Thread,
+    /// The end of the conversation that the client named instead of sending a transcript.
+    named: Option<Digest>,
+}
+
+impl Notice {
+    /// With what is said in the turn. Goes through all of it.
+    pub(super) fn of(self, ask: &Ask) -> Pending {
+        let turns: Vec<_>;
+        let before = match self.named {
+            Some(tail) => Before::Named(tail),
+            None => {
+                turns = turns_of(&ask.before);
+                Before::Transcript(&turns)
+            }
+        };
+        Pending::new(self.thread, before, &turn_of(&ask.question))
     }
 }
 
@@ -246,11 +278,7 @@ pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), GatewayError>>>
 /// What is written down when a turn ends well.
 pub(super) struct Keeping {
     shared: Arc<Shared>,
-    thread: Thread,
-    /// The conversation that the client named instead of sending a transcript.
-    named: Option<Box<Conversation>>,
-    before: Vec<Turn<'static>>,
-    question: Turn<'static>,
+    pending: Pending,
     _turn: Option<turns::Turn>,
 }
 
@@ -263,19 +291,9 @@ impl Keeping {
         let message = Uuid::try_parse(&begun.id).ok();
         let text = told.text.clone();
         Some(Box::pin(async move {
-            let before = match &self.named {
-                Some(conversation) => Before::Named(conversation),
-                None => Before::Transcript(&self.before),
-            };
-            let finished = Finished {
-                thread: &self.thread,
-                conversation,
-                before,
-                user: &self.question,
-                assistant: &text,
-                message,
-            };
-            self.shared.book().finish(finished).await.map_err(|error| down(&error))
+            let Self { shared, pending, _turn } = self;
+            let finished = Finished { pending, conversation, assistant: &text, message };
+            shared.book().finish(finished).await.map_err(|error| down(&error))
         }))
     }
 }
@@ -291,9 +309,4 @@ fn turn_of(saying: &Saying) -> Turn<'_> {
     };
     let files = saying.attachments.iter().map(|file| Cow::Owned(file.digest())).collect();
     Turn { role, text: Cow::Borrowed(&saying.text), files }
-}
-
-fn owned(turn: Turn<'_>) -> Turn<'static> {
-    let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-    Turn { role: turn.role, text: own(turn.text), files: turn.files.into_iter().map(own).collect() }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::adapter::{Attachment, Content, FileRef, Place};
 use crate::dify::path::CallKind;
+use crate::gateway::body::Kept;
 use crate::gateway::doors::answer_error::of_answer;
 use crate::gateway::doors::errand::{Call, Errand};
 use crate::gateway::errors;
@@ -14,6 +15,8 @@ use crate::model::GatewayError;
 
 /// The most files of a question; Dify's own default limits are lower.
 const MAX_FILES: usize = 50;
+/// A larger file is not copied into its form.
+const SMALL_BYTES: usize = 64 * 1024;
 
 #[derive(Deserialize)]
 struct Uploaded {
@@ -82,13 +85,17 @@ async fn send(
 /// A `multipart/form-data` body in the making (RFC 7578).
 pub(super) struct Form {
     boundary: String,
+    /// What is complete of it, large files each by itself.
+    pieces: Vec<Bytes>,
+    /// What follows.
     body: BytesMut,
 }
 
 impl Form {
     /// An empty one.
     pub(super) fn new() -> Self {
-        Self { boundary: Uuid::new_v4().simple().to_string(), body: BytesMut::new() }
+        let boundary = Uuid::new_v4().simple().to_string();
+        Self { boundary, pieces: Vec::new(), body: BytesMut::new() }
     }
 
     /// Adds a field.
@@ -103,7 +110,7 @@ impl Form {
     }
 
     /// Adds a file.
-    pub(super) fn file(mut self, field: &str, name: &str, media_type: &str, bytes: &[u8]) -> Self {
+    pub(super) fn file(mut self, field: &str, name: &str, media_type: &str, bytes: &Bytes) -> Self {
         // As browsers do it (WHATWG HTML, multipart/form-data encoding algorithm).
         let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
         let media_type: String =
@@ -114,17 +121,56 @@ impl Form {
              filename=\"{name}\"\r\nContent-Type: {media_type}\r\n\r\n"
         );
         self.body.put(head.as_bytes());
-        self.body.put(bytes);
+        if bytes.len() <= SMALL_BYTES {
+            self.body.put(&bytes[..]);
+        } else {
+            self.pieces.push(self.body.split().freeze());
+            self.pieces.push(bytes.clone());
+        }
         self.body.put(&b"\r\n"[..]);
         self
     }
 
     /// Its content type and itself.
-    pub(super) fn finish(mut self) -> (HeaderValue, Bytes) {
+    pub(super) fn finish(mut self) -> (HeaderValue, Kept) {
         self.body.put(format!("--{}--\r\n", self.boundary).as_bytes());
         let kind = format!("multipart/form-data; boundary={}", self.boundary);
         let kind = HeaderValue::try_from(kind)
             .unwrap_or_else(|_| HeaderValue::from_static("multipart/form-data"));
-        (kind, self.body.freeze())
+        self.pieces.push(self.body.freeze());
+        (kind, Kept::of_pieces(self.pieces))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Form, SMALL_BYTES};
+    use crate::gateway::body::Kept;
+
+    #[test]
+    fn a_large_file_is_in_its_form_without_being_copied() {
+        for size in [5, SMALL_BYTES, SMALL_BYTES + 1] {
+            let file = Bytes::from(vec![7; size]);
+            let form = Form::new().text("user", "u").file("file", "a.png", "image/png", &file);
+            let boundary = form.boundary.clone();
+            let (kind, body) = form.finish();
+            assert_eq!(kind, format!("multipart/form-data; boundary={boundary}"));
+            let pieces = match body {
+                Kept::Piece(piece) => vec![piece],
+                Kept::Memory { pieces, .. } => pieces.to_vec(),
+                Kept::Spooled { .. } | Kept::Spliced(_) => panic!("it is in memory"),
+            };
+            let is_there = pieces.iter().any(|piece| piece.as_ptr() == file.as_ptr());
+            assert_eq!(is_there, size > SMALL_BYTES, "{size}");
+            let head = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"user\"\r\n\r\nu\r\n\
+                 --{boundary}\r\nContent-Disposition: form-data; name=\"file\"; \
+                 filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n"
+            );
+            let end = format!("\r\n--{boundary}--\r\n");
+            assert!(pieces.concat() == [head.as_bytes(), &file, end.as_bytes()].concat(), "{size}");
+        }
     }
 }

@@ -19,7 +19,7 @@ pub(in crate::gateway) use super::fill::Gear;
 use super::fill::join;
 use super::outflow::Outflow;
 use super::parse::{self, Found};
-use crate::gateway::body::Replay;
+use crate::gateway::body::{Replay, TURN_BYTES};
 use crate::gateway::fields::Fields;
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::instance::Slot;
@@ -182,6 +182,7 @@ impl Connection {
         sending: &mut Sending<impl FnOnce(&mut Vec<u8>)>,
         context: &mut Context<'_>,
     ) -> io::Result<()> {
+        let mut left = TURN_BYTES;
         loop {
             while !self.outflow.is_empty() {
                 match self.outflow.poll_drain(&mut self.stream, context) {
@@ -189,12 +190,18 @@ impl Connection {
                     Poll::Pending => return Ok(()),
                 };
             }
+            if left == 0 {
+                // It takes all as quickly as it is read: others have their turn.
+                context.waker().wake_by_ref();
+                return Ok(());
+            }
             let mut piece = match Pin::new(&mut sending.body).poll_frame(context) {
                 Poll::Ready(Some(frame)) => frame?.into_data().unwrap_or_default(),
                 Poll::Ready(None) if sending.head.is_none() => return Ok(()),
                 Poll::Ready(None) => Bytes::new(),
                 Poll::Pending => return Ok(()),
             };
+            left = left.saturating_sub(piece.len());
             let Self { gear, outflow, stream, .. } = self;
             let sent = gear.compose(|first| {
                 if let Some(head) = sending.head.take() {

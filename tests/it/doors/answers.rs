@@ -223,6 +223,8 @@ async fn sound_becomes_text_and_text_sound() {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     // Dify 1.5.0 takes no `audio/mpeg`.
     assert_eq!(answer.json()["text"], "Heard 5 bytes of audio/mp3 in a.mp3");
+    let answer = rig.send(send(&form.replace("sound", &"sound".repeat(400_000)))).await;
+    assert_eq!(answer.json()["text"], "Heard 2000000 bytes of audio/mp3 in a.mp3");
     let answer = rig.send(send(&form.replace("\"file\"", "\"other\""))).await;
     assert_eq!(answer.json()["error"]["param"], "file", "{answer:?}");
     let body = json!({"model": "shop", "input": "good day", "voice": "alloy"});

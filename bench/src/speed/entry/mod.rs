@@ -10,7 +10,7 @@ mod pingora;
 
 use crate::contender::Contender;
 use crate::speed::scene::Setup;
-use crate::speed::work::Work;
+use crate::speed::work::{Kind, Work};
 
 /// One that takes part.
 #[derive(Debug)]
@@ -27,10 +27,12 @@ pub struct Entry {
 pub const ALL: &[Entry] =
     &[difygate::ENTRY, nginx::ENTRY, haproxy::ENTRY, pingora::ENTRY, litellm::ENTRY];
 
-/// Only difygate speaks OpenAI's protocol before Dify, and is measured with 1,000 apps.
+/// Only difygate speaks OpenAI's protocol before Dify, and is measured with 1,000 apps and beside large
+/// bodies.
 fn proxies_only(work: &Work) -> Option<&'static str> {
     match (work.setup, work.speaks_openai()) {
         (Setup::Many, _) => Some("measured of difygate alone"),
+        _ if matches!(work.kind, Kind::Beside(_)) => Some("measured of difygate alone"),
         (_, true) => Some("does not translate OpenAI's protocol to Dify's"),
         _ => None,
     }
