@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
@@ -23,6 +23,9 @@ const MOST_ROUNDS: usize = 20;
 /// How often one looks where no event tells.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// A file's time of change is that of the kernel's last tick.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
+
 /// What tells one version of a file from another: device, inode, length, time of change in seconds
 /// and nanoseconds. `None`: there is no such file.
 type Version = Option<[i128; 5]>;
@@ -33,6 +36,8 @@ pub struct Watch {
     folders: BTreeSet<PathBuf>,
     watcher: Option<RecommendedWatcher>,
     events: mpsc::Receiver<()>,
+    /// When the files were last taken for seen; none: before any of them was watched.
+    looked: Option<SystemTime>,
     /// Keeps `events` open where there is no watcher.
     _open: mpsc::Sender<()>,
 }
@@ -56,7 +61,7 @@ impl Watch {
             }
         };
         let (files, folders) = (BTreeMap::new(), BTreeSet::new());
-        let mut watch = Self { files, folders, watcher, events, _open: happened };
+        let mut watch = Self { files, folders, watcher, events, looked: None, _open: happened };
         watch.follow(config, secrets);
         watch
     }
@@ -90,16 +95,19 @@ impl Watch {
 
     /// Takes the files as they are now for seen.
     pub(super) fn look(&mut self) {
+        self.looked = Some(SystemTime::now());
         self.files = self.versions();
     }
 
     /// Watches these files from now on; what was seen of them before stays seen.
+    /// Of others it is not known whether they were read before or after a change since the last look: such a
+    /// change is one that is still to be seen.
     pub(super) fn follow(&mut self, config: Option<&Path>, secrets: &[PathBuf]) {
         let seen = std::mem::take(&mut self.files);
         let files = secrets.iter().map(PathBuf::as_path).chain(config);
         self.files = files
             .map(|file| {
-                let version = seen.get(file).copied().unwrap_or_else(|| version(file));
+                let version = seen.get(file).copied().unwrap_or_else(|| self.unchanged(file));
                 (file.to_owned(), version)
             })
             .collect();
@@ -115,6 +123,16 @@ impl Watch {
             }
         }
         self.folders = folders;
+    }
+
+    /// A file that was as it is now when one last looked.
+    fn unchanged(&self, file: &Path) -> Version {
+        let now = version(file);
+        let Some(looked) = self.looked else { return now };
+        let looked = looked - CLOCK_STEP;
+        let since = looked.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = [since.as_secs().into(), since.subsec_nanos().into()];
+        now.filter(|[.., seconds, nanoseconds]| [*seconds, *nanoseconds] < since)
     }
 
     fn versions(&self) -> BTreeMap<PathBuf, Version> {
