@@ -3,6 +3,7 @@
 //! (Cherry Studio), as lines that begin with who speaks (LibreChat, older LobeChat), or as the last
 //! message between triple quotes (LobeChat).
 
+use memchr::memchr;
 use serde::Deserialize;
 
 /// Between tags of one of these names a transcript stands.
@@ -59,6 +60,7 @@ fn json(text: &str) -> Option<Pasted<'_>> {
 }
 
 fn tagged(text: &str) -> Option<Pasted<'_>> {
+    memchr(b'<', text.as_bytes())?;
     let between = |name: &str| {
         let (open, close) = (format!("<{name}>"), format!("</{name}>"));
         let from = text.find(&open)?;
@@ -71,8 +73,8 @@ fn tagged(text: &str) -> Option<Pasted<'_>> {
 
 /// A line that names the assistant's message, and that message between quotes.
 fn quoted(text: &str) -> Option<Pasted<'_>> {
-    let (before, rest) = text.split_once(QUOTES)?;
-    let inner = rest.strip_suffix(QUOTES)?;
+    // What most texts do not end with is looked for first.
+    let (before, inner) = text.strip_suffix(QUOTES)?.split_once(QUOTES)?;
     let label = before.trim().to_lowercase();
     let names_it = ASSISTANT.iter().any(|name| label.contains(name));
     let is_label = label.lines().count() == 1 && (label.ends_with(':') || label.ends_with('：'));

@@ -66,7 +66,7 @@ impl Claims {
             claims.add(id.key());
             claims.looked_up = id.key();
         }
-        let query = head.uri.query().unwrap_or_default();
+        let query = head.uri.query().filter(|query| query::may_name_ids(query)).unwrap_or_default();
         let mut lookups = 0;
         for (name, value) in query::parameters(query) {
             if let "conversation_id" | "last_id" | "first_id" = name.as_ref() {

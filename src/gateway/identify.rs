@@ -1,5 +1,6 @@
 //! Who asks: the token names the app, the request names the user.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -127,12 +128,8 @@ pub(super) async fn user(
         Scan::Pairs(pairs) => (pairs.facts()?, Some(pairs)),
         scan => (scan.finish()?, None),
     };
-    let elsewhere = [
-        in_header(&head.fields)?,
-        in_query(head, "user_id"),
-        in_cookie(&head.fields),
-        in_query(head, "user"),
-    ];
+    let [query_id, query] = in_query(head, ["user_id", "user"]);
+    let elsewhere = [in_header(&head.fields)?, query_id, in_cookie(&head.fields), query];
     // Dify would answer 500, whichever of them it reads.
     for user in elsewhere.iter().flatten() {
         check_length(user).map_err(|TooLong| errors::too_long_for_dify())?;
@@ -150,9 +147,10 @@ fn in_header(fields: &Fields) -> Result<Option<String>, GatewayError> {
     }
 }
 
-/// The first value of a parameter of the query that is not empty.
-fn in_query(head: &RequestHead, name: &str) -> Option<String> {
-    Some(query::value(head.uri.query()?, name)?.into_owned())
+/// The first values of parameters of the query that are not empty.
+fn in_query<const N: usize>(head: &RequestHead, names: [&str; N]) -> [Option<String>; N] {
+    let found = query::values(head.uri.query().unwrap_or_default(), names);
+    found.map(|value| value.map(Cow::into_owned))
 }
 
 fn in_cookie(fields: &Fields) -> Option<String> {

@@ -42,14 +42,36 @@ fn before<'t>(text: &mut &'t str, byte: u8) -> Option<&'t str> {
 
 /// The first value of a parameter that is not empty.
 pub(super) fn value<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
-    parameters(query).find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value)
+    let [value] = values(query, [name]);
+    value
+}
+
+/// The first values of parameters that are not empty.
+pub(super) fn values<'q, const N: usize>(
+    query: &'q str,
+    names: [&str; N],
+) -> [Option<Cow<'q, str>>; N] {
+    let mut found = [const { None }; N];
+    for (key, value) in parameters(query).filter(|(_, value)| !value.is_empty()) {
+        let slot = names.iter().position(|name| *name == key).and_then(|at| found.get_mut(at));
+        if let Some(slot @ None) = slot {
+            *slot = Some(value);
+        }
+    }
+    found
+}
+
+/// Whether a parameter's name may end in `_id`.
+pub(super) fn may_name_ids(query: &str) -> bool {
+    let query = query.as_bytes();
+    memchr(b'%', query).is_some() || query.windows(4).any(|part| part == b"_id=")
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::{prop_assert_eq, proptest};
 
-    use super::{parameters, value};
+    use super::{may_name_ids, parameters, value, values};
 
     proptest! {
         #[test]
@@ -58,6 +80,15 @@ mod tests {
             let standard: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
             prop_assert_eq!(read, standard);
         }
+    }
+
+    #[test]
+    fn values_are_found_in_one_pass() {
+        let found = values("user=a&user_id=&user=b&user_id=c", ["user_id", "user"]);
+        assert_eq!(found.map(|value| value.unwrap().into_owned()), ["c", "a"]);
+        assert!(
+            may_name_ids("last_id=1") && may_name_ids("last%5Fid=1") && !may_name_ids("user=a")
+        );
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! where a path is the same the method tells them apart. Prefixes say it without any doubt.
 
 use http::Method;
-use memchr::memmem;
 
 use crate::adapter::Protocol;
 
@@ -103,9 +102,11 @@ pub(in crate::gateway) fn tidied(method: &Method, path: &str) -> Option<String> 
 
 /// Whether there is anything to tidy. Asked of every request.
 fn is_careless(path: &[u8]) -> bool {
+    let prefix =
+        [&b"/openai"[..], b"/anthropic"].into_iter().find_map(|name| path.strip_prefix(name));
     path.ends_with(b"/")
-        || memmem::find(path, b"//").is_some()
-        || memmem::find(path, b"/v1/v1").is_some()
+        || prefix.unwrap_or(path).starts_with(b"/v1/v1/")
+        || path.windows(2).any(|two| two == b"//")
 }
 
 impl Door<'_> {
