@@ -221,7 +221,8 @@ fn export(
     }
     if let (Some(mut file), Some(path)) = (file, output) {
         file.flush()?;
-        printer.line(&format!("{count} conversations written to {}", path.display()))?;
+        let what = if count == 1 { "conversation" } else { "conversations" };
+        printer.line(&format!("{count} {what} written to {}", path.display()))?;
     }
     Ok(())
 }
