@@ -68,7 +68,8 @@ impl Reach {
             Ok(loaded) => Some(Desk::of(&loaded.config)),
             Err(findings) => {
                 printer.findings(&findings.render(style(printer)));
-                printer.findings("A running gateway can be asked without it: `--admin HOST:PORT`.\n");
+                printer
+                    .findings("A running gateway can be asked without it: `--admin HOST:PORT`.\n");
                 None
             }
         }

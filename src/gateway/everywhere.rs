@@ -110,7 +110,8 @@ impl Question {
         };
         match answer {
             Ok(answer) => {
-                trust.answered(&answer, worker.shared());
+                let arrived_ms = worker.shared().ms_at(answer.arrived.into_std());
+                trust.answered(&answer, arrived_ms);
                 Ok(Forwarded { member, answer, flight, conversation: None })
             }
             Err(failure) => {

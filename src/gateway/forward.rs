@@ -176,15 +176,12 @@ impl<'a> Search<'a> {
         let timeouts = &journey.snapshot.timeouts;
         let patience = Patience { now, timeouts, first_byte, until: self.until };
         let flight = Flight::begin(&member);
-        let keyed = KeyedWait::new(&member, shared.ms_at(now.into_std()));
+        let keyed = KeyedWait::new(&member, trust.room(), shared.ms_at(now.into_std()));
         let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
         let done = attempt(connections, &member, outbound, &journey.progress, patience).await;
         member.fetch();
         journey.app.fetch_counted();
-        match &done {
-            Ok(answer) => keyed.answered(shared.ms_at(answer.arrived.into_std())),
-            Err(failure) => keyed.failed(failure, outbound.is_idempotent()),
-        }
+        let arrived_ms = keyed.over(done.as_deref(), outbound.is_idempotent(), &shared);
         let done = match done {
             Ok(answer) => inspect(answer, journey.look(), &member, connections).await,
             Err(failure) => Err(failure),
@@ -201,7 +198,7 @@ impl<'a> Search<'a> {
                 if let Some(first_turn) = first_turn.filter(|_| answer.head.status.is_success()) {
                     first_turn.begun(shared.owners());
                 }
-                trust.answered(&answer, &shared);
+                trust.answered(&answer, arrived_ms);
                 let conversation = journey.restarted.clone();
                 let forwarded = Forwarded { member, answer, flight, conversation };
                 let tie = journey.candidates.tie();

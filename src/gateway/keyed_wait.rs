@@ -2,9 +2,11 @@
 //!
 //! [`KeyedSilence`]: crate::balance::KeyedSilence
 
+use crate::gateway::attempt::Answer;
 use crate::gateway::attempt_error::AttemptError;
 use crate::gateway::instance::{Instance, Room};
 use crate::gateway::member::Member;
+use crate::gateway::shared::Shared;
 use crate::model::Reason;
 
 /// A request that waits for a first byte, counted until dropped.
@@ -16,25 +18,39 @@ pub(super) struct KeyedWait<'a> {
 }
 
 impl<'a> KeyedWait<'a> {
-    /// A request is about to be sent to a member.
-    pub(super) fn new(member: &'a Member, now_ms: u64) -> Self {
+    /// A request is about to be sent to a member, which has so much room.
+    pub(super) fn new(member: &'a Member, room: Room, now_ms: u64) -> Self {
         let instance = member.authorization.as_ref().map(|_| &*member.instance);
         if let Some(instance) = instance {
             instance.silence().began(now_ms);
         }
-        Self { instance, began_ms: now_ms, room: member.instance.room() }
+        Self { instance, began_ms: now_ms, room }
     }
 
-    /// It has got an answer.
-    pub(super) fn answered(self, now_ms: u64) {
+    /// What came of it. Gives the moment of its answer; 0 without one.
+    pub(super) fn over(
+        self,
+        done: Result<&Answer, &AttemptError>,
+        is_get: bool,
+        shared: &Shared,
+    ) -> u64 {
+        let answer = match done {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.failed(error, is_get);
+                return 0;
+            }
+        };
+        let arrived_ms = shared.ms_at(answer.arrived.into_std());
         if let Some(instance) = self.instance {
-            instance.silence().answered(now_ms);
+            instance.silence().answered(arrived_ms);
         }
+        arrived_ms
     }
 
-    /// It has got none. A GET that waited in vain for its answer says something, unless the instance
+    /// It has got no answer. A GET that waited in vain for its answer says something, unless the instance
     /// may have had no room for it.
-    pub(super) fn failed(self, error: &AttemptError, is_get: bool) {
+    fn failed(self, error: &AttemptError, is_get: bool) {
         let is_late = is_get && error.reason == Reason::InstanceTimeout;
         if let Some(instance) = self.instance.filter(|_| is_late && self.room != Room::Last) {
             instance.silence().late_get(self.began_ms);

@@ -31,12 +31,17 @@ impl Trust {
         Self { member, passes, sender, room, settled: false }
     }
 
-    /// The attempt was answered. A status that counts says something of the instance for this app alone.
-    pub(super) fn answered(mut self, answer: &Answer, shared: &Shared) {
+    /// What room the instance had when the request was about to be sent.
+    pub(super) fn room(&self) -> Room {
+        self.room
+    }
+
+    /// The attempt was answered, at `now_ms`. A status that counts says something of the instance for this app
+    /// alone.
+    pub(super) fn answered(mut self, answer: &Answer, now_ms: u64) {
         self.settled = true;
         let Member { instance, stats, thresholds, fail_statuses, .. } = &*self.member;
         stats.first_byte.observe(answer.first_byte);
-        let now_ms = shared.ms_at(answer.arrived.into_std());
         let good = Verdict::Good(self.sender.caller);
         let settled = instance.breaker().settle(self.passes.of_instance, good, thresholds, now_ms);
         self.follow(settled, "", now_ms);
