@@ -85,11 +85,14 @@ fn is_operators(host: &str, hosts: &[String]) -> bool {
         return true;
     }
     let host = host.to_ascii_lowercase();
-    let is_label = !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    is_label
-        || host.ends_with(".svc")
-        || host.ends_with(".cluster.local")
+    let is_label = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let is_name = host.split('.').all(is_label);
+    // A number is a name of four parts to a browser.
+    (is_label(&host) && !host.bytes().all(|byte| byte.is_ascii_digit()))
+        || (is_name && (host.ends_with(".svc") || host.ends_with(".cluster.local")))
         || hosts.iter().any(|known| matches(&known.to_ascii_lowercase(), &host))
 }
 
@@ -240,6 +243,10 @@ mod tests {
             ".ops.example",
             "evilops.example",
             "svc.example",
+            ".svc",
+            "evil.example#.svc",
+            "evil.example/.svc",
+            "2130706433",
             "cluster.local.example",
             "1.2.3.4.5",
             "a b",

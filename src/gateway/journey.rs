@@ -200,13 +200,21 @@ impl Journey {
     }
 }
 
-/// Whether a run is known to be a flow's: by its path, or by what the app's streams have shown.
+/// Whether a run is known to be a flow's: by its path, or by what the app's streams have shown. Before they
+/// have shown anything, it may be one where runs have to wait for their turn.
 fn is_flow(run: Option<Run>, app: &App) -> bool {
     match run {
         Some(Run::Workflow) => true,
-        Some(Run::Chat) => app.stats.kind.is_flow(),
+        Some(Run::Chat) => {
+            let kind = &app.stats.kind;
+            kind.is_flow() || (!kind.is_plain() && app.pool.members.iter().any(has_max_runs))
+        }
         Some(Run::Completion) | None => false,
     }
+}
+
+fn has_max_runs(member: &Arc<Member>) -> bool {
+    member.instance.runs().limit().is_some()
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

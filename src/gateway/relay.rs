@@ -344,7 +344,10 @@ impl Relay {
             match watch.passed(piece, is_flow, self.worker.shared()) {
                 Progress::None => {}
                 Progress::Started => self.note_due = Some(Instant::now() + NOTE_EVERY),
-                Progress::NoFlow => return self.watch = None,
+                Progress::NoFlow => {
+                    self.app.stats.kind.learn_plain();
+                    return self.watch = None;
+                }
             }
         }
         if self.tap.run_ended() {

@@ -219,8 +219,6 @@ async fn runs_above_max_runs_wait_here_in_turn() {
         let plan = plan(1, release, 4)
             .with_instances(", max_runs: 1, queue: { size: 2, run_timeout: 20s }");
         let rig = plan.start().await;
-        // The first shows that the app is a flow.
-        rig.send(turn("alice", "hello")).await;
         let mut long = open(rig.addr(), turn("alice", "tokens 40 2")).await.unwrap().into_body();
         long.frame().await.unwrap().unwrap();
         let before = rig.served()[0];
