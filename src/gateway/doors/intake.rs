@@ -5,10 +5,12 @@
 //! in its file.
 
 use bytes::Bytes;
+use memchr::memchr_iter;
 
 use super::Arrival;
 use super::coding::{self, Coding, Undecodable};
 use super::offload::{LARGE_BYTES, offload};
+use crate::adapter::bounded::MAX_ELEMENTS;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::bodies::Held;
 use crate::gateway::body::Kept;
@@ -76,6 +78,15 @@ impl Arrival {
     }
 }
 
+/// What one value of a body takes once it is read, with its name and its place in a map: about.
+const VALUE_BYTES: u64 = 128;
+
+/// What a body's values take beside their text, at most: a comma stands between two of them, or in a text.
+fn tree_bytes(body: &[u8]) -> u64 {
+    let commas = memchr_iter(b',', body).take(MAX_ELEMENTS).count() as u64;
+    commas.saturating_mul(VALUE_BYTES)
+}
+
 /// A body that is here and not yet read.
 struct Reader {
     kept: Kept,
@@ -101,7 +112,19 @@ impl Reader {
             })?;
         }
         let len = bytes.len() as u64;
+        self.held.resize(len.saturating_add(tree_bytes(&bytes))).map_err(failed)?;
         let asked = read(bytes)?;
         Ok(Taken { asked, len, held: self.held })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tree_bytes;
+
+    #[test]
+    fn values_count_beside_their_text() {
+        assert_eq!(tree_bytes(br#"{"a":1,"b":[1,2]}"#), 2 * 128);
+        assert_eq!(tree_bytes(&vec![b','; 1_000_000]), 100_000 * 128, "no more than may be read");
     }
 }
