@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
-
 /// A name and its value.
 pub(super) type Parameter<'q> = (Cow<'q, str>, Cow<'q, str>);
 
@@ -21,7 +19,7 @@ pub(super) fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
 }
 
 fn parameter(piece: &str) -> Option<Parameter<'_>> {
-    if memchr2(b'%', b'+', piece.as_bytes()).is_some() {
+    if piece.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return form_urlencoded::parse(piece.as_bytes()).next();
     }
     let mut value = piece;
@@ -34,7 +32,8 @@ fn before<'t>(text: &mut &'t str, byte: u8) -> Option<&'t str> {
     if text.is_empty() {
         return None;
     }
-    let at = memchr(byte, text.as_bytes()).unwrap_or(text.len());
+    // Pieces of a query are short.
+    let at = text.bytes().position(|found| found == byte).unwrap_or(text.len());
     let (found, rest) = text.split_at_checked(at)?;
     *text = rest.get(1..).unwrap_or("");
     Some(found)
@@ -64,7 +63,7 @@ pub(super) fn values<'q, const N: usize>(
 /// Whether a parameter's name may end in `_id`.
 pub(super) fn may_name_ids(query: &str) -> bool {
     let query = query.as_bytes();
-    memchr(b'%', query).is_some() || query.windows(4).any(|part| part == b"_id=")
+    query.contains(&b'%') || query.windows(4).any(|part| part == b"_id=")
 }
 
 #[cfg(test)]
