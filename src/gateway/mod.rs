@@ -85,7 +85,6 @@ mod runs;
 mod select;
 mod shared;
 pub mod snapshot;
-mod spool;
 mod standing;
 mod standstill;
 mod stop;

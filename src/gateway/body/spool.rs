@@ -14,7 +14,7 @@ const LARGE_BYTES: u64 = 1 << 20;
 
 /// A file of its own. Making it and writing to it blocks.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(in crate::gateway) struct Spool {
     /// Until it is closed.
     file: Option<File>,
     len: u64,
