@@ -18,14 +18,16 @@ use crate::control::host;
 use crate::control::labels::Labels;
 use crate::control::probes::Probes;
 use crate::control::tls::listener;
-use crate::gateway::bodies::Room;
-use crate::gateway::doors::settings::{Settings, UserJwt};
-use crate::gateway::member::{Bearer, Drain, Member, MemberStats};
-use crate::gateway::policy::{
+use crate::gateway::http::body_memory::Room;
+use crate::gateway::http::limits::Limits;
+use crate::gateway::http::limits::Timeouts;
+use crate::gateway::state::ai_settings::{Settings, UserJwt};
+use crate::gateway::state::member::{Bearer, Drain, Member, MemberStats};
+use crate::gateway::state::policy::{
     Executed, OnDisconnect, OnOwnerDown, Policy, Resuming, Retry, Storage,
 };
-use crate::gateway::snapshot::{App, LastResort, Limits, Pool, Snapshot, Survivors, Timeouts};
-use crate::gateway::{Departed, Key, Models, PoolMates, TokenTable, Turns};
+use crate::gateway::state::snapshot::{App, LastResort, Pool, Snapshot, Survivors};
+use crate::gateway::{Departed, EjectionGuard, Key, Models, TokenTable, Turns};
 use crate::model::{AppName, InstanceName, Token};
 
 /// What runs while a snapshot is built.
@@ -346,7 +348,7 @@ impl<'a> Builder<'a> {
         let mates = app.instances.iter().map(instance).zip(stats.iter().cloned()).collect();
         Judgement {
             fail_statuses: Statuses::new(app.fail_statuses.iter().copied()),
-            pool_mates: Arc::new(PoolMates::new(name.clone(), mates, app.max_ejected_percent)),
+            pool_mates: Arc::new(EjectionGuard::new(name.clone(), mates, app.max_ejected_percent)),
         }
     }
 
@@ -409,7 +411,7 @@ impl<'a> Builder<'a> {
 #[derive(Clone)]
 struct Judgement {
     fail_statuses: Statuses,
-    pool_mates: Arc<PoolMates>,
+    pool_mates: Arc<EjectionGuard>,
 }
 
 #[cfg(test)]
