@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::balance::{HashAlgorithm, Keyed};
 use crate::gateway::proxy::explain::{Explanation, Question, Ranked, WhenFull, explain};
-use crate::gateway::state::snapshot::{App, LastResort, Snapshot};
+use crate::gateway::state::app::App;
+use crate::gateway::state::snapshot::{LastResort, Snapshot};
 use crate::gateway::{Shared, Skipped};
 use crate::model::{AppName, Token};
 

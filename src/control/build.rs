@@ -19,15 +19,18 @@ use crate::control::labels::Labels;
 use crate::control::probes::Probes;
 use crate::control::tls::listener;
 use crate::gateway::http::body_memory::Room;
-use crate::gateway::http::limits::Limits;
-use crate::gateway::http::limits::Timeouts;
+use crate::gateway::http::limits::{Limits, Timeouts};
 use crate::gateway::state::ai_settings::{Settings, UserJwt};
-use crate::gateway::state::member::{Bearer, Drain, Member, MemberStats};
+use crate::gateway::state::app::App;
+use crate::gateway::state::member::{Bearer, Drain, Member};
+use crate::gateway::state::member_stats::MemberStats;
 use crate::gateway::state::policy::{
     Executed, OnDisconnect, OnOwnerDown, Policy, Resuming, Retry, Storage,
 };
-use crate::gateway::state::snapshot::{App, LastResort, Pool, Snapshot, Survivors};
-use crate::gateway::{Departed, EjectionGuard, Key, Models, TokenTable, Turns};
+use crate::gateway::state::pool::Pool;
+use crate::gateway::state::snapshot::{LastResort, Snapshot};
+use crate::gateway::state::survivors::{Survivors, departed};
+use crate::gateway::{EjectionGuard, Key, Models, TokenTable, Turns};
 use crate::model::{AppName, InstanceName, Token};
 
 /// What runs while a snapshot is built.
@@ -56,7 +59,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
     // From here on nothing can fail: instances are shared with what runs.
     builder.instances.settle();
     Ok(Snapshot {
-        departed: old.map(|old| Departed::after(old, &apps)).unwrap_or_default(),
+        departed: old.map(|old| departed(old, &apps)).unwrap_or_default(),
         apps,
         tokens: TokenTable::new(keys(config)),
         anonymous: anonymous.map(|written| Arc::new(key(config, written))),

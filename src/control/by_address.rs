@@ -7,8 +7,9 @@ use crate::balance::Thresholds;
 use crate::config::Config;
 use crate::control::tls::Trust;
 use crate::gateway::Instance;
-use crate::gateway::state::member::{Member, QueueLimits};
-use crate::gateway::state::snapshot::Survivors;
+use crate::gateway::state::member::Member;
+use crate::gateway::state::policy::QueueLimits;
+use crate::gateway::state::survivors::Survivors;
 use crate::gateway::state::tls::instance::InstanceTls;
 use crate::model::Address;
 

@@ -8,7 +8,8 @@ use http::header::AUTHORIZATION;
 use crate::gateway::ai::errors;
 use crate::gateway::proxy::end_user;
 use crate::gateway::state::ai_settings::Settings;
-use crate::gateway::state::snapshot::{App, Snapshot};
+use crate::gateway::state::app::App;
+use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tokens::Key;
 use crate::model::GatewayError;
 

@@ -18,11 +18,11 @@ use crate::gateway::ai::upstream;
 use crate::gateway::http::buffered_body::Kept;
 use crate::gateway::proxy::detach::travel;
 use crate::gateway::proxy::exchange::{Departure, Forwarded, Journey, SpreadBy, Travelled};
-use crate::gateway::proxy::own_ids;
 use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::resource_ids::{self, Claims, Whose};
+use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
-use crate::gateway::state::snapshot::{App, Snapshot};
+use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::attempt::AnswerBody;
 use crate::gateway::upstream::classify_response;
 use crate::gateway::upstream::upstream_request::Outbound;
@@ -160,7 +160,7 @@ impl Errand {
             let (learned, _) = learn_json(kind, &body);
             let scope = Scope::new(self.app.name.as_str(), &self.user);
             let key = self.record.key();
-            let key = key.and_then(|key| own_ids::scope(self.app.name.as_str(), key));
+            let key = key.and_then(|key| key.id_scope(self.app.name.as_str()));
             let whose = Whose { scope, key, storage: self.app.policy.storage };
             resource_ids::remember(&learned, whose, &member, self.worker.shared().owners());
         }

@@ -11,8 +11,8 @@ use crate::gateway::ai::errand::{Call, Errand};
 use crate::gateway::ai::errors;
 use crate::gateway::ai::upstream;
 use crate::gateway::proxy::select::key_of;
+use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
-use crate::gateway::state::snapshot::App;
 use crate::model::GatewayError;
 
 /// The facts of the errand's app.

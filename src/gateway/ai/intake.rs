@@ -7,18 +7,18 @@
 use bytes::Bytes;
 use memchr::memchr_iter;
 
-use super::Arrival;
 use super::coding::{self, Coding, Undecodable};
 use super::offload::{LARGE_BYTES, offload};
 use crate::adapter::bounded::MAX_ELEMENTS;
 use crate::gateway::ai::errors;
+use crate::gateway::ai::request::Arrival;
 use crate::gateway::http::body_memory::Held;
 use crate::gateway::http::buffered_body::Kept;
 use crate::gateway::http::limits::BodyLimit;
 use crate::gateway::http::limits::Limits;
 use crate::gateway::http::request_body::Arriving;
 use crate::gateway::proxy::identify;
-use crate::gateway::state::snapshot::App;
+use crate::gateway::state::app::App;
 use crate::model::GatewayError;
 
 /// A body that was read.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::gateway::ai::errors;
-use crate::gateway::ai::{Arrival, Done, local};
+use crate::gateway::ai::request::{Arrival, Done, local};
 use crate::gateway::http::request_body::Arriving;
 use crate::gateway::state::ai_settings::UserForm;
 use crate::gateway::state::snapshot::Snapshot;

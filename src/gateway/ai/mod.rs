@@ -17,6 +17,8 @@ mod history;
 mod intake;
 mod mappings;
 mod offload;
+pub(crate) mod request;
+mod response_headers;
 mod run;
 mod telling;
 mod thread;
@@ -24,18 +26,12 @@ mod upload;
 mod upstream;
 mod waiting;
 
-use std::net::IpAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-
-pub(super) use self::entrance::{Door, Entrance, entrance, tidied};
-use crate::gateway::state::ai_settings::{History, Settings, Tasks};
 
 use self::entrance::Call;
+pub(super) use self::entrance::{Door, Entrance, entrance, tidied};
 use self::errand::Errand;
 use self::intake::Taken;
 use self::offload::Payload;
@@ -44,45 +40,16 @@ use self::thread::Worth;
 use self::waiting::{Head, Late};
 use crate::adapter::{Ask, Protocol, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
-use crate::gateway::http::head::RequestHead;
+use crate::gateway::ai::request::{Arrival, Done, local};
 use crate::gateway::http::request_body::Arriving;
-use crate::gateway::proxy::record::Record;
-use crate::gateway::proxy::response_body::Outgoing;
-use crate::gateway::state::snapshot::{App, Snapshot};
+use crate::gateway::state::ai_settings::{History, Settings, Tasks};
+use crate::gateway::state::app::App;
+use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tokens::Key;
-use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
 
 /// When a model was made, in seconds since 1970: clients sort by it and show it.
 const CREATED_S: u64 = 0;
-
-/// A request that has come to a door.
-pub(super) struct Arrival {
-    /// Whose thread it is on.
-    pub worker: Rc<Worker>,
-    /// The configuration it goes by.
-    pub snapshot: Arc<Snapshot>,
-    /// Where the client is.
-    pub address: IpAddr,
-    /// What is written of it.
-    pub record: Box<Record>,
-    /// Its head.
-    pub head: Rc<RequestHead>,
-    /// The fields of it.
-    pub headers: HeaderMap,
-    /// Where the client found the gateway.
-    pub own_url: Option<String>,
-}
-
-/// What became of a request.
-pub(super) enum Done {
-    /// It is being answered.
-    Answer(Response<Outgoing>),
-    /// The gateway answers itself.
-    Local(Box<Record>, Response<Bytes>),
-    /// It went wrong.
-    Error(Box<Record>, GatewayError),
-}
 
 /// Answers a request at a door.
 pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>) -> Done {
@@ -125,13 +92,6 @@ pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>)
 fn models<'a>(snapshot: &'a Snapshot, key: &'a Key) -> impl Iterator<Item = (&'a str, u64)> {
     let mine = snapshot.models.iter().filter(|(_, place)| key.apps.contains(place));
     mine.map(|(id, _)| (&**id, CREATED_S))
-}
-
-/// An answer of the gateway's own, in JSON.
-fn local(record: Box<Record>, json: Bytes) -> Done {
-    let mut response = Response::new(json);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Done::Local(record, response)
 }
 
 impl Arrival {

@@ -4,27 +4,29 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::adapter::call::{self, Run};
-use crate::adapter::foreign;
-use crate::adapter::{Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice};
+use crate::adapter::{
+    Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice, foreign,
+};
 use crate::conversation::{Pending, Thread};
 use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
 use crate::gateway::ai::answer_error::{Meaning, meaning, of_answer};
 use crate::gateway::ai::errand::{Call, Errand, MAX_ANSWER_BYTES, Read};
-use crate::gateway::ai::errors;
 use crate::gateway::ai::history::transcript;
 use crate::gateway::ai::offload::Payload;
+use crate::gateway::ai::request::Done;
+use crate::gateway::ai::response_headers::{ignored, json, stream_headers};
 use crate::gateway::ai::telling::Telling;
 use crate::gateway::ai::thread::{self, Notice, Place, With, Worth};
 use crate::gateway::ai::upload::upload;
 use crate::gateway::ai::waiting::Late;
-use crate::gateway::ai::{Done, facts, upstream};
+use crate::gateway::ai::{errors, facts, upstream};
 use crate::gateway::http::body_memory::Held;
 use crate::gateway::http::buffered_body::Kept;
 use crate::gateway::http::header_name::Name;
@@ -34,14 +36,11 @@ use crate::gateway::proxy::relay::{Relay, Source};
 use crate::gateway::proxy::response_body::Outgoing;
 use crate::gateway::proxy::response_guard::Coming;
 use crate::gateway::state::ai_settings::Settings;
+use crate::gateway::state::app::App;
 use crate::gateway::state::policy::OnOwnerDown;
-use crate::gateway::state::snapshot::App;
 use crate::gateway::upstream::attempt::{Answer, AnswerBody};
 use crate::gateway::upstream::classify_response;
 use crate::model::{GatewayError, Reason};
-
-const IGNORED: HeaderName = HeaderName::from_static("x-difygate-ignored");
-const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A question as it came.
 pub(super) struct Asked {
@@ -397,27 +396,4 @@ fn manner(settings: &Settings, ask: &Ask) -> Manner {
         stop: ask.stop.clone(),
         files_base: String::new(),
     }
-}
-
-/// Names the fields of a request that mean nothing to Dify.
-pub(super) fn ignored(headers: &mut HeaderMap, names: &[String]) {
-    if names.is_empty() {
-        return;
-    }
-    if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
-        headers.insert(IGNORED, names);
-    }
-}
-
-/// What the head of a stream says.
-pub(super) fn stream_headers(headers: &mut HeaderMap) {
-    let kind = "text/event-stream; charset=utf-8";
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // nginx passes each event on at once, then.
-    headers.insert(BUFFERING, HeaderValue::from_static("no"));
-}
-
-fn json(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
 }

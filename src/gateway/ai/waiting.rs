@@ -19,8 +19,8 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::adapter::Protocol;
 use crate::adapter::frames::COMMENT;
-use crate::gateway::ai::Done;
-use crate::gateway::ai::run::{ignored, stream_headers};
+use crate::gateway::ai::request::Done;
+use crate::gateway::ai::response_headers::{ignored, stream_headers};
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::proxy::local_reply;
 use crate::gateway::proxy::response_body::{Frames, Outgoing};

@@ -14,7 +14,7 @@ use crate::gateway::http::send_state::Progress;
 use crate::gateway::proxy::broadcast::everywhere;
 use crate::gateway::proxy::exchange::{Journey, Travelled};
 use crate::gateway::proxy::forward::forward;
-use crate::gateway::proxy::response_body::open;
+use crate::gateway::proxy::response::open;
 use crate::gateway::state::policy::OnDisconnect;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::Reason;

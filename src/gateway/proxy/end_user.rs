@@ -13,7 +13,7 @@ use crate::dify::scan::MAX_USER_CHARS;
 use crate::gateway::http::headers::Fields;
 use crate::gateway::proxy::errors;
 use crate::gateway::state::ai_settings::{Settings, UserForm};
-use crate::gateway::state::snapshot::App;
+use crate::gateway::state::app::App;
 use crate::gateway::state::tokens::Key;
 use crate::gateway::state::user_jwt;
 use crate::model::GatewayError;

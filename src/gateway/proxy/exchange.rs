@@ -13,14 +13,14 @@ use crate::balance::Work;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::http::send_state::Progress;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::own_ids;
 use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::resource_ids::{Claims, Whose};
 use crate::gateway::proxy::select::{Asker, Candidates, Tie};
+use crate::gateway::state::app::App;
 use crate::gateway::state::conversation_lock::Turn;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::runs::RunPlace;
-use crate::gateway::state::snapshot::{App, Snapshot};
+use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::attempt::Answer;
 use crate::gateway::upstream::classify_response::Look;
 use crate::gateway::upstream::upstream_request::Outbound;
@@ -182,7 +182,7 @@ impl Journey {
     /// The same, with where their data is.
     pub(crate) fn whose(&self) -> Whose {
         let key = self.record.key();
-        let key = key.and_then(|key| own_ids::scope(self.app.name.as_str(), key));
+        let key = key.and_then(|key| key.id_scope(self.app.name.as_str()));
         Whose { scope: self.scope(), key, storage: self.app.policy.storage }
     }
 

@@ -4,7 +4,7 @@
 //! a request that is never sent: it takes a turn where turns are taken, and an instance that is being
 //! tried again is let go at once.
 //!
-//! [`Pool::order`]: crate::gateway::state::snapshot::Pool::order
+//! [`Pool::order`]: crate::gateway::state::pool::Pool::order
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use crate::balance::Work;
 use crate::gateway::proxy::resource_ids::{Claims, Ties};
 use crate::gateway::proxy::select::{Asker, Candidates, Next, Tie, key_of};
 use crate::gateway::state::admission::Skipped;
+use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
-use crate::gateway::state::snapshot::{App, Snapshot};
+use crate::gateway::state::snapshot::Snapshot;
 use crate::model::InstanceName;
 
 /// A request as far as it decides where it goes.

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use crate::affinity::{AppTag, Owners, Scope, now_s};
 use crate::dify::path::CallKind;
 use crate::gateway::proxy::exchange::Journey;
+use crate::gateway::state::app_stats::AppStats;
 use crate::gateway::state::conversation_lock::Turn;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
-use crate::gateway::state::snapshot::AppStats;
 
 /// What waits longer goes on all the same.
 const PATIENCE: Duration = Duration::from_secs(2);

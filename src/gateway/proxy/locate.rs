@@ -27,10 +27,11 @@ use crate::gateway::proxy::exchange::{Forwarded, Journey};
 use crate::gateway::proxy::first_turn::meet;
 use crate::gateway::proxy::resource_ids::Ties;
 use crate::gateway::proxy::select::{Asker, Candidates, Next};
+use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnOwnerDown;
-use crate::gateway::state::searches::UnderWay;
-use crate::gateway::state::snapshot::{App, Snapshot};
+use crate::gateway::state::searches::SearchPermit;
+use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::attempt::AnswerBody;
 use crate::gateway::upstream::upstream_request::Outbound;
 use crate::gateway::upstream::worker::Worker;
@@ -165,7 +166,7 @@ impl Journey {
             self.nowhere = true;
             return Ok(());
         }
-        let under_way = UnderWay::begin(&self.app.stats, scope);
+        let under_way = SearchPermit::begin(&self.app.stats.searches, scope);
         let _under_way = under_way.ok_or_else(errors::too_many_searches)?;
         let queues = self.app.pool.members.iter().map(|member| member.queue.timeout);
         let until = Instant::now() + queues.max().unwrap_or_default();

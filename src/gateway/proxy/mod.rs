@@ -3,6 +3,7 @@
 pub(crate) mod broadcast;
 pub(crate) mod detach;
 pub(crate) mod end_user;
+pub(crate) mod error_event;
 pub(crate) mod errors;
 pub(crate) mod exchange;
 pub mod explain;

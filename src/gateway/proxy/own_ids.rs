@@ -4,18 +4,12 @@
 //! the sound of a message. A key of `keys` gets what its own answers have named, and nothing else. What
 //! lists or changes what belongs to the app as a whole needs `impersonate: true`.
 
-use crate::affinity::{Scope, now_s};
+use crate::affinity::now_s;
 use crate::dify::path::CallKind;
 use crate::gateway::proxy::errors;
 use crate::gateway::proxy::exchange::Journey;
 use crate::gateway::state::tokens::Key;
 use crate::model::GatewayError;
-
-/// The scope of what a key's answers in an app have named. No user's name begins so, nor does it
-/// stand in the same table.
-pub(crate) fn scope(app: &str, key: &Key) -> Option<Scope> {
-    (!key.names_anybody()).then(|| Scope::new(app, &format!("\0key {}", key.name)))
-}
 
 impl Journey {
     /// Whether the key that the request came by may have what it asks for.
@@ -42,7 +36,7 @@ impl Journey {
 
     fn check_ids(&self, key: &Key, needs: Needs) -> Result<(), GatewayError> {
         let ids = self.claims.ids();
-        let scope = scope(self.app.name.as_str(), key);
+        let scope = key.id_scope(self.app.name.as_str());
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
         let is_own = |id| scope.is_some_and(|scope| owners.owner_of(scope.of(id), now_s).is_some());
         let named = !ids.is_empty() || needs == Needs::None;

@@ -16,9 +16,9 @@ use crate::dify::path::{Call, CallKind, Id, Run};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::query;
+use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::Storage;
-use crate::gateway::state::snapshot::App;
 
 /// The ids of a request, those first that say most.
 #[derive(Clone, Debug, Default)]

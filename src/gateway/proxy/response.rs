@@ -4,12 +4,18 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use smallvec::SmallVec;
 
+use crate::dify::answer::explanation;
 use crate::gateway::http::head::AnswerHead;
 use crate::gateway::http::header_name::Name;
 use crate::gateway::http::headers::{Field, Fields, decimal};
 use crate::gateway::http::hop_by_hop::Behind;
 use crate::gateway::http::request_id::RequestId;
+use crate::gateway::proxy::exchange::{Forwarded, Journey};
+use crate::gateway::proxy::relay::{Relay, Source};
 use crate::gateway::proxy::response_body::Outgoing;
+use crate::gateway::proxy::response_guard::Coming;
+use crate::gateway::upstream::attempt::{Answer, AnswerBody};
+use crate::model::Reason;
 
 /// An answer on its way to a client.
 pub(crate) struct Reply {
@@ -114,4 +120,39 @@ impl From<Response<Outgoing>> for Reply {
         let head = Box::new(ReplyHead { status, closes, passed, behind, request_id, told, own });
         Self { head, body }
     }
+}
+
+/// Makes the client's answer out of an instance's.
+pub(crate) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
+    let Forwarded { member, answer, flight, conversation } = forwarded;
+    let Answer { head, body, arrived, first_byte } = *answer;
+    let record = &mut journey.record;
+    record.answered(&member, head.status.as_u16(), arrived.into_std());
+    let (id, name) = (record.request_id().clone(), member.label.header.clone());
+    let mut is_event_stream = false;
+    let body = match body {
+        AnswerBody::Coming(body) => {
+            let source = Source { member, body, flight, first_byte };
+            let relay = Relay::new(journey, &head, source);
+            is_event_stream = relay.is_event_stream();
+            Outgoing::Relay(Coming::new(relay))
+        }
+        AnswerBody::Read(bytes) => {
+            if let Some(why) = explanation(&bytes).filter(|_| head.status.as_u16() >= 400) {
+                record.explain(&why);
+            }
+            record.end(Reason::Answered);
+            Outgoing::Whole(Some(bytes), journey.record)
+        }
+    };
+    let mut told = Box::new(ReplyHead::passing(head));
+    // Says which instance answered, and what became of the conversation that the request named.
+    told.identify(id);
+    if is_event_stream {
+        // nginx passes each event on at once, then.
+        told.replace(Name::AccelBuffering, HeaderValue::from_static("no"));
+    }
+    name.into_iter().for_each(|name| told.replace(Name::Instance, name));
+    conversation.into_iter().for_each(|what| told.replace(Name::Conversation, what));
+    Reply { head: told, body }
 }

@@ -5,18 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::dify::answer::explanation;
-use crate::gateway::http::header_name::Name;
-use crate::gateway::proxy::exchange::{Forwarded, Journey};
 use crate::gateway::proxy::record::Record;
-use crate::gateway::proxy::relay::{Relay, Source};
-use crate::gateway::proxy::response::{Reply, ReplyHead};
+use crate::gateway::proxy::relay::Relay;
 use crate::gateway::proxy::response_guard::Coming;
-use crate::gateway::upstream::attempt::{Answer, AnswerBody};
-use crate::model::Reason;
 
 /// An answer that makes its frames itself.
 pub(crate) trait Frames {
@@ -82,39 +75,4 @@ impl Body for Outgoing {
             Self::Framed(frames) => frames.size_hint(),
         }
     }
-}
-
-/// Makes the client's answer out of an instance's.
-pub(crate) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
-    let Forwarded { member, answer, flight, conversation } = forwarded;
-    let Answer { head, body, arrived, first_byte } = *answer;
-    let record = &mut journey.record;
-    record.answered(&member, head.status.as_u16(), arrived.into_std());
-    let (id, name) = (record.request_id().clone(), member.label.header.clone());
-    let mut is_event_stream = false;
-    let body = match body {
-        AnswerBody::Coming(body) => {
-            let source = Source { member, body, flight, first_byte };
-            let relay = Relay::new(journey, &head, source);
-            is_event_stream = relay.is_event_stream();
-            Outgoing::Relay(Coming::new(relay))
-        }
-        AnswerBody::Read(bytes) => {
-            if let Some(why) = explanation(&bytes).filter(|_| head.status.as_u16() >= 400) {
-                record.explain(&why);
-            }
-            record.end(Reason::Answered);
-            Outgoing::Whole(Some(bytes), journey.record)
-        }
-    };
-    let mut told = Box::new(ReplyHead::passing(head));
-    // Says which instance answered, and what became of the conversation that the request named.
-    told.identify(id);
-    if is_event_stream {
-        // nginx passes each event on at once, then.
-        told.replace(Name::AccelBuffering, HeaderValue::from_static("no"));
-    }
-    name.into_iter().for_each(|name| told.replace(Name::Instance, name));
-    conversation.into_iter().for_each(|what| told.replace(Name::Conversation, what));
-    Reply { head: told, body }
 }

@@ -5,8 +5,8 @@
 //! app allows it.
 
 use crate::gateway::proxy::select::Tie;
+use crate::gateway::state::app_stats::AppStats;
 use crate::gateway::state::policy::{Executed, Retry};
-use crate::gateway::state::snapshot::AppStats;
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
 use crate::model::Reason;
 
@@ -101,8 +101,8 @@ mod tests {
     use super::{Allowance, Denied, Repeat};
     use crate::balance::Statuses;
     use crate::gateway::proxy::select::Tie;
+    use crate::gateway::state::app_stats::AppStats;
     use crate::gateway::state::policy::{Executed, Retry};
-    use crate::gateway::state::snapshot::AppStats;
     use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
     use crate::model::Reason;
 

@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 use crate::balance::{CallerId, Keyed, MaxLoad, Order, Sender, Work, fraction};
 use crate::gateway::proxy::resource_ids::Ties;
 use crate::gateway::state::admission::{Claim, Passes, Skipped};
+use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::Storage;
-use crate::gateway::state::snapshot::{App, LastResort};
+use crate::gateway::state::snapshot::LastResort;
 use crate::gateway::upstream::attempt_permit::Trust;
 
 /// A request's candidates, first the best. An instance that is out is skipped without moving

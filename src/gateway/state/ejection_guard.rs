@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::balance::Whom;
 use crate::gateway::state::instance::Instance;
-use crate::gateway::state::member::MemberStats;
+use crate::gateway::state::member_stats::MemberStats;
 use crate::model::AppName;
 
 /// The instances of an app, as far as it matters how many of them are out.
@@ -48,7 +48,7 @@ mod tests {
     use super::EjectionGuard;
     use crate::balance::{CallerId, Cause, Sender, Thresholds, Whom, Work};
     use crate::gateway::state::instance::Instance;
-    use crate::gateway::state::member::MemberStats;
+    use crate::gateway::state::member_stats::MemberStats;
     use crate::model::{Address, Scheme};
 
     #[test]

@@ -3,8 +3,10 @@
 
 use std::mem::{align_of, offset_of, size_of};
 
-use crate::gateway::state::member::{Member, MemberStats};
-use crate::gateway::state::snapshot::{App, AppStats};
+use crate::gateway::state::app::App;
+use crate::gateway::state::app_stats::AppStats;
+use crate::gateway::state::member::Member;
+use crate::gateway::state::member_stats::MemberStats;
 use crate::telemetry::Counter;
 
 /// Of the processor's cache, in bytes.

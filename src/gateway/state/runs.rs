@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::balance::RunStarts;
-use crate::gateway::state::instance::{Slot, Slots};
-use crate::gateway::state::member::QueueLimits;
+use crate::gateway::state::policy::QueueLimits;
+use crate::gateway::state::slots::{Slot, Slots};
 use crate::telemetry::{Counter, Gauge};
 
 /// More runs than any instance does, where `max_runs` is not set.
@@ -170,7 +170,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{NoPlace, Runs};
-    use crate::gateway::state::member::QueueLimits;
+    use crate::gateway::state::policy::QueueLimits;
 
     fn queue(size: u32, run_timeout: Duration) -> QueueLimits {
         QueueLimits { size, timeout: Duration::from_secs(1), run_timeout }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::affinity::Scope;
-use crate::gateway::state::snapshot::AppStats;
 
 /// Searches at a time, of an app and of one of its users.
 const MOST: usize = 20;
@@ -15,12 +14,12 @@ const MOST_OF_A_USER: usize = 5;
 pub struct Searches([AtomicU64; MOST]);
 
 /// A search under way, counted until dropped.
-pub(crate) struct UnderWay(Arc<AppStats>, usize);
+pub(crate) struct SearchPermit(Arc<Searches>, usize);
 
-impl UnderWay {
+impl SearchPermit {
     /// None where too many are under way.
-    pub(crate) fn begin(stats: &Arc<AppStats>, scope: Scope) -> Option<Self> {
-        let places = &stats.searches.0;
+    pub(crate) fn begin(searches: &Arc<Searches>, scope: Scope) -> Option<Self> {
+        let places = &searches.0;
         let number = scope.number();
         let own = places.iter().filter(|place| place.load(Ordering::Acquire) == number).count();
         if own >= MOST_OF_A_USER {
@@ -30,13 +29,13 @@ impl UnderWay {
         let is_mine =
             |place: &AtomicU64| place.compare_exchange(0, number, order.0, order.1).is_ok();
         let place = places.iter().position(is_mine)?;
-        Some(Self(Arc::clone(stats), place))
+        Some(Self(Arc::clone(searches), place))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for SearchPermit {
     fn drop(&mut self) {
-        self.0.searches.0[self.1].store(0, Ordering::Release);
+        self.0.0[self.1].store(0, Ordering::Release);
     }
 }
 
@@ -44,14 +43,13 @@ impl Drop for UnderWay {
 mod tests {
     use std::sync::Arc;
 
-    use super::{MOST, MOST_OF_A_USER, UnderWay};
+    use super::{MOST, MOST_OF_A_USER, SearchPermit};
     use crate::affinity::Scope;
-    use crate::gateway::state::snapshot::AppStats;
 
     #[test]
     fn searches_are_bounded_by_user_and_by_app() {
-        let stats = Arc::new(AppStats::default());
-        let of = |user: &str| UnderWay::begin(&stats, Scope::new("shop", user));
+        let searches = Arc::default();
+        let of = |user: &str| SearchPermit::begin(&searches, Scope::new("shop", user));
         let mut alice: Vec<_> = (0..10).map_while(|_| of("alice")).collect();
         assert_eq!(alice.len(), MOST_OF_A_USER);
         let others: Vec<_> = (0..50).filter_map(|n| of(&n.to_string())).collect();

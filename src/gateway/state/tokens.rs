@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
+use crate::affinity::Scope;
 use crate::model::Token;
 
 /// What is known of who sends a key.
@@ -33,6 +34,12 @@ impl Key {
     /// Whether requests with it to Dify's own paths may name any end user.
     pub(crate) fn names_anybody(&self) -> bool {
         self.is_user_token || self.impersonates
+    }
+
+    /// The scope of what its answers in an app have named, if it speaks for its own users alone. No
+    /// user's name begins so, nor does it stand in the same table.
+    pub(crate) fn id_scope(&self, app: &str) -> Option<Scope> {
+        (!self.names_anybody()).then(|| Scope::new(app, &format!("\0key {}", self.name)))
     }
 }
 

@@ -18,9 +18,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::gateway::http::h1::io_buffers::Gear;
 use crate::gateway::http::limits::Timeouts;
-use crate::gateway::state::instance::{IdleMark, Instance, Slot};
+use crate::gateway::state::instance::{IdleMark, Instance};
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
+use crate::gateway::state::slots::Slot;
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
 use crate::gateway::upstream::dial::dial;
 use crate::gateway::upstream::h1::{Answering, Connection};

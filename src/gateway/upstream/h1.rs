@@ -13,7 +13,8 @@ use http::{Method, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::gateway::http::buffered_body::{Replay, TURN_BYTES};
+use crate::gateway::http::buffered_body::Replay;
+use crate::gateway::http::buffered_body::TURN_BYTES;
 use crate::gateway::http::h1::body::Body;
 use crate::gateway::http::h1::deadline::Alarm;
 use crate::gateway::http::h1::io_buffers::Gear;
@@ -24,7 +25,7 @@ use crate::gateway::http::head::AnswerHead;
 use crate::gateway::http::header_name::Name;
 use crate::gateway::http::headers::Fields;
 use crate::gateway::http::tls::transport::Transport;
-use crate::gateway::state::instance::Slot;
+use crate::gateway::state::slots::Slot;
 
 /// The longest head of an answer.
 const HEAD_BYTES: usize = 64 * 1024;

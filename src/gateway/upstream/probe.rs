@@ -28,13 +28,15 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::balance::ProbeVerdict;
-use crate::gateway::http::buffered_body::{Kept, Replay};
+use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::buffered_body::Replay;
 use crate::gateway::http::framing;
 use crate::gateway::http::h1::io_buffers::Gear;
 use crate::gateway::http::send_state::Progress;
-use crate::gateway::state::instance::{IdleMark, Instance, Room, Slot};
+use crate::gateway::state::instance::{IdleMark, Instance, Room};
 use crate::gateway::state::probed::Probed;
 use crate::gateway::state::shared::Shared;
+use crate::gateway::state::slots::Slot;
 use crate::gateway::upstream::attempt_error::chain;
 use crate::gateway::upstream::dial::dial;
 use crate::gateway::upstream::h1::{Connection, SendError};

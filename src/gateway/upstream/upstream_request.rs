@@ -10,7 +10,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
 use memchr::memchr;
 
-use crate::gateway::http::buffered_body::{Kept, Replay};
+use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::buffered_body::Replay;
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::header_name::{Name, Names};
 use crate::gateway::http::headers::{Field, Fields, Said};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::task::{spawn_blocking, yield_now};
 
+use super::kept::{GATHERED_BYTES, Kept, PIECE_BYTES, TURN_BYTES};
 use super::spool::Spool;
-use super::{GATHERED_BYTES, Kept, PIECE_BYTES, TURN_BYTES};
 use crate::gateway::http::body_memory::{Held, Room};
 
 /// Smaller pieces after the first are gathered: each would keep a whole read buffer alive.

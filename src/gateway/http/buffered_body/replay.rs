@@ -11,8 +11,8 @@ use rustix::buffer::spare_capacity;
 use rustix::io::pread;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::kept::{Kept, Next, PIECE_BYTES, TURN_BYTES};
 use super::spool::Spool;
-use super::{Kept, Next, PIECE_BYTES, TURN_BYTES};
 use crate::gateway::http::send_state::Progress;
 
 /// A kept body on its way to an instance.

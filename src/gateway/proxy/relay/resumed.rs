@@ -8,20 +8,13 @@ use http_body::{Body, Frame};
 
 use super::Relay;
 use crate::dify::answer::{CaughtUp, RunIds};
+use crate::gateway::proxy::relay::step::Step;
 use crate::gateway::proxy::resume::{Client, From, PING, Passed, Reconnected};
 use crate::gateway::proxy::tap::Left;
 use crate::gateway::state::resume_outcome::ResumeOutcome;
 use crate::gateway::upstream::attempt_error::AttemptError;
 use crate::gateway::upstream::attempt_permit::Trust;
 use crate::model::Reason;
-
-/// What comes of one step.
-pub(super) enum Step {
-    /// The next piece, or the end.
-    Out(Option<io::Result<Frame<Bytes>>>),
-    /// Nothing goes out yet.
-    Again,
-}
 
 impl Relay {
     /// What goes out of it cannot be taken back by an event of Dify's.

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::{Answering, Connection, Gear, SendError, Written};
-use crate::gateway::http::buffered_body::{Kept, Replay};
+use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::buffered_body::Replay;
 use crate::gateway::http::head::AnswerHead;
 use crate::gateway::http::send_state::Progress;
 use crate::gateway::http::tls::transport::Transport;
