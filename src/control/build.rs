@@ -18,7 +18,7 @@ use crate::control::host;
 use crate::control::labels::Labels;
 use crate::control::probes::Probes;
 use crate::control::tls::listener;
-use crate::gateway::http::body_memory::Room;
+use crate::gateway::http::body_memory::BodyMemory;
 use crate::gateway::http::limits::{Limits, Timeouts};
 use crate::gateway::state::ai_settings::{Settings, UserJwt};
 use crate::gateway::state::app::App;
@@ -68,7 +68,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
         probed: builder.probes.into_all(),
         tls,
         limits: limits(config),
-        room: Room {
+        room: BodyMemory {
             bodies: old.map(|old| Arc::clone(&old.room.bodies)).unwrap_or_default(),
             limit: bodies_memory(config.limits.all_bodies_memory),
         },

@@ -11,14 +11,14 @@ use crate::gateway::fuzzing::h1 as own;
 pub use crate::gateway::fuzzing::h1::{Coming, Front, Lines, Seen, answer};
 use crate::gateway::http::framing;
 use crate::gateway::http::head::RequestHead;
-use crate::gateway::http::hop_by_hop::Behind;
+use crate::gateway::http::hop_by_hop::StrippedHeaders;
 use crate::gateway::http::limits::Limits;
 
 /// The headers of a request that go on to an instance; none if its head is refused.
 pub fn passed_on(head: &Parts) -> Option<HeaderMap> {
     let head = RequestHead::of_parts(head.clone());
     framing::check(&head, &limits()).ok()?;
-    let behind = Behind::of_request(&head.fields);
+    let behind = StrippedHeaders::of_request(&head.fields);
     let mut headers = HeaderMap::new();
     let on = head.fields.iter().filter(|field| !behind.has(field));
     on.for_each(|field| field.put(&mut headers));

@@ -14,14 +14,14 @@ use crate::dify::path::{Call, CallKind, normal};
 use crate::dify::scan::BodyFacts;
 use crate::gateway::ai::request::{Arrival, Done};
 use crate::gateway::ai::{self, Door};
-use crate::gateway::http::buffered_body::Kept;
-use crate::gateway::http::client_conn::Client;
+use crate::gateway::http::buffered_body::BufferedBody;
+use crate::gateway::http::client_conn::ClientConn;
 use crate::gateway::http::framing;
 use crate::gateway::http::head::RequestHead;
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::headers::Fields;
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::headers::Headers;
 use crate::gateway::http::limits::BodyLimit;
-use crate::gateway::http::request_body::Arriving;
+use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::proxy::detach::travel;
 use crate::gateway::proxy::end_user::Speaker;
@@ -61,9 +61,9 @@ enum Outcome {
 /// Answers one request. It always answers: what goes wrong becomes an error in the client's protocol.
 pub(crate) async fn handle(
     worker: Rc<Worker>,
-    client: Rc<Client>,
+    client: Rc<ClientConn>,
     head: Rc<RequestHead>,
-    body: Arriving,
+    body: IncomingBody,
 ) -> Reply {
     let snapshot = worker.shared().snapshot();
     client.begin_exchange(worker.clock().get());
@@ -108,7 +108,7 @@ struct Exchange {
     origin: Origin,
     record: Box<Record>,
     head: Rc<RequestHead>,
-    body: Arriving,
+    body: IncomingBody,
 }
 
 impl Exchange {
@@ -275,7 +275,7 @@ struct Caller {
     app: Arc<App>,
     user: Option<String>,
     facts: BodyFacts,
-    body: Kept,
+    body: BufferedBody,
 }
 
 /// What Anthropic's clients say with every request.
@@ -283,7 +283,7 @@ const ANTHROPIC_VERSION: &str = "anthropic-version";
 
 /// The protocol of a client that is none of Dify's, by its key and its fields: unknown paths of an app's
 /// user tokens are for Dify to say, which may be newer.
-fn ai_client(snapshot: &Snapshot, fields: &Fields) -> Option<Protocol> {
+fn ai_client(snapshot: &Snapshot, fields: &Headers) -> Option<Protocol> {
     let is_of_app = match identify::app(snapshot, fields) {
         Ok((_, key)) => Some(key.is_user_token),
         Err(refusal) => (refusal.reason == Reason::AmbiguousApp).then_some(false),
@@ -298,7 +298,7 @@ fn ai_client(snapshot: &Snapshot, fields: &Fields) -> Option<Protocol> {
     }
 }
 
-fn said<'f>(fields: &'f Fields, name: &str) -> Option<&'f [u8]> {
+fn said<'f>(fields: &'f Headers, name: &str) -> Option<&'f [u8]> {
     let mut found = fields.iter();
     found.find(|field| field.spelt.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
 }
@@ -314,7 +314,7 @@ fn with_path(head: &mut RequestHead, path: &str) {
 /// The app of the request's token, and its key. Dify answers its root without a key, so any instance may.
 fn app<'s>(
     snapshot: &'s Snapshot,
-    fields: &Fields,
+    fields: &Headers,
     kind: CallKind,
 ) -> Result<(Arc<App>, Option<&'s Arc<ClientKey>>), GatewayError> {
     match identify::app(snapshot, fields) {
@@ -325,9 +325,10 @@ fn app<'s>(
 }
 
 /// Of a request's fields, what decides whether a browser's script may read an error.
-fn web_origin(fields: &Fields) -> HeaderMap {
+fn web_origin(fields: &Headers) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let origin = fields.get(Name::Origin).and_then(|origin| HeaderValue::from_bytes(origin).ok());
+    let origin =
+        fields.get(KnownHeader::Origin).and_then(|origin| HeaderValue::from_bytes(origin).ok());
     headers.extend(origin.map(|origin| (ORIGIN, origin)));
     headers
 }

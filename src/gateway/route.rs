@@ -6,7 +6,7 @@ use http::Method;
 use crate::dify::path::{self, Call, CallKind, classify};
 use crate::gateway::ai::{Door, Entrance, entrance};
 use crate::gateway::http::head::RequestHead;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::header_name::KnownHeader;
 
 /// The paths that the gateway answers itself, beside the apps' own.
 pub const DESK_PATHS: [&str; 5] = ["/health", "/ready", "/status", "/reload-config", "/metrics"];
@@ -88,7 +88,7 @@ fn meant(head: &RequestHead) -> Method {
     if head.method != Method::OPTIONS {
         return head.method.clone();
     }
-    let asked = head.fields.get(Name::RequestMethod);
+    let asked = head.fields.get(KnownHeader::RequestMethod);
     let asked = asked.and_then(|method| Method::from_bytes(method).ok());
     asked.unwrap_or(Method::OPTIONS)
 }
@@ -100,10 +100,10 @@ mod tests {
     use super::{Access, Native, Route, route};
     use crate::dify::path::{CallKind, Run};
     use crate::gateway::http::head::RequestHead;
-    use crate::gateway::http::headers::Fields;
+    use crate::gateway::http::headers::Headers;
 
     fn head(method: Method, path: &'static str) -> RequestHead {
-        let fields = Fields::of_lines(&[("access-control-request-method", "POST")]);
+        let fields = Headers::of_lines(&[("access-control-request-method", "POST")]);
         let uri = http::Uri::from_static(path);
         RequestHead { method, uri, version: Version::HTTP_11, fields }
     }

@@ -21,8 +21,8 @@ use crate::gateway::ai::intake::Taken;
 use crate::gateway::ai::request::{Arrival, Done};
 use crate::gateway::ai::response_headers::ignored;
 use crate::gateway::ai::upload::Form;
-use crate::gateway::http::buffered_body::Kept;
-use crate::gateway::http::request_body::Arriving;
+use crate::gateway::http::buffered_body::BufferedBody;
+use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::proxy::response::open;
 use crate::gateway::state::tokens::Key;
 use crate::model::{GatewayError, Reason};
@@ -46,7 +46,7 @@ struct Sound {
 }
 
 /// `POST /v1/audio/transcriptions`
-pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
+pub(super) async fn transcribe(mut arrival: Arrival, body: IncomingBody, key: &Key) -> Done {
     let kind = arrival.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let boundary = kind.and_then(|kind| multer::parse_boundary(kind).ok());
     let taken = match arrival.take_in(body, |body| form(boundary, body)).await {
@@ -83,7 +83,7 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: Arriving, key: &Key) 
 }
 
 /// `POST /v1/audio/speech`
-pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
+pub(super) async fn speak(mut arrival: Arrival, body: IncomingBody, key: &Key) -> Done {
     let taken = match arrival.take_in(body, speech).await {
         Ok(taken) => taken,
         Err(error) => return Done::Error(arrival.record, error),
@@ -100,7 +100,7 @@ pub(super) async fn speak(mut arrival: Arrival, body: Arriving, key: &Key) -> Do
         json["voice"] = voice.into();
     }
     let kind = HeaderValue::from_static("application/json");
-    let body = Kept::Piece(json.to_string().into());
+    let body = BufferedBody::Piece(json.to_string().into());
     let call = Call::post("/v1/text-to-audio", CallKind::TextToAudio, kind, body);
     let address = errand.address;
     let (journey, result) = errand.send(call).await;

@@ -11,7 +11,7 @@ use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::header::{CONTENT_ENCODING, HeaderMap};
 use ruzstd::decoding::StreamingDecoder;
 
-use crate::gateway::http::body_memory::Held;
+use crate::gateway::http::body_memory::BodyMemoryGuard;
 
 /// How much is decoded at a time, and between two looks at the limits.
 const STEP_BYTES: usize = 64 * 1024;
@@ -71,7 +71,7 @@ pub(super) fn decode(
     mut body: Bytes,
     codings: &[Coding],
     limit: u64,
-    held: &mut Held,
+    held: &mut BodyMemoryGuard,
 ) -> Result<Bytes, Undecodable> {
     for coding in codings.iter().rev() {
         body = decode_one(&body, *coding, limit, held)?;
@@ -84,7 +84,7 @@ fn decode_one(
     packed: &[u8],
     coding: Coding,
     limit: u64,
-    held: &mut Held,
+    held: &mut BodyMemoryGuard,
 ) -> Result<Bytes, Undecodable> {
     let mut rest = packed;
     let malformed = |_| Undecodable::Malformed;
@@ -137,10 +137,10 @@ mod tests {
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::{Coding, Undecodable, codings, decode};
-    use crate::gateway::http::body_memory::Room;
+    use crate::gateway::http::body_memory::BodyMemory;
 
     fn unpack(body: Vec<u8>, codings: &[Coding], limit: u64) -> Result<Bytes, Undecodable> {
-        let room = Room { bodies: Default::default(), limit: 1 << 30 };
+        let room = BodyMemory { bodies: Default::default(), limit: 1 << 30 };
         let mut held = room.hold();
         let unpacked = decode(body.into(), codings, limit, &mut held)?;
         assert_eq!(room.bodies.held_bytes(), unpacked.len() as u64);

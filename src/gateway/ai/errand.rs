@@ -15,7 +15,7 @@ use crate::dify::answer::{explanation, learn_json};
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::ai::errors;
 use crate::gateway::ai::upstream;
-use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::proxy::detach::travel;
 use crate::gateway::proxy::exchange::{Departure, Forwarded, Journey, SpreadBy, Travelled};
 use crate::gateway::proxy::record::Record;
@@ -59,7 +59,7 @@ pub(super) struct Call {
     /// The run that it starts.
     pub run: Option<Run>,
     pub content_type: HeaderValue,
-    pub body: Kept,
+    pub body: BufferedBody,
     /// The conversation that it is a turn of.
     pub conversation: Option<Uuid>,
     /// What else it names that one instance has.
@@ -75,14 +75,19 @@ impl Call {
             kind,
             run: None,
             content_type: JSON,
-            body: Kept::EMPTY,
+            body: BufferedBody::EMPTY,
             conversation: None,
             names: Vec::new(),
         }
     }
 
     /// A POST.
-    pub(super) fn post(path: &str, kind: CallKind, content_type: HeaderValue, body: Kept) -> Self {
+    pub(super) fn post(
+        path: &str,
+        kind: CallKind,
+        content_type: HeaderValue,
+        body: BufferedBody,
+    ) -> Self {
         let run = match kind {
             CallKind::Run(run) => Some(run),
             _ => None,
@@ -186,7 +191,8 @@ impl Errand {
     /// # Errors
     /// Somebody who may have it cannot be asked; too many such searches are under way.
     pub(super) async fn find(self, conversation: Uuid) -> (Self, Result<bool, GatewayError>) {
-        let call = Call::post("/v1/chat-messages", CallKind::Run(Run::Chat), JSON, Kept::EMPTY);
+        let call =
+            Call::post("/v1/chat-messages", CallKind::Run(Run::Chat), JSON, BufferedBody::EMPTY);
         let address = self.address;
         let mut journey = self.journey(call.in_conversation(Some(conversation)));
         let found = journey.find_owner().await.map(|()| !journey.nowhere);

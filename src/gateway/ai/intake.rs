@@ -12,11 +12,11 @@ use super::offload::{LARGE_BYTES, offload};
 use crate::adapter::bounded::MAX_ELEMENTS;
 use crate::gateway::ai::errors;
 use crate::gateway::ai::request::Arrival;
-use crate::gateway::http::body_memory::Held;
-use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::body_memory::BodyMemoryGuard;
+use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::limits::BodyLimit;
 use crate::gateway::http::limits::Limits;
-use crate::gateway::http::request_body::Arriving;
+use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::proxy::identify;
 use crate::gateway::state::app::App;
 use crate::model::GatewayError;
@@ -28,7 +28,7 @@ pub(super) struct Taken<T> {
     /// Its size in bytes, unpacked.
     pub len: u64,
     /// Its share of the memory for all bodies, for as long as much of it is kept.
-    pub held: Held,
+    pub held: BodyMemoryGuard,
 }
 
 impl<T> Taken<T> {
@@ -58,7 +58,7 @@ impl Arrival {
     /// refuses it.
     pub(super) async fn take_in<T: Send + 'static>(
         &mut self,
-        mut body: Arriving,
+        mut body: IncomingBody,
         read: impl FnOnce(Bytes) -> Result<T, GatewayError> + Send + 'static,
     ) -> Result<Taken<T>, GatewayError> {
         let codings = coding::codings(&self.headers).map_err(|()| errors::unknown_coding())?;
@@ -91,10 +91,10 @@ fn tree_bytes(body: &[u8]) -> u64 {
 
 /// A body that is here and not yet read.
 struct Reader {
-    kept: Kept,
+    kept: BufferedBody,
     codings: Vec<Coding>,
     most: BodyLimit,
-    held: Held,
+    held: BodyMemoryGuard,
 }
 
 impl Reader {

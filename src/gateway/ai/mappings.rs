@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::gateway::ai::errors;
 use crate::gateway::ai::request::{Arrival, Done, local};
-use crate::gateway::http::request_body::Arriving;
+use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::state::ai_settings::UserForm;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tokens::Key;
@@ -46,7 +46,7 @@ fn cleanup(body: Bytes) -> Result<Cleanup, GatewayError> {
 }
 
 /// `POST /v1/conversation/cleanup`
-pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) -> Done {
+pub(super) async fn clean_up(mut arrival: Arrival, body: IncomingBody, key: &Key) -> Done {
     if is_shared(&arrival.snapshot, key) {
         return Done::Error(arrival.record, errors::shared_key());
     }

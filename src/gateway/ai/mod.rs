@@ -41,7 +41,7 @@ use self::waiting::{Head, Late};
 use crate::adapter::{Ask, Protocol, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::ai::request::{Arrival, Done, local};
-use crate::gateway::http::request_body::Arriving;
+use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::state::ai_settings::{History, Settings, Tasks};
 use crate::gateway::state::app::App;
 use crate::gateway::state::snapshot::Snapshot;
@@ -52,7 +52,7 @@ use crate::model::GatewayError;
 const CREATED_S: u64 = 0;
 
 /// Answers a request at a door.
-pub(super) async fn answer(mut arrival: Arrival, body: Arriving, door: Door<'_>) -> Done {
+pub(super) async fn answer(mut arrival: Arrival, body: IncomingBody, door: Door<'_>) -> Done {
     let key = match caller::key(&arrival.snapshot, &arrival.headers) {
         Ok(key) => key,
         Err(error) => return Done::Error(arrival.record, error),
@@ -96,7 +96,7 @@ fn models<'a>(snapshot: &'a Snapshot, key: &'a Key) -> impl Iterator<Item = (&'a
 
 impl Arrival {
     /// Estimates what a question has in tokens.
-    async fn count_tokens(mut self, body: Arriving, key: &Key) -> Done {
+    async fn count_tokens(mut self, body: IncomingBody, key: &Key) -> Done {
         let taken = match self.take_in(body, anthropic::count_tokens).await {
             Ok(taken) => taken,
             Err(error) => return Done::Error(self.record, error),
@@ -117,7 +117,7 @@ impl Arrival {
     }
 
     /// Reads a question and sends it on its way.
-    async fn converse(mut self, body: Arriving, door: Door<'_>, key: &Key) -> Done {
+    async fn converse(mut self, body: IncomingBody, door: Door<'_>, key: &Key) -> Done {
         let taken = match self.take_in(body, reader(door.call)).await {
             Ok(taken) => taken.map(|(ask, voice), len| (Payload::new(ask, len), voice)),
             Err(error) => return Done::Error(self.record, error),

@@ -27,9 +27,9 @@ use crate::gateway::ai::thread::{self, Notice, Place, With, Worth};
 use crate::gateway::ai::upload::upload;
 use crate::gateway::ai::waiting::Late;
 use crate::gateway::ai::{errors, facts, upstream};
-use crate::gateway::http::body_memory::Held;
-use crate::gateway::http::buffered_body::Kept;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::body_memory::BodyMemoryGuard;
+use crate::gateway::http::buffered_body::BufferedBody;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::proxy::exchange::{Forwarded, Journey};
 use crate::gateway::proxy::local_reply;
 use crate::gateway::proxy::relay::{Relay, Source};
@@ -57,7 +57,7 @@ pub(super) struct Asked {
     /// Whether the head of the answer has gone out.
     pub late: Late,
     /// What it has of the memory for all bodies.
-    pub held: Held,
+    pub held: BodyMemoryGuard,
     /// Where the client found the gateway.
     pub own_url: Option<String>,
 }
@@ -72,7 +72,7 @@ struct Question {
     pending: Option<Pending>,
     late: Late,
     own_url: Option<String>,
-    _held: Held,
+    _held: BodyMemoryGuard,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
@@ -225,7 +225,7 @@ async fn call(
     let json = HeaderValue::from_static("application/json");
     let files = files.iter().filter_map(FileRef::uploaded);
     let files = files.filter_map(|id| Uuid::try_parse(id).ok());
-    let call = Call::post(facts.mode.path(), kind, json, Kept::Piece(body));
+    let call = Call::post(facts.mode.path(), kind, json, BufferedBody::Piece(body));
     Ok(call.in_conversation(conversation).naming(files))
 }
 
@@ -354,11 +354,11 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let headers = response.headers_mut();
     local_reply::request_id(protocol, &request_id, headers);
     if let Some(name) = &member.label.header {
-        headers.insert(Name::Instance.header(), name.clone());
+        headers.insert(KnownHeader::Instance.header(), name.clone());
     }
     let begun = telling.begun();
     if let Some(id) = begun.conversation.and_then(|id| HeaderValue::try_from(id).ok()) {
-        headers.insert(Name::Conversation.header(), id);
+        headers.insert(KnownHeader::Conversation.header(), id);
     }
     ignored(headers, &ask.ignored);
     match &told {

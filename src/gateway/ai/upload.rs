@@ -10,7 +10,7 @@ use crate::dify::path::CallKind;
 use crate::gateway::ai::answer_error::of_answer;
 use crate::gateway::ai::errand::{Call, Errand};
 use crate::gateway::ai::errors;
-use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::buffered_body::BufferedBody;
 use crate::model::GatewayError;
 
 /// The most files of a question; Dify's own default limits are lower.
@@ -132,13 +132,13 @@ impl Form {
     }
 
     /// Its content type and itself.
-    pub(super) fn finish(mut self) -> (HeaderValue, Kept) {
+    pub(super) fn finish(mut self) -> (HeaderValue, BufferedBody) {
         self.body.put(format!("--{}--\r\n", self.boundary).as_bytes());
         let kind = format!("multipart/form-data; boundary={}", self.boundary);
         let kind = HeaderValue::try_from(kind)
             .unwrap_or_else(|_| HeaderValue::from_static("multipart/form-data"));
         self.pieces.push(self.body.freeze());
-        (kind, Kept::of_pieces(self.pieces))
+        (kind, BufferedBody::of_pieces(self.pieces))
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::{Form, SMALL_BYTES};
-    use crate::gateway::http::buffered_body::Kept;
+    use crate::gateway::http::buffered_body::BufferedBody;
 
     #[test]
     fn a_large_file_is_in_its_form_without_being_copied() {
@@ -158,9 +158,11 @@ mod tests {
             let (kind, body) = form.finish();
             assert_eq!(kind, format!("multipart/form-data; boundary={boundary}"));
             let pieces = match body {
-                Kept::Piece(piece) => vec![piece],
-                Kept::Memory { pieces, .. } => pieces.to_vec(),
-                Kept::Spooled { .. } | Kept::Spliced(_) => panic!("it is in memory"),
+                BufferedBody::Piece(piece) => vec![piece],
+                BufferedBody::Memory { pieces, .. } => pieces.to_vec(),
+                BufferedBody::Spooled { .. } | BufferedBody::Spliced(_) => {
+                    panic!("it is in memory")
+                }
             };
             let is_there = pieces.iter().any(|piece| piece.as_ptr() == file.as_ptr());
             assert_eq!(is_there, size > SMALL_BYTES, "{size}");

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::gateway::http::head::AnswerHead;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::head::ResponseHead;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::proxy::record::Record;
 use crate::gateway::state::member::Member;
 use crate::gateway::upstream::probe_expect::redirect;
@@ -14,8 +14,8 @@ use crate::gateway::upstream::probe_expect::redirect;
 const MAX_RETRY_AFTER_S: u32 = 300;
 
 /// Whether an answer is that of a run, and not a page for people where Dify has none.
-pub(super) fn is_run(head: &AnswerHead) -> bool {
-    let kind = head.fields.get(Name::ContentType);
+pub(super) fn is_run(head: &ResponseHead) -> bool {
+    let kind = head.fields.get(KnownHeader::ContentType);
     let is_page = kind.and_then(|kind| kind.get(..9));
     let is_page = is_page.is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/html"));
     head.status.is_success() && !is_page
@@ -27,7 +27,7 @@ pub(super) fn is_json(body: &[u8]) -> bool {
 }
 
 /// `Retry-After`, in seconds, at most [`MAX_RETRY_AFTER_S`]. It may be a date (RFC 9110 §10.2.3).
-pub(super) fn retry_after_s(head: &AnswerHead) -> Option<u32> {
+pub(super) fn retry_after_s(head: &ResponseHead) -> Option<u32> {
     let value = field(head, "retry-after")?;
     let seconds = match value.parse::<u64>() {
         Ok(seconds) => seconds,
@@ -40,7 +40,7 @@ pub(super) fn retry_after_s(head: &AnswerHead) -> Option<u32> {
 }
 
 /// Notes for the log who answered, how, and where a redirect leads.
-pub(super) fn note_refusal(record: &mut Record, member: &Arc<Member>, head: &AnswerHead) {
+pub(super) fn note_refusal(record: &mut Record, member: &Arc<Member>, head: &ResponseHead) {
     let status = head.status;
     record.refused_by(member, status.as_u16());
     if let Some(place) = redirect(status, &head.fields.to_map()) {
@@ -48,7 +48,7 @@ pub(super) fn note_refusal(record: &mut Record, member: &Arc<Member>, head: &Ans
     }
 }
 
-fn field<'a>(head: &'a AnswerHead, name: &str) -> Option<&'a str> {
+fn field<'a>(head: &'a ResponseHead, name: &str) -> Option<&'a str> {
     let mut found = head.fields.iter();
     let found = found.find(|field| field.spelt.eq_ignore_ascii_case(name.as_bytes()))?;
     std::str::from_utf8(found.value).ok().map(str::trim)
@@ -61,12 +61,12 @@ mod tests {
     use http::{StatusCode, Version};
 
     use super::{is_json, is_run, retry_after_s};
-    use crate::gateway::http::head::AnswerHead;
-    use crate::gateway::http::headers::Fields;
+    use crate::gateway::http::head::ResponseHead;
+    use crate::gateway::http::headers::Headers;
 
-    fn head(fields: &[(&str, &str)]) -> AnswerHead {
+    fn head(fields: &[(&str, &str)]) -> ResponseHead {
         let (status, version) = (StatusCode::OK, Version::HTTP_11);
-        AnswerHead { status, version, fields: Fields::of_lines(fields) }
+        ResponseHead { status, version, fields: Headers::of_lines(fields) }
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use crate::gateway::http::framing;
-use crate::gateway::http::h1::body::Body;
-use crate::gateway::http::h1::parse::{self, Found};
-use crate::gateway::http::headers::{Field, Fields};
-use crate::gateway::http::hop_by_hop::Behind;
+use crate::gateway::http::h1::body::BodyDecoder;
+use crate::gateway::http::h1::parse::{self, Parsed};
+use crate::gateway::http::headers::{Header, Headers};
+use crate::gateway::http::hop_by_hop::StrippedHeaders;
 use crate::gateway::http::limits::Limits;
 use crate::gateway::server::h1::stays;
 use crate::gateway::server::write_response::Stays;
@@ -39,21 +39,21 @@ pub struct Seen {
     pub on: Option<Lines>,
     /// Whether the connection outlives it.
     pub stays: bool,
-    parsed: Fields,
-    body: fn(&Fields) -> Body,
+    parsed: Headers,
+    body: fn(&Headers) -> BodyDecoder,
 }
 
 /// A body that is being read.
-pub struct Coming(Body);
+pub struct Coming(BodyDecoder);
 
 /// The head of a request.
 pub(crate) fn request(bytes: &[u8], limits: &Limits) -> Front {
     let (head, length) = match parse::request(bytes, limits.headers) {
-        Ok(Found::Head(head, length)) => (head, length),
-        Ok(Found::Part) => return Front::Part,
+        Ok(Parsed::Head(head, length)) => (head, length),
+        Ok(Parsed::Part) => return Front::Part,
         Err(_) => return Front::Bad,
     };
-    let behind = Behind::of_request(&head.fields);
+    let behind = StrippedHeaders::of_request(&head.fields);
     let passes = framing::check(&head, limits).is_ok();
     Front::Head(Seen {
         line: format!("{} {} {:?}", head.method, head.uri, head.version),
@@ -62,18 +62,18 @@ pub(crate) fn request(bytes: &[u8], limits: &Limits) -> Front {
         on: passes.then(|| lines(head.fields.iter().filter(|field| !behind.has(field)))),
         stays: stays(&head) != Stays::Closes && !framing::must_close(&head.fields),
         parsed: head.fields,
-        body: Body::of_request,
+        body: BodyDecoder::of_request,
     })
 }
 
 /// The head of an answer, to a request that lets it have a body.
 pub fn answer(bytes: &[u8]) -> Front {
     let (head, length) = match parse::answer(bytes) {
-        Ok(Found::Head(head, length)) => (head, length),
-        Ok(Found::Part) => return Front::Part,
+        Ok(Parsed::Head(head, length)) => (head, length),
+        Ok(Parsed::Part) => return Front::Part,
         Err(_) => return Front::Bad,
     };
-    let behind = Behind::of_answer(&head.fields);
+    let behind = StrippedHeaders::of_answer(&head.fields);
     let passes = framing::fault_of_answer(&head).is_none();
     Front::Head(Seen {
         line: format!("{:?} {}", head.version, head.status.as_u16()),
@@ -82,11 +82,11 @@ pub fn answer(bytes: &[u8]) -> Front {
         on: passes.then(|| lines(head.fields.iter().filter(|field| !behind.has(field)))),
         stays: stays_open(&head),
         parsed: head.fields,
-        body: Body::of_answer,
+        body: BodyDecoder::of_answer,
     })
 }
 
-fn lines<'a>(fields: impl Iterator<Item = Field<'a>>) -> Lines {
+fn lines<'a>(fields: impl Iterator<Item = Header<'a>>) -> Lines {
     fields.map(|field| (field.spelt.to_vec(), field.value.to_vec())).collect()
 }
 

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What all bodies hold, of all workers. It survives a reload.
 #[derive(Debug, Default)]
-pub struct Bodies {
+pub struct BodyMemoryUsed {
     held: AtomicU64,
 }
 
-impl Bodies {
+impl BodyMemoryUsed {
     /// Bytes that are held now.
     pub fn held_bytes(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
@@ -19,28 +19,28 @@ impl Bodies {
 
 /// What bodies may have: where it is counted, and the limit of a configuration.
 #[derive(Clone, Debug)]
-pub struct Room {
+pub struct BodyMemory {
     /// What all hold.
-    pub bodies: Arc<Bodies>,
+    pub bodies: Arc<BodyMemoryUsed>,
     /// What they may hold, in bytes.
     pub limit: u64,
 }
 
-impl Room {
+impl BodyMemory {
     /// Nothing yet.
-    pub(crate) fn hold(&self) -> Held {
-        Held { room: self.clone(), bytes: 0 }
+    pub(crate) fn hold(&self) -> BodyMemoryGuard {
+        BodyMemoryGuard { room: self.clone(), bytes: 0 }
     }
 }
 
 /// What one body has. Given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
-    room: Room,
+pub(crate) struct BodyMemoryGuard {
+    room: BodyMemory,
     bytes: u64,
 }
 
-impl Held {
+impl BodyMemoryGuard {
     /// Takes or gives back, so that it has `bytes`.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for BodyMemoryGuard {
     fn drop(&mut self) {
         self.room.bodies.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -73,11 +73,11 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
-    use super::Room;
+    use super::BodyMemory;
 
     #[test]
     fn what_is_given_back_can_be_taken_by_others() {
-        let room = Room { bodies: Default::default(), limit: 100 };
+        let room = BodyMemory { bodies: Default::default(), limit: 100 };
         let (mut one, mut other) = (room.hold(), room.hold());
         one.resize(60).unwrap();
         assert!(other.resize(41).is_err());

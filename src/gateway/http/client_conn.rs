@@ -31,7 +31,7 @@ enum Phase {
 
 /// Why a connection is to end from our side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum CloseReason {
     /// The gateway drains: the request under way is the last.
     Drain,
     /// Nothing came for `timeouts.keep_alive`, or nothing moved for `timeouts.idle`.
@@ -47,7 +47,7 @@ pub(crate) enum Ending {
 
 /// A client's connection.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct ClientConn {
     /// The other end of the socket.
     pub peer: SocketAddr,
     /// Its address as headers have it.
@@ -62,10 +62,10 @@ pub(crate) struct Client {
     since_ms: Cell<u64>,
     /// When it last took something of what waits for it; none: nothing waits.
     waits_since_ms: Cell<Option<u64>>,
-    pace: Cell<Pace>,
+    pace: Cell<ReadRate>,
     /// What waits is to be offered once more.
     push: Cell<bool>,
-    ending: Cell<Option<Ending>>,
+    ending: Cell<Option<CloseReason>>,
     waker: RefCell<Option<Waker>>,
     /// The body of the last request was refused unread.
     unread: Cell<bool>,
@@ -77,7 +77,7 @@ pub(crate) struct Client {
     fault: Cell<Option<EarlyError>>,
 }
 
-impl Client {
+impl ClientConn {
     /// A connection that has just been accepted.
     pub(crate) fn new(peer: SocketAddr, now_ms: u64) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Client {
     /// A head is complete.
     pub(crate) fn begin_exchange(&self, now_ms: u64) {
         self.exchanges.set(self.exchanges.get() + 1);
-        self.pace.set(Pace::default());
+        self.pace.set(ReadRate::default());
         self.enter(Phase::Exchange, now_ms);
     }
 
@@ -136,7 +136,7 @@ impl Client {
         };
         self.taken_back.set((count, since_ms));
         if count > most {
-            self.end(Ending::Abuse);
+            self.end(CloseReason::Abuse);
         }
     }
 
@@ -183,27 +183,27 @@ impl Client {
         timeouts: &Timeouts,
         min_rate: u64,
         now_ms: u64,
-    ) -> Option<Ending> {
+    ) -> Option<CloseReason> {
         if let Some(since_ms) = self.waits_since_ms.get() {
             let waited = Duration::from_millis(now_ms.saturating_sub(since_ms));
             let (pace, is_slow) = self.pace.get().judged(min_rate, timeouts.write, now_ms);
             self.pace.set(pace);
             if waited > timeouts.write || is_slow {
-                return Some(Ending::NotTaken);
+                return Some(CloseReason::NotTaken);
             }
         }
         let (limit, ending) = match self.phase.get() {
-            Phase::Idle => (timeouts.keep_alive, Ending::Idle),
-            Phase::Head => (timeouts.header, Ending::HeaderTimeout),
+            Phase::Idle => (timeouts.keep_alive, CloseReason::Idle),
+            Phase::Head => (timeouts.header, CloseReason::HeaderTimeout),
             // An answer that has not begun may take longer than a pause within one.
-            Phase::Exchange => (timeouts.idle.max(timeouts.first_byte), Ending::Idle),
+            Phase::Exchange => (timeouts.idle.max(timeouts.first_byte), CloseReason::Idle),
         };
         let stood_still = Duration::from_millis(now_ms.saturating_sub(self.since_ms.get()));
         (stood_still > limit).then_some(ending)
     }
 
     /// Asks the connection to end.
-    pub(crate) fn end(&self, ending: Ending) {
+    pub(crate) fn end(&self, ending: CloseReason) {
         self.ending.set(Some(ending));
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
@@ -211,7 +211,7 @@ impl Client {
     }
 
     /// What was asked, once; wakes the caller when something is.
-    pub(crate) fn asked_to_end(&self, context: &Context<'_>) -> Option<Ending> {
+    pub(crate) fn asked_to_end(&self, context: &Context<'_>) -> Option<CloseReason> {
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
             *waker = Some(context.waker().clone());
@@ -240,21 +240,21 @@ impl Client {
     }
 
     /// So many bytes went out; whether more wait. The last ones of an answer may leave after its end.
-    pub(crate) fn sent(&self, bytes: usize, rest: Rest, now_ms: u64) {
+    pub(crate) fn sent(&self, bytes: usize, rest: Backlog, now_ms: u64) {
         if self.phase.get() != Phase::Head {
             self.since_ms.set(now_ms);
         }
         match (rest, self.waits_since_ms.get()) {
-            (Rest::Waits, Some(_)) if bytes == 0 => {}
-            (Rest::Waits, _) => {
+            (Backlog::Waits, Some(_)) if bytes == 0 => {}
+            (Backlog::Waits, _) => {
                 self.waits_since_ms.set(Some(now_ms));
                 self.pace.set(self.pace.get().taken(bytes, now_ms));
             }
-            (Rest::None, Some(_)) => {
+            (Backlog::None, Some(_)) => {
                 self.waits_since_ms.set(None);
                 self.pace.set(self.pace.get().taken(bytes, now_ms));
             }
-            (Rest::None, None) => {}
+            (Backlog::None, None) => {}
         }
     }
 
@@ -277,25 +277,25 @@ impl Client {
 
     /// It has all that there is for it so far, and is not to blame for the next pause.
     pub(crate) fn has_all(&self) {
-        self.pace.set(Pace::default());
+        self.pace.set(ReadRate::default());
     }
 }
 
 /// Whether something waits for a client to take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum Backlog {
     None,
     Waits,
 }
 
 /// How fast a client takes an answer that is ahead of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pace {
+pub(crate) struct ReadRate {
     /// Since when that is watched, and what it took since; none: nothing was ahead of it.
     watched: Option<(u64, u64)>,
 }
 
-impl Pace {
+impl ReadRate {
     /// It took so much, and more waits or did.
     pub(crate) fn taken(self, bytes: usize, now_ms: u64) -> Self {
         let (since_ms, before) = self.watched.unwrap_or((now_ms, 0));
@@ -326,7 +326,7 @@ mod tests {
     use std::task::{Context, Waker};
     use std::time::Duration;
 
-    use super::{Client, Ending, Pace, Rest};
+    use super::{Backlog, ClientConn, CloseReason, ReadRate};
 
     fn timeouts() -> crate::gateway::http::limits::Timeouts {
         crate::gateway::http::limits::Timeouts {
@@ -345,19 +345,19 @@ mod tests {
 
     #[test]
     fn who_takes_back_too_many_requests_within_a_while_is_ended() {
-        let client = Client::new(([127, 0, 0, 1], 1).into(), 0);
+        let client = ClientConn::new(([127, 0, 0, 1], 1).into(), 0);
         let context = Context::from_waker(Waker::noop());
         (0..10).for_each(|_| client.took_back(5_000, 10));
         // Another while.
         (0..10).for_each(|_| client.took_back(15_000, 10));
         assert_eq!(client.asked_to_end(&context), None);
         client.took_back(25_000, 10);
-        assert_eq!(client.asked_to_end(&context), Some(Ending::Abuse));
+        assert_eq!(client.asked_to_end(&context), Some(CloseReason::Abuse));
     }
 
     #[test]
     fn a_connection_is_idle_when_none_of_its_requests_is_left() {
-        let client = Client::new(([127, 0, 0, 1], 1).into(), 0);
+        let client = ClientConn::new(([127, 0, 0, 1], 1).into(), 0);
         let timeouts = timeouts();
         client.begin_exchange(0);
         client.begin_exchange(0);
@@ -365,46 +365,46 @@ mod tests {
         assert_eq!(client.overdue(&timeouts, 0, 5_000), None);
         client.end_exchange(5_000);
         assert_eq!(client.overdue(&timeouts, 0, 5_500), None);
-        assert_eq!(client.overdue(&timeouts, 0, 6_500), Some(Ending::Idle));
+        assert_eq!(client.overdue(&timeouts, 0, 6_500), Some(CloseReason::Idle));
     }
 
     #[test]
     fn who_takes_nothing_is_ended_and_who_takes_a_byte_is_not() {
-        let (client, timeouts) = (Client::new(([127, 0, 0, 1], 1).into(), 0), timeouts());
+        let (client, timeouts) = (ClientConn::new(([127, 0, 0, 1], 1).into(), 0), timeouts());
         client.begin_exchange(0);
-        client.sent(100, Rest::Waits, 0);
+        client.sent(100, Backlog::Waits, 0);
         assert_eq!(client.overdue(&timeouts, 0, 60_000), None);
-        client.sent(1, Rest::Waits, 50_000);
-        client.sent(0, Rest::Waits, 110_000);
+        client.sent(1, Backlog::Waits, 50_000);
+        client.sent(0, Backlog::Waits, 110_000);
         assert_eq!(client.overdue(&timeouts, 0, 110_000), None);
-        assert_eq!(client.overdue(&timeouts, 0, 110_001), Some(Ending::NotTaken));
-        client.sent(1, Rest::None, 110_002);
+        assert_eq!(client.overdue(&timeouts, 0, 110_001), Some(CloseReason::NotTaken));
+        client.sent(1, Backlog::None, 110_002);
         assert_eq!(client.overdue(&timeouts, 0, 165_000), None);
         // Also when the request is over and only its last bytes wait.
-        client.sent(1, Rest::Waits, 165_000);
+        client.sent(1, Backlog::Waits, 165_000);
         client.end_exchange(165_000);
-        assert_eq!(client.overdue(&timeouts, 0, 225_001), Some(Ending::NotTaken));
+        assert_eq!(client.overdue(&timeouts, 0, 225_001), Some(CloseReason::NotTaken));
     }
 
     #[test]
     fn who_takes_too_little_over_a_window_is_ended_and_pauses_of_others_do_not_count() {
         let window = Duration::from_secs(30);
-        let slow = Pace::default().taken(0, 0).taken(29_000, 10_000);
+        let slow = ReadRate::default().taken(0, 0).taken(29_000, 10_000);
         assert!(!slow.judged(1000, window, 29_999).1);
         assert!(!slow.judged(0, window, 30_000).1);
         assert!(slow.judged(1000, window, 30_000).1);
         let (next, is_slow) = slow.taken(1000, 20_000).judged(1000, window, 30_000);
         assert_eq!((next.due_ms(window), is_slow), (Some(60_000), false));
-        assert!(!Pace::default().judged(1000, window, u64::MAX).1);
+        assert!(!ReadRate::default().judged(1000, window, u64::MAX).1);
 
-        let (client, timeouts) = (Client::new(([127, 0, 0, 1], 1).into(), 0), timeouts());
+        let (client, timeouts) = (ClientConn::new(([127, 0, 0, 1], 1).into(), 0), timeouts());
         client.begin_exchange(0);
-        client.sent(0, Rest::Waits, 0);
-        client.sent(10, Rest::None, 20_000);
+        client.sent(0, Backlog::Waits, 0);
+        client.sent(10, Backlog::None, 20_000);
         client.has_all();
-        client.sent(0, Rest::Waits, 40_000);
+        client.sent(0, Backlog::Waits, 40_000);
         assert_eq!(client.overdue(&timeouts, 10, 70_000), None);
-        client.sent(599, Rest::Waits, 80_000);
-        assert_eq!(client.overdue(&timeouts, 10, 100_000), Some(Ending::NotTaken));
+        client.sent(599, Backlog::Waits, 80_000);
+        assert_eq!(client.overdue(&timeouts, 10, 100_000), Some(CloseReason::NotTaken));
     }
 }

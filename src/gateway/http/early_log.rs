@@ -21,7 +21,7 @@ pub(crate) struct EarlyLog {
 
 /// What becomes of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Becomes {
+enum Outcome {
     Line,
     Count,
 }
@@ -31,7 +31,7 @@ impl EarlyLog {
     /// be a token in it.
     pub(crate) fn refused(&self, peer: SocketAddr, error: EarlyError, now_ms: u64) {
         self.told(now_ms);
-        if self.note(now_ms) == Becomes::Line {
+        if self.note(now_ms) == Outcome::Line {
             let error = error.error();
             tracing::warn!("client {peer}: {} {}", error.status, error.message);
         }
@@ -44,16 +44,16 @@ impl EarlyLog {
         }
     }
 
-    fn note(&self, now_ms: u64) -> Becomes {
+    fn note(&self, now_ms: u64) -> Outcome {
         if self.written.get() == 0 {
             self.began_ms.set(now_ms);
         }
         if self.written.get() < LINES {
             self.written.set(self.written.get() + 1);
-            return Becomes::Line;
+            return Outcome::Line;
         }
         self.left_out.set(self.left_out.get() + 1);
-        Becomes::Count
+        Outcome::Count
     }
 
     /// Ends the second if it is over; how many were left out in it, if any were.
@@ -68,22 +68,22 @@ impl EarlyLog {
 
 #[cfg(test)]
 mod tests {
-    use super::{Becomes, EarlyLog, LINES};
+    use super::{EarlyLog, LINES, Outcome};
 
     #[test]
     fn a_second_has_a_few_lines_and_the_rest_is_counted() {
         let log = EarlyLog::default();
         for second in [10_000, 11_000, 20_000] {
             for _ in 0..LINES {
-                assert_eq!(log.note(second), Becomes::Line);
+                assert_eq!(log.note(second), Outcome::Line);
             }
-            assert_eq!(log.note(second + 1), Becomes::Count);
-            assert_eq!(log.note(second + 998), Becomes::Count);
+            assert_eq!(log.note(second + 1), Outcome::Count);
+            assert_eq!(log.note(second + 998), Outcome::Count);
             assert_eq!(log.end(second + 999), None);
             assert_eq!(log.end(second + 1000), Some(2));
             assert_eq!(log.end(second + 1001), None, "it was said");
         }
-        assert_eq!(log.note(30_000), Becomes::Line);
+        assert_eq!(log.note(30_000), Outcome::Line);
         assert_eq!(log.end(31_000), None, "nothing was left out");
     }
 }

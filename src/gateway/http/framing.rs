@@ -7,9 +7,9 @@ use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Version};
 
 use crate::gateway::http::errors::{self, bad_request};
-use crate::gateway::http::head::{AnswerHead, RequestHead};
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::headers::{Fields, Said, decimal};
+use crate::gateway::http::head::{RequestHead, ResponseHead};
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::headers::{Headers, Occurrence, decimal};
 use crate::gateway::http::limits::Limits;
 use crate::model::GatewayError;
 
@@ -38,7 +38,7 @@ pub(crate) fn check(head: &RequestHead, limits: &Limits) -> Result<(), GatewayEr
         Version::HTTP_2 => authority(head)?,
         _ => host(head)?,
     }
-    if head.fields.has(Name::TransferEncoding) {
+    if head.fields.has(KnownHeader::TransferEncoding) {
         transfer_encoding(&head.fields)?;
         if head.version == Version::HTTP_10 {
             // RFC 9112 §6.1: who passed it on may not have understood it.
@@ -74,27 +74,27 @@ fn target(head: &RequestHead) -> Result<(), GatewayError> {
 }
 
 fn host(head: &RequestHead) -> Result<(), GatewayError> {
-    match head.fields.said(Name::Host) {
-        Said::Once(host) => {
+    match head.fields.said(KnownHeader::Host) {
+        Occurrence::Once(host) => {
             let valid = host.is_empty() && head.uri.authority().is_some() || is_host(host);
             if valid { Ok(()) } else { Err(bad_request(errors::BAD_HOST)) }
         }
-        Said::Never if head.version == Version::HTTP_10 => Ok(()),
-        Said::Never => Err(bad_request(errors::NO_HOST)),
-        Said::Often => Err(bad_request(errors::TWO_HOSTS)),
+        Occurrence::Never if head.version == Version::HTTP_10 => Ok(()),
+        Occurrence::Never => Err(bad_request(errors::NO_HOST)),
+        Occurrence::Often => Err(bad_request(errors::TWO_HOSTS)),
     }
 }
 
 /// HTTP/2 names the host in `:authority`; a `Host` beside it must say the same (RFC 9113 §8.3.1).
 fn authority(head: &RequestHead) -> Result<(), GatewayError> {
     let authority = head.uri.authority().map(|name| name.as_str().as_bytes());
-    let named = match (authority, head.fields.said(Name::Host)) {
-        (_, Said::Often) => return Err(bad_request(errors::TWO_HOSTS)),
-        (Some(authority), Said::Once(host)) if !authority.eq_ignore_ascii_case(host) => {
+    let named = match (authority, head.fields.said(KnownHeader::Host)) {
+        (_, Occurrence::Often) => return Err(bad_request(errors::TWO_HOSTS)),
+        (Some(authority), Occurrence::Once(host)) if !authority.eq_ignore_ascii_case(host) => {
             return Err(bad_request(errors::OTHER_HOST));
         }
-        (Some(named), _) | (None, Said::Once(named)) => named,
-        (None, Said::Never) => return Err(bad_request(errors::NO_AUTHORITY)),
+        (Some(named), _) | (None, Occurrence::Once(named)) => named,
+        (None, Occurrence::Never) => return Err(bad_request(errors::NO_AUTHORITY)),
     };
     if is_host(named) { Ok(()) } else { Err(bad_request(errors::BAD_AUTHORITY)) }
 }
@@ -138,19 +138,21 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte)
 }
 
-fn transfer_encoding(fields: &Fields) -> Result<(), GatewayError> {
-    match fields.said(Name::TransferEncoding) {
-        Said::Never => Ok(()),
-        Said::Once(coding) if coding.eq_ignore_ascii_case(b"chunked") => Ok(()),
+fn transfer_encoding(fields: &Headers) -> Result<(), GatewayError> {
+    match fields.said(KnownHeader::TransferEncoding) {
+        Occurrence::Never => Ok(()),
+        Occurrence::Once(coding) if coding.eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(bad_request(errors::BAD_CODING)),
     }
 }
 
-fn content_length(fields: &Fields) -> Result<(), GatewayError> {
-    match fields.said(Name::ContentLength) {
-        Said::Never => Ok(()),
+fn content_length(fields: &Headers) -> Result<(), GatewayError> {
+    match fields.said(KnownHeader::ContentLength) {
+        Occurrence::Never => Ok(()),
         // With room for what is counted beside it.
-        Said::Once(length) if decimal(length).is_some_and(|length| length < u64::MAX - 1) => Ok(()),
+        Occurrence::Once(length) if decimal(length).is_some_and(|length| length < u64::MAX - 1) => {
+            Ok(())
+        }
         _ => Err(bad_request(errors::BAD_LENGTH)),
     }
 }
@@ -158,18 +160,18 @@ fn content_length(fields: &Fields) -> Result<(), GatewayError> {
 /// Says what is wrong with the head of an instance's answer, if it can be read in two ways or is
 /// none to a request of ours. Passing on `Content-Length` beside chunks would show a cut body as
 /// whole, and a coding that is taken off here unnamed would leave a body that nobody can read.
-pub(crate) fn fault_of_answer(head: &AnswerHead) -> Option<&'static str> {
+pub(crate) fn fault_of_answer(head: &ResponseHead) -> Option<&'static str> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Some("it switches protocols, which nobody asked for");
     }
     if head.status.as_u16() > 599 {
         return Some("its status is none of HTTP's");
     }
-    let coded = head.fields.has(Name::TransferEncoding);
+    let coded = head.fields.has(KnownHeader::TransferEncoding);
     if coded && head.version == Version::HTTP_10 {
         return Some("HTTP/1.0 has no Transfer-Encoding");
     }
-    if coded && head.fields.has(Name::ContentLength) {
+    if coded && head.fields.has(KnownHeader::ContentLength) {
         return Some("Content-Length stands beside Transfer-Encoding");
     }
     if coded && transfer_encoding(&head.fields).is_err() {
@@ -180,8 +182,8 @@ pub(crate) fn fault_of_answer(head: &AnswerHead) -> Option<&'static str> {
 
 /// Whether the client's connection must close after the answer, because its next request could
 /// begin elsewhere for somebody else.
-pub(crate) fn must_close(fields: &Fields) -> bool {
-    fields.has(Name::TransferEncoding) && fields.has(Name::ContentLength)
+pub(crate) fn must_close(fields: &Headers) -> bool {
+    fields.has(KnownHeader::TransferEncoding) && fields.has(KnownHeader::ContentLength)
 }
 
 #[cfg(test)]
@@ -189,8 +191,8 @@ mod tests {
     use http::{Request, Version};
 
     use super::{check, fault_of_answer};
-    use crate::gateway::http::head::{AnswerHead, RequestHead};
-    use crate::gateway::http::headers::Fields;
+    use crate::gateway::http::head::{RequestHead, ResponseHead};
+    use crate::gateway::http::headers::Headers;
     use crate::gateway::http::limits::Limits;
 
     const LIMITS: Limits = Limits {
@@ -283,8 +285,8 @@ mod tests {
     #[test]
     fn an_answer_that_can_be_read_in_two_ways_has_a_fault() {
         let fault = |status: u16, headers: &[(&str, &str)]| {
-            let (status, fields) = (status.try_into().unwrap(), Fields::of_lines(headers));
-            fault_of_answer(&AnswerHead { status, version: Version::HTTP_11, fields }).is_some()
+            let (status, fields) = (status.try_into().unwrap(), Headers::of_lines(headers));
+            fault_of_answer(&ResponseHead { status, version: Version::HTTP_11, fields }).is_some()
         };
         let (chunked, length) = (("transfer-encoding", "chunked"), ("content-length", "5"));
         for headers in [&[][..], &[chunked], &[length]] {

@@ -2,7 +2,7 @@
 
 use http::{Method, Request, StatusCode, Uri, Version, request};
 
-use crate::gateway::http::headers::Fields;
+use crate::gateway::http::headers::Headers;
 
 /// The head of a client's request.
 #[derive(Clone, Debug)]
@@ -10,22 +10,22 @@ pub(crate) struct RequestHead {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) version: Version,
-    pub(crate) fields: Fields,
+    pub(crate) fields: Headers,
 }
 
 /// The head of an instance's answer.
 #[derive(Debug)]
-pub(crate) struct AnswerHead {
+pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
     pub(crate) version: Version,
-    pub(crate) fields: Fields,
+    pub(crate) fields: Headers,
 }
 
 impl RequestHead {
     /// One in the types of `http`, as HTTP/2's come.
     pub(crate) fn of_parts(parts: request::Parts) -> Self {
         let request::Parts { method, uri, version, headers, .. } = parts;
-        Self { method, uri, version, fields: Fields::of_map(&headers) }
+        Self { method, uri, version, fields: Headers::of_map(&headers) }
     }
 
     /// The same in the types of `http`.

@@ -5,7 +5,7 @@ use http::HeaderName;
 /// A field's name, if it is one of those; all others are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Name {
+pub(crate) enum KnownHeader {
     AcceptEncoding,
     App,
     AccelBuffering,
@@ -45,7 +45,7 @@ pub(crate) enum Name {
     Other,
 }
 
-impl Name {
+impl KnownHeader {
     /// Which one a name is, in whatever case.
     pub(crate) fn of(name: &[u8]) -> Self {
         Self::usual(name).unwrap_or_else(|| {
@@ -152,11 +152,11 @@ impl Name {
 
 /// Some of the names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Names(u64);
+pub(crate) struct HeaderSet(u64);
 
-impl Names {
+impl HeaderSet {
     /// These.
-    pub(crate) const fn of(names: &[Name]) -> Self {
+    pub(crate) const fn of(names: &[KnownHeader]) -> Self {
         let (mut bits, mut place) = (0, 0);
         while place < names.len() {
             bits |= 1 << names[place] as u8;
@@ -166,12 +166,12 @@ impl Names {
     }
 
     /// Whether it is among them.
-    pub(crate) const fn has(self, name: Name) -> bool {
+    pub(crate) const fn has(self, name: KnownHeader) -> bool {
         self.0 & (1 << name as u8) != 0
     }
 
     /// One more.
-    pub(crate) const fn add(&mut self, name: Name) {
+    pub(crate) const fn add(&mut self, name: KnownHeader) {
         self.0 |= 1 << name as u8;
     }
 
@@ -183,24 +183,26 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, Names};
+    use super::{HeaderSet, KnownHeader};
 
     #[test]
     fn each_name_is_found_in_any_case() {
         let mut found = 0;
         for length in 0..64 {
             let none = vec![b'-'; length];
-            assert_eq!(Name::of(&none), Name::Other);
-            for known in Name::as_long_as(&none) {
+            assert_eq!(KnownHeader::of(&none), KnownHeader::Other);
+            for known in KnownHeader::as_long_as(&none) {
                 assert_eq!(known.text().len(), length, "{known:?}");
-                assert_eq!(Name::of(known.text().as_bytes()), *known);
-                assert_eq!(Name::of(known.text().to_uppercase().as_bytes()), *known);
-                assert!(Name::usual(known.text().as_bytes()).is_none_or(|usual| usual == *known));
+                assert_eq!(KnownHeader::of(known.text().as_bytes()), *known);
+                assert_eq!(KnownHeader::of(known.text().to_uppercase().as_bytes()), *known);
+                assert!(
+                    KnownHeader::usual(known.text().as_bytes()).is_none_or(|usual| usual == *known)
+                );
                 assert_eq!(known.header(), known.text());
                 found += 1;
             }
         }
-        assert_eq!(found, Name::Other as usize, "each is listed by its length");
+        assert_eq!(found, KnownHeader::Other as usize, "each is listed by its length");
     }
 
     #[test]
@@ -208,19 +210,27 @@ mod tests {
         let spelt = "Host Date Connection User-Agent Content-Type X-Request-ID Authorization \
                      Content-Length Accept-Encoding Transfer-Encoding Accept Server Vary";
         for name in spelt.split_whitespace() {
-            let found = Name::usual(name.as_bytes());
+            let found = KnownHeader::usual(name.as_bytes());
             assert!(found.is_some(), "{name}");
-            assert_eq!(found, Some(Name::of(name.to_uppercase().as_bytes())), "{name}");
-            assert_eq!(found, Name::usual(name.to_lowercase().as_bytes()), "{name}");
+            assert_eq!(found, Some(KnownHeader::of(name.to_uppercase().as_bytes())), "{name}");
+            assert_eq!(found, KnownHeader::usual(name.to_lowercase().as_bytes()), "{name}");
         }
     }
 
     #[test]
     fn names_are_among_those_that_were_put_together() {
-        let mut names = Names::of(&[Name::Te, Name::Host]);
-        names.add(Name::UserId);
-        assert!(names.has(Name::Te) && names.has(Name::UserId) && !names.has(Name::Date));
-        let both = names.with(Names::of(&[Name::Date]));
-        assert!(both.has(Name::Date) && both.has(Name::Host) && !both.has(Name::Other));
+        let mut names = HeaderSet::of(&[KnownHeader::Te, KnownHeader::Host]);
+        names.add(KnownHeader::UserId);
+        assert!(
+            names.has(KnownHeader::Te)
+                && names.has(KnownHeader::UserId)
+                && !names.has(KnownHeader::Date)
+        );
+        let both = names.with(HeaderSet::of(&[KnownHeader::Date]));
+        assert!(
+            both.has(KnownHeader::Date)
+                && both.has(KnownHeader::Host)
+                && !both.has(KnownHeader::Other)
+        );
     }
 }

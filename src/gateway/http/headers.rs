@@ -6,20 +6,20 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::gateway::http::header_name::{Name, Names};
+use crate::gateway::http::header_name::{HeaderSet, KnownHeader};
 
 /// The fields of a head, in their order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fields {
+pub(crate) struct Headers {
     bytes: Box<[u8]>,
-    lines: Vec<Line>,
-    named: Names,
+    lines: Vec<Span>,
+    named: HeaderSet,
 }
 
 /// Where a field stands in the bytes.
 #[derive(Clone, Copy, Debug)]
-struct Line {
-    name: Name,
+struct Span {
+    name: KnownHeader,
     name_begin: u32,
     name_bytes: u32,
     value_begin: u32,
@@ -28,9 +28,9 @@ struct Line {
 
 /// One field.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Field<'a> {
+pub(crate) struct Header<'a> {
     /// Which one it is.
-    pub name: Name,
+    pub name: KnownHeader,
     /// Its name as it was spelt.
     pub spelt: &'a [u8],
     /// Its value, without blanks around it.
@@ -39,13 +39,13 @@ pub(crate) struct Field<'a> {
 
 /// How often a field is there that should be there once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Said<'a> {
+pub(crate) enum Occurrence<'a> {
     Never,
     Once(&'a [u8]),
     Often,
 }
 
-impl Fields {
+impl Headers {
     /// The fields whose names and values are parts of `head`.
     pub(crate) fn of_parts<'h>(
         head: &'h [u8],
@@ -56,12 +56,12 @@ impl Fields {
             u32::try_from(begin).unwrap_or(u32::MAX)
         };
         let size = |part: &[u8]| u32::try_from(part.len()).unwrap_or(0);
-        let mut named = Names::default();
+        let mut named = HeaderSet::default();
         let mut lines = Vec::with_capacity(parts.len());
         for (spelt, value) in parts {
-            let name = Name::of(spelt);
+            let name = KnownHeader::of(spelt);
             named.add(name);
-            lines.push(Line {
+            lines.push(Span {
                 name,
                 name_begin: begin(spelt),
                 name_bytes: size(spelt),
@@ -108,8 +108,8 @@ impl Fields {
     }
 
     /// One by one.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.lines.iter().map(|line| Field {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Header<'_>> {
+        self.lines.iter().map(|line| Header {
             name: line.name,
             spelt: self.part(line.name_begin, line.name_bytes),
             value: self.part(line.value_begin, line.value_bytes),
@@ -117,36 +117,36 @@ impl Fields {
     }
 
     /// Whether there is one of this name.
-    pub(crate) fn has(&self, name: Name) -> bool {
+    pub(crate) fn has(&self, name: KnownHeader) -> bool {
         self.named.has(name)
     }
 
     /// The value of the first of this name.
-    pub(crate) fn get(&self, name: Name) -> Option<&[u8]> {
+    pub(crate) fn get(&self, name: KnownHeader) -> Option<&[u8]> {
         self.all(name).next()
     }
 
     /// The same, if it is text.
-    pub(crate) fn text(&self, name: Name) -> Option<&str> {
+    pub(crate) fn text(&self, name: KnownHeader) -> Option<&str> {
         let value = self.get(name)?;
         let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
         std::str::from_utf8(value).ok().filter(|_| value.iter().all(is_text))
     }
 
     /// The values of those of this name.
-    pub(crate) fn all(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn all(&self, name: KnownHeader) -> impl Iterator<Item = &[u8]> {
         let lines = if self.named.has(name) { &self.lines[..] } else { &[] };
         let named = lines.iter().filter(move |line| line.name == name);
         named.map(|line| self.part(line.value_begin, line.value_bytes))
     }
 
     /// What one says that should be there once.
-    pub(crate) fn said(&self, name: Name) -> Said<'_> {
+    pub(crate) fn said(&self, name: KnownHeader) -> Occurrence<'_> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
-            (None, _) => Said::Never,
-            (Some(value), None) => Said::Once(value),
-            (Some(_), Some(_)) => Said::Often,
+            (None, _) => Occurrence::Never,
+            (Some(value), None) => Occurrence::Once(value),
+            (Some(_), Some(_)) => Occurrence::Often,
         }
     }
 
@@ -166,11 +166,11 @@ impl Fields {
     }
 }
 
-impl Field<'_> {
+impl Header<'_> {
     /// Adds it to a map.
     pub(crate) fn put(&self, map: &mut HeaderMap) {
         let name = match self.name {
-            Name::Other => HeaderName::from_bytes(self.spelt).ok(),
+            KnownHeader::Other => HeaderName::from_bytes(self.spelt).ok(),
             known => Some(known.header()),
         };
         if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(self.value)) {
@@ -195,34 +195,43 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fields, Name, Said, decimal};
+    use super::{Headers, KnownHeader, Occurrence, decimal};
 
     #[test]
     fn what_a_head_says_is_found_by_name() {
         let fields =
-            Fields::of_lines(&[("Host", "a"), ("x-b", "1"), ("cookie", "c=1"), ("Cookie", "d=2")]);
-        assert_eq!((fields.get(Name::Host), fields.get(Name::Te)), (Some(&b"a"[..]), None));
-        assert_eq!(fields.all(Name::Cookie).collect::<Vec<_>>(), [b"c=1", b"d=2"]);
-        assert_eq!(fields.said(Name::Host), Said::Once(b"a"));
-        assert_eq!((fields.said(Name::Cookie), fields.said(Name::Te)), (Said::Often, Said::Never));
-        assert!(fields.has(Name::Other) && !fields.has(Name::Expect));
+            Headers::of_lines(&[("Host", "a"), ("x-b", "1"), ("cookie", "c=1"), ("Cookie", "d=2")]);
+        assert_eq!(
+            (fields.get(KnownHeader::Host), fields.get(KnownHeader::Te)),
+            (Some(&b"a"[..]), None)
+        );
+        assert_eq!(fields.all(KnownHeader::Cookie).collect::<Vec<_>>(), [b"c=1", b"d=2"]);
+        assert_eq!(fields.said(KnownHeader::Host), Occurrence::Once(b"a"));
+        assert_eq!(
+            (fields.said(KnownHeader::Cookie), fields.said(KnownHeader::Te)),
+            (Occurrence::Often, Occurrence::Never)
+        );
+        assert!(fields.has(KnownHeader::Other) && !fields.has(KnownHeader::Expect));
         assert_eq!((fields.count(), fields.size()), (4, 9 + 8 + 13 + 13));
     }
 
     #[test]
     fn fields_become_a_map_and_come_back_the_same() {
         let lines = [("host", "a"), ("x-b", "1"), ("x-b", "2"), ("accept", "")];
-        let map = Fields::of_lines(&lines).to_map();
+        let map = Headers::of_lines(&lines).to_map();
         let back: Vec<_> = map.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
         assert_eq!(back, lines);
-        let fields = Fields::of_map(&map);
-        assert_eq!(fields.all(Name::Other).collect::<Vec<_>>(), [&b"1"[..], b"2", b""]);
+        let fields = Headers::of_map(&map);
+        assert_eq!(fields.all(KnownHeader::Other).collect::<Vec<_>>(), [&b"1"[..], b"2", b""]);
     }
 
     #[test]
     fn only_text_is_text() {
-        let fields = Fields::of_lines(&[("content-type", "a/b"), ("host", "\u{e9}")]);
-        assert_eq!((fields.text(Name::ContentType), fields.text(Name::Host)), (Some("a/b"), None));
+        let fields = Headers::of_lines(&[("content-type", "a/b"), ("host", "\u{e9}")]);
+        assert_eq!(
+            (fields.text(KnownHeader::ContentType), fields.text(KnownHeader::Host)),
+            (Some("a/b"), None)
+        );
     }
 
     #[test]

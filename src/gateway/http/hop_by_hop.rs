@@ -1,54 +1,54 @@
-//! Fields that go no further: those of one connection (RFC 9110 §7.6.1), and what is replaced.
+//! Headers that go no further: those of one connection (RFC 9110 §7.6.1), and what is replaced.
 
-use crate::gateway::http::header_name::{Name, Names};
-use crate::gateway::http::headers::{Field, Fields};
+use crate::gateway::http::header_name::{HeaderSet, KnownHeader};
+use crate::gateway::http::headers::{Header, Headers};
 
 /// What belongs to one connection.
-const HOP_BY_HOP: Names = Names::of(&[
-    Name::Connection,
-    Name::KeepAlive,
-    Name::ProxyAuthenticate,
-    Name::ProxyAuthorization,
-    Name::ProxyConnection,
-    Name::Te,
-    Name::Trailer,
-    Name::TransferEncoding,
-    Name::Upgrade,
+const HOP_BY_HOP: HeaderSet = HeaderSet::of(&[
+    KnownHeader::Connection,
+    KnownHeader::KeepAlive,
+    KnownHeader::ProxyAuthenticate,
+    KnownHeader::ProxyAuthorization,
+    KnownHeader::ProxyConnection,
+    KnownHeader::Te,
+    KnownHeader::Trailer,
+    KnownHeader::TransferEncoding,
+    KnownHeader::Upgrade,
 ]);
 
 /// What frames a request besides; the gateway frames its own.
-const FRAMING: Names = Names::of(&[Name::ContentLength, Name::Expect]);
+const FRAMING: HeaderSet = HeaderSet::of(&[KnownHeader::ContentLength, KnownHeader::Expect]);
 
 /// Which fields of a head stay behind.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Behind {
-    names: Names,
-    /// Names that only `Connection` knows.
+pub(crate) struct StrippedHeaders {
+    names: HeaderSet,
+    /// HeaderSet that only `Connection` knows.
     others: Vec<Box<[u8]>>,
 }
 
-impl Behind {
+impl StrippedHeaders {
     /// Of a client's request.
-    pub(crate) fn of_request(fields: &Fields) -> Self {
+    pub(crate) fn of_request(fields: &Headers) -> Self {
         Self::beside(HOP_BY_HOP.with(FRAMING), fields)
     }
 
     /// Of an instance's answer. `Content-Length` stays: it is what tells a client that an answer was
     /// cut.
-    pub(crate) fn of_answer(fields: &Fields) -> Self {
+    pub(crate) fn of_answer(fields: &Headers) -> Self {
         Self::beside(HOP_BY_HOP, fields)
     }
 
     /// These, and what `Connection` names.
-    fn beside(names: Names, fields: &Fields) -> Self {
+    fn beside(names: HeaderSet, fields: &Headers) -> Self {
         let mut behind = Self { names, others: Vec::new() };
         // The usual `Connection: keep-alive` or `close` names nothing else.
-        for value in fields.all(Name::Connection).filter(|value| !is_plain(value)) {
+        for value in fields.all(KnownHeader::Connection).filter(|value| !is_plain(value)) {
             for named in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                match Name::of(named) {
-                    Name::Other => behind.others.push(named.into()),
+                match KnownHeader::of(named) {
+                    KnownHeader::Other => behind.others.push(named.into()),
                     // A client must not be able to have the gateway take out what it relies on.
-                    Name::Host | Name::ContentLength => {}
+                    KnownHeader::Host | KnownHeader::ContentLength => {}
                     known => behind.names.add(known),
                 }
             }
@@ -57,17 +57,17 @@ impl Behind {
     }
 
     /// This one stays, too.
-    pub(crate) fn add(&mut self, name: Name) {
+    pub(crate) fn add(&mut self, name: KnownHeader) {
         self.names.add(name);
     }
 
     /// These stay, too.
-    pub(crate) fn add_all(&mut self, names: Names) {
+    pub(crate) fn add_all(&mut self, names: HeaderSet) {
         self.names = self.names.with(names);
     }
 
     /// Whether it is one of them.
-    pub(crate) fn has(&self, field: &Field<'_>) -> bool {
+    pub(crate) fn has(&self, field: &Header<'_>) -> bool {
         self.names.has(field.name)
             || self.others.iter().any(|other| other.eq_ignore_ascii_case(field.spelt))
     }
@@ -79,8 +79,8 @@ fn is_plain(connection: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Behind;
-    use crate::gateway::http::headers::Fields;
+    use super::StrippedHeaders;
+    use crate::gateway::http::headers::Headers;
 
     #[test]
     fn headers_of_the_connection_do_not_travel() {
@@ -97,13 +97,13 @@ mod tests {
             ("host", "gateway"),
             ("x-kept", "1"),
         ];
-        let fields = Fields::of_lines(&lines);
-        let left = |behind: Behind| {
+        let fields = Headers::of_lines(&lines);
+        let left = |behind: StrippedHeaders| {
             let left = fields.iter().filter(|field| !behind.has(field));
             left.map(|field| String::from_utf8_lossy(field.spelt).into_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(left(Behind::of_request(&fields)), ["host", "x-kept"]);
+        assert_eq!(left(StrippedHeaders::of_request(&fields)), ["host", "x-kept"]);
         let answer = ["expect", "content-length", "host", "x-kept"];
-        assert_eq!(left(Behind::of_answer(&fields)), answer);
+        assert_eq!(left(StrippedHeaders::of_answer(&fields)), answer);
     }
 }

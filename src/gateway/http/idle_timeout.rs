@@ -8,14 +8,14 @@ use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Notices that nothing has moved for too long, with one timer per silence and not per piece.
-pub(crate) struct Idle {
+pub(crate) struct IdleTimeout {
     limit: Duration,
     /// When the silence was first noticed.
     since: Option<Instant>,
-    alarm: Option<Alarm>,
+    alarm: Option<Timer>,
 }
 
-struct Alarm {
+struct Timer {
     timer: Pin<Box<Sleep>>,
     /// Not before this it rings.
     due: Instant,
@@ -25,7 +25,7 @@ struct Alarm {
     is_set: bool,
 }
 
-impl Idle {
+impl IdleTimeout {
     /// Nothing may move for as long as this.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, since: None, alarm: None }
@@ -54,7 +54,7 @@ impl Idle {
             self.since = Some(now);
             // It has not rung, and will wake whoever waits now. Of thousands of streams the timers
             // are far from the processor, so they are not looked at for each event.
-            let will_ring = |alarm: &Alarm| {
+            let will_ring = |alarm: &Timer| {
                 alarm.is_set && now < alarm.due && alarm.waker.will_wake(context.waker())
             };
             if self.alarm.as_ref().is_some_and(will_ring) {
@@ -68,7 +68,7 @@ impl Idle {
         let due = *self.since.get_or_insert_with(Instant::now) + self.limit;
         let alarm = self.alarm.get_or_insert_with(|| {
             let (timer, waker) = (Box::pin(sleep_until(due)), context.waker().clone());
-            Alarm { timer, due, waker, is_set: false }
+            Timer { timer, due, waker, is_set: false }
         });
         alarm.waker.clone_from(context.waker());
         loop {
@@ -91,12 +91,12 @@ mod tests {
 
     use tokio::time::{Instant, sleep, timeout};
 
-    use super::Idle;
+    use super::IdleTimeout;
 
     const LIMIT: Duration = Duration::from_millis(80);
 
     /// It rings, and not before its limit.
-    async fn rings(idle: &mut Idle) {
+    async fn rings(idle: &mut IdleTimeout) {
         let (began, patience) = (Instant::now(), Duration::from_secs(10));
         // Who is woken by the end of patience finds that it should have rung.
         let _ = timeout(patience, poll_fn(|context| idle.poll(context))).await;
@@ -104,14 +104,14 @@ mod tests {
         assert!(LIMIT <= took && took < patience, "{took:?}");
     }
 
-    async fn is_silent_now(idle: &mut Idle) {
+    async fn is_silent_now(idle: &mut IdleTimeout) {
         let polled = poll_fn(|context| Poll::Ready(idle.poll(context)));
         assert!(polled.await.is_pending());
     }
 
     #[tokio::test]
     async fn silence_is_counted_from_what_moved_last() {
-        let mut idle = Idle::new(LIMIT);
+        let mut idle = IdleTimeout::new(LIMIT);
         for _ in 0..4 {
             is_silent_now(&mut idle).await;
             sleep(LIMIT / 2).await;
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_rang_while_something_moved_is_set_again() {
-        let mut idle = Idle::new(LIMIT);
+        let mut idle = IdleTimeout::new(LIMIT);
         is_silent_now(&mut idle).await;
         sleep(LIMIT * 2).await;
         idle.moved();
@@ -131,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_has_used_up_its_turn_is_woken_all_the_same() {
-        let mut idle = Idle::new(LIMIT);
+        let mut idle = IdleTimeout::new(LIMIT);
         let mut spent = false;
         poll_fn(|context| {
             if spent {
@@ -151,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_wakes_who_waits_now() {
-        let mut idle = Idle::new(LIMIT);
+        let mut idle = IdleTimeout::new(LIMIT);
         for _ in 0..2 {
             let task = tokio::spawn(async move {
                 is_silent_now(&mut idle).await;

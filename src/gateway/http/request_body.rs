@@ -11,14 +11,14 @@ use hyper::body::Incoming;
 use crate::gateway::http::h1::conn::RequestBody;
 
 /// A request's body as it comes from a client.
-pub(crate) enum Arriving {
+pub(crate) enum IncomingBody {
     /// Over HTTP/1.1.
     Http1(RequestBody),
     /// Over HTTP/2, read by hyper.
     Http2(Incoming),
 }
 
-impl Body for Arriving {
+impl Body for IncomingBody {
     type Data = Bytes;
     type Error = io::Error;
 

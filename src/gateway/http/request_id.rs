@@ -5,8 +5,8 @@ use std::rc::Rc;
 use http::HeaderValue;
 use uuid::Uuid;
 
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::headers::Fields;
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::headers::Headers;
 
 /// The longest id of a client that is taken over, in bytes.
 const MOST_BYTES: usize = 128;
@@ -18,8 +18,8 @@ pub(crate) struct RequestId(Rc<str>);
 
 impl RequestId {
     /// The client's own where it is usable, else a new one.
-    pub(crate) fn of(fields: &Fields) -> Self {
-        let given = fields.get(Name::RequestId).filter(|id| {
+    pub(crate) fn of(fields: &Headers) -> Self {
+        let given = fields.get(KnownHeader::RequestId).filter(|id| {
             (1..=MOST_BYTES).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
         });
         given.and_then(|id| std::str::from_utf8(id).ok()).map_or_else(Self::new, Self::from)
@@ -51,11 +51,11 @@ impl From<&str> for RequestId {
 #[cfg(test)]
 mod tests {
     use super::RequestId;
-    use crate::gateway::http::headers::Fields;
+    use crate::gateway::http::headers::Headers;
 
     #[test]
     fn a_clients_id_is_kept_where_it_is_usable() {
-        let of = |id: &str| RequestId::of(&Fields::of_lines(&[("x-request-id", id)]));
+        let of = |id: &str| RequestId::of(&Headers::of_lines(&[("x-request-id", id)]));
         let longest = "x".repeat(128);
         for usable in ["a", "Req-1/2?", &longest] {
             assert_eq!(of(usable).as_str(), usable);

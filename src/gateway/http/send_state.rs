@@ -8,16 +8,16 @@ use std::rc::Rc;
 
 /// How far a request is. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Progress(Rc<Cells>);
+pub(crate) struct SendState(Rc<Flags>);
 
 #[derive(Debug, Default)]
-struct Cells {
+struct Flags {
     sent: Cell<bool>,
     taken: Cell<bool>,
     gone: Cell<bool>,
 }
 
-impl Progress {
+impl SendState {
     /// An attempt begins: from now on the instance may get the request.
     pub(crate) fn begin(&self) {
         self.0.sent.set(true);

@@ -8,13 +8,13 @@ use std::task::Poll;
 /// Who writes then has let the others read first, and what a round has to write leaves together. The
 /// other ends wake once for all of it, and not for each: waking a processor that sleeps costs as much
 /// as half a request.
-pub(crate) async fn ended() {
-    let mut ended = false;
+pub(crate) async fn next_tick() {
+    let mut next_tick = false;
     poll_fn(|context| {
-        if ended {
+        if next_tick {
             return Poll::Ready(());
         }
-        ended = true;
+        next_tick = true;
         // To the end of the queue.
         context.waker().wake_by_ref();
         Poll::Pending

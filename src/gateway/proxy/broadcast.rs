@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::dify::path::CallKind;
-use crate::gateway::http::send_state::Progress;
+use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::errors;
 use crate::gateway::proxy::exchange::{Flight, Forwarded, Journey, Travelled};
 use crate::gateway::proxy::record::Unanswered;
@@ -102,7 +102,7 @@ impl Question {
         let flight = Flight::begin(&member);
         let (now, timeouts) = (Instant::now(), &snapshot.timeouts);
         let patience = Patience { now, timeouts, first_byte: patience, until: now + patience };
-        let (connections, progress) = (&worker.connections, Progress::default());
+        let (connections, progress) = (&worker.connections, SendState::default());
         let answer = attempt(connections, &member, &outbound, &progress, patience).await;
         let answer = match answer {
             Ok(answer) => {

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::gateway::http::send_state::Progress;
+use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::broadcast::everywhere;
 use crate::gateway::proxy::exchange::{Journey, Travelled};
 use crate::gateway::proxy::forward::forward;
@@ -36,13 +36,13 @@ pub(crate) async fn travel(journey: Box<Journey>) -> Travelled {
 /// The future of a request from its first attempt to the head of its answer.
 struct Outlive<F: Future<Output = Travelled> + 'static> {
     future: Option<Pin<Box<F>>>,
-    progress: Progress,
+    progress: SendState,
     worker: Rc<Worker>,
 }
 
 impl<F: Future<Output = Travelled> + 'static> Outlive<F> {
     /// Wraps the future that reports its `progress`.
-    fn new(future: F, progress: Progress, worker: Rc<Worker>) -> Self {
+    fn new(future: F, progress: SendState, worker: Rc<Worker>) -> Self {
         Self { future: Some(Box::pin(future)), progress, worker }
     }
 }

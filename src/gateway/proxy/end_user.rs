@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
 use crate::dify::scan::MAX_USER_CHARS;
-use crate::gateway::http::headers::Fields;
+use crate::gateway::http::headers::Headers;
 use crate::gateway::proxy::errors;
 use crate::gateway::state::ai_settings::{Settings, UserForm};
 use crate::gateway::state::app::App;
@@ -104,7 +104,7 @@ impl Speaker {
     pub(crate) fn of(
         key: &Arc<Key>,
         app: &App,
-        fields: &Fields,
+        fields: &Headers,
     ) -> Result<Option<Self>, GatewayError> {
         if key.names_anybody() {
             return Ok(None);

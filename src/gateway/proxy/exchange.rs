@@ -11,7 +11,7 @@ use http::HeaderValue;
 use crate::affinity::Scope;
 use crate::balance::Work;
 use crate::dify::path::{CallKind, Run};
-use crate::gateway::http::send_state::Progress;
+use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::errors;
 use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::resource_ids::{Claims, Whose};
@@ -52,7 +52,7 @@ pub(crate) struct Journey {
     /// What is sent.
     pub outbound: Outbound,
     /// How far it is.
-    pub progress: Progress,
+    pub progress: SendState,
     /// What is written of it.
     pub record: Box<Record>,
     /// The right to speak in its conversation, where that is needed.
@@ -127,7 +127,7 @@ impl Journey {
             claims,
             candidates,
             outbound,
-            progress: Progress::default(),
+            progress: SendState::default(),
             record,
             turn: None,
             nowhere: false,

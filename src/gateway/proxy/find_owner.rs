@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::affinity::Scope;
 use crate::dify::path::{CallKind, Run};
-use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::proxy::exchange::Journey;
 use crate::gateway::proxy::locate::Wanted;
 use crate::gateway::proxy::select::Tie;
@@ -64,7 +64,7 @@ impl Journey {
 
     fn get(&self, path: &str) -> Outbound {
         let json = HeaderValue::from_static("application/json");
-        Outbound::own(Method::GET, path, json, Kept::EMPTY, self.record.request_id())
+        Outbound::own(Method::GET, path, json, BufferedBody::EMPTY, self.record.request_id())
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::dify::pairs;
 use crate::dify::scan::BodyFacts;
-use crate::gateway::http::body_memory::{Held, Room};
-use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::body_memory::{BodyMemory, BodyMemoryGuard};
+use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::proxy::end_user::{Speaker, TooLong, check_length};
 use crate::gateway::proxy::errors;
 use crate::model::GatewayError;
@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 256 * 1024;
 pub(crate) struct FormPairs {
     text: Vec<u8>,
     /// Its share of the memory for all bodies.
-    held: Held,
+    held: BodyMemoryGuard,
 }
 
 impl FormPairs {
@@ -29,7 +29,7 @@ impl FormPairs {
     }
 
     /// One that has not begun.
-    pub(crate) fn new(room: &Room) -> Self {
+    pub(crate) fn new(room: &BodyMemory) -> Self {
         Self { text: Vec::new(), held: room.hold() }
     }
 
@@ -63,11 +63,11 @@ impl FormPairs {
     ///
     /// # Errors
     /// 400: a user is too long with the key's name.
-    pub(crate) fn rewritten(self, speaker: &Speaker) -> Result<Kept, GatewayError> {
+    pub(crate) fn rewritten(self, speaker: &Speaker) -> Result<BufferedBody, GatewayError> {
         let Self { text, mut held } = self;
         let text = pairs::with_user(&text, |user| speaker.user(user))?;
         let len = text.len() as u64;
         held.resize(len).map_err(|_: io::Error| errors::bodies_full())?;
-        Ok(Kept::Memory { pieces: [text.into()].into(), len, held: Some(Arc::new(held)) })
+        Ok(BufferedBody::Memory { pieces: [text.into()].into(), len, held: Some(Arc::new(held)) })
     }
 }

@@ -8,14 +8,14 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
-use crate::gateway::http::client_conn::Client;
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::headers::Fields;
+use crate::gateway::http::client_conn::ClientConn;
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::headers::Headers;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::upstream_request::Origin;
 
 /// Where a request comes from.
-pub(crate) fn origin(snapshot: &Snapshot, client: &Client, fields: &Fields) -> Origin {
+pub(crate) fn origin(snapshot: &Snapshot, client: &ClientConn, fields: &Headers) -> Origin {
     let (peer, scheme) = (Rc::clone(&client.peer_text), client.scheme());
     let address = client.peer.ip().to_canonical();
     let trusts = |address| snapshot.trusts(address);
@@ -36,14 +36,15 @@ struct Found {
     is_known: bool,
 }
 
-fn walk(peer: IpAddr, fields: &Fields, trusts: impl Fn(IpAddr) -> bool) -> Found {
-    let chain = fields.all(Name::ForwardedFor).flat_map(|value| value.split(|byte| *byte == b','));
-    let by_chain = fields.has(Name::ForwardedFor).then(|| {
+fn walk(peer: IpAddr, fields: &Headers, trusts: impl Fn(IpAddr) -> bool) -> Found {
+    let chain =
+        fields.all(KnownHeader::ForwardedFor).flat_map(|value| value.split(|byte| *byte == b','));
+    let by_chain = fields.has(KnownHeader::ForwardedFor).then(|| {
         let hops: Vec<_> = chain.map(|hop| address(hop.trim_ascii())).collect();
         last(peer, &hops, &trusts)
     });
-    let by_forwarded = fields.has(Name::Forwarded).then(|| {
-        let hops: Vec<_> = fields.all(Name::Forwarded).flat_map(elements).collect();
+    let by_forwarded = fields.has(KnownHeader::Forwarded).then(|| {
+        let hops: Vec<_> = fields.all(KnownHeader::Forwarded).flat_map(elements).collect();
         last(peer, &hops, &trusts)
     });
     match (by_chain, by_forwarded) {
@@ -145,7 +146,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::{Found, walk};
-    use crate::gateway::http::headers::Fields;
+    use crate::gateway::http::headers::Headers;
 
     const PROXY: &str = "10.0.0.1";
 
@@ -154,7 +155,7 @@ mod tests {
             ["10.0.0.0/24".parse().unwrap(), "fd00::/16".parse().unwrap()];
         let trusts = |address: IpAddr| proxies.iter().any(|net| net.contains(&address));
         let Found { address, is_known } =
-            walk(PROXY.parse().unwrap(), &Fields::of_lines(lines), trusts);
+            walk(PROXY.parse().unwrap(), &Headers::of_lines(lines), trusts);
         (address.to_string(), is_known)
     }
 

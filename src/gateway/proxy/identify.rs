@@ -16,16 +16,16 @@ use tokio::time::{Instant, timeout_at};
 use crate::dify;
 use crate::dify::multipart::{FormFacts, MultipartScan};
 use crate::dify::scan::{BodyFacts, UserScan};
-use crate::gateway::http::body_memory::Room;
-use crate::gateway::http::buffered_body::Keeper;
-use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::body_memory::BodyMemory;
+use crate::gateway::http::buffered_body::BodyBuffer;
+use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::head::RequestHead;
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::headers::{Fields, Said, decimal};
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::headers::{Headers, Occurrence, decimal};
 use crate::gateway::http::limits::BodyLimit;
 use crate::gateway::http::limits::Limits;
 use crate::gateway::http::query;
-use crate::gateway::http::request_body::Arriving;
+use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::proxy::end_user::{TooLong, check_length};
 use crate::gateway::proxy::errors::{self, bad_request, unauthorized};
 use crate::gateway::proxy::form_pairs::FormPairs;
@@ -43,13 +43,13 @@ const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// 401 in Dify's words; 400 when the token opens several apps and none is named.
 pub(crate) fn app<'s>(
     snapshot: &'s Snapshot,
-    fields: &Fields,
+    fields: &Headers,
 ) -> Result<(Arc<App>, &'s Arc<Key>), GatewayError> {
     let token = bearer(fields)?;
     let unknown = || unauthorized(dify::error::UNAUTHORIZED_KEY);
     let (places, key) = snapshot.tokens.find(token).ok_or_else(unknown)?;
     let apps = places.iter().filter_map(|place| snapshot.apps.get(*place));
-    let app = match fields.get(Name::App) {
+    let app = match fields.get(KnownHeader::App) {
         None if places.len() > 1 => return Err(ambiguous(apps)),
         None => apps.into_iter().next(),
         Some(named) => {
@@ -72,11 +72,11 @@ fn ambiguous<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> GatewayError {
 
 /// The token of `Authorization: Bearer <token>`. Dify takes any case and several blanks, and joins
 /// two headers to one wrong token.
-fn bearer(fields: &Fields) -> Result<&[u8], GatewayError> {
-    let value = match fields.said(Name::Authorization) {
-        Said::Once(value) => value,
-        Said::Often => return Err(unauthorized(dify::error::UNAUTHORIZED_KEY)),
-        Said::Never => return Err(unauthorized(dify::error::UNAUTHORIZED_NO_KEY)),
+fn bearer(fields: &Headers) -> Result<&[u8], GatewayError> {
+    let value = match fields.said(KnownHeader::Authorization) {
+        Occurrence::Once(value) => value,
+        Occurrence::Often => return Err(unauthorized(dify::error::UNAUTHORIZED_KEY)),
+        Occurrence::Never => return Err(unauthorized(dify::error::UNAUTHORIZED_NO_KEY)),
     };
     let Some(blank) = value.iter().position(|byte| *byte == b' ') else {
         return Err(unauthorized(dify::error::UNAUTHORIZED_NO_KEY));
@@ -95,7 +95,7 @@ pub(crate) struct Asked {
     /// What else the body says.
     pub facts: BodyFacts,
     /// The whole body.
-    pub body: Kept,
+    pub body: BufferedBody,
     /// The same as pairs, where that is its type.
     pub pairs: Option<Box<FormPairs>>,
 }
@@ -116,7 +116,7 @@ pub(crate) enum Packed {
 /// Dify takes.
 pub(crate) async fn user(
     head: &RequestHead,
-    body: &mut Arriving,
+    body: &mut IncomingBody,
     snapshot: &Snapshot,
     packed: Packed,
 ) -> Result<Asked, GatewayError> {
@@ -143,8 +143,8 @@ pub(crate) async fn user(
     Ok(Asked { user, facts, body, pairs })
 }
 
-fn in_header(fields: &Fields) -> Result<Option<String>, GatewayError> {
-    match fields.get(Name::UserId).map(std::str::from_utf8) {
+fn in_header(fields: &Headers) -> Result<Option<String>, GatewayError> {
+    match fields.get(KnownHeader::UserId).map(std::str::from_utf8) {
         None => Ok(None),
         Some(Ok(user)) => Ok(Some(user.to_owned()).filter(|user| !user.is_empty())),
         Some(Err(_)) => Err(bad_request(errors::BAD_USER_HEADER)),
@@ -157,8 +157,9 @@ fn in_query<const N: usize>(head: &RequestHead, names: [&str; N]) -> [Option<Str
     found.map(|value| value.map(Cow::into_owned))
 }
 
-fn in_cookie(fields: &Fields) -> Option<String> {
-    let cookies = fields.all(Name::Cookie).filter_map(|value| std::str::from_utf8(value).ok());
+fn in_cookie(fields: &Headers) -> Option<String> {
+    let cookies =
+        fields.all(KnownHeader::Cookie).filter_map(|value| std::str::from_utf8(value).ok());
     cookies
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|cookie| cookie.trim().strip_prefix("user_id="))
@@ -182,16 +183,16 @@ enum Scan {
 }
 
 impl Scan {
-    fn of(fields: &Fields, room: &Room, packed: Packed) -> Result<Self, GatewayError> {
+    fn of(fields: &Headers, room: &BodyMemory, packed: Packed) -> Result<Self, GatewayError> {
         let is_packed =
-            packed == Packed::Allowed && fields.all(Name::ContentEncoding).any(is_coded);
-        if packed == Packed::Refused && fields.said(Name::ContentType) == Said::Often {
+            packed == Packed::Allowed && fields.all(KnownHeader::ContentEncoding).any(is_coded);
+        if packed == Packed::Refused && fields.said(KnownHeader::ContentType) == Occurrence::Often {
             return Err(bad_request(errors::TWO_TYPES));
         }
-        if fields.get(Name::ContentType) == Some(b"application/json") && !is_packed {
+        if fields.get(KnownHeader::ContentType) == Some(b"application/json") && !is_packed {
             return Ok(Self::Json(UserScan::new()));
         }
-        let kind = fields.text(Name::ContentType).unwrap_or("");
+        let kind = fields.text(KnownHeader::ContentType).unwrap_or("");
         let essence = kind.split(';').next().unwrap_or("").trim();
         let is_json = |suffix: &[u8]| suffix.eq_ignore_ascii_case(b"+json");
         if essence.eq_ignore_ascii_case("application/json")
@@ -255,27 +256,27 @@ fn is_coded(value: &[u8]) -> bool {
 /// As of [`user`].
 pub(crate) async fn body(
     head: &RequestHead,
-    body: &mut Arriving,
+    body: &mut IncomingBody,
     snapshot: &Snapshot,
     most: BodyLimit,
-) -> Result<Kept, GatewayError> {
+) -> Result<BufferedBody, GatewayError> {
     take_in(head, body, snapshot, (&mut Scan::None, most)).await
 }
 
 async fn take_in(
     head: &RequestHead,
-    body: &mut Arriving,
+    body: &mut IncomingBody,
     snapshot: &Snapshot,
     (scan, most): (&mut Scan, BodyLimit),
-) -> Result<Kept, GatewayError> {
+) -> Result<BufferedBody, GatewayError> {
     let limits = &snapshot.limits;
     if body.is_end_stream() {
-        return Ok(Kept::EMPTY);
+        return Ok(BufferedBody::EMPTY);
     }
     if announced(&head.fields).is_some_and(|bytes| bytes > most.bytes) {
         return Err(errors::body_too_large(most));
     }
-    let mut keeper = Keeper::new(limits.memory_body_bytes, &limits.spool_dir, &snapshot.room);
+    let mut keeper = BodyBuffer::new(limits.memory_body_bytes, &limits.spool_dir, &snapshot.room);
     let mut began = None;
     loop {
         let mut coming = body.frame();
@@ -311,8 +312,8 @@ fn allowed(bytes: u64, limits: &Limits) -> Duration {
     }
 }
 
-fn announced(fields: &Fields) -> Option<u64> {
-    decimal(fields.get(Name::ContentLength)?)
+fn announced(fields: &Headers) -> Option<u64> {
+    decimal(fields.get(KnownHeader::ContentLength)?)
 }
 
 /// The body could not be kept, in memory or in the spool.

@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 
 use crate::adapter::Protocol;
 use crate::dify;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::response_body::Outgoing;
@@ -69,7 +69,7 @@ fn told(error: &GatewayError, protocol: Protocol, status: u16, record: &mut Reco
 
 /// The id of a request where the clients of its door look for it.
 pub(crate) fn request_id(protocol: Protocol, id: &RequestId, headers: &mut HeaderMap) {
-    headers.insert(Name::RequestId.header(), id.header());
+    headers.insert(KnownHeader::RequestId.header(), id.header());
     if protocol == Protocol::Anthropic {
         headers.insert(ANTHROPIC_ID, id.header());
     }
@@ -114,6 +114,6 @@ pub(crate) fn client_preflight(head: &Parts) -> Response<Bytes> {
 
 fn whole(response: Response<Bytes>, record: Box<Record>) -> Response<Outgoing> {
     let (mut head, body) = response.into_parts();
-    head.headers.insert(Name::RequestId.header(), record.request_id().header());
+    head.headers.insert(KnownHeader::RequestId.header(), record.request_id().header());
     Response::from_parts(head, Outgoing::Whole(Some(body), record))
 }

@@ -12,8 +12,8 @@ use http::{HeaderValue, Method};
 use tokio::time::{Instant, timeout_at};
 
 use crate::dify::path::Run;
-use crate::gateway::http::buffered_body::Kept;
-use crate::gateway::http::send_state::Progress;
+use crate::gateway::http::buffered_body::BufferedBody;
+use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::relay::{Relay, Seen};
 use crate::gateway::state::policy::OnDisconnect;
 use crate::gateway::upstream::attempt::{Patience, attempt};
@@ -125,7 +125,7 @@ async fn tell(relay: &mut Relay, method: Method, path: &str) -> Option<bool> {
     let user = &relay.leaving.as_ref()?.user;
     let json = serde_json::json!({ "user": user }).to_string();
     let kind = HeaderValue::from_static("application/json");
-    let body = Kept::Piece(json.into());
+    let body = BufferedBody::Piece(json.into());
     let outbound = Outbound::own(method, path, kind, body, relay.record.request_id());
     let patience = Patience {
         now: Instant::now(),
@@ -134,7 +134,7 @@ async fn tell(relay: &mut Relay, method: Method, path: &str) -> Option<bool> {
         until: Instant::now() + STOP_PATIENCE,
     };
     let (connections, member) = (&relay.worker.connections, &relay.member);
-    let progress = Progress::default();
+    let progress = SendState::default();
     let Ok(answer) = attempt(connections, member, &outbound, &progress, patience).await else {
         return Some(false);
     };

@@ -3,8 +3,8 @@
 use http::uri::Authority;
 
 use crate::gateway::http::head::RequestHead;
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::headers::Fields;
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::headers::Headers;
 use crate::gateway::upstream::upstream_request::Origin;
 
 /// `scheme://host[:port]` as the client wrote it, or as a trusted proxy says it did; none if the
@@ -12,16 +12,17 @@ use crate::gateway::upstream::upstream_request::Origin;
 pub(crate) fn own_url(origin: &Origin, head: &RequestHead) -> Option<String> {
     let by_proxy = |name| origin.via_proxy.then(|| first(&head.fields, name)).flatten();
     let scheme =
-        by_proxy(Name::ForwardedProto).filter(|scheme| matches!(*scheme, "http" | "https"));
-    let host = by_proxy(Name::ForwardedHost).filter(|host| is_host(host));
+        by_proxy(KnownHeader::ForwardedProto).filter(|scheme| matches!(*scheme, "http" | "https"));
+    let host = by_proxy(KnownHeader::ForwardedHost).filter(|host| is_host(host));
     // RFC 9112 §3.2.2: the host of an absolute URI counts, not the header.
     let host = host.or_else(|| head.uri.authority().map(Authority::as_str));
-    let host = host.or_else(|| first(&head.fields, Name::Host)).filter(|host| is_host(host))?;
+    let host =
+        host.or_else(|| first(&head.fields, KnownHeader::Host)).filter(|host| is_host(host))?;
     Some(format!("{}://{host}", scheme.unwrap_or(origin.scheme.label())))
 }
 
 /// The first of a header's values: of several proxies that of the outermost.
-fn first(fields: &Fields, name: Name) -> Option<&str> {
+fn first(fields: &Headers, name: KnownHeader) -> Option<&str> {
     fields.text(name)?.split(',').next().map(str::trim)
 }
 

@@ -12,9 +12,9 @@ use crate::dify::multipart::MultipartScan;
 use crate::dify::pairs;
 use crate::dify::path::CallKind;
 use crate::dify::scan::UserSlot;
-use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::head::RequestHead;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::proxy::end_user::Speaker;
 use crate::gateway::proxy::errors::{self, bad_request};
 use crate::gateway::proxy::identify::Asked;
@@ -87,7 +87,7 @@ fn body(
     head: &RequestHead,
     asked: &mut Asked,
 ) -> Result<Option<String>, GatewayError> {
-    let content_type = head.fields.text(Name::ContentType).unwrap_or("");
+    let content_type = head.fields.text(KnownHeader::ContentType).unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim();
     let is_form = essence.eq_ignore_ascii_case("multipart/form-data");
     if asked.body.is_empty() {
@@ -120,7 +120,7 @@ fn body(
         let shift = |at: u64| at - (place.end - place.start) + with.len() as u64;
         *later = shift(later.start)..shift(later.end);
     }
-    let body = std::mem::replace(&mut asked.body, Kept::EMPTY);
+    let body = std::mem::replace(&mut asked.body, BufferedBody::EMPTY);
     asked.body = body.spliced(place, with.as_bytes());
     Ok(Some(user))
 }

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use crate::dify::answer::Usage;
 use crate::dify::path::without_secrets;
-use crate::gateway::http::client_conn::Client;
+use crate::gateway::http::client_conn::ClientConn;
 use crate::gateway::http::head::RequestHead;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
@@ -55,7 +55,7 @@ impl Unanswered {
 /// What is known of a request. Dropping it writes the access log's line and counts it.
 pub(crate) struct Record {
     worker: Rc<Worker>,
-    connection: Rc<Client>,
+    connection: Rc<ClientConn>,
     began: Instant,
     head: Rc<RequestHead>,
     client: IpAddr,
@@ -78,7 +78,7 @@ impl Record {
     /// Begins with the request's head.
     pub(crate) fn begin(
         worker: &Rc<Worker>,
-        connection: &Rc<Client>,
+        connection: &Rc<ClientConn>,
         head: &Rc<RequestHead>,
         client: IpAddr,
         request_id: RequestId,
@@ -236,7 +236,8 @@ impl Record {
         // When it began, and a look at this clock only where somebody wants to know.
         let time = Timestamp::now().checked_sub(took).unwrap_or_default();
         let RequestHead { method, uri, version, fields } = &*self.head;
-        let (user_agent, referer) = (fields.get(Name::UserAgent), fields.get(Name::Referer));
+        let (user_agent, referer) =
+            (fields.get(KnownHeader::UserAgent), fields.get(KnownHeader::Referer));
         let millis = |took: Duration| took.as_micros() as f64 / 1000.0;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = without_secrets(path);

@@ -23,9 +23,9 @@ use uuid::Uuid;
 use self::step::Step;
 use crate::balance::Sender;
 use crate::dify::path::Run;
-use crate::gateway::http::head::AnswerHead;
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::idle_timeout::Idle;
+use crate::gateway::http::head::ResponseHead;
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::idle_timeout::IdleTimeout;
 use crate::gateway::proxy::exchange::{Flight, Journey};
 use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::resume::Resume;
@@ -82,7 +82,7 @@ pub(crate) struct Relay {
     is_event_stream: bool,
     /// The last piece stopped in the middle of an event.
     in_event: bool,
-    idle: Idle,
+    idle: IdleTimeout,
     /// By what `idle` is limited.
     rest: Rest,
     /// Of a run that is, or may be, a streamed flow.
@@ -126,9 +126,9 @@ pub(crate) struct Source {
 
 impl Relay {
     /// Begins to pass an answer on whose head is here.
-    pub(crate) fn new(mut journey: Box<Journey>, head: &AnswerHead, source: Source) -> Self {
+    pub(crate) fn new(mut journey: Box<Journey>, head: &ResponseHead, source: Source) -> Self {
         let Source { member, body, flight, first_byte } = source;
-        let content_type = head.fields.get(Name::ContentType);
+        let content_type = head.fields.get(KnownHeader::ContentType);
         let is_event_stream =
             content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let tap = Tap::new(&journey, head, is_event_stream);
@@ -149,7 +149,7 @@ impl Relay {
             body: Some(body),
             member,
             worker,
-            idle: Idle::new(snapshot.timeouts.idle),
+            idle: IdleTimeout::new(snapshot.timeouts.idle),
             rest: Rest::Run,
             snapshot,
             record,
@@ -297,7 +297,7 @@ impl Relay {
         let rest = self.tap.rest();
         if rest != self.rest {
             self.rest = rest;
-            self.idle = Idle::new(match rest {
+            self.idle = IdleTimeout::new(match rest {
                 Rest::Run => self.snapshot.timeouts.idle,
                 Rest::Sound => AFTER_SOUND,
                 Rest::Little => AFTER_END,

@@ -5,10 +5,10 @@ use http::{Response, StatusCode};
 use smallvec::SmallVec;
 
 use crate::dify::answer::explanation;
-use crate::gateway::http::head::AnswerHead;
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::headers::{Field, Fields, decimal};
-use crate::gateway::http::hop_by_hop::Behind;
+use crate::gateway::http::head::ResponseHead;
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::headers::{Header, Headers, decimal};
+use crate::gateway::http::hop_by_hop::StrippedHeaders;
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::proxy::exchange::{Forwarded, Journey};
 use crate::gateway::proxy::relay::{Relay, Source};
@@ -29,40 +29,40 @@ pub(crate) struct ReplyHead {
     pub(crate) status: StatusCode,
     /// The connection ends with it.
     pub(crate) closes: bool,
-    /// Fields of an instance's answer, and which of them the client does not get.
-    passed: Fields,
-    behind: Behind,
+    /// Headers of an instance's answer, and which of them the client does not get.
+    passed: Headers,
+    behind: StrippedHeaders,
     /// The gateway's own beside those.
     request_id: Option<RequestId>,
-    told: SmallVec<[(Name, HeaderValue); 1]>,
+    told: SmallVec<[(KnownHeader, HeaderValue); 1]>,
     /// All fields of an answer of the gateway's own.
     own: HeaderMap,
 }
 
 impl ReplyHead {
     /// That of an instance's answer, as it goes on.
-    pub(crate) fn passing(head: AnswerHead) -> Self {
-        let AnswerHead { status, fields: passed, .. } = head;
-        let behind = Behind::of_answer(&passed);
+    pub(crate) fn passing(head: ResponseHead) -> Self {
+        let ResponseHead { status, fields: passed, .. } = head;
+        let behind = StrippedHeaders::of_answer(&passed);
         let (request_id, told, own) = Default::default();
         Self { status, closes: false, passed, behind, request_id, told, own }
     }
 
     /// Adds the request's id in place of the instance's.
     pub(crate) fn identify(&mut self, id: RequestId) {
-        self.behind.add(Name::RequestId);
+        self.behind.add(KnownHeader::RequestId);
         self.request_id = Some(id);
     }
 
     /// Adds a field in place of the instance's of that name.
-    pub(crate) fn replace(&mut self, name: Name, value: HeaderValue) {
+    pub(crate) fn replace(&mut self, name: KnownHeader, value: HeaderValue) {
         self.behind.add(name);
         self.told.push((name, value));
     }
 
     /// What `Content-Length` says.
     pub(crate) fn length(&self) -> Option<u64> {
-        let mut passed = self.passing_on().filter(|field| field.name == Name::ContentLength);
+        let mut passed = self.passing_on().filter(|field| field.name == KnownHeader::ContentLength);
         match passed.next() {
             Some(field) => decimal(field.value),
             None => decimal(self.own.get(CONTENT_LENGTH)?.as_bytes()),
@@ -73,7 +73,7 @@ impl ReplyHead {
     pub(crate) fn each(&self, mut put: impl FnMut(&[u8], &[u8])) {
         self.passing_on().for_each(|field| put(field.spelt, field.value));
         if let Some(id) = &self.request_id {
-            put(Name::RequestId.text().as_bytes(), id.as_str().as_bytes());
+            put(KnownHeader::RequestId.text().as_bytes(), id.as_str().as_bytes());
         }
         for (name, value) in &self.told {
             put(name.text().as_bytes(), value.as_bytes());
@@ -83,7 +83,7 @@ impl ReplyHead {
         }
     }
 
-    fn passing_on(&self) -> impl Iterator<Item = Field<'_>> {
+    fn passing_on(&self) -> impl Iterator<Item = Header<'_>> {
         self.passed.iter().filter(|field| !self.behind.has(field))
     }
 }
@@ -99,7 +99,7 @@ impl Reply {
         let passing_on = head.passed.iter().filter(|field| !head.behind.has(field));
         passing_on.for_each(|field| field.put(headers));
         if let Some(id) = head.request_id {
-            headers.append(Name::RequestId.header(), id.header());
+            headers.append(KnownHeader::RequestId.header(), id.header());
         }
         for (name, value) in head.told {
             headers.append(name.header(), value);
@@ -150,9 +150,9 @@ pub(crate) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     told.identify(id);
     if is_event_stream {
         // nginx passes each event on at once, then.
-        told.replace(Name::AccelBuffering, HeaderValue::from_static("no"));
+        told.replace(KnownHeader::AccelBuffering, HeaderValue::from_static("no"));
     }
-    name.into_iter().for_each(|name| told.replace(Name::Instance, name));
-    conversation.into_iter().for_each(|what| told.replace(Name::Conversation, what));
+    name.into_iter().for_each(|name| told.replace(KnownHeader::Instance, name));
+    conversation.into_iter().for_each(|what| told.replace(KnownHeader::Conversation, what));
     Reply { head: told, body }
 }

@@ -22,11 +22,11 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use crate::dify::answer::{
     CatchUp, CaughtUp, OnDifference, RunIds, SentEvents, Whole, WholeEvents,
 };
-use crate::gateway::http::buffered_body::Kept;
-use crate::gateway::http::head::AnswerHead;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::buffered_body::BufferedBody;
+use crate::gateway::http::head::ResponseHead;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::request_id::RequestId;
-use crate::gateway::http::send_state::Progress;
+use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::error_event::error_event;
 use crate::gateway::proxy::errors;
 use crate::gateway::proxy::exchange::Journey;
@@ -114,9 +114,9 @@ pub(crate) enum Reconnected {
 
 impl Resume {
     /// A run that may be one of Dify 1.14 or later; none of another, or where that is switched off.
-    pub(crate) fn new(journey: &Journey, head: &AnswerHead) -> Option<Box<Self>> {
+    pub(crate) fn new(journey: &Journey, head: &ResponseHead) -> Option<Box<Self>> {
         let is_on = journey.app.policy.retry.resume == Resuming::On;
-        if !is_on || !may_tell_again(head) || head.fields.has(Name::ContentEncoding) {
+        if !is_on || !may_tell_again(head) || head.fields.has(KnownHeader::ContentEncoding) {
             return None;
         }
         Some(Box::new(Self {
@@ -230,7 +230,7 @@ impl Resume {
 
 /// Whether an instance's answer says that it has `/workflow/{run}/events`: 1.14 and later do. Where a
 /// proxy has taken the version away, it is asked.
-fn may_tell_again(head: &AnswerHead) -> bool {
+fn may_tell_again(head: &ResponseHead) -> bool {
     let mut fields = head.fields.iter();
     let version = fields.find(|field| field.spelt.eq_ignore_ascii_case(b"x-version"));
     let Some(version) = version.and_then(|field| str::from_utf8(field.value).ok()) else {
@@ -262,7 +262,7 @@ impl From<'_> {
         let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
         let path = format!("/v1/workflow/{run}/events?user={user}&include_state_snapshot=true");
         let kind = HeaderValue::from_static("application/json");
-        let body = Kept::Piece(Bytes::new());
+        let body = BufferedBody::Piece(Bytes::new());
         Call {
             worker: Rc::clone(self.worker),
             member: Arc::clone(self.member),
@@ -300,13 +300,13 @@ impl Call {
         let Self { worker, member, snapshot, outbound } = self;
         let timeouts = &snapshot.timeouts;
         let patience = Patience { now: Instant::now(), timeouts, first_byte: PATIENCE, until };
-        let progress = Progress::default();
+        let progress = SendState::default();
         let answer = attempt(&worker.connections, member, outbound, &progress, patience).await;
         let Answer { head, body, .. } = match answer {
             Ok(answer) => *answer,
             Err(failure) => return Tried::NotYet(failure.text),
         };
-        let kind = head.fields.get(Name::ContentType);
+        let kind = head.fields.get(KnownHeader::ContentType);
         let is_stream = kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let status = head.status;
         match body {
@@ -327,14 +327,14 @@ mod tests {
     use http::{StatusCode, Version};
 
     use super::may_tell_again;
-    use crate::gateway::http::head::AnswerHead;
-    use crate::gateway::http::headers::Fields;
+    use crate::gateway::http::head::ResponseHead;
+    use crate::gateway::http::headers::Headers;
 
     #[test]
     fn only_versions_with_the_route_are_asked_again() {
         let told = |fields: &[(&str, &str)]| {
             let (status, version) = (StatusCode::OK, Version::HTTP_11);
-            may_tell_again(&AnswerHead { status, version, fields: Fields::of_lines(fields) })
+            may_tell_again(&ResponseHead { status, version, fields: Headers::of_lines(fields) })
         };
         for version in ["1.14.2", "1.14", "1.20.0", "2.0.0-beta1"] {
             assert!(told(&[("X-Version", version)]), "{version}");

@@ -12,8 +12,8 @@ use crate::dify::answer::{
     EventLearner, Learned, Pauses, Usage, dull, explanation, failed_flow, learn_json,
 };
 use crate::dify::path::{CallKind, Run};
-use crate::gateway::http::head::AnswerHead;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::head::ResponseHead;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::proxy::exchange::Journey;
 use crate::gateway::proxy::resource_ids::{self, Whose};
 use crate::gateway::state::member::Member;
@@ -160,12 +160,15 @@ impl Json {
 
 impl Tap {
     /// What there is to learn from an answer to this request.
-    pub(crate) fn new(journey: &Journey, head: &AnswerHead, events: bool) -> Self {
+    pub(crate) fn new(journey: &Journey, head: &ResponseHead, events: bool) -> Self {
         let kind = journey.kind;
-        if head.status.as_u16() >= 400 && !head.fields.has(Name::ContentEncoding) {
+        if head.status.as_u16() >= 400 && !head.fields.has(KnownHeader::ContentEncoding) {
             return Self::Refusal(BytesMut::new());
         }
-        if !tells(kind) || !head.status.is_success() || head.fields.has(Name::ContentEncoding) {
+        if !tells(kind)
+            || !head.status.is_success()
+            || head.fields.has(KnownHeader::ContentEncoding)
+        {
             return Self::Off;
         }
         let whose = journey.whose();

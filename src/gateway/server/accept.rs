@@ -8,7 +8,7 @@ use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::gateway::http::client_conn::Client;
+use crate::gateway::http::client_conn::ClientConn;
 use crate::gateway::http::early_error::EarlyError;
 use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::server::lingering_close::refuse;
@@ -20,7 +20,7 @@ use crate::gateway::upstream::worker::Worker;
 use crate::model::Reason;
 
 /// Serves a connection to its end.
-pub(crate) async fn welcome(worker: &Rc<Worker>, client: &Rc<Client>, stream: TcpStream) {
+pub(crate) async fn welcome(worker: &Rc<Worker>, client: &Rc<ClientConn>, stream: TcpStream) {
     let (tls, limits, patience) = {
         let snapshot = worker.shared().snapshot();
         (snapshot.tls.clone(), snapshot.limits.clone(), snapshot.timeouts.header)
@@ -43,7 +43,7 @@ pub(crate) async fn welcome(worker: &Rc<Worker>, client: &Rc<Client>, stream: Tc
 
 async fn shake_hands(
     worker: &Rc<Worker>,
-    client: &Rc<Client>,
+    client: &Rc<ClientConn>,
     tls: &ListenerTls,
     stream: TcpStream,
     patience: Duration,

@@ -7,13 +7,13 @@ use std::task::Poll;
 use http::Version;
 
 use crate::gateway::handle::handle;
-use crate::gateway::http::client_conn::{Client, Ending};
-use crate::gateway::http::h1::body::Body;
-use crate::gateway::http::h1::conn::{Expectation, Line, Next, RequestBody};
+use crate::gateway::http::client_conn::{ClientConn, CloseReason};
+use crate::gateway::http::h1::body::BodyDecoder;
+use crate::gateway::http::h1::conn::{Conn, Expectation, NextHead, RequestBody};
 use crate::gateway::http::head::RequestHead;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::limits::Limits;
-use crate::gateway::http::request_body::Arriving;
+use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::http::write_batch;
 use crate::gateway::server::lingering_close::close;
@@ -25,14 +25,14 @@ use crate::model::Reason;
 /// Serves a connection to its end.
 pub(crate) async fn serve(
     worker: &Rc<Worker>,
-    client: &Rc<Client>,
+    client: &Rc<ClientConn>,
     stream: Transport,
     limits: &Limits,
 ) {
     let (clock, gear) = (Rc::clone(worker.clock()), worker.gear().clone());
-    let line = Rc::new(Line::new(stream, Rc::clone(client), clock, gear));
+    let line = Rc::new(Conn::new(stream, Rc::clone(client), clock, gear));
     if worker.shared().is_draining() {
-        client.end(Ending::Drain);
+        client.end(CloseReason::Drain);
     }
     let ending = converse(worker, &line, limits).await;
     // Nobody else has it: bodies and answers ended with the conversation.
@@ -45,15 +45,15 @@ pub(crate) async fn serve(
 }
 
 /// Request after request. Gives why it ended, if from our side.
-async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Option<Ending> {
+async fn converse(worker: &Rc<Worker>, line: &Rc<Conn>, limits: &Limits) -> Option<CloseReason> {
     let client = &line.client;
     let mut drains = false;
     loop {
         let next = poll_fn(|context| match client.asked_to_end(context) {
-            Some(Ending::Drain) if client.is_between_requests() && line.is_quiet() => {
-                Poll::Ready(Err(Ending::Drain))
+            Some(CloseReason::Drain) if client.is_between_requests() && line.is_quiet() => {
+                Poll::Ready(Err(CloseReason::Drain))
             }
-            Some(Ending::Drain) => {
+            Some(CloseReason::Drain) => {
                 drains = true;
                 line.poll_head(limits, context).map(Ok)
             }
@@ -61,18 +61,18 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
             None => line.poll_head(limits, context).map(Ok),
         });
         let head = match next.await {
-            Ok(Next::Head(head)) => head,
-            Ok(Next::End) => return None,
+            Ok(NextHead::Head(head)) => head,
+            Ok(NextHead::End) => return None,
             Err(ending) => return Some(ending),
         };
         let mut stays = if drains { Stays::Closes } else { stays(&head) };
         let manner = Manner { method: head.method.clone(), version: head.version };
-        let body = Arriving::Http1(body(line, &head));
+        let body = IncomingBody::Http1(body(line, &head));
         // On the heap, and only while there is a request: an idle connection is small.
         let mut answer = Box::pin(handle(Rc::clone(worker), Rc::clone(client), head, body));
         let answered = poll_fn(|context| {
             match client.asked_to_end(context) {
-                Some(Ending::Drain) => stays = Stays::Closes,
+                Some(CloseReason::Drain) => stays = Stays::Closes,
                 Some(ending) => return Poll::Ready(Err(Some(ending))),
                 None => {}
             }
@@ -86,7 +86,7 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
             Err(ending) => return ending,
         };
         drop(answer);
-        write_batch::ended().await;
+        write_batch::next_tick().await;
         match tell(line, reply, manner, stays).await {
             Ok(Told::Whole) => {}
             Ok(Told::Last) => return None,
@@ -96,7 +96,7 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Line>, limits: &Limits) -> Opti
 }
 
 pub(crate) fn stays(head: &RequestHead) -> Stays {
-    if head.version == Version::HTTP_11 && !head.fields.has(Name::Connection) {
+    if head.version == Version::HTTP_11 && !head.fields.has(KnownHeader::Connection) {
         return Stays::Open;
     }
     // Beside `close`, `keep-alive` does not count (RFC 9112 §9.3).
@@ -108,13 +108,13 @@ pub(crate) fn stays(head: &RequestHead) -> Stays {
     }
 }
 
-fn body(line: &Rc<Line>, head: &RequestHead) -> RequestBody {
+fn body(line: &Rc<Conn>, head: &RequestHead) -> RequestBody {
     let asks = head.version == Version::HTTP_11
         && head
             .fields
-            .get(Name::Expect)
+            .get(KnownHeader::Expect)
             .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-    let body = Body::of_request(&head.fields);
+    let body = BodyDecoder::of_request(&head.fields);
     let expectation = match asks && line.is_quiet() && !body.is_over() {
         true => Expectation::Continue,
         false => Expectation::None,
@@ -128,14 +128,14 @@ mod tests {
 
     use super::{Stays, stays};
     use crate::gateway::http::head::RequestHead;
-    use crate::gateway::http::headers::Fields;
+    use crate::gateway::http::headers::Headers;
 
     #[test]
     fn close_counts_for_more_than_keep_alive() {
         let stays = |version, values: &[&str]| {
             let lines: Vec<_> = values.iter().map(|value| ("connection", *value)).collect();
             let (method, uri) = (Method::GET, Uri::from_static("/"));
-            stays(&RequestHead { method, uri, version, fields: Fields::of_lines(&lines) })
+            stays(&RequestHead { method, uri, version, fields: Headers::of_lines(&lines) })
         };
         let (old, new) = (Version::HTTP_10, Version::HTTP_11);
         assert_eq!((stays(old, &[]), stays(new, &[])), (Stays::Closes, Stays::Open));

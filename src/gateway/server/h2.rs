@@ -23,10 +23,10 @@ use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
 use crate::gateway::handle::handle;
-use crate::gateway::http::client_conn::{Client, Ending};
+use crate::gateway::http::client_conn::{ClientConn, CloseReason};
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::limits::Limits;
-use crate::gateway::http::request_body::Arriving;
+use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::http::write_batch;
 use crate::gateway::proxy::response_body::Outgoing;
@@ -45,7 +45,7 @@ const RESETS_UNSEEN: usize = 20;
 /// Serves it to its end.
 pub(crate) async fn serve(
     worker: &Rc<Worker>,
-    client: &Rc<Client>,
+    client: &Rc<ClientConn>,
     transport: Transport,
     limits: &Limits,
 ) {
@@ -81,9 +81,9 @@ pub(crate) async fn serve(
     let mut warned = false;
     std::future::poll_fn(|context| {
         match client.asked_to_end(context) {
-            Some(Ending::Drain) => connection.as_mut().graceful_shutdown(),
+            Some(CloseReason::Drain) => connection.as_mut().graceful_shutdown(),
             // It is told once; with nobody there to hear it, the next time is the end.
-            Some(Ending::Idle) if !warned => {
+            Some(CloseReason::Idle) if !warned => {
                 warned = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -101,13 +101,13 @@ pub(crate) async fn serve(
 
 async fn answer(
     worker: Rc<Worker>,
-    client: Rc<Client>,
+    client: Rc<ClientConn>,
     request: Request<Incoming>,
 ) -> Response<Outgoing> {
     let (head, body) = request.into_parts();
     let head = Rc::new(RequestHead::of_parts(head));
-    let reply = handle(worker, client, head, Arriving::Http2(body)).await;
-    write_batch::ended().await;
+    let reply = handle(worker, client, head, IncomingBody::Http2(body)).await;
+    write_batch::next_tick().await;
     reply.into_response()
 }
 
@@ -134,13 +134,13 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
 /// A request without an answer yet. Dropped so, the client has taken it back.
 struct Asked {
     worker: Rc<Worker>,
-    client: Rc<Client>,
+    client: Rc<ClientConn>,
     most_resets: u32,
     is_answered: Cell<bool>,
 }
 
 impl Asked {
-    fn new(worker: Rc<Worker>, client: Rc<Client>, most_resets: u32) -> Self {
+    fn new(worker: Rc<Worker>, client: Rc<ClientConn>, most_resets: u32) -> Self {
         Self { worker, client, most_resets, is_answered: Cell::new(false) }
     }
 
@@ -160,7 +160,7 @@ impl Drop for Asked {
 /// The client's connection as hyper sees it; it notes when bytes move.
 struct Watched {
     stream: TokioIo<Transport>,
-    client: Rc<Client>,
+    client: Rc<ClientConn>,
     clock: Rc<Cell<u64>>,
 }
 

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::gateway::http::client_conn::Pace;
-use crate::gateway::http::h1::deadline::Alarm;
+use crate::gateway::http::client_conn::ReadRate;
+use crate::gateway::http::h1::deadline::Deadline;
 use crate::gateway::proxy::response_body::Outgoing;
 
 /// What a poll of a stream's work came to, told from within. All streams of a connection share one:
@@ -160,8 +160,8 @@ struct Silence {
     due: Option<Instant>,
     /// Since when its pace is watched, which counts milliseconds from there.
     began: Option<Instant>,
-    pace: Pace,
-    alarm: Alarm,
+    pace: ReadRate,
+    alarm: Deadline,
 }
 
 impl Silence {
@@ -173,7 +173,7 @@ impl Silence {
     ) -> Poll<()> {
         let mut due = match (step, self.due) {
             (Step::Ours, _) => {
-                (self.due, self.began, self.pace) = (None, None, Pace::default());
+                (self.due, self.began, self.pace) = (None, None, ReadRate::default());
                 return Poll::Pending;
             }
             (Step::None, Some(due)) => due,

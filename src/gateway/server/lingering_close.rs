@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::gateway::http::client_conn::{Client, Ending};
+use crate::gateway::http::client_conn::{ClientConn, CloseReason};
 use crate::gateway::http::early_error::EarlyError;
 use crate::gateway::http::tls::transport::Transport;
 
@@ -19,22 +19,22 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Closes a connection after its last request, so that the last answer arrives. Gives the error of
 /// a head that never became a request.
 pub(crate) async fn close(
-    client: &Client,
+    client: &ClientConn,
     mut stream: Transport,
-    ending: Option<Ending>,
+    ending: Option<CloseReason>,
 ) -> Option<EarlyError> {
     if client.needs_reset() {
         // RFC 9112 §8: closed properly, the answer would pass for whole.
         stream.reset_on_drop();
         return None;
     }
-    if ending == Some(Ending::NotTaken) {
+    if ending == Some(CloseReason::NotTaken) {
         // What the system still holds for it would wait as long as it does.
         stream.reset_on_drop();
         return None;
     }
     let error = match ending {
-        Some(Ending::HeaderTimeout) => Some(EarlyError::TooSlow),
+        Some(CloseReason::HeaderTimeout) => Some(EarlyError::TooSlow),
         _ => client.early_error(),
     };
     if let Some(error) = error {

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use crate::gateway::http::client_conn::Client;
-use crate::gateway::http::conn_limit::Place;
+use crate::gateway::http::client_conn::ClientConn;
+use crate::gateway::http::conn_limit::ConnectionPermit;
 use crate::gateway::http::early_error::EarlyError;
 use crate::gateway::server::accept::welcome;
 use crate::gateway::state::shared::Shared;
@@ -201,7 +201,7 @@ fn greet(
         return;
     };
     spawn_local(async move {
-        let client = Rc::new(Client::new(peer, worker.clock().get()));
+        let client = Rc::new(ClientConn::new(peer, worker.clock().get()));
         let place = worker.enter(Rc::clone(&client));
         // Without it, small answers wait for the client's acknowledgement.
         if stream.set_nodelay(true).is_ok() {
@@ -214,7 +214,7 @@ fn greet(
 
 /// A place for one more connection of an address, where that is limited. All clients of a trusted
 /// proxy come from its address.
-fn place(worker: &Worker, address: IpAddr) -> Result<Option<Place>, TooMany> {
+fn place(worker: &Worker, address: IpAddr) -> Result<Option<ConnectionPermit>, TooMany> {
     let snapshot = worker.shared().snapshot();
     match snapshot.limits.connections_per_address {
         Some(limit) if !snapshot.trusts(address) => {

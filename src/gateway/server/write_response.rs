@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 
-use crate::gateway::http::client_conn::Ending;
-use crate::gateway::http::h1::conn::Line;
-use crate::gateway::http::h1::io_buffers::Gear;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::client_conn::CloseReason;
+use crate::gateway::http::h1::conn::Conn;
+use crate::gateway::http::h1::io_buffers::IoBuffers;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::proxy::response::{Reply, ReplyHead};
 use crate::gateway::proxy::response_body::Outgoing;
 
@@ -64,11 +64,11 @@ enum Framing {
 /// # Errors
 /// The connection was asked to end.
 pub(crate) async fn tell(
-    line: &Line,
+    line: &Conn,
     reply: Reply,
     manner: Manner,
     stays: Stays,
-) -> Result<Told, Ending> {
+) -> Result<Told, CloseReason> {
     let framing = framing(&reply, &manner);
     let Reply { head, body } = reply;
     let closes = head.closes || framing == Framing::Close || !line.is_whole();
@@ -83,7 +83,7 @@ pub(crate) async fn tell(
     let done = poll_fn(|context| {
         match line.client.asked_to_end(context) {
             // It is told too late to be said in the head; the connection closes all the same.
-            Some(Ending::Drain) => telling.stays = Stays::Closes,
+            Some(CloseReason::Drain) => telling.stays = Stays::Closes,
             Some(ending) => return Poll::Ready(Err(ending)),
             None => {}
         }
@@ -94,7 +94,7 @@ pub(crate) async fn tell(
 }
 
 struct Telling<'a> {
-    line: &'a Line,
+    line: &'a Conn,
     /// Until it is written.
     head: Option<(Box<ReplyHead>, Manner)>,
     /// Until all of it has been read.
@@ -243,7 +243,7 @@ fn framing(reply: &Reply, manner: &Manner) -> Framing {
 
 fn write_head(
     out: &mut Vec<u8>,
-    gear: &Gear,
+    gear: &IoBuffers,
     (head, manner): (&ReplyHead, &Manner),
     (framing, stays): (Framing, Stays),
 ) {
@@ -254,14 +254,14 @@ fn write_head(
     out.extend_from_slice(b"\r\n");
     let (mut has_length, mut has_date) = (false, false);
     head.each(|name, value| {
-        let name_is = |known: Name| name.eq_ignore_ascii_case(known.text().as_bytes());
-        if name_is(Name::ContentLength) {
+        let name_is = |known: KnownHeader| name.eq_ignore_ascii_case(known.text().as_bytes());
+        if name_is(KnownHeader::ContentLength) {
             if head.status == StatusCode::NO_CONTENT {
                 return;
             }
             has_length = true;
         }
-        has_date |= name_is(Name::Date);
+        has_date |= name_is(KnownHeader::Date);
         line(out, name, value);
     });
     match framing {

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::affinity::Owners;
 use crate::conversation::Book;
-use crate::gateway::http::conn_limit::Crowd;
+use crate::gateway::http::conn_limit::ConnectionLimiter;
 use crate::gateway::state::conversation_lock::Turns;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::model::Reason;
@@ -60,7 +60,7 @@ pub struct Shared {
     /// Made when the first turn of a user comes.
     first_turns: OnceLock<Turns>,
     /// Made when the first connection of a limited address comes.
-    crowd: OnceLock<Arc<Crowd>>,
+    crowd: OnceLock<Arc<ConnectionLimiter>>,
     started: Instant,
     started_at: Timestamp,
     swapped: Notify,
@@ -177,8 +177,8 @@ impl Shared {
     }
 
     /// The connections of each address.
-    pub(crate) fn crowd(&self) -> &Arc<Crowd> {
-        self.crowd.get_or_init(|| Arc::new(Crowd::new()))
+    pub(crate) fn crowd(&self) -> &Arc<ConnectionLimiter> {
+        self.crowd.get_or_init(|| Arc::new(ConnectionLimiter::new()))
     }
 
     /// Milliseconds since the start: the clock of breakers and phases. It never goes back.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use crate::gateway::http::body_memory::Room;
+use crate::gateway::http::body_memory::BodyMemory;
 use crate::gateway::http::limits::{Limits, Timeouts};
 use crate::gateway::state::app::App;
 use crate::gateway::state::instance::Instance;
@@ -41,7 +41,7 @@ pub struct Snapshot {
     /// Limits on requests.
     pub limits: Limits,
     /// The memory of all request bodies; what they hold survives a reload.
-    pub room: Room,
+    pub room: BodyMemory,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Whether instances that are out are tried when all are.

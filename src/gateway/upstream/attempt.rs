@@ -6,9 +6,9 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use crate::gateway::http::framing;
-use crate::gateway::http::head::AnswerHead;
+use crate::gateway::http::head::ResponseHead;
 use crate::gateway::http::limits::Timeouts;
-use crate::gateway::http::send_state::Progress;
+use crate::gateway::http::send_state::SendState;
 use crate::gateway::http::write_batch;
 use crate::gateway::state::member::Member;
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
@@ -20,7 +20,7 @@ use crate::model::Reason;
 /// An answer's head, and its body, to come or read already.
 pub(crate) struct Answer {
     /// Status and headers.
-    pub head: AnswerHead,
+    pub head: ResponseHead,
     /// What follows them.
     pub body: AnswerBody,
     /// When the head was here.
@@ -62,7 +62,7 @@ pub(crate) async fn attempt(
     connections: &Connections,
     member: &Member,
     outbound: &Outbound,
-    progress: &Progress,
+    progress: &SendState,
     patience: Patience<'_>,
 ) -> Result<Box<Answer>, AttemptError> {
     let exchange = Exchange { connections, member, outbound, progress, patience };
@@ -94,7 +94,7 @@ struct Exchange<'a> {
     connections: &'a Connections,
     member: &'a Member,
     outbound: &'a Outbound,
-    progress: &'a Progress,
+    progress: &'a SendState,
     patience: Patience<'a>,
 }
 
@@ -124,7 +124,7 @@ impl Exchange<'_> {
         let wait = patience.first_byte.min(left);
         progress.begin();
         let (method, body) = (outbound.method(), outbound.body(progress));
-        write_batch::ended().await;
+        write_batch::next_tick().await;
         let head = |out: &mut Vec<u8>| outbound.write_head(member, out);
         match lease.connection.exchange(method, head, body, began + wait).await {
             Ok((head, answering)) => self.checked(head, Inflow::Coming(answering), began),
@@ -151,7 +151,7 @@ impl Exchange<'_> {
     /// An answer that can be read in two ways is none; its connection goes with it.
     fn checked(
         &self,
-        head: AnswerHead,
+        head: ResponseHead,
         body: Inflow,
         began: Instant,
     ) -> Result<Box<Answer>, AttemptError> {

@@ -16,8 +16,8 @@ use crate::dify::answer::{
     is_strange_link, may_be_strange_code, refusal,
 };
 use crate::dify::path::CallKind;
-use crate::gateway::http::head::AnswerHead;
-use crate::gateway::http::header_name::Name;
+use crate::gateway::http::head::ResponseHead;
+use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::headers::decimal;
 use crate::gateway::state::member::Member;
 use crate::gateway::upstream::attempt::{Answer, AnswerBody};
@@ -57,7 +57,7 @@ pub(crate) enum Finding {
 
 impl Look {
     /// Whether the head of an answer leaves it open what the answer says.
-    fn must_read(self, head: &AnswerHead) -> bool {
+    fn must_read(self, head: &ResponseHead) -> bool {
         let matters = match head.status.as_u16() {
             404 => self.names_an_id,
             400 => self.names_an_id || self.starts_run,
@@ -69,8 +69,8 @@ impl Look {
     }
 
     /// Whether the head alone says that the instance does not have what the request names.
-    fn is_unknown_route(self, head: &AnswerHead) -> bool {
-        let kind = head.fields.get(Name::ContentType);
+    fn is_unknown_route(self, head: &ResponseHead) -> bool {
+        let kind = head.fields.get(KnownHeader::ContentType);
         if self.names_an_id && is_strange_link(self.kind, head.status.as_u16()) {
             return true;
         }
@@ -150,7 +150,7 @@ pub(crate) async fn peek(
     mut answer: Box<Answer>,
     member: &Member,
 ) -> Result<(Box<Answer>, Finding), AttemptError> {
-    let is_stream = answer.head.fields.get(Name::ContentType);
+    let is_stream = answer.head.fields.get(KnownHeader::ContentType);
     let is_stream = is_stream.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
     let mut body = match answer.body {
         AnswerBody::Coming(body) if is_stream && answer.head.status == StatusCode::OK => body,
@@ -188,9 +188,9 @@ async fn collect(body: &mut Inflow, limit: usize) -> Result<Bytes, String> {
     }
 }
 
-fn is_small_json(head: &AnswerHead) -> bool {
-    let length = head.fields.get(Name::ContentLength).and_then(decimal);
-    let kind = head.fields.get(Name::ContentType);
+fn is_small_json(head: &ResponseHead) -> bool {
+    let length = head.fields.get(KnownHeader::ContentLength).and_then(decimal);
+    let kind = head.fields.get(KnownHeader::ContentType);
     kind.is_some_and(|kind| kind.starts_with(b"application/json"))
         && length.is_some_and(|length| length <= MAX_BYTES as u64)
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, timeout};
 
-use crate::gateway::http::h1::io_buffers::Gear;
+use crate::gateway::http::h1::io_buffers::IoBuffers;
 use crate::gateway::http::limits::Timeouts;
 use crate::gateway::state::instance::{IdleMark, Instance};
 use crate::gateway::state::member::Member;
@@ -39,7 +39,7 @@ pub(crate) struct Connections {
     /// By instance. Sorted: hashing a number so that nobody can guess where it goes costs more than
     /// finding it, and nobody chooses these.
     idle: RefCell<BTreeMap<u64, Idle>>,
-    gear: Gear,
+    gear: IoBuffers,
 }
 
 struct Idle {
@@ -62,7 +62,7 @@ impl IdleConnection {
 
 impl Connections {
     /// None yet; they read and write by way of `gear`.
-    pub(crate) fn new(shared: Arc<Shared>, gear: Gear) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, gear: IoBuffers) -> Self {
         Self { shared, idle: RefCell::default(), gear }
     }
 

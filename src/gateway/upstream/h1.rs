@@ -13,17 +13,17 @@ use http::{Method, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::gateway::http::buffered_body::Replay;
+use crate::gateway::http::buffered_body::ReplayBody;
 use crate::gateway::http::buffered_body::TURN_BYTES;
-use crate::gateway::http::h1::body::Body;
-use crate::gateway::http::h1::deadline::Alarm;
-use crate::gateway::http::h1::io_buffers::Gear;
+use crate::gateway::http::h1::body::BodyDecoder;
+use crate::gateway::http::h1::deadline::Deadline;
+use crate::gateway::http::h1::io_buffers::IoBuffers;
 use crate::gateway::http::h1::io_buffers::join;
-use crate::gateway::http::h1::parse::{self, Found};
-use crate::gateway::http::h1::write_buf::Outflow;
-use crate::gateway::http::head::AnswerHead;
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::headers::Fields;
+use crate::gateway::http::h1::parse::{self, Parsed};
+use crate::gateway::http::h1::write_buf::WriteBuf;
+use crate::gateway::http::head::ResponseHead;
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::headers::Headers;
 use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::state::slots::Slot;
 
@@ -64,11 +64,11 @@ pub(crate) struct Connection {
     stream: Transport,
     /// Bytes that came and have not been used.
     input: Bytes,
-    outflow: Outflow,
+    outflow: WriteBuf,
     /// Bytes that the socket has taken, before TLS.
     taken: u64,
-    alarm: Alarm,
-    gear: Gear,
+    alarm: Deadline,
+    gear: IoBuffers,
     _slot: Option<Slot>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Connection {
 struct Sending<F> {
     /// Puts the head together; none once it is on its way.
     head: Option<F>,
-    body: Replay,
+    body: ReplayBody,
     written: Written,
     /// Why no more can be sent. An answer may have come all the same.
     broken: Option<io::Error>,
@@ -85,13 +85,13 @@ struct Sending<F> {
 
 impl Connection {
     /// A connection that has carried nothing yet.
-    pub(crate) fn new(stream: Transport, gear: Gear) -> Self {
+    pub(crate) fn new(stream: Transport, gear: IoBuffers) -> Self {
         Self {
             stream,
             input: Bytes::new(),
-            outflow: Outflow::default(),
+            outflow: WriteBuf::default(),
             taken: 0,
-            alarm: Alarm::default(),
+            alarm: Deadline::default(),
             gear,
             _slot: None,
         }
@@ -117,9 +117,9 @@ impl Connection {
         mut self: Box<Self>,
         method: &Method,
         head: impl FnOnce(&mut Vec<u8>),
-        body: Replay,
+        body: ReplayBody,
         due: Instant,
-    ) -> Result<(AnswerHead, Answering), (SendError, Written)> {
+    ) -> Result<(ResponseHead, Answering), (SendError, Written)> {
         let (head, written) = (Some(head), Written::Nothing);
         let before = self.acked_before(method);
         let mut sending = Sending { head, body, written, broken: None, informational: 0 };
@@ -133,10 +133,10 @@ impl Connection {
             && self.outflow.is_empty()
             && sending.broken.is_none();
         let body = match is_bodiless(method, head.status) {
-            true => Body::Known(0),
-            false => Body::of_answer(&head.fields),
+            true => BodyDecoder::Known(0),
+            false => BodyDecoder::of_answer(&head.fields),
         };
-        let reusable = is_sent && stays_open(&head) && !matches!(body, Body::UntilClose);
+        let reusable = is_sent && stays_open(&head) && !matches!(body, BodyDecoder::UntilClose);
         Ok((head, Answering { connection: self, body, reusable, spare: BytesMut::new() }))
     }
 
@@ -165,7 +165,7 @@ impl Connection {
         sending: &mut Sending<impl FnOnce(&mut Vec<u8>)>,
         due: Instant,
         context: &mut Context<'_>,
-    ) -> Poll<Result<AnswerHead, SendError>> {
+    ) -> Poll<Result<ResponseHead, SendError>> {
         if sending.broken.is_none()
             && let Err(error) = self.send(sending, context)
         {
@@ -221,7 +221,7 @@ impl Connection {
         &mut self,
         sending: &mut Sending<F>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<AnswerHead, SendError>> {
+    ) -> Poll<Result<ResponseHead, SendError>> {
         loop {
             let Self { gear, stream, input, .. } = self;
             let read = ready!(gear.poll_look(stream, context, |bytes| read_head(input, bytes)));
@@ -268,7 +268,7 @@ fn broken(error: &io::Error) -> SendError {
 }
 
 /// The head in what came before and now; what is behind it, or not enough, stays in `input`.
-fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<AnswerHead>, SendError> {
+fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<ResponseHead>, SendError> {
     if bytes.is_empty() {
         return Err(SendError::Closed("connection closed before the answer's head".to_owned()));
     }
@@ -281,12 +281,12 @@ fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<AnswerHead>, Send
     };
     let bad = |_| SendError::Garbled("its head is not valid HTTP/1");
     match parse::answer(all).map_err(bad)? {
-        Found::Head(head, length) => {
+        Parsed::Head(head, length) => {
             *input = Bytes::copy_from_slice(&all[length..]);
             Ok(Some(head))
         }
-        Found::Part if all.len() > HEAD_BYTES => Err(SendError::Garbled("its head is too long")),
-        Found::Part => {
+        Parsed::Part if all.len() > HEAD_BYTES => Err(SendError::Garbled("its head is too long")),
+        Parsed::Part => {
             *input = Bytes::copy_from_slice(all);
             Ok(None)
         }
@@ -305,19 +305,19 @@ fn is_bodiless(method: &Method, status: StatusCode) -> bool {
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-pub(crate) fn stays_open(head: &AnswerHead) -> bool {
+pub(crate) fn stays_open(head: &ResponseHead) -> bool {
     head.version == Version::HTTP_11 && !says_close(&head.fields)
 }
 
 /// Whether `Connection` names `close`.
-pub(crate) fn says_close(fields: &Fields) -> bool {
+pub(crate) fn says_close(fields: &Headers) -> bool {
     names(fields, b"close")
 }
 
 /// Whether `Connection` names it.
-pub(crate) fn names(fields: &Fields, option: &[u8]) -> bool {
+pub(crate) fn names(fields: &Headers, option: &[u8]) -> bool {
     fields
-        .all(Name::Connection)
+        .all(KnownHeader::Connection)
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
 }
@@ -325,7 +325,7 @@ pub(crate) fn names(fields: &Fields, option: &[u8]) -> bool {
 /// The body of an answer, with the connection that it comes on.
 pub(crate) struct Answering {
     connection: Box<Connection>,
-    body: Body,
+    body: BodyDecoder,
     reusable: bool,
     spare: BytesMut,
 }

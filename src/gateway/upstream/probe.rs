@@ -28,11 +28,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::balance::ProbeVerdict;
-use crate::gateway::http::buffered_body::Kept;
-use crate::gateway::http::buffered_body::Replay;
+use crate::gateway::http::buffered_body::BufferedBody;
+use crate::gateway::http::buffered_body::ReplayBody;
 use crate::gateway::http::framing;
-use crate::gateway::http::h1::io_buffers::Gear;
-use crate::gateway::http::send_state::Progress;
+use crate::gateway::http::h1::io_buffers::IoBuffers;
+use crate::gateway::http::send_state::SendState;
 use crate::gateway::state::instance::{IdleMark, Instance, Room};
 use crate::gateway::state::probed::Probed;
 use crate::gateway::state::shared::Shared;
@@ -77,7 +77,7 @@ impl Prober {
 }
 
 async fn run(shared: Arc<Shared>) {
-    let gear = Gear::new();
+    let gear = IoBuffers::new();
     let mut tasks = JoinSet::new();
     let mut running: HashMap<u64, AbortHandle> = HashMap::new();
     loop {
@@ -104,7 +104,7 @@ async fn run(shared: Arc<Shared>) {
 
 /// Probe after probe. After one that failed the next begins at once if its time has come: the time
 /// from one beginning to the next is what counts.
-async fn watch(shared: Arc<Shared>, probed: Arc<Probed>, gear: Gear) {
+async fn watch(shared: Arc<Shared>, probed: Arc<Probed>, gear: IoBuffers) {
     let mut place = None;
     for round in 0_u64.. {
         let began = Instant::now();
@@ -153,7 +153,12 @@ impl Place {
     }
 }
 
-async fn look(probed: &Probed, gear: &Gear, began: Instant, room: Room) -> (ProbeVerdict, String) {
+async fn look(
+    probed: &Probed,
+    gear: &IoBuffers,
+    began: Instant,
+    room: Room,
+) -> (ProbeVerdict, String) {
     let (instance, probe) = (probed.instance(), probed.probe());
     let limit = probe.timeout;
     let asked = timeout(limit, ask(probed, gear)).await;
@@ -187,7 +192,7 @@ async fn look(probed: &Probed, gear: &Gear, began: Instant, room: Room) -> (Prob
 /// Asks whether requests with a key are answered, however.
 async fn look_with_key(
     probed: &Probed,
-    gear: &Gear,
+    gear: &IoBuffers,
     key: &HeaderValue,
     room: Room,
     shared: &Shared,
@@ -224,7 +229,7 @@ async fn look_with_key(
 /// The status of the answer.
 async fn ask_with_key(
     probed: &Probed,
-    gear: &Gear,
+    gear: &IoBuffers,
     key: &HeaderValue,
     limit: Duration,
 ) -> io::Result<u16> {
@@ -232,7 +237,7 @@ async fn ask_with_key(
     let mut headers = headers(probed)?;
     headers.insert(AUTHORIZATION, key.clone());
     let head = |out: &mut Vec<u8>| write_request_head(&Method::GET, KEYED_PATH, &headers, out);
-    let body = Replay::new(Kept::EMPTY, Progress::default());
+    let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     let due = Instant::now() + 2 * limit;
     let answer = connection.exchange(&Method::GET, head, body, due).await;
     let (head, _) = answer.map_err(|(error, _)| unanswered(error))?;
@@ -254,14 +259,14 @@ struct Answer {
     fault: Option<String>,
 }
 
-async fn ask(probed: &Probed, gear: &Gear) -> io::Result<Answer> {
+async fn ask(probed: &Probed, gear: &IoBuffers) -> io::Result<Answer> {
     let (instance, probe) = (probed.instance(), probed.probe());
     let connection = Box::new(Connection::new(dial(instance).await?, gear.clone()));
     let headers = headers(probed)?;
     let head = |out: &mut Vec<u8>| {
         write_request_head(&probe.method, probe.path.as_str(), &headers, out);
     };
-    let body = Replay::new(Kept::EMPTY, Progress::default());
+    let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     // Who asks times the whole of a probe, and has to be the first to see that it is late.
     let due = Instant::now() + 2 * probe.timeout;
     let answer = connection.exchange(&probe.method, head, body, due).await;

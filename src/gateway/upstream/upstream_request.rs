@@ -10,15 +10,15 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
 use memchr::memchr;
 
-use crate::gateway::http::buffered_body::Kept;
-use crate::gateway::http::buffered_body::Replay;
+use crate::gateway::http::buffered_body::BufferedBody;
+use crate::gateway::http::buffered_body::ReplayBody;
 use crate::gateway::http::head::RequestHead;
-use crate::gateway::http::header_name::{Name, Names};
-use crate::gateway::http::headers::{Field, Fields, Said};
-use crate::gateway::http::hop_by_hop::Behind;
+use crate::gateway::http::header_name::{HeaderSet, KnownHeader};
+use crate::gateway::http::headers::{Header, Headers, Occurrence};
+use crate::gateway::http::hop_by_hop::StrippedHeaders;
 use crate::gateway::http::query;
 use crate::gateway::http::request_id::RequestId;
-use crate::gateway::http::send_state::Progress;
+use crate::gateway::http::send_state::SendState;
 use crate::gateway::state::member::Member;
 use crate::model::Scheme;
 
@@ -26,22 +26,22 @@ use crate::model::Scheme;
 const AGENT: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
 
 /// What the gateway says itself, or keeps for itself.
-const REPLACED: Names = Names::of(&[
-    Name::App,
-    Name::Authorization,
-    Name::ForwardedFor,
-    Name::Host,
-    Name::RealIp,
-    Name::RequestId,
+const REPLACED: HeaderSet = HeaderSet::of(&[
+    KnownHeader::App,
+    KnownHeader::Authorization,
+    KnownHeader::ForwardedFor,
+    KnownHeader::Host,
+    KnownHeader::RealIp,
+    KnownHeader::RequestId,
 ]);
 
 /// What only a trusted proxy may say.
-const BELIEVED_OF_PROXIES: Names = Names::of(&[
-    Name::Forwarded,
-    Name::ForwardedHost,
-    Name::ForwardedPort,
-    Name::ForwardedPrefix,
-    Name::ForwardedProto,
+const BELIEVED_OF_PROXIES: HeaderSet = HeaderSet::of(&[
+    KnownHeader::Forwarded,
+    KnownHeader::ForwardedHost,
+    KnownHeader::ForwardedPort,
+    KnownHeader::ForwardedPrefix,
+    KnownHeader::ForwardedProto,
 ]);
 
 /// A request ready for any member of the pool: all but the member's own token.
@@ -51,13 +51,13 @@ const BELIEVED_OF_PROXIES: Names = Names::of(&[
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
     head: Rc<RequestHead>,
-    /// Fields that do not go on, or are replaced.
-    behind: Behind,
+    /// Headers that do not go on, or are replaced.
+    behind: StrippedHeaders,
     sender: Sender,
     request_id: RequestId,
     has_length: bool,
     key: Key,
-    body: Kept,
+    body: BufferedBody,
 }
 
 /// By which of a member's keys a request is let in.
@@ -104,18 +104,18 @@ impl Outbound {
     /// Leaves out what belongs to the client's connection and adds what the instance should know.
     pub(crate) fn new(
         head: Rc<RequestHead>,
-        body: Kept,
+        body: BufferedBody,
         origin: Origin,
         request_id: RequestId,
     ) -> Self {
-        let mut behind = Behind::of_request(&head.fields);
+        let mut behind = StrippedHeaders::of_request(&head.fields);
         behind.add_all(REPLACED);
         if !origin.via_proxy {
             behind.add_all(BELIEVED_OF_PROXIES);
         }
         // HTTP/2 may part cookies, and HTTP/1.1 may not (RFC 9113 §8.2.3).
-        if head.fields.said(Name::Cookie) == Said::Often {
-            behind.add(Name::Cookie);
+        if head.fields.said(KnownHeader::Cookie) == Occurrence::Often {
+            behind.add(KnownHeader::Cookie);
         }
         let has_length = !body.is_empty() || !matches!(head.method, Method::GET | Method::HEAD);
         let (sender, key) = (Sender::Client(origin), Key::App);
@@ -132,21 +132,21 @@ impl Outbound {
         method: Method,
         path: &str,
         content_type: HeaderValue,
-        body: Kept,
+        body: BufferedBody,
         request_id: &RequestId,
     ) -> Self {
         let has_length = !body.is_empty() || method != Method::GET;
         let uri = path.parse().unwrap_or_default();
-        let (version, fields) = (Version::HTTP_11, Fields::default());
+        let (version, fields) = (Version::HTTP_11, Headers::default());
         let head = Rc::new(RequestHead { method, uri, version, fields });
         let (sender, request_id) = (Sender::Gateway(content_type), request_id.clone());
-        let (behind, key) = (Behind::default(), Key::App);
+        let (behind, key) = (StrippedHeaders::default(), Key::App);
         Self { head, behind, sender, request_id, has_length, key, body }
     }
 
     /// The instance's answer must be read here, so it may not be packed.
     pub(crate) fn refuse_packed_answers(&mut self) {
-        self.behind.add(Name::AcceptEncoding);
+        self.behind.add(KnownHeader::AcceptEncoding);
     }
 
     /// Takes the conversation out of a JSON body, whose value stands at `place`, quotes included: the
@@ -158,7 +158,7 @@ impl Outbound {
         let mut empty = b"\"\"".to_vec();
         // Blanks after a value mean nothing, and the length stays the same.
         empty.resize(usize::try_from(place.end - place.start).unwrap_or(2), b' ');
-        let body = std::mem::replace(&mut self.body, Kept::EMPTY);
+        let body = std::mem::replace(&mut self.body, BufferedBody::EMPTY);
         self.body = body.overwritten(place, empty).await?;
         Ok(())
     }
@@ -179,32 +179,32 @@ impl Outbound {
     }
 
     /// Its body from the beginning.
-    pub(crate) fn body(&self, progress: &Progress) -> Replay {
-        Replay::new(self.body.clone(), progress.clone())
+    pub(crate) fn body(&self, progress: &SendState) -> ReplayBody {
+        ReplayBody::new(self.body.clone(), progress.clone())
     }
 
     /// Its fields for one member, but the length, one by one.
-    fn fields(&self, member: Option<&Member>, mut put: impl FnMut(Field<'_>)) {
-        let mut add = |name: Name, value: &[u8]| {
-            put(Field { name, spelt: name.text().as_bytes(), value });
+    fn fields(&self, member: Option<&Member>, mut put: impl FnMut(Header<'_>)) {
+        let mut add = |name: KnownHeader, value: &[u8]| {
+            put(Header { name, spelt: name.text().as_bytes(), value });
         };
         // RFC 9112 §3.2.2: the host of an absolute URI counts, not the header.
         let authority = self.head.uri.authority().map(|name| name.as_str().as_bytes());
-        let named = authority.or_else(|| self.head.fields.get(Name::Host));
+        let named = authority.or_else(|| self.head.fields.get(KnownHeader::Host));
         let own_host = member.filter(|member| {
-            // Behind TLS stands a server for several names, which goes by the host.
+            // StrippedHeaders TLS stands a server for several names, which goes by the host.
             member.instance.address().scheme == Scheme::Https || named.is_none()
         });
         let own_host = own_host.and_then(|member| member.instance.authority());
         let own_host = own_host.map(|host| host.as_str().as_bytes());
-        own_host.or(named).into_iter().for_each(|host| add(Name::Host, host));
-        add(Name::RequestId, self.request_id.as_str().as_bytes());
+        own_host.or(named).into_iter().for_each(|host| add(KnownHeader::Host, host));
+        add(KnownHeader::RequestId, self.request_id.as_str().as_bytes());
         match &self.sender {
             Sender::Client(origin) => self.of_client(origin, named, &mut add),
             Sender::Gateway(content_type) => {
-                add(Name::UserAgent, AGENT.as_bytes());
+                add(KnownHeader::UserAgent, AGENT.as_bytes());
                 if !self.body.is_empty() {
-                    add(Name::ContentType, content_type.as_bytes());
+                    add(KnownHeader::ContentType, content_type.as_bytes());
                 }
             }
         }
@@ -213,34 +213,41 @@ impl Outbound {
             Key::Datasets => member.datasets.as_deref(),
         });
         if let Some(authorization) = key {
-            add(Name::Authorization, authorization.expose());
+            add(KnownHeader::Authorization, authorization.expose());
         }
-        let goes_on = |field: &Field<'_>| !self.behind.has(field) && !is_ambiguous(field);
+        let goes_on = |field: &Header<'_>| !self.behind.has(field) && !is_ambiguous(field);
         self.head.fields.iter().filter(goes_on).for_each(put);
     }
 
     /// Says who asks. What an untrusted client says of itself stays behind.
-    fn of_client(&self, origin: &Origin, host: Option<&[u8]>, add: &mut impl FnMut(Name, &[u8])) {
+    fn of_client(
+        &self,
+        origin: &Origin,
+        host: Option<&[u8]>,
+        add: &mut impl FnMut(KnownHeader, &[u8]),
+    ) {
         let said = &self.head.fields;
         let peer = origin.peer.as_bytes();
         if origin.via_proxy {
-            let before = said.all(Name::ForwardedFor).filter(|chain| !chain.is_empty());
+            let before = said.all(KnownHeader::ForwardedFor).filter(|chain| !chain.is_empty());
             let chain = before.chain([peer]).collect::<Vec<_>>();
-            add(Name::ForwardedFor, &chain.join(&b", "[..]));
-            add(Name::RealIp, origin.client.to_string().as_bytes());
+            add(KnownHeader::ForwardedFor, &chain.join(&b", "[..]));
+            add(KnownHeader::RealIp, origin.client.to_string().as_bytes());
         } else {
-            add(Name::ForwardedFor, peer);
-            add(Name::RealIp, peer);
+            add(KnownHeader::ForwardedFor, peer);
+            add(KnownHeader::RealIp, peer);
         }
-        if !(origin.via_proxy && said.has(Name::ForwardedProto)) {
-            add(Name::ForwardedProto, origin.scheme.label().as_bytes());
+        if !(origin.via_proxy && said.has(KnownHeader::ForwardedProto)) {
+            add(KnownHeader::ForwardedProto, origin.scheme.label().as_bytes());
         }
-        if let (Some(host), false) = (host, origin.via_proxy && said.has(Name::ForwardedHost)) {
-            add(Name::ForwardedHost, host);
+        if let (Some(host), false) =
+            (host, origin.via_proxy && said.has(KnownHeader::ForwardedHost))
+        {
+            add(KnownHeader::ForwardedHost, host);
         }
-        if said.said(Name::Cookie) == Said::Often {
-            let cookies = said.all(Name::Cookie).collect::<Vec<_>>();
-            add(Name::Cookie, &cookies.join(&b"; "[..]));
+        if said.said(KnownHeader::Cookie) == Occurrence::Often {
+            let cookies = said.all(KnownHeader::Cookie).collect::<Vec<_>>();
+            add(KnownHeader::Cookie, &cookies.join(&b"; "[..]));
         }
     }
 
@@ -270,8 +277,8 @@ impl Outbound {
 
 /// Whether an instance would take it for another: WSGI (PEP 3333), which Dify is behind, reads `_` and `-`
 /// in names as the same, so that `X_Forwarded_For` would stand beside the gateway's own.
-fn is_ambiguous(field: &Field<'_>) -> bool {
-    field.name == Name::Other && memchr(b'_', field.spelt).is_some()
+fn is_ambiguous(field: &Header<'_>) -> bool {
+    field.name == KnownHeader::Other && memchr(b'_', field.spelt).is_some()
 }
 
 #[cfg(test)]
@@ -284,7 +291,7 @@ mod tests {
     use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 
     use super::{Origin, Outbound};
-    use crate::gateway::http::buffered_body::Kept;
+    use crate::gateway::http::buffered_body::BufferedBody;
     use crate::gateway::http::head::RequestHead;
     use crate::model::Scheme;
 
@@ -297,7 +304,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let head = RequestHead::of_parts(request.body(()).unwrap().into_parts().0);
-        let body = Kept::Piece(Bytes::from_static(b"{}"));
+        let body = BufferedBody::Piece(Bytes::from_static(b"{}"));
         Outbound::new(Rc::new(head), body, origin.clone(), "r1".into())
     }
 

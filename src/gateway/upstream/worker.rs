@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::gateway::http::client_conn::{Client, Ending};
+use crate::gateway::http::client_conn::{ClientConn, CloseReason};
 use crate::gateway::http::early_log::EarlyLog;
-use crate::gateway::http::h1::io_buffers::Gear;
+use crate::gateway::http::h1::io_buffers::IoBuffers;
 use crate::gateway::state::shared::Shared;
 use crate::gateway::upstream::conn_pool::Connections;
 use crate::telemetry::{Batch, Sink};
@@ -43,12 +43,12 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     /// Idle connections to instances.
     pub connections: Connections,
-    clients: RefCell<Slab<Rc<Client>>>,
+    clients: RefCell<Slab<Rc<ClientConn>>>,
     batch: RefCell<Batch>,
     clock: Rc<Cell<u64>>,
     /// Requests that were none.
     pub early_log: EarlyLog,
-    gear: Gear,
+    gear: IoBuffers,
     /// Woken when the last client is gone.
     empty: Notify,
     /// Runs that go on without their clients.
@@ -58,7 +58,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Worker number `index`, from 0.
     pub(crate) fn new(index: usize, shared: Arc<Shared>, sink: Option<Sink>) -> Self {
-        let gear = Gear::new();
+        let gear = IoBuffers::new();
         Self {
             index,
             connections: Connections::new(Arc::clone(&shared), gear.clone()),
@@ -89,12 +89,12 @@ impl Worker {
     }
 
     /// The buffers that its connections share.
-    pub(crate) fn gear(&self) -> &Gear {
+    pub(crate) fn gear(&self) -> &IoBuffers {
         &self.gear
     }
 
     /// Takes note of a client's connection.
-    pub(crate) fn enter(&self, client: Rc<Client>) -> usize {
+    pub(crate) fn enter(&self, client: Rc<ClientConn>) -> usize {
         self.shared.stats.clients.rise();
         self.clients.borrow_mut().insert(client)
     }
@@ -138,7 +138,7 @@ impl Worker {
 
     /// Ends every client's connection after its request under way.
     pub(crate) fn drain_clients(&self) {
-        self.clients.borrow().iter().for_each(|(_, client)| client.end(Ending::Drain));
+        self.clients.borrow().iter().for_each(|(_, client)| client.end(CloseReason::Drain));
     }
 
     /// Sweeps for as long as the worker lives.

@@ -4,13 +4,13 @@
 //! taken in whole first: in memory up to a limit, beyond it in an unnamed file of `spool_dir`. What
 //! is kept can be sent more than once.
 
-mod keeper;
-mod kept;
+mod body;
+mod body_buffer;
 mod replay;
 mod spool;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::keeper::Keeper;
-pub(crate) use self::kept::{Kept, TURN_BYTES};
-pub(crate) use self::replay::Replay;
+pub(crate) use self::body::{BufferedBody, TURN_BYTES};
+pub(crate) use self::body_buffer::BodyBuffer;
+pub(crate) use self::replay::ReplayBody;

@@ -11,14 +11,14 @@ use rustix::buffer::spare_capacity;
 use rustix::io::pread;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::kept::{Kept, Next, PIECE_BYTES, TURN_BYTES};
+use super::body::{BufferedBody, NextPart, PIECE_BYTES, TURN_BYTES};
 use super::spool::Spool;
-use crate::gateway::http::send_state::Progress;
+use crate::gateway::http::send_state::SendState;
 
 /// A kept body on its way to an instance.
 #[derive(Debug)]
-pub(crate) struct Replay {
-    kept: Kept,
+pub(crate) struct ReplayBody {
+    kept: BufferedBody,
     /// Bytes handed out.
     sent: u64,
     /// Pieces handed out, for a body in memory.
@@ -27,12 +27,12 @@ pub(crate) struct Replay {
     within: usize,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
     /// Told when the last byte was handed out.
-    progress: Progress,
+    progress: SendState,
 }
 
-impl Replay {
+impl ReplayBody {
     /// The body from its beginning.
-    pub(crate) fn new(kept: Kept, progress: Progress) -> Self {
+    pub(crate) fn new(kept: BufferedBody, progress: SendState) -> Self {
         if kept.is_empty() {
             progress.body_taken();
         }
@@ -40,7 +40,7 @@ impl Replay {
     }
 }
 
-impl Body for Replay {
+impl Body for ReplayBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -53,24 +53,24 @@ impl Body for Replay {
             return Poll::Ready(None);
         }
         let (file, next) = match &this.kept {
-            Kept::Piece(piece) => (None, Next::Bytes(part(piece, &mut this.within))),
-            Kept::Memory { pieces, .. } => {
+            BufferedBody::Piece(piece) => (None, NextPart::Bytes(part(piece, &mut this.within))),
+            BufferedBody::Memory { pieces, .. } => {
                 let piece = &pieces[this.piece];
                 let data = part(piece, &mut this.within);
                 if this.within == piece.len() {
                     (this.piece, this.within) = (this.piece + 1, 0);
                 }
-                (None, Next::Bytes(data))
+                (None, NextPart::Bytes(data))
             }
-            Kept::Spooled { file, len } => {
-                (Some(file), Next::File { offset: this.sent, left: len - this.sent })
+            BufferedBody::Spooled { file, len } => {
+                (Some(file), NextPart::File { offset: this.sent, left: len - this.sent })
             }
-            Kept::Spliced(splice) => (Some(&splice.file), splice.next(this.sent)),
+            BufferedBody::Spliced(splice) => (Some(&splice.file), splice.next(this.sent)),
         };
         let data = match (file, next) {
-            (_, Next::Bytes(bytes)) => bytes,
-            (None, Next::File { .. }) => return Poll::Ready(None),
-            (Some(file), Next::File { offset, left }) => {
+            (_, NextPart::Bytes(bytes)) => bytes,
+            (None, NextPart::File { .. }) => return Poll::Ready(None),
+            (Some(file), NextPart::File { offset, left }) => {
                 let reading =
                     this.reading.get_or_insert_with(|| read(Arc::clone(file), offset, left));
                 let read = ready!(Pin::new(reading).poll(context));

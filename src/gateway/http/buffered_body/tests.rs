@@ -4,26 +4,26 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 
-use super::{Keeper, Kept, Replay, TURN_BYTES};
-use crate::gateway::http::body_memory::Room;
-use crate::gateway::http::send_state::Progress;
+use super::{BodyBuffer, BufferedBody, ReplayBody, TURN_BYTES};
+use crate::gateway::http::body_memory::BodyMemory;
+use crate::gateway::http::send_state::SendState;
 
-fn room() -> Room {
-    Room { bodies: Default::default(), limit: u64::MAX }
+fn room() -> BodyMemory {
+    BodyMemory { bodies: Default::default(), limit: u64::MAX }
 }
 
-async fn keep(memory_bytes: u64, pieces: &[&[u8]]) -> std::io::Result<Kept> {
+async fn keep(memory_bytes: u64, pieces: &[&[u8]]) -> std::io::Result<BufferedBody> {
     let folder = std::env::temp_dir();
     let room = room();
-    let mut keeper = Keeper::new(memory_bytes, &folder, &room);
+    let mut keeper = BodyBuffer::new(memory_bytes, &folder, &room);
     for piece in pieces {
         keeper.push(Bytes::copy_from_slice(piece)).await?;
     }
     keeper.finish().await
 }
 
-async fn replayed(kept: &Kept) -> Bytes {
-    Replay::new(kept.clone(), Progress::default()).collect().await.unwrap().to_bytes()
+async fn replayed(kept: &BufferedBody) -> Bytes {
+    ReplayBody::new(kept.clone(), SendState::default()).collect().await.unwrap().to_bytes()
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn a_body_can_be_sent_twice_wherever_it_is_kept() {
     for memory_bytes in [0, 4, 1 << 20] {
         let kept = keep(memory_bytes, &pieces).await.unwrap();
         assert_eq!(kept.len(), whole.len() as u64);
-        assert_eq!(matches!(kept, Kept::Spooled { .. }), memory_bytes < 1 << 20);
+        assert_eq!(matches!(kept, BufferedBody::Spooled { .. }), memory_bytes < 1 << 20);
         for _ in 0..2 {
             assert_eq!(replayed(&kept).await, whole);
         }
@@ -45,7 +45,7 @@ async fn a_body_can_be_sent_twice_wherever_it_is_kept() {
 async fn others_have_their_turn_while_a_large_body_comes_and_goes() {
     let bytes: Vec<u8> = (0..600_000_u32).map(|n| (n % 251) as u8).collect();
     let (folder, room) = (std::env::temp_dir(), room());
-    let mut keeper = Keeper::new(1 << 20, &folder, &room);
+    let mut keeper = BodyBuffer::new(1 << 20, &folder, &room);
     let mut context = Context::from_waker(Waker::noop());
     let (small, large) = (Bytes::from_static(b"small"), Bytes::from(bytes.clone()));
     assert!(pin!(keeper.push(small)).poll(&mut context).is_ready());
@@ -53,8 +53,8 @@ async fn others_have_their_turn_while_a_large_body_comes_and_goes() {
 
     let three = keep(1 << 20, &[b"head", &bytes, b"tail"]).await.unwrap();
     let whole = [&b"head"[..], &bytes, b"tail"].concat();
-    for (kept, whole) in [(Kept::Piece(large), bytes), (three, whole)] {
-        let mut replay = Replay::new(kept, Progress::default());
+    for (kept, whole) in [(BufferedBody::Piece(large), bytes), (three, whole)] {
+        let mut replay = ReplayBody::new(kept, SendState::default());
         let mut sent = Vec::new();
         while let Some(frame) = replay.frame().await {
             let data = frame.unwrap().into_data().unwrap();
@@ -70,7 +70,7 @@ async fn a_body_in_many_small_pieces_is_gathered_in_order() {
     let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
     let pieces: Vec<&[u8]> = bytes.chunks(7).collect();
     let kept = keep(1 << 20, &pieces).await.unwrap();
-    assert!(matches!(&kept, Kept::Memory { pieces, .. } if pieces.len() == 3), "{kept:?}");
+    assert!(matches!(&kept, BufferedBody::Memory { pieces, .. } if pieces.len() == 3), "{kept:?}");
     assert_eq!(replayed(&kept).await, bytes);
 }
 
@@ -122,43 +122,45 @@ async fn a_part_of_a_body_gives_way_to_more_or_less_wherever_it_is_kept() {
         }
     }
     let small = keep(1 << 20, &[b"{", b"}"]).await.unwrap().spliced(1..1, b"x");
-    assert!(matches!(small, Kept::Piece(piece) if piece == "{x}"));
+    assert!(matches!(small, BufferedBody::Piece(piece) if piece == "{x}"));
 }
 
 #[tokio::test]
 async fn nothing_and_one_piece_need_no_spool() {
     let none = keep(0, &[b""]).await.unwrap();
     assert!(none.is_empty() && replayed(&none).await.is_empty());
-    assert!(matches!(keep(9, &[b"one"]).await.unwrap(), Kept::Piece(piece) if piece == "one"));
+    assert!(
+        matches!(keep(9, &[b"one"]).await.unwrap(), BufferedBody::Piece(piece) if piece == "one")
+    );
 }
 
 #[tokio::test]
 async fn a_spool_folder_that_is_missing_is_an_error() {
     let folder = std::path::Path::new("/nonexistent/spool");
     let room = room();
-    let mut keeper = Keeper::new(0, folder, &room);
+    let mut keeper = BodyBuffer::new(0, folder, &room);
     assert!(keeper.push(Bytes::from_static(b"x")).await.is_err());
 }
 
 #[tokio::test]
 async fn what_is_in_memory_is_counted_until_the_last_of_it_is_gone() {
     let (folder, piece) = (std::env::temp_dir(), Bytes::from(vec![7; 20_000]));
-    let room = Room { bodies: Default::default(), limit: 50_000 };
+    let room = BodyMemory { bodies: Default::default(), limit: 50_000 };
     let held = || room.bodies.held_bytes();
-    let mut keeper = Keeper::new(1 << 20, &folder, &room);
+    let mut keeper = BodyBuffer::new(1 << 20, &folder, &room);
     keeper.push(piece.clone()).await.unwrap();
     keeper.push(piece.clone()).await.unwrap();
     let kept = keeper.finish().await.unwrap();
     let again = kept.clone();
     drop(kept);
     assert_eq!(held(), 40_000);
-    let mut other = Keeper::new(1 << 20, &folder, &room);
+    let mut other = BodyBuffer::new(1 << 20, &folder, &room);
     let full = other.push(piece.clone()).await.unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::QuotaExceeded);
     drop((again, other));
     assert_eq!(held(), 0);
     // What has gone to the spool is held no more, until it is read.
-    let mut spooled = Keeper::new(30_000, &folder, &room);
+    let mut spooled = BodyBuffer::new(30_000, &folder, &room);
     spooled.push(piece.clone()).await.unwrap();
     spooled.push(piece).await.unwrap();
     assert_eq!(held(), 0);

@@ -2,36 +2,36 @@
 
 use bytes::Bytes;
 
-use crate::gateway::http::h1::chunked::Chunks;
-use crate::gateway::http::header_name::Name;
-use crate::gateway::http::headers::{Fields, decimal};
+use crate::gateway::http::h1::chunked::ChunkedDecoder;
+use crate::gateway::http::header_name::KnownHeader;
+use crate::gateway::http::headers::{Headers, decimal};
 
 /// What is still to come of a body.
 #[derive(Debug)]
-pub(crate) enum Body {
+pub(crate) enum BodyDecoder {
     /// So many bytes.
     Known(u64),
-    /// Chunks.
-    Chunked(Chunks),
+    /// ChunkedDecoder.
+    Chunked(ChunkedDecoder),
     /// All until the other side closes.
     UntilClose,
 }
 
-impl Body {
+impl BodyDecoder {
     /// By the headers of a request; the rules of `framing` are checked elsewhere.
-    pub(crate) fn of_request(fields: &Fields) -> Self {
-        if fields.has(Name::TransferEncoding) {
-            return Self::Chunked(Chunks::new());
+    pub(crate) fn of_request(fields: &Headers) -> Self {
+        if fields.has(KnownHeader::TransferEncoding) {
+            return Self::Chunked(ChunkedDecoder::new());
         }
         Self::Known(length(fields).unwrap_or(0))
     }
 
     /// By the headers of an answer that may have a body.
-    pub(crate) fn of_answer(fields: &Fields) -> Self {
-        if fields.has(Name::TransferEncoding) {
-            return Self::Chunked(Chunks::new());
+    pub(crate) fn of_answer(fields: &Headers) -> Self {
+        if fields.has(KnownHeader::TransferEncoding) {
+            return Self::Chunked(ChunkedDecoder::new());
         }
-        match fields.has(Name::ContentLength) {
+        match fields.has(KnownHeader::ContentLength) {
             true => Self::Known(length(fields).unwrap_or(0)),
             false => Self::UntilClose,
         }
@@ -84,34 +84,35 @@ impl Body {
 }
 
 /// One decimal number that fits.
-fn length(fields: &Fields) -> Option<u64> {
-    decimal(fields.get(Name::ContentLength)?)
+fn length(fields: &Headers) -> Option<u64> {
+    decimal(fields.get(KnownHeader::ContentLength)?)
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
-    use super::Body;
-    use crate::gateway::http::headers::Fields;
+    use super::BodyDecoder;
+    use crate::gateway::http::headers::Headers;
 
     #[test]
     fn a_body_ends_where_its_headers_say() {
-        let mut body = Body::of_request(&Fields::of_lines(&[("content-length", "5")]));
+        let mut body = BodyDecoder::of_request(&Headers::of_lines(&[("content-length", "5")]));
         let mut input = Bytes::from_static(b"helloGET /");
         assert_eq!(body.decode(&mut input).unwrap().unwrap(), "hello");
         assert!(body.is_over() && input == "GET /");
-        assert!(Body::of_request(&Fields::of_lines(&[])).is_over());
+        assert!(BodyDecoder::of_request(&Headers::of_lines(&[])).is_over());
     }
 
     #[test]
     fn an_answer_without_a_length_ends_with_its_connection() {
-        let mut body = Body::of_answer(&Fields::of_lines(&[]));
+        let mut body = BodyDecoder::of_answer(&Headers::of_lines(&[]));
         assert_eq!(body.decode(&mut Bytes::from_static(b"all")).unwrap().unwrap(), "all");
         assert!(!body.is_over() && body.left().is_none() && body.ends_by_closing());
-        let mut cut = Body::of_answer(&Fields::of_lines(&[("content-length", "5")]));
+        let mut cut = BodyDecoder::of_answer(&Headers::of_lines(&[("content-length", "5")]));
         assert!(!cut.ends_by_closing());
-        let mut cut = Body::of_answer(&Fields::of_lines(&[("transfer-encoding", "chunked")]));
+        let mut cut =
+            BodyDecoder::of_answer(&Headers::of_lines(&[("transfer-encoding", "chunked")]));
         assert!(!cut.ends_by_closing());
     }
 }

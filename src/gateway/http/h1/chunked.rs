@@ -10,7 +10,7 @@ const EXTRA_BYTES: usize = 16 * 1024;
 
 /// Where the next byte belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum State {
     Size,
     Digits,
     Blank,
@@ -29,22 +29,22 @@ enum At {
 
 /// Reads a chunked body.
 #[derive(Debug)]
-pub(crate) struct Chunks {
-    at: At,
+pub(crate) struct ChunkedDecoder {
+    at: State,
     /// Of the chunk at hand.
     left: u64,
     extra: usize,
 }
 
-impl Chunks {
+impl ChunkedDecoder {
     /// Before its first byte.
     pub(crate) fn new() -> Self {
-        Self { at: At::Size, left: 0, extra: 0 }
+        Self { at: State::Size, left: 0, extra: 0 }
     }
 
     /// Whether the last chunk and the trailers have been read.
     pub(crate) fn is_over(&self) -> bool {
-        self.at == At::Over
+        self.at == State::Over
     }
 
     /// The next data in `input`, from which all is taken that was understood; `None` if it holds no
@@ -53,12 +53,12 @@ impl Chunks {
     /// # Errors
     /// It is not the chunked coding.
     pub(crate) fn decode(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, &'static str> {
-        while !input.is_empty() && self.at != At::Over {
-            if self.at == At::Data {
+        while !input.is_empty() && self.at != State::Over {
+            if self.at == State::Data {
                 let here = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
                 self.left -= here as u64;
                 if self.left == 0 {
-                    self.at = At::DataCr;
+                    self.at = State::DataCr;
                 }
                 return Ok(Some(input.split_to(here)));
             }
@@ -72,7 +72,7 @@ impl Chunks {
     fn skip(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         for (count, byte) in (1..).zip(bytes) {
             self.step(*byte)?;
-            if matches!(self.at, At::Data | At::Over) {
+            if matches!(self.at, State::Data | State::Over) {
                 return Ok(count);
             }
         }
@@ -81,40 +81,42 @@ impl Chunks {
 
     fn step(&mut self, byte: u8) -> Result<(), &'static str> {
         self.at = match (self.at, byte) {
-            (At::Size | At::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+            (State::Size | State::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 let left = self.left.checked_mul(16).ok_or("a chunk's size is too large")?;
                 self.left = left + u64::from(digit);
-                At::Digits
+                State::Digits
             }
-            (At::Digits | At::Blank, b'\t' | b' ') => self.count(At::Blank)?,
-            (At::Digits | At::Blank, b';') => At::Extension,
-            (At::Digits | At::Blank | At::Extension, b'\r') => At::SizeLf,
-            (At::Extension, b'\n' | 0) => return Err("a chunk's extension is not valid"),
-            (At::Extension, _) => self.count(At::Extension)?,
-            (At::SizeLf, b'\n') if self.left == 0 => At::TrailerStart,
-            (At::SizeLf, b'\n') => At::Data,
-            (At::DataCr, b'\r') => At::DataLf,
-            (At::DataLf, b'\n') => At::Size,
-            (At::TrailerStart, b'\r') => At::LastLf,
-            (At::TrailerName, b':') => At::Trailer,
-            (At::TrailerStart | At::TrailerName, byte) if is_token(byte) => {
-                self.count(At::TrailerName)?
+            (State::Digits | State::Blank, b'\t' | b' ') => self.count(State::Blank)?,
+            (State::Digits | State::Blank, b';') => State::Extension,
+            (State::Digits | State::Blank | State::Extension, b'\r') => State::SizeLf,
+            (State::Extension, b'\n' | 0) => return Err("a chunk's extension is not valid"),
+            (State::Extension, _) => self.count(State::Extension)?,
+            (State::SizeLf, b'\n') if self.left == 0 => State::TrailerStart,
+            (State::SizeLf, b'\n') => State::Data,
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => State::Size,
+            (State::TrailerStart, b'\r') => State::LastLf,
+            (State::TrailerName, b':') => State::Trailer,
+            (State::TrailerStart | State::TrailerName, byte) if is_token(byte) => {
+                self.count(State::TrailerName)?
             }
-            (At::Trailer, b'\r') => At::TrailerLf,
-            (At::Trailer, b'\t' | b' '..=b'~' | 0x80..) => self.count(At::Trailer)?,
-            (At::TrailerStart | At::TrailerName | At::Trailer, _) => {
+            (State::Trailer, b'\r') => State::TrailerLf,
+            (State::Trailer, b'\t' | b' '..=b'~' | 0x80..) => self.count(State::Trailer)?,
+            (State::TrailerStart | State::TrailerName | State::Trailer, _) => {
                 return Err("a trailer is not valid");
             }
-            (At::TrailerLf, b'\n') => At::TrailerStart,
-            (At::LastLf, b'\n') => At::Over,
-            (At::Size | At::Digits | At::Blank, _) => return Err("a chunk's size is not valid"),
+            (State::TrailerLf, b'\n') => State::TrailerStart,
+            (State::LastLf, b'\n') => State::Over,
+            (State::Size | State::Digits | State::Blank, _) => {
+                return Err("a chunk's size is not valid");
+            }
             _ => return Err("a chunk does not end where it should"),
         };
         Ok(())
     }
 
-    fn count(&mut self, next: At) -> Result<At, &'static str> {
+    fn count(&mut self, next: State) -> Result<State, &'static str> {
         self.extra += 1;
         match self.extra > EXTRA_BYTES {
             true => Err("the chunks' extensions and trailers are too long"),
@@ -132,10 +134,10 @@ fn is_token(byte: u8) -> bool {
 mod tests {
     use bytes::Bytes;
 
-    use super::{Chunks, EXTRA_BYTES};
+    use super::{ChunkedDecoder, EXTRA_BYTES};
 
     fn read(text: &[u8], size: usize) -> Result<(Vec<u8>, bool), &'static str> {
-        let (mut chunks, mut data) = (Chunks::new(), Vec::new());
+        let (mut chunks, mut data) = (ChunkedDecoder::new(), Vec::new());
         for piece in text.chunks(size) {
             let mut input = Bytes::copy_from_slice(piece);
             while let Some(more) = chunks.decode(&mut input)? {

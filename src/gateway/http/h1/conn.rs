@@ -10,13 +10,13 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use memchr::memchr;
 
-use crate::gateway::http::client_conn::Client;
+use crate::gateway::http::client_conn::ClientConn;
 use crate::gateway::http::early_error::EarlyError;
 use crate::gateway::http::framing::LONGEST_METHOD;
-use crate::gateway::http::h1::body::Body;
-use crate::gateway::http::h1::io_buffers::{Gear, join};
-use crate::gateway::http::h1::parse::{self, Bad, Found};
-use crate::gateway::http::h1::write_buf::Outflow;
+use crate::gateway::http::h1::body::BodyDecoder;
+use crate::gateway::http::h1::io_buffers::{IoBuffers, join};
+use crate::gateway::http::h1::parse::{self, ParseError, Parsed};
+use crate::gateway::http::h1::write_buf::WriteBuf;
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::limits::Limits;
 use crate::gateway::http::tls::transport::Transport;
@@ -28,24 +28,24 @@ const AHEAD_BYTES: usize = 64 * 1024;
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// A client's connection.
-pub(crate) struct Line {
+pub(crate) struct Conn {
     /// The client.
-    pub client: Rc<Client>,
+    pub client: Rc<ClientConn>,
     /// The worker's coarse time, in milliseconds.
     pub clock: Rc<Cell<u64>>,
     /// The worker's buffers.
-    pub gear: Gear,
+    pub gear: IoBuffers,
     stream: RefCell<Transport>,
     /// Bytes that came and have not been used.
     input: RefCell<Bytes>,
-    outflow: RefCell<Outflow>,
+    outflow: RefCell<WriteBuf>,
     /// What has been read of the request's body.
-    body: Cell<Progress>,
+    body: Cell<BodyRead>,
 }
 
 /// How far the body of the request at hand has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum BodyRead {
     /// To its end, so that the next request begins here.
     Whole,
     /// Not to its end.
@@ -53,20 +53,20 @@ pub(crate) enum Progress {
 }
 
 /// What a client has sent.
-pub(crate) enum Next {
+pub(crate) enum NextHead {
     /// The head of a request.
     Head(Rc<RequestHead>),
     /// Nothing more, or nothing that can be read.
     End,
 }
 
-impl Line {
+impl Conn {
     /// The connection of `client`.
     pub(crate) fn new(
         stream: Transport,
-        client: Rc<Client>,
+        client: Rc<ClientConn>,
         clock: Rc<Cell<u64>>,
-        gear: Gear,
+        gear: IoBuffers,
     ) -> Self {
         Self {
             client,
@@ -75,7 +75,7 @@ impl Line {
             stream: RefCell::new(stream),
             input: RefCell::default(),
             outflow: RefCell::default(),
-            body: Cell::new(Progress::Whole),
+            body: Cell::new(BodyRead::Whole),
         }
     }
 
@@ -86,7 +86,7 @@ impl Line {
 
     /// Whether the next request begins where the last one ended.
     pub(crate) fn is_whole(&self) -> bool {
-        self.body.get() == Progress::Whole
+        self.body.get() == BodyRead::Whole
     }
 
     /// Whether nothing of a next request is here.
@@ -95,7 +95,7 @@ impl Line {
     }
 
     /// The next head. What cannot be one is noted with the client.
-    pub(crate) fn poll_head(&self, limits: &Limits, context: &mut Context<'_>) -> Poll<Next> {
+    pub(crate) fn poll_head(&self, limits: &Limits, context: &mut Context<'_>) -> Poll<NextHead> {
         let mut input = self.input.borrow_mut();
         if self.client.is_between_requests() && !input.is_empty() {
             // It came in behind the request before.
@@ -109,7 +109,7 @@ impl Line {
             let mut stream = self.stream.borrow_mut();
             let look = |bytes: &[u8]| {
                 if bytes.is_empty() {
-                    return Some(Next::End);
+                    return Some(NextHead::End);
                 }
                 if self.client.is_between_requests() {
                     self.client.begin_head(self.clock.get());
@@ -119,13 +119,13 @@ impl Line {
             match ready!(self.gear.poll_look(&mut stream, context, look)) {
                 Ok(Some(next)) => return Poll::Ready(next),
                 Ok(None) => {}
-                Err(_) => return Poll::Ready(Next::End),
+                Err(_) => return Poll::Ready(NextHead::End),
             }
         }
     }
 
     /// The head in what came before and now; what is behind it, or not enough, stays in `input`.
-    fn found(&self, input: &mut Bytes, bytes: &[u8], limits: &Limits) -> Option<Next> {
+    fn found(&self, input: &mut Bytes, bytes: &[u8], limits: &Limits) -> Option<NextHead> {
         let joined: Bytes;
         let all = if input.is_empty() {
             bytes
@@ -140,25 +140,25 @@ impl Line {
             &joined
         };
         let fault = match parse::request(all, limits.headers) {
-            Ok(Found::Head(head, length)) => {
+            Ok(Parsed::Head(head, length)) => {
                 *input = Bytes::copy_from_slice(&all[length..]);
-                return Some(Next::Head(Rc::new(head)));
+                return Some(NextHead::Head(Rc::new(head)));
             }
-            Ok(Found::Part) if all.len() <= limits.header_bytes && !is_method_too_long(all) => {
+            Ok(Parsed::Part) if all.len() <= limits.header_bytes && !is_method_too_long(all) => {
                 *input = Bytes::copy_from_slice(all);
                 return None;
             }
             // Another protocol, which would not understand an answer.
-            Err(_) if all.starts_with(HTTP2) => return Some(Next::End),
-            Ok(Found::Part) | Err(_) if is_method_too_long(all) => EarlyError::MethodTooLong,
-            Err(Bad::UriTooLong) => EarlyError::UriTooLong,
-            Ok(Found::Part) | Err(_) if is_target_too_long(all, limits) => EarlyError::UriTooLong,
-            Ok(Found::Part) | Err(Bad::TooMany) => EarlyError::TooLarge,
+            Err(_) if all.starts_with(HTTP2) => return Some(NextHead::End),
+            Ok(Parsed::Part) | Err(_) if is_method_too_long(all) => EarlyError::MethodTooLong,
+            Err(ParseError::UriTooLong) => EarlyError::UriTooLong,
+            Ok(Parsed::Part) | Err(_) if is_target_too_long(all, limits) => EarlyError::UriTooLong,
+            Ok(Parsed::Part) | Err(ParseError::TooMany) => EarlyError::TooLarge,
             Err(_) if all.len() > limits.header_bytes => EarlyError::TooLarge,
-            Err(Bad::Malformed) => EarlyError::Malformed,
+            Err(ParseError::Malformed) => EarlyError::Malformed,
         };
         self.client.head_refused(fault);
-        Some(Next::End)
+        Some(NextHead::End)
     }
 
     /// Ready when the client has closed its side or broken off. What it sends ahead is kept.
@@ -227,8 +227,8 @@ fn is_target_too_long(head: &[u8], limits: &Limits) -> bool {
 
 /// The body of a request, read when it is asked for.
 pub(crate) struct RequestBody {
-    line: Rc<Line>,
-    body: Body,
+    line: Rc<Conn>,
+    body: BodyDecoder,
     expectation: Expectation,
     spare: BytesMut,
 }
@@ -244,8 +244,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl RequestBody {
     /// The body of a request whose head was read from `line`.
-    pub(crate) fn new(line: Rc<Line>, body: Body, expectation: Expectation) -> Self {
-        line.body.set(if body.is_over() { Progress::Whole } else { Progress::Part });
+    pub(crate) fn new(line: Rc<Conn>, body: BodyDecoder, expectation: Expectation) -> Self {
+        line.body.set(if body.is_over() { BodyRead::Whole } else { BodyRead::Part });
         Self { line, body, expectation, spare: BytesMut::new() }
     }
 
@@ -288,7 +288,7 @@ impl http_body::Body for RequestBody {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let data = ready!(self.poll_data(context))?;
         if self.body.is_over() {
-            self.line.body.set(Progress::Whole);
+            self.line.body.set(BodyRead::Whole);
         }
         Poll::Ready(data.map(|data| Ok(Frame::data(data))))
     }
@@ -309,7 +309,7 @@ impl Drop for RequestBody {
         let mut input = self.line.input.borrow_mut();
         while let Ok(Some(_)) = self.body.decode(&mut input) {}
         if self.body.is_over() && self.expectation == Expectation::None {
-            self.line.body.set(Progress::Whole);
+            self.line.body.set(BodyRead::Whole);
         }
     }
 }

@@ -10,11 +10,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Rings when its time has come.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm {
+pub(crate) struct Deadline {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Alarm {
+impl Deadline {
     /// Ready once `due` is over.
     pub(crate) fn poll(&mut self, due: Instant, context: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -38,11 +38,11 @@ mod tests {
 
     use tokio::time::{Instant, timeout};
 
-    use super::Alarm;
+    use super::Deadline;
 
     #[tokio::test]
     async fn an_alarm_that_is_put_off_or_forward_rings_in_time() {
-        let (mut alarm, begin) = (Alarm::default(), Instant::now());
+        let (mut alarm, begin) = (Deadline::default(), Instant::now());
         let due = |millis| begin + Duration::from_millis(millis);
         let wait = |millis| Duration::from_millis(millis);
         assert!(timeout(wait(1), poll_fn(|cx| alarm.poll(due(30), cx))).await.is_err());

@@ -24,12 +24,12 @@ const LARGE_BYTES: u64 = 32 * 1024;
 
 /// How much memory is taken at once for that.
 const PIECE_BYTES: usize = 256 * 1024;
-/// More than a body has to come, so that its last read leaves room: see [`Gear::poll_fill`].
+/// More than a body has to come, so that its last read leaves room: see [`IoBuffers::poll_fill`].
 const ROOM_BYTES: usize = 64;
 
 /// A worker's buffers, between which and sockets all bytes move.
 #[derive(Clone, Debug)]
-pub(crate) struct Gear(Rc<Buffers>);
+pub(crate) struct IoBuffers(Rc<Buffers>);
 
 #[derive(Debug)]
 struct Buffers {
@@ -39,7 +39,7 @@ struct Buffers {
     date: RefCell<(u64, String)>,
 }
 
-impl Gear {
+impl IoBuffers {
     /// Fresh ones.
     pub(crate) fn new() -> Self {
         let (input, output) = (vec![0; SCRATCH_BYTES].into(), Vec::new());
@@ -141,7 +141,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::Gear;
+    use super::IoBuffers;
     use crate::gateway::http::tls::transport::Transport;
 
     async fn pair() -> (TcpStream, Transport) {
@@ -152,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_of_a_stream_is_not_acknowledged_at_each_read() {
-        let gear = Gear::new();
+        let gear = IoBuffers::new();
         let (mut far, mut near) = pair().await;
         for _ in 0..2 {
             far.write_all(b"data: 1\n\n").await.unwrap();

@@ -8,18 +8,18 @@ use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 
-use crate::gateway::http::client_conn::Rest;
+use crate::gateway::http::client_conn::Backlog;
 use crate::gateway::http::tls::transport::Transport;
 
 /// What a socket has not taken yet.
 #[derive(Debug, Default)]
-pub(crate) struct Outflow {
+pub(crate) struct WriteBuf {
     rest: SmallVec<[Bytes; 2]>,
     /// TLS may hold what it has taken.
     held: bool,
 }
 
-impl Outflow {
+impl WriteBuf {
     /// Writes the three one behind the other, after which nothing but [`poll_drain`](Self::poll_drain)
     /// may follow until that is ready.
     ///
@@ -111,8 +111,8 @@ impl Outflow {
     }
 
     /// Whether anything waits.
-    pub(crate) fn rest(&self) -> Rest {
-        if self.is_empty() { Rest::None } else { Rest::Waits }
+    pub(crate) fn rest(&self) -> Backlog {
+        if self.is_empty() { Backlog::None } else { Backlog::Waits }
     }
 
     /// Whether all was taken.

@@ -13,11 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use super::{Answering, Connection, Gear, SendError, Written};
-use crate::gateway::http::buffered_body::Kept;
-use crate::gateway::http::buffered_body::Replay;
-use crate::gateway::http::head::AnswerHead;
-use crate::gateway::http::send_state::Progress;
+use super::{Answering, Connection, IoBuffers, SendError, Written};
+use crate::gateway::http::buffered_body::BufferedBody;
+use crate::gateway::http::buffered_body::ReplayBody;
+use crate::gateway::http::head::ResponseHead;
+use crate::gateway::http::send_state::SendState;
 use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::state::tls::instance::{Authorities, InstanceTls};
 
@@ -38,13 +38,13 @@ fn sockets() -> (tokio::net::TcpStream, TcpStream) {
 }
 
 fn connection(stream: Transport) -> Box<Connection> {
-    Box::new(Connection::new(stream, Gear::new()))
+    Box::new(Connection::new(stream, IoBuffers::new()))
 }
 
-type Done = Result<(AnswerHead, Answering), (SendError, Written)>;
+type Done = Result<(ResponseHead, Answering), (SendError, Written)>;
 
 async fn exchange(connection: Box<Connection>, method: Method) -> Done {
-    let body = Replay::new(Kept::EMPTY, Progress::default());
+    let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     let due = Instant::now() + Duration::from_secs(60);
     connection.exchange(&method, |out| out.extend_from_slice(REQUEST), body, due).await
 }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::task::spawn_blocking;
 
 use super::spool::Spool;
-use crate::gateway::http::body_memory::Held;
+use crate::gateway::http::body_memory::BodyMemoryGuard;
 
 /// How much of small pieces is gathered at a time.
 pub(crate) const GATHERED_BYTES: usize = 64 * 1024;
@@ -23,7 +23,7 @@ pub(crate) const TURN_BYTES: usize = 256 * 1024;
 
 /// A whole body. Cloning it copies nothing.
 #[derive(Clone, Debug)]
-pub(crate) enum Kept {
+pub(crate) enum BufferedBody {
     /// In the pieces it came in.
     Memory {
         /// In order; none is empty.
@@ -31,7 +31,7 @@ pub(crate) enum Kept {
         /// Their sum.
         len: u64,
         /// What they have of the memory for all bodies.
-        held: Option<Arc<Held>>,
+        held: Option<Arc<BodyMemoryGuard>>,
     },
     /// The usual case of one piece, without an allocation of its own; empty for no body.
     Piece(Bytes),
@@ -46,7 +46,7 @@ pub(crate) enum Kept {
     Spliced(Arc<Splice>),
 }
 
-impl Kept {
+impl BufferedBody {
     /// No body at all.
     pub(crate) const EMPTY: Self = Self::Piece(Bytes::new());
 
@@ -143,7 +143,7 @@ impl Kept {
     ///
     /// # Errors
     /// The spool could not be read, or there is no room in memory.
-    pub(crate) fn into_bytes(self, held: &mut Held) -> io::Result<Bytes> {
+    pub(crate) fn into_bytes(self, held: &mut BodyMemoryGuard) -> io::Result<Bytes> {
         match self {
             Self::Piece(piece) => Ok(piece),
             Self::Memory { pieces, len, held: before } => {
@@ -207,20 +207,20 @@ impl Splice {
     }
 
     /// What comes after so many bytes of the body: bytes at hand, or a part of the file.
-    pub(super) fn next(&self, sent: u64) -> Next {
+    pub(super) fn next(&self, sent: u64) -> NextPart {
         let after = self.place.start + self.with.len() as u64;
         if sent < self.place.start {
-            Next::File { offset: sent, left: self.place.start - sent }
+            NextPart::File { offset: sent, left: self.place.start - sent }
         } else if sent < after {
-            Next::Bytes(self.with.slice((sent - self.place.start) as usize..))
+            NextPart::Bytes(self.with.slice((sent - self.place.start) as usize..))
         } else {
-            Next::File { offset: self.in_file(sent), left: self.len() - sent }
+            NextPart::File { offset: self.in_file(sent), left: self.len() - sent }
         }
     }
 }
 
 /// What of a body comes next.
-pub(crate) enum Next {
+pub(crate) enum NextPart {
     Bytes(Bytes),
     File { offset: u64, left: u64 },
 }

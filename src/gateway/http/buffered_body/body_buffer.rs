@@ -8,9 +8,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::task::{spawn_blocking, yield_now};
 
-use super::kept::{GATHERED_BYTES, Kept, PIECE_BYTES, TURN_BYTES};
+use super::body::{BufferedBody, GATHERED_BYTES, PIECE_BYTES, TURN_BYTES};
 use super::spool::Spool;
-use crate::gateway::http::body_memory::{Held, Room};
+use crate::gateway::http::body_memory::{BodyMemory, BodyMemoryGuard};
 
 /// Smaller pieces after the first are gathered: each would keep a whole read buffer alive.
 const SMALL_BYTES: usize = 4096;
@@ -19,12 +19,12 @@ const SMALL_BYTES: usize = 4096;
 const UNCOUNTED_BYTES: u64 = 16 * 1024;
 
 /// Takes a body in, piece by piece.
-pub(crate) struct Keeper<'a> {
+pub(crate) struct BodyBuffer<'a> {
     memory_bytes: u64,
     spool_dir: &'a Path,
-    room: &'a Room,
+    room: &'a BodyMemory,
     /// What the pieces here have of the room for all bodies, once they are worth counting.
-    held: Option<Held>,
+    held: Option<BodyMemoryGuard>,
     /// Not yet written to the spool.
     pending: Vec<Bytes>,
     /// Small pieces that come after `pending`.
@@ -36,9 +36,9 @@ pub(crate) struct Keeper<'a> {
     turn_ends: u64,
 }
 
-impl<'a> Keeper<'a> {
+impl<'a> BodyBuffer<'a> {
     /// Keeps up to `memory_bytes` in memory and the rest in `spool_dir`.
-    pub(crate) fn new(memory_bytes: u64, spool_dir: &'a Path, room: &'a Room) -> Self {
+    pub(crate) fn new(memory_bytes: u64, spool_dir: &'a Path, room: &'a BodyMemory) -> Self {
         Self {
             memory_bytes,
             spool_dir,
@@ -98,18 +98,18 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// The spool could not be written to.
-    pub(crate) async fn finish(mut self) -> io::Result<Kept> {
+    pub(crate) async fn finish(mut self) -> io::Result<BufferedBody> {
         self.close_gathered();
         if self.spool.is_some() {
             self.spill().await?;
         }
         Ok(match (self.spool, self.pending.len()) {
-            (Some(file), _) => Kept::Spooled { file: Arc::new(file), len: self.len },
-            (None, 0) => Kept::EMPTY,
-            (None, 1) if self.held.is_none() => Kept::Piece(self.pending.swap_remove(0)),
+            (Some(file), _) => BufferedBody::Spooled { file: Arc::new(file), len: self.len },
+            (None, 0) => BufferedBody::EMPTY,
+            (None, 1) if self.held.is_none() => BufferedBody::Piece(self.pending.swap_remove(0)),
             (None, _) => {
                 let held = self.held.map(Arc::new);
-                Kept::Memory { pieces: self.pending.into(), len: self.len, held }
+                BufferedBody::Memory { pieces: self.pending.into(), len: self.len, held }
             }
         })
     }
