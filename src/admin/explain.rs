@@ -10,7 +10,7 @@ use crate::balance::{HashAlgorithm, Keyed};
 use crate::gateway::proxy::explain::{Explanation, Question, Ranked, WhenFull, explain};
 use crate::gateway::state::app::App;
 use crate::gateway::state::snapshot::{LastResort, Snapshot};
-use crate::gateway::{Shared, Skipped};
+use crate::gateway::{Shared, SkipReason};
 use crate::model::{AppName, Token};
 
 /// What is asked. The token stands in a body, because URLs are logged.
@@ -95,7 +95,7 @@ fn instance(ranked: &Ranked, attempts: usize, now_ms: u64) -> Value {
         "name": member.name(),
         "address": instance.address().to_string(),
         "turn": turn.filter(|turn| *turn <= attempts),
-        "passed_over": passed_over.map(Skipped::label),
+        "passed_over": passed_over.map(SkipReason::label),
         "status": state.kind.status(),
         "state": state.kind.label(),
         "reason": state.reason,

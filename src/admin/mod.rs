@@ -35,7 +35,7 @@ pub use listen::listen;
 
 use crate::control::plan::{Answer, Question};
 use crate::control::{ReloadError, Reloader};
-use crate::gateway::{Desk, Shared, Visit};
+use crate::gateway::{AdminHandler, AdminRequest, Shared};
 use crate::telemetry::Counter;
 
 /// What the router needs of the rest of the process.
@@ -79,10 +79,10 @@ impl AdminDesk {
     }
 }
 
-impl Desk for AdminDesk {
+impl AdminHandler for AdminDesk {
     fn answer(
         &self,
-        visit: Visit,
+        visit: AdminRequest,
     ) -> Pin<Box<dyn Future<Output = http::Response<Bytes>> + Send + '_>> {
         let mut request = Request::from_parts(visit.head, Body::empty());
         request

@@ -12,7 +12,7 @@ use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tls::listener::ListenerTls;
-use crate::gateway::{Departed, Shared};
+use crate::gateway::{RemovedInstance, Shared};
 use crate::model::Reason;
 
 /// The whole status.
@@ -65,7 +65,7 @@ pub(super) fn status(shared: &Shared) -> Value {
         "certificates": certificates(&snapshot),
         "timestamp": Timestamp::now().as_second(),
         "applications": applications,
-        "draining_instances": snapshot.departed.iter().filter_map(draining).collect::<Vec<_>>(),
+        "draining_instances": snapshot.removed.iter().filter_map(draining).collect::<Vec<_>>(),
     })
 }
 
@@ -176,16 +176,16 @@ pub(super) fn in_flight(snapshot: &Snapshot) -> InFlight {
 }
 
 /// An instance that a reload took away while requests were under way there.
-fn draining(departed: &Departed) -> Option<Value> {
-    let in_flight = departed.stats()?.in_flight.get();
-    let address = departed.instance()?.address().to_string();
+fn draining(removed: &RemovedInstance) -> Option<Value> {
+    let in_flight = removed.stats()?.in_flight.get();
+    let address = removed.instance()?.address().to_string();
     (in_flight > 0).then(|| {
         json!({
-            "app": departed.app,
-            "instance": departed.name,
+            "app": removed.app,
+            "instance": removed.name,
             "address": address,
             "in_flight": in_flight,
-            "since": departed.since.to_string(),
+            "since": removed.since.to_string(),
         })
     })
 }

@@ -21,7 +21,7 @@ use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::{self, Book, OnFailure};
-use crate::gateway::{Kept, Prober, Setup, Shared, Workers, bind};
+use crate::gateway::{Prober, Setup, Shared, Stores, Workers, bind};
 use crate::store::{self, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
@@ -149,7 +149,7 @@ impl Gateway {
         };
         let shared = Arc::new_cyclic(|shared| {
             let desk = Box::new(AdminDesk::new(office(shared)));
-            let kept = Kept { owners, book };
+            let kept = Stores { owners, book };
             Shared::new(Arc::new(snapshot), kept, desk, setup.workers)
         });
         let mut tasks = JoinSet::new();

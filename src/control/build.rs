@@ -20,7 +20,7 @@ use crate::control::probes::Probes;
 use crate::control::tls::listener;
 use crate::gateway::http::body_memory::BodyMemory;
 use crate::gateway::http::limits::{Limits, Timeouts};
-use crate::gateway::state::ai_settings::{Settings, UserJwt};
+use crate::gateway::state::ai_settings::{AiSettings, UserJwt};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::{Bearer, Drain, Member};
 use crate::gateway::state::member_stats::MemberStats;
@@ -29,8 +29,8 @@ use crate::gateway::state::policy::{
 };
 use crate::gateway::state::pool::Pool;
 use crate::gateway::state::snapshot::{LastResort, Snapshot};
-use crate::gateway::state::survivors::{Survivors, departed};
-use crate::gateway::{EjectionGuard, Key, Models, TokenTable, Turns};
+use crate::gateway::state::survivors::{Survivors, removed_instances};
+use crate::gateway::{ConversationLocks, EjectionGuard, Key, Models, TokenTable};
 use crate::model::{AppName, InstanceName, Token};
 
 /// What runs while a snapshot is built.
@@ -59,7 +59,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
     // From here on nothing can fail: instances are shared with what runs.
     builder.instances.settle();
     Ok(Snapshot {
-        departed: old.map(|old| departed(old, &apps)).unwrap_or_default(),
+        removed: old.map(|old| removed_instances(old, &apps)).unwrap_or_default(),
         apps,
         tokens: TokenTable::new(keys(config)),
         anonymous: anonymous.map(|written| Arc::new(key(config, written))),
@@ -179,7 +179,7 @@ fn timeouts(timeouts: config::Timeouts) -> Timeouts {
     }
 }
 
-fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
+fn policy(app: &config::App, turns: Option<&Arc<ConversationLocks>>) -> Policy {
     Policy {
         retry: Retry {
             attempts: app.retry.attempts,
@@ -213,14 +213,14 @@ fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
     }
 }
 
-fn doors(doors: &config::Doors) -> Result<Settings, String> {
+fn doors(doors: &config::Doors) -> Result<AiSettings, String> {
     let header = |name: &String| {
         name.parse::<HeaderName>().map_err(|_| format!("`{name}` is not the name of a header"))
     };
     let jwt = |jwt: &config::UserJwt| {
         Ok::<_, String>(UserJwt { header: header(&jwt.header)?, secret: jwt.secret.clone() })
     };
-    Ok(Settings {
+    Ok(AiSettings {
         query_input: doors.query_input.clone(),
         answer_output: doors.answer_output.clone(),
         system: doors.system.clone(),

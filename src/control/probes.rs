@@ -9,15 +9,15 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::balance::{Rhythm, Rules};
 use crate::config::{self, ProbeMethod};
-use crate::gateway::{Instance, Probe, Probed};
+use crate::gateway::{Instance, Probe, ProbeTarget};
 use crate::model::Address;
 
-type ByProbe = HashMap<(Address, Probe), Arc<Probed>>;
+type ByProbe = HashMap<(Address, Probe), Arc<ProbeTarget>>;
 
 /// The probes of a snapshot that is being built.
 pub(super) struct Probes {
     known: ByProbe,
-    named: HashMap<*const Probed, Arc<Probed>>,
+    named: HashMap<*const ProbeTarget, Arc<ProbeTarget>>,
 }
 
 impl Probes {
@@ -34,17 +34,16 @@ impl Probes {
         &mut self,
         instance: &Arc<Instance>,
         written: &config::Instance,
-    ) -> Result<Option<Arc<Probed>>, String> {
+    ) -> Result<Option<Arc<ProbeTarget>>, String> {
         if !written.probe.enabled {
             return Ok(None);
         }
         let probe = probe(written)
             .ok_or_else(|| format!("the probe of `{}` cannot be sent", written.name))?;
         let key = (written.address.clone(), probe);
-        let probed = self
-            .known
-            .entry(key)
-            .or_insert_with_key(|key| Arc::new(Probed::new(Arc::clone(instance), key.1.clone())));
+        let probed = self.known.entry(key).or_insert_with_key(|key| {
+            Arc::new(ProbeTarget::new(Arc::clone(instance), key.1.clone()))
+        });
         let probed = Arc::clone(probed);
         if let Some(key) = secret(&format!("Bearer {}", written.token.expose())) {
             probed.set_key(key);
@@ -54,12 +53,12 @@ impl Probes {
     }
 
     /// Names one that runs already.
-    pub(super) fn keep(&mut self, probed: &Arc<Probed>) {
+    pub(super) fn keep(&mut self, probed: &Arc<ProbeTarget>) {
         self.named.entry(Arc::as_ptr(probed)).or_insert_with(|| Arc::clone(probed));
     }
 
     /// All that were named, each once.
-    pub(super) fn into_all(self) -> Vec<Arc<Probed>> {
+    pub(super) fn into_all(self) -> Vec<Arc<ProbeTarget>> {
         self.named.into_values().collect()
     }
 }

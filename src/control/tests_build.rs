@@ -140,7 +140,7 @@ fn what_has_not_changed_is_shared_with_the_snapshot_before() {
         let probes = [old, new].map(|member| member.probed.as_ref().map(Arc::as_ptr));
         assert_eq!(probes[0], probes[1]);
     }
-    assert!(changed.departed.is_empty());
+    assert!(changed.removed.is_empty());
     // What comes from the top is in every app.
     let top = format!("instance_header: false\n{}", three_apps("", "k"));
     assert_eq!(shared(&first, &next(&top)), [false, false, false]);

@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::gateway::state::tls::certificate::Certificate;
 use crate::gateway::state::tls::instance::{Authorities, InstanceTls};
 use crate::gateway::state::tls::listener::{
-    ClientAuthorities, Identity, ListenerTls, TlsFault, Without,
+    ClientAuthorities, Identity, ListenerTls, TlsConfigError, WithoutCertificate,
 };
 use crate::model::Scheme;
 
@@ -146,15 +146,19 @@ pub(super) fn listener(
         None => None,
         Some(written) => Some(ClientAuthorities {
             ca: read(&written.ca).map_err(client_ca)?,
-            without: if written.required { Without::Refused } else { Without::Admitted },
+            without: if written.required {
+                WithoutCertificate::Refused
+            } else {
+                WithoutCertificate::Admitted
+            },
         }),
     };
     let tls =
         ListenerTls::new(identities, clients.as_ref(), older).map_err(|fault| match fault {
-            TlsFault::Certificate(place, fault) => cert(place, fault),
-            TlsFault::Key(place, fault) => key(place, fault),
-            TlsFault::Clients(fault) => client_ca(fault),
-            TlsFault::Other(fault) => format!("`tls`: {fault}"),
+            TlsConfigError::Certificate(place, fault) => cert(place, fault),
+            TlsConfigError::Key(place, fault) => key(place, fault),
+            TlsConfigError::Clients(fault) => client_ca(fault),
+            TlsConfigError::Other(fault) => format!("`tls`: {fault}"),
         })?;
     Ok(Some(tls))
 }

@@ -40,7 +40,7 @@ use crate::gateway::proxy::response_body::Outgoing;
 use crate::gateway::proxy::tap;
 use crate::gateway::route::{Access, Native, Route, route};
 use crate::gateway::state::app::App;
-use crate::gateway::state::shared::Visit;
+use crate::gateway::state::shared::AdminRequest;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tokens::Key as ClientKey;
 use crate::gateway::upstream::upstream_request::{Key, Origin, Outbound};
@@ -158,7 +158,7 @@ impl Exchange {
 
     async fn at_the_desk(self: Box<Self>) -> Outcome {
         let Self { worker, origin, record, head, .. } = *self;
-        let visit = Visit { head: head.to_parts(), client: origin.known_client() };
+        let visit = AdminRequest { head: head.to_parts(), client: origin.known_client() };
         let response = worker.shared().desk().answer(visit).await;
         Outcome::Local(record, response)
     }

@@ -133,7 +133,7 @@ async fn a_removed_instance_drains_its_stream_to_the_end_and_is_forgotten() {
     assert_eq!((&draining[0]["app"], &draining[0]["instance"]), (&json!("shop"), &json!(home)));
     assert_eq!(draining[0]["in_flight"], 1);
     assert_eq!(draining[0]["address"], rig.dify(&home).addr().to_string());
-    let removed = rig.gateway.shared().snapshot().departed.clone();
+    let removed = rig.gateway.shared().snapshot().removed.clone();
     assert_eq!(removed.len(), 2, "one for each app");
     // Requests that come now go to the other one, also after a reload that changes nothing here.
     only(&rig, &[other], "workers: 1").await;
@@ -144,11 +144,11 @@ async fn a_removed_instance_drains_its_stream_to_the_end_and_is_forgotten() {
     assert!(String::from_utf8_lossy(&text).contains("message_end"));
     until_draining(&rig, 0).await;
     // Its idle connection is dropped within two seconds, and nothing keeps it then.
-    while removed.iter().any(|departed| departed.instance().is_some()) {
+    while removed.iter().any(|removed| removed.instance().is_some()) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     only(&rig, &[other], "").await;
-    assert!(rig.gateway.shared().snapshot().departed.is_empty());
+    assert!(rig.gateway.shared().snapshot().removed.is_empty());
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Builder, Judgement};
 use crate::balance::{Method, Statuses};
 use crate::config::{self, Config};
-use crate::gateway::state::ai_settings::Settings;
+use crate::gateway::state::ai_settings::AiSettings;
 use crate::gateway::state::app::App;
 use crate::gateway::state::policy::{Policy, Retry, Storage};
 use crate::gateway::state::pool::Pool;
@@ -59,7 +59,7 @@ impl Builder<'_> {
             false => Storage::Independent,
         };
         let policy = Policy { retry, storage, ..Policy::default() };
-        Ok(App { name: AppName::from(""), pool, policy, doors: Settings::default(), stats })
+        Ok(App { name: AppName::from(""), pool, policy, doors: AiSettings::default(), stats })
     }
 }
 

@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 
 use crate::gateway::ai::errors;
 use crate::gateway::proxy::end_user;
-use crate::gateway::state::ai_settings::Settings;
+use crate::gateway::state::ai_settings::AiSettings;
 use crate::gateway::state::app::App;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tokens::Key;
@@ -62,7 +62,7 @@ pub(super) fn user(
     key: &Key,
     said: Option<&str>,
     headers: &HeaderMap,
-    settings: &Settings,
+    settings: &AiSettings,
 ) -> Result<String, GatewayError> {
     let forwarded =
         end_user::forwarded(headers, settings, key).map_err(|_| errors::no_identity())?;

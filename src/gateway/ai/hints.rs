@@ -4,13 +4,13 @@ use http::{HeaderMap, HeaderName};
 
 use crate::adapter::Ask;
 use crate::gateway::proxy::end_user::header_text;
-use crate::gateway::state::ai_settings::Settings;
+use crate::gateway::state::ai_settings::AiSettings;
 
 /// Names a conversation of Dify.
 const CONVERSATION: HeaderName = HeaderName::from_static("x-dify-conversation-id");
 
 /// Adds what the headers say of the conversation; it counts more than what the body says.
-pub(super) fn add(ask: &mut Ask, headers: &HeaderMap, settings: &Settings) {
+pub(super) fn add(ask: &mut Ask, headers: &HeaderMap, settings: &AiSettings) {
     if let Some(named) = header_text(headers, &CONVERSATION) {
         ask.hints.conversation = Some(named);
     }

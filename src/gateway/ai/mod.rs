@@ -42,7 +42,7 @@ use crate::adapter::{Ask, Protocol, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
 use crate::gateway::ai::request::{Arrival, Done, local};
 use crate::gateway::http::request_body::IncomingBody;
-use crate::gateway::state::ai_settings::{History, Settings, Tasks};
+use crate::gateway::state::ai_settings::{AiSettings, History, Tasks};
 use crate::gateway::state::app::App;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tokens::Key;
@@ -168,7 +168,7 @@ impl Arrival {
 }
 
 /// Whether a request is a side task, by the words of its app.
-fn is_task(ask: &Ask, settings: &Settings) -> bool {
+fn is_task(ask: &Ask, settings: &AiSettings) -> bool {
     match &settings.task_words {
         Some(words) => task::is_task(ask, words),
         None => task::is_task(ask, &task::WORDS),

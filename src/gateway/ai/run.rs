@@ -35,7 +35,7 @@ use crate::gateway::proxy::local_reply;
 use crate::gateway::proxy::relay::{Relay, Source};
 use crate::gateway::proxy::response_body::Outgoing;
 use crate::gateway::proxy::response_guard::Coming;
-use crate::gateway::state::ai_settings::Settings;
+use crate::gateway::state::ai_settings::AiSettings;
 use crate::gateway::state::app::App;
 use crate::gateway::state::policy::OnOwnerDown;
 use crate::gateway::upstream::attempt::{Answer, AnswerBody};
@@ -382,11 +382,11 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))
 }
 
-fn intake(settings: &Settings) -> Intake {
+fn intake(settings: &AiSettings) -> Intake {
     Intake { query_input: settings.query_input.clone(), system: settings.system.clone() }
 }
 
-fn manner(settings: &Settings, ask: &Ask) -> Manner {
+fn manner(settings: &AiSettings, ask: &Ask) -> Manner {
     Manner {
         reasoning: settings.reasoning,
         files: settings.files,

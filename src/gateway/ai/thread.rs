@@ -35,7 +35,7 @@ pub(super) struct Place {
     /// What it goes on with.
     pub with: With,
     /// Nobody else speaks in that conversation meanwhile.
-    turn: Option<conversation_lock::Turn>,
+    turn: Option<conversation_lock::ConversationGuard>,
     /// Whether it is worth keeping.
     worth: Worth,
 }
@@ -279,7 +279,7 @@ pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), GatewayError>>>
 pub(super) struct Keeping {
     shared: Arc<Shared>,
     pending: Pending,
-    _turn: Option<conversation_lock::Turn>,
+    _turn: Option<conversation_lock::ConversationGuard>,
 }
 
 impl Keeping {

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use crate::dify::scan::MAX_USER_CHARS;
 use crate::gateway::http::headers::Headers;
 use crate::gateway::proxy::errors;
-use crate::gateway::state::ai_settings::{Settings, UserForm};
+use crate::gateway::state::ai_settings::{AiSettings, UserForm};
 use crate::gateway::state::app::App;
 use crate::gateway::state::tokens::Key;
 use crate::gateway::state::user_jwt;
@@ -65,7 +65,7 @@ pub(crate) struct NoIdentity;
 /// The app wants a signed one, and none that is valid came.
 pub(crate) fn forwarded(
     headers: &HeaderMap,
-    settings: &Settings,
+    settings: &AiSettings,
     key: &Key,
 ) -> Result<Option<String>, NoIdentity> {
     if let Some(jwt) = &settings.user_jwt {

@@ -17,9 +17,9 @@ use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::resource_ids::{Claims, Whose};
 use crate::gateway::proxy::select::{Asker, Candidates, Tie};
 use crate::gateway::state::app::App;
-use crate::gateway::state::conversation_lock::Turn;
+use crate::gateway::state::conversation_lock::ConversationGuard;
 use crate::gateway::state::member::Member;
-use crate::gateway::state::runs::RunPlace;
+use crate::gateway::state::runs::RunPermit;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::attempt::Answer;
 use crate::gateway::upstream::classify_response::Look;
@@ -42,7 +42,7 @@ pub(crate) struct Journey {
     /// Its run is streamed.
     pub is_streamed: bool,
     /// Its place among the streamed flows of the instance that it is sent to.
-    pub place: Option<RunPlace>,
+    pub place: Option<RunPermit>,
     /// The user as Dify will know it: the one in the body.
     pub user_in_body: Option<String>,
     /// What it names.
@@ -56,7 +56,7 @@ pub(crate) struct Journey {
     /// What is written of it.
     pub record: Box<Record>,
     /// The right to speak in its conversation, where that is needed.
-    pub turn: Option<Turn>,
+    pub turn: Option<ConversationGuard>,
     /// All instances were asked for what it names, and none has it.
     pub nowhere: bool,
     /// What the client is told of the conversation that the request has left.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::balance::Work;
 use crate::gateway::proxy::resource_ids::{Claims, Ties};
 use crate::gateway::proxy::select::{Asker, Candidates, Next, Tie, key_of};
-use crate::gateway::state::admission::Skipped;
+use crate::gateway::state::admission::SkipReason;
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
@@ -57,7 +57,7 @@ pub struct Ranked {
     /// The how manieth it would be to be asked, from 1; none if it is passed over.
     pub turn: Option<usize>,
     /// Why it is passed over, if it is.
-    pub passed_over: Option<Skipped>,
+    pub passed_over: Option<SkipReason>,
     /// It has more to do than `max_load` allows, so that free requests pass it over.
     pub above_max_load: bool,
 }
@@ -88,10 +88,10 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     let owner_out = loop {
         match candidates.next(now_ms) {
             Next::Ask(candidate) => asked.push(candidate.member),
-            Next::OwnerOut(member) if member.is_down() => break Some((member, Skipped::Down)),
+            Next::OwnerOut(member) if member.is_down() => break Some((member, SkipReason::Down)),
             Next::OwnerOut(member) => {
                 let is_ejected = member.is_ejected_for_somebody();
-                let why = if is_ejected { Skipped::Ejected } else { Skipped::NoWorker };
+                let why = if is_ejected { SkipReason::Ejected } else { SkipReason::NoWorker };
                 break Some((member, why));
             }
             Next::Nobody => break None,

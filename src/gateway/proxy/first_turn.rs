@@ -15,7 +15,7 @@ use crate::affinity::{AppTag, Owners, Scope, now_s};
 use crate::dify::path::CallKind;
 use crate::gateway::proxy::exchange::Journey;
 use crate::gateway::state::app_stats::AppStats;
-use crate::gateway::state::conversation_lock::Turn;
+use crate::gateway::state::conversation_lock::ConversationGuard;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct FirstTurn {
     user: Uuid,
     /// Others wait for it.
-    _turn: Option<Turn>,
+    _turn: Option<ConversationGuard>,
 }
 
 impl FirstTurn {

@@ -16,10 +16,10 @@ use crate::gateway::proxy::record::Unanswered;
 use crate::gateway::proxy::retry::{Allowance, Denied, Repeat};
 use crate::gateway::proxy::select::{Candidate, Next, Tie};
 use crate::gateway::state::app::App;
-use crate::gateway::state::instance::Queued;
+use crate::gateway::state::instance::QueueGuard;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnOwnerDown;
-use crate::gateway::state::runs::NoPlace;
+use crate::gateway::state::runs::NoRunPermit;
 use crate::gateway::upstream::attempt::{AnswerBody, Patience, attempt};
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
 use crate::gateway::upstream::classify_response::{Finding, inspect, peek};
@@ -91,7 +91,7 @@ struct Search<'a> {
     discarded: Option<Forwarded>,
     last: Option<AttemptError>,
     /// Waiting for an owner that is out.
-    owner: Option<(Instant, Queued)>,
+    owner: Option<(Instant, QueueGuard)>,
 }
 
 impl<'a> Search<'a> {
@@ -253,7 +253,7 @@ impl<'a> Search<'a> {
         }
         let left = timeout_at(self.until, Box::pin(runs.take(member.queue))).await;
         self.now = Instant::now();
-        match left.unwrap_or(Err(NoPlace::TooLate)) {
+        match left.unwrap_or(Err(NoRunPermit::TooLate)) {
             Ok(place) => {
                 self.journey.place = Some(place);
                 Ok(())

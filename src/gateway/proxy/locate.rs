@@ -30,7 +30,7 @@ use crate::gateway::proxy::select::{Asker, Candidates, Next};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnOwnerDown;
-use crate::gateway::state::searches::SearchPermit;
+use crate::gateway::state::search_limit::SearchPermit;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::attempt::AnswerBody;
 use crate::gateway::upstream::upstream_request::Outbound;

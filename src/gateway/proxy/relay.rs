@@ -32,7 +32,7 @@ use crate::gateway::proxy::resume::Resume;
 use crate::gateway::proxy::run_watch::{Progress, RunWatch};
 use crate::gateway::proxy::tap::{Left, Passed, Rest, Tap};
 use crate::gateway::state::app::App;
-use crate::gateway::state::conversation_lock::Turn;
+use crate::gateway::state::conversation_lock::ConversationGuard;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnDisconnect;
 use crate::gateway::state::snapshot::Snapshot;
@@ -78,7 +78,7 @@ pub(crate) struct Relay {
     app: Arc<App>,
     tap: Tap,
     flight: Option<Flight>,
-    _turn: Option<Turn>,
+    _turn: Option<ConversationGuard>,
     is_event_stream: bool,
     /// The last piece stopped in the middle of an event.
     in_event: bool,

@@ -22,7 +22,7 @@ use crate::dify::path::Run;
 use crate::gateway::proxy::exchange::{Journey, millis};
 use crate::gateway::proxy::select;
 use crate::gateway::state::instance::Instance;
-use crate::gateway::state::runs::{LATE, RunPlace};
+use crate::gateway::state::runs::{LATE, RunPermit};
 use crate::gateway::state::shared::Shared;
 
 /// A plain chat pings from 10 s on.
@@ -41,7 +41,7 @@ pub(crate) struct RunWatch {
     first_byte: Duration,
     stage: Stage,
     timer: Pin<Box<Sleep>>,
-    place: Option<RunPlace>,
+    place: Option<RunPermit>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::balance::{CallerId, Keyed, MaxLoad, Order, Sender, Work, fraction};
 use crate::gateway::proxy::resource_ids::Ties;
-use crate::gateway::state::admission::{Claim, Passes, Skipped};
+use crate::gateway::state::admission::{Affinity, Permits, SkipReason};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::Storage;
@@ -23,10 +23,10 @@ pub(crate) struct Candidates {
     tie: Tie,
     max_load: Option<MaxLoad>,
     last_resort: LastResort,
-    claim: Claim,
+    claim: Affinity,
     sender: Sender,
     run_span_ms: Option<u64>,
-    skipped: SmallVec<[(Arc<Member>, Skipped); 2]>,
+    skipped: SmallVec<[(Arc<Member>, SkipReason); 2]>,
     found: Found,
 }
 
@@ -104,9 +104,9 @@ impl Candidates {
         };
         let order = pool.order(key.as_deref().map(str::as_bytes));
         let claim = match asker.ties {
-            Ties::Owner(_) | Ties::Unknown => Claim::Owned,
+            Ties::Owner(_) | Ties::Unknown => Affinity::Owned,
             Ties::None => {
-                Claim::Free { key_fraction: key.as_deref().map(|key| fraction(key.as_bytes())) }
+                Affinity::Free { key_fraction: key.as_deref().map(|key| fraction(key.as_bytes())) }
             }
         };
         // One instance alone is never refused because of its own breaker.
@@ -141,9 +141,9 @@ impl Candidates {
         member.fetch();
         let takes = |member: &Arc<Member>| member.is_in() && !self.lacks_worker(member);
         let all_out = || self.last_resort == LastResort::Try && !pool.members.iter().any(takes);
-        let passes = match self.admit(member, now_ms, Claim::Owned) {
+        let passes = match self.admit(member, now_ms, Affinity::Owned) {
             Ok(passes) => passes,
-            Err(_) if all_out() => Passes::NORMAL,
+            Err(_) if all_out() => Permits::NORMAL,
             Err(_) => return Next::OwnerOut(Arc::clone(member)),
         };
         self.owner = Some(Owner { place, asked: true });
@@ -181,7 +181,7 @@ impl Candidates {
                 && self.tie == Tie::Free
                 && !member.instance.runs().has_place()
             {
-                self.skipped.push((Arc::clone(member), Skipped::NoPlace));
+                self.skipped.push((Arc::clone(member), SkipReason::NoPlace));
                 continue;
             }
             match self.admit(member, now_ms, self.claim) {
@@ -193,13 +193,13 @@ impl Candidates {
             }
         }
         // Who waits there gets the first place that comes free.
-        for waits in [Skipped::SlowStart, Skipped::Held] {
+        for waits in [SkipReason::SlowStart, SkipReason::Held] {
             if let Some(member) = self.take_skipped(|why| why == waits) {
                 self.found = Found::Somebody;
-                return Some(self.candidate(&member, Passes::NORMAL));
+                return Some(self.candidate(&member, Permits::NORMAL));
             }
         }
-        while let Some(member) = self.take_skipped(|why| why == Skipped::NoPlace) {
+        while let Some(member) = self.take_skipped(|why| why == SkipReason::NoPlace) {
             match self.admit(&member, now_ms, self.claim) {
                 Ok(passes) => {
                     self.found = Found::Somebody;
@@ -215,12 +215,12 @@ impl Candidates {
             return None;
         }
         let member = self
-            .take_skipped(|why| why == Skipped::Draining)
+            .take_skipped(|why| why == SkipReason::Draining)
             .or_else(|| self.take_skipped(|_| true))?;
-        Some(self.candidate(&member, Passes::NORMAL))
+        Some(self.candidate(&member, Permits::NORMAL))
     }
 
-    fn admit(&self, member: &Member, now_ms: u64, claim: Claim) -> Result<Passes, Skipped> {
+    fn admit(&self, member: &Member, now_ms: u64, claim: Affinity) -> Result<Permits, SkipReason> {
         match self.run_span_ms {
             None => member.admit(now_ms, claim, self.sender),
             Some(span_ms) => member.admit_flow(now_ms, claim, self.sender, span_ms),
@@ -232,7 +232,7 @@ impl Candidates {
         self.run_span_ms.is_some() && member.instance.runs().starts.is_out()
     }
 
-    fn candidate(&self, member: &Arc<Member>, passes: Passes) -> Candidate {
+    fn candidate(&self, member: &Arc<Member>, passes: Permits) -> Candidate {
         let trust = Trust::new(Arc::clone(member), passes, self.sender);
         Candidate { member: Arc::clone(member), trust }
     }
@@ -242,7 +242,7 @@ impl Candidates {
         self.sender
     }
 
-    fn take_skipped(&mut self, is_wanted: impl Fn(Skipped) -> bool) -> Option<Arc<Member>> {
+    fn take_skipped(&mut self, is_wanted: impl Fn(SkipReason) -> bool) -> Option<Arc<Member>> {
         let place = self.skipped.iter().position(|(_, why)| is_wanted(*why))?;
         Some(self.skipped.remove(place).0)
     }
@@ -269,7 +269,7 @@ impl Candidates {
     }
 
     /// Instances that were passed over, in the request's order, and why.
-    pub(crate) fn skipped(&self) -> &[(Arc<Member>, Skipped)] {
+    pub(crate) fn skipped(&self) -> &[(Arc<Member>, SkipReason)] {
         &self.skipped
     }
 }

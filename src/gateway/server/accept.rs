@@ -14,7 +14,7 @@ use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::server::lingering_close::refuse;
 use crate::gateway::server::{h1, h2};
 use crate::gateway::state::shared::Handshake;
-use crate::gateway::state::tls::listener::{ListenerTls, Protocol, Unwelcome, Welcomed};
+use crate::gateway::state::tls::listener::{Handshaken, ListenerTls, Protocol, TlsAcceptError};
 use crate::gateway::upstream::attempt_error::chain;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::Reason;
@@ -57,13 +57,13 @@ async fn shake_hands(
         _ => Handshake::Failed,
     });
     match shaken {
-        Ok(Ok(Welcomed { transport, protocol, .. })) => return Some((transport, protocol)),
-        Ok(Err(Unwelcome::NotTls(stream))) => {
+        Ok(Ok(Handshaken { transport, protocol, .. })) => return Some((transport, protocol)),
+        Ok(Err(TlsAcceptError::NotTls(stream))) => {
             tracing::debug!("client {}: no TLS", client.peer);
             stats.by_reason[Reason::BadRequest as usize].add_one();
             refuse(stream, EarlyError::NotTls).await;
         }
-        Ok(Err(Unwelcome::Failed(error))) => {
+        Ok(Err(TlsAcceptError::Failed(error))) => {
             tracing::debug!("client {}: TLS handshake: {}", client.peer, chain(&error));
         }
         Err(_) => tracing::debug!("client {}: TLS handshake: too slow", client.peer),

@@ -11,7 +11,7 @@ const NO_WORKER: &str = "no worker? streamed chatflows and workflows do not star
 
 /// What a request has to do with a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum Affinity {
     /// It names something that this member has.
     Owned,
     /// Any member would do.
@@ -23,14 +23,14 @@ pub enum Claim {
 
 /// Leave to send a request, of the instance's own judgement and of its app's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passes {
+pub struct Permits {
     /// Of the instance's.
     pub of_instance: Pass,
     /// Of the app's.
     pub of_app: Pass,
 }
 
-impl Passes {
+impl Permits {
     /// Nothing is in question.
     pub(crate) const NORMAL: Self = Self { of_instance: Pass::Normal, of_app: Pass::Normal };
 
@@ -41,7 +41,7 @@ impl Passes {
 
 /// Why a member was passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Skipped {
+pub enum SkipReason {
     /// Its probes fail.
     Down,
     /// Requests have failed there.
@@ -58,7 +58,7 @@ pub enum Skipped {
     NoPlace,
 }
 
-impl Skipped {
+impl SkipReason {
     /// Whether it is asked if the others fail, and not only as a last resort.
     pub(crate) fn is_asked_later(self) -> bool {
         matches!(self, Self::SlowStart | Self::Held | Self::NoPlace)
@@ -131,32 +131,37 @@ pub struct MemberState {
 
 impl Member {
     /// Leave to send a request, which may be the trial of a breaker that is half open, or why not.
-    pub fn admit(&self, now_ms: u64, claim: Claim, sender: Sender) -> Result<Passes, Skipped> {
+    pub fn admit(
+        &self,
+        now_ms: u64,
+        claim: Affinity,
+        sender: Sender,
+    ) -> Result<Permits, SkipReason> {
         let free = match claim {
-            Claim::Owned => None,
-            Claim::Free { key_fraction } => Some(key_fraction),
+            Affinity::Owned => None,
+            Affinity::Free { key_fraction } => Some(key_fraction),
         };
         if self.is_down() {
-            return Err(Skipped::Down);
+            return Err(SkipReason::Down);
         }
         if free.is_some() && self.drain == Drain::Yes {
-            return Err(Skipped::Draining);
+            return Err(SkipReason::Draining);
         }
         if let Some(fraction) = free.flatten()
             && !self.is_turn_of(fraction, now_ms)
         {
-            return Err(Skipped::SlowStart);
+            return Err(SkipReason::SlowStart);
         }
         if free.is_some() && self.instance.is_all_held() {
-            return Err(Skipped::Held);
+            return Err(SkipReason::Held);
         }
         let statuses = self.statuses();
-        let of_app = statuses.admit(now_ms, sender).ok_or(Skipped::Ejected)?;
+        let of_app = statuses.admit(now_ms, sender).ok_or(SkipReason::Ejected)?;
         match self.instance.breaker().admit(now_ms) {
-            Some(of_instance) => Ok(Passes { of_instance, of_app }),
+            Some(of_instance) => Ok(Permits { of_instance, of_app }),
             None => {
                 statuses.give_back(of_app);
-                Err(Skipped::Ejected)
+                Err(SkipReason::Ejected)
             }
         }
     }
@@ -188,20 +193,20 @@ impl Member {
     pub fn admit_flow(
         &self,
         now_ms: u64,
-        claim: Claim,
+        claim: Affinity,
         sender: Sender,
         span_ms: u64,
-    ) -> Result<Passes, Skipped> {
+    ) -> Result<Permits, SkipReason> {
         let starts = &self.instance.runs().starts;
         // A breaker's trial is not to be used up in vain.
         if !starts.would_admit(now_ms) {
-            return Err(Skipped::NoWorker);
+            return Err(SkipReason::NoWorker);
         }
         let passes = self.admit(now_ms, claim, sender)?;
         // The trial of a breaker is one for the worker, too.
         match starts.admit(now_ms, span_ms) || passes.is_trial() {
             true => Ok(passes),
-            false => Err(Skipped::NoWorker),
+            false => Err(SkipReason::NoWorker),
         }
     }
 

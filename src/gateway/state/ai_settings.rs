@@ -7,7 +7,7 @@ pub use crate::model::doors::{History, HumanInput, MadeFiles, Reasoning, System,
 
 /// The settings of an app on the doors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct AiSettings {
     /// The input variable that the question goes to, for apps without conversations; none: found.
     pub query_input: Option<String>,
     /// The output variable of a workflow that is the answer; none: found.

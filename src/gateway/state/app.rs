@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use crate::gateway::state::ai_settings::Settings;
+use crate::gateway::state::ai_settings::AiSettings;
 use crate::gateway::state::app_stats::AppStats;
 use crate::gateway::state::policy::Policy;
 use crate::gateway::state::pool::Pool;
@@ -23,7 +23,7 @@ pub struct App {
     /// Its key in the configuration.
     pub name: AppName,
     /// How OpenAI and Anthropic clients see it.
-    pub doors: Settings,
+    pub doors: AiSettings,
 }
 
 impl App {

@@ -12,13 +12,13 @@ const FRESH_MS: u64 = 5 * 60 * 1000;
 
 /// What one instance said of an app. It survives a reload with the instance.
 #[derive(Debug, Default)]
-pub struct FactsCell {
+pub struct AppInfoCell {
     facts: ArcSwapOption<Facts>,
     /// When it is to be asked again, on the gateway's clock in ms.
     ask_again_ms: AtomicU64,
 }
 
-impl FactsCell {
+impl AppInfoCell {
     /// What is known. None if nothing is, or if the caller is to ask again: only one is told so.
     pub(crate) fn known(&self, now_ms: u64) -> Option<Arc<Facts>> {
         let facts = self.facts.load_full()?;

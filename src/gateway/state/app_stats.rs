@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::balance::Budget;
 use crate::gateway::state::runs::AppKind;
-use crate::gateway::state::searches::Searches;
+use crate::gateway::state::search_limit::SearchLimiter;
 use crate::telemetry::{Counter, Histogram};
 
 /// What is counted for an app; what changes with each request is one line of the processor's cache
@@ -32,8 +32,8 @@ pub struct AppStats {
     pub wrong_conversation: Counter,
     /// Turns that waited because their user was new to the instance.
     pub waited_for_first: Counter,
-    /// Searches that are under way.
-    pub searches: Arc<Searches>,
+    /// SearchLimiter that are under way.
+    pub searches: Arc<SearchLimiter>,
     /// Runs that were stopped because their client went away.
     pub stopped: Counter,
     /// Streamed runs whose client went away before their task was known.

@@ -17,34 +17,36 @@ const PLACES: usize = 1 << 14;
 /// conversations that meet in one place only wait for each other. Among a hundred turns under way,
 /// the next one meets another's with a chance of 0.6 %.
 #[derive(Debug)]
-pub struct Turns(Box<[Arc<Semaphore>]>);
+pub struct ConversationLocks(Box<[Arc<Semaphore>]>);
 
 /// The right to speak, given back when dropped.
 #[derive(Debug)]
-pub struct Turn(#[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit);
+pub struct ConversationGuard(
+    #[expect(dead_code, reason = "held for its end")] OwnedSemaphorePermit,
+);
 
-impl Default for Turns {
+impl Default for ConversationLocks {
     fn default() -> Self {
         Self::with_places(PLACES)
     }
 }
 
-impl Turns {
+impl ConversationLocks {
     /// So many places.
     pub fn with_places(places: usize) -> Self {
         Self((0..places.max(1)).map(|_| Arc::new(Semaphore::new(1))).collect())
     }
 
     /// The turn of a conversation, if nobody has it.
-    pub fn try_take(&self, conversation: Uuid) -> Option<Turn> {
-        Arc::clone(self.place(conversation)).try_acquire_owned().ok().map(Turn)
+    pub fn try_take(&self, conversation: Uuid) -> Option<ConversationGuard> {
+        Arc::clone(self.place(conversation)).try_acquire_owned().ok().map(ConversationGuard)
     }
 
     /// The next turn of a conversation; first come, first served. None if the one before did not end
     /// within `patience`.
-    pub async fn take(&self, conversation: Uuid, patience: Duration) -> Option<Turn> {
+    pub async fn take(&self, conversation: Uuid, patience: Duration) -> Option<ConversationGuard> {
         let permit = Arc::clone(self.place(conversation)).acquire_owned();
-        Some(Turn(timeout(patience, permit).await.ok()?.ok()?))
+        Some(ConversationGuard(timeout(patience, permit).await.ok()?.ok()?))
     }
 
     fn place(&self, conversation: Uuid) -> &Arc<Semaphore> {
@@ -59,11 +61,11 @@ mod tests {
 
     use uuid::Uuid;
 
-    use super::Turns;
+    use super::ConversationLocks;
 
     #[tokio::test]
     async fn a_second_turn_waits_for_the_first_and_another_conversation_does_not() {
-        let turns = Turns::default();
+        let turns = ConversationLocks::default();
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let patience = Duration::from_millis(20);
         let first = turns.take(one, patience).await;

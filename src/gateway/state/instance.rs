@@ -212,16 +212,16 @@ impl Instance {
     /// Whether whoever takes a slot now will find all others busy with our own requests. A late
     /// answer then says nothing: the instance may serve less than it was said to. Whoever began
     /// while there was room had a place in it.
-    pub(crate) fn room(&self) -> Room {
+    pub(crate) fn room(&self) -> Headroom {
         let busy = self.slots.used().saturating_sub(self.idle.load(Ordering::Acquire));
         let limit = self.slots.limit();
-        if limit > 1 && busy + 1 >= limit { Room::Last } else { Room::Enough }
+        if limit > 1 && busy + 1 >= limit { Headroom::Last } else { Headroom::Enough }
     }
 
     /// Counts a connection as idle for as long as the mark is kept.
-    pub(crate) fn mark_idle(self: &Arc<Self>) -> IdleMark {
+    pub(crate) fn mark_idle(self: &Arc<Self>) -> IdleGuard {
         self.idle.fetch_add(1, Ordering::AcqRel);
-        IdleMark(Arc::clone(self))
+        IdleGuard(Arc::clone(self))
     }
 
     /// Slots that streams hold which have ended for their clients: Dify has not freed their places.
@@ -236,24 +236,24 @@ impl Instance {
     }
 
     /// Counts a slot as held for as long as the mark is kept.
-    pub(crate) fn mark_held(self: &Arc<Self>) -> HeldMark {
+    pub(crate) fn mark_held(self: &Arc<Self>) -> HeldGuard {
         self.held.fetch_add(1, Ordering::AcqRel);
-        HeldMark(Arc::clone(self))
+        HeldGuard(Arc::clone(self))
     }
 
     /// Joins the queue for a slot unless `limit` requests are in it already. Who waits only for an
     /// idle connection on another worker to give way is not counted.
-    pub fn enter_queue(self: &Arc<Self>, limit: u32) -> Option<Queued> {
+    pub fn enter_queue(self: &Arc<Self>, limit: u32) -> Option<QueueGuard> {
         let limit = limit.saturating_add(self.idle.load(Ordering::Acquire));
         let room = |waiting| (waiting < limit).then_some(waiting + 1);
         self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
-        Some(Queued(Arc::clone(self)))
+        Some(QueueGuard(Arc::clone(self)))
     }
 }
 
 /// What of an instance is left beside our own requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum Headroom {
     /// One slot of several, or none.
     Last,
     /// More.
@@ -261,27 +261,27 @@ pub(crate) enum Room {
 }
 
 /// An idle connection, counted until dropped.
-pub(crate) struct IdleMark(Arc<Instance>);
+pub(crate) struct IdleGuard(Arc<Instance>);
 
-impl Drop for IdleMark {
+impl Drop for IdleGuard {
     fn drop(&mut self) {
         self.0.idle.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// A held slot, counted until dropped.
-pub(crate) struct HeldMark(Arc<Instance>);
+pub(crate) struct HeldGuard(Arc<Instance>);
 
-impl Drop for HeldMark {
+impl Drop for HeldGuard {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// A place in an instance's queue, given up when dropped.
-pub struct Queued(Arc<Instance>);
+pub struct QueueGuard(Arc<Instance>);
 
-impl Drop for Queued {
+impl Drop for QueueGuard {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }

@@ -17,7 +17,7 @@ use crate::gateway::state::ejection_guard::EjectionGuard;
 use crate::gateway::state::instance::Instance;
 use crate::gateway::state::member_stats::MemberStats;
 use crate::gateway::state::policy::QueueLimits;
-use crate::gateway::state::probed::Probed;
+use crate::gateway::state::probe_target::ProbeTarget;
 use crate::model::{InstanceName, Token};
 
 /// An instance as one app sees it.
@@ -31,7 +31,7 @@ pub struct Member {
     /// Its counters; they survive a reload by app, name and address.
     pub stats: Arc<MemberStats>,
     /// Its probes; none if they are switched off.
-    pub probed: Option<Arc<Probed>>,
+    pub probed: Option<Arc<ProbeTarget>>,
     /// For how long after it came back its users come home little by little, in ms.
     pub slow_start_ms: u64,
     /// Whether it takes nothing new.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 
 use crate::balance::StatusBreaker;
-use crate::gateway::state::app_info_cache::FactsCell;
+use crate::gateway::state::app_info_cache::AppInfoCell;
 use crate::gateway::state::resume_outcome::ResumeOutcome;
 use crate::telemetry::{Counter, Gauge, Histogram};
 
@@ -27,7 +27,7 @@ pub struct MemberStats {
     /// Runs whose stream broke off and that were to be taken up again, by what came of it.
     pub resumed: [Counter; ResumeOutcome::ALL.len()],
     /// What it says of the app.
-    pub(crate) facts: FactsCell,
+    pub(crate) facts: AppInfoCell,
     held_until_ms: AtomicU64,
     /// How often the statuses of its answers took it out for this app.
     pub ejections: Counter,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balance::Statuses;
-use crate::gateway::state::conversation_lock::Turns;
+use crate::gateway::state::conversation_lock::ConversationLocks;
 
 /// An app's rules for failures.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Policy {
     /// Whether its instances share their database.
     pub storage: Storage,
     /// Where a conversation's second turn waits for the first, if it does.
-    pub turns: Option<Arc<Turns>>,
+    pub turns: Option<Arc<ConversationLocks>>,
 }
 
 /// What is tried again.

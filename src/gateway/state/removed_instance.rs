@@ -15,7 +15,7 @@ use crate::model::{AppName, InstanceName};
 
 /// An instance that an app no longer has at this address.
 #[derive(Clone, Debug)]
-pub struct Departed {
+pub struct RemovedInstance {
     /// The app that had it.
     pub app: AppName,
     /// Its name there.
@@ -26,7 +26,7 @@ pub struct Departed {
     pub(super) stats: Weak<MemberStats>,
 }
 
-impl Departed {
+impl RemovedInstance {
     /// The instance, while a request, a connection or the snapshot that had it keeps it.
     pub fn instance(&self) -> Option<Arc<Instance>> {
         self.instance.upgrade()

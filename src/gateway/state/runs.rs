@@ -34,11 +34,11 @@ pub struct Runs {
 }
 
 /// A place of a run at its instance, given back when dropped.
-pub(crate) type RunPlace = Slot;
+pub(crate) type RunPermit = Slot;
 
 /// Why there is no place for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoPlace {
+pub(crate) enum NoRunPermit {
     /// As many wait as may.
     QueueFull,
     /// None came free in time.
@@ -87,7 +87,7 @@ impl Runs {
     }
 
     /// A place, if one is free and nobody waits for it.
-    pub(crate) fn try_take(&self) -> Option<RunPlace> {
+    pub(crate) fn try_take(&self) -> Option<RunPermit> {
         self.places.try_take()
     }
 
@@ -95,23 +95,23 @@ impl Runs {
     ///
     /// # Errors
     /// Too many wait, or for too long.
-    pub(crate) async fn take(&self, queue: QueueLimits) -> Result<RunPlace, NoPlace> {
+    pub(crate) async fn take(&self, queue: QueueLimits) -> Result<RunPermit, NoRunPermit> {
         if let Some(place) = self.try_take() {
             return Ok(place);
         }
         self.queued.add_one();
-        let Some(_queued) = Queued::join(&self.waiting, queue.size) else {
-            return Err(NoPlace::QueueFull);
+        let Some(_queued) = QueueGuard::join(&self.waiting, queue.size) else {
+            return Err(NoRunPermit::QueueFull);
         };
         let taken = timeout(queue.run_timeout, self.places.take()).await;
-        taken.ok().flatten().ok_or(NoPlace::TooLate)
+        taken.ok().flatten().ok_or(NoRunPermit::TooLate)
     }
 }
 
 /// One that waits, counted until dropped.
-struct Queued<'a>(&'a AtomicU32);
+struct QueueGuard<'a>(&'a AtomicU32);
 
-impl<'a> Queued<'a> {
+impl<'a> QueueGuard<'a> {
     fn join(waiting: &'a AtomicU32, limit: u32) -> Option<Self> {
         let room = |waiting| (waiting < limit).then_some(waiting + 1);
         waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
@@ -119,7 +119,7 @@ impl<'a> Queued<'a> {
     }
 }
 
-impl Drop for Queued<'_> {
+impl Drop for QueueGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -169,7 +169,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{NoPlace, Runs};
+    use super::{NoRunPermit, Runs};
     use crate::gateway::state::policy::QueueLimits;
 
     fn queue(size: u32, run_timeout: Duration) -> QueueLimits {
@@ -208,9 +208,9 @@ mod tests {
             }
         }
         let full = runs.take(queue(3, Duration::from_secs(60))).await;
-        assert_eq!(full.unwrap_err(), NoPlace::QueueFull);
+        assert_eq!(full.unwrap_err(), NoRunPermit::QueueFull);
         let late = runs.take(queue(9, Duration::from_millis(1))).await;
-        assert_eq!(late.unwrap_err(), NoPlace::TooLate);
+        assert_eq!(late.unwrap_err(), NoRunPermit::TooLate);
         drop(first);
         for number in 0..3 {
             assert_eq!(heard.recv().await, Some(number));

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::affinity::Owners;
 use crate::conversation::Book;
 use crate::gateway::http::conn_limit::ConnectionLimiter;
-use crate::gateway::state::conversation_lock::Turns;
+use crate::gateway::state::conversation_lock::ConversationLocks;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::model::Reason;
 use crate::telemetry::{Counter, Gauge};
@@ -27,15 +27,18 @@ const FIRST_TURNS: usize = 1 << 10;
 
 /// What answers `/health`, `/status` and the like. `admin` implements it; this is the seam through
 /// which the main listener reaches it without knowing it.
-pub trait Desk: Send + Sync {
+pub trait AdminHandler: Send + Sync {
     /// Answers a request for one of [the desk's paths](crate::gateway::route::DESK_PATHS), or
     /// refuses it by the rules of access.
-    fn answer(&self, visit: Visit) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + '_>>;
+    fn answer(
+        &self,
+        visit: AdminRequest,
+    ) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + '_>>;
 }
 
 /// A request for the desk.
 #[derive(Debug)]
-pub struct Visit {
+pub struct AdminRequest {
     /// Method, URI and headers.
     pub head: request::Parts,
     /// The client's address, seen through trusted proxies; none where these name none.
@@ -43,7 +46,7 @@ pub struct Visit {
 }
 
 /// What is known from before.
-pub struct Kept {
+pub struct Stores {
     /// Which instance owns which id of Dify.
     pub owners: Arc<Owners>,
     /// Which conversation a transcript continues.
@@ -53,12 +56,12 @@ pub struct Kept {
 /// What all workers and the rest of the process share.
 pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
-    desk: Box<dyn Desk>,
-    kept: Kept,
+    desk: Box<dyn AdminHandler>,
+    kept: Stores,
     /// Made when the first conversation goes on: it has a place for each of thousands.
-    turns: OnceLock<Turns>,
+    turns: OnceLock<ConversationLocks>,
     /// Made when the first turn of a user comes.
-    first_turns: OnceLock<Turns>,
+    first_turns: OnceLock<ConversationLocks>,
     /// Made when the first connection of a limited address comes.
     crowd: OnceLock<Arc<ConnectionLimiter>>,
     started: Instant,
@@ -118,7 +121,12 @@ impl GatewayStats {
 
 impl Shared {
     /// The shared state of `workers` workers.
-    pub fn new(snapshot: Arc<Snapshot>, kept: Kept, desk: Box<dyn Desk>, workers: usize) -> Self {
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        kept: Stores,
+        desk: Box<dyn AdminHandler>,
+        workers: usize,
+    ) -> Self {
         Self {
             snapshot: ArcSwap::new(snapshot),
             desk,
@@ -152,7 +160,7 @@ impl Shared {
     }
 
     /// What answers the desk's paths.
-    pub fn desk(&self) -> &dyn Desk {
+    pub fn desk(&self) -> &dyn AdminHandler {
         self.desk.as_ref()
     }
 
@@ -167,13 +175,13 @@ impl Shared {
     }
 
     /// Where turns at the doors wait for each other, by conversation.
-    pub(crate) fn turns(&self) -> &Turns {
-        self.turns.get_or_init(Turns::default)
+    pub(crate) fn turns(&self) -> &ConversationLocks {
+        self.turns.get_or_init(ConversationLocks::default)
     }
 
     /// Where turns wait for the first of the same user at the same instance.
-    pub(crate) fn first_turns(&self) -> &Turns {
-        self.first_turns.get_or_init(|| Turns::with_places(FIRST_TURNS))
+    pub(crate) fn first_turns(&self) -> &ConversationLocks {
+        self.first_turns.get_or_init(|| ConversationLocks::with_places(FIRST_TURNS))
     }
 
     /// The connections of each address.

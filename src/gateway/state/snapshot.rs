@@ -14,8 +14,8 @@ use crate::gateway::http::limits::{Limits, Timeouts};
 use crate::gateway::state::app::App;
 use crate::gateway::state::instance::Instance;
 use crate::gateway::state::models::Models;
-use crate::gateway::state::probed::Probed;
-use crate::gateway::state::removed_instance::Departed;
+use crate::gateway::state::probe_target::ProbeTarget;
+use crate::gateway::state::removed_instance::RemovedInstance;
 use crate::gateway::state::tls::listener::ListenerTls;
 use crate::gateway::state::tokens::{Key, TokenTable};
 
@@ -33,9 +33,9 @@ pub struct Snapshot {
     /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.
     pub everyone: Arc<App>,
     /// Everything that is probed, once.
-    pub probed: Vec<Arc<Probed>>,
+    pub probed: Vec<Arc<ProbeTarget>>,
     /// Instances that earlier configurations had and that may still have requests.
-    pub departed: Vec<Departed>,
+    pub removed: Vec<RemovedInstance>,
     /// How TLS is spoken with clients; none: it is not.
     pub tls: Option<ListenerTls>,
     /// Limits on requests.

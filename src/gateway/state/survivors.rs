@@ -9,8 +9,8 @@ use crate::gateway::state::app::App;
 use crate::gateway::state::instance::Instance;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::member_stats::MemberStats;
-use crate::gateway::state::probed::{Probe, Probed};
-use crate::gateway::state::removed_instance::Departed;
+use crate::gateway::state::probe_target::{Probe, ProbeTarget};
+use crate::gateway::state::removed_instance::RemovedInstance;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::model::{Address, AppName, InstanceName};
 
@@ -22,11 +22,11 @@ pub struct Survivors<'a> {
     /// By address.
     pub instances: HashMap<Address, Arc<Instance>>,
     /// By address and probe.
-    pub probed: HashMap<(Address, Probe), Arc<Probed>>,
-    departed: HashMap<&'a AppName, Vec<Left<'a>>>,
+    pub probed: HashMap<(Address, Probe), Arc<ProbeTarget>>,
+    removed: HashMap<&'a AppName, Vec<RemovedMember<'a>>>,
 }
 
-pub(crate) type Left<'a> = (&'a InstanceName, Arc<Instance>, Arc<MemberStats>);
+pub(crate) type RemovedMember<'a> = (&'a InstanceName, Arc<Instance>, Arc<MemberStats>);
 
 /// What is counted for the members of an app, by their name and address.
 pub type Counted<'a> = HashMap<(&'a InstanceName, &'a Address), Arc<MemberStats>>;
@@ -35,11 +35,11 @@ impl<'a> Survivors<'a> {
     /// What `old` leaves to the next snapshot.
     pub fn of(old: &'a Snapshot) -> Self {
         let mut survivors = Self::default();
-        for departed in &old.departed {
-            let Some(instance) = departed.instance() else { continue };
-            if let Some(stats) = departed.stats() {
-                let of_app = survivors.departed.entry(&departed.app).or_default();
-                of_app.push((&departed.name, Arc::clone(&instance), stats));
+        for removed in &old.removed {
+            let Some(instance) = removed.instance() else { continue };
+            if let Some(stats) = removed.stats() {
+                let of_app = survivors.removed.entry(&removed.app).or_default();
+                of_app.push((&removed.name, Arc::clone(&instance), stats));
             }
             survivors.instances.insert(instance.address().clone(), instance);
         }
@@ -54,20 +54,20 @@ impl<'a> Survivors<'a> {
         survivors
     }
 
-    /// What is counted for the members that an app had, those that departed included.
+    /// What is counted for the members that an app had, removed ones included.
     pub fn counted(&self, app: &AppName) -> Counted<'_> {
-        let departed = self.departed.get(app).into_iter().flatten();
-        let departed = departed
-            .map(|(name, instance, stats)| ((*name, instance.address()), Arc::clone(stats)));
+        let removed = self.removed.get(app).into_iter().flatten();
+        let removed =
+            removed.map(|(name, instance, stats)| ((*name, instance.address()), Arc::clone(stats)));
         let members = self.apps.get(app).into_iter().flat_map(|app| &app.pool.members);
         let members = members
             .map(|member| ((member.name(), member.instance.address()), Arc::clone(&member.stats)));
-        departed.chain(members).collect()
+        removed.chain(members).collect()
     }
 }
 
 /// Those that `old` had or was still waiting for, and that are not among `apps`.
-pub fn departed(old: &Snapshot, apps: &[Arc<App>]) -> Vec<Departed> {
+pub fn removed_instances(old: &Snapshot, apps: &[Arc<App>]) -> Vec<RemovedInstance> {
     // An app that is shared by both has all that it had.
     let kept: HashSet<_> = apps.iter().map(Arc::as_ptr).collect();
     let before: HashSet<_> = old.apps.iter().map(Arc::as_ptr).collect();
@@ -75,16 +75,16 @@ pub fn departed(old: &Snapshot, apps: &[Arc<App>]) -> Vec<Departed> {
     let gone = old.apps.iter().filter(|app| !kept.contains(&Arc::as_ptr(app)));
     let present: HashSet<_> = members(new).map(|(_, member)| Arc::as_ptr(&member.stats)).collect();
     let now = Timestamp::now();
-    let left = members(gone).map(|(app, member)| Departed {
+    let left = members(gone).map(|(app, member)| RemovedInstance {
         app: app.name.clone(),
         name: member.name().clone(),
         since: now,
         instance: Arc::downgrade(&member.instance),
         stats: Arc::downgrade(&member.stats),
     });
-    let waiting = old.departed.iter().filter(|departed| !departed.is_forgotten());
+    let waiting = old.removed.iter().filter(|removed| !removed.is_forgotten());
     left.chain(waiting.cloned())
-        .filter(|departed| !present.contains(&departed.stats.as_ptr()))
+        .filter(|removed| !present.contains(&removed.stats.as_ptr()))
         .collect()
 }
 

@@ -3,9 +3,9 @@
 use http::StatusCode;
 
 use crate::balance::Cause;
-use crate::gateway::state::instance::Room;
+use crate::gateway::state::instance::Headroom;
 use crate::gateway::state::member::Member;
-use crate::gateway::state::runs::NoPlace;
+use crate::gateway::state::runs::NoRunPermit;
 use crate::model::Reason;
 
 /// How much of the request may have reached the instance, in rising order.
@@ -47,14 +47,14 @@ impl AttemptError {
     }
 
     /// All places for streamed flows stay taken at this member's instance.
-    pub(crate) fn no_place(member: &Member, why: NoPlace) -> Self {
+    pub(crate) fn no_place(member: &Member, why: NoRunPermit) -> Self {
         let (name, limit) = (member.name(), member.instance.runs().limit().unwrap_or_default());
         let text = match why {
-            NoPlace::QueueFull => {
+            NoRunPermit::QueueFull => {
                 let size = member.queue.size;
                 format!("{name}: all {limit} runs of `max_runs` are under way and {size} wait")
             }
-            NoPlace::TooLate => {
+            NoRunPermit::TooLate => {
                 let waited = member.queue.run_timeout.as_secs_f64();
                 format!("{name}: all {limit} runs of `max_runs` stayed under way for {waited} s")
             }
@@ -70,9 +70,9 @@ impl AttemptError {
 
     /// What it says about the instance, which had that room when the attempt began; none for a
     /// failure that is not its fault.
-    pub(crate) fn cause(&self, room: Room) -> Option<Cause> {
+    pub(crate) fn cause(&self, room: Headroom) -> Option<Cause> {
         match self.reason {
-            Reason::InstanceTimeout if room == Room::Last => None,
+            Reason::InstanceTimeout if room == Headroom::Last => None,
             Reason::ConnectFailed | Reason::InstanceClosed | Reason::InstanceTimeout => {
                 Some(Cause::Unreachable)
             }

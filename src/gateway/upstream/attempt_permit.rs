@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::balance::{Cause, Sender, Settled, StatusSettled, Verdict, Whom};
-use crate::gateway::state::admission::Passes;
-use crate::gateway::state::instance::Room;
+use crate::gateway::state::admission::Permits;
+use crate::gateway::state::instance::Headroom;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
 use crate::gateway::upstream::attempt::Answer;
@@ -17,22 +17,22 @@ use crate::model::Reason;
 #[derive(Debug)]
 pub(crate) struct Trust {
     member: Arc<Member>,
-    passes: Passes,
+    passes: Permits,
     sender: Sender,
     /// What room the instance had when the request was about to be sent.
-    room: Room,
+    room: Headroom,
     settled: bool,
 }
 
 impl Trust {
     /// Takes over the passes that [`Member::admit`] gave.
-    pub(crate) fn new(member: Arc<Member>, passes: Passes, sender: Sender) -> Self {
+    pub(crate) fn new(member: Arc<Member>, passes: Permits, sender: Sender) -> Self {
         let room = member.instance.room();
         Self { member, passes, sender, room, settled: false }
     }
 
     /// What room the instance had when the request was about to be sent.
-    pub(crate) fn room(&self) -> Room {
+    pub(crate) fn room(&self) -> Headroom {
         self.room
     }
 
@@ -84,7 +84,7 @@ impl Trust {
         failure: &AttemptError,
         shared: &Shared,
     ) {
-        Self::new(Arc::clone(member), Passes::NORMAL, sender).failed(failure, shared);
+        Self::new(Arc::clone(member), Permits::NORMAL, sender).failed(failure, shared);
     }
 
     /// What follows from the judgement of the instance itself.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::gateway::http::h1::io_buffers::IoBuffers;
 use crate::gateway::http::limits::Timeouts;
-use crate::gateway::state::instance::{IdleMark, Instance};
+use crate::gateway::state::instance::{IdleGuard, Instance};
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
 use crate::gateway::state::slots::Slot;
@@ -51,7 +51,7 @@ struct Idle {
 struct IdleConnection {
     connection: Box<Connection>,
     since_ms: u64,
-    _mark: IdleMark,
+    _mark: IdleGuard,
 }
 
 impl IdleConnection {

@@ -2,7 +2,7 @@
 //!
 //! [`KeyedSilence`]: crate::balance::KeyedSilence
 
-use crate::gateway::state::instance::{Instance, Room};
+use crate::gateway::state::instance::{Headroom, Instance};
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
 use crate::gateway::upstream::attempt::Answer;
@@ -14,12 +14,12 @@ pub(crate) struct KeyedWait<'a> {
     /// None for a request without a key.
     instance: Option<&'a Instance>,
     began_ms: u64,
-    room: Room,
+    room: Headroom,
 }
 
 impl<'a> KeyedWait<'a> {
     /// A request is about to be sent to a member, which has so much room.
-    pub(crate) fn new(member: &'a Member, room: Room, now_ms: u64) -> Self {
+    pub(crate) fn new(member: &'a Member, room: Headroom, now_ms: u64) -> Self {
         let instance = member.authorization.as_ref().map(|_| &*member.instance);
         if let Some(instance) = instance {
             instance.silence().began(now_ms);
@@ -52,7 +52,7 @@ impl<'a> KeyedWait<'a> {
     /// may have had no room for it.
     fn failed(self, error: &AttemptError, is_get: bool) {
         let is_late = is_get && error.reason == Reason::InstanceTimeout;
-        if let Some(instance) = self.instance.filter(|_| is_late && self.room != Room::Last) {
+        if let Some(instance) = self.instance.filter(|_| is_late && self.room != Headroom::Last) {
             instance.silence().late_get(self.began_ms);
         }
     }

@@ -4,7 +4,7 @@
 //! own nginx (where `/health` leads to the web interface): with 200 up to 1.7, with a 404 page from 1.8
 //! on. A probe is a connection like any other:
 //! it takes one of the instance's slots, and where all of them are ours the instance is busy and
-//! nothing is learned. Each [`Probed`] has a task of its own, which follows the snapshots, on a thread
+//! nothing is learned. Each [`ProbeTarget`] has a task of its own, which follows the snapshots, on a thread
 //! that all of them share.
 //!
 //! Without its Redis, Dify from 1.12 on answers such probes and lets every request with a key hang. So
@@ -33,8 +33,8 @@ use crate::gateway::http::buffered_body::ReplayBody;
 use crate::gateway::http::framing;
 use crate::gateway::http::h1::io_buffers::IoBuffers;
 use crate::gateway::http::send_state::SendState;
-use crate::gateway::state::instance::{IdleMark, Instance, Room};
-use crate::gateway::state::probed::Probed;
+use crate::gateway::state::instance::{Headroom, IdleGuard, Instance};
+use crate::gateway::state::probe_target::ProbeTarget;
 use crate::gateway::state::shared::Shared;
 use crate::gateway::state::slots::Slot;
 use crate::gateway::upstream::attempt_error::chain;
@@ -104,7 +104,7 @@ async fn run(shared: Arc<Shared>) {
 
 /// Probe after probe. After one that failed the next begins at once if its time has come: the time
 /// from one beginning to the next is what counts.
-async fn watch(shared: Arc<Shared>, probed: Arc<Probed>, gear: IoBuffers) {
+async fn watch(shared: Arc<Shared>, probed: Arc<ProbeTarget>, gear: IoBuffers) {
     let mut place = None;
     for round in 0_u64.. {
         let began = Instant::now();
@@ -139,10 +139,10 @@ async fn watch(shared: Arc<Shared>, probed: Arc<Probed>, gear: IoBuffers) {
 
 /// A slot for probing.
 struct Place {
-    room: Room,
+    room: Headroom,
     _slot: Slot,
     /// Who finds no slot meanwhile waits for the probe to end, also where nobody may queue.
-    _mark: IdleMark,
+    _mark: IdleGuard,
 }
 
 impl Place {
@@ -154,10 +154,10 @@ impl Place {
 }
 
 async fn look(
-    probed: &Probed,
+    probed: &ProbeTarget,
     gear: &IoBuffers,
     began: Instant,
-    room: Room,
+    room: Headroom,
 ) -> (ProbeVerdict, String) {
     let (instance, probe) = (probed.instance(), probed.probe());
     let limit = probe.timeout;
@@ -177,7 +177,7 @@ async fn look(
         Err(_) => {
             let seconds = limit.as_secs_f64();
             let text = format!("no answer within {seconds} s");
-            if room == Room::Last {
+            if room == Headroom::Last {
                 (ProbeVerdict::Busy, format!("busy: {text}, and all connections are in use"))
             } else if took > limit + limit / 2 {
                 // This machine stood still; whether the instance did, nobody knows.
@@ -191,10 +191,10 @@ async fn look(
 
 /// Asks whether requests with a key are answered, however.
 async fn look_with_key(
-    probed: &Probed,
+    probed: &ProbeTarget,
     gear: &IoBuffers,
     key: &HeaderValue,
-    room: Room,
+    room: Headroom,
     shared: &Shared,
 ) -> (ProbeVerdict, String) {
     let limit = probed.probe().timeout.max(KEYED_PATIENCE);
@@ -211,7 +211,7 @@ async fn look_with_key(
         Err(_) => {
             let text =
                 format!("{KEYED_PATH} with a key: no answer within {} s", limit.as_secs_f64());
-            if room == Room::Last {
+            if room == Headroom::Last {
                 return (
                     ProbeVerdict::Busy,
                     format!("busy: {text}, and all connections are in use"),
@@ -228,7 +228,7 @@ async fn look_with_key(
 
 /// The status of the answer.
 async fn ask_with_key(
-    probed: &Probed,
+    probed: &ProbeTarget,
     gear: &IoBuffers,
     key: &HeaderValue,
     limit: Duration,
@@ -259,7 +259,7 @@ struct Answer {
     fault: Option<String>,
 }
 
-async fn ask(probed: &Probed, gear: &IoBuffers) -> io::Result<Answer> {
+async fn ask(probed: &ProbeTarget, gear: &IoBuffers) -> io::Result<Answer> {
     let (instance, probe) = (probed.instance(), probed.probe());
     let connection = Box::new(Connection::new(dial(instance).await?, gear.clone()));
     let headers = headers(probed)?;
@@ -283,7 +283,7 @@ async fn ask(probed: &Probed, gear: &IoBuffers) -> io::Result<Answer> {
 }
 
 /// The fields of a probe. What is configured counts for more than the usual.
-fn headers(probed: &Probed) -> io::Result<HeaderMap> {
+fn headers(probed: &ProbeTarget) -> io::Result<HeaderMap> {
     let probe = probed.probe();
     let mut headers = HeaderMap::new();
     let host = probed.instance().address().authority();

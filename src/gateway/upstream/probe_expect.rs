@@ -7,7 +7,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use memchr::memmem;
 
-use crate::gateway::state::probed::Probe;
+use crate::gateway::state::probe_target::Probe;
 use crate::model::ProbeExpect;
 
 /// What is read of an answer whose body matters.
@@ -153,7 +153,7 @@ mod tests {
     use http_body_util::Full;
 
     use super::*;
-    use crate::gateway::state::probed::Probe;
+    use crate::gateway::state::probe_target::Probe;
 
     fn probe(expect: ProbeExpect) -> Probe {
         Probe {

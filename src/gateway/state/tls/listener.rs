@@ -43,12 +43,12 @@ pub struct ClientAuthorities {
     /// In PEM.
     pub ca: Vec<u8>,
     /// What becomes of a client without a certificate.
-    pub without: Without,
+    pub without: WithoutCertificate,
 }
 
 /// What becomes of a client without a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Without {
+pub enum WithoutCertificate {
     /// It may come in.
     Admitted,
     /// The handshake fails.
@@ -71,7 +71,7 @@ impl fmt::Debug for ListenerTls {
 }
 
 /// What a handshake came to.
-pub(crate) struct Welcomed {
+pub(crate) struct Handshaken {
     /// The connection.
     pub transport: Transport,
     /// What is spoken on it.
@@ -90,7 +90,7 @@ pub(crate) enum Protocol {
 }
 
 /// Why there was no handshake.
-pub(crate) enum Unwelcome {
+pub(crate) enum TlsAcceptError {
     /// The client speaks something else, perhaps plain HTTP; its bytes are unread.
     NotTls(TcpStream),
     /// What went wrong.
@@ -107,10 +107,10 @@ impl ListenerTls {
         identities: Vec<Identity>,
         clients: Option<&ClientAuthorities>,
         older: Option<&Self>,
-    ) -> Result<Self, TlsFault> {
+    ) -> Result<Self, TlsConfigError> {
         let (resolver, certificates) = Resolver::new(identities)?;
-        let verifier = verifier(clients).map_err(TlsFault::Clients)?;
-        let other = |error: rustls::Error| TlsFault::Other(error.to_string());
+        let verifier = verifier(clients).map_err(TlsConfigError::Clients)?;
+        let other = |error: rustls::Error| TlsConfigError::Other(error.to_string());
         let config = ServerConfig::builder_with_provider(provider());
         let config = config.with_protocol_versions(&VERSIONS).map_err(other)?;
         let mut config =
@@ -139,29 +139,29 @@ impl ListenerTls {
     ///
     /// # Errors
     /// There is no connection then.
-    pub(crate) async fn welcome(&self, stream: TcpStream) -> Result<Welcomed, Unwelcome> {
+    pub(crate) async fn welcome(&self, stream: TcpStream) -> Result<Handshaken, TlsAcceptError> {
         let mut first = [0];
         match stream.peek(&mut first).await {
-            Ok(0) => return Err(Unwelcome::Failed(io::ErrorKind::UnexpectedEof.into())),
-            Ok(_) if first[0] != HANDSHAKE => return Err(Unwelcome::NotTls(stream)),
+            Ok(0) => return Err(TlsAcceptError::Failed(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) if first[0] != HANDSHAKE => return Err(TlsAcceptError::NotTls(stream)),
             Ok(_) => {}
-            Err(error) => return Err(Unwelcome::Failed(error)),
+            Err(error) => return Err(TlsAcceptError::Failed(error)),
         }
         let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
-        let stream = acceptor.accept(stream).await.map_err(Unwelcome::Failed)?;
+        let stream = acceptor.accept(stream).await.map_err(TlsAcceptError::Failed)?;
         let session = stream.get_ref().1;
         let kind = session.handshake_kind();
         let protocol = match session.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        Ok(Welcomed { transport: Transport::Tls(Box::new(stream.into())), protocol, kind })
+        Ok(Handshaken { transport: Transport::Tls(Box::new(stream.into())), protocol, kind })
     }
 }
 
 /// What of a listener's TLS is unusable, and why.
 #[derive(Debug)]
-pub enum TlsFault {
+pub enum TlsConfigError {
     /// The certificate of the identity at this place.
     Certificate(usize, String),
     /// The key of the identity at this place.
@@ -178,8 +178,8 @@ fn verifier(clients: Option<&ClientAuthorities>) -> Result<Arc<dyn ClientCertVer
     add_authorities(&mut roots, &clients.ca)?;
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
     let builder = match clients.without {
-        Without::Admitted => builder.allow_unauthenticated(),
-        Without::Refused => builder,
+        WithoutCertificate::Admitted => builder.allow_unauthenticated(),
+        WithoutCertificate::Refused => builder,
     };
     builder.build().map_err(|error| error.to_string())
 }
@@ -196,17 +196,17 @@ struct Resolver {
 }
 
 impl Resolver {
-    fn new(identities: Vec<Identity>) -> Result<(Self, Vec<Certificate>), TlsFault> {
+    fn new(identities: Vec<Identity>) -> Result<(Self, Vec<Certificate>), TlsConfigError> {
         let mut known = Vec::new();
         let (mut all, mut by_host, mut by_own_names) = (Vec::new(), HashMap::new(), Vec::new());
         for (place, identity) in identities.into_iter().enumerate() {
             let chain = certificates(&identity.certificates)
-                .map_err(|fault| TlsFault::Certificate(place, fault))?;
+                .map_err(|fault| TlsConfigError::Certificate(place, fault))?;
             if let Err(error) = ParsedCertificate::try_from(&chain[0]) {
-                return Err(TlsFault::Certificate(place, format!("cannot be used: {error}")));
+                return Err(TlsConfigError::Certificate(place, format!("cannot be used: {error}")));
             }
             known.push(Certificate::new(identity.file, &identity.hosts, &chain[0]));
-            let key = key(&identity.key).map_err(|fault| TlsFault::Key(place, fault))?;
+            let key = key(&identity.key).map_err(|fault| TlsConfigError::Key(place, fault))?;
             let pair = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
                 let fault = match error {
                     rustls::Error::InconsistentKeys(_) => {
@@ -214,7 +214,7 @@ impl Resolver {
                     }
                     error => format!("cannot be used: {error}"),
                 };
-                TlsFault::Key(place, fault)
+                TlsConfigError::Key(place, fault)
             })?;
             all.push(Arc::new(pair));
             if identity.hosts.is_empty() {
@@ -226,7 +226,7 @@ impl Resolver {
             }
         }
         if all.is_empty() {
-            return Err(TlsFault::Other("there is no certificate".into()));
+            return Err(TlsConfigError::Other("there is no certificate".into()));
         }
         Ok((Self { all, by_host, by_own_names }, known))
     }

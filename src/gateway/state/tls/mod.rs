@@ -10,4 +10,4 @@ pub(crate) mod listener;
 
 pub use certificate::Certificate;
 pub use instance::{Authorities, InstanceTls};
-pub use listener::{ClientAuthorities, Identity, ListenerTls, TlsFault, Without};
+pub use listener::{ClientAuthorities, Identity, ListenerTls, TlsConfigError, WithoutCertificate};

@@ -1,6 +1,6 @@
 //! What is probed, how, and what the probes have said.
 //!
-//! Members whose address and probe are equal share one [`Probed`], so an address is asked once
+//! Members whose address and probe are equal share one [`ProbeTarget`], so an address is asked once
 //! however many apps use it. It survives a reload by the same two: a changed probe starts afresh.
 
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct Probe {
 
 /// An instance and one kind of probe.
 #[derive(Debug)]
-pub struct Probed {
+pub struct ProbeTarget {
     id: u64,
     instance: Arc<Instance>,
     probe: Probe,
@@ -61,7 +61,7 @@ pub struct LastProbe {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
-impl Probed {
+impl ProbeTarget {
     /// Nothing has been asked yet.
     pub fn new(instance: Arc<Instance>, probe: Probe) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);

@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::affinity::Scope;
 
-/// Searches at a time, of an app and of one of its users.
+/// SearchLimiter at a time, of an app and of one of its users.
 const MOST: usize = 20;
 const MOST_OF_A_USER: usize = 5;
 
 /// The searches of an app that are under way: whose each is, and 0 where there is none.
 #[derive(Debug, Default)]
-pub struct Searches([AtomicU64; MOST]);
+pub struct SearchLimiter([AtomicU64; MOST]);
 
 /// A search under way, counted until dropped.
-pub(crate) struct SearchPermit(Arc<Searches>, usize);
+pub(crate) struct SearchPermit(Arc<SearchLimiter>, usize);
 
 impl SearchPermit {
     /// None where too many are under way.
-    pub(crate) fn begin(searches: &Arc<Searches>, scope: Scope) -> Option<Self> {
+    pub(crate) fn begin(searches: &Arc<SearchLimiter>, scope: Scope) -> Option<Self> {
         let places = &searches.0;
         let number = scope.number();
         let own = places.iter().filter(|place| place.load(Ordering::Acquire) == number).count();
