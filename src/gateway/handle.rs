@@ -43,7 +43,7 @@ use crate::gateway::state::app::App;
 use crate::gateway::state::shared::AdminRequest;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tokens::Key as ClientKey;
-use crate::gateway::upstream::upstream_request::{Key, Origin, Outbound};
+use crate::gateway::upstream::upstream_request::{ClientInfo, Credential, UpstreamRequest};
 use crate::gateway::upstream::worker::Worker;
 use crate::model::{GatewayError, Reason};
 
@@ -77,7 +77,7 @@ pub(crate) async fn handle(
     let has_body = !body.is_end_stream();
 
     // One box from here on, so that what waits is small.
-    let exchange = Box::new(Exchange { worker, snapshot, origin, record, head, body });
+    let exchange = Box::new(IncomingRequest { worker, snapshot, origin, record, head, body });
     let mut reply = match exchange.run().await {
         Outcome::Forwarded(reply) => reply,
         Outcome::Local(record, response) => local_reply::local(response, record).into(),
@@ -102,16 +102,16 @@ pub(crate) async fn handle(
 }
 
 /// A request between its head and its first attempt.
-struct Exchange {
+struct IncomingRequest {
     worker: Rc<Worker>,
     snapshot: Arc<Snapshot>,
-    origin: Origin,
+    origin: ClientInfo,
     record: Box<Record>,
     head: Rc<RequestHead>,
     body: IncomingBody,
 }
 
-impl Exchange {
+impl IncomingRequest {
     async fn run(mut self: Box<Self>) -> Outcome {
         let Self { head, snapshot, .. } = &*self;
         if let Err(error) = framing::check(head, &snapshot.limits) {
@@ -234,8 +234,8 @@ impl Exchange {
         let Self { worker, snapshot, origin, record, head, .. } = self;
         let Caller { app, user, facts, body } = caller;
         let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
-        let key = if kind.wants_dataset_key() { Key::Datasets } else { Key::App };
-        if key == Key::Datasets && !app.opens_datasets() {
+        let key = if kind.wants_dataset_key() { Credential::Datasets } else { Credential::App };
+        if key == Credential::Datasets && !app.opens_datasets() {
             return Err((record, errors::no_datasets()));
         }
         let claims = Claims::of(&head, call, &facts);
@@ -244,11 +244,11 @@ impl Exchange {
             _ => None,
         };
         let user = match key {
-            Key::App => user.as_deref(),
-            Key::Datasets => Some("/v1/datasets"),
+            Credential::App => user.as_deref(),
+            Credential::Datasets => Some("/v1/datasets"),
         };
         let address = origin.client;
-        let mut outbound = Outbound::new(head, body, origin, record.request_id().clone());
+        let mut outbound = UpstreamRequest::new(head, body, origin, record.request_id().clone());
         outbound.use_key(key);
         if run.is_some() || claims.is_any() || tap::tells(kind) {
             outbound.refuse_packed_answers();

@@ -23,9 +23,9 @@ use crate::gateway::proxy::resource_ids::{self, Claims, Whose};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::snapshot::Snapshot;
-use crate::gateway::upstream::attempt::AnswerBody;
+use crate::gateway::upstream::attempt::AttemptBody;
 use crate::gateway::upstream::classify_response;
-use crate::gateway::upstream::upstream_request::Outbound;
+use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
 
@@ -153,8 +153,8 @@ impl Errand {
         let answer = answer.map_err(|attempt| self.noted(errors::of(&attempt)))?;
         let retry_after_s = upstream::retry_after_s(&answer.head);
         let body = match answer.body {
-            AnswerBody::Read(body) => body,
-            AnswerBody::Coming(..) => Bytes::new(),
+            AttemptBody::Read(body) => body,
+            AttemptBody::Coming(..) => Bytes::new(),
         };
         let status = answer.head.status;
         if !status.is_success() {
@@ -208,7 +208,7 @@ impl Errand {
     fn journey(self, call: Call) -> Box<Journey> {
         let Self { worker, snapshot, app, address, user, record } = self;
         let Call { method, path, kind, run, content_type, body, conversation, names } = call;
-        let outbound = Outbound::own(method, &path, content_type, body, record.request_id());
+        let outbound = UpstreamRequest::own(method, &path, content_type, body, record.request_id());
         Journey::new(Departure {
             worker,
             snapshot,

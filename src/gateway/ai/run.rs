@@ -38,7 +38,7 @@ use crate::gateway::proxy::response_guard::Coming;
 use crate::gateway::state::ai_settings::AiSettings;
 use crate::gateway::state::app::App;
 use crate::gateway::state::policy::OnOwnerDown;
-use crate::gateway::upstream::attempt::{Answer, AnswerBody};
+use crate::gateway::upstream::attempt::{AttemptBody, AttemptResponse};
 use crate::gateway::upstream::classify_response;
 use crate::model::{GatewayError, Reason};
 
@@ -278,8 +278,8 @@ async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, GatewayEr
     let connections = &errand.worker.connections;
     let read = classify_response::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
     let body = read.map(|answer| match answer.body {
-        AnswerBody::Read(body) => body,
-        AnswerBody::Coming(_) => Bytes::new(),
+        AttemptBody::Read(body) => body,
+        AttemptBody::Coming(_) => Bytes::new(),
     });
     let (error, meaning) = match body {
         Ok(body) => {
@@ -326,7 +326,7 @@ fn may_have_run(reason: Reason) -> bool {
 /// Tells the answer: as it comes, or summed up.
 async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
     let Forwarded { member, answer, flight, .. } = forwarded;
-    let Answer { head, body, arrived, first_byte } = *answer;
+    let AttemptResponse { head, body, arrived, first_byte } = *answer;
     let Question { ask, voice, protocol, place, pending, late, own_url, .. } = question;
     let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
     let files_base = member.files_url.as_deref().map(str::to_owned).or(own_url);
@@ -334,7 +334,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let manner = Manner { web_url, files_base, ..manner(&journey.app.doors, &ask) };
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
-    let AnswerBody::Coming(body) = body else {
+    let AttemptBody::Coming(body) = body else {
         return Done::Error(journey.record, errors::no_stream());
     };
     let after = place.after(&shared, pending);

@@ -19,10 +19,10 @@ use crate::gateway::proxy::record::Unanswered;
 use crate::gateway::proxy::select::{Candidate, Next, Tie};
 use crate::gateway::state::member::Member;
 use crate::gateway::state::snapshot::Snapshot;
-use crate::gateway::upstream::attempt::{Patience, attempt};
+use crate::gateway::upstream::attempt::{AttemptDeadlines, attempt};
 use crate::gateway::upstream::attempt_error::AttemptError;
 use crate::gateway::upstream::classify_response;
-use crate::gateway::upstream::upstream_request::Outbound;
+use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
 
@@ -87,7 +87,7 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, GatewayError> {
 pub(crate) struct Question {
     pub worker: Rc<Worker>,
     pub snapshot: Arc<Snapshot>,
-    pub outbound: Rc<Outbound>,
+    pub outbound: Rc<UpstreamRequest>,
 }
 
 impl Question {
@@ -101,7 +101,8 @@ impl Question {
         let Candidate { member, trust } = candidate;
         let flight = Flight::begin(&member);
         let (now, timeouts) = (Instant::now(), &snapshot.timeouts);
-        let patience = Patience { now, timeouts, first_byte: patience, until: now + patience };
+        let patience =
+            AttemptDeadlines { now, timeouts, first_byte: patience, until: now + patience };
         let (connections, progress) = (&worker.connections, SendState::default());
         let answer = attempt(connections, &member, &outbound, &progress, patience).await;
         let answer = match answer {

@@ -21,9 +21,9 @@ use crate::gateway::state::conversation_lock::ConversationGuard;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::runs::RunPermit;
 use crate::gateway::state::snapshot::Snapshot;
-use crate::gateway::upstream::attempt::Answer;
-use crate::gateway::upstream::classify_response::Look;
-use crate::gateway::upstream::upstream_request::Outbound;
+use crate::gateway::upstream::attempt::AttemptResponse;
+use crate::gateway::upstream::classify_response::Inspection;
+use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
 
@@ -50,7 +50,7 @@ pub(crate) struct Journey {
     /// Who may be asked.
     pub candidates: Candidates,
     /// What is sent.
-    pub outbound: Outbound,
+    pub outbound: UpstreamRequest,
     /// How far it is.
     pub progress: SendState,
     /// What is written of it.
@@ -86,7 +86,7 @@ pub(crate) struct Departure<'a> {
     /// What it names.
     pub claims: Claims,
     /// What is sent.
-    pub outbound: Outbound,
+    pub outbound: UpstreamRequest,
     /// What is written of it.
     pub record: Box<Record>,
 }
@@ -141,8 +141,8 @@ impl Journey {
     }
 
     /// Which answers must be understood before they are passed on.
-    pub(crate) fn look(&self) -> Look {
-        Look {
+    pub(crate) fn look(&self) -> Inspection {
+        Inspection {
             kind: self.kind,
             names_an_id: self.is_searched_for() && !self.has_the_last_word(),
             starts_run: self.run.is_some(),
@@ -233,7 +233,7 @@ pub(crate) struct Forwarded {
     /// The member that answered.
     pub member: Arc<Member>,
     /// Its answer.
-    pub answer: Box<Answer>,
+    pub answer: Box<AttemptResponse>,
     /// The member counts this request as under way until this is dropped.
     pub flight: Flight,
     /// What the client is told of its conversation.

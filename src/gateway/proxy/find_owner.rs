@@ -12,7 +12,7 @@ use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::proxy::exchange::Journey;
 use crate::gateway::proxy::locate::Wanted;
 use crate::gateway::proxy::select::Tie;
-use crate::gateway::upstream::upstream_request::{Key, Outbound};
+use crate::gateway::upstream::upstream_request::{Credential, UpstreamRequest};
 use crate::model::GatewayError;
 
 impl Journey {
@@ -58,13 +58,13 @@ impl Journey {
         let Some(id) = self.claims.ids().first().copied() else { return Ok(()) };
         let scope = Scope::new(self.app.name.as_str(), "");
         let mut question = self.get(&format!("/v1/datasets/{id}"));
-        question.use_key(Key::Datasets);
+        question.use_key(Credential::Datasets);
         self.search(Wanted { id, scope, kind: CallKind::Datasets, question }).await
     }
 
-    fn get(&self, path: &str) -> Outbound {
+    fn get(&self, path: &str) -> UpstreamRequest {
         let json = HeaderValue::from_static("application/json");
-        Outbound::own(Method::GET, path, json, BufferedBody::EMPTY, self.record.request_id())
+        UpstreamRequest::own(Method::GET, path, json, BufferedBody::EMPTY, self.record.request_id())
     }
 }
 

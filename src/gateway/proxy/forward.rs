@@ -1,6 +1,6 @@
 //! The retry loop: candidate after candidate, until one answers or none may be asked any more.
 //!
-//! What may be repeated is decided in `retry`; what an answer says, in `inspect`.
+//! What may be repeated is decided in `retry`; what an answer says, in `classify`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::gateway::state::instance::QueueGuard;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnOwnerDown;
 use crate::gateway::state::runs::NoRunPermit;
-use crate::gateway::upstream::attempt::{AnswerBody, Patience, attempt};
+use crate::gateway::upstream::attempt::{AttemptBody, AttemptDeadlines, attempt};
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
-use crate::gateway::upstream::classify_response::{Finding, inspect, peek};
-use crate::gateway::upstream::held;
+use crate::gateway::upstream::classify_response::{ResponseClass, classify, peek};
+use crate::gateway::upstream::held_slot;
 use crate::gateway::upstream::keyed_wait::KeyedWait;
 use crate::model::{GatewayError, Reason};
 
@@ -174,7 +174,7 @@ impl<'a> Search<'a> {
         let (now, journey) = (self.now, &mut *self.journey);
         let shared = Arc::clone(journey.worker.shared());
         let timeouts = &journey.snapshot.timeouts;
-        let patience = Patience { now, timeouts, first_byte, until: self.until };
+        let patience = AttemptDeadlines { now, timeouts, first_byte, until: self.until };
         let flight = Flight::begin(&member);
         let keyed = KeyedWait::new(&member, trust.room(), shared.ms_at(now.into_std()));
         let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
@@ -183,11 +183,11 @@ impl<'a> Search<'a> {
         journey.app.fetch_counted();
         let arrived_ms = keyed.over(done.as_deref(), outbound.is_idempotent(), &shared);
         let done = match done {
-            Ok(answer) => inspect(answer, journey.look(), &member, connections).await,
+            Ok(answer) => classify(answer, journey.look(), &member, connections).await,
             Err(failure) => Err(failure),
         };
         let done = match done {
-            Ok((answer, Finding::Fine)) if journey.may_lack_file() => {
+            Ok((answer, ResponseClass::Fine)) if journey.may_lack_file() => {
                 Box::pin(peek(answer, &member)).await
             }
             done => done,
@@ -203,21 +203,21 @@ impl<'a> Search<'a> {
                 let forwarded = Forwarded { member, answer, flight, conversation };
                 let tie = journey.candidates.tie();
                 match finding {
-                    Finding::NotHere => Asked::NotHere(forwarded),
-                    Finding::Busy => {
+                    ResponseClass::NotHere => Asked::NotHere(forwarded),
+                    ResponseClass::Busy => {
                         journey.progress.take_back();
                         Asked::Failed(
                             Arc::clone(&forwarded.member),
                             AttemptError::busy(&forwarded.member),
                         )
                     }
-                    Finding::Fine
+                    ResponseClass::Fine
                         if self.allowance.discards(status, tie)
                             && journey.candidates.has_next() =>
                     {
                         Asked::Discardable(forwarded)
                     }
-                    Finding::Fine => Asked::Answered(forwarded),
+                    ResponseClass::Fine => Asked::Answered(forwarded),
                 }
             }
             Err(failure) => {
@@ -314,8 +314,8 @@ impl<'a> Search<'a> {
 
     /// An answer that nobody gets.
     fn leave(&self, forwarded: Forwarded) {
-        let AnswerBody::Coming(body) = forwarded.answer.body else { return };
-        held::hold(&self.journey.worker, &forwarded.member, body);
+        let AttemptBody::Coming(body) = forwarded.answer.body else { return };
+        held_slot::hold(&self.journey.worker, &forwarded.member, body);
     }
 
     async fn failed(

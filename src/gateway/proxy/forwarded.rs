@@ -12,10 +12,10 @@ use crate::gateway::http::client_conn::ClientConn;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::headers::Headers;
 use crate::gateway::state::snapshot::Snapshot;
-use crate::gateway::upstream::upstream_request::Origin;
+use crate::gateway::upstream::upstream_request::ClientInfo;
 
 /// Where a request comes from.
-pub(crate) fn origin(snapshot: &Snapshot, client: &ClientConn, fields: &Headers) -> Origin {
+pub(crate) fn origin(snapshot: &Snapshot, client: &ClientConn, fields: &Headers) -> ClientInfo {
     let (peer, scheme) = (Rc::clone(&client.peer_text), client.scheme());
     let address = client.peer.ip().to_canonical();
     let trusts = |address| snapshot.trusts(address);
@@ -24,7 +24,7 @@ pub(crate) fn origin(snapshot: &Snapshot, client: &ClientConn, fields: &Headers)
         true => walk(address, fields, trusts),
         false => Found { address, is_known: true },
     };
-    Origin { peer, client: found.address, is_known: found.is_known, scheme, via_proxy }
+    ClientInfo { peer, client: found.address, is_known: found.is_known, scheme, via_proxy }
 }
 
 /// What the walk came to.

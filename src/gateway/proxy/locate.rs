@@ -32,8 +32,8 @@ use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnOwnerDown;
 use crate::gateway::state::search_limit::SearchPermit;
 use crate::gateway::state::snapshot::Snapshot;
-use crate::gateway::upstream::attempt::AnswerBody;
-use crate::gateway::upstream::upstream_request::Outbound;
+use crate::gateway::upstream::attempt::AttemptBody;
+use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
 
@@ -67,7 +67,7 @@ struct Asking<'a> {
 
 /// Sends a GET that names something to every instance of the app at once. `kind` says which answers mean
 /// that it is not there.
-async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Located {
+async fn locate(asking: Asking<'_>, kind: CallKind, outbound: UpstreamRequest) -> Located {
     let Asking { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let (ties, work) = (Ties::Unknown, Work::Other);
@@ -120,8 +120,8 @@ async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Locat
 fn has(kind: CallKind, forwarded: &Forwarded) -> Option<bool> {
     let status = forwarded.answer.head.status;
     let body: &[u8] = match &forwarded.answer.body {
-        AnswerBody::Read(body) => body,
-        AnswerBody::Coming(..) => b"",
+        AttemptBody::Read(body) => body,
+        AttemptBody::Coming(..) => b"",
     };
     match status.as_u16() {
         200 if is_shown(kind, body) => Some(true),
@@ -150,7 +150,7 @@ pub(crate) struct Wanted {
     /// Which answers mean that it is not there.
     pub kind: CallKind,
     /// The GET that only who has it answers with 200.
-    pub question: Outbound,
+    pub question: UpstreamRequest,
 }
 
 impl Journey {

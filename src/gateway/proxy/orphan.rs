@@ -4,7 +4,7 @@
 //! later; the answer is then lost and the run stays "running" for ever. So a streamed run is stopped
 //! through Dify's own call, at the instance that runs it, with the same user and key, and what is
 //! still to come is read, for a bounded time, so that the usage is known. What Dify keeps open after
-//! that is [held](crate::gateway::upstream::held).
+//! that is [held](crate::gateway::upstream::held_slot).
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::relay::{Relay, Seen};
 use crate::gateway::state::policy::OnDisconnect;
-use crate::gateway::upstream::attempt::{Patience, attempt};
+use crate::gateway::upstream::attempt::{AttemptDeadlines, attempt};
 use crate::gateway::upstream::classify_response;
-use crate::gateway::upstream::upstream_request::Outbound;
+use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::model::Reason;
 
 /// For Dify's answer to a stop.
@@ -126,8 +126,8 @@ async fn tell(relay: &mut Relay, method: Method, path: &str) -> Option<bool> {
     let json = serde_json::json!({ "user": user }).to_string();
     let kind = HeaderValue::from_static("application/json");
     let body = BufferedBody::Piece(json.into());
-    let outbound = Outbound::own(method, path, kind, body, relay.record.request_id());
-    let patience = Patience {
+    let outbound = UpstreamRequest::own(method, path, kind, body, relay.record.request_id());
+    let patience = AttemptDeadlines {
         now: Instant::now(),
         timeouts: &relay.snapshot.timeouts,
         first_byte: STOP_PATIENCE,

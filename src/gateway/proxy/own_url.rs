@@ -5,11 +5,11 @@ use http::uri::Authority;
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::headers::Headers;
-use crate::gateway::upstream::upstream_request::Origin;
+use crate::gateway::upstream::upstream_request::ClientInfo;
 
 /// `scheme://host[:port]` as the client wrote it, or as a trusted proxy says it did; none if the
 /// request names no host.
-pub(crate) fn own_url(origin: &Origin, head: &RequestHead) -> Option<String> {
+pub(crate) fn own_url(origin: &ClientInfo, head: &RequestHead) -> Option<String> {
     let by_proxy = |name| origin.via_proxy.then(|| first(&head.fields, name)).flatten();
     let scheme =
         by_proxy(KnownHeader::ForwardedProto).filter(|scheme| matches!(*scheme, "http" | "https"));
@@ -38,7 +38,7 @@ mod tests {
 
     use super::own_url;
     use crate::gateway::http::head::RequestHead;
-    use crate::gateway::upstream::upstream_request::Origin;
+    use crate::gateway::upstream::upstream_request::ClientInfo;
     use crate::model::Scheme;
 
     fn found(uri: &str, headers: &[(&str, &str)], scheme: Scheme, via_proxy: bool) -> String {
@@ -48,7 +48,8 @@ mod tests {
         }
         let head = RequestHead::of_parts(request.body(()).unwrap().into_parts().0);
         let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let origin = Origin { peer: "127.0.0.1".into(), client, is_known: true, scheme, via_proxy };
+        let origin =
+            ClientInfo { peer: "127.0.0.1".into(), client, is_known: true, scheme, via_proxy };
         own_url(&origin, &head).unwrap_or_default()
     }
 

@@ -37,7 +37,7 @@ use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnDisconnect;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::attempt_error::chain;
-use crate::gateway::upstream::conn_pool::Inflow;
+use crate::gateway::upstream::conn_pool::UpstreamBody;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::Reason;
 
@@ -64,7 +64,7 @@ pub(crate) struct Leaving {
 /// An instance's answer under way.
 pub(crate) struct Relay {
     /// None once it is over.
-    body: Option<Inflow>,
+    body: Option<UpstreamBody>,
     /// Who answers.
     pub member: Arc<Member>,
     /// Whose thread it is on.
@@ -117,7 +117,7 @@ pub(crate) struct Source {
     /// Who answers.
     pub member: Arc<Member>,
     /// What follows the head.
-    pub body: Inflow,
+    pub body: UpstreamBody,
     /// Counts the request as under way.
     pub flight: Flight,
     /// From sending the request to the head.

@@ -14,7 +14,7 @@ use crate::gateway::proxy::exchange::{Forwarded, Journey};
 use crate::gateway::proxy::relay::{Relay, Source};
 use crate::gateway::proxy::response_body::Outgoing;
 use crate::gateway::proxy::response_guard::Coming;
-use crate::gateway::upstream::attempt::{Answer, AnswerBody};
+use crate::gateway::upstream::attempt::{AttemptBody, AttemptResponse};
 use crate::model::Reason;
 
 /// An answer on its way to a client.
@@ -125,19 +125,19 @@ impl From<Response<Outgoing>> for Reply {
 /// Makes the client's answer out of an instance's.
 pub(crate) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     let Forwarded { member, answer, flight, conversation } = forwarded;
-    let Answer { head, body, arrived, first_byte } = *answer;
+    let AttemptResponse { head, body, arrived, first_byte } = *answer;
     let record = &mut journey.record;
     record.answered(&member, head.status.as_u16(), arrived.into_std());
     let (id, name) = (record.request_id().clone(), member.label.header.clone());
     let mut is_event_stream = false;
     let body = match body {
-        AnswerBody::Coming(body) => {
+        AttemptBody::Coming(body) => {
             let source = Source { member, body, flight, first_byte };
             let relay = Relay::new(journey, &head, source);
             is_event_stream = relay.is_event_stream();
             Outgoing::Relay(Coming::new(relay))
         }
-        AnswerBody::Read(bytes) => {
+        AttemptBody::Read(bytes) => {
             if let Some(why) = explanation(&bytes).filter(|_| head.status.as_u16() >= 400) {
                 record.explain(&why);
             }

@@ -33,9 +33,9 @@ use crate::gateway::proxy::exchange::Journey;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::Resuming;
 use crate::gateway::state::snapshot::Snapshot;
-use crate::gateway::upstream::attempt::{Answer, AnswerBody, Patience, attempt};
-use crate::gateway::upstream::conn_pool::Inflow;
-use crate::gateway::upstream::upstream_request::Outbound;
+use crate::gateway::upstream::attempt::{AttemptBody, AttemptDeadlines, AttemptResponse, attempt};
+use crate::gateway::upstream::conn_pool::UpstreamBody;
+use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::gateway::upstream::worker::Worker;
 
 /// Dify's ping, as an event of a stream.
@@ -90,7 +90,7 @@ struct Reconnecting {
     began: Instant,
     /// Why the stream broke off.
     cause: String,
-    answer: Pin<Box<dyn Future<Output = Result<Inflow, String>>>>,
+    answer: Pin<Box<dyn Future<Output = Result<UpstreamBody, String>>>>,
     ping: Pin<Box<Sleep>>,
 }
 
@@ -107,7 +107,7 @@ pub(crate) enum Reconnected {
     /// The client hears that it is still waited for.
     Ping,
     /// The run's further events come here. What the log says of it.
-    Here(Inflow, String),
+    Here(UpstreamBody, String),
     /// They do not come.
     Never(String),
 }
@@ -254,7 +254,7 @@ struct Call {
     worker: Rc<Worker>,
     member: Arc<Member>,
     snapshot: Arc<Snapshot>,
-    outbound: Outbound,
+    outbound: UpstreamRequest,
 }
 
 impl From<'_> {
@@ -267,21 +267,21 @@ impl From<'_> {
             worker: Rc::clone(self.worker),
             member: Arc::clone(self.member),
             snapshot: Arc::clone(self.snapshot),
-            outbound: Outbound::own(Method::GET, &path, kind, body, self.request_id),
+            outbound: UpstreamRequest::own(Method::GET, &path, kind, body, self.request_id),
         }
     }
 }
 
 /// What an attempt to take a run up again came to.
 enum Tried {
-    Here(Inflow),
+    Here(UpstreamBody),
     /// It may do later.
     NotYet(String),
     /// It will not.
     Never(String),
 }
 
-async fn reconnect(call: Call, until: Instant) -> Result<Inflow, String> {
+async fn reconnect(call: Call, until: Instant) -> Result<UpstreamBody, String> {
     loop {
         let why = match Box::pin(call.attempt(until)).await {
             Tried::Here(inflow) => return Ok(inflow),
@@ -299,10 +299,11 @@ impl Call {
     async fn attempt(&self, until: Instant) -> Tried {
         let Self { worker, member, snapshot, outbound } = self;
         let timeouts = &snapshot.timeouts;
-        let patience = Patience { now: Instant::now(), timeouts, first_byte: PATIENCE, until };
+        let patience =
+            AttemptDeadlines { now: Instant::now(), timeouts, first_byte: PATIENCE, until };
         let progress = SendState::default();
         let answer = attempt(&worker.connections, member, outbound, &progress, patience).await;
-        let Answer { head, body, .. } = match answer {
+        let AttemptResponse { head, body, .. } = match answer {
             Ok(answer) => *answer,
             Err(failure) => return Tried::NotYet(failure.text),
         };
@@ -310,7 +311,7 @@ impl Call {
         let is_stream = kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let status = head.status;
         match body {
-            AnswerBody::Coming(inflow) if status == StatusCode::OK && is_stream => {
+            AttemptBody::Coming(inflow) if status == StatusCode::OK && is_stream => {
                 Tried::Here(inflow)
             }
             // A proxy says so while the API behind it is away.

@@ -12,7 +12,7 @@ use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::Storage;
 use crate::gateway::state::snapshot::LastResort;
-use crate::gateway::upstream::attempt_permit::Trust;
+use crate::gateway::upstream::attempt_permit::AttemptPermit;
 
 /// A request's candidates, first the best. An instance that is out is skipped without moving
 /// anybody else.
@@ -88,7 +88,7 @@ pub(crate) struct Candidate {
     /// The instance as the app sees it.
     pub member: Arc<Member>,
     /// To be settled by the attempt.
-    pub trust: Trust,
+    pub trust: AttemptPermit,
 }
 
 impl Candidates {
@@ -233,7 +233,7 @@ impl Candidates {
     }
 
     fn candidate(&self, member: &Arc<Member>, passes: Permits) -> Candidate {
-        let trust = Trust::new(Arc::clone(member), passes, self.sender);
+        let trust = AttemptPermit::new(Arc::clone(member), passes, self.sender);
         Candidate { member: Arc::clone(member), trust }
     }
 

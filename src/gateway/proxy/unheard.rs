@@ -16,14 +16,14 @@ use crate::gateway::proxy::exchange::Flight;
 use crate::gateway::proxy::run_watch::RunWatch;
 use crate::gateway::proxy::tap::{Left, Tap};
 use crate::gateway::state::member::Member;
-use crate::gateway::upstream::conn_pool::Inflow;
-use crate::gateway::upstream::held;
+use crate::gateway::upstream::conn_pool::UpstreamBody;
+use crate::gateway::upstream::held_slot;
 use crate::gateway::upstream::worker::Worker;
 
 /// What is left of a stream that nobody listens to.
 pub(crate) struct Unheard {
     /// What is still to come.
-    pub body: Inflow,
+    pub body: UpstreamBody,
     /// Learns ids.
     pub tap: Tap,
     /// Notices that the run starts, and holds its place.
@@ -47,7 +47,7 @@ impl Unheard {
 
     async fn read(mut self, until: Instant) {
         loop {
-            let late = until.min(Instant::now() + held::LIMIT);
+            let late = until.min(Instant::now() + held_slot::LIMIT);
             let Ok(Some(Ok(frame))) = timeout_at(late, self.body.frame()).await else { break };
             let Ok(piece) = frame.into_data() else { continue };
             let shared = self.worker.shared();

@@ -12,17 +12,17 @@ use crate::gateway::http::send_state::SendState;
 use crate::gateway::http::write_batch;
 use crate::gateway::state::member::Member;
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
-use crate::gateway::upstream::conn_pool::{Connections, Inflow, Lease, Wanted};
-use crate::gateway::upstream::h1::{SendError, Written};
-use crate::gateway::upstream::upstream_request::Outbound;
+use crate::gateway::upstream::conn_pool::{ConnectionPool, PooledConnection, Reuse, UpstreamBody};
+use crate::gateway::upstream::h1::{BytesSent, SendError};
+use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::model::Reason;
 
 /// An answer's head, and its body, to come or read already.
-pub(crate) struct Answer {
+pub(crate) struct AttemptResponse {
     /// Status and headers.
     pub head: ResponseHead,
     /// What follows them.
-    pub body: AnswerBody,
+    pub body: AttemptBody,
     /// When the head was here.
     pub arrived: Instant,
     /// From sending the request to that.
@@ -30,16 +30,16 @@ pub(crate) struct Answer {
 }
 
 /// The body of an answer.
-pub(crate) enum AnswerBody {
+pub(crate) enum AttemptBody {
     /// Still to come.
-    Coming(Inflow),
+    Coming(UpstreamBody),
     /// Read already.
     Read(Bytes),
 }
 
 /// How long an attempt may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience<'a> {
+pub(crate) struct AttemptDeadlines<'a> {
     /// When the attempt begins.
     pub now: Instant,
     /// The configured limits.
@@ -59,21 +59,21 @@ pub(crate) struct Patience<'a> {
 /// # Errors
 /// Why there is no answer, and how much of the request the instance may have.
 pub(crate) async fn attempt(
-    connections: &Connections,
+    connections: &ConnectionPool,
     member: &Member,
-    outbound: &Outbound,
+    outbound: &UpstreamRequest,
     progress: &SendState,
-    patience: Patience<'_>,
-) -> Result<Box<Answer>, AttemptError> {
-    let exchange = Exchange { connections, member, outbound, progress, patience };
-    let first = exchange.lease(Wanted::Any).await?;
+    patience: AttemptDeadlines<'_>,
+) -> Result<Box<AttemptResponse>, AttemptError> {
+    let exchange = Attempt { connections, member, outbound, progress, patience };
+    let first = exchange.lease(Reuse::Any).await?;
     let reused = first.reused;
     // A look at the clock is not free, and the time for a connection at hand is none.
     let began = if reused { patience.now } else { Instant::now() };
     match exchange.run(first, began).await {
         Err(failure) if reused && is_stale(&failure, outbound) => {
             let again = Box::pin(async {
-                let fresh = exchange.lease(Wanted::Fresh).await?;
+                let fresh = exchange.lease(Reuse::Fresh).await?;
                 exchange.run(fresh, Instant::now()).await
             });
             // What the first exchange may have delivered stays so, if the second delivers nothing.
@@ -85,23 +85,23 @@ pub(crate) async fn attempt(
 
 /// Whether a reused connection was closed before the instance acted on the request, or so that it does
 /// no harm to send it again. No clock tells that: an instance may run a request and die within no time.
-fn is_stale(failure: &AttemptError, outbound: &Outbound) -> bool {
+fn is_stale(failure: &AttemptError, outbound: &UpstreamRequest) -> bool {
     let again = failure.sent < Sent::All || outbound.is_idempotent();
     failure.reason == Reason::InstanceClosed && again
 }
 
-struct Exchange<'a> {
-    connections: &'a Connections,
+struct Attempt<'a> {
+    connections: &'a ConnectionPool,
     member: &'a Member,
-    outbound: &'a Outbound,
+    outbound: &'a UpstreamRequest,
     progress: &'a SendState,
-    patience: Patience<'a>,
+    patience: AttemptDeadlines<'a>,
 }
 
-impl Exchange<'_> {
-    async fn lease(&self, wanted: Wanted) -> Result<Lease, AttemptError> {
+impl Attempt<'_> {
+    async fn lease(&self, wanted: Reuse) -> Result<PooledConnection, AttemptError> {
         let Self { connections, member, patience, .. } = self;
-        if wanted == Wanted::Any
+        if wanted == Reuse::Any
             && let Some(lease) = connections.reuse(member, patience.now)
         {
             return Ok(lease);
@@ -118,7 +118,11 @@ impl Exchange<'_> {
         }
     }
 
-    async fn run(&self, lease: Lease, began: Instant) -> Result<Box<Answer>, AttemptError> {
+    async fn run(
+        &self,
+        lease: PooledConnection,
+        began: Instant,
+    ) -> Result<Box<AttemptResponse>, AttemptError> {
         let Self { member, outbound, progress, patience, .. } = self;
         let left = patience.until.saturating_duration_since(began);
         let wait = patience.first_byte.min(left);
@@ -127,13 +131,13 @@ impl Exchange<'_> {
         write_batch::next_tick().await;
         let head = |out: &mut Vec<u8>| outbound.write_head(member, out);
         match lease.connection.exchange(method, head, body, began + wait).await {
-            Ok((head, answering)) => self.checked(head, Inflow::Coming(answering), began),
+            Ok((head, answering)) => self.checked(head, UpstreamBody::Coming(answering), began),
             Err((error, written)) => Err(self.failed(error, written, wait)),
         }
     }
 
     /// What an exchange on one connection met, as the end of the attempt.
-    fn failed(&self, error: SendError, written: Written, wait: Duration) -> AttemptError {
+    fn failed(&self, error: SendError, written: BytesSent, wait: Duration) -> AttemptError {
         let (reason, what, written) = match error {
             SendError::Closed(what) | SendError::Broken(what) => {
                 (Reason::InstanceClosed, what, written)
@@ -141,7 +145,7 @@ impl Exchange<'_> {
             SendError::Garbled(what) => (Reason::InstanceGarbled, what.to_owned(), written),
             SendError::Late => {
                 let what = format!("no answer within {} s", wait.as_secs_f64());
-                (Reason::InstanceTimeout, what, Written::Something)
+                (Reason::InstanceTimeout, what, BytesSent::Something)
             }
         };
         let text = format!("{}: {what}", self.member.name());
@@ -152,22 +156,22 @@ impl Exchange<'_> {
     fn checked(
         &self,
         head: ResponseHead,
-        body: Inflow,
+        body: UpstreamBody,
         began: Instant,
-    ) -> Result<Box<Answer>, AttemptError> {
+    ) -> Result<Box<AttemptResponse>, AttemptError> {
         let Some(fault) = framing::fault_of_answer(&head) else {
             // On the heap, as it goes through many hands.
             let arrived = Instant::now();
-            let (body, first_byte) = (AnswerBody::Coming(body), arrived - began);
-            return Ok(Box::new(Answer { head, body, arrived, first_byte }));
+            let (body, first_byte) = (AttemptBody::Coming(body), arrived - began);
+            return Ok(Box::new(AttemptResponse { head, body, arrived, first_byte }));
         };
         let text = format!("{}: an answer that cannot be passed on: {fault}", self.member.name());
         Err(AttemptError { reason: Reason::InstanceGarbled, sent: Sent::Head, text })
     }
 
     /// How much of the request the instance may have.
-    fn sent(&self, written: Written) -> Sent {
-        if written == Written::Nothing {
+    fn sent(&self, written: BytesSent) -> Sent {
+        if written == BytesSent::Nothing {
             self.progress.take_back();
             return Sent::Nothing;
         }

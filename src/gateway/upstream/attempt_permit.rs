@@ -8,14 +8,14 @@ use crate::gateway::state::admission::Permits;
 use crate::gateway::state::instance::Headroom;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
-use crate::gateway::upstream::attempt::Answer;
+use crate::gateway::upstream::attempt::AttemptResponse;
 use crate::gateway::upstream::attempt_error::AttemptError;
 use crate::model::Reason;
 
 /// The right to send one request to an instance, and the duty to say how it went. Dropped without
 /// a word, it says nothing about the instance.
 #[derive(Debug)]
-pub(crate) struct Trust {
+pub(crate) struct AttemptPermit {
     member: Arc<Member>,
     passes: Permits,
     sender: Sender,
@@ -24,7 +24,7 @@ pub(crate) struct Trust {
     settled: bool,
 }
 
-impl Trust {
+impl AttemptPermit {
     /// Takes over the passes that [`Member::admit`] gave.
     pub(crate) fn new(member: Arc<Member>, passes: Permits, sender: Sender) -> Self {
         let room = member.instance.room();
@@ -38,7 +38,7 @@ impl Trust {
 
     /// The attempt was answered, at `now_ms`. A status that counts says something of the instance for this app
     /// alone.
-    pub(crate) fn answered(mut self, answer: &Answer, now_ms: u64) {
+    pub(crate) fn answered(mut self, answer: &AttemptResponse, now_ms: u64) {
         self.settled = true;
         let Member { instance, stats, thresholds, fail_statuses, .. } = &*self.member;
         stats.first_byte.observe(answer.first_byte);
@@ -170,7 +170,7 @@ impl Trust {
     }
 }
 
-impl Drop for Trust {
+impl Drop for AttemptPermit {
     fn drop(&mut self) {
         if !self.settled {
             let Member { instance, stats, thresholds, .. } = &*self.member;

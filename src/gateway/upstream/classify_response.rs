@@ -20,9 +20,9 @@ use crate::gateway::http::head::ResponseHead;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::headers::decimal;
 use crate::gateway::state::member::Member;
-use crate::gateway::upstream::attempt::{Answer, AnswerBody};
+use crate::gateway::upstream::attempt::{AttemptBody, AttemptResponse};
 use crate::gateway::upstream::attempt_error::{AttemptError, chain};
-use crate::gateway::upstream::conn_pool::{Connections, Inflow};
+use crate::gateway::upstream::conn_pool::{ConnectionPool, UpstreamBody};
 use crate::model::Reason;
 
 /// The largest answer that is read here; refusals have some hundred bytes, the detail of a run that
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which answers matter to a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
+pub(crate) struct Inspection {
     /// Which call it is.
     pub kind: CallKind,
     /// It names an id of which one instance only knows.
@@ -46,7 +46,7 @@ pub(crate) struct Look {
 
 /// What an answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finding {
+pub(crate) enum ResponseClass {
     /// It is to be passed on.
     Fine,
     /// The instance does not have what the request names.
@@ -55,7 +55,7 @@ pub(crate) enum Finding {
     Busy,
 }
 
-impl Look {
+impl Inspection {
     /// Whether the head of an answer leaves it open what the answer says.
     fn must_read(self, head: &ResponseHead) -> bool {
         let matters = match head.status.as_u16() {
@@ -80,15 +80,15 @@ impl Look {
             && kind.is_some_and(|kind| kind.starts_with(b"text/html"))
     }
 
-    fn find(self, status: u16, body: &[u8]) -> Finding {
+    fn find(self, status: u16, body: &[u8]) -> ResponseClass {
         match refusal(self.kind, status, body) {
-            Some(KnownRefusal::NotHere) if self.names_an_id => Finding::NotHere,
-            Some(KnownRefusal::Busy) if self.starts_run => Finding::Busy,
-            _ if status == 200 && is_null_run(body) => Finding::NotHere,
+            Some(KnownRefusal::NotHere) if self.names_an_id => ResponseClass::NotHere,
+            Some(KnownRefusal::Busy) if self.starts_run => ResponseClass::Busy,
+            _ if status == 200 && is_null_run(body) => ResponseClass::NotHere,
             _ if may_be_strange_code(self.kind, status) && is_strange_code(body) => {
-                Finding::NotHere
+                ResponseClass::NotHere
             }
-            _ => Finding::Fine,
+            _ => ResponseClass::Fine,
         }
     }
 }
@@ -97,22 +97,22 @@ impl Look {
 ///
 /// # Errors
 /// The answer broke off.
-pub(crate) async fn inspect(
-    answer: Box<Answer>,
-    look: Look,
+pub(crate) async fn classify(
+    answer: Box<AttemptResponse>,
+    look: Inspection,
     member: &Member,
-    connections: &Connections,
-) -> Result<(Box<Answer>, Finding), AttemptError> {
+    connections: &ConnectionPool,
+) -> Result<(Box<AttemptResponse>, ResponseClass), AttemptError> {
     if look.is_unknown_route(&answer.head) {
-        return Ok((answer, Finding::NotHere));
+        return Ok((answer, ResponseClass::NotHere));
     }
     if !look.must_read(&answer.head) {
-        return Ok((answer, Finding::Fine));
+        return Ok((answer, ResponseClass::Fine));
     }
     let answer = Box::pin(read(answer, member, connections, MAX_BYTES)).await?;
     let finding = match &answer.body {
-        AnswerBody::Read(bytes) => look.find(answer.head.status.as_u16(), bytes),
-        AnswerBody::Coming(..) => Finding::Fine,
+        AttemptBody::Read(bytes) => look.find(answer.head.status.as_u16(), bytes),
+        AttemptBody::Coming(..) => ResponseClass::Fine,
     };
     Ok((answer, finding))
 }
@@ -122,14 +122,14 @@ pub(crate) async fn inspect(
 /// # Errors
 /// It broke off, or it is larger than it said.
 pub(crate) async fn read(
-    answer: Box<Answer>,
+    answer: Box<AttemptResponse>,
     member: &Member,
-    connections: &Connections,
+    connections: &ConnectionPool,
     limit: usize,
-) -> Result<Box<Answer>, AttemptError> {
+) -> Result<Box<AttemptResponse>, AttemptError> {
     let mut body = match answer.body {
-        AnswerBody::Coming(body) => body,
-        AnswerBody::Read(_) => return Ok(answer),
+        AttemptBody::Coming(body) => body,
+        AttemptBody::Read(_) => return Ok(answer),
     };
     let bytes = collect(&mut body, limit)
         .await
@@ -138,7 +138,7 @@ pub(crate) async fn read(
         connections.put(&member.instance, connection);
     }
     let (head, arrived, first_byte) = (answer.head, answer.arrived, answer.first_byte);
-    Ok(Box::new(Answer { head, body: AnswerBody::Read(bytes), arrived, first_byte }))
+    Ok(Box::new(AttemptResponse { head, body: AttemptBody::Read(bytes), arrived, first_byte }))
 }
 
 /// Reads the beginning of a run's stream, up to the first event that is no ping, to see whether the
@@ -147,14 +147,14 @@ pub(crate) async fn read(
 /// # Errors
 /// The stream broke off.
 pub(crate) async fn peek(
-    mut answer: Box<Answer>,
+    mut answer: Box<AttemptResponse>,
     member: &Member,
-) -> Result<(Box<Answer>, Finding), AttemptError> {
+) -> Result<(Box<AttemptResponse>, ResponseClass), AttemptError> {
     let is_stream = answer.head.fields.get(KnownHeader::ContentType);
     let is_stream = is_stream.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
     let mut body = match answer.body {
-        AnswerBody::Coming(body) if is_stream && answer.head.status == StatusCode::OK => body,
-        _ => return Ok((answer, Finding::Fine)),
+        AttemptBody::Coming(body) if is_stream && answer.head.status == StatusCode::OK => body,
+        _ => return Ok((answer, ResponseClass::Fine)),
     };
     let (mut pieces, mut begin) = (VecDeque::new(), Vec::new());
     let until = Instant::now() + PEEK;
@@ -175,12 +175,13 @@ pub(crate) async fn peek(
             seen = first_event(&begin);
         }
     }
-    answer.body = AnswerBody::Coming(body.with_first(pieces));
-    let finding = if seen == FirstEvent::NoFile { Finding::NotHere } else { Finding::Fine };
+    answer.body = AttemptBody::Coming(body.with_first(pieces));
+    let finding =
+        if seen == FirstEvent::NoFile { ResponseClass::NotHere } else { ResponseClass::Fine };
     Ok((answer, finding))
 }
 
-async fn collect(body: &mut Inflow, limit: usize) -> Result<Bytes, String> {
+async fn collect(body: &mut UpstreamBody, limit: usize) -> Result<Bytes, String> {
     match timeout(PATIENCE, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) => Err(chain(error.as_ref())),

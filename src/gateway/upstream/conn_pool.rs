@@ -1,4 +1,4 @@
-//! Connections to instances.
+//! ConnectionPool to instances.
 //!
 //! Dify's server closes an idle connection after exactly 2.0 s and gives each open one, idle or
 //! busy, one of its few slots. So a connection of ours holds a [`Slot`] for as long as it is open,
@@ -24,7 +24,7 @@ use crate::gateway::state::shared::Shared;
 use crate::gateway::state::slots::Slot;
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
 use crate::gateway::upstream::dial::dial;
-use crate::gateway::upstream::h1::{Answering, Connection};
+use crate::gateway::upstream::h1::{Connection, H1Body};
 use crate::model::Reason;
 
 /// An idle connection older than this is not used again: half of what Dify's server allows.
@@ -34,15 +34,15 @@ const IDLE_MS: u64 = 1000;
 const GIVING_WAY: Duration = Duration::from_millis(20);
 
 /// A worker's connections to instances.
-pub(crate) struct Connections {
+pub(crate) struct ConnectionPool {
     shared: Arc<Shared>,
     /// By instance. Sorted: hashing a number so that nobody can guess where it goes costs more than
     /// finding it, and nobody chooses these.
-    idle: RefCell<BTreeMap<u64, Idle>>,
+    idle: RefCell<BTreeMap<u64, IdleList>>,
     gear: IoBuffers,
 }
 
-struct Idle {
+struct IdleList {
     instance: Arc<Instance>,
     /// The connection used last is used next, so that the others can go.
     list: Vec<IdleConnection>,
@@ -60,16 +60,16 @@ impl IdleConnection {
     }
 }
 
-impl Connections {
+impl ConnectionPool {
     /// None yet; they read and write by way of `gear`.
     pub(crate) fn new(shared: Arc<Shared>, gear: IoBuffers) -> Self {
         Self { shared, idle: RefCell::default(), gear }
     }
 
     /// An idle connection to a member's instance, if there is one.
-    pub(crate) fn reuse(&self, member: &Member, now: Instant) -> Option<Lease> {
+    pub(crate) fn reuse(&self, member: &Member, now: Instant) -> Option<PooledConnection> {
         let now_ms = self.shared.ms_at(now.into_std());
-        Some(Lease { connection: self.take(&member.instance, now_ms)?, reused: true })
+        Some(PooledConnection { connection: self.take(&member.instance, now_ms)?, reused: true })
     }
 
     /// A new connection to a member's instance, waiting for a slot within the queue's limits.
@@ -80,10 +80,10 @@ impl Connections {
         &self,
         member: &Member,
         timeouts: &Timeouts,
-        wanted: Wanted,
-    ) -> Result<Lease, AttemptError> {
+        wanted: Reuse,
+    ) -> Result<PooledConnection, AttemptError> {
         let instance = &member.instance;
-        if wanted == Wanted::Fresh {
+        if wanted == Reuse::Fresh {
             self.forget(instance);
         }
         let slot = match instance.slots().try_take() {
@@ -99,7 +99,7 @@ impl Connections {
                 ))
             });
         match opened {
-            Ok(connection) => Ok(Lease { connection, reused: false }),
+            Ok(connection) => Ok(PooledConnection { connection, reused: false }),
             Err(error) => Err(AttemptError {
                 reason: Reason::ConnectFailed,
                 sent: Sent::Nothing,
@@ -159,7 +159,7 @@ impl Connections {
         let mut idle = self.idle.borrow_mut();
         let entry = idle
             .entry(instance.id())
-            .or_insert_with(|| Idle { instance: Arc::clone(instance), list: Vec::new() });
+            .or_insert_with(|| IdleList { instance: Arc::clone(instance), list: Vec::new() });
         let mark = instance.mark_idle();
         let since_ms = self.shared.now_ms();
         entry.list.push(IdleConnection { connection, since_ms, _mark: mark });
@@ -189,25 +189,25 @@ impl Connections {
 }
 
 /// An answer's body as it comes, and what it comes on.
-pub(crate) enum Inflow {
+pub(crate) enum UpstreamBody {
     /// Nothing of it has been read.
-    Coming(Answering),
+    Coming(H1Body),
     /// The first pieces have been read already.
-    Begun(Box<Begun>),
+    Prefixed(Box<Prefixed>),
 }
 
 /// A body of which the first pieces have been read: they come first.
-pub(crate) struct Begun {
+pub(crate) struct Prefixed {
     pieces: VecDeque<Bytes>,
-    rest: Inflow,
+    rest: UpstreamBody,
 }
 
-impl Inflow {
+impl UpstreamBody {
     /// The body with pieces of it that were read already put back.
     pub(crate) fn with_first(self, pieces: VecDeque<Bytes>) -> Self {
         match pieces.is_empty() {
             true => self,
-            false => Self::Begun(Box::new(Begun { pieces, rest: self })),
+            false => Self::Prefixed(Box::new(Prefixed { pieces, rest: self })),
         }
     }
 
@@ -215,12 +215,12 @@ impl Inflow {
     pub(crate) fn into_connection(self) -> Option<Box<Connection>> {
         match self {
             Self::Coming(answering) => answering.into_connection(),
-            Self::Begun(begun) => begun.rest.into_connection(),
+            Self::Prefixed(prefixed) => prefixed.rest.into_connection(),
         }
     }
 }
 
-impl Body for Inflow {
+impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -230,9 +230,9 @@ impl Body for Inflow {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Coming(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
-            Self::Begun(begun) => match begun.pieces.pop_front() {
+            Self::Prefixed(prefixed) => match prefixed.pieces.pop_front() {
                 Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-                None => Pin::new(&mut begun.rest).poll_frame(context),
+                None => Pin::new(&mut prefixed.rest).poll_frame(context),
             },
         }
     }
@@ -240,7 +240,7 @@ impl Body for Inflow {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Coming(body) => body.is_end_stream(),
-            Self::Begun(begun) => begun.pieces.is_empty() && begun.rest.is_end_stream(),
+            Self::Prefixed(prefixed) => prefixed.pieces.is_empty() && prefixed.rest.is_end_stream(),
         }
     }
 
@@ -248,13 +248,13 @@ impl Body for Inflow {
         match self {
             Self::Coming(body) => body.size_hint(),
             // Only streams are read before they are passed on, and those have no length.
-            Self::Begun(_) => SizeHint::new(),
+            Self::Prefixed(_) => SizeHint::new(),
         }
     }
 }
 
 /// A connection ready for one request.
-pub(crate) struct Lease {
+pub(crate) struct PooledConnection {
     /// The way there.
     pub connection: Box<Connection>,
     /// It has carried a request before, so the other side may have closed it by now.
@@ -263,7 +263,7 @@ pub(crate) struct Lease {
 
 /// Whether a connection that was used before will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum Reuse {
     /// An idle one, else a fresh one.
     Any,
     /// A fresh one: an idle one has just been found dead.

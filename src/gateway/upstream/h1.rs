@@ -52,7 +52,7 @@ pub(crate) enum SendError {
 
 /// How much of a request was given to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum BytesSent {
     /// Not a byte, or none that came to the instance.
     Nothing,
     /// Some or all of it.
@@ -77,7 +77,7 @@ struct Sending<F> {
     /// Puts the head together; none once it is on its way.
     head: Option<F>,
     body: ReplayBody,
-    written: Written,
+    written: BytesSent,
     /// Why no more can be sent. An answer may have come all the same.
     broken: Option<io::Error>,
     informational: u32,
@@ -119,13 +119,13 @@ impl Connection {
         head: impl FnOnce(&mut Vec<u8>),
         body: ReplayBody,
         due: Instant,
-    ) -> Result<(ResponseHead, Answering), (SendError, Written)> {
-        let (head, written) = (Some(head), Written::Nothing);
+    ) -> Result<(ResponseHead, H1Body), (SendError, BytesSent)> {
+        let (head, written) = (Some(head), BytesSent::Nothing);
         let before = self.acked_before(method);
         let mut sending = Sending { head, body, written, broken: None, informational: 0 };
         let found = poll_fn(|context| self.poll_exchange(&mut sending, due, context)).await;
         let head = found.map_err(|error| match self.is_unsent(&error, before) {
-            true => (error, Written::Nothing),
+            true => (error, BytesSent::Nothing),
             false => (error, sending.written),
         })?;
         let is_sent = sending.head.is_none()
@@ -137,7 +137,7 @@ impl Connection {
             false => BodyDecoder::of_answer(&head.fields),
         };
         let reusable = is_sent && stays_open(&head) && !matches!(body, BodyDecoder::UntilClose);
-        Ok((head, Answering { connection: self, body, reusable, spare: BytesMut::new() }))
+        Ok((head, H1Body { connection: self, body, reusable, spare: BytesMut::new() }))
     }
 
     /// What the instance's system has acknowledged when it has all that came before a request, and
@@ -253,7 +253,7 @@ impl<F> Sending<F> {
     /// Notes how many bytes the socket took, and gives them back.
     fn note(&mut self, sent: usize) -> u64 {
         if sent > 0 {
-            self.written = Written::Something;
+            self.written = BytesSent::Something;
         }
         sent as u64
     }
@@ -323,14 +323,14 @@ pub(crate) fn names(fields: &Headers, option: &[u8]) -> bool {
 }
 
 /// The body of an answer, with the connection that it comes on.
-pub(crate) struct Answering {
+pub(crate) struct H1Body {
     connection: Box<Connection>,
     body: BodyDecoder,
     reusable: bool,
     spare: BytesMut,
 }
 
-impl Answering {
+impl H1Body {
     /// The connection, if it can carry another request now.
     pub(crate) fn into_connection(self) -> Option<Box<Connection>> {
         let free = self.reusable && self.body.is_over() && self.connection.input.is_empty();
@@ -338,7 +338,7 @@ impl Answering {
     }
 }
 
-impl http_body::Body for Answering {
+impl http_body::Body for H1Body {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -5,7 +5,7 @@
 use crate::gateway::state::instance::{Headroom, Instance};
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
-use crate::gateway::upstream::attempt::Answer;
+use crate::gateway::upstream::attempt::AttemptResponse;
 use crate::gateway::upstream::attempt_error::AttemptError;
 use crate::model::Reason;
 
@@ -30,7 +30,7 @@ impl<'a> KeyedWait<'a> {
     /// What came of it. Gives the moment of its answer; 0 without one.
     pub(crate) fn over(
         self,
-        done: Result<&Answer, &AttemptError>,
+        done: Result<&AttemptResponse, &AttemptError>,
         is_get: bool,
         shared: &Shared,
     ) -> u64 {

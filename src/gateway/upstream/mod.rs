@@ -7,7 +7,7 @@ pub(crate) mod classify_response;
 pub(crate) mod conn_pool;
 pub(crate) mod dial;
 pub(crate) mod h1;
-pub(crate) mod held;
+pub(crate) mod held_slot;
 pub(crate) mod keyed_wait;
 pub(crate) mod probe;
 pub(crate) mod probe_expect;

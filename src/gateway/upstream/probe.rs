@@ -109,7 +109,7 @@ async fn watch(shared: Arc<Shared>, probed: Arc<ProbeTarget>, gear: IoBuffers) {
     for round in 0_u64.. {
         let began = Instant::now();
         let now_ms = shared.ms_at(began.into_std());
-        let (verdict, text) = match place.take().or_else(|| Place::take(probed.instance())) {
+        let (verdict, text) = match place.take().or_else(|| ProbeSlot::take(probed.instance())) {
             Some(taken) => {
                 let outcome = match probed.key_to_ask_with(now_ms) {
                     Some(key) => look_with_key(&probed, &gear, &key, taken.room, &shared).await,
@@ -138,14 +138,14 @@ async fn watch(shared: Arc<Shared>, probed: Arc<ProbeTarget>, gear: IoBuffers) {
 }
 
 /// A slot for probing.
-struct Place {
+struct ProbeSlot {
     room: Headroom,
     _slot: Slot,
     /// Who finds no slot meanwhile waits for the probe to end, also where nobody may queue.
     _mark: IdleGuard,
 }
 
-impl Place {
+impl ProbeSlot {
     fn take(instance: &Arc<Instance>) -> Option<Self> {
         let room = instance.room();
         let slot = instance.slots().try_take()?;
@@ -253,13 +253,13 @@ fn unanswered(error: SendError) -> io::Error {
 }
 
 /// An answer to a probe.
-struct Answer {
+struct ProbeResponse {
     status: u16,
     /// What is wrong with it, to be read behind its status.
     fault: Option<String>,
 }
 
-async fn ask(probed: &ProbeTarget, gear: &IoBuffers) -> io::Result<Answer> {
+async fn ask(probed: &ProbeTarget, gear: &IoBuffers) -> io::Result<ProbeResponse> {
     let (instance, probe) = (probed.instance(), probed.probe());
     let connection = Box::new(Connection::new(dial(instance).await?, gear.clone()));
     let headers = headers(probed)?;
@@ -279,7 +279,7 @@ async fn ask(probed: &ProbeTarget, gear: &IoBuffers) -> io::Result<Answer> {
         instance.learn_version(version);
     }
     let fault = verify(probe, (status, &headers), body).await?;
-    Ok(Answer { status: status.as_u16(), fault })
+    Ok(ProbeResponse { status: status.as_u16(), fault })
 }
 
 /// The fields of a probe. What is configured counts for more than the usual.

@@ -31,14 +31,14 @@ where
     if let Some(fault) = redirect(status, headers).filter(|_| !takes(probe, status)) {
         return Ok(Some(fault));
     }
-    let mut begin = Begin { bytes: Vec::new(), body: &mut body };
+    let mut begin = BodyStart { bytes: Vec::new(), body: &mut body };
     let expected = match &probe.expect {
         ProbeExpect::Statuses(_) if !takes(probe, status) => return Ok(Some(String::new())),
         ProbeExpect::Statuses(_) => true,
         ProbeExpect::Dify => match of_dify(status, headers) {
-            OfDify::Yes => true,
-            OfDify::ByBody => begin.welcomes().await?,
-            OfDify::No => false,
+            IsDify::Yes => true,
+            IsDify::ByBody => begin.welcomes().await?,
+            IsDify::No => false,
         },
     };
     if !expected {
@@ -67,7 +67,7 @@ fn takes(probe: &Probe, status: StatusCode) -> bool {
 
 /// What the head of an answer says of who gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OfDify {
+enum IsDify {
     Yes,
     No,
     /// A proxy may have taken Dify's headers away.
@@ -75,14 +75,14 @@ enum OfDify {
 }
 
 /// Every answer of Dify's API has `X-Version` and `X-Env`. Which version it is decides nothing.
-fn of_dify(status: StatusCode, headers: &HeaderMap) -> OfDify {
+fn of_dify(status: StatusCode, headers: &HeaderMap) -> IsDify {
     let signed = headers.contains_key("x-version") && headers.contains_key("x-env");
     let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
     match status {
-        StatusCode::OK if signed => OfDify::Yes,
-        StatusCode::OK => OfDify::ByBody,
-        StatusCode::NOT_FOUND if signed && is_html(kind) => OfDify::Yes,
-        _ => OfDify::No,
+        StatusCode::OK if signed => IsDify::Yes,
+        StatusCode::OK => IsDify::ByBody,
+        StatusCode::NOT_FOUND if signed && is_html(kind) => IsDify::Yes,
+        _ => IsDify::No,
     }
 }
 
@@ -117,12 +117,12 @@ fn without_credentials(place: &str) -> String {
 }
 
 /// The first 64 KiB of a body, read as far as they are needed.
-struct Begin<'b, B> {
+struct BodyStart<'b, B> {
     bytes: Vec<u8>,
     body: &'b mut B,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Begin<'_, B> {
+impl<B: Body<Data = Bytes> + Unpin> BodyStart<'_, B> {
     /// Whether it is Dify's welcome.
     async fn welcomes(&mut self) -> Result<bool, B::Error> {
         // Nothing holds this, so all there is is read.

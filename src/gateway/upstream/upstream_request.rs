@@ -49,20 +49,20 @@ const BELIEVED_OF_PROXIES: HeaderSet = HeaderSet::of(&[
 /// The fields stay as they came. What goes on and what is added is said one by one when the request
 /// is sent ([`fields`](Self::fields)), so that nothing is taken out of a head or copied before.
 #[derive(Clone, Debug)]
-pub(crate) struct Outbound {
+pub(crate) struct UpstreamRequest {
     head: Rc<RequestHead>,
     /// Headers that do not go on, or are replaced.
     behind: StrippedHeaders,
     sender: Sender,
     request_id: RequestId,
     has_length: bool,
-    key: Key,
+    key: Credential,
     body: BufferedBody,
 }
 
 /// By which of a member's keys a request is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Key {
+pub(crate) enum Credential {
     /// The app's.
     App,
     /// That of the knowledge API.
@@ -72,14 +72,14 @@ pub(crate) enum Key {
 /// Whose request it is.
 #[derive(Clone, Debug)]
 enum Sender {
-    Client(Origin),
+    Client(ClientInfo),
     /// The gateway's own, with a body of this type.
     Gateway(HeaderValue),
 }
 
 /// Where a request comes from, as the instance is told.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct ClientInfo {
     /// The other end of the client's socket, as it is written.
     pub peer: Rc<str>,
     /// The client itself: the peer, or what a trusted proxy says. The last proxy before it where what
@@ -93,19 +93,19 @@ pub(crate) struct Origin {
     pub via_proxy: bool,
 }
 
-impl Origin {
+impl ClientInfo {
     /// The client's address, if it is known: nothing may be opened to a client by another.
     pub(crate) fn known_client(&self) -> Option<IpAddr> {
         self.is_known.then_some(self.client)
     }
 }
 
-impl Outbound {
+impl UpstreamRequest {
     /// Leaves out what belongs to the client's connection and adds what the instance should know.
     pub(crate) fn new(
         head: Rc<RequestHead>,
         body: BufferedBody,
-        origin: Origin,
+        origin: ClientInfo,
         request_id: RequestId,
     ) -> Self {
         let mut behind = StrippedHeaders::of_request(&head.fields);
@@ -118,12 +118,12 @@ impl Outbound {
             behind.add(KnownHeader::Cookie);
         }
         let has_length = !body.is_empty() || !matches!(head.method, Method::GET | Method::HEAD);
-        let (sender, key) = (Sender::Client(origin), Key::App);
+        let (sender, key) = (Sender::Client(origin), Credential::App);
         Self { head, behind, sender, request_id, has_length, key, body }
     }
 
     /// The request is let in by this key.
-    pub(crate) fn use_key(&mut self, key: Key) {
+    pub(crate) fn use_key(&mut self, key: Credential) {
         self.key = key;
     }
 
@@ -140,7 +140,7 @@ impl Outbound {
         let (version, fields) = (Version::HTTP_11, Headers::default());
         let head = Rc::new(RequestHead { method, uri, version, fields });
         let (sender, request_id) = (Sender::Gateway(content_type), request_id.clone());
-        let (behind, key) = (StrippedHeaders::default(), Key::App);
+        let (behind, key) = (StrippedHeaders::default(), Credential::App);
         Self { head, behind, sender, request_id, has_length, key, body }
     }
 
@@ -209,8 +209,8 @@ impl Outbound {
             }
         }
         let key = member.and_then(|member| match self.key {
-            Key::App => member.authorization.as_ref(),
-            Key::Datasets => member.datasets.as_deref(),
+            Credential::App => member.authorization.as_ref(),
+            Credential::Datasets => member.datasets.as_deref(),
         });
         if let Some(authorization) = key {
             add(KnownHeader::Authorization, authorization.expose());
@@ -222,7 +222,7 @@ impl Outbound {
     /// Says who asks. What an untrusted client says of itself stays behind.
     fn of_client(
         &self,
-        origin: &Origin,
+        origin: &ClientInfo,
         host: Option<&[u8]>,
         add: &mut impl FnMut(KnownHeader, &[u8]),
     ) {
@@ -290,7 +290,7 @@ mod tests {
     use http::Request;
     use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 
-    use super::{Origin, Outbound};
+    use super::{ClientInfo, UpstreamRequest};
     use crate::gateway::http::buffered_body::BufferedBody;
     use crate::gateway::http::head::RequestHead;
     use crate::model::Scheme;
@@ -298,17 +298,17 @@ mod tests {
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
     const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
-    fn outbound(headers: &[(&str, &str)], origin: &Origin) -> Outbound {
+    fn outbound(headers: &[(&str, &str)], origin: &ClientInfo) -> UpstreamRequest {
         let mut request = Request::builder().method("POST").uri("http://gate/v1/x?y=1");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let head = RequestHead::of_parts(request.body(()).unwrap().into_parts().0);
         let body = BufferedBody::Piece(Bytes::from_static(b"{}"));
-        Outbound::new(Rc::new(head), body, origin.clone(), "r1".into())
+        UpstreamRequest::new(Rc::new(head), body, origin.clone(), "r1".into())
     }
 
-    fn headers(outbound: &Outbound) -> HeaderMap {
+    fn headers(outbound: &UpstreamRequest) -> HeaderMap {
         let mut headers = HeaderMap::new();
         outbound.fields(None, |field| field.put(&mut headers));
         if outbound.has_length {
@@ -322,8 +322,14 @@ mod tests {
         headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    fn origin(peer: IpAddr, scheme: Scheme, via_proxy: bool) -> Origin {
-        Origin { peer: peer.to_string().into(), client: CLIENT, is_known: true, scheme, via_proxy }
+    fn origin(peer: IpAddr, scheme: Scheme, via_proxy: bool) -> ClientInfo {
+        ClientInfo {
+            peer: peer.to_string().into(),
+            client: CLIENT,
+            is_known: true,
+            scheme,
+            via_proxy,
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::gateway::http::client_conn::{ClientConn, CloseReason};
 use crate::gateway::http::early_log::EarlyLog;
 use crate::gateway::http::h1::io_buffers::IoBuffers;
 use crate::gateway::state::shared::Shared;
-use crate::gateway::upstream::conn_pool::Connections;
+use crate::gateway::upstream::conn_pool::ConnectionPool;
 use crate::telemetry::{Batch, Sink};
 
 /// Counts a run that goes on without its client.
@@ -42,7 +42,7 @@ pub(crate) struct Worker {
     index: usize,
     shared: Arc<Shared>,
     /// Idle connections to instances.
-    pub connections: Connections,
+    pub connections: ConnectionPool,
     clients: RefCell<Slab<Rc<ClientConn>>>,
     batch: RefCell<Batch>,
     clock: Rc<Cell<u64>>,
@@ -61,7 +61,7 @@ impl Worker {
         let gear = IoBuffers::new();
         Self {
             index,
-            connections: Connections::new(Arc::clone(&shared), gear.clone()),
+            connections: ConnectionPool::new(Arc::clone(&shared), gear.clone()),
             gear,
             shared,
             clients: RefCell::default(),
@@ -150,7 +150,7 @@ impl Worker {
                 _ = ticks.tick() => self.sweep_once(),
                 () = self.shared.woken(self.index) => {}
             }
-            // Connections that others wait for are given up on each wake, not only on each tick.
+            // ConnectionPool that others wait for are given up on each wake, not only on each tick.
             self.connections.make_room();
         }
     }

@@ -13,9 +13,9 @@ use crate::gateway::proxy::errors;
 use crate::gateway::proxy::tap::Tap;
 use crate::gateway::proxy::unheard::Unheard;
 use crate::gateway::upstream::attempt_error::AttemptError;
-use crate::gateway::upstream::attempt_permit::Trust;
-use crate::gateway::upstream::conn_pool::Inflow;
-use crate::gateway::upstream::held;
+use crate::gateway::upstream::attempt_permit::AttemptPermit;
+use crate::gateway::upstream::conn_pool::UpstreamBody;
+use crate::gateway::upstream::held_slot;
 use crate::model::Reason;
 
 impl Relay {
@@ -41,7 +41,7 @@ impl Relay {
         let Some(body) = self.body.take() else { return };
         self.learn();
         self.record.end(Reason::Answered);
-        held::hold(&self.worker, &self.member, body);
+        held_slot::hold(&self.worker, &self.member, body);
     }
 
     /// A flow has not started in time. Its client gets Dify's error event and a proper end; the run may
@@ -76,7 +76,7 @@ impl Relay {
         let body = self.body.take();
         self.learn();
         self.record.end(Reason::Answered);
-        if let Some(connection) = body.and_then(Inflow::into_connection) {
+        if let Some(connection) = body.and_then(UpstreamBody::into_connection) {
             self.worker.connections.put(&self.member.instance, connection);
         }
     }
@@ -111,7 +111,7 @@ impl Relay {
             return None;
         }
         let failure = AttemptError::cut(reason, &self.member, &what);
-        Trust::cut(&self.member, self.sender, &failure, self.worker.shared());
+        AttemptPermit::cut(&self.member, self.sender, &failure, self.worker.shared());
         self.end_cut(reason, failure.text)
     }
 

@@ -13,7 +13,7 @@ use crate::gateway::proxy::resume::{Client, From, PING, Passed, Reconnected};
 use crate::gateway::proxy::tap::Left;
 use crate::gateway::state::resume_outcome::ResumeOutcome;
 use crate::gateway::upstream::attempt_error::AttemptError;
-use crate::gateway::upstream::attempt_permit::Trust;
+use crate::gateway::upstream::attempt_permit::AttemptPermit;
 use crate::model::Reason;
 
 impl Relay {
@@ -109,7 +109,7 @@ impl Relay {
         let resume = self.resume.as_mut();
         if resume.is_some_and(|resume| resume.begin(ids, failure.text.clone(), &from)) {
             self.body = None;
-            Trust::cut(&self.member, self.sender, &failure, self.worker.shared());
+            AttemptPermit::cut(&self.member, self.sender, &failure, self.worker.shared());
             Step::Again
         } else {
             Step::Out(self.cut(Reason::AnswerCut, what))

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use super::{Answering, Connection, IoBuffers, SendError, Written};
+use super::{BytesSent, Connection, H1Body, IoBuffers, SendError};
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::buffered_body::ReplayBody;
 use crate::gateway::http::head::ResponseHead;
@@ -41,7 +41,7 @@ fn connection(stream: Transport) -> Box<Connection> {
     Box::new(Connection::new(stream, IoBuffers::new()))
 }
 
-type Done = Result<(ResponseHead, Answering), (SendError, Written)>;
+type Done = Result<(ResponseHead, H1Body), (SendError, BytesSent)>;
 
 async fn exchange(connection: Box<Connection>, method: Method) -> Done {
     let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
@@ -64,7 +64,7 @@ fn again(done: Done) -> Box<Connection> {
     answering.into_connection().expect("it stays open")
 }
 
-async fn failed(connection: Box<Connection>, method: Method) -> (SendError, Written) {
+async fn failed(connection: Box<Connection>, method: Method) -> (SendError, BytesSent) {
     match exchange(connection, method).await {
         Ok((head, _)) => panic!("an answer: {head:?}"),
         Err(failed) => failed,
@@ -77,13 +77,13 @@ async fn a_post_on_a_connection_that_was_closed_before_was_not_sent() {
         let (near, far) = used().await;
         drop(far);
         let found = failed(near, Method::POST).await;
-        assert!(matches!(found, (SendError::Closed(_), Written::Nothing)), "{found:?}");
+        assert!(matches!(found, (SendError::Closed(_), BytesSent::Nothing)), "{found:?}");
     }
     // On a new one as well.
     let (near, far) = pair();
     drop(far);
     let found = failed(near, Method::POST).await;
-    assert!(matches!(found, (SendError::Closed(_), Written::Nothing)), "{found:?}");
+    assert!(matches!(found, (SendError::Closed(_), BytesSent::Nothing)), "{found:?}");
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_post_that_was_read_may_have_been_acted_on_however_soon_its_connection
         let reading = thread::spawn(move || far.read_exact(&mut [0; REQUEST.len()]).unwrap());
         let found = failed(near, Method::POST).await;
         reading.join().unwrap();
-        assert!(matches!(found, (SendError::Closed(_), Written::Something)), "{found:?}");
+        assert!(matches!(found, (SendError::Closed(_), BytesSent::Something)), "{found:?}");
     }
 }
 
@@ -104,7 +104,7 @@ async fn a_reset_proves_nothing() {
     let waiting = thread::spawn(move || far.peek(&mut [0]).unwrap());
     let found = failed(near, Method::POST).await;
     waiting.join().unwrap();
-    assert!(matches!(found, (SendError::Broken(_), Written::Something)), "{found:?}");
+    assert!(matches!(found, (SendError::Broken(_), BytesSent::Something)), "{found:?}");
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_system_that_does_not_count_proves_nothing() {
     near.taken += 1;
     drop(far);
     let found = failed(near, Method::POST).await;
-    assert!(matches!(found, (SendError::Closed(_), Written::Something)), "{found:?}");
+    assert!(matches!(found, (SendError::Closed(_), BytesSent::Something)), "{found:?}");
 }
 
 /// A connection behind TLS that has carried a request before, and its other end.
@@ -150,13 +150,13 @@ async fn behind_tls_a_post_after_the_close_was_not_sent_and_one_before_may_have_
     let (near, far) = used_tls().await;
     drop(far);
     let found = failed(near, Method::POST).await;
-    assert!(matches!(found, (SendError::Closed(_), Written::Nothing)), "{found:?}");
+    assert!(matches!(found, (SendError::Closed(_), BytesSent::Nothing)), "{found:?}");
 
     let (near, mut far) = used_tls().await;
     far.shutdown().await.unwrap();
     drop(far);
     let found = failed(near, Method::POST).await;
-    assert!(matches!(found, (SendError::Closed(_), Written::Nothing)), "by a word: {found:?}");
+    assert!(matches!(found, (SendError::Closed(_), BytesSent::Nothing)), "by a word: {found:?}");
 
     let (near, mut far) = used_tls().await;
     let read = async {
@@ -164,5 +164,5 @@ async fn behind_tls_a_post_after_the_close_was_not_sent_and_one_before_may_have_
         drop(far);
     };
     let (found, ()) = tokio::join!(failed(near, Method::POST), read);
-    assert!(matches!(found, (SendError::Closed(_), Written::Something)), "{found:?}");
+    assert!(matches!(found, (SendError::Closed(_), BytesSent::Something)), "{found:?}");
 }

@@ -17,7 +17,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::gateway::state::member::Member;
-use crate::gateway::upstream::conn_pool::Inflow;
+use crate::gateway::upstream::conn_pool::UpstreamBody;
 use crate::gateway::upstream::worker::Worker;
 
 /// For Dify to end a stream that has nothing more to say: it does after 300 s.
@@ -25,7 +25,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(310);
 
 /// Reads the rest of an answer that nobody gets. Nothing waits for that, the end of the gateway
 /// neither.
-pub(crate) fn hold(worker: &Rc<Worker>, member: &Arc<Member>, mut body: Inflow) {
+pub(crate) fn hold(worker: &Rc<Worker>, member: &Arc<Member>, mut body: UpstreamBody) {
     // At the end of the thread there is nobody left to read.
     if Handle::try_current().is_err() {
         return;
