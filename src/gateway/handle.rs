@@ -23,20 +23,20 @@ use crate::gateway::http::headers::Headers;
 use crate::gateway::http::limits::BodyLimit;
 use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::http::request_id::RequestId;
-use crate::gateway::proxy::detach::travel;
-use crate::gateway::proxy::end_user::Speaker;
+use crate::gateway::proxy::detach::run;
+use crate::gateway::proxy::end_user::KeyUsers;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::{Departure, Journey, SpreadBy};
-use crate::gateway::proxy::forwarded::origin;
-use crate::gateway::proxy::identify::{self, Asked, Packed};
+use crate::gateway::proxy::exchange::{Exchange, ExchangeStart, HashBy};
+use crate::gateway::proxy::forwarded::client_info;
+use crate::gateway::proxy::identify::{self, Encoded, Identified};
 use crate::gateway::proxy::local_reply;
 use crate::gateway::proxy::own_url::own_url;
 use crate::gateway::proxy::own_users::rewrite;
 use crate::gateway::proxy::record::Record;
-use crate::gateway::proxy::resource_ids::Claims;
-use crate::gateway::proxy::response::Reply;
+use crate::gateway::proxy::resource_ids::ResourceIds;
+use crate::gateway::proxy::response::ProxyResponse;
 use crate::gateway::proxy::response::open;
-use crate::gateway::proxy::response_body::Outgoing;
+use crate::gateway::proxy::response_body::ResponseBody;
 use crate::gateway::proxy::tap;
 use crate::gateway::route::{Access, Native, Route, route};
 use crate::gateway::state::app::App;
@@ -49,13 +49,13 @@ use crate::model::{GatewayError, Reason};
 
 /// What a request has come to.
 enum Outcome {
-    Forwarded(Reply),
+    Forwarded(ProxyResponse),
     Local(Box<Record>, Response<Bytes>),
     Error(Box<Record>, GatewayError, Protocol),
     /// Its head can be read in two ways, so nothing that follows it can be trusted.
     Unclear(Box<Record>, GatewayError),
     /// Of an AI client.
-    Told(Response<Outgoing>),
+    Told(Response<ResponseBody>),
 }
 
 /// Answers one request. It always answers: what goes wrong becomes an error in the client's protocol.
@@ -64,11 +64,12 @@ pub(crate) async fn handle(
     client: Rc<ClientConn>,
     head: Rc<RequestHead>,
     body: IncomingBody,
-) -> Reply {
+) -> ProxyResponse {
     let snapshot = worker.shared().snapshot();
     client.begin_exchange(worker.clock().get());
-    let origin = origin(&snapshot, &client, &head.fields);
-    let record = Record::begin(&worker, &client, &head, origin.client, RequestId::of(&head.fields));
+    let client_info = client_info(&snapshot, &client, &head.fields);
+    let record =
+        Record::begin(&worker, &client, &head, client_info.client, RequestId::of(&head.fields));
     let web_origin = web_origin(&head.fields);
     let mut close = framing::must_close(&head.fields);
     if head.version == Version::HTTP_10 {
@@ -77,7 +78,7 @@ pub(crate) async fn handle(
     let has_body = !body.is_end_stream();
 
     // One box from here on, so that what waits is small.
-    let exchange = Box::new(IncomingRequest { worker, snapshot, origin, record, head, body });
+    let exchange = Box::new(IncomingRequest { worker, snapshot, client_info, record, head, body });
     let mut reply = match exchange.run().await {
         Outcome::Forwarded(reply) => reply,
         Outcome::Local(record, response) => local_reply::local(response, record).into(),
@@ -105,7 +106,7 @@ pub(crate) async fn handle(
 struct IncomingRequest {
     worker: Rc<Worker>,
     snapshot: Arc<Snapshot>,
-    origin: ClientInfo,
+    client_info: ClientInfo,
     record: Box<Record>,
     head: Rc<RequestHead>,
     body: IncomingBody,
@@ -157,16 +158,16 @@ impl IncomingRequest {
     }
 
     async fn at_the_desk(self: Box<Self>) -> Outcome {
-        let Self { worker, origin, record, head, .. } = *self;
-        let visit = AdminRequest { head: head.to_parts(), client: origin.known_client() };
+        let Self { worker, client_info, record, head, .. } = *self;
+        let visit = AdminRequest { head: head.to_parts(), client: client_info.known_client() };
         let response = worker.shared().desk().answer(visit).await;
         Outcome::Local(record, response)
     }
 
     async fn at_a_door(self: Box<Self>, door: Door<'_>) -> Outcome {
-        let Self { worker, snapshot, origin, record, head, body, .. } = *self;
-        let (address, headers) = (origin.client, head.fields.to_map());
-        let own_url = own_url(&origin, &head);
+        let Self { worker, snapshot, client_info, record, head, body, .. } = *self;
+        let (address, headers) = (client_info.client, head.fields.to_map());
+        let own_url = own_url(&client_info, &head);
         let arrival = Arrival { worker, snapshot, address, record, head, headers, own_url };
         match ai::answer(arrival, body, door).await {
             Done::Answer(response) => Outcome::Told(response),
@@ -187,7 +188,7 @@ impl IncomingRequest {
         if let Err(error) = journey.check_stop().and_then(|()| journey.check_own()) {
             return Outcome::Error(journey.record, error, Protocol::Dify);
         }
-        let (journey, result) = travel(journey).await;
+        let (journey, result) = run(journey).await;
         match result {
             Ok(forwarded) => Outcome::Forwarded(open(journey, forwarded)),
             Err(error) => Outcome::Error(journey.record, error, Protocol::Dify),
@@ -208,16 +209,16 @@ impl IncomingRequest {
         key.into_iter().for_each(|key| self.record.came_by(key));
         let of_users = !native.call.kind.wants_dataset_key();
         let speaker = match key.filter(|_| of_users) {
-            Some(key) => Speaker::of(key, &app, &self.head.fields)?,
+            Some(key) => KeyUsers::of(key, &app, &self.head.fields)?,
             None => None,
         };
-        let packed = if speaker.is_some() { Packed::Refused } else { Packed::Allowed };
+        let packed = if speaker.is_some() { Encoded::Refused } else { Encoded::Allowed };
         let snapshot = &self.snapshot;
         let mut asked = identify::user(&self.head, &mut self.body, snapshot, packed).await?;
         if let Some(speaker) = &speaker {
             rewrite(speaker, &mut self.head, native.call.kind, &mut asked)?;
         }
-        let Asked { user, facts, body, .. } = asked;
+        let Identified { user, facts, body, .. } = asked;
         self.record.body_read(user.clone(), body.len());
         Ok(Caller { app, user, facts, body })
     }
@@ -230,15 +231,15 @@ impl IncomingRequest {
         self,
         caller: Caller,
         call: Call<'_>,
-    ) -> Result<Box<Journey>, (Box<Record>, GatewayError)> {
-        let Self { worker, snapshot, origin, record, head, .. } = self;
+    ) -> Result<Box<Exchange>, (Box<Record>, GatewayError)> {
+        let Self { worker, snapshot, client_info, record, head, .. } = self;
         let Caller { app, user, facts, body } = caller;
         let (kind, starts_run) = (call.kind, call.starts_run(&head.method));
         let key = if kind.wants_dataset_key() { Credential::Datasets } else { Credential::App };
         if key == Credential::Datasets && !app.opens_datasets() {
             return Err((record, errors::no_datasets()));
         }
-        let claims = Claims::of(&head, call, &facts);
+        let claims = ResourceIds::of(&head, call, &facts);
         let run = match kind {
             CallKind::Run(run) if starts_run => Some(run),
             _ => None,
@@ -247,13 +248,14 @@ impl IncomingRequest {
             Credential::App => user.as_deref(),
             Credential::Datasets => Some("/v1/datasets"),
         };
-        let address = origin.client;
-        let mut outbound = UpstreamRequest::new(head, body, origin, record.request_id().clone());
+        let address = client_info.client;
+        let mut outbound =
+            UpstreamRequest::new(head, body, client_info, record.request_id().clone());
         outbound.use_key(key);
         if run.is_some() || claims.is_any() || tap::tells(kind) {
             outbound.refuse_packed_answers();
         }
-        Ok(Journey::new(Departure {
+        Ok(Exchange::new(ExchangeStart {
             worker,
             snapshot,
             app,
@@ -261,7 +263,7 @@ impl IncomingRequest {
             run,
             is_streamed: facts.is_streamed,
             user_in_body: facts.user,
-            spread_by: SpreadBy::User(user),
+            spread_by: HashBy::User(user),
             address,
             claims,
             outbound,
@@ -327,8 +329,9 @@ fn app<'s>(
 /// Of a request's fields, what decides whether a browser's script may read an error.
 fn web_origin(fields: &Headers) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let origin =
-        fields.get(KnownHeader::Origin).and_then(|origin| HeaderValue::from_bytes(origin).ok());
-    headers.extend(origin.map(|origin| (ORIGIN, origin)));
+    let client_info = fields
+        .get(KnownHeader::Origin)
+        .and_then(|client_info| HeaderValue::from_bytes(client_info).ok());
+    headers.extend(client_info.map(|client_info| (ORIGIN, client_info)));
     headers
 }

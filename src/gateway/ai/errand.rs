@@ -16,10 +16,12 @@ use crate::dify::path::{CallKind, Run};
 use crate::gateway::ai::errors;
 use crate::gateway::ai::upstream;
 use crate::gateway::http::buffered_body::BufferedBody;
-use crate::gateway::proxy::detach::travel;
-use crate::gateway::proxy::exchange::{Departure, Forwarded, Journey, SpreadBy, Travelled};
+use crate::gateway::proxy::detach::run;
+use crate::gateway::proxy::exchange::{
+    Exchange, ExchangeStart, ForwardResult, HashBy, UpstreamResponse,
+};
 use crate::gateway::proxy::record::Record;
-use crate::gateway::proxy::resource_ids::{self, Claims, Whose};
+use crate::gateway::proxy::resource_ids::{self, IdScope, ResourceIds};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::snapshot::Snapshot;
@@ -36,7 +38,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A door's request between two calls of Dify. It owns the record, which each call borrows.
 pub(super) struct Errand {
-    /// Whose thread it is on.
+    /// IdScope thread it is on.
     pub worker: Rc<Worker>,
     /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
@@ -144,10 +146,10 @@ impl Errand {
     pub(super) async fn read(
         &mut self,
         kind: CallKind,
-        forwarded: Forwarded,
+        forwarded: UpstreamResponse,
     ) -> Result<Read, GatewayError> {
         // The member counts the request until its answer is read.
-        let Forwarded { member, answer, flight: _flight, .. } = forwarded;
+        let UpstreamResponse { member, answer, flight: _flight, .. } = forwarded;
         let connections = &self.worker.connections;
         let answer = classify_response::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
         let answer = answer.map_err(|attempt| self.noted(errors::of(&attempt)))?;
@@ -166,7 +168,7 @@ impl Errand {
             let scope = Scope::new(self.app.name.as_str(), &self.user);
             let key = self.record.key();
             let key = key.and_then(|key| key.id_scope(self.app.name.as_str()));
-            let whose = Whose { scope, key, storage: self.app.policy.storage };
+            let whose = IdScope { scope, key, storage: self.app.policy.storage };
             resource_ids::remember(&learned, whose, &member, self.worker.shared().owners());
         }
         Ok(Read { member, status: status.as_u16(), body, retry_after_s })
@@ -181,8 +183,8 @@ impl Errand {
     }
 
     /// Makes a call. The journey has the record, and what else the errand had.
-    pub(super) async fn send(self, call: Call) -> Travelled {
-        travel(self.journey(call)).await
+    pub(super) async fn send(self, call: Call) -> ForwardResult {
+        run(self.journey(call)).await
     }
 
     /// Finds out which instance has a conversation, so that whatever follows goes there. False if none
@@ -200,16 +202,16 @@ impl Errand {
     }
 
     /// The errand again, after a call.
-    pub(super) fn back(journey: Box<Journey>, address: IpAddr) -> Self {
-        let Journey { worker, snapshot, app, user_in_body, record, .. } = *journey;
+    pub(super) fn back(journey: Box<Exchange>, address: IpAddr) -> Self {
+        let Exchange { worker, snapshot, app, user_in_body, record, .. } = *journey;
         Self { worker, snapshot, app, address, user: user_in_body.unwrap_or_default(), record }
     }
 
-    fn journey(self, call: Call) -> Box<Journey> {
+    fn journey(self, call: Call) -> Box<Exchange> {
         let Self { worker, snapshot, app, address, user, record } = self;
         let Call { method, path, kind, run, content_type, body, conversation, names } = call;
         let outbound = UpstreamRequest::own(method, &path, content_type, body, record.request_id());
-        Journey::new(Departure {
+        Exchange::new(ExchangeStart {
             worker,
             snapshot,
             app,
@@ -218,9 +220,9 @@ impl Errand {
             // Every run of an AI client is: the answer is summed up here, if at all.
             is_streamed: run.is_some(),
             user_in_body: Some(user),
-            spread_by: SpreadBy::UserInBody,
+            spread_by: HashBy::UserInBody,
             address,
-            claims: Claims::of_turn(conversation, &names),
+            claims: ResourceIds::of_turn(conversation, &names),
             outbound,
             record,
         })

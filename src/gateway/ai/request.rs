@@ -10,7 +10,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::proxy::record::Record;
-use crate::gateway::proxy::response_body::Outgoing;
+use crate::gateway::proxy::response_body::ResponseBody;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
@@ -36,7 +36,7 @@ pub(crate) struct Arrival {
 /// What became of a request.
 pub(crate) enum Done {
     /// It is being answered.
-    Answer(Response<Outgoing>),
+    Answer(Response<ResponseBody>),
     /// The gateway answers itself.
     Local(Box<Record>, Response<Bytes>),
     /// It went wrong.

@@ -30,11 +30,11 @@ use crate::gateway::ai::{errors, facts, upstream};
 use crate::gateway::http::body_memory::BodyMemoryGuard;
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::header_name::KnownHeader;
-use crate::gateway::proxy::exchange::{Forwarded, Journey};
+use crate::gateway::proxy::exchange::{Exchange, UpstreamResponse};
 use crate::gateway::proxy::local_reply;
 use crate::gateway::proxy::relay::{Relay, Source};
-use crate::gateway::proxy::response_body::Outgoing;
-use crate::gateway::proxy::response_guard::Coming;
+use crate::gateway::proxy::response_body::ResponseBody;
+use crate::gateway::proxy::response_guard::ResponseGuard;
 use crate::gateway::state::ai_settings::AiSettings;
 use crate::gateway::state::app::App;
 use crate::gateway::state::policy::OnOwnerDown;
@@ -266,8 +266,11 @@ fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes,
 }
 
 /// What Dify's error is to the client and to us.
-async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, GatewayError, Meaning) {
-    let Forwarded { member, answer, flight: _flight, .. } = forwarded;
+async fn refusal(
+    mut errand: Errand,
+    forwarded: UpstreamResponse,
+) -> (Errand, GatewayError, Meaning) {
+    let UpstreamResponse { member, answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
     upstream::note_refusal(&mut errand.record, &member, &answer.head);
     if answer.head.status.is_success() {
@@ -324,8 +327,13 @@ fn may_have_run(reason: Reason) -> bool {
 }
 
 /// Tells the answer: as it comes, or summed up.
-async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, mode: Mode) -> Done {
-    let Forwarded { member, answer, flight, .. } = forwarded;
+async fn tell(
+    journey: Box<Exchange>,
+    forwarded: UpstreamResponse,
+    question: Question,
+    mode: Mode,
+) -> Done {
+    let UpstreamResponse { member, answer, flight, .. } = forwarded;
     let AttemptResponse { head, body, arrived, first_byte } = *answer;
     let Question { ask, voice, protocol, place, pending, late, own_url, .. } = question;
     let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
@@ -343,7 +351,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     relay.is_for_ai_client();
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());
-    let coming = Coming::new(relay);
+    let coming = ResponseGuard::new(relay);
     let hearing = Hearing::new(mode, manner, ask.model.clone());
     let mut telling = Telling::new(coming, hearing, voice, after);
     let told = match ask.streamed {
@@ -379,7 +387,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
             relay.record.note_if_none(remarks.as_deref().unwrap_or(&error.message));
         }
     }
-    Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))
+    Done::Answer(response.map(|_| ResponseBody::Framed(Box::new(telling))))
 }
 
 fn intake(settings: &AiSettings) -> Intake {

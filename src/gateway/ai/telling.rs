@@ -13,13 +13,13 @@ use http_body::{Frame, SizeHint};
 use crate::adapter::{Begun, Heard, Hearing, State, Voice, pieces};
 use crate::gateway::ai::thread::{After, Writing};
 use crate::gateway::proxy::relay::Relay;
-use crate::gateway::proxy::response_body::Frames;
-use crate::gateway::proxy::response_guard::Coming;
+use crate::gateway::proxy::response_body::FrameSource;
+use crate::gateway::proxy::response_guard::ResponseGuard;
 use crate::model::{GatewayError, Reason};
 
 /// An answer being told.
 pub(super) struct Telling {
-    coming: Coming,
+    coming: ResponseGuard,
     hearing: Hearing,
     voice: Box<dyn Voice>,
     /// The voice has begun.
@@ -46,7 +46,7 @@ enum Stage {
 impl Telling {
     /// Begins to tell an answer whose head is here.
     pub(super) fn new(
-        coming: Coming,
+        coming: ResponseGuard,
         hearing: Hearing,
         voice: Box<dyn Voice>,
         after: After,
@@ -227,7 +227,7 @@ impl Telling {
     }
 }
 
-impl Frames for Telling {
+impl FrameSource for Telling {
     fn is_over(&self) -> bool {
         self.frames.is_empty() && matches!(self.stage, Stage::Over)
     }

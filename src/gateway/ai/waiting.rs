@@ -23,7 +23,7 @@ use crate::gateway::ai::request::Done;
 use crate::gateway::ai::response_headers::{ignored, stream_headers};
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::proxy::local_reply;
-use crate::gateway::proxy::response_body::{Frames, Outgoing};
+use crate::gateway::proxy::response_body::{FrameSource, ResponseBody};
 
 /// How long a client of a stream waits for its head, so that what fails at once is told by a status.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ pub(super) async fn wait(
     }
     late.0.set(true);
     let stage = Stage::Waiting(run, Box::pin(sleep(Duration::ZERO)));
-    let body = Outgoing::Framed(Box::new(Waiting { stage, protocol: head.protocol }));
+    let body = ResponseBody::Framed(Box::new(Waiting { stage, protocol: head.protocol }));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     stream_headers(headers);
@@ -81,10 +81,10 @@ struct Waiting {
 enum Stage {
     Waiting(Pin<Box<dyn Future<Output = Done>>>, Pin<Box<Sleep>>),
     /// It is here.
-    Come(Outgoing),
+    Come(ResponseBody),
 }
 
-impl Frames for Waiting {
+impl FrameSource for Waiting {
     fn is_over(&self) -> bool {
         matches!(&self.stage, Stage::Come(body) if body.is_end_stream())
     }
@@ -113,7 +113,7 @@ impl Frames for Waiting {
 }
 
 /// What goes out of an answer whose head has gone out already.
-fn body(done: Done, protocol: Protocol) -> Outgoing {
+fn body(done: Done, protocol: Protocol) -> ResponseBody {
     match done {
         Done::Answer(response) => response.into_body(),
         Done::Local(record, response) => local_reply::local(response, record).into_body(),

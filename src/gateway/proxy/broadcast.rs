@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use crate::dify::path::CallKind;
 use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::{Flight, Forwarded, Journey, Travelled};
-use crate::gateway::proxy::record::Unanswered;
-use crate::gateway::proxy::select::{Candidate, Next, Tie};
+use crate::gateway::proxy::exchange::{Exchange, ForwardResult, InFlightGuard, UpstreamResponse};
+use crate::gateway::proxy::record::AttemptFailure;
+use crate::gateway::proxy::select::{Binding, Candidate, Next};
 use crate::gateway::state::member::Member;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::attempt::{AttemptDeadlines, attempt};
@@ -26,29 +26,29 @@ use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
 
-impl Journey {
+impl Exchange {
     /// Whether this is a stop of a task that may run on any of several instances.
     pub(crate) fn is_stop_for_all(&self) -> bool {
         matches!(self.kind, CallKind::Stop(_))
-            && self.candidates.tie() != Tie::Owner
+            && self.candidates.tie() != Binding::Owner
             && self.candidates.are_independent()
     }
 }
 
 /// Sends the request to every instance in rotation. The answer is the first in the request's own order
 /// that succeeded, else the first.
-pub(crate) async fn everywhere(mut journey: Box<Journey>) -> Travelled {
+pub(crate) async fn broadcast(mut journey: Box<Exchange>) -> ForwardResult {
     let result = ask_all(&mut journey).await;
     (journey, result)
 }
 
-async fn ask_all(journey: &mut Journey) -> Result<Forwarded, GatewayError> {
+async fn ask_all(journey: &mut Exchange) -> Result<UpstreamResponse, GatewayError> {
     let mut asked = JoinSet::new();
     let outbound = Rc::new(journey.outbound.clone());
     journey.progress.begin();
     let mut place = 0;
     while let Next::Ask(candidate) = journey.candidates.next(journey.worker.shared().now_ms()) {
-        let question = Question {
+        let question = Query {
             worker: Rc::clone(&journey.worker),
             snapshot: Arc::clone(&journey.snapshot),
             outbound: Rc::clone(&outbound),
@@ -61,7 +61,7 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, GatewayError> {
     let mut results = asked.join_all().await;
     results.sort_by_key(|(order, _)| *order);
     let mut last = None;
-    let mut best: Option<Forwarded> = None;
+    let mut best: Option<UpstreamResponse> = None;
     for (_, result) in results {
         match result {
             Ok(forwarded) if best.as_ref().is_none_or(|best| !succeeded(best)) => {
@@ -71,7 +71,7 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, GatewayError> {
             }
             Ok(_) => {}
             Err((member, failure)) => {
-                journey.record.attempt_failed(&member, Unanswered::Failed(failure.reason));
+                journey.record.attempt_failed(&member, AttemptFailure::Failed(failure.reason));
                 last = Some(failure);
             }
         }
@@ -84,22 +84,22 @@ async fn ask_all(journey: &mut Journey) -> Result<Forwarded, GatewayError> {
 }
 
 /// One small request that several instances get at once.
-pub(crate) struct Question {
+pub(crate) struct Query {
     pub worker: Rc<Worker>,
     pub snapshot: Arc<Snapshot>,
     pub outbound: Rc<UpstreamRequest>,
 }
 
-impl Question {
+impl Query {
     /// One instance's answer, read whole, or why there is none within `patience`.
     pub(crate) async fn ask(
         self,
         candidate: Candidate,
         patience: Duration,
-    ) -> Result<Forwarded, (Arc<Member>, AttemptError)> {
+    ) -> Result<UpstreamResponse, (Arc<Member>, AttemptError)> {
         let Self { worker, snapshot, outbound } = self;
         let Candidate { member, trust } = candidate;
-        let flight = Flight::begin(&member);
+        let flight = InFlightGuard::begin(&member);
         let (now, timeouts) = (Instant::now(), &snapshot.timeouts);
         let patience =
             AttemptDeadlines { now, timeouts, first_byte: patience, until: now + patience };
@@ -116,7 +116,7 @@ impl Question {
             Ok(answer) => {
                 let arrived_ms = worker.shared().ms_at(answer.arrived.into_std());
                 trust.answered(&answer, arrived_ms);
-                Ok(Forwarded { member, answer, flight, conversation: None })
+                Ok(UpstreamResponse { member, answer, flight, conversation: None })
             }
             Err(failure) => {
                 trust.failed(&failure, worker.shared());
@@ -126,6 +126,6 @@ impl Question {
     }
 }
 
-fn succeeded(forwarded: &Forwarded) -> bool {
+fn succeeded(forwarded: &UpstreamResponse) -> bool {
     forwarded.answer.head.status.is_success()
 }

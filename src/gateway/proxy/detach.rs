@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::gateway::http::send_state::SendState;
-use crate::gateway::proxy::broadcast::everywhere;
-use crate::gateway::proxy::exchange::{Journey, Travelled};
+use crate::gateway::proxy::broadcast::broadcast;
+use crate::gateway::proxy::exchange::{Exchange, ForwardResult};
 use crate::gateway::proxy::forward::forward;
 use crate::gateway::proxy::response::open;
 use crate::gateway::state::policy::OnDisconnect;
@@ -21,36 +21,36 @@ use crate::model::Reason;
 
 /// Takes a request to its instance, be it a client's own or one that the gateway makes for it. What an
 /// instance may act on goes on when the client goes away, unless the app wants it closed.
-pub(crate) async fn travel(journey: Box<Journey>) -> Travelled {
+pub(crate) async fn run(journey: Box<Exchange>) -> ForwardResult {
     let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
     if journey.is_stop_for_all() {
-        return Outlive::new(everywhere(journey), progress, worker).await;
+        return DetachOnDrop::new(broadcast(journey), progress, worker).await;
     }
     let may_close = journey.app.policy.on_disconnect == OnDisconnect::Close;
     match journey.run {
-        Some(_) if !may_close => Outlive::new(forward(journey), progress, worker).await,
+        Some(_) if !may_close => DetachOnDrop::new(forward(journey), progress, worker).await,
         _ => Box::pin(forward(journey)).await,
     }
 }
 
 /// The future of a request from its first attempt to the head of its answer.
-struct Outlive<F: Future<Output = Travelled> + 'static> {
+struct DetachOnDrop<F: Future<Output = ForwardResult> + 'static> {
     future: Option<Pin<Box<F>>>,
     progress: SendState,
     worker: Rc<Worker>,
 }
 
-impl<F: Future<Output = Travelled> + 'static> Outlive<F> {
+impl<F: Future<Output = ForwardResult> + 'static> DetachOnDrop<F> {
     /// Wraps the future that reports its `progress`.
     fn new(future: F, progress: SendState, worker: Rc<Worker>) -> Self {
         Self { future: Some(Box::pin(future)), progress, worker }
     }
 }
 
-impl<F: Future<Output = Travelled> + 'static> Future for Outlive<F> {
-    type Output = Travelled;
+impl<F: Future<Output = ForwardResult> + 'static> Future for DetachOnDrop<F> {
+    type Output = ForwardResult;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Travelled> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ForwardResult> {
         let Some(future) = &mut self.future else { return Poll::Pending };
         let done = future.as_mut().poll(context);
         if done.is_ready() {
@@ -60,7 +60,7 @@ impl<F: Future<Output = Travelled> + 'static> Future for Outlive<F> {
     }
 }
 
-impl<F: Future<Output = Travelled> + 'static> Drop for Outlive<F> {
+impl<F: Future<Output = ForwardResult> + 'static> Drop for DetachOnDrop<F> {
     fn drop(&mut self) {
         let Some(future) = self.future.take() else { return };
         self.progress.client_gone();
@@ -71,7 +71,7 @@ impl<F: Future<Output = Travelled> + 'static> Drop for Outlive<F> {
 }
 
 /// An answer came, or none, and nobody waits for it.
-fn leave((mut journey, result): Travelled) {
+fn leave((mut journey, result): ForwardResult) {
     match result {
         // An answer that nobody takes is seen out as one whose client leaves later.
         Ok(forwarded) => drop(open(journey, forwarded)),

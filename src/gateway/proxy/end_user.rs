@@ -89,14 +89,14 @@ pub(crate) fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<Stri
 }
 
 /// A key that speaks for its own users alone, on one of Dify's own paths.
-pub(crate) struct Speaker {
+pub(crate) struct KeyUsers {
     key: Arc<Key>,
     form: UserForm,
     /// The end user that headers name.
     forwarded: Option<String>,
 }
 
-impl Speaker {
+impl KeyUsers {
     /// Who speaks with this key; none where it may name any user.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ use crate::dify::path::{CallKind, Run};
 use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::errors;
 use crate::gateway::proxy::record::Record;
-use crate::gateway::proxy::resource_ids::{Claims, Whose};
-use crate::gateway::proxy::select::{Asker, Candidates, Tie};
+use crate::gateway::proxy::resource_ids::{IdScope, ResourceIds};
+use crate::gateway::proxy::select::{Binding, Candidates, SelectContext};
 use crate::gateway::state::app::App;
 use crate::gateway::state::conversation_lock::ConversationGuard;
 use crate::gateway::state::member::Member;
@@ -28,8 +28,8 @@ use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
 
 /// All that a request needs from its first attempt on. It owns it, because it may outlive its client.
-pub(crate) struct Journey {
-    /// Whose request it is.
+pub(crate) struct Exchange {
+    /// IdScope request it is.
     pub worker: Rc<Worker>,
     /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
@@ -46,7 +46,7 @@ pub(crate) struct Journey {
     /// The user as Dify will know it: the one in the body.
     pub user_in_body: Option<String>,
     /// What it names.
-    pub claims: Claims,
+    pub claims: ResourceIds,
     /// Who may be asked.
     pub candidates: Candidates,
     /// What is sent.
@@ -64,8 +64,8 @@ pub(crate) struct Journey {
 }
 
 /// What a journey begins with.
-pub(crate) struct Departure<'a> {
-    /// Whose request it is.
+pub(crate) struct ExchangeStart<'a> {
+    /// IdScope request it is.
     pub worker: Rc<Worker>,
     /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
@@ -80,11 +80,11 @@ pub(crate) struct Departure<'a> {
     /// The user as Dify will know it: the one in the body.
     pub user_in_body: Option<String>,
     /// By what its instance is chosen where it names nothing.
-    pub spread_by: SpreadBy<'a>,
+    pub spread_by: HashBy<'a>,
     /// Where the client is.
     pub address: IpAddr,
     /// What it names.
-    pub claims: Claims,
+    pub claims: ResourceIds,
     /// What is sent.
     pub outbound: UpstreamRequest,
     /// What is written of it.
@@ -93,27 +93,27 @@ pub(crate) struct Departure<'a> {
 
 /// By what the instance of a request is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SpreadBy<'a> {
+pub(crate) enum HashBy<'a> {
     /// The user in its body.
     UserInBody,
     /// This user; none: the client's address or its turn.
     User(Option<&'a str>),
 }
 
-impl Journey {
+impl Exchange {
     /// A request that is ready for its first attempt.
-    pub(crate) fn new(departure: Departure<'_>) -> Box<Self> {
-        let Departure { worker, snapshot, app, kind, run, is_streamed, .. } = departure;
-        let Departure { user_in_body, spread_by, address, claims, outbound, record, .. } =
+    pub(crate) fn new(departure: ExchangeStart<'_>) -> Box<Self> {
+        let ExchangeStart { worker, snapshot, app, kind, run, is_streamed, .. } = departure;
+        let ExchangeStart { user_in_body, spread_by, address, claims, outbound, record, .. } =
             departure;
         let user = match spread_by {
-            SpreadBy::UserInBody => user_in_body.as_deref(),
-            SpreadBy::User(user) => user,
+            HashBy::UserInBody => user_in_body.as_deref(),
+            HashBy::User(user) => user,
         };
         let ties = claims.ties(&app, worker.shared().owners());
         let flow = is_streamed && is_flow(run, &app);
         let run_span_ms = flow.then(|| millis(snapshot.timeouts.run_start));
-        let asker = Asker { user, address, ties, work: work(run), run_span_ms };
+        let asker = SelectContext { user, address, ties, work: work(run), run_span_ms };
         let candidates = Candidates::new(&app, asker, snapshot.last_resort);
         Box::new(Self {
             worker,
@@ -154,12 +154,13 @@ impl Journey {
     /// changed, and nobody else may be asked to.
     fn has_the_last_word(&self) -> bool {
         let is_keyless = matches!(self.kind, CallKind::SignedFile | CallKind::McpServer);
-        self.acts_on_a_dataset() || (is_keyless && self.candidates.tie() == Tie::Owner)
+        self.acts_on_a_dataset() || (is_keyless && self.candidates.tie() == Binding::Owner)
     }
 
     /// Whether the beginning of its stream may say that the instance does not have a file.
     pub(crate) fn may_lack_file(&self) -> bool {
-        let elsewhere = self.claims.conversation.is_none() && self.candidates.tie() != Tie::Owner;
+        let elsewhere =
+            self.claims.conversation.is_none() && self.candidates.tie() != Binding::Owner;
         self.claims.files && self.run.is_some() && elsewhere && self.is_searched_for()
     }
 
@@ -180,10 +181,10 @@ impl Journey {
     }
 
     /// The same, with where their data is.
-    pub(crate) fn whose(&self) -> Whose {
+    pub(crate) fn whose(&self) -> IdScope {
         let key = self.record.key();
         let key = key.and_then(|key| key.id_scope(self.app.name.as_str()));
-        Whose { scope: self.scope(), key, storage: self.app.policy.storage }
+        IdScope { scope: self.scope(), key, storage: self.app.policy.storage }
     }
 
     /// Makes the turn one of a new conversation, that any instance can have. What the client is told
@@ -226,24 +227,24 @@ fn work(run: Option<Run>) -> Work {
 }
 
 /// A request at the end of its attempts.
-pub(crate) type Travelled = (Box<Journey>, Result<Forwarded, GatewayError>);
+pub(crate) type ForwardResult = (Box<Exchange>, Result<UpstreamResponse, GatewayError>);
 
 /// An answer's head, whose it is, and the body to come.
-pub(crate) struct Forwarded {
+pub(crate) struct UpstreamResponse {
     /// The member that answered.
     pub member: Arc<Member>,
     /// Its answer.
     pub answer: Box<AttemptResponse>,
     /// The member counts this request as under way until this is dropped.
-    pub flight: Flight,
+    pub flight: InFlightGuard,
     /// What the client is told of its conversation.
     pub conversation: Option<HeaderValue>,
 }
 
 /// A request under way at an instance.
-pub(crate) struct Flight(Arc<Member>);
+pub(crate) struct InFlightGuard(Arc<Member>);
 
-impl Flight {
+impl InFlightGuard {
     pub(crate) fn begin(member: &Arc<Member>) -> Self {
         member.instance.in_flight().rise();
         member.stats.in_flight.rise();
@@ -251,7 +252,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.instance.in_flight().fall();
         self.0.stats.in_flight.fall();

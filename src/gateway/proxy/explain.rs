@@ -12,8 +12,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::balance::Work;
-use crate::gateway::proxy::resource_ids::{Claims, Ties};
-use crate::gateway::proxy::select::{Asker, Candidates, Next, Tie, key_of};
+use crate::gateway::proxy::resource_ids::{OwnerLookup, ResourceIds};
+use crate::gateway::proxy::select::{Binding, Candidates, Next, SelectContext, key_of};
 use crate::gateway::state::admission::SkipReason;
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
@@ -77,12 +77,12 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     let now_ms = shared.now_ms();
     let ties = {
         let id = conversation.and_then(|id| Uuid::try_parse(id).ok());
-        Claims::of_turn(id, &[]).ties(app, shared.owners())
+        ResourceIds::of_turn(id, &[]).ties(app, shared.owners())
     };
     // A run, streamed if the app is known for flows: those need a worker. Asking must not use up the
     // trial of an instance where they do not start, so the next one is due at once.
     let run_span_ms = app.stats.kind.is_flow().then_some(0);
-    let asker = Asker { user, address, ties, work: Work::Run, run_span_ms };
+    let asker = SelectContext { user, address, ties, work: Work::Run, run_span_ms };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
     let mut asked = Vec::new();
     let owner_out = loop {
@@ -113,7 +113,7 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     let unnamed = |member: &&Arc<Member>| !order.iter().any(|other| Arc::ptr_eq(other, member));
     let unnamed: Vec<_> = pool.members.iter().filter(unnamed).cloned().collect();
     order.extend(unnamed);
-    let max_load = pool.max_load.filter(|_| key.is_some() && ties == Ties::None);
+    let max_load = pool.max_load.filter(|_| key.is_some() && ties == OwnerLookup::None);
     let bound = max_load.map(|max_load| pool.bound(max_load));
     let ranked = |member: Arc<Member>| Ranked {
         turn: asked.iter().position(|other| Arc::ptr_eq(other, &member)).map(|place| place + 1),
@@ -128,12 +128,14 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
         key,
         ranking: order.into_iter().map(ranked).collect(),
         when_full: match candidates.tie() {
-            Tie::Owner | Tie::Key => WhenFull::Waits,
-            Tie::Free => WhenFull::GoesOn,
+            Binding::Owner | Binding::Key => WhenFull::Waits,
+            Binding::Free => WhenFull::GoesOn,
         },
         owner: match ties {
-            Ties::Owner(place) => pool.members.get(place).map(|member| member.name().clone()),
-            Ties::None | Ties::Unknown => None,
+            OwnerLookup::Owner(place) => {
+                pool.members.get(place).map(|member| member.name().clone())
+            }
+            OwnerLookup::None | OwnerLookup::Unknown => None,
         },
         owner_out: is_owner_out,
     }

@@ -9,20 +9,20 @@ use uuid::Uuid;
 use crate::affinity::Scope;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::http::buffered_body::BufferedBody;
-use crate::gateway::proxy::exchange::Journey;
-use crate::gateway::proxy::locate::Wanted;
-use crate::gateway::proxy::select::Tie;
+use crate::gateway::proxy::exchange::Exchange;
+use crate::gateway::proxy::locate::SearchedId;
+use crate::gateway::proxy::select::Binding;
 use crate::gateway::upstream::upstream_request::{Credential, UpstreamRequest};
 use crate::model::GatewayError;
 
-impl Journey {
+impl Exchange {
     /// Finds out who has the conversation of a turn, or the dataset that the request acts on, if that is
     /// not known.
     ///
     /// # Errors
     /// Somebody who may have it cannot be asked; too many searches are under way.
     pub(crate) async fn find_owner(&mut self) -> Result<(), GatewayError> {
-        if self.candidates.tie() == Tie::Owner || !self.candidates.are_independent() {
+        if self.candidates.tie() == Binding::Owner || !self.candidates.are_independent() {
             return Ok(());
         }
         if self.acts_on_a_dataset() {
@@ -50,7 +50,7 @@ impl Journey {
         let user = self.user_in_body.as_deref().unwrap_or_default();
         let scope = Scope::new(self.app.name.as_str(), user);
         let question = self.get(&messages_of(id, user));
-        self.search(Wanted { id, scope, kind: CallKind::Messages, question }).await
+        self.search(SearchedId { id, scope, kind: CallKind::Messages, question }).await
     }
 
     /// The knowledge API knows no users: all clients of an app count as one.
@@ -59,7 +59,7 @@ impl Journey {
         let scope = Scope::new(self.app.name.as_str(), "");
         let mut question = self.get(&format!("/v1/datasets/{id}"));
         question.use_key(Credential::Datasets);
-        self.search(Wanted { id, scope, kind: CallKind::Datasets, question }).await
+        self.search(SearchedId { id, scope, kind: CallKind::Datasets, question }).await
     }
 
     fn get(&self, path: &str) -> UpstreamRequest {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::affinity::{AppTag, Owners, Scope, now_s};
 use crate::dify::path::CallKind;
-use crate::gateway::proxy::exchange::Journey;
+use crate::gateway::proxy::exchange::Exchange;
 use crate::gateway::state::app_stats::AppStats;
 use crate::gateway::state::conversation_lock::ConversationGuard;
 use crate::gateway::state::member::Member;
@@ -53,7 +53,7 @@ pub(crate) async fn meet(shared: &Shared, stats: &AppStats, user: Uuid) -> Optio
     (!has_met()).then_some(FirstTurn { user, _turn: turn })
 }
 
-impl Journey {
+impl Exchange {
     /// The user of a call for which Dify makes an end user, at this instance, if they may not have met.
     pub(crate) fn stranger(&self, member: &Member) -> Option<Uuid> {
         let makes_user = matches!(

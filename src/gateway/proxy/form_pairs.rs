@@ -7,7 +7,7 @@ use crate::dify::pairs;
 use crate::dify::scan::BodyFacts;
 use crate::gateway::http::body_memory::{BodyMemory, BodyMemoryGuard};
 use crate::gateway::http::buffered_body::BufferedBody;
-use crate::gateway::proxy::end_user::{Speaker, TooLong, check_length};
+use crate::gateway::proxy::end_user::{KeyUsers, TooLong, check_length};
 use crate::gateway::proxy::errors;
 use crate::model::GatewayError;
 
@@ -63,7 +63,7 @@ impl FormPairs {
     ///
     /// # Errors
     /// 400: a user is too long with the key's name.
-    pub(crate) fn rewritten(self, speaker: &Speaker) -> Result<BufferedBody, GatewayError> {
+    pub(crate) fn rewritten(self, speaker: &KeyUsers) -> Result<BufferedBody, GatewayError> {
         let Self { text, mut held } = self;
         let text = pairs::with_user(&text, |user| speaker.user(user))?;
         let len = text.len() as u64;

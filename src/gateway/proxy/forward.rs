@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::dify::path::Run;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::{Flight, Forwarded, Journey, Travelled};
+use crate::gateway::proxy::exchange::{Exchange, ForwardResult, InFlightGuard, UpstreamResponse};
 use crate::gateway::proxy::first_turn::meet;
-use crate::gateway::proxy::record::Unanswered;
-use crate::gateway::proxy::retry::{Allowance, Denied, Repeat};
-use crate::gateway::proxy::select::{Candidate, Next, Tie};
+use crate::gateway::proxy::record::AttemptFailure;
+use crate::gateway::proxy::retry::{Denied, Repeat, RetryState};
+use crate::gateway::proxy::select::{Binding, Candidate, Next};
 use crate::gateway::state::app::App;
 use crate::gateway::state::instance::QueueGuard;
 use crate::gateway::state::member::Member;
@@ -31,20 +31,20 @@ use crate::model::{GatewayError, Reason};
 const OWNER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sends the request to its candidates in turn.
-pub(crate) async fn forward(mut journey: Box<Journey>) -> Travelled {
+pub(crate) async fn forward(mut journey: Box<Exchange>) -> ForwardResult {
     let app = Arc::clone(&journey.app);
     let ready = match journey.take_turn().await {
         Ok(()) => journey.find_owner().await,
         refused => refused,
     };
     let result = match ready {
-        Ok(()) => Search::new(&mut journey, &app).run().await,
+        Ok(()) => RetryLoop::new(&mut journey, &app).run().await,
         Err(refusal) => Err(refusal),
     };
     (journey, result)
 }
 
-impl Journey {
+impl Exchange {
     /// Waits for the turn before in the same conversation, where the app wants that.
     async fn take_turn(&mut self) -> Result<(), GatewayError> {
         let (Some(turns), Some(conversation), Some(_)) =
@@ -63,46 +63,46 @@ impl Journey {
 }
 
 /// What came of one candidate.
-enum Asked {
+enum AttemptOutcome {
     /// An answer to pass on.
-    Answered(Forwarded),
+    Answered(UpstreamResponse),
     /// An answer that may be thrown away to ask another.
-    Discardable(Forwarded),
+    Discardable(UpstreamResponse),
     /// It does not have what the request names; its answer says so.
-    NotHere(Forwarded),
+    NotHere(UpstreamResponse),
     /// No answer.
     Failed(Arc<Member>, AttemptError),
 }
 
 /// The search for an answer, with what has come of it so far.
-struct Search<'a> {
-    journey: &'a mut Journey,
-    allowance: Allowance<'a>,
+struct RetryLoop<'a> {
+    journey: &'a mut Exchange,
+    allowance: RetryState<'a>,
     /// When the candidate at hand was looked for.
     now: Instant,
     until: Instant,
     /// The first answer of somebody who does not have what the request names.
-    not_here: Option<Forwarded>,
+    not_here: Option<UpstreamResponse>,
     /// Who said so is known to have had it.
     owner_said_so: bool,
     /// All were asked for its conversation after that.
     asked_all: bool,
     /// An answer that will do if nobody gives a better one.
-    discarded: Option<Forwarded>,
+    discarded: Option<UpstreamResponse>,
     last: Option<AttemptError>,
     /// Waiting for an owner that is out.
     owner: Option<(Instant, QueueGuard)>,
 }
 
-impl<'a> Search<'a> {
-    fn new(journey: &'a mut Journey, app: &'a App) -> Self {
+impl<'a> RetryLoop<'a> {
+    fn new(journey: &'a mut Exchange, app: &'a App) -> Self {
         let repeat = match journey.outbound.is_idempotent() {
             true => Repeat::Harmless,
             false => Repeat::Twice,
         };
         let now = Instant::now();
         Self {
-            allowance: Allowance::new(&app.policy.retry, &app.stats, repeat),
+            allowance: RetryState::new(&app.policy.retry, &app.stats, repeat),
             now,
             until: now + journey.snapshot.timeouts.all_attempts,
             journey,
@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    async fn run(mut self) -> Result<Forwarded, GatewayError> {
+    async fn run(mut self) -> Result<UpstreamResponse, GatewayError> {
         let result = self.ask_in_turn().await;
         if let Some(left) = self.not_here.take() {
             self.leave(left);
@@ -123,20 +123,20 @@ impl<'a> Search<'a> {
         result
     }
 
-    async fn ask_in_turn(&mut self) -> Result<Forwarded, GatewayError> {
+    async fn ask_in_turn(&mut self) -> Result<UpstreamResponse, GatewayError> {
         loop {
             let now_ms = self.journey.worker.shared().ms_at(self.now.into_std());
             match self.journey.candidates.next(now_ms) {
                 Next::Nobody => return self.end(),
                 Next::OwnerOut(member) => Box::pin(self.owner_out(&member, None)).await?,
                 Next::Ask(candidate) => match self.ask(candidate).await {
-                    Asked::Answered(forwarded) => return Ok(self.found(forwarded)),
-                    Asked::NotHere(forwarded) => {
+                    AttemptOutcome::Answered(forwarded) => return Ok(self.found(forwarded)),
+                    AttemptOutcome::NotHere(forwarded) => {
                         if let Some(answer) = self.not_here(forwarded).await? {
                             return Ok(answer);
                         }
                     }
-                    Asked::Discardable(forwarded) => {
+                    AttemptOutcome::Discardable(forwarded) => {
                         let failure = AttemptError::bad_status(
                             &forwarded.member,
                             forwarded.answer.head.status,
@@ -145,11 +145,11 @@ impl<'a> Search<'a> {
                         if self.allowance.take(&failure, tie).is_err() {
                             return Ok(self.found(forwarded));
                         }
-                        let why = Unanswered::Failed(failure.reason);
+                        let why = AttemptFailure::Failed(failure.reason);
                         self.journey.record.attempt_failed(&forwarded.member, why);
                         self.discarded = Some(forwarded);
                     }
-                    Asked::Failed(member, failure) => {
+                    AttemptOutcome::Failed(member, failure) => {
                         Box::pin(self.failed(&member, failure)).await?
                     }
                 },
@@ -159,23 +159,23 @@ impl<'a> Search<'a> {
     }
 
     /// One attempt at one candidate.
-    async fn ask(&mut self, candidate: Candidate) -> Asked {
+    async fn ask(&mut self, candidate: Candidate) -> AttemptOutcome {
         let Candidate { member, trust } = candidate;
         let mut first_turn = None;
         if let Some(user) = self.journey.stranger(&member) {
-            let Journey { worker, app, .. } = &*self.journey;
+            let Exchange { worker, app, .. } = &*self.journey;
             first_turn = Box::pin(meet(worker.shared(), &app.stats, user)).await;
             self.now = Instant::now();
         }
         if let Err(failure) = self.take_place(&member).await {
-            return Asked::Failed(member, failure);
+            return AttemptOutcome::Failed(member, failure);
         }
         let first_byte = self.first_byte();
         let (now, journey) = (self.now, &mut *self.journey);
         let shared = Arc::clone(journey.worker.shared());
         let timeouts = &journey.snapshot.timeouts;
         let patience = AttemptDeadlines { now, timeouts, first_byte, until: self.until };
-        let flight = Flight::begin(&member);
+        let flight = InFlightGuard::begin(&member);
         let keyed = KeyedWait::new(&member, trust.room(), shared.ms_at(now.into_std()));
         let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
         let done = attempt(connections, &member, outbound, &journey.progress, patience).await;
@@ -200,13 +200,13 @@ impl<'a> Search<'a> {
                 }
                 trust.answered(&answer, arrived_ms);
                 let conversation = journey.restarted.clone();
-                let forwarded = Forwarded { member, answer, flight, conversation };
+                let forwarded = UpstreamResponse { member, answer, flight, conversation };
                 let tie = journey.candidates.tie();
                 match finding {
-                    ResponseClass::NotHere => Asked::NotHere(forwarded),
+                    ResponseClass::NotHere => AttemptOutcome::NotHere(forwarded),
                     ResponseClass::Busy => {
                         journey.progress.take_back();
-                        Asked::Failed(
+                        AttemptOutcome::Failed(
                             Arc::clone(&forwarded.member),
                             AttemptError::busy(&forwarded.member),
                         )
@@ -215,14 +215,14 @@ impl<'a> Search<'a> {
                         if self.allowance.discards(status, tie)
                             && journey.candidates.has_next() =>
                     {
-                        Asked::Discardable(forwarded)
+                        AttemptOutcome::Discardable(forwarded)
                     }
-                    ResponseClass::Fine => Asked::Answered(forwarded),
+                    ResponseClass::Fine => AttemptOutcome::Answered(forwarded),
                 }
             }
             Err(failure) => {
                 trust.failed(&failure, &shared);
-                Asked::Failed(member, failure)
+                AttemptOutcome::Failed(member, failure)
             }
         }
     }
@@ -263,9 +263,9 @@ impl<'a> Search<'a> {
     }
 
     /// This is the answer.
-    fn found(&self, forwarded: Forwarded) -> Forwarded {
+    fn found(&self, forwarded: UpstreamResponse) -> UpstreamResponse {
         let journey = &self.journey;
-        let known = journey.candidates.tie() == Tie::Owner || !journey.is_searched_for();
+        let known = journey.candidates.tie() == Binding::Owner || !journey.is_searched_for();
         if !known && forwarded.answer.head.status.is_success() {
             let owners = journey.worker.shared().owners();
             let app = journey.scope().app();
@@ -277,7 +277,10 @@ impl<'a> Search<'a> {
     /// Somebody does not have what the request names: the others are asked, or this is the answer. A
     /// turn of a conversation goes to nobody who is not known to have that: newer Dify would begin
     /// another one.
-    async fn not_here(&mut self, forwarded: Forwarded) -> Result<Option<Forwarded>, GatewayError> {
+    async fn not_here(
+        &mut self,
+        forwarded: UpstreamResponse,
+    ) -> Result<Option<UpstreamResponse>, GatewayError> {
         let conversation = self.journey.claims.conversation.filter(|_| self.journey.run.is_some());
         let Some(conversation) = conversation else {
             self.ask_around(forwarded);
@@ -297,13 +300,13 @@ impl<'a> Search<'a> {
     }
 
     /// The others are asked. Dify has refused before doing anything.
-    fn ask_around(&mut self, forwarded: Forwarded) {
-        if self.journey.candidates.tie() == Tie::Owner {
+    fn ask_around(&mut self, forwarded: UpstreamResponse) {
+        if self.journey.candidates.tie() == Binding::Owner {
             self.owner_said_so = true;
             self.journey.candidates.leave_owner();
         }
         self.journey.progress.take_back();
-        self.journey.record.attempt_failed(&forwarded.member, Unanswered::NotHere);
+        self.journey.record.attempt_failed(&forwarded.member, AttemptFailure::NotHere);
         self.journey.app.stats.asked_around.add_one();
         self.journey.worker.shared().owners().asked_around.add_one();
         match &self.not_here {
@@ -313,7 +316,7 @@ impl<'a> Search<'a> {
     }
 
     /// An answer that nobody gets.
-    fn leave(&self, forwarded: Forwarded) {
+    fn leave(&self, forwarded: UpstreamResponse) {
         let AttemptBody::Coming(body) = forwarded.answer.body else { return };
         held_slot::hold(&self.journey.worker, &forwarded.member, body);
     }
@@ -324,7 +327,7 @@ impl<'a> Search<'a> {
         failure: AttemptError,
     ) -> Result<(), GatewayError> {
         let tie = self.journey.candidates.tie();
-        self.journey.record.attempt_failed(member, Unanswered::Failed(failure.reason));
+        self.journey.record.attempt_failed(member, AttemptFailure::Failed(failure.reason));
         let late = Instant::now() >= self.until;
         if late || self.journey.progress.is_client_gone() {
             return Err(errors::of(&failure));
@@ -335,7 +338,7 @@ impl<'a> Search<'a> {
                 Ok(())
             }
             Err(Denied::Rule)
-                if tie == Tie::Owner
+                if tie == Binding::Owner
                     && failure.reason == Reason::ConnectFailed
                     && failure.sent == Sent::Nothing =>
             {
@@ -377,7 +380,7 @@ impl<'a> Search<'a> {
     }
 
     /// Nobody is left to be asked.
-    fn end(&mut self) -> Result<Forwarded, GatewayError> {
+    fn end(&mut self) -> Result<UpstreamResponse, GatewayError> {
         if let Some(discarded) = self.discarded.take() {
             return Ok(discarded);
         }

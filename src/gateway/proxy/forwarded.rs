@@ -15,28 +15,32 @@ use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::upstream_request::ClientInfo;
 
 /// Where a request comes from.
-pub(crate) fn origin(snapshot: &Snapshot, client: &ClientConn, fields: &Headers) -> ClientInfo {
+pub(crate) fn client_info(
+    snapshot: &Snapshot,
+    client: &ClientConn,
+    fields: &Headers,
+) -> ClientInfo {
     let (peer, scheme) = (Rc::clone(&client.peer_text), client.scheme());
     let address = client.peer.ip().to_canonical();
     let trusts = |address| snapshot.trusts(address);
     let via_proxy = trusts(address);
     let found = match via_proxy {
         true => walk(address, fields, trusts),
-        false => Found { address, is_known: true },
+        false => ClientAddress { address, is_known: true },
     };
     ClientInfo { peer, client: found.address, is_known: found.is_known, scheme, via_proxy }
 }
 
 /// What the walk came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Found {
+struct ClientAddress {
     /// The client, or the last proxy before it where it is not known.
     address: IpAddr,
     /// Whether it is the client.
     is_known: bool,
 }
 
-fn walk(peer: IpAddr, fields: &Headers, trusts: impl Fn(IpAddr) -> bool) -> Found {
+fn walk(peer: IpAddr, fields: &Headers, trusts: impl Fn(IpAddr) -> bool) -> ClientAddress {
     let chain =
         fields.all(KnownHeader::ForwardedFor).flat_map(|value| value.split(|byte| *byte == b','));
     let by_chain = fields.has(KnownHeader::ForwardedFor).then(|| {
@@ -49,23 +53,23 @@ fn walk(peer: IpAddr, fields: &Headers, trusts: impl Fn(IpAddr) -> bool) -> Foun
     });
     match (by_chain, by_forwarded) {
         // A proxy writes one of them and may pass on the other as the client made it up.
-        (Some(one), Some(other)) => Found { is_known: one.is_known && one == other, ..one },
+        (Some(one), Some(other)) => ClientAddress { is_known: one.is_known && one == other, ..one },
         (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => Found { address: peer, is_known: true },
+        (None, None) => ClientAddress { address: peer, is_known: true },
     }
 }
 
 /// The last hop that is not trusted, else the first of all.
-fn last(peer: IpAddr, hops: &[Option<IpAddr>], trusts: impl Fn(IpAddr) -> bool) -> Found {
+fn last(peer: IpAddr, hops: &[Option<IpAddr>], trusts: impl Fn(IpAddr) -> bool) -> ClientAddress {
     let mut nearest = peer;
     for hop in hops.iter().rev() {
         match *hop {
-            None => return Found { address: nearest, is_known: false },
-            Some(address) if !trusts(address) => return Found { address, is_known: true },
+            None => return ClientAddress { address: nearest, is_known: false },
+            Some(address) if !trusts(address) => return ClientAddress { address, is_known: true },
             Some(address) => nearest = address,
         }
     }
-    Found { address: nearest, is_known: true }
+    ClientAddress { address: nearest, is_known: true }
 }
 
 /// An address, for IPv6 perhaps in brackets, and perhaps a port.
@@ -145,7 +149,7 @@ fn value(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{Found, walk};
+    use super::{ClientAddress, walk};
     use crate::gateway::http::headers::Headers;
 
     const PROXY: &str = "10.0.0.1";
@@ -154,7 +158,7 @@ mod tests {
         let proxies: [ipnet::IpNet; 2] =
             ["10.0.0.0/24".parse().unwrap(), "fd00::/16".parse().unwrap()];
         let trusts = |address: IpAddr| proxies.iter().any(|net| net.contains(&address));
-        let Found { address, is_known } =
+        let ClientAddress { address, is_known } =
             walk(PROXY.parse().unwrap(), &Headers::of_lines(lines), trusts);
         (address.to_string(), is_known)
     }

@@ -88,7 +88,7 @@ fn bearer(fields: &Headers) -> Result<&[u8], GatewayError> {
 }
 
 /// What a request says of its user, and the rest of what its body says.
-pub(crate) struct Asked {
+pub(crate) struct Identified {
     /// That of header `X-User-ID`, query `user_id`, cookie `user_id`, JSON or form field `user`, query
     /// `user`; the first of these that is not empty.
     pub user: Option<String>,
@@ -100,9 +100,9 @@ pub(crate) struct Asked {
     pub pairs: Option<Box<FormPairs>>,
 }
 
-/// How a body is read whose headers say that it is packed. Dify unpacks nothing.
+/// How a body is read whose headers say that it is encoded. Dify unpacks nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packed {
+pub(crate) enum Encoded {
     /// What is no JSON after all is Dify's to refuse.
     Allowed,
     /// It must be what its type says: whose user it names matters.
@@ -118,10 +118,10 @@ pub(crate) async fn user(
     head: &RequestHead,
     body: &mut IncomingBody,
     snapshot: &Snapshot,
-    packed: Packed,
-) -> Result<Asked, GatewayError> {
+    encoded: Encoded,
+) -> Result<Identified, GatewayError> {
     // Handed on by reference, and bound before: what waits would hold it once for each hand.
-    let mut scan = match Scan::of(&head.fields, &snapshot.room, packed) {
+    let mut scan = match Scan::of(&head.fields, &snapshot.room, encoded) {
         Ok(scan) => scan,
         Err(refusal) => return Err(refusal),
     };
@@ -140,7 +140,7 @@ pub(crate) async fn user(
     }
     let [header, query_id, cookie, query] = elsewhere;
     let user = header.or(query_id).or(cookie).or_else(|| facts.user.clone()).or(query);
-    Ok(Asked { user, facts, body, pairs })
+    Ok(Identified { user, facts, body, pairs })
 }
 
 fn in_header(fields: &Headers) -> Result<Option<String>, GatewayError> {
@@ -173,9 +173,9 @@ enum Scan {
     Json(UserScan),
     /// Boxed: it is larger than the usual case.
     Form(Box<MultipartScan>),
-    /// JSON that is said to be packed. Dify unpacks nothing: what is JSON all the same counts for it, and
+    /// JSON that is said to be encoded. Dify unpacks nothing: what is JSON all the same counts for it, and
     /// of anything else it says itself what is wrong. None: it is no JSON.
-    Packed(Option<Box<UserScan>>),
+    Encoded(Option<Box<UserScan>>),
     /// Pairs, as long as there are not too many of them.
     Pairs(Box<FormPairs>),
     /// Any other type: Dify answers 415 itself.
@@ -183,10 +183,11 @@ enum Scan {
 }
 
 impl Scan {
-    fn of(fields: &Headers, room: &BodyMemory, packed: Packed) -> Result<Self, GatewayError> {
+    fn of(fields: &Headers, room: &BodyMemory, encoded: Encoded) -> Result<Self, GatewayError> {
         let is_packed =
-            packed == Packed::Allowed && fields.all(KnownHeader::ContentEncoding).any(is_coded);
-        if packed == Packed::Refused && fields.said(KnownHeader::ContentType) == Occurrence::Often {
+            encoded == Encoded::Allowed && fields.all(KnownHeader::ContentEncoding).any(is_coded);
+        if encoded == Encoded::Refused && fields.said(KnownHeader::ContentType) == Occurrence::Often
+        {
             return Err(bad_request(errors::TWO_TYPES));
         }
         if fields.get(KnownHeader::ContentType) == Some(b"application/json") && !is_packed {
@@ -199,7 +200,7 @@ impl Scan {
             || essence.as_bytes().last_chunk::<5>().is_some_and(|end| is_json(end))
         {
             match is_packed {
-                true => Ok(Self::Packed(Some(Box::default()))),
+                true => Ok(Self::Encoded(Some(Box::default()))),
                 false => Ok(Self::Json(UserScan::new())),
             }
         } else if is_packed {
@@ -218,8 +219,8 @@ impl Scan {
         match self {
             Self::Json(scan) => scan.feed(piece).map_err(|error| bad_request(error.to_string())),
             Self::Form(scan) => scan.feed(piece).map_err(|error| bad_request(error.to_string())),
-            Self::Packed(packed) => {
-                packed.take_if(|scan| scan.feed(piece).is_err());
+            Self::Encoded(encoded) => {
+                encoded.take_if(|scan| scan.feed(piece).is_err());
                 Ok(())
             }
             Self::Pairs(pairs) => pairs.feed(piece),
@@ -236,8 +237,8 @@ impl Scan {
                 Ok(BodyFacts { user, user_slot, ..BodyFacts::default() })
             }
             Self::Pairs(pairs) => pairs.facts(),
-            Self::Packed(packed) => {
-                Ok(packed.and_then(|scan| scan.finish().ok()).unwrap_or_default())
+            Self::Encoded(encoded) => {
+                Ok(encoded.and_then(|scan| scan.finish().ok()).unwrap_or_default())
             }
             Self::None => Ok(BodyFacts::default()),
         }

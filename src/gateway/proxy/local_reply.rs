@@ -13,7 +13,7 @@ use crate::dify;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::proxy::record::Record;
-use crate::gateway::proxy::response_body::Outgoing;
+use crate::gateway::proxy::response_body::ResponseBody;
 use crate::model::GatewayError;
 
 /// Where Anthropic's clients look for the id of their request.
@@ -24,7 +24,7 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const ANY_METHOD: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
 
 /// What the gateway answers itself, with its record.
-pub(crate) fn local(response: Response<Bytes>, mut record: Box<Record>) -> Response<Outgoing> {
+pub(crate) fn local(response: Response<Bytes>, mut record: Box<Record>) -> Response<ResponseBody> {
     record.local(response.status().as_u16());
     whole(response, record)
 }
@@ -36,7 +36,7 @@ pub(crate) fn error(
     protocol: Protocol,
     request: &HeaderMap,
     mut record: Box<Record>,
-) -> Response<Outgoing> {
+) -> Response<ResponseBody> {
     if let Some(detail) = &error.detail {
         let (reason, source) = (error.reason.label(), error.source.label());
         tracing::debug!("error: {} {reason} ({source}): {detail}", error.status);
@@ -54,9 +54,9 @@ pub(crate) fn error_event(
     error: &GatewayError,
     protocol: Protocol,
     mut record: Box<Record>,
-) -> Outgoing {
+) -> ResponseBody {
     told(error, protocol, 200, &mut record);
-    Outgoing::Whole(Some(protocol.event(error)), record)
+    ResponseBody::Whole(Some(protocol.event(error)), record)
 }
 
 /// Of native calls, the log has the details alone: what the message says, `reason` says, too.
@@ -112,8 +112,8 @@ pub(crate) fn client_preflight(head: &Parts) -> Response<Bytes> {
     response
 }
 
-fn whole(response: Response<Bytes>, record: Box<Record>) -> Response<Outgoing> {
+fn whole(response: Response<Bytes>, record: Box<Record>) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
     head.headers.insert(KnownHeader::RequestId.header(), record.request_id().header());
-    Response::from_parts(head, Outgoing::Whole(Some(body), record))
+    Response::from_parts(head, ResponseBody::Whole(Some(body), record))
 }

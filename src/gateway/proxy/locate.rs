@@ -21,12 +21,12 @@ use crate::affinity::{Lasting, Scope, now_s};
 use crate::balance::Work;
 use crate::dify::answer::{KnownRefusal, refusal};
 use crate::dify::path::CallKind;
-use crate::gateway::proxy::broadcast::Question;
+use crate::gateway::proxy::broadcast::Query;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::{Forwarded, Journey};
+use crate::gateway::proxy::exchange::{Exchange, UpstreamResponse};
 use crate::gateway::proxy::first_turn::meet;
-use crate::gateway::proxy::resource_ids::Ties;
-use crate::gateway::proxy::select::{Asker, Candidates, Next};
+use crate::gateway::proxy::resource_ids::OwnerLookup;
+use crate::gateway::proxy::select::{Candidates, Next, SelectContext};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnOwnerDown;
@@ -57,7 +57,7 @@ enum Located {
 }
 
 /// Where a question is asked from.
-struct Asking<'a> {
+struct QueryContext<'a> {
     /// Who asks, if Dify makes a user of them who is new to it.
     user: Option<Scope>,
     worker: &'a Rc<Worker>,
@@ -67,18 +67,18 @@ struct Asking<'a> {
 
 /// Sends a GET that names something to every instance of the app at once. `kind` says which answers mean
 /// that it is not there.
-async fn locate(asking: Asking<'_>, kind: CallKind, outbound: UpstreamRequest) -> Located {
-    let Asking { user, worker, snapshot, app } = asking;
+async fn locate(asking: QueryContext<'_>, kind: CallKind, outbound: UpstreamRequest) -> Located {
+    let QueryContext { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let (ties, work) = (Ties::Unknown, Work::Other);
-    let asker = Asker { user: None, address, ties, work, run_span_ms: None };
+    let (ties, work) = (OwnerLookup::Unknown, Work::Other);
+    let asker = SelectContext { user: None, address, ties, work, run_span_ms: None };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
     let outbound = Rc::new(outbound);
     let mut asked = JoinSet::new();
     let mut silent = Vec::new();
     while let Next::Ask(candidate) = candidates.next(worker.shared().now_ms()) {
         silent.push(Arc::clone(&candidate.member));
-        let question = Question {
+        let question = Query {
             worker: Rc::clone(worker),
             snapshot: Arc::clone(snapshot),
             outbound: Rc::clone(&outbound),
@@ -117,7 +117,7 @@ async fn locate(asking: Asking<'_>, kind: CallKind, outbound: UpstreamRequest) -
 }
 
 /// Whether an instance has what it was asked for; none if its answer does not say so.
-fn has(kind: CallKind, forwarded: &Forwarded) -> Option<bool> {
+fn has(kind: CallKind, forwarded: &UpstreamResponse) -> Option<bool> {
     let status = forwarded.answer.head.status;
     let body: &[u8] = match &forwarded.answer.body {
         AttemptBody::Read(body) => body,
@@ -143,7 +143,7 @@ fn is_shown(kind: CallKind, body: &[u8]) -> bool {
 }
 
 /// What is looked for.
-pub(crate) struct Wanted {
+pub(crate) struct SearchedId {
     pub id: Uuid,
     /// Who asks for it.
     pub scope: Scope,
@@ -153,14 +153,14 @@ pub(crate) struct Wanted {
     pub question: UpstreamRequest,
 }
 
-impl Journey {
+impl Exchange {
     /// Asks all instances for what the request names: the request is then tied to the one that has it,
     /// or it is known that nobody has it ([`nowhere`](Self::nowhere)).
     ///
     /// # Errors
     /// Somebody who may have it does not answer; too many searches are under way.
-    pub(crate) async fn search(&mut self, wanted: Wanted) -> Result<(), GatewayError> {
-        let Wanted { id, scope, kind, question } = wanted;
+    pub(crate) async fn search(&mut self, wanted: SearchedId) -> Result<(), GatewayError> {
+        let SearchedId { id, scope, kind, question } = wanted;
         if self.worker.shared().owners().nowhere.has(scope.of(id), now_s()) {
             self.record.note_if_none(NOBODY);
             self.nowhere = true;
@@ -173,7 +173,7 @@ impl Journey {
         loop {
             let Self { worker, snapshot, app, .. } = &*self;
             let user = (kind == CallKind::Messages).then_some(scope);
-            let asking = Asking { user, worker, snapshot, app };
+            let asking = QueryContext { user, worker, snapshot, app };
             match locate(asking, kind, question.clone()).await {
                 Located::At(place) => {
                     self.found_at(id, scope, place);

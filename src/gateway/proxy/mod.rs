@@ -2,6 +2,7 @@
 
 pub(crate) mod broadcast;
 pub(crate) mod detach;
+pub(crate) mod detached_stream;
 pub(crate) mod end_user;
 pub(crate) mod error_event;
 pub(crate) mod errors;
@@ -31,4 +32,3 @@ pub(crate) mod run_watch;
 pub(crate) mod select;
 pub(crate) mod stop;
 pub(crate) mod tap;
-pub(crate) mod unheard;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::dify::path::Run;
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::send_state::SendState;
-use crate::gateway::proxy::relay::{Relay, Seen};
+use crate::gateway::proxy::relay::{Drained, Relay};
 use crate::gateway::state::policy::OnDisconnect;
 use crate::gateway::upstream::attempt::{AttemptDeadlines, attempt};
 use crate::gateway::upstream::classify_response;
@@ -34,16 +34,16 @@ pub(crate) async fn delete_conversation(mut relay: Box<Relay>) {
     relay.hold_rest();
     let Some(conversation) = relay.conversation() else { return };
     let path = format!("/v1/conversations/{conversation}");
-    if tell(&mut relay, Method::DELETE, &path).await == Some(false) {
+    if send_as_user(&mut relay, Method::DELETE, &path).await == Some(false) {
         relay.record.note_if_none("Dify did not delete the conversation of a side call");
     }
 }
 
 /// Stops a run of whose answer its client wants no more.
-pub(crate) async fn cut_short(mut relay: Box<Relay>) {
+pub(crate) async fn end_run(mut relay: Box<Relay>) {
     let until = Instant::now() + AFTER_STOP;
     drain(&mut relay, until, |relay| relay.task().is_some() || relay.run_ended()).await;
-    if stop_run(&mut relay).await == Some(true) {
+    if send_stop(&mut relay).await == Some(true) {
         relay.note_stopped("the answer was cut at a text of `stop`; the run was stopped");
     }
     drain(&mut relay, until, Relay::run_ended).await;
@@ -51,7 +51,7 @@ pub(crate) async fn cut_short(mut relay: Box<Relay>) {
 }
 
 /// Sees a run out whose client went away: stops it or drains it, as the app says.
-pub(crate) async fn see_out(mut relay: Box<Relay>) {
+pub(crate) async fn finish(mut relay: Box<Relay>) {
     relay.record.end(Reason::ClientGone);
     let all = Instant::now() + relay.snapshot.timeouts.all_attempts;
     let stop = match relay.leaving.as_ref().map(|leaving| leaving.rule) {
@@ -69,7 +69,7 @@ pub(crate) async fn see_out(mut relay: Box<Relay>) {
         }
         let may_stop = |relay: &Relay| relay.task().is_some() && !relay.is_reconnecting();
         drain(&mut relay, until, |relay| may_stop(relay) || relay.run_ended()).await;
-        match stop_run(&mut relay).await {
+        match send_stop(&mut relay).await {
             Some(true) => {
                 stopped = true;
                 relay.note_stopped("the client went away; the run was stopped");
@@ -98,8 +98,8 @@ pub(crate) async fn see_out(mut relay: Box<Relay>) {
 async fn drain(relay: &mut Relay, until: Instant, enough: impl Fn(&Relay) -> bool) -> bool {
     while !enough(relay) {
         match timeout_at(until, std::future::poll_fn(|context| relay.poll_seen(context))).await {
-            Ok(Seen::Piece) => {}
-            Ok(Seen::End) => return true,
+            Ok(Drained::Piece) => {}
+            Ok(Drained::End) => return true,
             Err(_) => return false,
         }
     }
@@ -107,7 +107,7 @@ async fn drain(relay: &mut Relay, until: Instant, enough: impl Fn(&Relay) -> boo
 }
 
 /// Asks Dify to stop the run. None if it is over or has not said its task.
-async fn stop_run(relay: &mut Relay) -> Option<bool> {
+async fn send_stop(relay: &mut Relay) -> Option<bool> {
     let task = relay.task()?;
     if relay.is_over() || relay.run_ended() {
         return None;
@@ -117,11 +117,11 @@ async fn stop_run(relay: &mut Relay) -> Option<bool> {
         Run::Completion => format!("/v1/completion-messages/{task}/stop"),
         Run::Workflow => format!("/v1/workflows/tasks/{task}/stop"),
     };
-    tell(relay, Method::POST, &path).await
+    send_as_user(relay, Method::POST, &path).await
 }
 
 /// Makes a call that says no more than the user, to the instance of the run. None without a user.
-async fn tell(relay: &mut Relay, method: Method, path: &str) -> Option<bool> {
+async fn send_as_user(relay: &mut Relay, method: Method, path: &str) -> Option<bool> {
     let user = &relay.leaving.as_ref()?.user;
     let json = serde_json::json!({ "user": user }).to_string();
     let kind = HeaderValue::from_static("application/json");

@@ -7,11 +7,11 @@
 use crate::affinity::now_s;
 use crate::dify::path::CallKind;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::Journey;
+use crate::gateway::proxy::exchange::Exchange;
 use crate::gateway::state::tokens::Key;
 use crate::model::GatewayError;
 
-impl Journey {
+impl Exchange {
     /// Whether the key that the request came by may have what it asks for.
     ///
     /// # Errors

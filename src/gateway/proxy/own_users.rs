@@ -15,9 +15,9 @@ use crate::dify::scan::UserSlot;
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::header_name::KnownHeader;
-use crate::gateway::proxy::end_user::Speaker;
+use crate::gateway::proxy::end_user::KeyUsers;
 use crate::gateway::proxy::errors::{self, bad_request};
-use crate::gateway::proxy::identify::Asked;
+use crate::gateway::proxy::identify::Identified;
 use crate::model::GatewayError;
 
 /// Rewrites body and query; gives the user that Dify will know, in place of what was said.
@@ -25,10 +25,10 @@ use crate::model::GatewayError;
 /// # Errors
 /// A user is too long with the key's name; the body has no place for one.
 pub(crate) fn rewrite(
-    speaker: &Speaker,
+    speaker: &KeyUsers,
     head: &mut Rc<RequestHead>,
     kind: CallKind,
-    asked: &mut Asked,
+    asked: &mut Identified,
 ) -> Result<(), GatewayError> {
     let in_body = match body(speaker, head, asked)? {
         Some(user) => {
@@ -83,9 +83,9 @@ fn takes_user(kind: CallKind) -> bool {
 
 /// Puts the user into the body, and gives it; none where the body has no place for one.
 fn body(
-    speaker: &Speaker,
+    speaker: &KeyUsers,
     head: &RequestHead,
-    asked: &mut Asked,
+    asked: &mut Identified,
 ) -> Result<Option<String>, GatewayError> {
     let content_type = head.fields.text(KnownHeader::ContentType).unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim();

@@ -31,19 +31,19 @@ const MAX_FAILED_ATTEMPTS: usize = 16;
 /// An attempt without an answer to pass on.
 struct FailedAttempt {
     member: Arc<Member>,
-    why: Unanswered,
+    why: AttemptFailure,
 }
 
 /// Why an attempt gave no answer to pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unanswered {
+pub(crate) enum AttemptFailure {
     /// It failed, for this reason.
     Failed(Reason),
     /// The instance does not have what the request names.
     NotHere,
 }
 
-impl Unanswered {
+impl AttemptFailure {
     fn label(self) -> &'static str {
         match self {
             Self::Failed(reason) => reason.label(),
@@ -139,7 +139,7 @@ impl Record {
     }
 
     /// An attempt gave no answer to pass on.
-    pub(crate) fn attempt_failed(&mut self, member: &Arc<Member>, why: Unanswered) {
+    pub(crate) fn attempt_failed(&mut self, member: &Arc<Member>, why: AttemptFailure) {
         // One that is waited for may fail many times.
         if self.failed_attempts.len() < MAX_FAILED_ATTEMPTS {
             self.failed_attempts.push(FailedAttempt { member: Arc::clone(member), why });

@@ -26,10 +26,10 @@ use crate::dify::path::Run;
 use crate::gateway::http::head::ResponseHead;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::idle_timeout::IdleTimeout;
-use crate::gateway::proxy::exchange::{Flight, Journey};
+use crate::gateway::proxy::exchange::{Exchange, InFlightGuard};
 use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::resume::Resume;
-use crate::gateway::proxy::run_watch::{Progress, RunWatch};
+use crate::gateway::proxy::run_watch::{RunProgress, RunWatch};
 use crate::gateway::proxy::tap::{Left, Passed, Rest, Tap};
 use crate::gateway::state::app::App;
 use crate::gateway::state::conversation_lock::ConversationGuard;
@@ -52,7 +52,7 @@ const AFTER_SOUND: Duration = Duration::from_secs(8);
 
 /// What is needed to see a run out whose client went away.
 #[derive(Debug)]
-pub(crate) struct Leaving {
+pub(crate) struct DisconnectPlan {
     /// The app's rule.
     pub rule: OnDisconnect,
     /// Which kind of run.
@@ -74,10 +74,10 @@ pub(crate) struct Relay {
     /// What is written of it.
     pub record: Box<Record>,
     /// What becomes of the run when its client goes away; none if it simply ends.
-    pub leaving: Option<Box<Leaving>>,
+    pub leaving: Option<Box<DisconnectPlan>>,
     app: Arc<App>,
     tap: Tap,
-    flight: Option<Flight>,
+    flight: Option<InFlightGuard>,
     _turn: Option<ConversationGuard>,
     is_event_stream: bool,
     /// The last piece stopped in the middle of an event.
@@ -105,7 +105,7 @@ enum Audience {
 }
 
 /// What came of a piece that nobody is waiting for.
-pub(crate) enum Seen {
+pub(crate) enum Drained {
     /// There was one.
     Piece,
     /// There are no more.
@@ -119,14 +119,14 @@ pub(crate) struct Source {
     /// What follows the head.
     pub body: UpstreamBody,
     /// Counts the request as under way.
-    pub flight: Flight,
+    pub flight: InFlightGuard,
     /// From sending the request to the head.
     pub first_byte: Duration,
 }
 
 impl Relay {
     /// Begins to pass an answer on whose head is here.
-    pub(crate) fn new(mut journey: Box<Journey>, head: &ResponseHead, source: Source) -> Self {
+    pub(crate) fn new(mut journey: Box<Exchange>, head: &ResponseHead, source: Source) -> Self {
         let Source { member, body, flight, first_byte } = source;
         let content_type = head.fields.get(KnownHeader::ContentType);
         let is_event_stream =
@@ -138,11 +138,11 @@ impl Relay {
         };
         let resume = watch.as_ref().and_then(|_| Resume::new(&journey, head));
         let sender = journey.candidates.sender();
-        let Journey { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
+        let Exchange { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
         let leaving = run.and_then(|run| {
             let rule = app.policy.on_disconnect;
             let user = user_in_body.filter(|_| rule != OnDisconnect::Close)?;
-            Some(Box::new(Leaving { rule, run, user }))
+            Some(Box::new(DisconnectPlan { rule, run, user }))
         });
         let mut relay = Self {
             sender,
@@ -205,11 +205,11 @@ impl Relay {
     }
 
     /// As [`poll_piece`](Self::poll_piece), for an answer that nobody waits for.
-    pub(crate) fn poll_seen(&mut self, context: &mut Context<'_>) -> Poll<Seen> {
+    pub(crate) fn poll_seen(&mut self, context: &mut Context<'_>) -> Poll<Drained> {
         self.audience = Audience::Nobody;
         match ready!(self.poll_piece(context)) {
-            Some(Ok(_)) if !self.is_over() => Poll::Ready(Seen::Piece),
-            _ => Poll::Ready(Seen::End),
+            Some(Ok(_)) if !self.is_over() => Poll::Ready(Drained::Piece),
+            _ => Poll::Ready(Drained::End),
         }
     }
 
@@ -314,9 +314,9 @@ impl Relay {
         let Some(watch) = &mut self.watch else { return };
         if self.note_due.is_none() {
             match watch.passed(piece, is_flow, self.worker.shared()) {
-                Progress::None => {}
-                Progress::Started => self.note_due = Some(Instant::now() + NOTE_EVERY),
-                Progress::NoFlow => {
+                RunProgress::None => {}
+                RunProgress::Started => self.note_due = Some(Instant::now() + NOTE_EVERY),
+                RunProgress::NoFlow => {
                     self.app.stats.kind.learn_plain();
                     return self.watch = None;
                 }

@@ -22,7 +22,7 @@ use crate::gateway::state::policy::Storage;
 
 /// The ids of a request, those first that say most.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Claims {
+pub(crate) struct ResourceIds {
     ids: SmallVec<[Uuid; 4]>,
     /// The one that Dify looks up for this call, and without which it refuses it.
     looked_up: Option<Uuid>,
@@ -38,7 +38,7 @@ pub(crate) struct Claims {
 
 /// Where a request must go because of what it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ties {
+pub(crate) enum OwnerLookup {
     /// Anywhere.
     None,
     /// To who has it, who is not known.
@@ -47,7 +47,7 @@ pub(crate) enum Ties {
     Owner(usize),
 }
 
-impl Claims {
+impl ResourceIds {
     /// What path, query and body name.
     pub(crate) fn of(head: &RequestHead, call: Call<'_>, facts: &BodyFacts) -> Self {
         if let Some(id @ Id::Dataset(_)) = call.id {
@@ -112,9 +112,9 @@ impl Claims {
     }
 
     /// Where that leads among the members of an app.
-    pub(crate) fn ties(&self, app: &App, owners: &Owners) -> Ties {
+    pub(crate) fn ties(&self, app: &App, owners: &Owners) -> OwnerLookup {
         if !self.any || app.policy.storage == Storage::Shared {
-            return Ties::None;
+            return OwnerLookup::None;
         }
         let now_s = now_s();
         let members = &app.pool.members;
@@ -127,7 +127,7 @@ impl Claims {
             let name = owners.owner_of(*id, now_s)?;
             members.iter().position(|member| *member.name() == name)
         });
-        owner.map_or(Ties::Unknown, Ties::Owner)
+        owner.map_or(OwnerLookup::Unknown, OwnerLookup::Owner)
     }
 
     /// A member has answered well what it would else have refused: it owns what it had to look up.
@@ -187,7 +187,7 @@ fn is_looked_up(kind: CallKind, parameter: &str) -> bool {
 
 /// Who asked, as far as it matters for what their answer names.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Whose {
+pub(crate) struct IdScope {
     /// The user of the app.
     pub scope: Scope,
     /// The key, where it sees only what its own answers have named.
@@ -197,7 +197,7 @@ pub(crate) struct Whose {
 }
 
 /// Remembers whose ids an answer named later on.
-pub(crate) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners: &Owners) {
+pub(crate) fn remember_more(ids: &[Uuid], whose: IdScope, member: &Member, owners: &Owners) {
     remember_for_key(ids.iter().copied(), whose, member, owners);
     if whose.storage == Storage::Independent {
         let ids = ids.iter().map(|id| (*id, Lasting::Yes));
@@ -207,7 +207,7 @@ pub(crate) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners:
 
 /// Remembers whose ids an answer named, and for whom. Where instances share their database only the task
 /// matters: nobody else may stop it.
-pub(crate) fn remember(learned: &Learned, whose: Whose, member: &Member, owners: &Owners) {
+pub(crate) fn remember(learned: &Learned, whose: IdScope, member: &Member, owners: &Owners) {
     let (now_s, scope) = (now_s(), whose.scope);
     remember_for_key(learned.lasting(), whose, member, owners);
     if whose.storage == Storage::Shared {
@@ -228,7 +228,7 @@ pub(crate) fn remember(learned: &Learned, whose: Whose, member: &Member, owners:
 /// Remembers which key an answer named ids to, as owners are remembered: over a restart.
 fn remember_for_key(
     ids: impl Iterator<Item = Uuid>,
-    whose: Whose,
+    whose: IdScope,
     member: &Member,
     owners: &Owners,
 ) {

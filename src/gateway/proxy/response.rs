@@ -10,22 +10,22 @@ use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::headers::{Header, Headers, decimal};
 use crate::gateway::http::hop_by_hop::StrippedHeaders;
 use crate::gateway::http::request_id::RequestId;
-use crate::gateway::proxy::exchange::{Forwarded, Journey};
+use crate::gateway::proxy::exchange::{Exchange, UpstreamResponse};
 use crate::gateway::proxy::relay::{Relay, Source};
-use crate::gateway::proxy::response_body::Outgoing;
-use crate::gateway::proxy::response_guard::Coming;
+use crate::gateway::proxy::response_body::ResponseBody;
+use crate::gateway::proxy::response_guard::ResponseGuard;
 use crate::gateway::upstream::attempt::{AttemptBody, AttemptResponse};
 use crate::model::Reason;
 
 /// An answer on its way to a client.
-pub(crate) struct Reply {
+pub(crate) struct ProxyResponse {
     /// On the heap, as it goes through many hands.
-    pub(crate) head: Box<ReplyHead>,
-    pub(crate) body: Outgoing,
+    pub(crate) head: Box<ProxyResponseHead>,
+    pub(crate) body: ResponseBody,
 }
 
 /// Its head.
-pub(crate) struct ReplyHead {
+pub(crate) struct ProxyResponseHead {
     pub(crate) status: StatusCode,
     /// The connection ends with it.
     pub(crate) closes: bool,
@@ -39,7 +39,7 @@ pub(crate) struct ReplyHead {
     own: HeaderMap,
 }
 
-impl ReplyHead {
+impl ProxyResponseHead {
     /// That of an instance's answer, as it goes on.
     pub(crate) fn passing(head: ResponseHead) -> Self {
         let ResponseHead { status, fields: passed, .. } = head;
@@ -88,9 +88,9 @@ impl ReplyHead {
     }
 }
 
-impl Reply {
+impl ProxyResponse {
     /// For HTTP/2.
-    pub(crate) fn into_response(self) -> Response<Outgoing> {
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
         let Self { head, body } = self;
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
@@ -111,20 +111,21 @@ impl Reply {
     }
 }
 
-impl From<Response<Outgoing>> for Reply {
-    fn from(response: Response<Outgoing>) -> Self {
+impl From<Response<ResponseBody>> for ProxyResponse {
+    fn from(response: Response<ResponseBody>) -> Self {
         let (head, body) = response.into_parts();
         let (passed, behind, request_id, told) = Default::default();
         let (status, own) = (head.status, head.headers);
         let closes = false;
-        let head = Box::new(ReplyHead { status, closes, passed, behind, request_id, told, own });
+        let head =
+            Box::new(ProxyResponseHead { status, closes, passed, behind, request_id, told, own });
         Self { head, body }
     }
 }
 
 /// Makes the client's answer out of an instance's.
-pub(crate) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
-    let Forwarded { member, answer, flight, conversation } = forwarded;
+pub(crate) fn open(mut journey: Box<Exchange>, forwarded: UpstreamResponse) -> ProxyResponse {
+    let UpstreamResponse { member, answer, flight, conversation } = forwarded;
     let AttemptResponse { head, body, arrived, first_byte } = *answer;
     let record = &mut journey.record;
     record.answered(&member, head.status.as_u16(), arrived.into_std());
@@ -135,17 +136,17 @@ pub(crate) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
             let source = Source { member, body, flight, first_byte };
             let relay = Relay::new(journey, &head, source);
             is_event_stream = relay.is_event_stream();
-            Outgoing::Relay(Coming::new(relay))
+            ResponseBody::Relay(ResponseGuard::new(relay))
         }
         AttemptBody::Read(bytes) => {
             if let Some(why) = explanation(&bytes).filter(|_| head.status.as_u16() >= 400) {
                 record.explain(&why);
             }
             record.end(Reason::Answered);
-            Outgoing::Whole(Some(bytes), journey.record)
+            ResponseBody::Whole(Some(bytes), journey.record)
         }
     };
-    let mut told = Box::new(ReplyHead::passing(head));
+    let mut told = Box::new(ProxyResponseHead::passing(head));
     // Says which instance answered, and what became of the conversation that the request named.
     told.identify(id);
     if is_event_stream {
@@ -154,5 +155,5 @@ pub(crate) fn open(mut journey: Box<Journey>, forwarded: Forwarded) -> Reply {
     }
     name.into_iter().for_each(|name| told.replace(KnownHeader::Instance, name));
     conversation.into_iter().for_each(|what| told.replace(KnownHeader::Conversation, what));
-    Reply { head: told, body }
+    ProxyResponse { head: told, body }
 }

@@ -9,10 +9,10 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::relay::Relay;
-use crate::gateway::proxy::response_guard::Coming;
+use crate::gateway::proxy::response_guard::ResponseGuard;
 
 /// An answer that makes its frames itself.
-pub(crate) trait Frames {
+pub(crate) trait FrameSource {
     /// The next frames.
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>>;
 
@@ -24,16 +24,16 @@ pub(crate) trait Frames {
 }
 
 /// The body of every answer the gateway gives.
-pub(crate) enum Outgoing {
+pub(crate) enum ResponseBody {
     /// All of it is here: the gateway's own words, or an answer that had to be read.
     Whole(Option<Bytes>, Box<Record>),
     /// An instance's, passed on as it comes.
-    Relay(Coming),
+    Relay(ResponseGuard),
     /// An instance's, told in the words of another protocol.
-    Framed(Box<dyn Frames>),
+    Framed(Box<dyn FrameSource>),
 }
 
-impl Body for Outgoing {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 

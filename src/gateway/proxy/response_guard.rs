@@ -7,23 +7,23 @@ use crate::gateway::proxy::relay::Relay;
 use crate::model::Reason;
 
 /// An instance's answer, in the hands of who passes it on.
-pub(crate) struct Coming {
+pub(crate) struct ResponseGuard {
     /// None once it was given away.
     relay: Option<Box<Relay>>,
-    afterwards: Afterwards,
+    afterwards: OnEnd,
 }
 
 /// What becomes of an answer that was told whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Afterwards {
+enum OnEnd {
     Nothing,
     DeleteConversation,
 }
 
-impl Coming {
+impl ResponseGuard {
     /// From here on somebody reads it.
     pub(crate) fn new(relay: Relay) -> Self {
-        Self { relay: Some(Box::new(relay)), afterwards: Afterwards::Nothing }
+        Self { relay: Some(Box::new(relay)), afterwards: OnEnd::Nothing }
     }
 
     /// The answer; none once it was given away.
@@ -38,7 +38,7 @@ impl Coming {
 
     /// When the client has the whole answer, its conversation is of no more use.
     pub(crate) fn delete_afterwards(&mut self) {
-        self.afterwards = Afterwards::DeleteConversation;
+        self.afterwards = OnEnd::DeleteConversation;
     }
 
     /// The client has all it is to have, and its request ends here. What Dify still sends is read in
@@ -48,8 +48,8 @@ impl Coming {
         relay.record.end(Reason::Answered);
         let worker = Rc::clone(&relay.worker);
         match self.afterwards {
-            Afterwards::DeleteConversation => worker.adopt(orphan::delete_conversation(relay)),
-            Afterwards::Nothing => relay.hold_rest(),
+            OnEnd::DeleteConversation => worker.adopt(orphan::delete_conversation(relay)),
+            OnEnd::Nothing => relay.hold_rest(),
         }
     }
 
@@ -58,11 +58,11 @@ impl Coming {
         let Some(mut relay) = self.relay.take() else { return };
         relay.record.end(Reason::Answered);
         let worker = Rc::clone(&relay.worker);
-        worker.adopt(orphan::cut_short(relay));
+        worker.adopt(orphan::end_run(relay));
     }
 }
 
-impl Drop for Coming {
+impl Drop for ResponseGuard {
     /// The client went away.
     fn drop(&mut self) {
         let Some(mut relay) = self.relay.take().filter(|relay| !relay.is_over()) else { return };
@@ -71,7 +71,7 @@ impl Drop for Coming {
             relay.hold_rest();
         } else if relay.leaving.is_some() {
             let worker = Rc::clone(&relay.worker);
-            worker.adopt(orphan::see_out(relay));
+            worker.adopt(orphan::finish(relay));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A streamed flow goes on although the API process that passed it on has died.
 //!
-//! From Dify 1.13 on a worker does it, and from 1.14 on another API process tells it at
+//! ResumeContext Dify 1.13 on a worker does it, and from 1.14 on another API process tells it at
 //! `/workflow/{run}/events` (recorded: after `kill -9` connections hang for 10 to 11 s until the new
 //! process answers, and a run of 25 s came to its end there). So its events are asked for at the same
 //! instance, for a bounded time, and go to the same client: what it has already is not said again, and
@@ -29,7 +29,7 @@ use crate::gateway::http::request_id::RequestId;
 use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::error_event::error_event;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::Journey;
+use crate::gateway::proxy::exchange::Exchange;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::Resuming;
 use crate::gateway::state::snapshot::Snapshot;
@@ -56,7 +56,7 @@ const MAX_LATER_EVENT_BYTES: usize = 8 << 20;
 
 /// What a client can be told where the text does not continue what it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Client {
+pub(crate) enum ClientProtocol {
     /// It speaks Dify's protocol, which can replace a text.
     Native,
     /// It cannot take back what it has.
@@ -67,7 +67,7 @@ pub(crate) enum Client {
 pub(crate) struct Resume {
     user: String,
     /// Whom the stream goes to.
-    pub client: Client,
+    pub client: ClientProtocol,
     whole: WholeEvents,
     stage: Stage,
     times: u32,
@@ -95,7 +95,7 @@ struct Reconnecting {
 }
 
 /// What a piece of a stream comes to.
-pub(crate) enum Passed {
+pub(crate) enum Held {
     /// Events that go out; none of them is there yet if it is empty.
     Events(Bytes),
     /// A part of an event that cannot be held back until it is whole.
@@ -103,7 +103,7 @@ pub(crate) enum Passed {
 }
 
 /// What comes of waiting for the instance.
-pub(crate) enum Reconnected {
+pub(crate) enum Reconnect {
     /// The client hears that it is still waited for.
     Ping,
     /// The run's further events come here. What the log says of it.
@@ -114,14 +114,14 @@ pub(crate) enum Reconnected {
 
 impl Resume {
     /// A run that may be one of Dify 1.14 or later; none of another, or where that is switched off.
-    pub(crate) fn new(journey: &Journey, head: &ResponseHead) -> Option<Box<Self>> {
+    pub(crate) fn new(journey: &Exchange, head: &ResponseHead) -> Option<Box<Self>> {
         let is_on = journey.app.policy.retry.resume == Resuming::On;
         if !is_on || !may_tell_again(head) || head.fields.has(KnownHeader::ContentEncoding) {
             return None;
         }
         Some(Box::new(Self {
             user: journey.user_in_body.clone()?,
-            client: Client::Native,
+            client: ClientProtocol::Native,
             whole: WholeEvents::new(MAX_EVENT_BYTES),
             stage: Stage::Following(SentEvents::default()),
             times: 0,
@@ -129,19 +129,19 @@ impl Resume {
     }
 
     /// A piece of the stream at hand.
-    pub(crate) fn pass(&mut self, piece: Bytes) -> Passed {
+    pub(crate) fn pass(&mut self, piece: Bytes) -> Held {
         let events = match self.whole.pass(piece) {
             Whole::Events(events) => events,
-            Whole::None => return Passed::Events(Bytes::new()),
-            Whole::Unheld(part) => return Passed::Unheld(part),
+            Whole::None => return Held::Events(Bytes::new()),
+            Whole::Unheld(part) => return Held::Unheld(part),
         };
         match &mut self.stage {
             Stage::Following(sent) => {
                 sent.pass(&events);
-                Passed::Events(events)
+                Held::Events(events)
             }
-            Stage::CatchingUp(catch_up) => Passed::Events(catch_up.pass(&events)),
-            Stage::Reconnecting(_) | Stage::Over => Passed::Events(events),
+            Stage::CatchingUp(catch_up) => Held::Events(catch_up.pass(&events)),
+            Stage::Reconnecting(_) | Stage::Over => Held::Events(events),
         }
     }
 
@@ -181,7 +181,12 @@ impl Resume {
 
     /// The stream broke off, because of `cause`: asks the instance for the run's further events.
     /// False if there is no sense in it.
-    pub(crate) fn begin(&mut self, ids: Option<RunIds>, cause: String, from: &From<'_>) -> bool {
+    pub(crate) fn begin(
+        &mut self,
+        ids: Option<RunIds>,
+        cause: String,
+        from: &ResumeContext<'_>,
+    ) -> bool {
         let Some(ids) = ids.filter(|_| self.times < MAX_TIMES) else { return false };
         let sent = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Following(sent) => sent,
@@ -199,14 +204,14 @@ impl Resume {
     }
 
     /// Waits for the instance.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Reconnected> {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Reconnect> {
         let Stage::Reconnecting(waiting) = &mut self.stage else { return Poll::Pending };
         let Poll::Ready(answer) = waiting.answer.as_mut().poll(context) else {
             if waiting.ping.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
             waiting.ping.as_mut().reset(Instant::now() + PING_EVERY);
-            return Poll::Ready(Reconnected::Ping);
+            return Poll::Ready(Reconnect::Ping);
         };
         let took = waiting.began.elapsed().as_secs_f64();
         let Stage::Reconnecting(waiting) = std::mem::replace(&mut self.stage, Stage::Over) else {
@@ -216,14 +221,16 @@ impl Resume {
         Poll::Ready(match answer {
             Ok(inflow) => {
                 let on_difference = match self.client {
-                    Client::Native => OnDifference::Replace,
-                    Client::Ai => OnDifference::Instead(error_event(&errors::differs(), None)),
+                    ClientProtocol::Native => OnDifference::Replace,
+                    ClientProtocol::Ai => {
+                        OnDifference::Instead(error_event(&errors::differs(), None))
+                    }
                 };
                 let catch_up = CatchUp::new(sent, ids, on_difference);
                 self.stage = Stage::CatchingUp(Box::new(catch_up));
-                Reconnected::Here(inflow, format!("resumed after {took:.1} s: {cause}"))
+                Reconnect::Here(inflow, format!("resumed after {took:.1} s: {cause}"))
             }
-            Err(why) => Reconnected::Never(format!("{cause}; not resumed: {why}")),
+            Err(why) => Reconnect::Never(format!("{cause}; not resumed: {why}")),
         })
     }
 }
@@ -242,7 +249,7 @@ fn may_tell_again(head: &ResponseHead) -> bool {
 }
 
 /// Whose run it is and where.
-pub(crate) struct From<'a> {
+pub(crate) struct ResumeContext<'a> {
     pub worker: &'a Rc<Worker>,
     pub member: &'a Arc<Member>,
     pub snapshot: &'a Arc<Snapshot>,
@@ -250,20 +257,20 @@ pub(crate) struct From<'a> {
 }
 
 /// The question for a run's further events.
-struct Call {
+struct EventsRequest {
     worker: Rc<Worker>,
     member: Arc<Member>,
     snapshot: Arc<Snapshot>,
     outbound: UpstreamRequest,
 }
 
-impl From<'_> {
-    fn call(&self, run: &str, user: &str) -> Call {
+impl ResumeContext<'_> {
+    fn call(&self, run: &str, user: &str) -> EventsRequest {
         let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
         let path = format!("/v1/workflow/{run}/events?user={user}&include_state_snapshot=true");
         let kind = HeaderValue::from_static("application/json");
         let body = BufferedBody::Piece(Bytes::new());
-        Call {
+        EventsRequest {
             worker: Rc::clone(self.worker),
             member: Arc::clone(self.member),
             snapshot: Arc::clone(self.snapshot),
@@ -273,7 +280,7 @@ impl From<'_> {
 }
 
 /// What an attempt to take a run up again came to.
-enum Tried {
+enum Attempted {
     Here(UpstreamBody),
     /// It may do later.
     NotYet(String),
@@ -281,12 +288,12 @@ enum Tried {
     Never(String),
 }
 
-async fn reconnect(call: Call, until: Instant) -> Result<UpstreamBody, String> {
+async fn reconnect(call: EventsRequest, until: Instant) -> Result<UpstreamBody, String> {
     loop {
         let why = match Box::pin(call.attempt(until)).await {
-            Tried::Here(inflow) => return Ok(inflow),
-            Tried::NotYet(why) => why,
-            Tried::Never(why) => return Err(why),
+            Attempted::Here(inflow) => return Ok(inflow),
+            Attempted::NotYet(why) => why,
+            Attempted::Never(why) => return Err(why),
         };
         if Instant::now() + PAUSE >= until {
             return Err(format!("not within {} s, at last: {why}", PATIENCE.as_secs()));
@@ -295,8 +302,8 @@ async fn reconnect(call: Call, until: Instant) -> Result<UpstreamBody, String> {
     }
 }
 
-impl Call {
-    async fn attempt(&self, until: Instant) -> Tried {
+impl EventsRequest {
+    async fn attempt(&self, until: Instant) -> Attempted {
         let Self { worker, member, snapshot, outbound } = self;
         let timeouts = &snapshot.timeouts;
         let patience =
@@ -305,20 +312,20 @@ impl Call {
         let answer = attempt(&worker.connections, member, outbound, &progress, patience).await;
         let AttemptResponse { head, body, .. } = match answer {
             Ok(answer) => *answer,
-            Err(failure) => return Tried::NotYet(failure.text),
+            Err(failure) => return Attempted::NotYet(failure.text),
         };
         let kind = head.fields.get(KnownHeader::ContentType);
         let is_stream = kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let status = head.status;
         match body {
             AttemptBody::Coming(inflow) if status == StatusCode::OK && is_stream => {
-                Tried::Here(inflow)
+                Attempted::Here(inflow)
             }
             // A proxy says so while the API behind it is away.
             _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                Tried::NotYet(format!("{} answered {}", member.name(), status.as_u16()))
+                Attempted::NotYet(format!("{} answered {}", member.name(), status.as_u16()))
             }
-            _ => Tried::Never(format!("{} answered {}", member.name(), status.as_u16())),
+            _ => Attempted::Never(format!("{} answered {}", member.name(), status.as_u16())),
         }
     }
 }

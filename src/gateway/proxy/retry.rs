@@ -4,7 +4,7 @@
 //! a request that an instance may have acted on goes to no other, unless it changes nothing or the
 //! app allows it.
 
-use crate::gateway::proxy::select::Tie;
+use crate::gateway::proxy::select::Binding;
 use crate::gateway::state::app_stats::AppStats;
 use crate::gateway::state::policy::{Executed, Retry};
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
@@ -12,7 +12,7 @@ use crate::model::Reason;
 
 /// What is left to a request.
 #[derive(Debug)]
-pub(crate) struct Allowance<'a> {
+pub(crate) struct RetryState<'a> {
     retry: &'a Retry,
     stats: &'a AppStats,
     repeat: Repeat,
@@ -39,7 +39,7 @@ pub(crate) enum Denied {
     Budget,
 }
 
-impl<'a> Allowance<'a> {
+impl<'a> RetryState<'a> {
     /// The allowance of a request that has just come.
     pub(crate) fn new(retry: &'a Retry, stats: &'a AppStats, repeat: Repeat) -> Self {
         Self { retry, stats, repeat, left: retry.attempts }
@@ -51,7 +51,7 @@ impl<'a> Allowance<'a> {
     }
 
     /// Whether an answer with this status is thrown away to ask another.
-    pub(crate) fn discards(&self, status: u16, tie: Tie) -> bool {
+    pub(crate) fn discards(&self, status: u16, tie: Binding) -> bool {
         self.retry.statuses.contains(status) && self.left > 0 && self.may(Sent::Head, tie)
     }
 
@@ -59,10 +59,10 @@ impl<'a> Allowance<'a> {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn take(&mut self, failure: &AttemptError, tie: Tie) -> Result<(), Denied> {
+    pub(crate) fn take(&mut self, failure: &AttemptError, tie: Binding) -> Result<(), Denied> {
         let may = match failure.reason {
             // Nothing has been acted on; but who is tied to a busy one waits or comes again.
-            Reason::Busy => tie == Tie::Free,
+            Reason::Busy => tie == Binding::Free,
             _ => self.may(failure.sent, tie),
         };
         if !may {
@@ -77,20 +77,20 @@ impl<'a> Allowance<'a> {
         Ok(())
     }
 
-    fn may(&self, sent: Sent, tie: Tie) -> bool {
+    fn may(&self, sent: Sent, tie: Binding) -> bool {
         let harmless = match sent {
             Sent::Nothing | Sent::Some => true,
             Sent::All | Sent::Head => {
                 self.repeat == Repeat::Harmless || self.retry.executed == Executed::Again
             }
         };
-        harmless && tie != Tie::Owner
+        harmless && tie != Binding::Owner
     }
 }
 
 /// A request pays in to its app's budget when its attempts are over: then the app's counters are at
 /// hand. So it cannot live on what it pays itself.
-impl Drop for Allowance<'_> {
+impl Drop for RetryState<'_> {
     fn drop(&mut self) {
         self.stats.budget.pay_in(self.retry.budget);
     }
@@ -98,9 +98,9 @@ impl Drop for Allowance<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Allowance, Denied, Repeat};
+    use super::{Denied, Repeat, RetryState};
     use crate::balance::Statuses;
-    use crate::gateway::proxy::select::Tie;
+    use crate::gateway::proxy::select::Binding;
     use crate::gateway::state::app_stats::AppStats;
     use crate::gateway::state::policy::{Executed, Retry};
     use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
@@ -133,10 +133,10 @@ mod tests {
             (Sent::All, Repeat::Twice, Executed::Again, true),
         ] {
             let retry = retry(executed);
-            let mut allowance = Allowance::new(&retry, &stats, repeat);
-            let taken = allowance.take(&failure(Reason::InstanceClosed, sent), Tie::Key);
+            let mut allowance = RetryState::new(&retry, &stats, repeat);
+            let taken = allowance.take(&failure(Reason::InstanceClosed, sent), Binding::Key);
             assert_eq!(taken.is_ok(), may, "{sent:?} {repeat:?} {executed:?}");
-            let taken = allowance.take(&failure(Reason::InstanceClosed, sent), Tie::Owner);
+            let taken = allowance.take(&failure(Reason::InstanceClosed, sent), Binding::Owner);
             assert_eq!(taken, Err(Denied::Rule), "its data is nowhere else");
         }
     }
@@ -144,20 +144,20 @@ mod tests {
     #[test]
     fn only_listed_statuses_are_discarded_and_only_where_twice_is_allowed() {
         let (stats, once) = (AppStats::default(), retry(Executed::Once));
-        let get = Allowance::new(&once, &stats, Repeat::Harmless);
-        assert!(get.discards(503, Tie::Key) && !get.discards(502, Tie::Key));
-        assert!(!get.discards(503, Tie::Owner));
-        assert!(!Allowance::new(&once, &stats, Repeat::Twice).discards(503, Tie::Key));
+        let get = RetryState::new(&once, &stats, Repeat::Harmless);
+        assert!(get.discards(503, Binding::Key) && !get.discards(502, Binding::Key));
+        assert!(!get.discards(503, Binding::Owner));
+        assert!(!RetryState::new(&once, &stats, Repeat::Twice).discards(503, Binding::Key));
         let again = retry(Executed::Again);
-        assert!(Allowance::new(&again, &stats, Repeat::Twice).discards(503, Tie::Key));
+        assert!(RetryState::new(&again, &stats, Repeat::Twice).discards(503, Binding::Key));
     }
 
     #[test]
     fn a_busy_instance_is_left_only_by_who_is_free() {
         let (stats, retry) = (AppStats::default(), retry(Executed::Once));
         let busy = failure(Reason::Busy, Sent::Nothing);
-        for (tie, may) in [(Tie::Free, true), (Tie::Key, false), (Tie::Owner, false)] {
-            let mut allowance = Allowance::new(&retry, &stats, Repeat::Twice);
+        for (tie, may) in [(Binding::Free, true), (Binding::Key, false), (Binding::Owner, false)] {
+            let mut allowance = RetryState::new(&retry, &stats, Repeat::Twice);
             assert_eq!(allowance.take(&busy, tie).is_ok(), may, "{tie:?}");
         }
     }
@@ -166,12 +166,12 @@ mod tests {
     fn attempts_and_budget_end() {
         let (stats, retry) = (AppStats::default(), retry(Executed::Once));
         let refused = failure(Reason::ConnectFailed, Sent::Nothing);
-        let mut allowance = Allowance::new(&retry, &stats, Repeat::Twice);
-        let taken: Vec<_> = (0..3).map(|_| allowance.take(&refused, Tie::Key)).collect();
+        let mut allowance = RetryState::new(&retry, &stats, Repeat::Twice);
+        let taken: Vec<_> = (0..3).map(|_| allowance.take(&refused, Binding::Key)).collect();
         assert_eq!(taken, [Ok(()), Ok(()), Err(Denied::Attempts)]);
         while stats.budget.take() {}
-        let mut allowance = Allowance::new(&retry, &stats, Repeat::Twice);
-        assert_eq!(allowance.take(&refused, Tie::Key), Err(Denied::Budget));
+        let mut allowance = RetryState::new(&retry, &stats, Repeat::Twice);
+        assert_eq!(allowance.take(&refused, Binding::Key), Err(Denied::Budget));
         assert_eq!((stats.retries.get(), stats.retries_refused.get()), (2, 1));
     }
 
@@ -180,7 +180,7 @@ mod tests {
         let (stats, retry) = (AppStats::default(), retry(Executed::Once));
         while stats.budget.take() {}
         let requests: Vec<_> =
-            (0..5).map(|_| Allowance::new(&retry, &stats, Repeat::Twice)).collect();
+            (0..5).map(|_| RetryState::new(&retry, &stats, Repeat::Twice)).collect();
         assert_eq!(stats.budget.left(), 0);
         drop(requests);
         assert_eq!(stats.budget.left(), 1, "five times 20 % of a retry");

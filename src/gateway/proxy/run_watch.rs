@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::balance::{RunChange, fraction};
 use crate::dify::path::Run;
-use crate::gateway::proxy::exchange::{Journey, millis};
+use crate::gateway::proxy::exchange::{Exchange, millis};
 use crate::gateway::proxy::select;
 use crate::gateway::state::instance::Instance;
 use crate::gateway::state::runs::{LATE, RunPermit};
@@ -67,28 +67,28 @@ enum Seen {
     Ping,
 }
 
-/// What a stream has said by a piece of it.
+/// What a stream has event_of by a piece of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+enum Event {
     Ping,
     Event,
 }
 
-fn said(piece: &[u8]) -> Said {
+fn event_of(piece: &[u8]) -> Event {
     // Comments and blank lines are no events either.
     let is_silent =
         |line: &[u8]| line.is_empty() || line.starts_with(b":") || line == b"event: ping";
     let mut lines = piece.split(|byte| *byte == b'\n');
     if lines.all(|line| is_silent(line.strip_suffix(b"\r").unwrap_or(line))) {
-        Said::Ping
+        Event::Ping
     } else {
-        Said::Event
+        Event::Event
     }
 }
 
 /// What a piece of a stream has told of its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum RunProgress {
     /// It has not started, as far as is known.
     None,
     /// It has started.
@@ -101,7 +101,7 @@ impl RunWatch {
     /// Watches a run whose stream begins; none if it is known to be no flow, or does not stream.
     /// The place that it has is taken over.
     pub(crate) fn new(
-        journey: &mut Journey,
+        journey: &mut Exchange,
         instance: &Arc<Instance>,
         first_byte: Duration,
     ) -> Option<Box<Self>> {
@@ -129,18 +129,18 @@ impl RunWatch {
         }))
     }
 
-    /// A piece of the stream came. Of what is said of the run as a whole, `is_flow` knows more:
+    /// A piece of the stream came. Of what is event_of of the run as a whole, `is_flow` knows more:
     /// an event named a workflow's run.
-    pub(crate) fn passed(&mut self, piece: &[u8], is_flow: bool, shared: &Shared) -> Progress {
-        let said = said(piece);
-        let next = match (self.stage, said) {
+    pub(crate) fn passed(&mut self, piece: &[u8], is_flow: bool, shared: &Shared) -> RunProgress {
+        let event_of = event_of(piece);
+        let next = match (self.stage, event_of) {
             (Stage::Started | Stage::NoFlow, _) => self.stage,
-            (Stage::Unknown, Said::Ping) if self.leads() => Stage::Waiting(Seen::Ping),
-            (Stage::Unknown, Said::Event) if is_flow => Stage::Started,
+            (Stage::Unknown, Event::Ping) if self.leads() => Stage::Waiting(Seen::Ping),
+            (Stage::Unknown, Event::Event) if is_flow => Stage::Started,
             (Stage::Unknown, _) => Stage::NoFlow,
-            (Stage::Waiting(Seen::Nothing), Said::Ping) => Stage::Waiting(Seen::Ping),
-            (Stage::Late(Seen::Nothing), Said::Ping) => Stage::Late(Seen::Ping),
-            (Stage::Silent(Seen::Nothing), Said::Ping) => Stage::Silent(Seen::Ping),
+            (Stage::Waiting(Seen::Nothing), Event::Ping) => Stage::Waiting(Seen::Ping),
+            (Stage::Late(Seen::Nothing), Event::Ping) => Stage::Late(Seen::Ping),
+            (Stage::Silent(Seen::Nothing), Event::Ping) => Stage::Silent(Seen::Ping),
             (Stage::Waiting(_) | Stage::Late(_) | Stage::Silent(_), _) => Stage::Started,
         };
         if self.stage == Stage::Unknown && next != Stage::NoFlow {
@@ -151,11 +151,11 @@ impl RunWatch {
         match next {
             Stage::Started => {
                 self.goes_on(shared);
-                Progress::Started
+                RunProgress::Started
             }
-            Stage::NoFlow => Progress::NoFlow,
+            Stage::NoFlow => RunProgress::NoFlow,
             Stage::Unknown | Stage::Waiting(_) | Stage::Late(_) | Stage::Silent(_) => {
-                Progress::None
+                RunProgress::None
             }
         }
     }
@@ -171,7 +171,7 @@ impl RunWatch {
         self.first_byte + self.began.elapsed() < LEADS_WITHIN
     }
 
-    /// Ready once, when the run has said nothing for `timeouts.run_start`. That is noted.
+    /// Ready once, when the run has event_of nothing for `timeouts.run_start`. That is noted.
     pub(crate) fn poll_silent(&mut self, context: &mut Context<'_>, shared: &Shared) -> Poll<()> {
         loop {
             let seen = match self.stage {
@@ -238,17 +238,17 @@ impl Drop for RunWatch {
 
 #[cfg(test)]
 mod tests {
-    use super::{Said, said};
+    use super::{Event, event_of};
 
     #[test]
     fn a_ping_is_no_event() {
         for piece in
             ["event: ping\n\n", "event: ping", "\n\n", ": comment\n\n", "event: ping\r\n\r\n"]
         {
-            assert_eq!(said(piece.as_bytes()), Said::Ping, "{piece:?}");
+            assert_eq!(event_of(piece.as_bytes()), Event::Ping, "{piece:?}");
         }
         for piece in ["data: {\"event\":\"error\"}\n\n", "event: ping\n\ndata: {}\n\n", "data"] {
-            assert_eq!(said(piece.as_bytes()), Said::Event, "{piece:?}");
+            assert_eq!(event_of(piece.as_bytes()), Event::Event, "{piece:?}");
         }
     }
 }

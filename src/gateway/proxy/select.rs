@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::balance::{CallerId, Keyed, MaxLoad, Order, Sender, Work, fraction};
-use crate::gateway::proxy::resource_ids::Ties;
+use crate::gateway::proxy::resource_ids::OwnerLookup;
 use crate::gateway::state::admission::{Affinity, Permits, SkipReason};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
@@ -20,18 +20,18 @@ pub(crate) struct Candidates {
     app: Arc<App>,
     order: Order,
     owner: Option<Owner>,
-    tie: Tie,
+    tie: Binding,
     max_load: Option<MaxLoad>,
     last_resort: LastResort,
     claim: Affinity,
     sender: Sender,
     run_span_ms: Option<u64>,
     skipped: SmallVec<[(Arc<Member>, SkipReason); 2]>,
-    found: Found,
+    found: InRotation,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum InRotation {
     /// Nothing yet.
     Nobody,
     /// An instance in rotation: those that are out stay out.
@@ -49,7 +49,7 @@ struct Owner {
 
 /// What ties a request to its first candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tie {
+pub(crate) enum Binding {
     /// What it names exists there alone: nobody else is asked.
     Owner,
     /// What it is keyed by: data is on its own instance, so a full one is waited for.
@@ -60,13 +60,13 @@ pub(crate) enum Tie {
 
 /// Who asks, as far as it decides which instance is asked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker<'a> {
+pub(crate) struct SelectContext<'a> {
     /// The user, if the request names one.
     pub user: Option<&'a str>,
     /// The client's address, behind trusted proxies.
     pub address: IpAddr,
     /// Where it must go because of what it names.
-    pub ties: Ties,
+    pub ties: OwnerLookup,
     /// What it asks for.
     pub work: Work,
     /// Of a streamed flow: `timeouts.run_start` in ms.
@@ -93,19 +93,19 @@ pub(crate) struct Candidate {
 
 impl Candidates {
     /// The candidates for a request to `app`.
-    pub(crate) fn new(app: &Arc<App>, asker: Asker<'_>, last_resort: LastResort) -> Self {
+    pub(crate) fn new(app: &Arc<App>, asker: SelectContext<'_>, last_resort: LastResort) -> Self {
         let pool = &app.pool;
         let key = key_of(app, asker.user, asker.address);
-        let max_load = pool.max_load.filter(|_| key.is_some() && asker.ties == Ties::None);
-        let tie = if key.is_some() && max_load.is_none() { Tie::Key } else { Tie::Free };
+        let max_load = pool.max_load.filter(|_| key.is_some() && asker.ties == OwnerLookup::None);
+        let tie = if key.is_some() && max_load.is_none() { Binding::Key } else { Binding::Free };
         let owner = match asker.ties {
-            Ties::Owner(place) => Some(Owner { place, asked: false }),
-            Ties::None | Ties::Unknown => None,
+            OwnerLookup::Owner(place) => Some(Owner { place, asked: false }),
+            OwnerLookup::None | OwnerLookup::Unknown => None,
         };
         let order = pool.order(key.as_deref().map(str::as_bytes));
         let claim = match asker.ties {
-            Ties::Owner(_) | Ties::Unknown => Affinity::Owned,
-            Ties::None => {
+            OwnerLookup::Owner(_) | OwnerLookup::Unknown => Affinity::Owned,
+            OwnerLookup::None => {
                 Affinity::Free { key_fraction: key.as_deref().map(|key| fraction(key.as_bytes())) }
             }
         };
@@ -122,7 +122,7 @@ impl Candidates {
             sender: Sender { caller: asker.caller(app), work: asker.work },
             run_span_ms: asker.run_span_ms,
             skipped: SmallVec::new(),
-            found: Found::Nobody,
+            found: InRotation::Nobody,
         }
     }
 
@@ -178,7 +178,7 @@ impl Candidates {
         while let Some(member) = pool.next(&mut self.order, bound.as_ref()) {
             member.fetch();
             if self.run_span_ms.is_some()
-                && self.tie == Tie::Free
+                && self.tie == Binding::Free
                 && !member.instance.runs().has_place()
             {
                 self.skipped.push((Arc::clone(member), SkipReason::NoPlace));
@@ -186,7 +186,7 @@ impl Candidates {
             }
             match self.admit(member, now_ms, self.claim) {
                 Ok(passes) => {
-                    self.found = Found::Somebody;
+                    self.found = InRotation::Somebody;
                     return Some(self.candidate(member, passes));
                 }
                 Err(why) => self.skipped.push((Arc::clone(member), why)),
@@ -195,23 +195,23 @@ impl Candidates {
         // Who waits there gets the first place that comes free.
         for waits in [SkipReason::SlowStart, SkipReason::Held] {
             if let Some(member) = self.take_skipped(|why| why == waits) {
-                self.found = Found::Somebody;
+                self.found = InRotation::Somebody;
                 return Some(self.candidate(&member, Permits::NORMAL));
             }
         }
         while let Some(member) = self.take_skipped(|why| why == SkipReason::NoPlace) {
             match self.admit(&member, now_ms, self.claim) {
                 Ok(passes) => {
-                    self.found = Found::Somebody;
+                    self.found = InRotation::Somebody;
                     return Some(self.candidate(&member, passes));
                 }
                 Err(why) => self.skipped.push((member, why)),
             }
         }
-        if self.found == Found::Nobody && self.last_resort == LastResort::Try {
-            self.found = Found::LastResort;
+        if self.found == InRotation::Nobody && self.last_resort == LastResort::Try {
+            self.found = InRotation::LastResort;
         }
-        if self.found != Found::LastResort {
+        if self.found != InRotation::LastResort {
             return None;
         }
         let member = self
@@ -248,8 +248,8 @@ impl Candidates {
     }
 
     /// What ties the request to its first candidate.
-    pub(crate) fn tie(&self) -> Tie {
-        if self.owner.is_some() { Tie::Owner } else { self.tie }
+    pub(crate) fn tie(&self) -> Binding {
+        if self.owner.is_some() { Binding::Owner } else { self.tie }
     }
 
     /// Whether what one instance made is nowhere else, and there is another to ask.
@@ -264,7 +264,7 @@ impl Candidates {
         }
         let mut members = self.app.pool.members.iter().enumerate();
         let mut skipped = self.skipped.iter();
-        skipped.any(|(_, why)| self.found == Found::LastResort || why.is_asked_later())
+        skipped.any(|(_, why)| self.found == InRotation::LastResort || why.is_asked_later())
             || members.any(|(index, member)| !self.order.has_given(index) && member.is_in())
     }
 
@@ -274,7 +274,7 @@ impl Candidates {
     }
 }
 
-impl Asker<'_> {
+impl SelectContext<'_> {
     /// Who it is, as far as instances are judged by it.
     fn caller(&self, app: &App) -> CallerId {
         let app = app.name.as_str();

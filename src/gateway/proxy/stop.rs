@@ -7,10 +7,10 @@
 use crate::affinity::now_s;
 use crate::dify::path::CallKind;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::Journey;
+use crate::gateway::proxy::exchange::Exchange;
 use crate::model::GatewayError;
 
-impl Journey {
+impl Exchange {
     /// Whether a stop may go to Dify; anything else may.
     ///
     /// # Errors

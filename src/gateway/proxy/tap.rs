@@ -14,8 +14,8 @@ use crate::dify::answer::{
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::http::head::ResponseHead;
 use crate::gateway::http::header_name::KnownHeader;
-use crate::gateway::proxy::exchange::Journey;
-use crate::gateway::proxy::resource_ids::{self, Whose};
+use crate::gateway::proxy::exchange::Exchange;
+use crate::gateway::proxy::resource_ids::{self, IdScope};
 use crate::gateway::state::member::Member;
 
 /// How much of a JSON answer is kept to be read: its ids stand at the beginning, its usage at the
@@ -44,7 +44,7 @@ pub(crate) enum Tap {
     /// There is nothing to learn.
     Off,
     /// A run's stream, and whether all is known of it but its end.
-    Events(Box<Stream>, Calm),
+    Events(Box<Stream>, Skippable),
     /// A JSON answer.
     Json(Box<Json>),
     /// An answer with a bad status.
@@ -54,7 +54,7 @@ pub(crate) enum Tap {
 /// Whether a piece of a stream that is [`dull`] needs no look at what is known of the stream: of
 /// thousands of streams that is far from the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Calm {
+pub(crate) enum Skippable {
     Yes,
     No,
 }
@@ -63,19 +63,19 @@ pub(crate) enum Calm {
 #[derive(Debug)]
 pub(crate) struct Stream {
     learner: EventLearner,
-    asked: Asked,
+    asked: Request,
     /// What is remembered of it.
-    remember: Remember,
+    remember: LearnState,
 }
 
 /// What was asked, as far as the answer is compared with it.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
-    whose: Whose,
+struct Request {
+    whose: IdScope,
     conversation: Option<Uuid>,
 }
 
-impl Asked {
+impl Request {
     /// The conversation that was asked for, and the one that the answer is of, if they differ.
     fn strays(self, learned: &Learned) -> Option<(Uuid, Uuid)> {
         self.conversation.zip(learned.conversation_id).filter(|(asked, given)| asked != given)
@@ -84,7 +84,7 @@ impl Asked {
 
 /// How far what a stream names is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Remember {
+enum LearnState {
     /// Its task has not been named.
     Coming,
     /// What it names first, and so many forms.
@@ -95,16 +95,16 @@ impl Stream {
     fn remember(&mut self, member: &Member, owners: &Owners) {
         let learned = self.learner.learned();
         match self.remember {
-            Remember::Coming if learned.task_id.is_some() => {
+            LearnState::Coming if learned.task_id.is_some() => {
                 resource_ids::remember(learned, self.asked.whose, member, owners);
             }
-            Remember::Done(known) if known < learned.others.len() => {
+            LearnState::Done(known) if known < learned.others.len() => {
                 let more = &learned.others[known..];
                 resource_ids::remember_more(more, self.asked.whose, member, owners);
             }
             _ => return,
         }
-        self.remember = Remember::Done(learned.others.len());
+        self.remember = LearnState::Done(learned.others.len());
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct Json {
     learned: Learned,
     usage: Option<Usage>,
     failure: Option<String>,
-    asked: Asked,
+    asked: Request,
 }
 
 /// What a stream is still expected to bring.
@@ -160,7 +160,7 @@ impl Json {
 
 impl Tap {
     /// What there is to learn from an answer to this request.
-    pub(crate) fn new(journey: &Journey, head: &ResponseHead, events: bool) -> Self {
+    pub(crate) fn new(journey: &Exchange, head: &ResponseHead, events: bool) -> Self {
         let kind = journey.kind;
         if head.status.as_u16() >= 400 && !head.fields.has(KnownHeader::ContentEncoding) {
             return Self::Refusal(BytesMut::new());
@@ -172,9 +172,9 @@ impl Tap {
             return Self::Off;
         }
         let whose = journey.whose();
-        let asked = Asked { whose, conversation: journey.claims.conversation };
+        let asked = Request { whose, conversation: journey.claims.conversation };
         if events {
-            let remember = Remember::Coming;
+            let remember = LearnState::Coming;
             let waits = journey.outbound.in_query("continue_on_pause");
             let pauses = match waits.is_some_and(|waits| waits.eq_ignore_ascii_case("true")) {
                 true => Pauses::Wait,
@@ -182,7 +182,7 @@ impl Tap {
             };
             let learner = EventLearner::new().with_pauses(pauses);
             let stream = Stream { learner, asked, remember };
-            return Self::Events(Box::new(stream), Calm::No);
+            return Self::Events(Box::new(stream), Skippable::No);
         }
         let (prefix, learned, usage, failure) = Default::default();
         Self::Json(Box::new(Json { kind, prefix, learned, usage, failure, asked }))
@@ -198,10 +198,10 @@ impl Tap {
     ) -> Passed {
         match self {
             Self::Off => {}
-            Self::Events(_, Calm::Yes) if dull(piece) => return Passed::Dull,
+            Self::Events(_, Skippable::Yes) if dull(piece) => return Passed::Dull,
             Self::Events(stream, calm) => {
                 stream.learner.feed(piece);
-                *calm = if stream.learner.is_calm() { Calm::Yes } else { Calm::No };
+                *calm = if stream.learner.is_calm() { Skippable::Yes } else { Skippable::No };
                 stream.remember(member, owners);
             }
             // The usual answer comes in one piece, and is read where it is.

@@ -29,7 +29,7 @@ use crate::gateway::http::limits::Limits;
 use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::http::write_batch;
-use crate::gateway::proxy::response_body::Outgoing;
+use crate::gateway::proxy::response_body::ResponseBody;
 use crate::gateway::server::h2_write_timeout::{Patience, Told};
 use crate::gateway::upstream::worker::Worker;
 
@@ -103,7 +103,7 @@ async fn answer(
     worker: Rc<Worker>,
     client: Rc<ClientConn>,
     request: Request<Incoming>,
-) -> Response<Outgoing> {
+) -> Response<ResponseBody> {
     let (head, body) = request.into_parts();
     let head = Rc::new(RequestHead::of_parts(head));
     let reply = handle(worker, client, head, IncomingBody::Http2(body)).await;

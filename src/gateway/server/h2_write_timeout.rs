@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::gateway::http::client_conn::ReadRate;
 use crate::gateway::http::h1::deadline::Deadline;
-use crate::gateway::proxy::response_body::Outgoing;
+use crate::gateway::proxy::response_body::ResponseBody;
 
 /// What a poll of a stream's work came to, told from within. All streams of a connection share one:
 /// they are polled one after the other.
@@ -49,7 +49,7 @@ impl Told {
     }
 
     /// The same answer, which tells how it goes on.
-    pub(crate) fn answering(self, answer: Outgoing) -> Telling {
+    pub(crate) fn answering(self, answer: ResponseBody) -> Telling {
         Telling { answer, told: self, rest: Bytes::new(), handed: None }
     }
 
@@ -89,7 +89,7 @@ const SLOW: Duration = Duration::from_secs(1);
 
 /// An answer that tells how it goes on.
 pub(crate) struct Telling {
-    answer: Outgoing,
+    answer: ResponseBody,
     told: Told,
     /// Of the answer's last piece, what has not gone on its way.
     rest: Bytes,

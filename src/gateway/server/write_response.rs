@@ -13,8 +13,8 @@ use crate::gateway::http::client_conn::CloseReason;
 use crate::gateway::http::h1::conn::Conn;
 use crate::gateway::http::h1::io_buffers::IoBuffers;
 use crate::gateway::http::header_name::KnownHeader;
-use crate::gateway::proxy::response::{Reply, ReplyHead};
-use crate::gateway::proxy::response_body::Outgoing;
+use crate::gateway::proxy::response::{ProxyResponse, ProxyResponseHead};
+use crate::gateway::proxy::response_body::ResponseBody;
 
 /// Pieces up to this size are put together before they are written; larger ones are not copied.
 const SMALL_BYTES: usize = 4 * 1024;
@@ -65,12 +65,12 @@ enum Framing {
 /// The connection was asked to end.
 pub(crate) async fn tell(
     line: &Conn,
-    reply: Reply,
+    reply: ProxyResponse,
     manner: Manner,
     stays: Stays,
 ) -> Result<Told, CloseReason> {
     let framing = framing(&reply, &manner);
-    let Reply { head, body } = reply;
+    let ProxyResponse { head, body } = reply;
     let closes = head.closes || framing == Framing::Close || !line.is_whole();
     let mut telling = Telling {
         line,
@@ -96,9 +96,9 @@ pub(crate) async fn tell(
 struct Telling<'a> {
     line: &'a Conn,
     /// Until it is written.
-    head: Option<(Box<ReplyHead>, Manner)>,
+    head: Option<(Box<ProxyResponseHead>, Manner)>,
     /// Until all of it has been read.
-    body: Option<Outgoing>,
+    body: Option<ResponseBody>,
     framing: Framing,
     stays: Stays,
     /// All of the body has been given to the socket.
@@ -220,7 +220,7 @@ impl Telling<'_> {
     }
 }
 
-fn framing(reply: &Reply, manner: &Manner) -> Framing {
+fn framing(reply: &ProxyResponse, manner: &Manner) -> Framing {
     let status = reply.head.status;
     let never = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -230,7 +230,7 @@ fn framing(reply: &Reply, manner: &Manner) -> Framing {
     if manner.method == Method::HEAD {
         // What an instance's answer would have had, only it knows.
         return match &reply.body {
-            Outgoing::Whole(Some(bytes), _) => Framing::Withheld(bytes.len() as u64),
+            ResponseBody::Whole(Some(bytes), _) => Framing::Withheld(bytes.len() as u64),
             _ => Framing::None,
         };
     }
@@ -244,7 +244,7 @@ fn framing(reply: &Reply, manner: &Manner) -> Framing {
 fn write_head(
     out: &mut Vec<u8>,
     gear: &IoBuffers,
-    (head, manner): (&ReplyHead, &Manner),
+    (head, manner): (&ProxyResponseHead, &Manner),
     (framing, stays): (Framing, Stays),
 ) {
     out.extend_from_slice(b"HTTP/1.1 ");

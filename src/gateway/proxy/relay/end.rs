@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use super::Relay;
+use crate::gateway::proxy::detached_stream::DetachedStream;
 use crate::gateway::proxy::error_event::error_event;
 use crate::gateway::proxy::errors;
 use crate::gateway::proxy::tap::Tap;
-use crate::gateway::proxy::unheard::Unheard;
 use crate::gateway::upstream::attempt_error::AttemptError;
 use crate::gateway::upstream::attempt_permit::AttemptPermit;
 use crate::gateway::upstream::conn_pool::UpstreamBody;
@@ -58,7 +58,7 @@ impl Relay {
         if let (Some(body), Some(flight)) = (self.body.take(), self.flight.take()) {
             let tap = std::mem::replace(&mut self.tap, Tap::Off);
             let (member, worker) = (Arc::clone(&self.member), Rc::clone(&self.worker));
-            let unheard = Unheard { body, tap, watch: self.watch.take(), member, worker };
+            let unheard = DetachedStream { body, tap, watch: self.watch.take(), member, worker };
             unheard.leave(flight, self.snapshot.timeouts.all_attempts);
         }
         if self.in_event { [b"\n\n", event.as_ref()].concat().into() } else { event }

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use super::Relay;
 use crate::dify::answer::{CaughtUp, RunIds};
 use crate::gateway::proxy::relay::step::Step;
-use crate::gateway::proxy::resume::{Client, From, PING, Passed, Reconnected};
+use crate::gateway::proxy::resume::{ClientProtocol, Held, PING, Reconnect, ResumeContext};
 use crate::gateway::proxy::tap::Left;
 use crate::gateway::state::resume_outcome::ResumeOutcome;
 use crate::gateway::upstream::attempt_error::AttemptError;
@@ -20,7 +20,7 @@ impl Relay {
     /// What goes out of it cannot be taken back by an event of Dify's.
     pub(crate) fn is_for_ai_client(&mut self) {
         if let Some(resume) = &mut self.resume {
-            resume.client = Client::Ai;
+            resume.client = ClientProtocol::Ai;
         }
     }
 
@@ -43,11 +43,11 @@ impl Relay {
     pub(super) fn passing(&mut self, piece: Bytes) -> Result<Bytes, String> {
         let Some(resume) = &mut self.resume else { return Ok(piece) };
         let mut events = match resume.pass(piece) {
-            Passed::Events(events) => events,
-            Passed::Unheld(_) if resume.is_catching_up() => {
+            Held::Events(events) => events,
+            Held::Unheld(_) if resume.is_catching_up() => {
                 return Err("an event of the resumed run cannot be read".to_owned());
             }
-            Passed::Unheld(part) => {
+            Held::Unheld(part) => {
                 // Half of it is out: there is no going on.
                 self.resume = None;
                 return Ok(part);
@@ -100,7 +100,7 @@ impl Relay {
         }
         let failure = AttemptError::cut(Reason::AnswerCut, &self.member, &what);
         let ids = self.tap.learned().and_then(RunIds::of);
-        let from = From {
+        let from = ResumeContext {
             worker: &self.worker,
             member: &self.member,
             snapshot: &self.snapshot,
@@ -127,14 +127,14 @@ impl Relay {
     pub(super) fn poll_reconnected(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         let Some(resume) = &mut self.resume else { return Poll::Ready(Step::Again) };
         Poll::Ready(match ready!(resume.poll(context)) {
-            Reconnected::Ping => Step::Out(Some(Ok(Frame::data(Bytes::from_static(PING))))),
-            Reconnected::Here(body, what) => {
+            Reconnect::Ping => Step::Out(Some(Ok(Frame::data(Bytes::from_static(PING))))),
+            Reconnect::Here(body, what) => {
                 self.record.note(what);
                 self.body = Some(body);
                 self.idle.moved();
                 Step::Again
             }
-            Reconnected::Never(text) => {
+            Reconnect::Never(text) => {
                 self.member.stats.resumed[ResumeOutcome::Failed as usize].add_one();
                 self.learn();
                 Step::Out(match self.answered() {

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 
-use crate::gateway::proxy::exchange::Flight;
+use crate::gateway::proxy::exchange::InFlightGuard;
 use crate::gateway::proxy::run_watch::RunWatch;
 use crate::gateway::proxy::tap::{Left, Tap};
 use crate::gateway::state::member::Member;
@@ -21,7 +21,7 @@ use crate::gateway::upstream::held_slot;
 use crate::gateway::upstream::worker::Worker;
 
 /// What is left of a stream that nobody listens to.
-pub(crate) struct Unheard {
+pub(crate) struct DetachedStream {
     /// What is still to come.
     pub body: UpstreamBody,
     /// Learns ids.
@@ -34,9 +34,9 @@ pub(crate) struct Unheard {
     pub worker: Rc<Worker>,
 }
 
-impl Unheard {
+impl DetachedStream {
     /// Reads on, for no longer than `limit`. Nobody waits for it, the end of the gateway neither.
-    pub(crate) fn leave(self, flight: Flight, limit: Duration) {
+    pub(crate) fn leave(self, flight: InFlightGuard, limit: Duration) {
         let until = Instant::now() + limit;
         let mark = self.member.instance.mark_held();
         spawn_local(async move {
