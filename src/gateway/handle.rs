@@ -12,8 +12,8 @@ use crate::adapter::Protocol;
 use crate::dify;
 use crate::dify::path::{Call, CallKind, normal};
 use crate::dify::scan::BodyFacts;
-use crate::gateway::ai::request::{Arrival, Done};
-use crate::gateway::ai::{self, Door};
+use crate::gateway::ai::request::{AiRequest, AiResponse};
+use crate::gateway::ai::{self, AiRoute};
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::client_conn::ClientConn;
 use crate::gateway::http::framing;
@@ -133,7 +133,7 @@ impl IncomingRequest {
             _ => false,
         };
         if is_unknown && let Some(protocol) = ai_client(&self.snapshot, &head.fields) {
-            route = Route::Client(Door::unknown(protocol));
+            route = Route::Client(AiRoute::unknown(protocol));
         }
         match route {
             Route::Client(door) if said(&head.fields, ANTHROPIC_VERSION).is_some() => {
@@ -164,15 +164,17 @@ impl IncomingRequest {
         Outcome::Local(record, response)
     }
 
-    async fn at_a_door(self: Box<Self>, door: Door<'_>) -> Outcome {
+    async fn at_a_door(self: Box<Self>, door: AiRoute<'_>) -> Outcome {
         let Self { worker, snapshot, client_info, record, head, body, .. } = *self;
         let (address, headers) = (client_info.client, head.fields.to_map());
         let own_url = own_url(&client_info, &head);
-        let arrival = Arrival { worker, snapshot, address, record, head, headers, own_url };
+        let arrival = AiRequest { worker, snapshot, address, record, head, headers, own_url };
         match ai::answer(arrival, body, door).await {
-            Done::Answer(response) => Outcome::Told(response),
-            Done::Local(record, response) => Outcome::Told(local_reply::local(response, record)),
-            Done::Error(record, error) => Outcome::Error(record, error, door.protocol),
+            AiResponse::Answer(response) => Outcome::Told(response),
+            AiResponse::Local(record, response) => {
+                Outcome::Told(local_reply::local(response, record))
+            }
+            AiResponse::Error(record, error) => Outcome::Error(record, error, door.protocol),
         }
     }
 

@@ -4,7 +4,7 @@
 use http::Method;
 
 use crate::dify::path::{self, Call, CallKind, classify};
-use crate::gateway::ai::{Door, Entrance, entrance};
+use crate::gateway::ai::{AiRoute, PathMatch, match_path};
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::header_name::KnownHeader;
 
@@ -24,7 +24,7 @@ pub(crate) enum Route<'p> {
     /// A call of Dify's.
     Dify(Native<'p>),
     /// A call of an AI client.
-    Client(Door<'p>),
+    Client(AiRoute<'p>),
     /// Nothing that is served here.
     Nothing,
 }
@@ -57,12 +57,12 @@ pub(crate) fn route(head: &RequestHead) -> Route<'_> {
         return Route::Desk;
     }
     let is_preflight = head.method == Method::OPTIONS;
-    match entrance(&meant(head), path) {
-        Entrance::Door(_) if is_preflight => Route::ClientPreflight,
-        Entrance::Door(door) => Route::Client(door),
-        Entrance::Dify(rest) if !path::is_service_api(rest) => keyless(&head.method, rest),
-        Entrance::Dify(_) if is_preflight => Route::Preflight,
-        Entrance::Dify(rest) => native(classify(rest), Access::Key, rest),
+    match match_path(&meant(head), path) {
+        PathMatch::Ai(_) if is_preflight => Route::ClientPreflight,
+        PathMatch::Ai(door) => Route::Client(door),
+        PathMatch::Dify(rest) if !path::is_service_api(rest) => keyless(&head.method, rest),
+        PathMatch::Dify(_) if is_preflight => Route::Preflight,
+        PathMatch::Dify(rest) => native(classify(rest), Access::Key, rest),
     }
 }
 

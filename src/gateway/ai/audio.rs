@@ -13,14 +13,14 @@ use serde_json::json;
 
 use crate::adapter::openai::audio::{FilePart, Transcription, speech, transcript, transcription};
 use crate::dify::path::CallKind;
-use crate::gateway::ai::answer_error::of_answer;
-use crate::gateway::ai::caller;
-use crate::gateway::ai::errand::{Call, Errand};
+use crate::gateway::ai::auth;
+use crate::gateway::ai::dify_call::{Call, DifyCalls};
 use crate::gateway::ai::errors;
-use crate::gateway::ai::intake::Taken;
-use crate::gateway::ai::request::{Arrival, Done};
+use crate::gateway::ai::read_request::ReadBody;
+use crate::gateway::ai::request::{AiRequest, AiResponse};
 use crate::gateway::ai::response_headers::ignored;
 use crate::gateway::ai::upload::Form;
+use crate::gateway::ai::upstream_error::of_answer;
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::proxy::response::open;
@@ -46,19 +46,23 @@ struct Sound {
 }
 
 /// `POST /v1/audio/transcriptions`
-pub(super) async fn transcribe(mut arrival: Arrival, body: IncomingBody, key: &Key) -> Done {
+pub(super) async fn transcribe(
+    mut arrival: AiRequest,
+    body: IncomingBody,
+    key: &Key,
+) -> AiResponse {
     let kind = arrival.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let boundary = kind.and_then(|kind| multer::parse_boundary(kind).ok());
     let taken = match arrival.take_in(body, |body| form(boundary, body)).await {
         Ok(taken) => taken,
-        Err(error) => return Done::Error(arrival.record, error),
+        Err(error) => return AiResponse::Error(arrival.record, error),
     };
     let (asked, _) = &taken.asked;
     let errand = match errand(arrival, key, (&asked.model, asked.user.as_deref()), &taken) {
         Ok(errand) => errand,
         Err(done) => return *done,
     };
-    let Taken { asked: (asked, sound), held: _held, .. } = taken;
+    let ReadBody { asked: (asked, sound), held: _held, .. } = taken;
     let Transcription { file_name, media_type, written, .. } = &asked;
     let form = Form::new().text("user", &errand.user);
     let (kind, body) = form.file("file", file_name, media_type, &sound).finish();
@@ -76,17 +80,17 @@ pub(super) async fn transcribe(mut arrival: Arrival, body: IncomingBody, key: &K
             let mut response = Response::new(text);
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             ignored(response.headers_mut(), &asked.ignored);
-            Done::Local(errand.record, response)
+            AiResponse::Local(errand.record, response)
         }
-        Err(error) => Done::Error(errand.record, error),
+        Err(error) => AiResponse::Error(errand.record, error),
     }
 }
 
 /// `POST /v1/audio/speech`
-pub(super) async fn speak(mut arrival: Arrival, body: IncomingBody, key: &Key) -> Done {
+pub(super) async fn speak(mut arrival: AiRequest, body: IncomingBody, key: &Key) -> AiResponse {
     let taken = match arrival.take_in(body, speech).await {
         Ok(taken) => taken,
-        Err(error) => return Done::Error(arrival.record, error),
+        Err(error) => return AiResponse::Error(arrival.record, error),
     };
     let (model, user) = (&taken.asked.model, taken.asked.user.as_deref());
     let errand = match errand(arrival, key, (model, user), &taken) {
@@ -106,36 +110,36 @@ pub(super) async fn speak(mut arrival: Arrival, body: IncomingBody, key: &Key) -
     let (journey, result) = errand.send(call).await;
     match result {
         Err(error) => {
-            let mut errand = Errand::back(journey, address);
+            let mut errand = DifyCalls::back(journey, address);
             let error = errand.noted(error);
-            Done::Error(errand.record, error)
+            AiResponse::Error(errand.record, error)
         }
         Ok(forwarded) if forwarded.answer.head.status == StatusCode::OK => {
             let mut response = open(journey, forwarded).into_response();
             ignored(response.headers_mut(), &asked.ignored);
-            Done::Answer(response)
+            AiResponse::Answer(response)
         }
         Ok(forwarded) => {
-            let mut errand = Errand::back(journey, address);
+            let mut errand = DifyCalls::back(journey, address);
             let read = errand.read(CallKind::TextToAudio, forwarded).await;
             let error = match read {
                 Ok(read) => of_answer(&read),
                 Err(error) => error,
             };
-            Done::Error(errand.record, error)
+            AiResponse::Error(errand.record, error)
         }
     }
 }
 
 /// The errand of a call that belongs to no conversation.
 fn errand<T>(
-    mut arrival: Arrival,
+    mut arrival: AiRequest,
     key: &Key,
     (model, user): (&str, Option<&str>),
-    taken: &Taken<T>,
-) -> Result<Errand, Box<Done>> {
-    let fail = |arrival: Arrival, error| Box::new(Done::Error(arrival.record, error));
-    let app = match caller::app(&arrival.snapshot, key, model) {
+    taken: &ReadBody<T>,
+) -> Result<DifyCalls, Box<AiResponse>> {
+    let fail = |arrival: AiRequest, error| Box::new(AiResponse::Error(arrival.record, error));
+    let app = match auth::app(&arrival.snapshot, key, model) {
         Ok(app) => app,
         Err(error) => return Err(fail(arrival, error)),
     };
@@ -143,7 +147,7 @@ fn errand<T>(
     if let Err(error) = taken.check(&app) {
         return Err(fail(arrival, error));
     }
-    match caller::user(key, user, &arrival.headers, &app.doors) {
+    match auth::user(key, user, &arrival.headers, &app.doors) {
         Ok(user) => Ok(arrival.errand(Arc::clone(&app), user)),
         Err(error) => Err(fail(arrival, error)),
     }

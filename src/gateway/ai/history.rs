@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::adapter::{Role, Saying};
 use crate::dify::path::CallKind;
-use crate::gateway::ai::answer_error::of_answer;
-use crate::gateway::ai::errand::{Call, Errand};
+use crate::gateway::ai::dify_call::{Call, DifyCalls};
+use crate::gateway::ai::upstream_error::of_answer;
 use crate::model::GatewayError;
 
 /// How many of the last messages are looked through; Dify gives no more at once.
@@ -35,10 +35,10 @@ struct Message {
 /// Nobody who has the conversation answers. A message that is not among the last ones gives all that
 /// is known.
 pub(super) async fn transcript(
-    errand: Errand,
+    errand: DifyCalls,
     conversation: Uuid,
     last: Uuid,
-) -> (Errand, Result<Vec<Saying>, GatewayError>) {
+) -> (DifyCalls, Result<Vec<Saying>, GatewayError>) {
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("conversation_id", &conversation.to_string())
         .append_pair("user", &errand.user)

@@ -4,43 +4,43 @@
 //! routing, affinity and failover as a client's own; what Dify answers is told in the door's words
 //! (`telling`). Which conversation a transcript goes on with is decided in `thread`.
 
-mod answer_error;
+mod app_info;
 mod audio;
-mod caller;
-mod coding;
-mod entrance;
-mod errand;
+mod auth;
+mod complete;
+mod content_encoding;
+mod conversation;
+mod conversations_api;
+mod dify_call;
 pub(crate) mod errors;
-mod facts;
-mod hints;
 mod history;
-mod intake;
-mod mappings;
+mod keepalive;
 mod offload;
+mod read_request;
 pub(crate) mod request;
+mod request_hints;
 mod response_headers;
-mod run;
-mod telling;
-mod thread;
+mod route;
+mod translate;
 mod upload;
 mod upstream;
-mod waiting;
+mod upstream_error;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::entrance::Call;
-pub(super) use self::entrance::{Door, Entrance, entrance, tidied};
-use self::errand::Errand;
-use self::intake::Taken;
+use self::complete::{Completion, complete};
+use self::conversation::Persistence;
+use self::dify_call::DifyCalls;
+use self::keepalive::{HeadSent, StreamHead};
 use self::offload::Payload;
-use self::run::{Asked, run};
-use self::thread::Worth;
-use self::waiting::{Head, Late};
+use self::read_request::ReadBody;
+use self::route::Call;
+pub(super) use self::route::{AiRoute, PathMatch, match_path, tidied};
 use crate::adapter::{Ask, Protocol, Voice, anthropic, openai, task};
 use crate::conversation::Thread;
-use crate::gateway::ai::request::{Arrival, Done, local};
+use crate::gateway::ai::request::{AiRequest, AiResponse, local};
 use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::state::ai_settings::{AiSettings, History, Tasks};
 use crate::gateway::state::app::App;
@@ -52,10 +52,14 @@ use crate::model::GatewayError;
 const CREATED_S: u64 = 0;
 
 /// Answers a request at a door.
-pub(super) async fn answer(mut arrival: Arrival, body: IncomingBody, door: Door<'_>) -> Done {
-    let key = match caller::key(&arrival.snapshot, &arrival.headers) {
+pub(super) async fn answer(
+    mut arrival: AiRequest,
+    body: IncomingBody,
+    door: AiRoute<'_>,
+) -> AiResponse {
+    let key = match auth::key(&arrival.snapshot, &arrival.headers) {
         Ok(key) => key,
-        Err(error) => return Done::Error(arrival.record, error),
+        Err(error) => return AiResponse::Error(arrival.record, error),
     };
     arrival.record.came_by(&key);
     match door.call {
@@ -67,24 +71,24 @@ pub(super) async fn answer(mut arrival: Arrival, body: IncomingBody, door: Door<
             local(arrival.record, openai::models::list(models(&arrival.snapshot, &key)))
         }
         Call::Model(id) => {
-            let found = caller::app(&arrival.snapshot, &key, id);
+            let found = auth::app(&arrival.snapshot, &key, id);
             match found {
                 Ok(_) if door.protocol == Protocol::Anthropic => {
                     local(arrival.record, anthropic::models::one(id))
                 }
                 Ok(_) => local(arrival.record, openai::models::one(id, CREATED_S)),
-                Err(error) => Done::Error(arrival.record, error),
+                Err(error) => AiResponse::Error(arrival.record, error),
             }
         }
         Call::Chat | Call::Completion | Call::Response | Call::Message => {
             arrival.converse(body, door, &key).await
         }
         Call::CountTokens => arrival.count_tokens(body, &key).await,
-        Call::Unknown => Done::Error(arrival.record, errors::unsupported_endpoint()),
+        Call::Unknown => AiResponse::Error(arrival.record, errors::unsupported_endpoint()),
         Call::Transcription => audio::transcribe(arrival, body, &key).await,
         Call::Speech => audio::speak(arrival, body, &key).await,
-        Call::Mappings => mappings::show(arrival, &key).await,
-        Call::Cleanup => mappings::clean_up(arrival, body, &key).await,
+        Call::Mappings => conversations_api::show(arrival, &key).await,
+        Call::Cleanup => conversations_api::clean_up(arrival, body, &key).await,
     }
 }
 
@@ -94,51 +98,51 @@ fn models<'a>(snapshot: &'a Snapshot, key: &'a Key) -> impl Iterator<Item = (&'a
     mine.map(|(id, _)| (&**id, CREATED_S))
 }
 
-impl Arrival {
+impl AiRequest {
     /// Estimates what a question has in tokens.
-    async fn count_tokens(mut self, body: IncomingBody, key: &Key) -> Done {
+    async fn count_tokens(mut self, body: IncomingBody, key: &Key) -> AiResponse {
         let taken = match self.take_in(body, anthropic::count_tokens).await {
             Ok(taken) => taken,
-            Err(error) => return Done::Error(self.record, error),
+            Err(error) => return AiResponse::Error(self.record, error),
         };
         let (model, tokens) = &taken.asked;
-        let app = caller::app(&self.snapshot, key, model);
+        let app = auth::app(&self.snapshot, key, model);
         match app.and_then(|app| taken.check(&app)) {
             Ok(()) => local(self.record, anthropic::counted(*tokens)),
-            Err(error) => Done::Error(self.record, error),
+            Err(error) => AiResponse::Error(self.record, error),
         }
     }
 
     /// An errand to an app, for a user.
-    fn errand(mut self, app: Arc<App>, user: String) -> Errand {
+    fn errand(mut self, app: Arc<App>, user: String) -> DifyCalls {
         self.record.named(&user);
         let Self { worker, snapshot, address, record, .. } = self;
-        Errand { worker, snapshot, app, address, user, record }
+        DifyCalls { worker, snapshot, app, address, user, record }
     }
 
     /// Reads a question and sends it on its way.
-    async fn converse(mut self, body: IncomingBody, door: Door<'_>, key: &Key) -> Done {
+    async fn converse(mut self, body: IncomingBody, door: AiRoute<'_>, key: &Key) -> AiResponse {
         let taken = match self.take_in(body, reader(door.call)).await {
             Ok(taken) => taken.map(|(ask, voice), len| (Payload::new(ask, len), voice)),
-            Err(error) => return Done::Error(self.record, error),
+            Err(error) => return AiResponse::Error(self.record, error),
         };
-        let app = match caller::app(&self.snapshot, key, &taken.asked.0.model) {
+        let app = match auth::app(&self.snapshot, key, &taken.asked.0.model) {
             Ok(app) => app,
-            Err(error) => return Done::Error(self.record, error),
+            Err(error) => return AiResponse::Error(self.record, error),
         };
         self.record.caller_known(&app);
         if let Err(error) = taken.check(&app) {
-            return Done::Error(self.record, error);
+            return AiResponse::Error(self.record, error);
         }
-        let Taken { asked: (mut ask, voice), held, .. } = taken;
-        hints::add(&mut ask, &self.headers, &app.doors);
-        let user = match caller::user(key, ask.user.as_deref(), &self.headers, &app.doors) {
+        let ReadBody { asked: (mut ask, voice), held, .. } = taken;
+        request_hints::add(&mut ask, &self.headers, &app.doors);
+        let user = match auth::user(key, ask.user.as_deref(), &self.headers, &app.doors) {
             Ok(user) => user,
-            Err(error) => return Done::Error(self.record, error),
+            Err(error) => return AiResponse::Error(self.record, error),
         };
         let is_task = app.doors.tasks != Tasks::InChat && is_task(&ask, &app.doors);
         if is_task && app.doors.tasks == Tasks::Refuse {
-            return Done::Error(self.record, task::refused());
+            return AiResponse::Error(self.record, task::refused());
         }
         let user = if is_task { user + ":task" } else { user };
         let chat = ask.hints.chat.clone().filter(|_| !is_task);
@@ -152,18 +156,19 @@ impl Arrival {
         let is_alone = app.doors.history == History::Stateless
             || (ask.is_unstored && ask.hints.names_nothing());
         let worth = match (is_task, is_alone) {
-            (true, _) => Worth::Deleted,
-            (_, true) => Worth::Nothing,
-            _ => Worth::Kept,
+            (true, _) => Persistence::Deleted,
+            (_, true) => Persistence::Nothing,
+            _ => Persistence::Kept,
         };
-        let (protocol, late, streamed) = (door.protocol, Late::default(), ask.streamed);
+        let (protocol, late, streamed) = (door.protocol, HeadSent::default(), ask.streamed);
         let request_id = self.record.request_id().clone();
-        let head = Head { request_id, ignored: ask.ignored.clone(), protocol };
+        let head = StreamHead { request_id, ignored: ask.ignored.clone(), protocol };
         let own_url = self.own_url.take();
         let late_too = late.clone();
-        let asked = Asked { ask, voice, protocol, thread, worth, late: late_too, held, own_url };
-        let run = Box::pin(run(self.errand(app, user), asked));
-        if streamed { waiting::wait(run, late, head).await } else { run.await }
+        let asked =
+            Completion { ask, voice, protocol, thread, worth, late: late_too, held, own_url };
+        let complete = Box::pin(complete(self.errand(app, user), asked));
+        if streamed { keepalive::wait(complete, late, head).await } else { complete.await }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
 
 /// A request that has come to a door.
-pub(crate) struct Arrival {
+pub(crate) struct AiRequest {
     /// Whose thread it is on.
     pub worker: Rc<Worker>,
     /// The configuration it goes by.
@@ -34,7 +34,7 @@ pub(crate) struct Arrival {
 }
 
 /// What became of a request.
-pub(crate) enum Done {
+pub(crate) enum AiResponse {
     /// It is being answered.
     Answer(Response<ResponseBody>),
     /// The gateway answers itself.
@@ -44,8 +44,8 @@ pub(crate) enum Done {
 }
 
 /// An answer of the gateway's own, in JSON.
-pub(crate) fn local(record: Box<Record>, json: Bytes) -> Done {
+pub(crate) fn local(record: Box<Record>, json: Bytes) -> AiResponse {
     let mut response = Response::new(json);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Done::Local(record, response)
+    AiResponse::Local(record, response)
 }

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::adapter::{Attachment, Content, FileRef, Place};
 use crate::dify::path::CallKind;
-use crate::gateway::ai::answer_error::of_answer;
-use crate::gateway::ai::errand::{Call, Errand};
+use crate::gateway::ai::dify_call::{Call, DifyCalls};
 use crate::gateway::ai::errors;
+use crate::gateway::ai::upstream_error::of_answer;
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::model::GatewayError;
 
@@ -29,10 +29,10 @@ struct Uploaded {
 /// # Errors
 /// Dify refuses a file, or nobody takes it.
 pub(super) async fn upload(
-    mut errand: Errand,
+    mut errand: DifyCalls,
     files: &[Attachment],
     conversation: Option<Uuid>,
-) -> (Errand, Result<Vec<FileRef>, GatewayError>) {
+) -> (DifyCalls, Result<Vec<FileRef>, GatewayError>) {
     if files.len() > MAX_FILES {
         return (errand, Err(errors::too_many_files(MAX_FILES)));
     }
@@ -60,10 +60,10 @@ pub(super) async fn upload(
 }
 
 async fn send(
-    errand: Errand,
+    errand: DifyCalls,
     file: &Attachment,
     tie: Option<Uuid>,
-) -> (Errand, Result<String, GatewayError>) {
+) -> (DifyCalls, Result<String, GatewayError>) {
     let Content::Data { name, media_type, bytes } = &file.content else {
         return (errand, Ok(String::new()));
     };

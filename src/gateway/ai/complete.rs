@@ -16,17 +16,17 @@ use crate::conversation::{Pending, Thread};
 use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
-use crate::gateway::ai::answer_error::{Meaning, meaning, of_answer};
-use crate::gateway::ai::errand::{Call, Errand, MAX_ANSWER_BYTES, Read};
+use crate::gateway::ai::conversation::{self, ConversationSlot, Persistence, Resume, TurnStart};
+use crate::gateway::ai::dify_call::{Call, DifyCalls, MAX_ANSWER_BYTES, Read};
 use crate::gateway::ai::history::transcript;
+use crate::gateway::ai::keepalive::HeadSent;
 use crate::gateway::ai::offload::Payload;
-use crate::gateway::ai::request::Done;
+use crate::gateway::ai::request::AiResponse;
 use crate::gateway::ai::response_headers::{ignored, json, stream_headers};
-use crate::gateway::ai::telling::Telling;
-use crate::gateway::ai::thread::{self, Notice, Place, With, Worth};
+use crate::gateway::ai::translate::TranslatedBody;
 use crate::gateway::ai::upload::upload;
-use crate::gateway::ai::waiting::Late;
-use crate::gateway::ai::{errors, facts, upstream};
+use crate::gateway::ai::upstream_error::{Meaning, meaning, of_answer};
+use crate::gateway::ai::{app_info, errors, upstream};
 use crate::gateway::http::body_memory::BodyMemoryGuard;
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::header_name::KnownHeader;
@@ -43,7 +43,7 @@ use crate::gateway::upstream::classify_response;
 use crate::model::{GatewayError, Reason};
 
 /// A question as it came.
-pub(super) struct Asked {
+pub(super) struct Completion {
     /// What is asked.
     pub ask: Payload<Ask>,
     /// How the answer is told.
@@ -53,9 +53,9 @@ pub(super) struct Asked {
     /// Who asks, in which app and chat.
     pub thread: Thread,
     /// Whether anything is to be gone on with.
-    pub worth: Worth,
+    pub worth: Persistence,
     /// Whether the head of the answer has gone out.
-    pub late: Late,
+    pub late: HeadSent,
     /// What it has of the memory for all bodies.
     pub held: BodyMemoryGuard,
     /// Where the client found the gateway.
@@ -63,38 +63,39 @@ pub(super) struct Asked {
 }
 
 /// A question that has its place in a conversation.
-struct Question {
+struct PlacedCompletion {
     ask: Payload<Ask>,
     voice: Box<dyn Voice>,
     protocol: Protocol,
-    place: Place,
+    place: ConversationSlot,
     /// What the book is to know of it, once Dify has been asked.
     pending: Option<Pending>,
-    late: Late,
+    late: HeadSent,
     own_url: Option<String>,
     _held: BodyMemoryGuard,
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
-pub(super) async fn run(errand: Errand, asked: Asked) -> Done {
-    let Asked { mut ask, voice, protocol, thread, worth, late, held, own_url } = asked;
+pub(super) async fn complete(errand: DifyCalls, asked: Completion) -> AiResponse {
+    let Completion { mut ask, voice, protocol, thread, worth, late, held, own_url } = asked;
     let place = match worth {
-        Worth::Kept => thread::place(errand.worker.shared(), thread, &mut ask).await,
-        Worth::Nothing | Worth::Deleted => Ok(Place::aside(thread, worth)),
+        Persistence::Kept => conversation::place(errand.worker.shared(), thread, &mut ask).await,
+        Persistence::Nothing | Persistence::Deleted => Ok(ConversationSlot::aside(thread, worth)),
     };
     match place {
         Ok(place) => {
             let (pending, _held) = (None, held);
-            let question = Question { ask, voice, protocol, place, pending, late, own_url, _held };
+            let question =
+                PlacedCompletion { ask, voice, protocol, place, pending, late, own_url, _held };
             carry(errand, question).await
         }
-        Err(error) => Done::Error(errand.record, error),
+        Err(error) => AiResponse::Error(errand.record, error),
     }
 }
 
 /// Asks the app and begins to tell its answer.
-async fn carry(errand: Errand, mut question: Question) -> Done {
-    let (errand, facts) = facts::facts(errand).await;
+async fn carry(errand: DifyCalls, mut question: PlacedCompletion) -> AiResponse {
+    let (errand, facts) = app_info::facts(errand).await;
     let facts = match facts {
         Ok(facts) => facts,
         Err(error) => return refuse(errand, &question, error).await,
@@ -132,7 +133,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
         let forwarded = match result {
             Ok(forwarded) => forwarded,
             Err(error) => {
-                errand = Errand::back(journey, address);
+                errand = DifyCalls::back(journey, address);
                 if parts(&errand, &mut question, &error).await {
                     continue;
                 }
@@ -142,7 +143,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
         if upstream::is_run(&forwarded.answer.head) {
             return tell(journey, forwarded, question, facts.mode).await;
         }
-        let (back, error, meaning) = refusal(Errand::back(journey, address), forwarded).await;
+        let (back, error, meaning) = refusal(DifyCalls::back(journey, address), forwarded).await;
         errand = back;
         let shared = Arc::clone(errand.worker.shared());
         if meaning == Meaning::NoConversation && conversation.is_some() {
@@ -159,7 +160,7 @@ async fn carry(errand: Errand, mut question: Question) -> Done {
 
 /// Finds out who has the conversation that the turn goes on with. One that Dify has lost begins anew, if
 /// the client did not name it itself.
-async fn find(errand: Errand, question: &mut Question) -> Result<Errand, Done> {
+async fn find(errand: DifyCalls, question: &mut PlacedCompletion) -> Result<DifyCalls, AiResponse> {
     let Some(conversation) = question.place.with.conversation() else { return Ok(errand) };
     let (errand, found) = errand.find(conversation).await;
     let shared = Arc::clone(errand.worker.shared());
@@ -177,7 +178,7 @@ async fn find(errand: Errand, question: &mut Question) -> Result<Errand, Done> {
 
 /// Whether the turn leaves its conversation, because the instance that has it is out. The files of
 /// the question stay where the conversation is, and so does a question that has some.
-async fn parts(errand: &Errand, question: &mut Question, error: &GatewayError) -> bool {
+async fn parts(errand: &DifyCalls, question: &mut PlacedCompletion, error: &GatewayError) -> bool {
     let may = error.reason == Reason::OwnerOut
         && errand.app.policy.on_owner_down == OnOwnerDown::Restart
         && question.ask.question.attachments.is_empty();
@@ -186,8 +187,11 @@ async fn parts(errand: &Errand, question: &mut Question, error: &GatewayError) -
 
 /// A client that goes on from an earlier answer gets a new conversation that begins with what was
 /// said till then.
-async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(), GatewayError>) {
-    let With::After { conversation, message } = question.place.with else {
+async fn take_up(
+    errand: DifyCalls,
+    question: &mut PlacedCompletion,
+) -> (DifyCalls, Result<(), GatewayError>) {
+    let Resume::AfterMessage { conversation, message } = question.place.with else {
         return (errand, Ok(()));
     };
     let (errand, said) = transcript(errand, conversation, message).await;
@@ -201,13 +205,13 @@ async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(),
 
 /// The call of Dify that the question is.
 async fn call(
-    errand: &Errand,
-    question: &mut Question,
+    errand: &DifyCalls,
+    question: &mut PlacedCompletion,
     facts: &Arc<Facts>,
     files: &[FileRef],
 ) -> Result<Call, GatewayError> {
     let conversation = question.place.with.conversation();
-    let writing = Writing {
+    let writing = BodyBuilder {
         app: Arc::clone(&errand.app),
         facts: Arc::clone(facts),
         user: errand.user.clone(),
@@ -230,21 +234,21 @@ async fn call(
 }
 
 /// What is needed to write down a question for Dify and for the book.
-struct Writing {
+struct BodyBuilder {
     app: Arc<App>,
     facts: Arc<Facts>,
     user: String,
     conversation: Option<String>,
     files: Vec<FileRef>,
-    notice: Option<Notice>,
+    notice: Option<TurnStart>,
 }
 
-impl Writing {
+impl BodyBuilder {
     fn write(self, ask: &mut Ask) -> Result<(Bytes, Option<Pending>), GatewayError> {
         let Self { app, facts, user, conversation, files, notice } = self;
         let pending = notice.map(|notice| notice.of(ask));
-        let run = Run { user: &user, conversation: conversation.as_deref(), files: &files };
-        let body = call::body(ask, &facts, &intake(&app.doors), run)?;
+        let complete = Run { user: &user, conversation: conversation.as_deref(), files: &files };
+        let body = call::body(ask, &facts, &intake(&app.doors), complete)?;
         Ok((json_of(body, &mut ask.question.text)?, pending))
     }
 }
@@ -267,9 +271,9 @@ fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes,
 
 /// What Dify's error is to the client and to us.
 async fn refusal(
-    mut errand: Errand,
+    mut errand: DifyCalls,
     forwarded: UpstreamResponse,
-) -> (Errand, GatewayError, Meaning) {
+) -> (DifyCalls, GatewayError, Meaning) {
     let UpstreamResponse { member, answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
     upstream::note_refusal(&mut errand.record, &member, &answer.head);
@@ -299,18 +303,22 @@ async fn refusal(
     (errand, error, meaning)
 }
 
-/// Dify has not run it, and the conversation is where it was.
-async fn refuse(errand: Errand, question: &Question, error: GatewayError) -> Done {
+/// Dify has not complete it, and the conversation is where it was.
+async fn refuse(errand: DifyCalls, question: &PlacedCompletion, error: GatewayError) -> AiResponse {
     question.place.release(errand.worker.shared()).await;
-    Done::Error(errand.record, error)
+    AiResponse::Error(errand.record, error)
 }
 
-async fn refused(errand: Errand, question: &Question, error: GatewayError) -> Done {
-    // What Dify may have run leaves its conversation in the dark.
+async fn refused(
+    errand: DifyCalls,
+    question: &PlacedCompletion,
+    error: GatewayError,
+) -> AiResponse {
+    // What Dify may have complete leaves its conversation in the dark.
     if !may_have_run(error.reason) {
         question.place.release(errand.worker.shared()).await;
     }
-    Done::Error(errand.record, error)
+    AiResponse::Error(errand.record, error)
 }
 
 /// Whether Dify may have got the question and worked on it.
@@ -330,20 +338,20 @@ fn may_have_run(reason: Reason) -> bool {
 async fn tell(
     journey: Box<Exchange>,
     forwarded: UpstreamResponse,
-    question: Question,
+    question: PlacedCompletion,
     mode: Mode,
-) -> Done {
+) -> AiResponse {
     let UpstreamResponse { member, answer, flight, .. } = forwarded;
     let AttemptResponse { head, body, arrived, first_byte } = *answer;
-    let Question { ask, voice, protocol, place, pending, late, own_url, .. } = question;
+    let PlacedCompletion { ask, voice, protocol, place, pending, late, own_url, .. } = question;
     let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
     let files_base = member.files_url.as_deref().map(str::to_owned).or(own_url);
     let files_base = files_base.unwrap_or_default();
-    let manner = Manner { web_url, files_base, ..manner(&journey.app.doors, &ask) };
+    let decode_options = Manner { web_url, files_base, ..decode_options(&journey.app.doors, &ask) };
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AttemptBody::Coming(body) = body else {
-        return Done::Error(journey.record, errors::no_stream());
+        return AiResponse::Error(journey.record, errors::no_stream());
     };
     let after = place.after(&shared, pending);
     let source = Source { member: Arc::clone(&member), body, flight, first_byte };
@@ -352,8 +360,8 @@ async fn tell(
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());
     let coming = ResponseGuard::new(relay);
-    let hearing = Hearing::new(mode, manner, ask.model.clone());
-    let mut telling = Telling::new(coming, hearing, voice, after);
+    let hearing = Hearing::new(mode, decode_options, ask.model.clone());
+    let mut telling = TranslatedBody::new(coming, hearing, voice, after);
     let told = match ask.streamed {
         true => telling.first().await,
         false => telling.sum_up().await,
@@ -387,14 +395,14 @@ async fn tell(
             relay.record.note_if_none(remarks.as_deref().unwrap_or(&error.message));
         }
     }
-    Done::Answer(response.map(|_| ResponseBody::Framed(Box::new(telling))))
+    AiResponse::Answer(response.map(|_| ResponseBody::Framed(Box::new(telling))))
 }
 
 fn intake(settings: &AiSettings) -> Intake {
     Intake { query_input: settings.query_input.clone(), system: settings.system.clone() }
 }
 
-fn manner(settings: &AiSettings, ask: &Ask) -> Manner {
+fn decode_options(settings: &AiSettings, ask: &Ask) -> Manner {
     Manner {
         reasoning: settings.reasoning,
         files: settings.files,

@@ -37,7 +37,7 @@ pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A door's request between two calls of Dify. It owns the record, which each call borrows.
-pub(super) struct Errand {
+pub(super) struct DifyCalls {
     /// IdScope thread it is on.
     pub worker: Rc<Worker>,
     /// The configuration it goes by.
@@ -123,7 +123,7 @@ pub(super) struct Read {
     pub retry_after_s: Option<u32>,
 }
 
-impl Errand {
+impl DifyCalls {
     /// Makes a call and reads its answer whole.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What Dify answered instead of what was asked for.
 
-use crate::gateway::ai::errand::Read;
+use crate::gateway::ai::dify_call::Read;
 use crate::model::GatewayError;
 
 /// What a refusal of Dify's means for the request.

@@ -30,19 +30,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NAMED_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a turn belongs.
-pub(super) struct Place {
+pub(super) struct ConversationSlot {
     thread: Thread,
     /// What it goes on with.
-    pub with: With,
+    pub with: Resume,
     /// Nobody else speaks in that conversation meanwhile.
     turn: Option<conversation_lock::ConversationGuard>,
     /// Whether it is worth keeping.
-    worth: Worth,
+    worth: Persistence,
 }
 
 /// Whether what is said is to be gone on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Worth {
+pub(super) enum Persistence {
     /// It is written down.
     Kept,
     /// Nobody will go on with it.
@@ -52,9 +52,9 @@ pub(super) enum Worth {
 }
 
 /// What becomes of the conversation when a turn has ended well.
-pub(super) enum After {
+pub(super) enum AtEnd {
     /// It is written down.
-    Keep(Box<Keeping>),
+    Keep(Box<PendingSave>),
     /// Nothing.
     Nothing,
     /// It is deleted.
@@ -62,7 +62,7 @@ pub(super) enum After {
 }
 
 /// What a turn goes on with.
-pub(super) enum With {
+pub(super) enum Resume {
     /// Nothing: a new conversation, with the transcript in its first question if there is one.
     Nothing,
     /// This conversation, whose end is where the transcript ends, or which the client named.
@@ -70,7 +70,7 @@ pub(super) enum With {
     /// The conversation that the client names, of which the gateway knows nothing.
     Named(Uuid),
     /// A new conversation that takes up an old one at this message, whose transcript Dify has.
-    After {
+    AfterMessage {
         /// The old conversation.
         conversation: Uuid,
         /// The message.
@@ -87,11 +87,11 @@ pub(super) enum Evidence {
     Transcript,
 }
 
-impl With {
+impl Resume {
     /// Dify's conversation.
     pub(super) fn conversation(&self) -> Option<Uuid> {
         match self {
-            Self::Nothing | Self::After { .. } => None,
+            Self::Nothing | Self::AfterMessage { .. } => None,
             Self::Known(conversation, _) => Some(conversation.id),
             Self::Named(id) => Some(*id),
         }
@@ -112,9 +112,9 @@ pub(super) async fn place(
     shared: &Shared,
     thread: Thread,
     ask: &mut Payload<Ask>,
-) -> Result<Place, GatewayError> {
+) -> Result<ConversationSlot, GatewayError> {
     let with = with(shared, &thread, ask).await?;
-    let place = Place { thread, with, turn: None, worth: Worth::Kept };
+    let place = ConversationSlot { thread, with, turn: None, worth: Persistence::Kept };
     place.begin(shared).await
 }
 
@@ -122,13 +122,13 @@ async fn with(
     shared: &Shared,
     thread: &Thread,
     ask: &mut Payload<Ask>,
-) -> Result<With, GatewayError> {
+) -> Result<Resume, GatewayError> {
     let book = shared.book();
     if let Some(named) = &ask.hints.conversation {
         let id = conversation_id(named)?;
         return match book.by_id(thread, id).await.map_err(|error| down(&error))? {
-            Known::Mine(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
-            Known::Unknown => Ok(With::Named(id)),
+            Known::Mine(known) => Ok(Resume::Known(Box::new(known), Evidence::Named)),
+            Known::Unknown => Ok(Resume::Named(id)),
             Known::NotMine => Err(errors::no_conversation(named)),
         };
     }
@@ -136,8 +136,10 @@ async fn with(
         let unknown = || responses::unknown_previous(named);
         let message = responses::message_of(named).ok_or_else(unknown)?;
         return match book.by_answer(thread, message).await.map_err(|error| down(&error))? {
-            Answered::Tail(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
-            Answered::Past(known, message) => Ok(With::After { conversation: known.id, message }),
+            Answered::Tail(known) => Ok(Resume::Known(Box::new(known), Evidence::Named)),
+            Answered::Past(known, message) => {
+                Ok(Resume::AfterMessage { conversation: known.id, message })
+            }
             Answered::Unknown => Err(unknown()),
         };
     }
@@ -149,8 +151,8 @@ async fn with(
         }
     };
     match book.find(sought).await.map_err(|error| down(&error))? {
-        Found::Resume(known) => Ok(With::Known(Box::new(known), Evidence::Transcript)),
-        Found::New | Found::Branch | Found::Unknown => Ok(With::Nothing),
+        Found::Resume(known) => Ok(Resume::Known(Box::new(known), Evidence::Transcript)),
+        Found::New | Found::Branch | Found::Unknown => Ok(Resume::Nothing),
     }
 }
 
@@ -160,10 +162,10 @@ fn conversation_id(named: &str) -> Result<Uuid, GatewayError> {
     Uuid::try_parse(bare).map_err(|_| errors::no_conversation(named))
 }
 
-impl Place {
+impl ConversationSlot {
     /// A turn that belongs to no conversation that goes on.
-    pub(super) fn aside(thread: Thread, worth: Worth) -> Self {
-        Self { thread, with: With::Nothing, turn: None, worth }
+    pub(super) fn aside(thread: Thread, worth: Persistence) -> Self {
+        Self { thread, with: Resume::Nothing, turn: None, worth }
     }
 
     /// Waits for the turn before and notes that this one begins.
@@ -172,12 +174,12 @@ impl Place {
             shared.book().check().await.map_err(|error| down(&error))?;
             return Ok(self);
         };
-        let may_begin_anew = matches!(self.with, With::Known(_, Evidence::Transcript));
+        let may_begin_anew = matches!(self.with, Resume::Known(_, Evidence::Transcript));
         let patience = if may_begin_anew { PATIENCE } else { NAMED_PATIENCE };
         self.turn = shared.turns().take(id, patience).await;
         let begun = match (&self.turn, &self.with) {
             (None, _) if !may_begin_anew => return Err(errors::turn_taken(id, patience)),
-            (Some(_), With::Known(conversation, _)) => {
+            (Some(_), Resume::Known(conversation, _)) => {
                 shared.book().begin(conversation).await.map_err(|error| down(&error))?
             }
             _ => false,
@@ -188,14 +190,14 @@ impl Place {
         }
         // What the client names goes on there even if its last turn broke off: it knows.
         if !begun && may_begin_anew {
-            (self.with, self.turn) = (With::Nothing, None);
+            (self.with, self.turn) = (Resume::Nothing, None);
         }
         Ok(self)
     }
 
     /// Dify has refused the turn before it did anything.
     pub(super) async fn release(&self, shared: &Shared) {
-        if let With::Known(conversation, _) = &self.with
+        if let Resume::Known(conversation, _) = &self.with
             && let Err(error) = shared.book().release(conversation).await
         {
             tracing::debug!("a conversation begins anew at its next turn: {error}");
@@ -206,9 +208,9 @@ impl Place {
     /// same: this one begins a new conversation. False if the client itself named it.
     pub(super) async fn part(&mut self, shared: &Shared) -> bool {
         self.release(shared).await;
-        let parts = matches!(self.with, With::Known(_, Evidence::Transcript));
+        let parts = matches!(self.with, Resume::Known(_, Evidence::Transcript));
         if parts {
-            (self.with, self.turn) = (With::Nothing, None);
+            (self.with, self.turn) = (Resume::Nothing, None);
         }
         parts
     }
@@ -216,49 +218,49 @@ impl Place {
     /// Dify does not have the conversation any more: the turn begins a new one. False if the client
     /// itself named it.
     pub(super) async fn leave(&mut self, shared: &Shared) -> bool {
-        let With::Known(conversation, evidence) = &self.with else { return false };
+        let Resume::Known(conversation, evidence) = &self.with else { return false };
         if let Err(error) = shared.book().forget(conversation.id).await {
             tracing::debug!("a conversation that Dify has lost is still known here: {error}");
         }
         let leaves = *evidence == Evidence::Transcript;
         if leaves {
-            (self.with, self.turn) = (With::Nothing, None);
+            (self.with, self.turn) = (Resume::Nothing, None);
         }
         leaves
     }
 
     /// What is to be said of the turn later; nothing if it is not worth keeping.
-    pub(super) fn notice(&self) -> Option<Notice> {
+    pub(super) fn notice(&self) -> Option<TurnStart> {
         let named = match &self.with {
-            With::Known(conversation, Evidence::Named) => Some(conversation.tail),
+            Resume::Known(conversation, Evidence::Named) => Some(conversation.tail),
             _ => None,
         };
-        let is_kept = self.worth == Worth::Kept;
-        is_kept.then(|| Notice { thread: self.thread.clone(), named })
+        let is_kept = self.worth == Persistence::Kept;
+        is_kept.then(|| TurnStart { thread: self.thread.clone(), named })
     }
 
     /// What is to be done when the turn has ended well.
-    pub(super) fn after(self, shared: &Arc<Shared>, pending: Option<Pending>) -> After {
+    pub(super) fn after(self, shared: &Arc<Shared>, pending: Option<Pending>) -> AtEnd {
         match (self.worth, pending) {
-            (Worth::Kept, Some(pending)) => {
+            (Persistence::Kept, Some(pending)) => {
                 let (shared, _turn) = (Arc::clone(shared), self.turn);
-                After::Keep(Box::new(Keeping { shared, pending, _turn }))
+                AtEnd::Keep(Box::new(PendingSave { shared, pending, _turn }))
             }
-            (Worth::Kept, None) | (Worth::Nothing, _) => After::Nothing,
-            (Worth::Deleted, _) => After::Delete,
+            (Persistence::Kept, None) | (Persistence::Nothing, _) => AtEnd::Nothing,
+            (Persistence::Deleted, _) => AtEnd::Delete,
         }
     }
 }
 
 /// Whose turn it is and where.
-pub(super) struct Notice {
+pub(super) struct TurnStart {
     thread: Thread,
     /// The end of the conversation that the client named instead of sending a transcript.
     named: Option<Digest>,
 }
 
-impl Notice {
-    /// With what is said in the turn. Goes through all of it.
+impl TurnStart {
+    /// Resume what is said in the turn. Goes through all of it.
     pub(super) fn of(self, ask: &Ask) -> Pending {
         let turns: Vec<_>;
         let before = match self.named {
@@ -273,20 +275,20 @@ impl Notice {
 }
 
 /// A turn's end being written down. It ends with what the client is told if it cannot be.
-pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), GatewayError>>>>;
+pub(super) type Save = Pin<Box<dyn Future<Output = Result<(), GatewayError>>>>;
 
 /// What is written down when a turn ends well.
-pub(super) struct Keeping {
+pub(super) struct PendingSave {
     shared: Arc<Shared>,
     pending: Pending,
     _turn: Option<conversation_lock::ConversationGuard>,
 }
 
-impl Keeping {
+impl PendingSave {
     /// Writes it down; durable when the future ends. None if there is nothing to write. Where it cannot be
     /// written and the operator wants no such turns, the future ends with what the client is told instead of
     /// the end of its answer.
-    pub(super) fn keep(self, begun: &Begun, told: &Told) -> Option<Writing> {
+    pub(super) fn keep(self, begun: &Begun, told: &Told) -> Option<Save> {
         let conversation = Uuid::try_parse(begun.conversation.as_deref()?).ok()?;
         let message = Uuid::try_parse(&begun.id).ok();
         let text = told.text.clone();

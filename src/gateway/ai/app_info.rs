@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::adapter::{Facts, foreign};
 use crate::dify::path::CallKind;
-use crate::gateway::ai::answer_error::of_answer;
-use crate::gateway::ai::errand::{Call, Errand};
+use crate::gateway::ai::dify_call::{Call, DifyCalls};
 use crate::gateway::ai::errors;
 use crate::gateway::ai::upstream;
+use crate::gateway::ai::upstream_error::of_answer;
 use crate::gateway::proxy::select::key_of;
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
@@ -19,7 +19,7 @@ use crate::model::GatewayError;
 ///
 /// # Errors
 /// No instance says them.
-pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<Facts>, GatewayError>) {
+pub(super) async fn facts(errand: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, GatewayError>) {
     let now_ms = errand.worker.shared().now_ms();
     let members = errand.app.pool.members.iter();
     let home = home(&errand);
@@ -42,7 +42,7 @@ pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<Facts>, Gateway
 }
 
 /// The first instance in the user's order; none where users have no order of their own.
-fn home(errand: &Errand) -> Option<Arc<Member>> {
+fn home(errand: &DifyCalls) -> Option<Arc<Member>> {
     let app = &errand.app;
     let key = key_of(app, Some(&errand.user), errand.address)?;
     let mut order = app.pool.order(Some(key.as_bytes()));
@@ -53,7 +53,7 @@ fn any_known(app: &App) -> Option<Arc<Facts>> {
     app.pool.members.iter().find_map(|member| member.stats.facts.at_any_age())
 }
 
-async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, GatewayError>) {
+async fn ask(errand: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, GatewayError>) {
     let (errand, info) = get(errand, "/v1/info", CallKind::Info).await;
     let (_, info) = match info {
         Ok(info) => info,
@@ -74,10 +74,10 @@ async fn ask(errand: Errand) -> (Errand, Result<Arc<Facts>, GatewayError>) {
 }
 
 async fn get(
-    errand: Errand,
+    errand: DifyCalls,
     path: &str,
     kind: CallKind,
-) -> (Errand, Result<(Arc<Member>, bytes::Bytes), GatewayError>) {
+) -> (DifyCalls, Result<(Arc<Member>, bytes::Bytes), GatewayError>) {
     let (errand, read) = errand.ask(Call::get(path.to_owned(), kind)).await;
     let answer = match read {
         Err(error) => Err(error),

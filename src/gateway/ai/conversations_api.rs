@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::gateway::ai::errors;
-use crate::gateway::ai::request::{Arrival, Done, local};
+use crate::gateway::ai::request::{AiRequest, AiResponse, local};
 use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::state::ai_settings::UserForm;
 use crate::gateway::state::snapshot::Snapshot;
@@ -21,7 +21,7 @@ use crate::model::GatewayError;
 const MAX_AGE_DAYS: u64 = 30;
 
 /// `GET /v1/conversation/mappings`
-pub(super) async fn show(arrival: Arrival, key: &Key) -> Done {
+pub(super) async fn show(arrival: AiRequest, key: &Key) -> AiResponse {
     let found = arrival.worker.shared().book().mappings(whose(key)).await;
     match found {
         Ok(found) => {
@@ -29,7 +29,7 @@ pub(super) async fn show(arrival: Arrival, key: &Key) -> Done {
             value["timestamp"] = now_s().into();
             local(arrival.record, Bytes::from(value.to_string()))
         }
-        Err(error) => Done::Error(arrival.record, errors::store_down(&error)),
+        Err(error) => AiResponse::Error(arrival.record, errors::store_down(&error)),
     }
 }
 
@@ -46,13 +46,13 @@ fn cleanup(body: Bytes) -> Result<Cleanup, GatewayError> {
 }
 
 /// `POST /v1/conversation/cleanup`
-pub(super) async fn clean_up(mut arrival: Arrival, body: IncomingBody, key: &Key) -> Done {
+pub(super) async fn clean_up(mut arrival: AiRequest, body: IncomingBody, key: &Key) -> AiResponse {
     if is_shared(&arrival.snapshot, key) {
-        return Done::Error(arrival.record, errors::shared_key());
+        return AiResponse::Error(arrival.record, errors::shared_key());
     }
     let taken = match arrival.take_in(body, cleanup).await {
         Ok(taken) => taken,
-        Err(error) => return Done::Error(arrival.record, error),
+        Err(error) => return AiResponse::Error(arrival.record, error),
     };
     let days = taken.asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
     let age = Duration::from_secs(days.saturating_mul(24 * 3600));
@@ -63,7 +63,7 @@ pub(super) async fn clean_up(mut arrival: Arrival, body: IncomingBody, key: &Key
                 json!({"removed_count": removed, "max_age_days": days, "timestamp": now_s()});
             local(arrival.record, Bytes::from(value.to_string()))
         }
-        Err(error) => Done::Error(arrival.record, errors::store_down(&error)),
+        Err(error) => AiResponse::Error(arrival.record, errors::store_down(&error)),
     }
 }
 

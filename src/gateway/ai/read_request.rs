@@ -7,11 +7,11 @@
 use bytes::Bytes;
 use memchr::memchr_iter;
 
-use super::coding::{self, Coding, Undecodable};
+use super::content_encoding::{self, ContentCoding, Undecodable};
 use super::offload::{LARGE_BYTES, offload};
 use crate::adapter::bounded::MAX_ELEMENTS;
 use crate::gateway::ai::errors;
-use crate::gateway::ai::request::Arrival;
+use crate::gateway::ai::request::AiRequest;
 use crate::gateway::http::body_memory::BodyMemoryGuard;
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::http::limits::BodyLimit;
@@ -22,7 +22,7 @@ use crate::gateway::state::app::App;
 use crate::model::GatewayError;
 
 /// A body that was read.
-pub(super) struct Taken<T> {
+pub(super) struct ReadBody<T> {
     /// What it asks for.
     pub asked: T,
     /// Its size in bytes, unpacked.
@@ -31,11 +31,11 @@ pub(super) struct Taken<T> {
     pub held: BodyMemoryGuard,
 }
 
-impl<T> Taken<T> {
+impl<T> ReadBody<T> {
     /// What else `into` makes of what was read and its size.
-    pub(super) fn map<U>(self, into: impl FnOnce(T, u64) -> U) -> Taken<U> {
+    pub(super) fn map<U>(self, into: impl FnOnce(T, u64) -> U) -> ReadBody<U> {
         let Self { asked, len, held } = self;
-        Taken { asked: into(asked, len), len, held }
+        ReadBody { asked: into(asked, len), len, held }
     }
 
     /// Checks the limit of the app that was asked for, once that is known.
@@ -50,7 +50,7 @@ impl<T> Taken<T> {
 
 const MAX_BODY: &str = "doors.max_body";
 
-impl Arrival {
+impl AiRequest {
     /// Takes the body in and reads it.
     ///
     /// # Errors
@@ -60,8 +60,9 @@ impl Arrival {
         &mut self,
         mut body: IncomingBody,
         read: impl FnOnce(Bytes) -> Result<T, GatewayError> + Send + 'static,
-    ) -> Result<Taken<T>, GatewayError> {
-        let codings = coding::codings(&self.headers).map_err(|()| errors::unknown_coding())?;
+    ) -> Result<ReadBody<T>, GatewayError> {
+        let codings =
+            content_encoding::codings(&self.headers).map_err(|()| errors::unknown_coding())?;
         let limits = &self.snapshot.limits;
         let most = match limits.max_body_bytes < limits.client_body_bytes {
             true => BodyLimit { bytes: limits.max_body_bytes, key: "limits.max_body" },
@@ -92,7 +93,7 @@ fn tree_bytes(body: &[u8]) -> u64 {
 /// A body that is here and not yet read.
 struct Reader {
     kept: BufferedBody,
-    codings: Vec<Coding>,
+    codings: Vec<ContentCoding>,
     most: BodyLimit,
     held: BodyMemoryGuard,
 }
@@ -102,11 +103,12 @@ impl Reader {
         mut self,
         limits: &Limits,
         read: impl FnOnce(Bytes) -> Result<T, GatewayError>,
-    ) -> Result<Taken<T>, GatewayError> {
+    ) -> Result<ReadBody<T>, GatewayError> {
         let failed = |error| identify::not_kept(&error, limits);
         let mut bytes = self.kept.into_bytes(&mut self.held).map_err(failed)?;
         if !self.codings.is_empty() {
-            let unpacked = coding::decode(bytes, &self.codings, self.most.bytes, &mut self.held);
+            let unpacked =
+                content_encoding::decode(bytes, &self.codings, self.most.bytes, &mut self.held);
             bytes = unpacked.map_err(|why| match why {
                 Undecodable::Malformed => errors::malformed_coding(),
                 Undecodable::TooLarge => errors::body_too_large(self.most),
@@ -116,7 +118,7 @@ impl Reader {
         let len = bytes.len() as u64;
         self.held.resize(len.saturating_add(tree_bytes(&bytes))).map_err(failed)?;
         let asked = read(bytes)?;
-        Ok(Taken { asked, len, held: self.held })
+        Ok(ReadBody { asked, len, held: self.held })
     }
 }
 

@@ -38,26 +38,26 @@ pub(super) enum Call<'a> {
 
 /// Where a request comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entrance<'a> {
+pub(crate) enum PathMatch<'a> {
     /// Dify's own API; the path without the prefix, if there was one.
     Dify(&'a str),
     /// A call of an AI client, and its protocol.
-    Door(Door<'a>),
+    Ai(AiRoute<'a>),
 }
 
 /// A call of an AI client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Door<'a> {
+pub(crate) struct AiRoute<'a> {
     /// Which.
     pub(super) call: Call<'a>,
     /// How it is told of errors.
     pub(crate) protocol: Protocol,
 }
 
-/// The entrance of a request. A prefix without anything below it is Dify's business, or nobody's.
-pub(crate) fn entrance<'a>(method: &Method, path: &'a str) -> Entrance<'a> {
+/// The match_path of a request. A prefix without anything below it is Dify's business, or nobody's.
+pub(crate) fn match_path<'a>(method: &Method, path: &'a str) -> PathMatch<'a> {
     if let Some(rest) = below(path, "/dify") {
-        return Entrance::Dify(rest);
+        return PathMatch::Dify(rest);
     }
     let (rest, protocol) = match (below(path, "/openai"), below(path, "/anthropic")) {
         (Some(rest), _) => (rest, Some(Protocol::OpenAi)),
@@ -69,10 +69,10 @@ pub(crate) fn entrance<'a>(method: &Method, path: &'a str) -> Entrance<'a> {
         is_of_both || protocol.is_none_or(|protocol| protocol == found)
     };
     match call(method, rest).filter(|(call, found)| wanted(call, *found)) {
-        Some((call, found)) => Entrance::Door(Door { call, protocol: protocol.unwrap_or(found) }),
+        Some((call, found)) => PathMatch::Ai(AiRoute { call, protocol: protocol.unwrap_or(found) }),
         None => match protocol {
-            Some(protocol) => Entrance::Door(Door { call: Call::Unknown, protocol }),
-            None => Entrance::Dify(path),
+            Some(protocol) => PathMatch::Ai(AiRoute { call: Call::Unknown, protocol }),
+            None => PathMatch::Dify(path),
         },
     }
 }
@@ -81,7 +81,7 @@ pub(crate) fn entrance<'a>(method: &Method, path: &'a str) -> Entrance<'a> {
 /// a slash at the end, or `/v1` twice. None if it means no door, or is written as it should be.
 pub(crate) fn tidied(method: &Method, path: &str) -> Option<String> {
     if !is_careless(path.as_bytes())
-        || matches!(entrance(method, path), Entrance::Door(Door { call, .. }) if call != Call::Unknown)
+        || matches!(match_path(method, path), PathMatch::Ai(AiRoute { call, .. }) if call != Call::Unknown)
     {
         return None;
     }
@@ -96,7 +96,7 @@ pub(crate) fn tidied(method: &Method, path: &str) -> Option<String> {
         before = part;
     }
     let is_one = tidy != path
-        && matches!(entrance(method, &tidy), Entrance::Door(Door { call, .. }) if call != Call::Unknown);
+        && matches!(match_path(method, &tidy), PathMatch::Ai(AiRoute { call, .. }) if call != Call::Unknown);
     is_one.then_some(tidy)
 }
 
@@ -109,7 +109,7 @@ fn is_careless(path: &[u8]) -> bool {
         || path.windows(2).any(|two| two == b"//")
 }
 
-impl Door<'_> {
+impl AiRoute<'_> {
     /// The same, for a client of Anthropic's: one that asks for models says so by its version alone.
     pub(crate) fn spoken_by_anthropic(self) -> Self {
         let is_of_both = matches!(self.call, Call::Models | Call::Model(_));
@@ -118,8 +118,8 @@ impl Door<'_> {
     }
 
     /// A path that no protocol of AI clients has here, asked for by a client of one.
-    pub(crate) fn unknown(protocol: Protocol) -> Door<'static> {
-        Door { call: Call::Unknown, protocol }
+    pub(crate) fn unknown(protocol: Protocol) -> AiRoute<'static> {
+        AiRoute { call: Call::Unknown, protocol }
     }
 }
 
@@ -159,7 +159,7 @@ fn call<'a>(method: &Method, path: &'a str) -> Option<(Call<'a>, Protocol)> {
 mod tests {
     use http::Method;
 
-    use super::{Call, Door, Entrance, entrance, tidied};
+    use super::{AiRoute, Call, PathMatch, match_path, tidied};
     use crate::adapter::Protocol;
 
     #[test]
@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn method_and_path_name_the_protocol() {
         let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
-        let open = |call| Entrance::Door(Door { call, protocol: Protocol::OpenAi });
-        let anthropic = |call| Entrance::Door(Door { call, protocol: Protocol::Anthropic });
+        let open = |call| PathMatch::Ai(AiRoute { call, protocol: Protocol::OpenAi });
+        let anthropic = |call| PathMatch::Ai(AiRoute { call, protocol: Protocol::Anthropic });
         for (method, path, expected) in [
             (&post, "/v1/chat/completions", open(Call::Chat)),
             (&post, "/openai/v1/chat/completions", open(Call::Chat)),
@@ -194,18 +194,18 @@ mod tests {
             (&get, "/v1/models/a/b", open(Call::Model("a/b"))),
             (&post, "/v1/messages", anthropic(Call::Message)),
             (&post, "/anthropic/v1/messages", anthropic(Call::Message)),
-            (&get, "/v1/messages", Entrance::Dify("/v1/messages")),
-            (&post, "/dify/v1/messages", Entrance::Dify("/v1/messages")),
+            (&get, "/v1/messages", PathMatch::Dify("/v1/messages")),
+            (&post, "/dify/v1/messages", PathMatch::Dify("/v1/messages")),
             (&post, "/openai/v1/messages", open(Call::Unknown)),
             (&post, "/openai/v1/embeddings", open(Call::Unknown)),
-            (&post, "/v1/embeddings", Entrance::Dify("/v1/embeddings")),
-            (&delete, "/v1/conversations/1", Entrance::Dify("/v1/conversations/1")),
-            (&post, "/v1/chat-messages", Entrance::Dify("/v1/chat-messages")),
-            (&get, "/v1/models/", Entrance::Dify("/v1/models/")),
-            (&get, "/openai", Entrance::Dify("/openai")),
+            (&post, "/v1/embeddings", PathMatch::Dify("/v1/embeddings")),
+            (&delete, "/v1/conversations/1", PathMatch::Dify("/v1/conversations/1")),
+            (&post, "/v1/chat-messages", PathMatch::Dify("/v1/chat-messages")),
+            (&get, "/v1/models/", PathMatch::Dify("/v1/models/")),
+            (&get, "/openai", PathMatch::Dify("/openai")),
             (&post, "/v1/responses", open(Call::Response)),
         ] {
-            assert_eq!(entrance(method, path), expected, "{method} {path}");
+            assert_eq!(match_path(method, path), expected, "{method} {path}");
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::adapter::Protocol;
 use crate::adapter::frames::COMMENT;
-use crate::gateway::ai::request::Done;
+use crate::gateway::ai::request::AiResponse;
 use crate::gateway::ai::response_headers::{ignored, stream_headers};
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::proxy::local_reply;
@@ -32,9 +32,9 @@ const COMMENT_EVERY: Duration = Duration::from_secs(10);
 
 /// Whether the head of an answer has gone out before the answer came. All clones are one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Late(Rc<Cell<bool>>);
+pub(super) struct HeadSent(Rc<Cell<bool>>);
 
-impl Late {
+impl HeadSent {
     /// Whether it has.
     pub(super) fn is_so(&self) -> bool {
         self.0.get()
@@ -42,7 +42,7 @@ impl Late {
 }
 
 /// What the head of a stream says before its answer is known.
-pub(super) struct Head {
+pub(super) struct StreamHead {
     /// `X-Request-ID`.
     pub request_id: RequestId,
     /// Fields that mean nothing to Dify.
@@ -53,38 +53,38 @@ pub(super) struct Head {
 
 /// Waits for an answer, or answers without it.
 pub(super) async fn wait(
-    run: impl Future<Output = Done> + 'static,
-    late: Late,
-    head: Head,
-) -> Done {
-    let mut run: Pin<Box<dyn Future<Output = Done>>> = Box::pin(run);
+    run: impl Future<Output = AiResponse> + 'static,
+    late: HeadSent,
+    head: StreamHead,
+) -> AiResponse {
+    let mut run: Pin<Box<dyn Future<Output = AiResponse>>> = Box::pin(run);
     if let Ok(done) = timeout(PATIENCE, &mut run).await {
         return done;
     }
     late.0.set(true);
     let stage = Stage::Waiting(run, Box::pin(sleep(Duration::ZERO)));
-    let body = ResponseBody::Framed(Box::new(Waiting { stage, protocol: head.protocol }));
+    let body = ResponseBody::Framed(Box::new(KeepAliveBody { stage, protocol: head.protocol }));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     stream_headers(headers);
     local_reply::request_id(head.protocol, &head.request_id, headers);
     ignored(headers, &head.ignored);
-    Done::Answer(response)
+    AiResponse::Answer(response)
 }
 
 /// The body of an answer that has not come yet.
-struct Waiting {
+struct KeepAliveBody {
     stage: Stage,
     protocol: Protocol,
 }
 
 enum Stage {
-    Waiting(Pin<Box<dyn Future<Output = Done>>>, Pin<Box<Sleep>>),
+    Waiting(Pin<Box<dyn Future<Output = AiResponse>>>, Pin<Box<Sleep>>),
     /// It is here.
     Come(ResponseBody),
 }
 
-impl FrameSource for Waiting {
+impl FrameSource for KeepAliveBody {
     fn is_over(&self) -> bool {
         matches!(&self.stage, Stage::Come(body) if body.is_end_stream())
     }
@@ -113,10 +113,10 @@ impl FrameSource for Waiting {
 }
 
 /// What goes out of an answer whose head has gone out already.
-fn body(done: Done, protocol: Protocol) -> ResponseBody {
+fn body(done: AiResponse, protocol: Protocol) -> ResponseBody {
     match done {
-        Done::Answer(response) => response.into_body(),
-        Done::Local(record, response) => local_reply::local(response, record).into_body(),
-        Done::Error(record, error) => local_reply::error_event(&error, protocol, record),
+        AiResponse::Answer(response) => response.into_body(),
+        AiResponse::Local(record, response) => local_reply::local(response, record).into_body(),
+        AiResponse::Error(record, error) => local_reply::error_event(&error, protocol, record),
     }
 }

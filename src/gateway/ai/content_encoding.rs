@@ -22,7 +22,7 @@ const MOST_CODINGS: usize = 3;
 
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(super) enum ContentCoding {
     Gzip,
     Deflate,
     Brotli,
@@ -44,7 +44,7 @@ pub(super) enum Undecodable {
 ///
 /// # Errors
 /// One is unknown, or there are too many.
-pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, ()> {
+pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<ContentCoding>, ()> {
     let values = headers.get_all(CONTENT_ENCODING).into_iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let names = names.map(<[u8]>::trim_ascii);
@@ -53,12 +53,12 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, ()> {
     if codings.len() > MOST_CODINGS { Err(()) } else { Ok(codings) }
 }
 
-fn coding(name: &[u8]) -> Result<Coding, ()> {
+fn coding(name: &[u8]) -> Result<ContentCoding, ()> {
     match name.to_ascii_lowercase().as_slice() {
-        b"gzip" | b"x-gzip" => Ok(Coding::Gzip),
-        b"deflate" => Ok(Coding::Deflate),
-        b"br" => Ok(Coding::Brotli),
-        b"zstd" => Ok(Coding::Zstd),
+        b"gzip" | b"x-gzip" => Ok(ContentCoding::Gzip),
+        b"deflate" => Ok(ContentCoding::Deflate),
+        b"br" => Ok(ContentCoding::Brotli),
+        b"zstd" => Ok(ContentCoding::Zstd),
         _ => Err(()),
     }
 }
@@ -69,7 +69,7 @@ fn coding(name: &[u8]) -> Result<Coding, ()> {
 /// It is broken, or larger than `limit` at any step.
 pub(super) fn decode(
     mut body: Bytes,
-    codings: &[Coding],
+    codings: &[ContentCoding],
     limit: u64,
     held: &mut BodyMemoryGuard,
 ) -> Result<Bytes, Undecodable> {
@@ -82,19 +82,21 @@ pub(super) fn decode(
 
 fn decode_one(
     packed: &[u8],
-    coding: Coding,
+    coding: ContentCoding,
     limit: u64,
     held: &mut BodyMemoryGuard,
 ) -> Result<Bytes, Undecodable> {
     let mut rest = packed;
     let malformed = |_| Undecodable::Malformed;
     let decoder: Box<dyn Read + '_> = match coding {
-        Coding::Gzip => Box::new(MultiGzDecoder::new(&mut rest)),
-        Coding::Deflate if is_zlib(packed) => Box::new(ZlibDecoder::new(&mut rest)),
+        ContentCoding::Gzip => Box::new(MultiGzDecoder::new(&mut rest)),
+        ContentCoding::Deflate if is_zlib(packed) => Box::new(ZlibDecoder::new(&mut rest)),
         // Some clients leave out the frame that RFC 9110 §8.4.1.2 asks for.
-        Coding::Deflate => Box::new(DeflateDecoder::new(&mut rest)),
-        Coding::Brotli => Box::new(brotli_decompressor::Decompressor::new(&mut rest, STEP_BYTES)),
-        Coding::Zstd => {
+        ContentCoding::Deflate => Box::new(DeflateDecoder::new(&mut rest)),
+        ContentCoding::Brotli => {
+            Box::new(brotli_decompressor::Decompressor::new(&mut rest, STEP_BYTES))
+        }
+        ContentCoding::Zstd => {
             let decoder = StreamingDecoder::new_with_max_window_size(&mut rest, WINDOW_BYTES);
             Box::new(decoder.map_err(|_| Undecodable::Malformed)?)
         }
@@ -114,7 +116,7 @@ fn decode_one(
     }
     drop(decoder);
     // What follows the end would be lost.
-    if coding == Coding::Zstd && !rest.is_empty() {
+    if coding == ContentCoding::Zstd && !rest.is_empty() {
         return Err(Undecodable::Malformed);
     }
     Ok(unpacked.into())
@@ -136,10 +138,10 @@ mod tests {
     use http::HeaderMap;
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-    use super::{Coding, Undecodable, codings, decode};
+    use super::{ContentCoding, Undecodable, codings, decode};
     use crate::gateway::http::body_memory::BodyMemory;
 
-    fn unpack(body: Vec<u8>, codings: &[Coding], limit: u64) -> Result<Bytes, Undecodable> {
+    fn unpack(body: Vec<u8>, codings: &[ContentCoding], limit: u64) -> Result<Bytes, Undecodable> {
         let room = BodyMemory { bodies: Default::default(), limit: 1 << 30 };
         let mut held = room.hold();
         let unpacked = decode(body.into(), codings, limit, &mut held)?;
@@ -166,15 +168,15 @@ mod tests {
         let zstd = compress_to_vec(&text[..], CompressionLevel::Fastest);
         for (packed, codings) in [
             (text.clone(), &[][..]),
-            (gzip(&text), &[Coding::Gzip]),
-            (zlib.finish().unwrap(), &[Coding::Deflate]),
-            (bare.finish().unwrap(), &[Coding::Deflate]),
-            (gzip(&zstd), &[Coding::Zstd, Coding::Gzip]),
-            (zstd, &[Coding::Zstd]),
+            (gzip(&text), &[ContentCoding::Gzip]),
+            (zlib.finish().unwrap(), &[ContentCoding::Deflate]),
+            (bare.finish().unwrap(), &[ContentCoding::Deflate]),
+            (gzip(&zstd), &[ContentCoding::Zstd, ContentCoding::Gzip]),
+            (zstd, &[ContentCoding::Zstd]),
         ] {
             assert_eq!(unpack(packed, codings, 1 << 20).unwrap(), text, "{codings:?}");
         }
-        let brotli = unpack(BROTLI.to_vec(), &[Coding::Brotli], 1 << 20).unwrap();
+        let brotli = unpack(BROTLI.to_vec(), &[ContentCoding::Brotli], 1 << 20).unwrap();
         assert_eq!(brotli, r#"{"packed":"br"}"#);
     }
 
@@ -182,8 +184,8 @@ mod tests {
     fn what_stands_for_more_than_the_limit_is_given_up_there() {
         let zeros = vec![0; 10_000_000];
         for (packed, coding) in [
-            (gzip(&zeros), Coding::Gzip),
-            (compress_to_vec(&zeros[..], CompressionLevel::Fastest), Coding::Zstd),
+            (gzip(&zeros), ContentCoding::Gzip),
+            (compress_to_vec(&zeros[..], CompressionLevel::Fastest), ContentCoding::Zstd),
         ] {
             assert!(packed.len() < 100_000, "{coding:?}: {}", packed.len());
             let refused = unpack(packed.clone(), &[coding], 9_999_999);
@@ -197,13 +199,13 @@ mod tests {
         let packed = gzip(b"hello");
         let zstd = compress_to_vec(&b"hello"[..], CompressionLevel::Fastest);
         for (body, coding) in [
-            (b"{}".to_vec(), Coding::Gzip),
-            (packed[..packed.len() - 9].to_vec(), Coding::Gzip),
-            (b"{}".to_vec(), Coding::Deflate),
-            (b"{}".to_vec(), Coding::Zstd),
-            (zstd[..zstd.len() - 6].to_vec(), Coding::Zstd),
-            ([zstd.clone(), zstd].concat(), Coding::Zstd),
-            (BROTLI[..9].to_vec(), Coding::Brotli),
+            (b"{}".to_vec(), ContentCoding::Gzip),
+            (packed[..packed.len() - 9].to_vec(), ContentCoding::Gzip),
+            (b"{}".to_vec(), ContentCoding::Deflate),
+            (b"{}".to_vec(), ContentCoding::Zstd),
+            (zstd[..zstd.len() - 6].to_vec(), ContentCoding::Zstd),
+            ([zstd.clone(), zstd].concat(), ContentCoding::Zstd),
+            (BROTLI[..9].to_vec(), ContentCoding::Brotli),
         ] {
             let refused = unpack(body.clone(), &[coding], 1 << 20);
             assert!(matches!(refused, Err(Undecodable::Malformed)), "{coding:?} {body:?}");
@@ -222,7 +224,10 @@ mod tests {
         assert_eq!(read(&[]), Ok(vec![]));
         assert_eq!(read(&["Identity", " ,identity"]), Ok(vec![]));
         assert_eq!(read(&["GZip, br", "zstd"]).unwrap().len(), 3);
-        assert_eq!(read(&["x-gzip,deflate"]), Ok(vec![Coding::Gzip, Coding::Deflate]));
+        assert_eq!(
+            read(&["x-gzip,deflate"]),
+            Ok(vec![ContentCoding::Gzip, ContentCoding::Deflate])
+        );
         assert_eq!(read(&["compress"]), Err(()));
         assert_eq!(read(&["gzip,gzip,gzip,gzip"]), Err(()));
     }

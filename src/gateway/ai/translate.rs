@@ -11,14 +11,14 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
 use crate::adapter::{Begun, Heard, Hearing, State, Voice, pieces};
-use crate::gateway::ai::thread::{After, Writing};
+use crate::gateway::ai::conversation::{AtEnd, Save};
 use crate::gateway::proxy::relay::Relay;
 use crate::gateway::proxy::response_body::FrameSource;
 use crate::gateway::proxy::response_guard::ResponseGuard;
 use crate::model::{GatewayError, Reason};
 
 /// An answer being told.
-pub(super) struct Telling {
+pub(super) struct TranslatedBody {
     coming: ResponseGuard,
     hearing: Hearing,
     voice: Box<dyn Voice>,
@@ -30,7 +30,7 @@ pub(super) struct Telling {
     frames: BytesMut,
     heard: Vec<Heard>,
     /// What becomes of the conversation when the answer is whole.
-    after: After,
+    after: AtEnd,
     stage: Stage,
 }
 
@@ -38,18 +38,18 @@ enum Stage {
     /// Dify is speaking.
     Hearing,
     /// The answer is whole and is being written down.
-    Keeping(Writing),
+    Keeping(Save),
     /// All frames are made.
     Over,
 }
 
-impl Telling {
+impl TranslatedBody {
     /// Begins to tell an answer whose head is here.
     pub(super) fn new(
         coming: ResponseGuard,
         hearing: Hearing,
         voice: Box<dyn Voice>,
-        after: After,
+        after: AtEnd,
     ) -> Self {
         Self {
             coming,
@@ -182,10 +182,10 @@ impl Telling {
     /// The answer is whole.
     fn keep(&mut self) {
         let begun = self.begun();
-        let kept = match std::mem::replace(&mut self.after, After::Nothing) {
-            After::Keep(keeping) => keeping.keep(&begun, self.hearing.told()),
-            After::Nothing => None,
-            After::Delete => {
+        let kept = match std::mem::replace(&mut self.after, AtEnd::Nothing) {
+            AtEnd::Keep(keeping) => keeping.keep(&begun, self.hearing.told()),
+            AtEnd::Nothing => None,
+            AtEnd::Delete => {
                 self.coming.delete_afterwards();
                 None
             }
@@ -227,7 +227,7 @@ impl Telling {
     }
 }
 
-impl FrameSource for Telling {
+impl FrameSource for TranslatedBody {
     fn is_over(&self) -> bool {
         self.frames.is_empty() && matches!(self.stage, Stage::Over)
     }
