@@ -21,7 +21,7 @@ use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::{self, Book, OnFailure};
-use crate::gateway::{Prober, Setup, Shared, Stores, Workers, bind};
+use crate::gateway::{Prober, Shared, Stores, WorkerConfig, Workers, bind};
 use crate::store::{self, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
@@ -241,10 +241,10 @@ async fn answer_admin(listener: TcpListener, office: Arc<Office>) {
     }
 }
 
-fn setup(config: &Config) -> anyhow::Result<Setup> {
+fn setup(config: &Config) -> anyhow::Result<WorkerConfig> {
     let capacity = capacity(config.limits.max_connections).map_err(|what| anyhow!(what))?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    Ok(Setup {
+    Ok(WorkerConfig {
         workers: config.workers.unwrap_or(cores),
         pin_cpus: config.pin_cpus,
         max_connections: capacity.max_connections,

@@ -9,7 +9,7 @@ use crate::gateway::http::headers::{Header, Headers};
 use crate::gateway::http::hop_by_hop::StrippedHeaders;
 use crate::gateway::http::limits::Limits;
 use crate::gateway::server::h1::stays;
-use crate::gateway::server::write_response::Stays;
+use crate::gateway::server::write_response::KeepAlive;
 use crate::gateway::upstream::h1::stays_open;
 
 /// Names, as they were spelt, and values.
@@ -60,7 +60,7 @@ pub(crate) fn request(bytes: &[u8], limits: &Limits) -> Front {
         fields: lines(head.fields.iter()),
         length,
         on: passes.then(|| lines(head.fields.iter().filter(|field| !behind.has(field)))),
-        stays: stays(&head) != Stays::Closes && !framing::must_close(&head.fields),
+        stays: stays(&head) != KeepAlive::Closes && !framing::must_close(&head.fields),
         parsed: head.fields,
         body: BodyDecoder::of_request,
     })

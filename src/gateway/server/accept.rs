@@ -20,7 +20,7 @@ use crate::gateway::upstream::worker::Worker;
 use crate::model::Reason;
 
 /// Serves a connection to its end.
-pub(crate) async fn welcome(worker: &Rc<Worker>, client: &Rc<ClientConn>, stream: TcpStream) {
+pub(crate) async fn accept(worker: &Rc<Worker>, client: &Rc<ClientConn>, stream: TcpStream) {
     let (tls, limits, patience) = {
         let snapshot = worker.shared().snapshot();
         (snapshot.tls.clone(), snapshot.limits.clone(), snapshot.timeouts.header)
@@ -30,7 +30,7 @@ pub(crate) async fn welcome(worker: &Rc<Worker>, client: &Rc<ClientConn>, stream
         return;
     };
     client.speaks_tls();
-    match Box::pin(shake_hands(worker, client, &tls, stream, patience)).await {
+    match Box::pin(tls_handshake(worker, client, &tls, stream, patience)).await {
         Some((transport, Protocol::Http1)) => {
             h1::serve(worker, client, transport, &limits).await;
         }
@@ -41,7 +41,7 @@ pub(crate) async fn welcome(worker: &Rc<Worker>, client: &Rc<ClientConn>, stream
     }
 }
 
-async fn shake_hands(
+async fn tls_handshake(
     worker: &Rc<Worker>,
     client: &Rc<ClientConn>,
     tls: &ListenerTls,
@@ -50,7 +50,7 @@ async fn shake_hands(
 ) -> Option<(Transport, Protocol)> {
     let stats = &worker.shared().stats;
     let count = |result: Handshake| stats.handshakes[result as usize].add_one();
-    let shaken = timeout(patience, tls.welcome(stream)).await;
+    let shaken = timeout(patience, tls.accept(stream)).await;
     count(match &shaken {
         Ok(Ok(welcomed)) if welcomed.kind == Some(HandshakeKind::Resumed) => Handshake::Resumed,
         Ok(Ok(_)) => Handshake::Full,

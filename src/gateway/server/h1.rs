@@ -17,7 +17,7 @@ use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::http::write_batch;
 use crate::gateway::server::lingering_close::close;
-use crate::gateway::server::write_response::{Manner, Stays, Told, tell};
+use crate::gateway::server::write_response::{ConnState, KeepAlive, RequestMeta, write_response};
 use crate::gateway::upstream::h1::{names, says_close};
 use crate::gateway::upstream::worker::Worker;
 use crate::model::Reason;
@@ -34,7 +34,7 @@ pub(crate) async fn serve(
     if worker.shared().is_draining() {
         client.end(CloseReason::Drain);
     }
-    let ending = converse(worker, &line, limits).await;
+    let ending = serve_requests(worker, &line, limits).await;
     // Nobody else has it: bodies and answers ended with the conversation.
     let Ok(line) = Rc::try_unwrap(line) else { return };
     if let Some(error) = close(client, line.into_stream(), ending).await {
@@ -45,7 +45,11 @@ pub(crate) async fn serve(
 }
 
 /// Request after request. Gives why it ended, if from our side.
-async fn converse(worker: &Rc<Worker>, line: &Rc<Conn>, limits: &Limits) -> Option<CloseReason> {
+async fn serve_requests(
+    worker: &Rc<Worker>,
+    line: &Rc<Conn>,
+    limits: &Limits,
+) -> Option<CloseReason> {
     let client = &line.client;
     let mut drains = false;
     loop {
@@ -65,14 +69,14 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Conn>, limits: &Limits) -> Opti
             Ok(NextHead::End) => return None,
             Err(ending) => return Some(ending),
         };
-        let mut stays = if drains { Stays::Closes } else { stays(&head) };
-        let manner = Manner { method: head.method.clone(), version: head.version };
+        let mut stays = if drains { KeepAlive::Closes } else { stays(&head) };
+        let manner = RequestMeta { method: head.method.clone(), version: head.version };
         let body = IncomingBody::Http1(body(line, &head));
         // On the heap, and only while there is a request: an idle connection is small.
         let mut answer = Box::pin(handle(Rc::clone(worker), Rc::clone(client), head, body));
         let answered = poll_fn(|context| {
             match client.asked_to_end(context) {
-                Some(CloseReason::Drain) => stays = Stays::Closes,
+                Some(CloseReason::Drain) => stays = KeepAlive::Closes,
                 Some(ending) => return Poll::Ready(Err(Some(ending))),
                 None => {}
             }
@@ -87,24 +91,24 @@ async fn converse(worker: &Rc<Worker>, line: &Rc<Conn>, limits: &Limits) -> Opti
         };
         drop(answer);
         write_batch::next_tick().await;
-        match tell(line, reply, manner, stays).await {
-            Ok(Told::Whole) => {}
-            Ok(Told::Last) => return None,
+        match write_response(line, reply, manner, stays).await {
+            Ok(ConnState::Whole) => {}
+            Ok(ConnState::Last) => return None,
             Err(ending) => return Some(ending),
         }
     }
 }
 
-pub(crate) fn stays(head: &RequestHead) -> Stays {
+pub(crate) fn stays(head: &RequestHead) -> KeepAlive {
     if head.version == Version::HTTP_11 && !head.fields.has(KnownHeader::Connection) {
-        return Stays::Open;
+        return KeepAlive::Open;
     }
     // Beside `close`, `keep-alive` does not count (RFC 9112 §9.3).
     match head.version {
-        _ if says_close(&head.fields) => Stays::Closes,
-        Version::HTTP_11 => Stays::Open,
-        Version::HTTP_10 if names(&head.fields, b"keep-alive") => Stays::SaysSo,
-        _ => Stays::Closes,
+        _ if says_close(&head.fields) => KeepAlive::Closes,
+        Version::HTTP_11 => KeepAlive::Open,
+        Version::HTTP_10 if names(&head.fields, b"keep-alive") => KeepAlive::SaysSo,
+        _ => KeepAlive::Closes,
     }
 }
 
@@ -126,7 +130,7 @@ fn body(line: &Rc<Conn>, head: &RequestHead) -> RequestBody {
 mod tests {
     use http::{Method, Uri, Version};
 
-    use super::{Stays, stays};
+    use super::{KeepAlive, stays};
     use crate::gateway::http::head::RequestHead;
     use crate::gateway::http::headers::Headers;
 
@@ -138,11 +142,14 @@ mod tests {
             stays(&RequestHead { method, uri, version, fields: Headers::of_lines(&lines) })
         };
         let (old, new) = (Version::HTTP_10, Version::HTTP_11);
-        assert_eq!((stays(old, &[]), stays(new, &[])), (Stays::Closes, Stays::Open));
-        assert_eq!(stays(old, &["x, Keep-Alive"]), Stays::SaysSo);
-        assert_eq!(stays(new, &["keep-alive", "x"]), Stays::Open);
+        assert_eq!((stays(old, &[]), stays(new, &[])), (KeepAlive::Closes, KeepAlive::Open));
+        assert_eq!(stays(old, &["x, Keep-Alive"]), KeepAlive::SaysSo);
+        assert_eq!(stays(new, &["keep-alive", "x"]), KeepAlive::Open);
         for values in [&["close"][..], &["keep-alive, Close"], &["close", "keep-alive"]] {
-            assert_eq!((stays(old, values), stays(new, values)), (Stays::Closes, Stays::Closes));
+            assert_eq!(
+                (stays(old, values), stays(new, values)),
+                (KeepAlive::Closes, KeepAlive::Closes)
+            );
         }
     }
 }

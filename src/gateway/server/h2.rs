@@ -30,7 +30,7 @@ use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::http::write_batch;
 use crate::gateway::proxy::response_body::ResponseBody;
-use crate::gateway::server::h2_write_timeout::{Patience, Told};
+use crate::gateway::server::h2_write_timeout::{StreamActivity, WriteLimits};
 use crate::gateway::upstream::worker::Worker;
 
 /// What a client may send of a body before it is read.
@@ -55,18 +55,18 @@ pub(crate) async fn serve(
         clock: Rc::clone(worker.clock()),
     };
     let most_resets = limits.h2_streams;
-    let told = Told::default();
+    let told = StreamActivity::default();
     let service = service_fn(|request| {
         let (worker, client, told) = (Rc::clone(worker), Rc::clone(client), told.clone());
         async move {
-            let asked = Asked::new(Rc::clone(&worker), Rc::clone(&client), most_resets);
+            let asked = ResetGuard::new(Rc::clone(&worker), Rc::clone(&client), most_resets);
             let work = std::pin::pin!(answer(worker, client, request));
             let answer = told.clone().working(work).await;
             asked.answered();
             Ok::<_, Infallible>(answer.map(|body| told.answering(body)))
         }
     });
-    let mut builder = Builder::new(Local { worker: Rc::clone(worker), told: told.clone() });
+    let mut builder = Builder::new(LocalExecutor { worker: Rc::clone(worker), told: told.clone() });
     builder
         .max_concurrent_streams(limits.h2_streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
@@ -114,32 +114,32 @@ async fn answer(
 /// Runs a connection's requests on the thread that accepted it. One that is dropped resets its
 /// stream.
 #[derive(Clone)]
-struct Local {
+struct LocalExecutor {
     worker: Rc<Worker>,
-    told: Told,
+    told: StreamActivity,
 }
 
-impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
+impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
         let worker = Rc::clone(&self.worker);
         let patience = move || {
             let snapshot = worker.shared().snapshot();
             let (write, min_rate) = (snapshot.timeouts.write, snapshot.limits.min_answer_rate);
-            Patience { write, min_rate }
+            WriteLimits { write, min_rate }
         };
         spawn_local(self.told.clone().bound(future, patience));
     }
 }
 
 /// A request without an answer yet. Dropped so, the client has taken it back.
-struct Asked {
+struct ResetGuard {
     worker: Rc<Worker>,
     client: Rc<ClientConn>,
     most_resets: u32,
     is_answered: Cell<bool>,
 }
 
-impl Asked {
+impl ResetGuard {
     fn new(worker: Rc<Worker>, client: Rc<ClientConn>, most_resets: u32) -> Self {
         Self { worker, client, most_resets, is_answered: Cell::new(false) }
     }
@@ -149,10 +149,10 @@ impl Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for ResetGuard {
     fn drop(&mut self) {
         if !self.is_answered.get() {
-            self.client.took_back(self.worker.clock().get(), self.most_resets);
+            self.client.stream_reset(self.worker.clock().get(), self.most_resets);
         }
     }
 }

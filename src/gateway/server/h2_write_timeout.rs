@@ -25,7 +25,7 @@ use crate::gateway::proxy::response_body::ResponseBody;
 /// What a poll of a stream's work came to, told from within. All streams of a connection share one:
 /// they are polled one after the other.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told(Rc<Cell<Step>>);
+pub(crate) struct StreamActivity(Rc<Cell<Step>>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Step {
@@ -38,7 +38,7 @@ enum Step {
     Ours,
 }
 
-impl Told {
+impl StreamActivity {
     /// The same work, which tells that it is ours to go on.
     pub(crate) async fn working<T>(self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         std::future::poll_fn(|context| {
@@ -49,19 +49,19 @@ impl Told {
     }
 
     /// The same answer, which tells how it goes on.
-    pub(crate) fn answering(self, answer: ResponseBody) -> Telling {
-        Telling { answer, told: self, rest: Bytes::new(), handed: None }
+    pub(crate) fn answering(self, answer: ResponseBody) -> TrackedBody {
+        TrackedBody { answer, told: self, rest: Bytes::new(), handed: None }
     }
 
     /// A stream's whole work, which ends when its client takes nothing or too little.
     pub(crate) fn bound(
         self,
         work: impl Future<Output = ()> + 'static,
-        patience: impl Fn() -> Patience + 'static,
+        patience: impl Fn() -> WriteLimits + 'static,
     ) -> impl Future<Output = ()> + 'static {
         // Pinned in place it would be kept twice, and it is large.
         let mut work = Box::pin(work);
-        let mut silence = Silence::default();
+        let mut silence = WriteTimeout::default();
         std::future::poll_fn(move |context| {
             self.0.set(Step::None);
             if work.as_mut().poll(context).is_ready() {
@@ -74,7 +74,7 @@ impl Told {
 
 /// What is borne of a client that does not take its answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct WriteLimits {
     /// For the next piece.
     pub write: Duration,
     /// Bytes per second on average over so long; 0: any.
@@ -88,16 +88,16 @@ const SLOW_PIECE_BYTES: usize = 1024;
 const SLOW: Duration = Duration::from_secs(1);
 
 /// An answer that tells how it goes on.
-pub(crate) struct Telling {
+pub(crate) struct TrackedBody {
     answer: ResponseBody,
-    told: Told,
+    told: StreamActivity,
     /// Of the answer's last piece, what has not gone on its way.
     rest: Bytes,
     /// When the last piece went, while there is a rest.
     handed: Option<Instant>,
 }
 
-impl Telling {
+impl TrackedBody {
     /// As much of the rest as is good for its client.
     fn piece(&mut self) -> Bytes {
         let now = (self.rest.len() > SLOW_PIECE_BYTES).then(Instant::now);
@@ -108,7 +108,7 @@ impl Telling {
     }
 }
 
-impl Body for Telling {
+impl Body for TrackedBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -156,7 +156,7 @@ impl Body for Telling {
 
 /// How long a client has taken nothing, and how little, with one timer and not one for each piece.
 #[derive(Default)]
-struct Silence {
+struct WriteTimeout {
     due: Option<Instant>,
     /// Since when its pace is watched, which counts milliseconds from there.
     began: Option<Instant>,
@@ -164,11 +164,11 @@ struct Silence {
     alarm: Deadline,
 }
 
-impl Silence {
+impl WriteTimeout {
     fn poll(
         &mut self,
         step: Step,
-        patience: &impl Fn() -> Patience,
+        patience: &impl Fn() -> WriteLimits,
         context: &mut Context<'_>,
     ) -> Poll<()> {
         let mut due = match (step, self.due) {
@@ -185,7 +185,7 @@ impl Silence {
             self.pace = self.pace.taken(bytes, now_ms());
         }
         loop {
-            let Patience { write, min_rate } = patience();
+            let WriteLimits { write, min_rate } = patience();
             if let Some(ms) = self.pace.due_ms(write) {
                 due = due.min(began + Duration::from_millis(ms));
             }

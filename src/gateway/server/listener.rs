@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use crate::gateway::http::client_conn::ClientConn;
 use crate::gateway::http::conn_limit::ConnectionPermit;
 use crate::gateway::http::early_error::EarlyError;
-use crate::gateway::server::accept::welcome;
+use crate::gateway::server::accept::accept;
 use crate::gateway::state::shared::Shared;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::Reason;
@@ -32,7 +32,7 @@ const SEE_OUT: Duration = Duration::from_secs(10);
 
 /// How the workers are set up. A change needs a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setup {
+pub struct WorkerConfig {
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Whether worker n stays on CPU n.
@@ -84,7 +84,7 @@ impl Workers {
     pub fn start(
         listeners: Vec<StdListener>,
         shared: &Arc<Shared>,
-        setup: Setup,
+        setup: WorkerConfig,
         sink: Option<Sink>,
     ) -> io::Result<Self> {
         let room = Arc::new(Semaphore::new(setup.max_connections.min(Semaphore::MAX_PERMITS)));
@@ -137,12 +137,12 @@ fn run(
         let sweeper = Rc::clone(&worker);
         let sweep = spawn_local(async move { sweeper.sweep().await });
         tokio::select! {
-            () = accept(&worker, &listener, room) => {}
+            () = accept_loop(&worker, &listener, room) => {}
             () = worker.draining() => {}
         }
         // Who is already in the kernel's queue is served; closing it would reset them.
         while let Some((stream, peer)) = accept_now(&listener).await {
-            greet(&worker, stream, peer, None);
+            spawn_connection(&worker, stream, peer, None);
         }
         drop(listener);
         worker.drain_clients();
@@ -153,7 +153,7 @@ fn run(
     })
 }
 
-async fn accept(worker: &Rc<Worker>, listener: &TcpListener, room: &Arc<Semaphore>) {
+async fn accept_loop(worker: &Rc<Worker>, listener: &TcpListener, room: &Arc<Semaphore>) {
     let mut failing = false;
     loop {
         // The semaphore is never closed.
@@ -161,7 +161,7 @@ async fn accept(worker: &Rc<Worker>, listener: &TcpListener, room: &Arc<Semaphor
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
-                greet(worker, stream, peer, permit);
+                spawn_connection(worker, stream, peer, permit);
             }
             Err(error) => {
                 // A client that went away already is no matter; without descriptors, accepting again
@@ -184,7 +184,7 @@ async fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     .await
 }
 
-fn greet(
+fn spawn_connection(
     worker: &Rc<Worker>,
     stream: TcpStream,
     peer: SocketAddr,
@@ -205,7 +205,7 @@ fn greet(
         let place = worker.enter(Rc::clone(&client));
         // Without it, small answers wait for the client's acknowledgement.
         if stream.set_nodelay(true).is_ok() {
-            welcome(&worker, &client, stream).await;
+            accept(&worker, &client, stream).await;
         }
         worker.leave(place);
         drop((permit, address_place));

@@ -22,14 +22,14 @@ const SMALL_BYTES: usize = 4 * 1024;
 const GATHERED_BYTES: usize = 16 * 1024;
 
 /// What of a request an answer's form depends on.
-pub(crate) struct Manner {
+pub(crate) struct RequestMeta {
     pub(crate) method: Method,
     pub(crate) version: Version,
 }
 
 /// Whether the connection outlives an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stays {
+pub(crate) enum KeepAlive {
     Open,
     /// The client speaks HTTP/1.0 and has to be told.
     SaysSo,
@@ -38,7 +38,7 @@ pub(crate) enum Stays {
 
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum ConnState {
     /// The connection can carry another request.
     Whole,
     /// The connection has carried its last.
@@ -63,44 +63,44 @@ enum Framing {
 ///
 /// # Errors
 /// The connection was asked to end.
-pub(crate) async fn tell(
+pub(crate) async fn write_response(
     line: &Conn,
     reply: ProxyResponse,
-    manner: Manner,
-    stays: Stays,
-) -> Result<Told, CloseReason> {
+    manner: RequestMeta,
+    stays: KeepAlive,
+) -> Result<ConnState, CloseReason> {
     let framing = framing(&reply, &manner);
     let ProxyResponse { head, body } = reply;
     let closes = head.closes || framing == Framing::Close || !line.is_whole();
-    let mut telling = Telling {
+    let mut telling = ResponseWriter {
         line,
         head: Some((head, manner)),
         body: Some(body),
         framing,
-        stays: if closes { Stays::Closes } else { stays },
+        stays: if closes { KeepAlive::Closes } else { stays },
         is_whole: false,
     };
     let done = poll_fn(|context| {
         match line.client.asked_to_end(context) {
             // It is told too late to be said in the head; the connection closes all the same.
-            Some(CloseReason::Drain) => telling.stays = Stays::Closes,
+            Some(CloseReason::Drain) => telling.stays = KeepAlive::Closes,
             Some(ending) => return Poll::Ready(Err(ending)),
             None => {}
         }
         telling.poll(context).map(Ok)
     });
-    let last = done.await?.is_err() || telling.stays == Stays::Closes;
-    Ok(if last { Told::Last } else { Told::Whole })
+    let last = done.await?.is_err() || telling.stays == KeepAlive::Closes;
+    Ok(if last { ConnState::Last } else { ConnState::Whole })
 }
 
-struct Telling<'a> {
+struct ResponseWriter<'a> {
     line: &'a Conn,
     /// Until it is written.
-    head: Option<(Box<ProxyResponseHead>, Manner)>,
+    head: Option<(Box<ProxyResponseHead>, RequestMeta)>,
     /// Until all of it has been read.
     body: Option<ResponseBody>,
     framing: Framing,
-    stays: Stays,
+    stays: KeepAlive,
     /// All of the body has been given to the socket.
     is_whole: bool,
 }
@@ -124,7 +124,7 @@ enum Piece {
     Later,
 }
 
-impl Telling<'_> {
+impl ResponseWriter<'_> {
     /// Ready when all is sent. An error means that it is not, and that nobody can be told.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -220,7 +220,7 @@ impl Telling<'_> {
     }
 }
 
-fn framing(reply: &ProxyResponse, manner: &Manner) -> Framing {
+fn framing(reply: &ProxyResponse, manner: &RequestMeta) -> Framing {
     let status = reply.head.status;
     let never = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -244,8 +244,8 @@ fn framing(reply: &ProxyResponse, manner: &Manner) -> Framing {
 fn write_head(
     out: &mut Vec<u8>,
     gear: &IoBuffers,
-    (head, manner): (&ProxyResponseHead, &Manner),
-    (framing, stays): (Framing, Stays),
+    (head, manner): (&ProxyResponseHead, &RequestMeta),
+    (framing, stays): (Framing, KeepAlive),
 ) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(head.status.as_str().as_bytes());
@@ -278,9 +278,9 @@ fn write_head(
         gear.date(|date| line(out, b"date", date));
     }
     match stays {
-        Stays::Open => {}
-        Stays::SaysSo => line(out, b"connection", b"keep-alive"),
-        Stays::Closes => line(out, b"connection", b"close"),
+        KeepAlive::Open => {}
+        KeepAlive::SaysSo => line(out, b"connection", b"keep-alive"),
+        KeepAlive::Closes => line(out, b"connection", b"close"),
     }
     out.extend_from_slice(b"\r\n");
 }
