@@ -168,7 +168,7 @@ fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family
         gauge(
             "difygate_request_body_memory_bytes",
             "What all request bodies hold in memory, bounded by limits.all_bodies_memory",
-            vec![now(vec![], snapshot.room.bodies.held_bytes())],
+            vec![now(vec![], snapshot.body_memory.bodies.held_bytes())],
         ),
         counter(
             "difygate_tls_handshakes",

@@ -40,7 +40,7 @@ use crate::telemetry::Counter;
 
 /// What the router needs of the rest of the process.
 pub struct Office {
-    /// The gateway; it outlives the desk that it owns.
+    /// The gateway; it outlives the admin that it owns.
     pub shared: Weak<Shared>,
     /// Who may ask.
     pub access: Arc<ArcSwap<Access>>,
@@ -67,13 +67,13 @@ struct Visitor {
     address: Option<IpAddr>,
 }
 
-/// The desk on the main listener.
+/// The admin on the main listener.
 pub struct AdminDesk {
     router: Router,
 }
 
 impl AdminDesk {
-    /// A desk on the main listener.
+    /// A admin on the main listener.
     pub fn new(office: Arc<Office>) -> Self {
         Self { router: router(office) }
     }

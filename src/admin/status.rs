@@ -40,7 +40,7 @@ pub(super) fn status(shared: &Shared) -> Value {
             "total_requests": stats.requests(),
             "active_connections": stats.clients.get(),
             "in_flight": stats.in_flight.get(),
-            "body_memory_bytes": snapshot.room.bodies.held_bytes(),
+            "body_memory_bytes": snapshot.body_memory.bodies.held_bytes(),
             "by_reason": by_reason,
         },
         "owners": {

@@ -113,8 +113,8 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn desk(&self, printer: &mut Printer) -> Option<Desk> {
-        self.reach.desk(&self.chosen, printer).map(Desk::patient)
+    fn admin(&self, printer: &mut Printer) -> Option<Desk> {
+        self.reach.admin(&self.chosen, printer).map(Desk::patient)
     }
 }
 
@@ -126,18 +126,18 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     match &arguments.command {
         Command::List { gateway, key, limit, json } => {
-            let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
+            let Some(admin) = gateway.admin(printer) else { return Ok(ExitStatus::Misused) };
             let path = path("/conversations", &[("key", key.as_deref())]);
             let joint = if key.is_some() { '&' } else { '?' };
-            let listed = block_on(desk.get(&format!("{path}{joint}limit={limit}")))?;
+            let listed = block_on(admin.get(&format!("{path}{joint}limit={limit}")))?;
             match json {
                 true => printer.line(&serde_json::to_string_pretty(&listed)?)?,
                 false => printer.out(&table(&listed))?,
             }
         }
         Command::Export { gateway, key, output } => {
-            let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
-            export(&desk, key.as_deref(), output.as_deref(), printer)?;
+            let Some(admin) = gateway.admin(printer) else { return Ok(ExitStatus::Misused) };
+            export(&admin, key.as_deref(), output.as_deref(), printer)?;
         }
         Command::Import { taken: file, gateway, app, json } => {
             let text = fs::read_to_string(file);
@@ -149,8 +149,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
                     return Ok(ExitStatus::Misused);
                 }
             };
-            let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
-            let Imported { added, present, skipped } = import(&desk, parsed)?;
+            let Some(admin) = gateway.admin(printer) else { return Ok(ExitStatus::Misused) };
+            let Imported { added, present, skipped } = import(&admin, parsed)?;
             let text = match json {
                 true => {
                     json!({ "added": added, "present": present, "skipped": skipped }).to_string()
@@ -162,9 +162,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             printer.line(&text)?;
         }
         Command::Cleanup { gateway, key, max_age, json } => {
-            let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
+            let Some(admin) = gateway.admin(printer) else { return Ok(ExitStatus::Misused) };
             let question = json!({ "key": key, "max_age_s": max_age.as_secs() });
-            let done: Value = block_on(desk.ask("/conversations/cleanup", &question))?;
+            let done: Value = block_on(admin.ask("/conversations/cleanup", &question))?;
             let text = match json {
                 true => done.to_string(),
                 false => format!("{} conversations forgotten", done["removed"]),
@@ -182,7 +182,7 @@ fn path(path: &str, query: &[(&str, Option<&str>)]) -> String {
 }
 
 fn export(
-    desk: &Desk,
+    admin: &Desk,
     key: Option<&str>,
     output: Option<&Path>,
     printer: &mut Printer,
@@ -199,7 +199,7 @@ fn export(
     let (mut first, mut count) = (true, 0);
     loop {
         let path = path("/conversations/export", &[("key", key), ("from", from.as_deref())]);
-        let slice = Slice::deserialize(block_on(desk.get(&path))?)
+        let slice = Slice::deserialize(block_on(admin.get(&path))?)
             .context("the answer is not what it should be")?;
         let mut text = String::new();
         if first {
@@ -227,11 +227,11 @@ fn export(
     Ok(())
 }
 
-fn import(desk: &Desk, parsed: Parsed) -> anyhow::Result<Imported> {
+fn import(admin: &Desk, parsed: Parsed) -> anyhow::Result<Imported> {
     let mut all = Imported { skipped: parsed.skipped, ..Imported::default() };
     for rows in parsed.rows.chunks(PART) {
         let part = json!({ "header": parsed.header, "rows": rows });
-        let done: Imported = block_on(desk.ask("/conversations/import", &part))?;
+        let done: Imported = block_on(admin.ask("/conversations/import", &part))?;
         all.added += done.added;
         all.present += done.present;
         all.skipped += done.skipped;

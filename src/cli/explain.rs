@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             Some(text.trim().to_owned())
         }
     };
-    let Some(desk) = arguments.reach.desk(&arguments.chosen, printer) else {
+    let Some(admin) = arguments.reach.admin(&arguments.chosen, printer) else {
         return Ok(ExitStatus::Misused);
     };
     let question = json!({
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         "conversation": arguments.conversation,
         "address": arguments.address,
     });
-    let answer: Value = block_on(desk.ask("/explain", &question))?;
+    let answer: Value = block_on(admin.ask("/explain", &question))?;
     if arguments.json {
         printer.line(&serde_json::to_string_pretty(&answer)?)?;
     } else {

@@ -67,13 +67,13 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             (path.display().to_string(), (shape(&old), None))
         }
         None => {
-            let desk = arguments.reach.named().unwrap_or_else(|| Desk::of(&new));
+            let admin = arguments.reach.named().unwrap_or_else(|| Desk::of(&new));
             let known = wanted.marks().map(str::to_owned).collect();
             let question = Question { salt: salt.clone(), known };
-            let answer: Answer = block_on(desk.ask("/shape", &question)).map_err(|error| {
+            let answer: Answer = block_on(admin.ask("/shape", &question)).map_err(|error| {
                 error.context("cannot compare with a running gateway; `--config CURRENT` compares with a file")
             })?;
-            (format!("the gateway at {}", desk.address), (answer.shape, Some(answer.in_flight)))
+            (format!("the gateway at {}", admin.address), (answer.shape, Some(answer.in_flight)))
         }
     };
     let (old, in_flight): (Shape, _) = runs;

@@ -60,9 +60,9 @@ impl Reach {
 
     /// The same, and where it names none that of a configuration. None: it is wrong, and that was
     /// printed.
-    pub(super) fn desk(&self, config: &Chosen, printer: &mut Printer) -> Option<Desk> {
-        if let Some(desk) = self.named() {
-            return Some(desk);
+    pub(super) fn admin(&self, config: &Chosen, printer: &mut Printer) -> Option<Desk> {
+        if let Some(admin) = self.named() {
+            return Some(admin);
         }
         match config.source().load(&environment()) {
             Ok(loaded) => Some(Desk::of(&loaded.config)),

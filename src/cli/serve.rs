@@ -148,9 +148,9 @@ impl Gateway {
             })
         };
         let shared = Arc::new_cyclic(|shared| {
-            let desk = Box::new(AdminDesk::new(office(shared)));
+            let admin = Box::new(AdminDesk::new(office(shared)));
             let kept = Stores { owners, book };
-            Shared::new(Arc::new(snapshot), kept, desk, setup.workers)
+            Shared::new(Arc::new(snapshot), kept, admin, setup.workers)
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(answer_admin(admin_listener, office(&Arc::downgrade(&shared))));

@@ -29,10 +29,10 @@ pub(super) struct Arguments {
 
 /// Asks a gateway and prints what it says.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let Some(desk) = arguments.reach.desk(&arguments.chosen, printer) else {
+    let Some(admin) = arguments.reach.admin(&arguments.chosen, printer) else {
         return Ok(ExitStatus::Misused);
     };
-    let status = block_on(desk.get("/status"))?;
+    let status = block_on(admin.get("/status"))?;
     let unhealthy = instances(&status).any(|(_, _, instance)| instance["status"] == "unhealthy");
     if arguments.json {
         printer.line(&serde_json::to_string_pretty(&status)?)?;

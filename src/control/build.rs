@@ -68,8 +68,8 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
         probed: builder.probes.into_all(),
         tls,
         limits: limits(config),
-        room: BodyMemory {
-            bodies: old.map(|old| Arc::clone(&old.room.bodies)).unwrap_or_default(),
+        body_memory: BodyMemory {
+            bodies: old.map(|old| Arc::clone(&old.body_memory.bodies)).unwrap_or_default(),
             limit: bodies_memory(config.limits.all_bodies_memory),
         },
         timeouts: timeouts(config.timeouts),
@@ -307,7 +307,7 @@ impl<'a> Builder<'a> {
         let pool = Pool::new(members, method, max_load);
         let policy = policy(app, old.and_then(|old| old.policy.turns.as_ref()));
         let doors = doors(&app.doors)?;
-        Ok(Arc::new(App { name: name.clone(), pool, policy, doors, stats }))
+        Ok(Arc::new(App { name: name.clone(), pool, policy, ai: doors, stats }))
     }
 
     /// The app as it runs, if nothing that it is made of has changed.

@@ -94,9 +94,9 @@ fn names_and_aliases_are_models() {
 
 #[test]
 fn each_app_has_its_doors() {
-    let snapshot = of("doors: { users: open_webui, history: stateless, user_headers: [X-User], \
+    let snapshot = of("ai: { users: open_webui, history: stateless, user_headers: [X-User], \
                        user_jwt: { secret: hush } }");
-    let doors = &snapshot.apps[2].doors;
+    let doors = &snapshot.apps[2].ai;
     assert_eq!((doors.users, doors.history), (UserForm::OpenWebUi, History::Stateless));
     assert_eq!(doors.user_headers, ["x-user"]);
     assert_eq!(doors.chat_id_headers, ["x-openwebui-chat-id"]);

@@ -78,8 +78,8 @@ pub(crate) async fn handle(
     let has_body = !body.is_end_stream();
 
     // One box from here on, so that what waits is small.
-    let exchange = Box::new(IncomingRequest { worker, snapshot, client_info, record, head, body });
-    let mut reply = match exchange.run().await {
+    let request = Box::new(IncomingRequest { worker, snapshot, client_info, record, head, body });
+    let mut reply = match request.run().await {
         Outcome::Forwarded(reply) => reply,
         Outcome::Local(record, response) => local_reply::local(response, record).into(),
         Outcome::Error(record, error, protocol) => {
@@ -124,20 +124,20 @@ impl IncomingRequest {
         if let Some(path) = ai::tidied(&self.head.method, self.head.uri.path()) {
             with_path(Rc::make_mut(&mut self.head), &path);
         }
-        // What was found borrows from it, whatever becomes of the exchange's own.
+        // What was found borrows from it, whatever becomes of the request's own.
         let head = Rc::clone(&self.head);
         let mut route = route(&head);
         let is_unknown = match &route {
             Route::Dify(native) => native.call.kind == CallKind::Unknown,
-            Route::Nothing => true,
+            Route::NotFound => true,
             _ => false,
         };
         if is_unknown && let Some(protocol) = ai_client(&self.snapshot, &head.fields) {
-            route = Route::Client(AiRoute::unknown(protocol));
+            route = Route::Ai(AiRoute::unknown(protocol));
         }
         match route {
-            Route::Client(door) if said(&head.fields, ANTHROPIC_VERSION).is_some() => {
-                Box::pin(self.at_a_door(door.spoken_by_anthropic())).await
+            Route::Ai(route) if said(&head.fields, ANTHROPIC_VERSION).is_some() => {
+                Box::pin(self.ai(route.in_anthropic_protocol())).await
             }
             Route::Dify(native) => {
                 if native.path.len() < head.uri.path().len() {
@@ -145,36 +145,36 @@ impl IncomingRequest {
                 }
                 self.serve(native).await
             }
-            Route::Client(door) => Box::pin(self.at_a_door(door)).await,
-            Route::Desk => Box::pin(self.at_the_desk()).await,
+            Route::Ai(route) => Box::pin(self.ai(route)).await,
+            Route::Admin => Box::pin(self.admin()).await,
             Route::Preflight => {
                 Outcome::Local(self.record, local_reply::preflight(&head.to_parts()))
             }
-            Route::ClientPreflight => {
+            Route::AiPreflight => {
                 Outcome::Local(self.record, local_reply::client_preflight(&head.to_parts()))
             }
-            Route::Nothing => Outcome::Error(self.record, errors::no_route(), Protocol::Dify),
+            Route::NotFound => Outcome::Error(self.record, errors::no_route(), Protocol::Dify),
         }
     }
 
-    async fn at_the_desk(self: Box<Self>) -> Outcome {
+    async fn admin(self: Box<Self>) -> Outcome {
         let Self { worker, client_info, record, head, .. } = *self;
         let visit = AdminRequest { head: head.to_parts(), client: client_info.known_client() };
-        let response = worker.shared().desk().answer(visit).await;
+        let response = worker.shared().admin().answer(visit).await;
         Outcome::Local(record, response)
     }
 
-    async fn at_a_door(self: Box<Self>, door: AiRoute<'_>) -> Outcome {
+    async fn ai(self: Box<Self>, route: AiRoute<'_>) -> Outcome {
         let Self { worker, snapshot, client_info, record, head, body, .. } = *self;
         let (address, headers) = (client_info.client, head.fields.to_map());
         let own_url = own_url(&client_info, &head);
         let arrival = AiRequest { worker, snapshot, address, record, head, headers, own_url };
-        match ai::answer(arrival, body, door).await {
+        match ai::answer(arrival, body, route).await {
             AiResponse::Answer(response) => Outcome::Told(response),
             AiResponse::Local(record, response) => {
                 Outcome::Told(local_reply::local(response, record))
             }
-            AiResponse::Error(record, error) => Outcome::Error(record, error, door.protocol),
+            AiResponse::Error(record, error) => Outcome::Error(record, error, route.protocol),
         }
     }
 
@@ -183,17 +183,17 @@ impl IncomingRequest {
             Ok(caller) => caller,
             Err(error) => return Outcome::Error(self.record, error, Protocol::Dify),
         };
-        let journey = match self.journey(caller, native.call) {
-            Ok(journey) => journey,
+        let exchange = match self.exchange(caller, native.call) {
+            Ok(exchange) => exchange,
             Err((record, error)) => return Outcome::Error(record, error, Protocol::Dify),
         };
-        if let Err(error) = journey.check_stop().and_then(|()| journey.check_own()) {
-            return Outcome::Error(journey.record, error, Protocol::Dify);
+        if let Err(error) = exchange.check_stop().and_then(|()| exchange.check_own()) {
+            return Outcome::Error(exchange.record, error, Protocol::Dify);
         }
-        let (journey, result) = run(journey).await;
+        let (exchange, result) = run(exchange).await;
         match result {
-            Ok(forwarded) => Outcome::Forwarded(open(journey, forwarded)),
-            Err(error) => Outcome::Error(journey.record, error, Protocol::Dify),
+            Ok(forwarded) => Outcome::Forwarded(open(exchange, forwarded)),
+            Err(error) => Outcome::Error(exchange.record, error, Protocol::Dify),
         }
     }
 
@@ -229,7 +229,7 @@ impl IncomingRequest {
     ///
     /// The knowledge API knows no users. What names no dataset goes by one key for all clients of the
     /// app, so that datasets are made where those are that its lists show.
-    fn journey(
+    fn exchange(
         self,
         caller: Caller,
         call: Call<'_>,

@@ -20,7 +20,7 @@ pub mod state;
 mod upstream;
 
 pub use proxy::select::key;
-pub use route::DESK_PATHS;
+pub use route::ADMIN_PATHS;
 pub use server::listener::{WorkerConfig, Workers, bind};
 pub use state::admission::{Affinity, MemberState, SkipReason, StateKind};
 pub use state::conversation_lock::ConversationLocks;

@@ -9,24 +9,24 @@ use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::header_name::KnownHeader;
 
 /// The paths that the gateway answers itself, beside the apps' own.
-pub const DESK_PATHS: [&str; 5] = ["/health", "/ready", "/status", "/reload-config", "/metrics"];
+pub const ADMIN_PATHS: [&str; 5] = ["/health", "/ready", "/status", "/reload-config", "/metrics"];
 
 /// What a request is for. It borrows from the request's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route<'p> {
-    /// One of [`DESK_PATHS`].
-    Desk,
+    /// One of [`ADMIN_PATHS`].
+    Admin,
     /// A browser's question whether it may send the real request. It carries no token, so no app
     /// could be asked.
     Preflight,
     /// The same question about a call of [`Client`](Self::Client).
-    ClientPreflight,
+    AiPreflight,
     /// A call of Dify's.
     Dify(Native<'p>),
     /// A call of an AI client.
-    Client(AiRoute<'p>),
+    Ai(AiRoute<'p>),
     /// Nothing that is served here.
-    Nothing,
+    NotFound,
 }
 
 /// A call of Dify's.
@@ -53,13 +53,13 @@ pub(crate) enum Access {
 /// The route of a request.
 pub(crate) fn route(head: &RequestHead) -> Route<'_> {
     let path = head.uri.path();
-    if DESK_PATHS.contains(&path) {
-        return Route::Desk;
+    if ADMIN_PATHS.contains(&path) {
+        return Route::Admin;
     }
     let is_preflight = head.method == Method::OPTIONS;
     match match_path(&meant(head), path) {
-        PathMatch::Ai(_) if is_preflight => Route::ClientPreflight,
-        PathMatch::Ai(door) => Route::Client(door),
+        PathMatch::Ai(_) if is_preflight => Route::AiPreflight,
+        PathMatch::Ai(route) => Route::Ai(route),
         PathMatch::Dify(rest) if !path::is_service_api(rest) => keyless(&head.method, rest),
         PathMatch::Dify(_) if is_preflight => Route::Preflight,
         PathMatch::Dify(rest) => native(classify(rest), Access::Key, rest),
@@ -79,7 +79,7 @@ fn keyless<'p>(method: &Method, path: &'p str) -> Route<'p> {
             native(call, Access::Path, path)
         }
         (CallKind::SignedFile, &Method::OPTIONS) => Route::Preflight,
-        _ => Route::Nothing,
+        _ => Route::NotFound,
     }
 }
 
@@ -140,14 +140,14 @@ mod tests {
     #[test]
     fn what_is_no_call_of_dify_has_a_route_of_its_own() {
         for (method, path, expected) in [
-            (Method::GET, "/health", Route::Desk),
+            (Method::GET, "/health", Route::Admin),
             (Method::OPTIONS, "/v1/chat-messages", Route::Preflight),
-            (Method::OPTIONS, "/v1/chat/completions", Route::ClientPreflight),
-            (Method::GET, "/signin", Route::Nothing),
+            (Method::OPTIONS, "/v1/chat/completions", Route::AiPreflight),
+            (Method::GET, "/signin", Route::NotFound),
         ] {
             assert_eq!(route(&head(method, path)), expected, "{path}");
         }
         let completions = head(Method::POST, "/v1/chat/completions");
-        assert!(matches!(route(&completions), Route::Client(_)));
+        assert!(matches!(route(&completions), Route::Ai(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! The client libraries people use, against the OpenAI and Anthropic doors: every script in
+//! The client libraries people use, against the OpenAI and Anthropic ai: every script in
 //! `tests/clients` prints a line for each of its cases, as `make clients-test` shows.
 
 use std::fmt::Write;

@@ -7,7 +7,7 @@ use crate::rig::{Answer, Plan, Rig, TOKEN, form, raw, request, requests};
 
 const KEYS: &str = "keys: [{ name: ka, secret: sk-a }, { name: kb, secret: sk-b }, \
                     { name: kc, secret: sk-c, user: team }, \
-                    { name: desk, secret: sk-desk, impersonate: true }]";
+                    { name: admin, secret: sk-admin, impersonate: true }]";
 
 fn by(secret: &str, method: &str, path: &str) -> http::request::Builder {
     let request = Request::builder().method(method).uri(path).header("x-difygate-app", "shop");
@@ -47,7 +47,7 @@ async fn another_keys_conversations_are_neither_listed_nor_continued() {
     };
     assert_eq!(listed("sk-a", "alice").await, 1);
     assert_eq!(listed("sk-a", "ka:alice").await, 1);
-    assert_eq!(listed("sk-desk", "ka:alice").await, 1);
+    assert_eq!(listed("sk-admin", "ka:alice").await, 1);
     assert_eq!(listed(TOKEN, "ka%3Aalice").await, 1);
     for user in ["alice", "ka:alice", "kb:ka:alice"] {
         assert_eq!(listed("sk-b", user).await, 0, "{user}");
@@ -72,7 +72,7 @@ async fn a_json_body_says_the_user_with_the_keys_name_before_it_once() {
         ("sk-a", format!(r#"{{"user": "x", {rest}, "user": null}}"#), "ka:default"),
         ("sk-a", format!("{{{rest}}} \n"), "ka:default"),
         ("sk-c", format!(r#"{{"user": "", {rest}}}"#), "kc:team"),
-        ("sk-desk", format!(r#"{{"user": "alice", {rest}}}"#), "alice"),
+        ("sk-admin", format!(r#"{{"user": "alice", {rest}}}"#), "alice"),
         (TOKEN, format!(r#"{{"user": "ka:alice", {rest}}}"#), "ka:alice"),
     ] {
         let answer = rig.send(json_by(secret, "POST", "/v1/chat-messages", &body)).await;
@@ -245,7 +245,7 @@ async fn what_names_no_user_is_shown_to_the_key_whose_answer_named_it() {
         rig.send(request).await.status.as_u16()
     };
     assert_eq!((detail("sk-a").await, detail("sk-b").await), (200, 404));
-    assert_eq!((detail("sk-desk").await, detail("usertoken--flow").await), (200, 200));
+    assert_eq!((detail("sk-admin").await, detail("usertoken--flow").await), (200, 200));
 
     let first = rig.send(turn("sk-a", "alice", "")).await.json();
     let message = first["message_id"].as_str().unwrap();
@@ -272,7 +272,7 @@ async fn what_names_no_user_is_shown_to_the_key_whose_answer_named_it() {
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}");
         assert!(refused.text().contains("impersonate"), "{refused:?}");
         assert_eq!(rig.served(), served, "{path}");
-        get(&rig, "sk-desk", path).await;
+        get(&rig, "sk-admin", path).await;
         assert_ne!(rig.served(), served, "{path}");
     }
     let made = json!({ "question": "q", "answer": "a" }).to_string();
@@ -341,7 +341,7 @@ async fn a_forwarded_user_beats_the_bodys_and_a_signed_one_is_needed_where_it_is
         assert_eq!(ran(&rig), "ka:mallory", "{path}");
     }
 
-    let jwt = "doors: { user_jwt: { header: X-User-Jwt, secret: hush } }";
+    let jwt = "ai: { user_jwt: { header: X-User-Jwt, secret: hush } }";
     let rig = Plan::new(1).with(keys).with(jwt).start().await;
     for path in paths {
         for secret in ["sk-ui", "sk-a"] {

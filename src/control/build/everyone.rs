@@ -59,7 +59,7 @@ impl Builder<'_> {
             false => Storage::Independent,
         };
         let policy = Policy { retry, storage, ..Policy::default() };
-        Ok(App { name: AppName::from(""), pool, policy, doors: AiSettings::default(), stats })
+        Ok(App { name: AppName::from(""), pool, policy, ai: AiSettings::default(), stats })
     }
 }
 

@@ -15,36 +15,36 @@ use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::model::GatewayError;
 
-/// The facts of the errand's app.
+/// The facts of the calls's app.
 ///
 /// # Errors
 /// No instance says them.
-pub(super) async fn facts(errand: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, GatewayError>) {
-    let now_ms = errand.worker.shared().now_ms();
-    let members = errand.app.pool.members.iter();
-    let home = home(&errand);
+pub(super) async fn facts(calls: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, GatewayError>) {
+    let now_ms = calls.worker.shared().now_ms();
+    let members = calls.app.pool.members.iter();
+    let home = home(&calls);
     // Without a home any instance's word will do.
     let mut asked =
         members.filter(|member| home.as_ref().is_none_or(|home| Arc::ptr_eq(home, member)));
     if let Some(facts) = asked.find_map(|member| member.stats.facts.known(now_ms)) {
-        return (errand, Ok(facts));
+        return (calls, Ok(facts));
     }
-    let old = any_known(&errand.app);
+    let old = any_known(&calls.app);
     // The user's own instance is out: what another one said will do, too.
     if let (Some(facts), false) = (&old, home.is_none_or(|member| member.is_in())) {
-        return (errand, Ok(Arc::clone(facts)));
+        return (calls, Ok(Arc::clone(facts)));
     }
-    let (errand, asked) = ask(errand).await;
+    let (calls, asked) = ask(calls).await;
     match (asked, old) {
-        (Ok(facts), _) | (Err(_), Some(facts)) => (errand, Ok(facts)),
-        (Err(error), None) => (errand, Err(error)),
+        (Ok(facts), _) | (Err(_), Some(facts)) => (calls, Ok(facts)),
+        (Err(error), None) => (calls, Err(error)),
     }
 }
 
 /// The first instance in the user's order; none where users have no order of their own.
-fn home(errand: &DifyCalls) -> Option<Arc<Member>> {
-    let app = &errand.app;
-    let key = key_of(app, Some(&errand.user), errand.address)?;
+fn home(calls: &DifyCalls) -> Option<Arc<Member>> {
+    let app = &calls.app;
+    let key = key_of(app, Some(&calls.user), calls.address)?;
     let mut order = app.pool.order(Some(key.as_bytes()));
     app.pool.next(&mut order, None).cloned()
 }
@@ -53,32 +53,32 @@ fn any_known(app: &App) -> Option<Arc<Facts>> {
     app.pool.members.iter().find_map(|member| member.stats.facts.at_any_age())
 }
 
-async fn ask(errand: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, GatewayError>) {
-    let (errand, info) = get(errand, "/v1/info", CallKind::Info).await;
+async fn ask(calls: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, GatewayError>) {
+    let (calls, info) = get(calls, "/v1/info", CallKind::Info).await;
     let (_, info) = match info {
         Ok(info) => info,
-        Err(error) => return (errand, Err(error)),
+        Err(error) => return (calls, Err(error)),
     };
-    let (errand, parameters) = get(errand, "/v1/parameters", CallKind::Parameters).await;
+    let (calls, parameters) = get(calls, "/v1/parameters", CallKind::Parameters).await;
     let (member, parameters) = match parameters {
         Ok(parameters) => parameters,
-        Err(error) => return (errand, Err(error)),
+        Err(error) => return (calls, Err(error)),
     };
     let facts = Facts::read(&info, &parameters)
         .map(Arc::new)
         .map_err(|what| errors::unknown_app(&member, what));
     if let Ok(facts) = &facts {
-        member.stats.facts.learn(facts, errand.worker.shared().now_ms());
+        member.stats.facts.learn(facts, calls.worker.shared().now_ms());
     }
-    (errand, facts)
+    (calls, facts)
 }
 
 async fn get(
-    errand: DifyCalls,
+    calls: DifyCalls,
     path: &str,
     kind: CallKind,
 ) -> (DifyCalls, Result<(Arc<Member>, bytes::Bytes), GatewayError>) {
-    let (errand, read) = errand.ask(Call::get(path.to_owned(), kind)).await;
+    let (calls, read) = calls.ask(Call::get(path.to_owned(), kind)).await;
     let answer = match read {
         Err(error) => Err(error),
         Ok(read) if read.status == 200 && upstream::is_json(&read.body) => {
@@ -87,5 +87,5 @@ async fn get(
         Ok(read) if read.status == 200 => Err(foreign::page()),
         Ok(read) => Err(of_answer(&read)),
     };
-    (errand, answer)
+    (calls, answer)
 }

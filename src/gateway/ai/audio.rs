@@ -47,27 +47,27 @@ struct Sound {
 
 /// `POST /v1/audio/transcriptions`
 pub(super) async fn transcribe(
-    mut arrival: AiRequest,
+    mut request: AiRequest,
     body: IncomingBody,
     key: &Key,
 ) -> AiResponse {
-    let kind = arrival.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = request.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let boundary = kind.and_then(|kind| multer::parse_boundary(kind).ok());
-    let taken = match arrival.take_in(body, |body| form(boundary, body)).await {
+    let taken = match request.take_in(body, |body| form(boundary, body)).await {
         Ok(taken) => taken,
-        Err(error) => return AiResponse::Error(arrival.record, error),
+        Err(error) => return AiResponse::Error(request.record, error),
     };
     let (asked, _) = &taken.asked;
-    let errand = match errand(arrival, key, (&asked.model, asked.user.as_deref()), &taken) {
-        Ok(errand) => errand,
+    let calls = match calls(request, key, (&asked.model, asked.user.as_deref()), &taken) {
+        Ok(calls) => calls,
         Err(done) => return *done,
     };
     let ReadBody { asked: (asked, sound), held: _held, .. } = taken;
     let Transcription { file_name, media_type, written, .. } = &asked;
-    let form = Form::new().text("user", &errand.user);
+    let form = Form::new().text("user", &calls.user);
     let (kind, body) = form.file("file", file_name, media_type, &sound).finish();
     let call = Call::post("/v1/audio-to-text", CallKind::AudioToText, kind, body);
-    let (errand, read) = errand.ask(call).await;
+    let (calls, read) = calls.ask(call).await;
     let answer = match read {
         Err(error) => Err(error),
         Ok(read) if read.status == 200 => {
@@ -80,25 +80,25 @@ pub(super) async fn transcribe(
             let mut response = Response::new(text);
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             ignored(response.headers_mut(), &asked.ignored);
-            AiResponse::Local(errand.record, response)
+            AiResponse::Local(calls.record, response)
         }
-        Err(error) => AiResponse::Error(errand.record, error),
+        Err(error) => AiResponse::Error(calls.record, error),
     }
 }
 
 /// `POST /v1/audio/speech`
-pub(super) async fn speak(mut arrival: AiRequest, body: IncomingBody, key: &Key) -> AiResponse {
-    let taken = match arrival.take_in(body, speech).await {
+pub(super) async fn speak(mut request: AiRequest, body: IncomingBody, key: &Key) -> AiResponse {
+    let taken = match request.take_in(body, speech).await {
         Ok(taken) => taken,
-        Err(error) => return AiResponse::Error(arrival.record, error),
+        Err(error) => return AiResponse::Error(request.record, error),
     };
     let (model, user) = (&taken.asked.model, taken.asked.user.as_deref());
-    let errand = match errand(arrival, key, (model, user), &taken) {
-        Ok(errand) => errand,
+    let calls = match calls(request, key, (model, user), &taken) {
+        Ok(calls) => calls,
         Err(done) => return *done,
     };
     let asked = taken.asked;
-    let mut json = json!({"text": asked.text, "user": errand.user, "streaming": true});
+    let mut json = json!({"text": asked.text, "user": calls.user, "streaming": true});
     let voice = asked.voice.filter(|voice| !FOREIGN_VOICES.contains(&voice.as_str()));
     if let Some(voice) = voice {
         json["voice"] = voice.into();
@@ -106,50 +106,50 @@ pub(super) async fn speak(mut arrival: AiRequest, body: IncomingBody, key: &Key)
     let kind = HeaderValue::from_static("application/json");
     let body = BufferedBody::Piece(json.to_string().into());
     let call = Call::post("/v1/text-to-audio", CallKind::TextToAudio, kind, body);
-    let address = errand.address;
-    let (journey, result) = errand.send(call).await;
+    let address = calls.address;
+    let (exchange, result) = calls.send(call).await;
     match result {
         Err(error) => {
-            let mut errand = DifyCalls::back(journey, address);
-            let error = errand.noted(error);
-            AiResponse::Error(errand.record, error)
+            let mut calls = DifyCalls::back(exchange, address);
+            let error = calls.noted(error);
+            AiResponse::Error(calls.record, error)
         }
         Ok(forwarded) if forwarded.answer.head.status == StatusCode::OK => {
-            let mut response = open(journey, forwarded).into_response();
+            let mut response = open(exchange, forwarded).into_response();
             ignored(response.headers_mut(), &asked.ignored);
             AiResponse::Answer(response)
         }
         Ok(forwarded) => {
-            let mut errand = DifyCalls::back(journey, address);
-            let read = errand.read(CallKind::TextToAudio, forwarded).await;
+            let mut calls = DifyCalls::back(exchange, address);
+            let read = calls.read(CallKind::TextToAudio, forwarded).await;
             let error = match read {
                 Ok(read) => of_answer(&read),
                 Err(error) => error,
             };
-            AiResponse::Error(errand.record, error)
+            AiResponse::Error(calls.record, error)
         }
     }
 }
 
-/// The errand of a call that belongs to no conversation.
-fn errand<T>(
-    mut arrival: AiRequest,
+/// The calls of a call that belongs to no conversation.
+fn calls<T>(
+    mut request: AiRequest,
     key: &Key,
     (model, user): (&str, Option<&str>),
     taken: &ReadBody<T>,
 ) -> Result<DifyCalls, Box<AiResponse>> {
-    let fail = |arrival: AiRequest, error| Box::new(AiResponse::Error(arrival.record, error));
-    let app = match auth::app(&arrival.snapshot, key, model) {
+    let fail = |request: AiRequest, error| Box::new(AiResponse::Error(request.record, error));
+    let app = match auth::app(&request.snapshot, key, model) {
         Ok(app) => app,
-        Err(error) => return Err(fail(arrival, error)),
+        Err(error) => return Err(fail(request, error)),
     };
-    arrival.record.caller_known(&app);
+    request.record.caller_known(&app);
     if let Err(error) = taken.check(&app) {
-        return Err(fail(arrival, error));
+        return Err(fail(request, error));
     }
-    match auth::user(key, user, &arrival.headers, &app.doors) {
-        Ok(user) => Ok(arrival.errand(Arc::clone(&app), user)),
-        Err(error) => Err(fail(arrival, error)),
+    match auth::user(key, user, &request.headers, &app.ai) {
+        Ok(user) => Ok(request.calls(Arc::clone(&app), user)),
+        Err(error) => Err(fail(request, error)),
     }
 }
 

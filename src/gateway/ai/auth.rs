@@ -1,4 +1,4 @@
-//! Who asks at a door: the key, the model that it may use, and the end user.
+//! Who asks at a route: the key, the model that it may use, and the end user.
 
 use std::sync::Arc;
 

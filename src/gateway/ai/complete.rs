@@ -47,7 +47,7 @@ pub(super) struct Completion {
     /// What is asked.
     pub ask: Payload<Ask>,
     /// How the answer is told.
-    pub voice: Box<dyn Voice>,
+    pub encoder: Box<dyn Voice>,
     /// The protocol of the client.
     pub protocol: Protocol,
     /// Who asks, in which app and chat.
@@ -65,7 +65,7 @@ pub(super) struct Completion {
 /// A question that has its place in a conversation.
 struct PlacedCompletion {
     ask: Payload<Ask>,
-    voice: Box<dyn Voice>,
+    encoder: Box<dyn Voice>,
     protocol: Protocol,
     place: ConversationSlot,
     /// What the book is to know of it, once Dify has been asked.
@@ -76,145 +76,145 @@ struct PlacedCompletion {
 }
 
 /// Finds the question's place, asks the app and begins to tell its answer.
-pub(super) async fn complete(errand: DifyCalls, asked: Completion) -> AiResponse {
-    let Completion { mut ask, voice, protocol, thread, worth, late, held, own_url } = asked;
+pub(super) async fn complete(calls: DifyCalls, asked: Completion) -> AiResponse {
+    let Completion { mut ask, encoder, protocol, thread, worth, late, held, own_url } = asked;
     let place = match worth {
-        Persistence::Kept => conversation::place(errand.worker.shared(), thread, &mut ask).await,
+        Persistence::Kept => conversation::place(calls.worker.shared(), thread, &mut ask).await,
         Persistence::Nothing | Persistence::Deleted => Ok(ConversationSlot::aside(thread, worth)),
     };
     match place {
         Ok(place) => {
             let (pending, _held) = (None, held);
             let question =
-                PlacedCompletion { ask, voice, protocol, place, pending, late, own_url, _held };
-            carry(errand, question).await
+                PlacedCompletion { ask, encoder, protocol, place, pending, late, own_url, _held };
+            carry(calls, question).await
         }
-        Err(error) => AiResponse::Error(errand.record, error),
+        Err(error) => AiResponse::Error(calls.record, error),
     }
 }
 
 /// Asks the app and begins to tell its answer.
-async fn carry(errand: DifyCalls, mut question: PlacedCompletion) -> AiResponse {
-    let (errand, facts) = app_info::facts(errand).await;
+async fn carry(calls: DifyCalls, mut question: PlacedCompletion) -> AiResponse {
+    let (calls, facts) = app_info::facts(calls).await;
     let facts = match facts {
         Ok(facts) => facts,
-        Err(error) => return refuse(errand, &question, error).await,
+        Err(error) => return refuse(calls, &question, error).await,
     };
     match facts.mode {
-        Mode::AdvancedChat | Mode::Workflow => errand.app.stats.kind.learn_flow(),
-        Mode::Chat | Mode::AgentChat | Mode::Completion => errand.app.stats.kind.learn_plain(),
+        Mode::AdvancedChat | Mode::Workflow => calls.app.stats.kind.learn_flow(),
+        Mode::Chat | Mode::AgentChat | Mode::Completion => calls.app.stats.kind.learn_plain(),
         Mode::Agent => {}
     }
-    let errand = match take_up(errand, &mut question).await {
-        (errand, Ok(())) => errand,
-        (errand, Err(error)) => return refuse(errand, &question, error).await,
+    let calls = match take_up(calls, &mut question).await {
+        (calls, Ok(())) => calls,
+        (calls, Err(error)) => return refuse(calls, &question, error).await,
     };
-    let errand = match find(errand, &mut question).await {
-        Ok(errand) => errand,
+    let calls = match find(calls, &mut question).await {
+        Ok(calls) => calls,
         Err(done) => return done,
     };
     let conversation = question.place.with.conversation();
     let files = &question.ask.question.attachments;
-    let (mut errand, files) = upload(errand, files, conversation).await;
+    let (mut calls, files) = upload(calls, files, conversation).await;
     let files = match files {
         Ok(files) => files,
-        Err(error) => return refuse(errand, &question, error).await,
+        Err(error) => return refuse(calls, &question, error).await,
     };
     loop {
-        let call = match call(&errand, &mut question, &facts, &files).await {
+        let call = match call(&calls, &mut question, &facts, &files).await {
             Ok(call) => call,
             Err(error) => {
                 let error = error.with_reason(Reason::BadRequest);
-                return refuse(errand, &question, error).await;
+                return refuse(calls, &question, error).await;
             }
         };
-        let address = errand.address;
-        let (journey, result) = errand.send(call).await;
+        let address = calls.address;
+        let (exchange, result) = calls.send(call).await;
         let forwarded = match result {
             Ok(forwarded) => forwarded,
             Err(error) => {
-                errand = DifyCalls::back(journey, address);
-                if parts(&errand, &mut question, &error).await {
+                calls = DifyCalls::back(exchange, address);
+                if parts(&calls, &mut question, &error).await {
                     continue;
                 }
-                return refused(errand, &question, error).await;
+                return refused(calls, &question, error).await;
             }
         };
         if upstream::is_run(&forwarded.answer.head) {
-            return tell(journey, forwarded, question, facts.mode).await;
+            return tell(exchange, forwarded, question, facts.mode).await;
         }
-        let (back, error, meaning) = refusal(DifyCalls::back(journey, address), forwarded).await;
-        errand = back;
-        let shared = Arc::clone(errand.worker.shared());
+        let (back, error, meaning) = refusal(DifyCalls::back(exchange, address), forwarded).await;
+        calls = back;
+        let shared = Arc::clone(calls.worker.shared());
         if meaning == Meaning::NoConversation && conversation.is_some() {
             if question.place.leave(&shared).await {
                 // Dify has lost it: once more, as the beginning of a new one.
                 continue;
             }
             let named = conversation.map(|id| id.to_string()).unwrap_or_default();
-            return refuse(errand, &question, errors::no_conversation(&named)).await;
+            return refuse(calls, &question, errors::no_conversation(&named)).await;
         }
-        return refuse(errand, &question, error).await;
+        return refuse(calls, &question, error).await;
     }
 }
 
 /// Finds out who has the conversation that the turn goes on with. One that Dify has lost begins anew, if
 /// the client did not name it itself.
-async fn find(errand: DifyCalls, question: &mut PlacedCompletion) -> Result<DifyCalls, AiResponse> {
-    let Some(conversation) = question.place.with.conversation() else { return Ok(errand) };
-    let (errand, found) = errand.find(conversation).await;
-    let shared = Arc::clone(errand.worker.shared());
+async fn find(calls: DifyCalls, question: &mut PlacedCompletion) -> Result<DifyCalls, AiResponse> {
+    let Some(conversation) = question.place.with.conversation() else { return Ok(calls) };
+    let (calls, found) = calls.find(conversation).await;
+    let shared = Arc::clone(calls.worker.shared());
     match found {
-        Ok(true) => Ok(errand),
-        Ok(false) if question.place.leave(&shared).await => Ok(errand),
+        Ok(true) => Ok(calls),
+        Ok(false) if question.place.leave(&shared).await => Ok(calls),
         Ok(false) => {
             let named = conversation.to_string();
-            Err(refuse(errand, question, errors::no_conversation(&named)).await)
+            Err(refuse(calls, question, errors::no_conversation(&named)).await)
         }
-        Err(error) if parts(&errand, question, &error).await => Ok(errand),
-        Err(error) => Err(refused(errand, question, error).await),
+        Err(error) if parts(&calls, question, &error).await => Ok(calls),
+        Err(error) => Err(refused(calls, question, error).await),
     }
 }
 
 /// Whether the turn leaves its conversation, because the instance that has it is out. The files of
 /// the question stay where the conversation is, and so does a question that has some.
-async fn parts(errand: &DifyCalls, question: &mut PlacedCompletion, error: &GatewayError) -> bool {
+async fn parts(calls: &DifyCalls, question: &mut PlacedCompletion, error: &GatewayError) -> bool {
     let may = error.reason == Reason::OwnerOut
-        && errand.app.policy.on_owner_down == OnOwnerDown::Restart
+        && calls.app.policy.on_owner_down == OnOwnerDown::Restart
         && question.ask.question.attachments.is_empty();
-    may && question.place.part(errand.worker.shared()).await
+    may && question.place.part(calls.worker.shared()).await
 }
 
 /// A client that goes on from an earlier answer gets a new conversation that begins with what was
 /// said till then.
 async fn take_up(
-    errand: DifyCalls,
+    calls: DifyCalls,
     question: &mut PlacedCompletion,
 ) -> (DifyCalls, Result<(), GatewayError>) {
     let Resume::AfterMessage { conversation, message } = question.place.with else {
-        return (errand, Ok(()));
+        return (calls, Ok(()));
     };
-    let (errand, said) = transcript(errand, conversation, message).await;
+    let (calls, said) = transcript(calls, conversation, message).await;
     let taken = said.map(|said| {
         if question.ask.before.is_empty() {
             question.ask.before = said;
         }
     });
-    (errand, taken)
+    (calls, taken)
 }
 
 /// The call of Dify that the question is.
 async fn call(
-    errand: &DifyCalls,
+    calls: &DifyCalls,
     question: &mut PlacedCompletion,
     facts: &Arc<Facts>,
     files: &[FileRef],
 ) -> Result<Call, GatewayError> {
     let conversation = question.place.with.conversation();
     let writing = BodyBuilder {
-        app: Arc::clone(&errand.app),
+        app: Arc::clone(&calls.app),
         facts: Arc::clone(facts),
-        user: errand.user.clone(),
+        user: calls.user.clone(),
         conversation: conversation.map(|id| id.to_string()),
         files: files.to_vec(),
         notice: question.place.notice(),
@@ -248,7 +248,7 @@ impl BodyBuilder {
         let Self { app, facts, user, conversation, files, notice } = self;
         let pending = notice.map(|notice| notice.of(ask));
         let complete = Run { user: &user, conversation: conversation.as_deref(), files: &files };
-        let body = call::body(ask, &facts, &intake(&app.doors), complete)?;
+        let body = call::body(ask, &facts, &intake(&app.ai), complete)?;
         Ok((json_of(body, &mut ask.question.text)?, pending))
     }
 }
@@ -271,18 +271,18 @@ fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes,
 
 /// What Dify's error is to the client and to us.
 async fn refusal(
-    mut errand: DifyCalls,
+    mut calls: DifyCalls,
     forwarded: UpstreamResponse,
 ) -> (DifyCalls, GatewayError, Meaning) {
     let UpstreamResponse { member, answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
-    upstream::note_refusal(&mut errand.record, &member, &answer.head);
+    upstream::note_refusal(&mut calls.record, &member, &answer.head);
     if answer.head.status.is_success() {
         // What is left of it is a page for people.
-        return (errand, foreign::page(), Meaning::Final);
+        return (calls, foreign::page(), Meaning::Final);
     }
     let retry_after_s = upstream::retry_after_s(&answer.head);
-    let connections = &errand.worker.connections;
+    let connections = &calls.worker.connections;
     let read = classify_response::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
     let body = read.map(|answer| match answer.body {
         AttemptBody::Read(body) => body,
@@ -290,35 +290,31 @@ async fn refusal(
     });
     let (error, meaning) = match body {
         Ok(body) => {
-            explanation(&body).into_iter().for_each(|why| errand.record.explain(&why));
+            explanation(&body).into_iter().for_each(|why| calls.record.explain(&why));
             let meaning = meaning(status, &body);
             let read = Read { member: Arc::clone(&member), status, body, retry_after_s };
             (of_answer(&read), meaning)
         }
-        Err(failure) => (errand.noted(errors::of(&failure)), Meaning::Final),
+        Err(failure) => (calls.noted(errors::of(&failure)), Meaning::Final),
     };
     if meaning == Meaning::WrongMode {
         member.stats.facts.forget();
     }
-    (errand, error, meaning)
+    (calls, error, meaning)
 }
 
 /// Dify has not complete it, and the conversation is where it was.
-async fn refuse(errand: DifyCalls, question: &PlacedCompletion, error: GatewayError) -> AiResponse {
-    question.place.release(errand.worker.shared()).await;
-    AiResponse::Error(errand.record, error)
+async fn refuse(calls: DifyCalls, question: &PlacedCompletion, error: GatewayError) -> AiResponse {
+    question.place.release(calls.worker.shared()).await;
+    AiResponse::Error(calls.record, error)
 }
 
-async fn refused(
-    errand: DifyCalls,
-    question: &PlacedCompletion,
-    error: GatewayError,
-) -> AiResponse {
+async fn refused(calls: DifyCalls, question: &PlacedCompletion, error: GatewayError) -> AiResponse {
     // What Dify may have complete leaves its conversation in the dark.
     if !may_have_run(error.reason) {
-        question.place.release(errand.worker.shared()).await;
+        question.place.release(calls.worker.shared()).await;
     }
-    AiResponse::Error(errand.record, error)
+    AiResponse::Error(calls.record, error)
 }
 
 /// Whether Dify may have got the question and worked on it.
@@ -336,35 +332,35 @@ fn may_have_run(reason: Reason) -> bool {
 
 /// Tells the answer: as it comes, or summed up.
 async fn tell(
-    journey: Box<Exchange>,
+    exchange: Box<Exchange>,
     forwarded: UpstreamResponse,
     question: PlacedCompletion,
     mode: Mode,
 ) -> AiResponse {
     let UpstreamResponse { member, answer, flight, .. } = forwarded;
     let AttemptResponse { head, body, arrived, first_byte } = *answer;
-    let PlacedCompletion { ask, voice, protocol, place, pending, late, own_url, .. } = question;
+    let PlacedCompletion { ask, encoder, protocol, place, pending, late, own_url, .. } = question;
     let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
     let files_base = member.files_url.as_deref().map(str::to_owned).or(own_url);
     let files_base = files_base.unwrap_or_default();
-    let decode_options = Manner { web_url, files_base, ..decode_options(&journey.app.doors, &ask) };
-    let request_id = journey.record.request_id().clone();
-    let shared = Arc::clone(journey.worker.shared());
+    let decode_options = Manner { web_url, files_base, ..decode_options(&exchange.app.ai, &ask) };
+    let request_id = exchange.record.request_id().clone();
+    let shared = Arc::clone(exchange.worker.shared());
     let AttemptBody::Coming(body) = body else {
-        return AiResponse::Error(journey.record, errors::no_stream());
+        return AiResponse::Error(exchange.record, errors::no_stream());
     };
     let after = place.after(&shared, pending);
     let source = Source { member: Arc::clone(&member), body, flight, first_byte };
-    let mut relay = Relay::new(journey, &head, source);
+    let mut relay = Relay::new(exchange, &head, source);
     relay.is_for_ai_client();
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());
     let coming = ResponseGuard::new(relay);
     let hearing = Hearing::new(mode, decode_options, ask.model.clone());
-    let mut telling = TranslatedBody::new(coming, hearing, voice, after);
+    let mut translated = TranslatedBody::new(coming, hearing, encoder, after);
     let told = match ask.streamed {
-        true => telling.first().await,
-        false => telling.sum_up().await,
+        true => translated.first().await,
+        false => translated.sum_up().await,
     };
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
@@ -372,7 +368,7 @@ async fn tell(
     if let Some(name) = &member.label.header {
         headers.insert(KnownHeader::Instance.header(), name.clone());
     }
-    let begun = telling.begun();
+    let begun = translated.begun();
     if let Some(id) = begun.conversation.and_then(|id| HeaderValue::try_from(id).ok()) {
         headers.insert(KnownHeader::Conversation.header(), id);
     }
@@ -380,22 +376,22 @@ async fn tell(
     match &told {
         Ok(()) if ask.streamed => stream_headers(headers),
         Ok(()) => json(headers),
-        Err(error) if late.is_so() => telling.fail(error),
+        Err(error) if late.is_so() => translated.fail(error),
         Err(error) => {
             let status = local_reply::error_head(error, protocol, headers);
-            telling.say_instead(protocol.body(error, request_id.as_str()));
+            translated.say_instead(protocol.body(error, request_id.as_str()));
             *response.status_mut() = status;
         }
     }
     let status = response.status().as_u16();
-    let remarks = telling.remarks();
-    if let Some(relay) = telling.relay() {
+    let remarks = translated.remarks();
+    if let Some(relay) = translated.relay() {
         relay.record.told(status);
         if let Err(error) = &told {
             relay.record.note_if_none(remarks.as_deref().unwrap_or(&error.message));
         }
     }
-    AiResponse::Answer(response.map(|_| ResponseBody::Framed(Box::new(telling))))
+    AiResponse::Answer(response.map(|_| ResponseBody::Framed(Box::new(translated))))
 }
 
 fn intake(settings: &AiSettings) -> Intake {

@@ -21,15 +21,15 @@ use crate::model::GatewayError;
 const MAX_AGE_DAYS: u64 = 30;
 
 /// `GET /v1/conversation/mappings`
-pub(super) async fn show(arrival: AiRequest, key: &Key) -> AiResponse {
-    let found = arrival.worker.shared().book().mappings(whose(key)).await;
+pub(super) async fn show(request: AiRequest, key: &Key) -> AiResponse {
+    let found = request.worker.shared().book().mappings(whose(key)).await;
     match found {
         Ok(found) => {
             let mut value = json!(found);
             value["timestamp"] = now_s().into();
-            local(arrival.record, Bytes::from(value.to_string()))
+            local(request.record, Bytes::from(value.to_string()))
         }
-        Err(error) => AiResponse::Error(arrival.record, errors::store_down(&error)),
+        Err(error) => AiResponse::Error(request.record, errors::store_down(&error)),
     }
 }
 
@@ -46,24 +46,24 @@ fn cleanup(body: Bytes) -> Result<Cleanup, GatewayError> {
 }
 
 /// `POST /v1/conversation/cleanup`
-pub(super) async fn clean_up(mut arrival: AiRequest, body: IncomingBody, key: &Key) -> AiResponse {
-    if is_shared(&arrival.snapshot, key) {
-        return AiResponse::Error(arrival.record, errors::shared_key());
+pub(super) async fn clean_up(mut request: AiRequest, body: IncomingBody, key: &Key) -> AiResponse {
+    if is_shared(&request.snapshot, key) {
+        return AiResponse::Error(request.record, errors::shared_key());
     }
-    let taken = match arrival.take_in(body, cleanup).await {
+    let taken = match request.take_in(body, cleanup).await {
         Ok(taken) => taken,
-        Err(error) => return AiResponse::Error(arrival.record, error),
+        Err(error) => return AiResponse::Error(request.record, error),
     };
     let days = taken.asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
     let age = Duration::from_secs(days.saturating_mul(24 * 3600));
-    let removed = arrival.worker.shared().book().cleanup(whose(key), age).await;
+    let removed = request.worker.shared().book().cleanup(whose(key), age).await;
     match removed {
         Ok(removed) => {
             let value =
                 json!({"removed_count": removed, "max_age_days": days, "timestamp": now_s()});
-            local(arrival.record, Bytes::from(value.to_string()))
+            local(request.record, Bytes::from(value.to_string()))
         }
-        Err(error) => AiResponse::Error(arrival.record, errors::store_down(&error)),
+        Err(error) => AiResponse::Error(request.record, errors::store_down(&error)),
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn clean_up(mut arrival: AiRequest, body: IncomingBody, key: &K
 /// anybody may clean up, as its documents have it.
 fn is_shared(snapshot: &Snapshot, key: &Key) -> bool {
     let is_anonymous = snapshot.anonymous.as_ref().is_some_and(|anonymous| **anonymous == *key);
-    let as_opendify = snapshot.apps.iter().any(|app| app.doors.users == UserForm::OpenWebUi);
+    let as_opendify = snapshot.apps.iter().any(|app| app.ai.users == UserForm::OpenWebUi);
     key.is_user_token || (is_anonymous && !as_opendify)
 }
 

@@ -1,4 +1,4 @@
-//! Calls of Dify that the gateway makes for a door: each goes the way of a native request, with the
+//! Calls of Dify that the gateway makes for a route: each goes the way of a native request, with the
 //! same routing, affinity and failover.
 
 use std::net::IpAddr;
@@ -130,13 +130,13 @@ impl DifyCalls {
     /// Nobody answered, or the answer broke off.
     pub(super) async fn ask(self, call: Call) -> (Self, Result<Read, GatewayError>) {
         let (kind, address) = (call.kind, self.address);
-        let (journey, result) = self.send(call).await;
-        let mut errand = Self::back(journey, address);
+        let (exchange, result) = self.send(call).await;
+        let mut calls = Self::back(exchange, address);
         let read = match result {
-            Ok(forwarded) => errand.read(kind, forwarded).await,
-            Err(error) => Err(errand.noted(error)),
+            Ok(forwarded) => calls.read(kind, forwarded).await,
+            Err(error) => Err(calls.noted(error)),
         };
-        (errand, read)
+        (calls, read)
     }
 
     /// Reads an answer whole.
@@ -182,9 +182,9 @@ impl DifyCalls {
         error
     }
 
-    /// Makes a call. The journey has the record, and what else the errand had.
+    /// Makes a call. The exchange has the record, and what else the calls had.
     pub(super) async fn send(self, call: Call) -> ForwardResult {
-        run(self.journey(call)).await
+        run(self.exchange(call)).await
     }
 
     /// Finds out which instance has a conversation, so that whatever follows goes there. False if none
@@ -196,18 +196,18 @@ impl DifyCalls {
         let call =
             Call::post("/v1/chat-messages", CallKind::Run(Run::Chat), JSON, BufferedBody::EMPTY);
         let address = self.address;
-        let mut journey = self.journey(call.in_conversation(Some(conversation)));
-        let found = journey.find_owner().await.map(|()| !journey.nowhere);
-        (Self::back(journey, address), found)
+        let mut exchange = self.exchange(call.in_conversation(Some(conversation)));
+        let found = exchange.find_owner().await.map(|()| !exchange.nowhere);
+        (Self::back(exchange, address), found)
     }
 
-    /// The errand again, after a call.
-    pub(super) fn back(journey: Box<Exchange>, address: IpAddr) -> Self {
-        let Exchange { worker, snapshot, app, user_in_body, record, .. } = *journey;
+    /// The calls again, after a call.
+    pub(super) fn back(exchange: Box<Exchange>, address: IpAddr) -> Self {
+        let Exchange { worker, snapshot, app, user_in_body, record, .. } = *exchange;
         Self { worker, snapshot, app, address, user: user_in_body.unwrap_or_default(), record }
     }
 
-    fn journey(self, call: Call) -> Box<Exchange> {
+    fn exchange(self, call: Call) -> Box<Exchange> {
         let Self { worker, snapshot, app, address, user, record } = self;
         let Call { method, path, kind, run, content_type, body, conversation, names } = call;
         let outbound = UpstreamRequest::own(method, &path, content_type, body, record.request_id());

@@ -35,23 +35,23 @@ struct Message {
 /// Nobody who has the conversation answers. A message that is not among the last ones gives all that
 /// is known.
 pub(super) async fn transcript(
-    errand: DifyCalls,
+    calls: DifyCalls,
     conversation: Uuid,
     last: Uuid,
 ) -> (DifyCalls, Result<Vec<Saying>, GatewayError>) {
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("conversation_id", &conversation.to_string())
-        .append_pair("user", &errand.user)
+        .append_pair("user", &calls.user)
         .append_pair("limit", &LIMIT.to_string())
         .finish();
     let call = Call::get(format!("/v1/messages?{query}"), CallKind::Messages);
-    let (errand, read) = errand.ask(call.naming([conversation])).await;
+    let (calls, read) = calls.ask(call.naming([conversation])).await;
     let found = match read {
         Err(error) => Err(error),
         Ok(read) if read.status == 200 => Ok(said(&read.body, last)),
         Ok(read) => Err(of_answer(&read)),
     };
-    (errand, found)
+    (calls, found)
 }
 
 fn said(body: &[u8], last: Uuid) -> Vec<Saying> {

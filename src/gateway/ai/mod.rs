@@ -1,8 +1,8 @@
 //! OpenAI's and Anthropic's protocols in front of the apps.
 //!
-//! A request at a door becomes one or more native calls of Dify (`errand`), each with the same
-//! routing, affinity and failover as a client's own; what Dify answers is told in the door's words
-//! (`telling`). Which conversation a transcript goes on with is decided in `thread`.
+//! A request of an AI client becomes one or more native calls of Dify (`calls`), each with the same
+//! routing, affinity and failover as a client's own; what Dify answers is told in the client's protocol
+//! (`translated`). Which conversation a transcript goes on with is decided in `thread`.
 
 mod app_info;
 mod audio;
@@ -51,44 +51,44 @@ use crate::model::GatewayError;
 /// When a model was made, in seconds since 1970: clients sort by it and show it.
 const CREATED_S: u64 = 0;
 
-/// Answers a request at a door.
+/// Answers a request at a route.
 pub(super) async fn answer(
-    mut arrival: AiRequest,
+    mut request: AiRequest,
     body: IncomingBody,
-    door: AiRoute<'_>,
+    route: AiRoute<'_>,
 ) -> AiResponse {
-    let key = match auth::key(&arrival.snapshot, &arrival.headers) {
+    let key = match auth::key(&request.snapshot, &request.headers) {
         Ok(key) => key,
-        Err(error) => return AiResponse::Error(arrival.record, error),
+        Err(error) => return AiResponse::Error(request.record, error),
     };
-    arrival.record.came_by(&key);
-    match door.call {
-        Call::Models if door.protocol == Protocol::Anthropic => {
-            let models = models(&arrival.snapshot, &key).map(|(id, _)| id);
-            local(arrival.record, anthropic::models::list(models))
+    request.record.came_by(&key);
+    match route.call {
+        Call::Models if route.protocol == Protocol::Anthropic => {
+            let models = models(&request.snapshot, &key).map(|(id, _)| id);
+            local(request.record, anthropic::models::list(models))
         }
         Call::Models => {
-            local(arrival.record, openai::models::list(models(&arrival.snapshot, &key)))
+            local(request.record, openai::models::list(models(&request.snapshot, &key)))
         }
         Call::Model(id) => {
-            let found = auth::app(&arrival.snapshot, &key, id);
+            let found = auth::app(&request.snapshot, &key, id);
             match found {
-                Ok(_) if door.protocol == Protocol::Anthropic => {
-                    local(arrival.record, anthropic::models::one(id))
+                Ok(_) if route.protocol == Protocol::Anthropic => {
+                    local(request.record, anthropic::models::one(id))
                 }
-                Ok(_) => local(arrival.record, openai::models::one(id, CREATED_S)),
-                Err(error) => AiResponse::Error(arrival.record, error),
+                Ok(_) => local(request.record, openai::models::one(id, CREATED_S)),
+                Err(error) => AiResponse::Error(request.record, error),
             }
         }
         Call::Chat | Call::Completion | Call::Response | Call::Message => {
-            arrival.converse(body, door, &key).await
+            request.converse(body, route, &key).await
         }
-        Call::CountTokens => arrival.count_tokens(body, &key).await,
-        Call::Unknown => AiResponse::Error(arrival.record, errors::unsupported_endpoint()),
-        Call::Transcription => audio::transcribe(arrival, body, &key).await,
-        Call::Speech => audio::speak(arrival, body, &key).await,
-        Call::Mappings => conversations_api::show(arrival, &key).await,
-        Call::Cleanup => conversations_api::clean_up(arrival, body, &key).await,
+        Call::CountTokens => request.count_tokens(body, &key).await,
+        Call::Unknown => AiResponse::Error(request.record, errors::unsupported_endpoint()),
+        Call::Transcription => audio::transcribe(request, body, &key).await,
+        Call::Speech => audio::speak(request, body, &key).await,
+        Call::Mappings => conversations_api::show(request, &key).await,
+        Call::Cleanup => conversations_api::clean_up(request, body, &key).await,
     }
 }
 
@@ -113,17 +113,17 @@ impl AiRequest {
         }
     }
 
-    /// An errand to an app, for a user.
-    fn errand(mut self, app: Arc<App>, user: String) -> DifyCalls {
+    /// A Dify call to an app, for a user.
+    fn calls(mut self, app: Arc<App>, user: String) -> DifyCalls {
         self.record.named(&user);
         let Self { worker, snapshot, address, record, .. } = self;
         DifyCalls { worker, snapshot, app, address, user, record }
     }
 
     /// Reads a question and sends it on its way.
-    async fn converse(mut self, body: IncomingBody, door: AiRoute<'_>, key: &Key) -> AiResponse {
-        let taken = match self.take_in(body, reader(door.call)).await {
-            Ok(taken) => taken.map(|(ask, voice), len| (Payload::new(ask, len), voice)),
+    async fn converse(mut self, body: IncomingBody, route: AiRoute<'_>, key: &Key) -> AiResponse {
+        let taken = match self.take_in(body, reader(route.call)).await {
+            Ok(taken) => taken.map(|(ask, encoder), len| (Payload::new(ask, len), encoder)),
             Err(error) => return AiResponse::Error(self.record, error),
         };
         let app = match auth::app(&self.snapshot, key, &taken.asked.0.model) {
@@ -134,14 +134,14 @@ impl AiRequest {
         if let Err(error) = taken.check(&app) {
             return AiResponse::Error(self.record, error);
         }
-        let ReadBody { asked: (mut ask, voice), held, .. } = taken;
-        request_hints::add(&mut ask, &self.headers, &app.doors);
-        let user = match auth::user(key, ask.user.as_deref(), &self.headers, &app.doors) {
+        let ReadBody { asked: (mut ask, encoder), held, .. } = taken;
+        request_hints::add(&mut ask, &self.headers, &app.ai);
+        let user = match auth::user(key, ask.user.as_deref(), &self.headers, &app.ai) {
             Ok(user) => user,
             Err(error) => return AiResponse::Error(self.record, error),
         };
-        let is_task = app.doors.tasks != Tasks::InChat && is_task(&ask, &app.doors);
-        if is_task && app.doors.tasks == Tasks::Refuse {
+        let is_task = app.ai.tasks != Tasks::InChat && is_task(&ask, &app.ai);
+        if is_task && app.ai.tasks == Tasks::Refuse {
             return AiResponse::Error(self.record, task::refused());
         }
         let user = if is_task { user + ":task" } else { user };
@@ -153,21 +153,21 @@ impl AiRequest {
             chat,
         };
         // A client that wants nothing stored has nothing to go on with, unless it names it.
-        let is_alone = app.doors.history == History::Stateless
-            || (ask.is_unstored && ask.hints.names_nothing());
+        let is_alone =
+            app.ai.history == History::Stateless || (ask.is_unstored && ask.hints.names_nothing());
         let worth = match (is_task, is_alone) {
             (true, _) => Persistence::Deleted,
             (_, true) => Persistence::Nothing,
             _ => Persistence::Kept,
         };
-        let (protocol, late, streamed) = (door.protocol, HeadSent::default(), ask.streamed);
+        let (protocol, late, streamed) = (route.protocol, HeadSent::default(), ask.streamed);
         let request_id = self.record.request_id().clone();
         let head = StreamHead { request_id, ignored: ask.ignored.clone(), protocol };
         let own_url = self.own_url.take();
         let late_too = late.clone();
         let asked =
-            Completion { ask, voice, protocol, thread, worth, late: late_too, held, own_url };
-        let complete = Box::pin(complete(self.errand(app, user), asked));
+            Completion { ask, encoder, protocol, thread, worth, late: late_too, held, own_url };
+        let complete = Box::pin(complete(self.calls(app, user), asked));
         if streamed { keepalive::wait(complete, late, head).await } else { complete.await }
     }
 }
@@ -183,10 +183,10 @@ fn is_task(ask: &Ask, settings: &AiSettings) -> bool {
 /// A question, and who tells its answer.
 type Question = (Ask, Box<dyn Voice + Send>);
 
-/// What reads the question in a door's words.
+/// What reads the question in its protocol.
 fn reader(call: Call<'_>) -> fn(Bytes) -> Result<Question, GatewayError> {
-    fn boxed<V: Voice + Send + 'static>((ask, voice): (Ask, V)) -> Question {
-        (ask, Box::new(voice))
+    fn boxed<V: Voice + Send + 'static>((ask, encoder): (Ask, V)) -> Question {
+        (ask, Box::new(encoder))
     }
     match call {
         Call::Completion => |body| openai::completions::read(body).map(boxed),

@@ -43,7 +43,7 @@ impl<T> ReadBody<T> {
     /// # Errors
     /// 413.
     pub(super) fn check(&self, app: &App) -> Result<(), GatewayError> {
-        let most = BodyLimit { bytes: app.doors.max_body_bytes, key: MAX_BODY };
+        let most = BodyLimit { bytes: app.ai.max_body_bytes, key: MAX_BODY };
         if self.len > most.bytes { Err(errors::body_too_large(most)) } else { Ok(()) }
     }
 }
@@ -71,7 +71,7 @@ impl AiRequest {
         let kept = identify::body(&self.head, &mut body, &self.snapshot, most).await?;
         self.record.body_read(None, kept.len());
         let is_small = kept.len() <= LARGE_BYTES && !kept.is_spooled() && codings.is_empty();
-        let held = self.snapshot.room.hold();
+        let held = self.snapshot.body_memory.hold();
         let reader = Reader { kept, codings, most, held };
         if is_small {
             return reader.read(limits, read);

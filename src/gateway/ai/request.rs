@@ -15,7 +15,7 @@ use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::worker::Worker;
 use crate::model::GatewayError;
 
-/// A request that has come to a door.
+/// A request that has come to a route.
 pub(crate) struct AiRequest {
     /// Whose thread it is on.
     pub worker: Rc<Worker>,

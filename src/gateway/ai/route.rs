@@ -78,7 +78,7 @@ pub(crate) fn match_path<'a>(method: &Method, path: &'a str) -> PathMatch<'a> {
 }
 
 /// The path that a client of a door means, where it has written it in another way: with doubled slashes,
-/// a slash at the end, or `/v1` twice. None if it means no door, or is written as it should be.
+/// a slash at the end, or `/v1` twice. None if it means no route, or is written as it should be.
 pub(crate) fn tidied(method: &Method, path: &str) -> Option<String> {
     if !is_careless(path.as_bytes())
         || matches!(match_path(method, path), PathMatch::Ai(AiRoute { call, .. }) if call != Call::Unknown)
@@ -111,7 +111,7 @@ fn is_careless(path: &[u8]) -> bool {
 
 impl AiRoute<'_> {
     /// The same, for a client of Anthropic's: one that asks for models says so by its version alone.
-    pub(crate) fn spoken_by_anthropic(self) -> Self {
+    pub(crate) fn in_anthropic_protocol(self) -> Self {
         let is_of_both = matches!(self.call, Call::Models | Call::Model(_));
         let protocol = if is_of_both { Protocol::Anthropic } else { self.protocol };
         Self { protocol, ..self }

@@ -1,6 +1,6 @@
 //! An answer of Dify's on its way to a client of another protocol.
 //!
-//! Each piece of Dify's goes out as soon as it came, in the words of the door. What is to be known of
+//! Each piece of Dify's goes out as soon as it came, in the words of the route. What is to be known of
 //! the conversation later is durable before the last frame leaves, so a client that has seen the end
 //! can count on going on.
 
@@ -19,10 +19,10 @@ use crate::model::{GatewayError, Reason};
 
 /// An answer being told.
 pub(super) struct TranslatedBody {
-    coming: ResponseGuard,
+    guard: ResponseGuard,
     hearing: Hearing,
-    voice: Box<dyn Voice>,
-    /// The voice has begun.
+    encoder: Box<dyn Voice>,
+    /// The encoder has begun.
     has_begun: bool,
     /// It has said something.
     has_said: bool,
@@ -46,15 +46,15 @@ enum Stage {
 impl TranslatedBody {
     /// Begins to tell an answer whose head is here.
     pub(super) fn new(
-        coming: ResponseGuard,
+        guard: ResponseGuard,
         hearing: Hearing,
-        voice: Box<dyn Voice>,
+        encoder: Box<dyn Voice>,
         after: AtEnd,
     ) -> Self {
         Self {
-            coming,
+            guard,
             hearing,
-            voice,
+            encoder,
             has_begun: false,
             has_said: false,
             frames: BytesMut::new(),
@@ -100,7 +100,7 @@ impl TranslatedBody {
             Poll::Ready(Ok(()))
         })
         .await?;
-        let whole = self.voice.whole(&self.begun(), self.hearing.told());
+        let whole = self.encoder.whole(&self.begun(), self.hearing.told());
         self.say_instead(whole);
         Ok(())
     }
@@ -118,7 +118,7 @@ impl TranslatedBody {
 
     /// The answer as Dify gives it; none once all was said.
     pub(super) fn relay(&mut self) -> Option<&mut Relay> {
-        self.coming.get_mut()
+        self.guard.get_mut()
     }
 
     /// Goes one step on.
@@ -134,7 +134,7 @@ impl TranslatedBody {
             }
             return Poll::Ready(kept);
         }
-        let Some(relay) = self.coming.get_mut() else {
+        let Some(relay) = self.guard.get_mut() else {
             self.stage = Stage::Over;
             return Poll::Ready(Ok(()));
         };
@@ -155,7 +155,7 @@ impl TranslatedBody {
             State::Over => self.keep(),
             // What the client has got is where it goes on: Dify keeps little more.
             State::Enough => {
-                self.coming.cut_short();
+                self.guard.cut_short();
                 self.keep();
             }
             State::Failed(error) => return Poll::Ready(Err(error)),
@@ -167,14 +167,14 @@ impl TranslatedBody {
         if !self.has_begun
             && let Some(begun) = self.hearing.begun()
         {
-            self.voice.begin(begun, &mut self.frames);
+            self.encoder.begin(begun, &mut self.frames);
             self.has_begun = true;
         }
         self.has_said |= self.heard.iter().any(|heard| !matches!(heard, Heard::StillRunning));
         for heard in self.heard.drain(..) {
             match heard {
-                Heard::StillRunning => self.voice.still_here(&mut self.frames),
-                heard => pieces::say(&mut *self.voice, heard, &mut self.frames),
+                Heard::StillRunning => self.encoder.still_here(&mut self.frames),
+                heard => pieces::say(&mut *self.encoder, heard, &mut self.frames),
             }
         }
     }
@@ -186,7 +186,7 @@ impl TranslatedBody {
             AtEnd::Keep(keeping) => keeping.keep(&begun, self.hearing.told()),
             AtEnd::Nothing => None,
             AtEnd::Delete => {
-                self.coming.delete_afterwards();
+                self.guard.delete_afterwards();
                 None
             }
         };
@@ -202,27 +202,27 @@ impl TranslatedBody {
     }
 
     fn end(&mut self) {
-        if let Some(relay) = self.coming.get_mut()
+        if let Some(relay) = self.guard.get_mut()
             && let Some(remarks) = self.hearing.remarks()
         {
             relay.record.note_if_none(remarks);
         }
         if !self.has_begun {
-            self.voice.begin(&self.begun(), &mut self.frames);
+            self.encoder.begin(&self.begun(), &mut self.frames);
             self.has_begun = true;
         }
-        self.voice.end(self.hearing.told(), &mut self.frames);
+        self.encoder.end(self.hearing.told(), &mut self.frames);
         self.stage = Stage::Over;
     }
 
     /// The run failed, which is told within the stream.
     pub(super) fn fail(&mut self, error: &GatewayError) {
-        if let Some(relay) = self.coming.get_mut() {
+        if let Some(relay) = self.guard.get_mut() {
             let remarks = self.hearing.remarks();
             relay.record.note_if_none(remarks.unwrap_or(&error.message));
             relay.record.end(Reason::Answered);
         }
-        self.voice.fail(error, self.hearing.told(), &mut self.frames);
+        self.encoder.fail(error, self.hearing.told(), &mut self.frames);
         self.stage = Stage::Over;
     }
 }
@@ -242,7 +242,7 @@ impl FrameSource for TranslatedBody {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         while self.frames.is_empty() {
             if matches!(self.stage, Stage::Over) {
-                self.coming.settle();
+                self.guard.settle();
                 return Poll::Ready(None);
             }
             if let Err(error) = ready!(self.poll_on(context)) {
@@ -250,11 +250,11 @@ impl FrameSource for TranslatedBody {
             }
         }
         let frames = self.frames.split().freeze();
-        if let Some(relay) = self.coming.get() {
+        if let Some(relay) = self.guard.get() {
             relay.record.sent(frames.len());
         }
         if matches!(self.stage, Stage::Over) {
-            self.coming.settle();
+            self.guard.settle();
         }
         Poll::Ready(Some(Ok(Frame::data(frames))))
     }

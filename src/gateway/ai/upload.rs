@@ -29,12 +29,12 @@ struct Uploaded {
 /// # Errors
 /// Dify refuses a file, or nobody takes it.
 pub(super) async fn upload(
-    mut errand: DifyCalls,
+    mut calls: DifyCalls,
     files: &[Attachment],
     conversation: Option<Uuid>,
 ) -> (DifyCalls, Result<Vec<FileRef>, GatewayError>) {
     if files.len() > MAX_FILES {
-        return (errand, Err(errors::too_many_files(MAX_FILES)));
+        return (calls, Err(errors::too_many_files(MAX_FILES)));
     }
     let mut known = Vec::with_capacity(files.len());
     // The first file decides on the instance where no conversation does.
@@ -43,34 +43,34 @@ pub(super) async fn upload(
         let place = match &file.content {
             Content::Url(url) => Place::Url(url.clone()),
             Content::Data { .. } => {
-                let (back, id) = send(errand, file, tie).await;
-                errand = back;
+                let (back, id) = send(calls, file, tie).await;
+                calls = back;
                 match id {
                     Ok(id) => {
                         tie = tie.or_else(|| Uuid::try_parse(&id).ok());
                         Place::Uploaded(id)
                     }
-                    Err(error) => return (errand, Err(error)),
+                    Err(error) => return (calls, Err(error)),
                 }
             }
         };
         known.push(FileRef { kind: file.kind, place });
     }
-    (errand, Ok(known))
+    (calls, Ok(known))
 }
 
 async fn send(
-    errand: DifyCalls,
+    calls: DifyCalls,
     file: &Attachment,
     tie: Option<Uuid>,
 ) -> (DifyCalls, Result<String, GatewayError>) {
     let Content::Data { name, media_type, bytes } = &file.content else {
-        return (errand, Ok(String::new()));
+        return (calls, Ok(String::new()));
     };
-    let form = Form::new().text("user", &errand.user).file("file", name, media_type, bytes);
+    let form = Form::new().text("user", &calls.user).file("file", name, media_type, bytes);
     let (content_type, body) = form.finish();
     let call = Call::post("/v1/files/upload", CallKind::Upload, content_type, body).naming(tie);
-    let (errand, read) = errand.ask(call).await;
+    let (calls, read) = calls.ask(call).await;
     let id = match read {
         Err(error) => Err(error),
         Ok(read) if (200..300).contains(&read.status) => {
@@ -79,7 +79,7 @@ async fn send(
         }
         Ok(read) => Err(of_answer(&read)),
     };
-    (errand, id)
+    (calls, id)
 }
 
 /// A `multipart/form-data` body in the making (RFC 7578).

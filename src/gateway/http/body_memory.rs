@@ -29,14 +29,14 @@ pub struct BodyMemory {
 impl BodyMemory {
     /// Nothing yet.
     pub(crate) fn hold(&self) -> BodyMemoryGuard {
-        BodyMemoryGuard { room: self.clone(), bytes: 0 }
+        BodyMemoryGuard { body_memory: self.clone(), bytes: 0 }
     }
 }
 
 /// What one body has. Given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct BodyMemoryGuard {
-    room: BodyMemory,
+    body_memory: BodyMemory,
     bytes: u64,
 }
 
@@ -47,14 +47,14 @@ impl BodyMemoryGuard {
     /// [`io::ErrorKind::QuotaExceeded`]: all bodies would have more than they may. What it had it
     /// keeps.
     pub(crate) fn resize(&mut self, bytes: u64) -> io::Result<()> {
-        let held = &self.room.bodies.held;
+        let held = &self.body_memory.bodies.held;
         match bytes.checked_sub(self.bytes) {
             None => {
                 held.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
             }
             Some(more) => {
                 let before = held.fetch_add(more, Ordering::Relaxed);
-                if before.saturating_add(more) > self.room.limit {
+                if before.saturating_add(more) > self.body_memory.limit {
                     held.fetch_sub(more, Ordering::Relaxed);
                     return Err(io::ErrorKind::QuotaExceeded.into());
                 }
@@ -67,7 +67,7 @@ impl BodyMemoryGuard {
 
 impl Drop for BodyMemoryGuard {
     fn drop(&mut self) {
-        self.room.bodies.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.body_memory.bodies.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

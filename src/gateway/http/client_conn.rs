@@ -127,7 +127,7 @@ impl ClientConn {
 
     /// It took back a request that had no answer yet. More than `most` of them within
     /// [`TAKEN_BACK_WITHIN_MS`] end its connection.
-    pub(crate) fn took_back(&self, now_ms: u64, most: u32) {
+    pub(crate) fn stream_reset(&self, now_ms: u64, most: u32) {
         let (count, since_ms) = match self.taken_back.get() {
             (count, since_ms) if now_ms.saturating_sub(since_ms) <= TAKEN_BACK_WITHIN_MS => {
                 (count + 1, since_ms)
@@ -347,11 +347,11 @@ mod tests {
     fn who_takes_back_too_many_requests_within_a_while_is_ended() {
         let client = ClientConn::new(([127, 0, 0, 1], 1).into(), 0);
         let context = Context::from_waker(Waker::noop());
-        (0..10).for_each(|_| client.took_back(5_000, 10));
+        (0..10).for_each(|_| client.stream_reset(5_000, 10));
         // Another while.
-        (0..10).for_each(|_| client.took_back(15_000, 10));
+        (0..10).for_each(|_| client.stream_reset(15_000, 10));
         assert_eq!(client.asked_to_end(&context), None);
-        client.took_back(25_000, 10);
+        client.stream_reset(25_000, 10);
         assert_eq!(client.asked_to_end(&context), Some(CloseReason::Abuse));
     }
 

@@ -37,25 +37,25 @@ impl Exchange {
 
 /// Sends the request to every instance in rotation. The answer is the first in the request's own order
 /// that succeeded, else the first.
-pub(crate) async fn broadcast(mut journey: Box<Exchange>) -> ForwardResult {
-    let result = ask_all(&mut journey).await;
-    (journey, result)
+pub(crate) async fn broadcast(mut exchange: Box<Exchange>) -> ForwardResult {
+    let result = ask_all(&mut exchange).await;
+    (exchange, result)
 }
 
-async fn ask_all(journey: &mut Exchange) -> Result<UpstreamResponse, GatewayError> {
+async fn ask_all(exchange: &mut Exchange) -> Result<UpstreamResponse, GatewayError> {
     let mut asked = JoinSet::new();
-    let outbound = Rc::new(journey.outbound.clone());
-    journey.progress.begin();
+    let outbound = Rc::new(exchange.outbound.clone());
+    exchange.progress.begin();
     let mut place = 0;
-    while let Next::Ask(candidate) = journey.candidates.next(journey.worker.shared().now_ms()) {
+    while let Next::Ask(candidate) = exchange.candidates.next(exchange.worker.shared().now_ms()) {
         let question = Query {
-            worker: Rc::clone(&journey.worker),
-            snapshot: Arc::clone(&journey.snapshot),
+            worker: Rc::clone(&exchange.worker),
+            snapshot: Arc::clone(&exchange.snapshot),
             outbound: Rc::clone(&outbound),
         };
         let order = place;
         place += 1;
-        let patience = journey.snapshot.timeouts.first_byte_idempotent;
+        let patience = exchange.snapshot.timeouts.first_byte_idempotent;
         asked.spawn_local(async move { (order, question.ask(candidate, patience).await) });
     }
     let mut results = asked.join_all().await;
@@ -71,7 +71,7 @@ async fn ask_all(journey: &mut Exchange) -> Result<UpstreamResponse, GatewayErro
             }
             Ok(_) => {}
             Err((member, failure)) => {
-                journey.record.attempt_failed(&member, AttemptFailure::Failed(failure.reason));
+                exchange.record.attempt_failed(&member, AttemptFailure::Failed(failure.reason));
                 last = Some(failure);
             }
         }
@@ -79,7 +79,7 @@ async fn ask_all(journey: &mut Exchange) -> Result<UpstreamResponse, GatewayErro
     match (best, last) {
         (Some(forwarded), _) => Ok(forwarded),
         (None, Some(failure)) => Err(errors::of(&failure)),
-        (None, None) => Err(errors::nobody(&journey.candidates)),
+        (None, None) => Err(errors::nobody(&exchange.candidates)),
     }
 }
 
@@ -98,7 +98,7 @@ impl Query {
         patience: Duration,
     ) -> Result<UpstreamResponse, (Arc<Member>, AttemptError)> {
         let Self { worker, snapshot, outbound } = self;
-        let Candidate { member, trust } = candidate;
+        let Candidate { member, permit } = candidate;
         let flight = InFlightGuard::begin(&member);
         let (now, timeouts) = (Instant::now(), &snapshot.timeouts);
         let patience =
@@ -115,11 +115,11 @@ impl Query {
         match answer {
             Ok(answer) => {
                 let arrived_ms = worker.shared().ms_at(answer.arrived.into_std());
-                trust.answered(&answer, arrived_ms);
+                permit.answered(&answer, arrived_ms);
                 Ok(UpstreamResponse { member, answer, flight, conversation: None })
             }
             Err(failure) => {
-                trust.failed(&failure, worker.shared());
+                permit.failed(&failure, worker.shared());
                 Err((member, failure))
             }
         }

@@ -21,15 +21,15 @@ use crate::model::Reason;
 
 /// Takes a request to its instance, be it a client's own or one that the gateway makes for it. What an
 /// instance may act on goes on when the client goes away, unless the app wants it closed.
-pub(crate) async fn run(journey: Box<Exchange>) -> ForwardResult {
-    let (progress, worker) = (journey.progress.clone(), Rc::clone(&journey.worker));
-    if journey.is_stop_for_all() {
-        return DetachOnDrop::new(broadcast(journey), progress, worker).await;
+pub(crate) async fn run(exchange: Box<Exchange>) -> ForwardResult {
+    let (progress, worker) = (exchange.progress.clone(), Rc::clone(&exchange.worker));
+    if exchange.is_stop_for_all() {
+        return DetachOnDrop::new(broadcast(exchange), progress, worker).await;
     }
-    let may_close = journey.app.policy.on_disconnect == OnDisconnect::Close;
-    match journey.run {
-        Some(_) if !may_close => DetachOnDrop::new(forward(journey), progress, worker).await,
-        _ => Box::pin(forward(journey)).await,
+    let may_close = exchange.app.policy.on_disconnect == OnDisconnect::Close;
+    match exchange.run {
+        Some(_) if !may_close => DetachOnDrop::new(forward(exchange), progress, worker).await,
+        _ => Box::pin(forward(exchange)).await,
     }
 }
 
@@ -71,13 +71,13 @@ impl<F: Future<Output = ForwardResult> + 'static> Drop for DetachOnDrop<F> {
 }
 
 /// An answer came, or none, and nobody waits for it.
-fn leave((mut journey, result): ForwardResult) {
+fn leave((mut exchange, result): ForwardResult) {
     match result {
         // An answer that nobody takes is seen out as one whose client leaves later.
-        Ok(forwarded) => drop(open(journey, forwarded)),
+        Ok(forwarded) => drop(open(exchange, forwarded)),
         Err(refusal) => {
-            journey.record.end(Reason::ClientGone);
-            journey.record.note(format!("after the client had gone: {refusal}"));
+            exchange.record.end(Reason::ClientGone);
+            exchange.record.note(format!("after the client had gone: {refusal}"));
         }
     }
 }

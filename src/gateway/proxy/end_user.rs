@@ -110,12 +110,12 @@ impl KeyUsers {
             return Ok(None);
         }
         // Only where they matter are the fields put into another form.
-        let forwarded = match app.doors.user_jwt.is_some() || key.trusted_proxy {
-            true => forwarded(&fields.to_map(), &app.doors, key)
+        let forwarded = match app.ai.user_jwt.is_some() || key.trusted_proxy {
+            true => forwarded(&fields.to_map(), &app.ai, key)
                 .map_err(|NoIdentity| errors::unauthorized(errors::NO_IDENTITY))?,
             false => None,
         };
-        Ok(Some(Self { key: Arc::clone(key), form: app.doors.users, forwarded }))
+        Ok(Some(Self { key: Arc::clone(key), form: app.ai.users, forwarded }))
     }
 
     /// A user that the request names, or names not, as Dify will know it.

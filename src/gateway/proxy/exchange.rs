@@ -63,7 +63,7 @@ pub(crate) struct Exchange {
     pub restarted: Option<HeaderValue>,
 }
 
-/// What a journey begins with.
+/// What an exchange begins with.
 pub(crate) struct ExchangeStart<'a> {
     /// IdScope request it is.
     pub worker: Rc<Worker>,
@@ -113,8 +113,8 @@ impl Exchange {
         let ties = claims.ties(&app, worker.shared().owners());
         let flow = is_streamed && is_flow(run, &app);
         let run_span_ms = flow.then(|| millis(snapshot.timeouts.run_start));
-        let asker = SelectContext { user, address, ties, work: work(run), run_span_ms };
-        let candidates = Candidates::new(&app, asker, snapshot.last_resort);
+        let context = SelectContext { user, address, ties, work: work(run), run_span_ms };
+        let candidates = Candidates::new(&app, context, snapshot.last_resort);
         Box::new(Self {
             worker,
             snapshot,

@@ -82,8 +82,8 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     // A run, streamed if the app is known for flows: those need a worker. Asking must not use up the
     // trial of an instance where they do not start, so the next one is due at once.
     let run_span_ms = app.stats.kind.is_flow().then_some(0);
-    let asker = SelectContext { user, address, ties, work: Work::Run, run_span_ms };
-    let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
+    let context = SelectContext { user, address, ties, work: Work::Run, run_span_ms };
+    let mut candidates = Candidates::new(app, context, snapshot.last_resort);
     let mut asked = Vec::new();
     let owner_out = loop {
         match candidates.next(now_ms) {

@@ -31,17 +31,17 @@ use crate::model::{GatewayError, Reason};
 const OWNER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sends the request to its candidates in turn.
-pub(crate) async fn forward(mut journey: Box<Exchange>) -> ForwardResult {
-    let app = Arc::clone(&journey.app);
-    let ready = match journey.take_turn().await {
-        Ok(()) => journey.find_owner().await,
+pub(crate) async fn forward(mut exchange: Box<Exchange>) -> ForwardResult {
+    let app = Arc::clone(&exchange.app);
+    let ready = match exchange.take_turn().await {
+        Ok(()) => exchange.find_owner().await,
         refused => refused,
     };
     let result = match ready {
-        Ok(()) => RetryLoop::new(&mut journey, &app).run().await,
+        Ok(()) => RetryLoop::new(&mut exchange, &app).run().await,
         Err(refusal) => Err(refusal),
     };
-    (journey, result)
+    (exchange, result)
 }
 
 impl Exchange {
@@ -76,7 +76,7 @@ enum AttemptOutcome {
 
 /// The search for an answer, with what has come of it so far.
 struct RetryLoop<'a> {
-    journey: &'a mut Exchange,
+    exchange: &'a mut Exchange,
     allowance: RetryState<'a>,
     /// When the candidate at hand was looked for.
     now: Instant,
@@ -95,8 +95,8 @@ struct RetryLoop<'a> {
 }
 
 impl<'a> RetryLoop<'a> {
-    fn new(journey: &'a mut Exchange, app: &'a App) -> Self {
-        let repeat = match journey.outbound.is_idempotent() {
+    fn new(exchange: &'a mut Exchange, app: &'a App) -> Self {
+        let repeat = match exchange.outbound.is_idempotent() {
             true => Repeat::Harmless,
             false => Repeat::Twice,
         };
@@ -104,8 +104,8 @@ impl<'a> RetryLoop<'a> {
         Self {
             allowance: RetryState::new(&app.policy.retry, &app.stats, repeat),
             now,
-            until: now + journey.snapshot.timeouts.all_attempts,
-            journey,
+            until: now + exchange.snapshot.timeouts.all_attempts,
+            exchange,
             not_here: None,
             owner_said_so: false,
             asked_all: false,
@@ -125,8 +125,8 @@ impl<'a> RetryLoop<'a> {
 
     async fn ask_in_turn(&mut self) -> Result<UpstreamResponse, GatewayError> {
         loop {
-            let now_ms = self.journey.worker.shared().ms_at(self.now.into_std());
-            match self.journey.candidates.next(now_ms) {
+            let now_ms = self.exchange.worker.shared().ms_at(self.now.into_std());
+            match self.exchange.candidates.next(now_ms) {
                 Next::Nobody => return self.end(),
                 Next::OwnerOut(member) => Box::pin(self.owner_out(&member, None)).await?,
                 Next::Ask(candidate) => match self.ask(candidate).await {
@@ -141,12 +141,12 @@ impl<'a> RetryLoop<'a> {
                             &forwarded.member,
                             forwarded.answer.head.status,
                         );
-                        let tie = self.journey.candidates.tie();
+                        let tie = self.exchange.candidates.tie();
                         if self.allowance.take(&failure, tie).is_err() {
                             return Ok(self.found(forwarded));
                         }
                         let why = AttemptFailure::Failed(failure.reason);
-                        self.journey.record.attempt_failed(&forwarded.member, why);
+                        self.exchange.record.attempt_failed(&forwarded.member, why);
                         self.discarded = Some(forwarded);
                     }
                     AttemptOutcome::Failed(member, failure) => {
@@ -160,10 +160,10 @@ impl<'a> RetryLoop<'a> {
 
     /// One attempt at one candidate.
     async fn ask(&mut self, candidate: Candidate) -> AttemptOutcome {
-        let Candidate { member, trust } = candidate;
+        let Candidate { member, permit } = candidate;
         let mut first_turn = None;
-        if let Some(user) = self.journey.stranger(&member) {
-            let Exchange { worker, app, .. } = &*self.journey;
+        if let Some(user) = self.exchange.stranger(&member) {
+            let Exchange { worker, app, .. } = &*self.exchange;
             first_turn = Box::pin(meet(worker.shared(), &app.stats, user)).await;
             self.now = Instant::now();
         }
@@ -171,23 +171,23 @@ impl<'a> RetryLoop<'a> {
             return AttemptOutcome::Failed(member, failure);
         }
         let first_byte = self.first_byte();
-        let (now, journey) = (self.now, &mut *self.journey);
-        let shared = Arc::clone(journey.worker.shared());
-        let timeouts = &journey.snapshot.timeouts;
+        let (now, exchange) = (self.now, &mut *self.exchange);
+        let shared = Arc::clone(exchange.worker.shared());
+        let timeouts = &exchange.snapshot.timeouts;
         let patience = AttemptDeadlines { now, timeouts, first_byte, until: self.until };
         let flight = InFlightGuard::begin(&member);
-        let keyed = KeyedWait::new(&member, trust.room(), shared.ms_at(now.into_std()));
-        let (connections, outbound) = (&journey.worker.connections, &journey.outbound);
-        let done = attempt(connections, &member, outbound, &journey.progress, patience).await;
-        member.fetch();
-        journey.app.fetch_counted();
+        let keyed = KeyedWait::new(&member, permit.room(), shared.ms_at(now.into_std()));
+        let (connections, outbound) = (&exchange.worker.connections, &exchange.outbound);
+        let done = attempt(connections, &member, outbound, &exchange.progress, patience).await;
+        member.prefetch();
+        exchange.app.prefetch_counters();
         let arrived_ms = keyed.over(done.as_deref(), outbound.is_idempotent(), &shared);
         let done = match done {
-            Ok(answer) => classify(answer, journey.look(), &member, connections).await,
+            Ok(answer) => classify(answer, exchange.look(), &member, connections).await,
             Err(failure) => Err(failure),
         };
         let done = match done {
-            Ok((answer, ResponseClass::Fine)) if journey.may_lack_file() => {
+            Ok((answer, ResponseClass::Fine)) if exchange.may_lack_file() => {
                 Box::pin(peek(answer, &member)).await
             }
             done => done,
@@ -198,14 +198,14 @@ impl<'a> RetryLoop<'a> {
                 if let Some(first_turn) = first_turn.filter(|_| answer.head.status.is_success()) {
                     first_turn.begun(shared.owners());
                 }
-                trust.answered(&answer, arrived_ms);
-                let conversation = journey.restarted.clone();
+                permit.answered(&answer, arrived_ms);
+                let conversation = exchange.restarted.clone();
                 let forwarded = UpstreamResponse { member, answer, flight, conversation };
-                let tie = journey.candidates.tie();
+                let tie = exchange.candidates.tie();
                 match finding {
                     ResponseClass::NotHere => AttemptOutcome::NotHere(forwarded),
                     ResponseClass::Busy => {
-                        journey.progress.take_back();
+                        exchange.progress.take_back();
                         AttemptOutcome::Failed(
                             Arc::clone(&forwarded.member),
                             AttemptError::busy(&forwarded.member),
@@ -213,7 +213,7 @@ impl<'a> RetryLoop<'a> {
                     }
                     ResponseClass::Fine
                         if self.allowance.discards(status, tie)
-                            && journey.candidates.has_next() =>
+                            && exchange.candidates.has_next() =>
                     {
                         AttemptOutcome::Discardable(forwarded)
                     }
@@ -221,7 +221,7 @@ impl<'a> RetryLoop<'a> {
                 }
             }
             Err(failure) => {
-                trust.failed(&failure, &shared);
+                permit.failed(&failure, &shared);
                 AttemptOutcome::Failed(member, failure)
             }
         }
@@ -229,10 +229,10 @@ impl<'a> RetryLoop<'a> {
 
     /// How long the member at hand may take for the head of its answer.
     fn first_byte(&self) -> Duration {
-        let (journey, timeouts) = (&self.journey, &self.journey.snapshot.timeouts);
-        let gives_way = journey.outbound.is_idempotent()
+        let (exchange, timeouts) = (&self.exchange, &self.exchange.snapshot.timeouts);
+        let gives_way = exchange.outbound.is_idempotent()
             && self.allowance.has_left()
-            && (journey.candidates.has_next() || self.not_here.is_some());
+            && (exchange.candidates.has_next() || self.not_here.is_some());
         match gives_way {
             true => timeouts.first_byte_idempotent,
             false => timeouts.first_byte,
@@ -242,20 +242,20 @@ impl<'a> RetryLoop<'a> {
     /// A streamed flow takes its place among those of the member's instance. One that does not get any
     /// has not been sent.
     async fn take_place(&mut self, member: &Member) -> Result<(), AttemptError> {
-        self.journey.place = None;
-        if !self.journey.is_streamed_flow() {
+        self.exchange.place = None;
+        if !self.exchange.is_streamed_flow() {
             return Ok(());
         }
         let runs = member.instance.runs();
         if let Some(place) = runs.try_take() {
-            self.journey.place = Some(place);
+            self.exchange.place = Some(place);
             return Ok(());
         }
         let left = timeout_at(self.until, Box::pin(runs.take(member.queue))).await;
         self.now = Instant::now();
         match left.unwrap_or(Err(NoRunPermit::TooLate)) {
             Ok(place) => {
-                self.journey.place = Some(place);
+                self.exchange.place = Some(place);
                 Ok(())
             }
             Err(why) => Err(AttemptError::no_place(member, why)),
@@ -264,12 +264,12 @@ impl<'a> RetryLoop<'a> {
 
     /// This is the answer.
     fn found(&self, forwarded: UpstreamResponse) -> UpstreamResponse {
-        let journey = &self.journey;
-        let known = journey.candidates.tie() == Binding::Owner || !journey.is_searched_for();
+        let exchange = &self.exchange;
+        let known = exchange.candidates.tie() == Binding::Owner || !exchange.is_searched_for();
         if !known && forwarded.answer.head.status.is_success() {
-            let owners = journey.worker.shared().owners();
-            let app = journey.scope().app();
-            journey.claims.remember(journey.kind, app, &forwarded.member, owners);
+            let owners = exchange.worker.shared().owners();
+            let app = exchange.scope().app();
+            exchange.claims.remember(exchange.kind, app, &forwarded.member, owners);
         }
         forwarded
     }
@@ -281,7 +281,8 @@ impl<'a> RetryLoop<'a> {
         &mut self,
         forwarded: UpstreamResponse,
     ) -> Result<Option<UpstreamResponse>, GatewayError> {
-        let conversation = self.journey.claims.conversation.filter(|_| self.journey.run.is_some());
+        let conversation =
+            self.exchange.claims.conversation.filter(|_| self.exchange.run.is_some());
         let Some(conversation) = conversation else {
             self.ask_around(forwarded);
             return Ok(None);
@@ -292,8 +293,8 @@ impl<'a> RetryLoop<'a> {
         }
         self.asked_all = true;
         self.ask_around(forwarded);
-        Box::pin(self.journey.find_conversation(conversation)).await?;
-        if self.journey.nowhere {
+        Box::pin(self.exchange.find_conversation(conversation)).await?;
+        if self.exchange.nowhere {
             return self.end().map(Some);
         }
         Ok(None)
@@ -301,14 +302,14 @@ impl<'a> RetryLoop<'a> {
 
     /// The others are asked. Dify has refused before doing anything.
     fn ask_around(&mut self, forwarded: UpstreamResponse) {
-        if self.journey.candidates.tie() == Binding::Owner {
+        if self.exchange.candidates.tie() == Binding::Owner {
             self.owner_said_so = true;
-            self.journey.candidates.leave_owner();
+            self.exchange.candidates.leave_owner();
         }
-        self.journey.progress.take_back();
-        self.journey.record.attempt_failed(&forwarded.member, AttemptFailure::NotHere);
-        self.journey.app.stats.asked_around.add_one();
-        self.journey.worker.shared().owners().asked_around.add_one();
+        self.exchange.progress.take_back();
+        self.exchange.record.attempt_failed(&forwarded.member, AttemptFailure::NotHere);
+        self.exchange.app.stats.asked_around.add_one();
+        self.exchange.worker.shared().owners().asked_around.add_one();
         match &self.not_here {
             None => self.not_here = Some(forwarded),
             Some(_) => self.leave(forwarded),
@@ -318,7 +319,7 @@ impl<'a> RetryLoop<'a> {
     /// An answer that nobody gets.
     fn leave(&self, forwarded: UpstreamResponse) {
         let AttemptBody::Coming(body) = forwarded.answer.body else { return };
-        held_slot::hold(&self.journey.worker, &forwarded.member, body);
+        held_slot::hold(&self.exchange.worker, &forwarded.member, body);
     }
 
     async fn failed(
@@ -326,10 +327,10 @@ impl<'a> RetryLoop<'a> {
         member: &Arc<Member>,
         failure: AttemptError,
     ) -> Result<(), GatewayError> {
-        let tie = self.journey.candidates.tie();
-        self.journey.record.attempt_failed(member, AttemptFailure::Failed(failure.reason));
+        let tie = self.exchange.candidates.tie();
+        self.exchange.record.attempt_failed(member, AttemptFailure::Failed(failure.reason));
         let late = Instant::now() >= self.until;
-        if late || self.journey.progress.is_client_gone() {
+        if late || self.exchange.progress.is_client_gone() {
             return Err(errors::of(&failure));
         }
         match self.allowance.take(&failure, tie) {
@@ -356,7 +357,7 @@ impl<'a> RetryLoop<'a> {
         failure: Option<AttemptError>,
     ) -> Result<(), GatewayError> {
         let refusal = || errors::owner_out(member, failure.as_ref());
-        match self.journey.app.policy.on_owner_down {
+        match self.exchange.app.policy.on_owner_down {
             OnOwnerDown::Queue => {
                 if self.owner.is_none() {
                     let place = member.instance.enter_queue(member.queue.size);
@@ -367,12 +368,12 @@ impl<'a> RetryLoop<'a> {
                     return Err(refusal());
                 }
                 sleep(OWNER_PAUSE).await;
-                self.journey.candidates.ask_owner_again();
+                self.exchange.candidates.ask_owner_again();
                 Ok(())
             }
-            OnOwnerDown::Restart if self.journey.run == Some(Run::Chat) => {
-                let note = self.journey.leave_conversation().await?.ok_or_else(refusal)?;
-                self.journey.restarted = Some(note);
+            OnOwnerDown::Restart if self.exchange.run == Some(Run::Chat) => {
+                let note = self.exchange.leave_conversation().await?.ok_or_else(refusal)?;
+                self.exchange.restarted = Some(note);
                 Ok(())
             }
             OnOwnerDown::Fail | OnOwnerDown::Restart => Err(refusal()),
@@ -384,12 +385,12 @@ impl<'a> RetryLoop<'a> {
         if let Some(discarded) = self.discarded.take() {
             return Ok(discarded);
         }
-        let candidates = &self.journey.candidates;
+        let candidates = &self.exchange.candidates;
         match (self.not_here.take(), self.last.take()) {
             (Some(answer), None) if self.owner_said_so || candidates.skipped().is_empty() => {
                 if self.owner_said_so {
-                    let owners = self.journey.worker.shared().owners();
-                    self.journey.claims.forget(self.journey.scope(), owners);
+                    let owners = self.exchange.worker.shared().owners();
+                    self.exchange.claims.forget(self.exchange.scope(), owners);
                 }
                 Ok(answer)
             }

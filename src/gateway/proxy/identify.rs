@@ -61,7 +61,7 @@ pub(crate) fn app<'s>(
         }
     };
     let app = app.ok_or_else(unknown)?;
-    app.fetch();
+    app.prefetch();
     Ok((Arc::clone(app), key))
 }
 
@@ -121,7 +121,7 @@ pub(crate) async fn user(
     encoded: Encoded,
 ) -> Result<Identified, GatewayError> {
     // Handed on by reference, and bound before: what waits would hold it once for each hand.
-    let mut scan = match Scan::of(&head.fields, &snapshot.room, encoded) {
+    let mut scan = match Scan::of(&head.fields, &snapshot.body_memory, encoded) {
         Ok(scan) => scan,
         Err(refusal) => return Err(refusal),
     };
@@ -277,7 +277,8 @@ async fn take_in(
     if announced(&head.fields).is_some_and(|bytes| bytes > most.bytes) {
         return Err(errors::body_too_large(most));
     }
-    let mut keeper = BodyBuffer::new(limits.memory_body_bytes, &limits.spool_dir, &snapshot.room);
+    let mut buffer =
+        BodyBuffer::new(limits.memory_body_bytes, &limits.spool_dir, &snapshot.body_memory);
     let mut began = None;
     loop {
         let mut coming = body.frame();
@@ -288,7 +289,7 @@ async fn take_in(
             Poll::Pending => {
                 let (now, wait) = (Instant::now(), snapshot.timeouts.body);
                 let began = *began.get_or_insert(now);
-                let slow = began + wait + allowed(keeper.len(), limits);
+                let slow = began + wait + allowed(buffer.len(), limits);
                 let next = timeout_at((now + wait).min(slow), coming).await;
                 next.map_err(|_| errors::body_too_slow(wait, limits.body_rate))?
             }
@@ -296,13 +297,13 @@ async fn take_in(
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| errors::body_incomplete(&error))?;
         let Ok(piece) = frame.into_data() else { continue };
-        if keeper.len() + piece.len() as u64 > most.bytes {
+        if buffer.len() + piece.len() as u64 > most.bytes {
             return Err(errors::body_too_large(most));
         }
         scan.feed(&piece)?;
-        keeper.push(piece).await.map_err(|error| not_kept(&error, limits))?;
+        buffer.push(piece).await.map_err(|error| not_kept(&error, limits))?;
     }
-    keeper.finish().await.map_err(|error| not_kept(&error, limits))
+    buffer.finish().await.map_err(|error| not_kept(&error, limits))
 }
 
 /// How long so many bytes may take.

@@ -102,7 +102,7 @@ pub(crate) fn preflight(head: &Parts) -> Response<Bytes> {
     response
 }
 
-/// The answer to a browser's preflight for a door. AI clients send headers of their own, and a key is
+/// The answer to a browser's preflight for a route. AI clients send headers of their own, and a key is
 /// needed for all that follows: so every header may be sent.
 pub(crate) fn client_preflight(head: &Parts) -> Response<Bytes> {
     let mut response = preflight(head);

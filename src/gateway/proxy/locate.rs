@@ -71,8 +71,8 @@ async fn locate(asking: QueryContext<'_>, kind: CallKind, outbound: UpstreamRequ
     let QueryContext { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let (ties, work) = (OwnerLookup::Unknown, Work::Other);
-    let asker = SelectContext { user: None, address, ties, work, run_span_ms: None };
-    let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
+    let context = SelectContext { user: None, address, ties, work, run_span_ms: None };
+    let mut candidates = Candidates::new(app, context, snapshot.last_resort);
     let outbound = Rc::new(outbound);
     let mut asked = JoinSet::new();
     let mut silent = Vec::new();

@@ -154,7 +154,7 @@ impl Record {
         self.first_byte = Some(arrived.saturating_duration_since(self.began));
     }
 
-    /// The head of an answer at a door goes out.
+    /// The head of an answer of an AI client goes out.
     pub(crate) fn told(&mut self, status: u16) {
         self.head_sent(status);
     }
@@ -162,7 +162,7 @@ impl Record {
     /// The gateway answers itself.
     pub(crate) fn local(&mut self, status: u16) {
         self.head_sent(status);
-        // The desk refuses only those who may not ask.
+        // The admin refuses only those who may not ask.
         self.end(if status == 403 { Reason::Forbidden } else { Reason::Local });
     }
 
@@ -175,7 +175,7 @@ impl Record {
         self.end(error.reason);
     }
 
-    /// A member has answered at a door, and not with what was asked for.
+    /// A member has answered at a route, and not with what was asked for.
     pub(crate) fn refused_by(&mut self, member: &Arc<Member>, status: u16) {
         self.member = Some(Arc::clone(member));
         self.note(format!("{} answered {status}", member.name()));

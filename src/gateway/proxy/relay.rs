@@ -126,19 +126,19 @@ pub(crate) struct Source {
 
 impl Relay {
     /// Begins to pass an answer on whose head is here.
-    pub(crate) fn new(mut journey: Box<Exchange>, head: &ResponseHead, source: Source) -> Self {
+    pub(crate) fn new(mut exchange: Box<Exchange>, head: &ResponseHead, source: Source) -> Self {
         let Source { member, body, flight, first_byte } = source;
         let content_type = head.fields.get(KnownHeader::ContentType);
         let is_event_stream =
             content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
-        let tap = Tap::new(&journey, head, is_event_stream);
+        let tap = Tap::new(&exchange, head, is_event_stream);
         let watch = match is_event_stream && head.status.is_success() {
-            true => RunWatch::new(&mut journey, &member.instance, first_byte),
+            true => RunWatch::new(&mut exchange, &member.instance, first_byte),
             false => None,
         };
-        let resume = watch.as_ref().and_then(|_| Resume::new(&journey, head));
-        let sender = journey.candidates.sender();
-        let Exchange { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
+        let resume = watch.as_ref().and_then(|_| Resume::new(&exchange, head));
+        let sender = exchange.candidates.sender();
+        let Exchange { worker, snapshot, app, record, turn, run, user_in_body, .. } = *exchange;
         let leaving = run.and_then(|run| {
             let rule = app.policy.on_disconnect;
             let user = user_in_body.filter(|_| rule != OnDisconnect::Close)?;

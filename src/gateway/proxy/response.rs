@@ -124,17 +124,17 @@ impl From<Response<ResponseBody>> for ProxyResponse {
 }
 
 /// Makes the client's answer out of an instance's.
-pub(crate) fn open(mut journey: Box<Exchange>, forwarded: UpstreamResponse) -> ProxyResponse {
+pub(crate) fn open(mut exchange: Box<Exchange>, forwarded: UpstreamResponse) -> ProxyResponse {
     let UpstreamResponse { member, answer, flight, conversation } = forwarded;
     let AttemptResponse { head, body, arrived, first_byte } = *answer;
-    let record = &mut journey.record;
+    let record = &mut exchange.record;
     record.answered(&member, head.status.as_u16(), arrived.into_std());
     let (id, name) = (record.request_id().clone(), member.label.header.clone());
     let mut is_event_stream = false;
     let body = match body {
         AttemptBody::Coming(body) => {
             let source = Source { member, body, flight, first_byte };
-            let relay = Relay::new(journey, &head, source);
+            let relay = Relay::new(exchange, &head, source);
             is_event_stream = relay.is_event_stream();
             ResponseBody::Relay(ResponseGuard::new(relay))
         }
@@ -143,7 +143,7 @@ pub(crate) fn open(mut journey: Box<Exchange>, forwarded: UpstreamResponse) -> P
                 record.explain(&why);
             }
             record.end(Reason::Answered);
-            ResponseBody::Whole(Some(bytes), journey.record)
+            ResponseBody::Whole(Some(bytes), exchange.record)
         }
     };
     let mut told = Box::new(ProxyResponseHead::passing(head));

@@ -46,8 +46,8 @@ impl Body for ResponseBody {
                 record.sent(bytes.len());
                 Ok(Frame::data(bytes))
             })),
-            Self::Relay(coming) => {
-                let Some(relay) = coming.get_mut() else { return Poll::Ready(None) };
+            Self::Relay(guard) => {
+                let Some(relay) = guard.get_mut() else { return Poll::Ready(None) };
                 let piece = ready!(relay.poll_piece(context));
                 if let Some(Ok(frame)) = &piece {
                     relay.record.sent(frame.data_ref().map_or(0, Bytes::len));
@@ -61,7 +61,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes, _) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Relay(coming) => coming.get().is_none_or(Relay::is_over),
+            Self::Relay(guard) => guard.get().is_none_or(Relay::is_over),
             Self::Framed(frames) => frames.is_over(),
         }
     }
@@ -71,7 +71,7 @@ impl Body for ResponseBody {
             Self::Whole(bytes, _) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Relay(coming) => coming.get().map_or(SizeHint::new(), Relay::size_hint),
+            Self::Relay(guard) => guard.get().map_or(SizeHint::new(), Relay::size_hint),
             Self::Framed(frames) => frames.size_hint(),
         }
     }

@@ -114,13 +114,13 @@ pub(crate) enum Reconnect {
 
 impl Resume {
     /// A run that may be one of Dify 1.14 or later; none of another, or where that is switched off.
-    pub(crate) fn new(journey: &Exchange, head: &ResponseHead) -> Option<Box<Self>> {
-        let is_on = journey.app.policy.retry.resume == Resuming::On;
+    pub(crate) fn new(exchange: &Exchange, head: &ResponseHead) -> Option<Box<Self>> {
+        let is_on = exchange.app.policy.retry.resume == Resuming::On;
         if !is_on || !may_tell_again(head) || head.fields.has(KnownHeader::ContentEncoding) {
             return None;
         }
         Some(Box::new(Self {
-            user: journey.user_in_body.clone()?,
+            user: exchange.user_in_body.clone()?,
             client: ClientProtocol::Native,
             whole: WholeEvents::new(MAX_EVENT_BYTES),
             stage: Stage::Following(SentEvents::default()),

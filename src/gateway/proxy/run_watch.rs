@@ -101,11 +101,11 @@ impl RunWatch {
     /// Watches a run whose stream begins; none if it is known to be no flow, or does not stream.
     /// The place that it has is taken over.
     pub(crate) fn new(
-        journey: &mut Exchange,
+        exchange: &mut Exchange,
         instance: &Arc<Instance>,
         first_byte: Duration,
     ) -> Option<Box<Self>> {
-        let (run, kind) = (journey.run?, &journey.app.stats.kind);
+        let (run, kind) = (exchange.run?, &exchange.app.stats.kind);
         let stage = match run {
             Run::Completion => return None,
             Run::Workflow => Stage::Waiting(Seen::Nothing),
@@ -113,19 +113,19 @@ impl RunWatch {
             Run::Chat if kind.is_plain() => return None,
             Run::Chat => Stage::Unknown,
         };
-        let user = journey.user_in_body.as_deref().unwrap_or_default();
-        let key = select::key(journey.app.name.as_str(), user);
+        let user = exchange.user_in_body.as_deref().unwrap_or_default();
+        let key = select::key(exchange.app.name.as_str(), user);
         let began = Instant::now();
         Some(Box::new(Self {
             instance: Arc::clone(instance),
             user: fraction(key.as_bytes()),
             began,
-            began_ms: journey.worker.shared().ms_at(began.into_std()),
-            span: journey.snapshot.timeouts.run_start,
+            began_ms: exchange.worker.shared().ms_at(began.into_std()),
+            span: exchange.snapshot.timeouts.run_start,
             first_byte,
             stage,
-            timer: Box::pin(sleep_until(began + LATE.min(journey.snapshot.timeouts.run_start))),
-            place: journey.place.take(),
+            timer: Box::pin(sleep_until(began + LATE.min(exchange.snapshot.timeouts.run_start))),
+            place: exchange.place.take(),
         }))
     }
 

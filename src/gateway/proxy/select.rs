@@ -88,22 +88,22 @@ pub(crate) struct Candidate {
     /// The instance as the app sees it.
     pub member: Arc<Member>,
     /// To be settled by the attempt.
-    pub trust: AttemptPermit,
+    pub permit: AttemptPermit,
 }
 
 impl Candidates {
     /// The candidates for a request to `app`.
-    pub(crate) fn new(app: &Arc<App>, asker: SelectContext<'_>, last_resort: LastResort) -> Self {
+    pub(crate) fn new(app: &Arc<App>, context: SelectContext<'_>, last_resort: LastResort) -> Self {
         let pool = &app.pool;
-        let key = key_of(app, asker.user, asker.address);
-        let max_load = pool.max_load.filter(|_| key.is_some() && asker.ties == OwnerLookup::None);
+        let key = key_of(app, context.user, context.address);
+        let max_load = pool.max_load.filter(|_| key.is_some() && context.ties == OwnerLookup::None);
         let tie = if key.is_some() && max_load.is_none() { Binding::Key } else { Binding::Free };
-        let owner = match asker.ties {
+        let owner = match context.ties {
             OwnerLookup::Owner(place) => Some(Owner { place, asked: false }),
             OwnerLookup::None | OwnerLookup::Unknown => None,
         };
         let order = pool.order(key.as_deref().map(str::as_bytes));
-        let claim = match asker.ties {
+        let claim = match context.ties {
             OwnerLookup::Owner(_) | OwnerLookup::Unknown => Affinity::Owned,
             OwnerLookup::None => {
                 Affinity::Free { key_fraction: key.as_deref().map(|key| fraction(key.as_bytes())) }
@@ -119,8 +119,8 @@ impl Candidates {
             max_load,
             last_resort,
             claim,
-            sender: Sender { caller: asker.caller(app), work: asker.work },
-            run_span_ms: asker.run_span_ms,
+            sender: Sender { caller: context.caller(app), work: context.work },
+            run_span_ms: context.run_span_ms,
             skipped: SmallVec::new(),
             found: InRotation::Nobody,
         }
@@ -138,7 +138,7 @@ impl Candidates {
     fn the_owner(&mut self, place: usize, now_ms: u64) -> Next {
         let pool = &self.app.pool;
         let Some(member) = pool.members.get(place) else { return Next::Nobody };
-        member.fetch();
+        member.prefetch();
         let takes = |member: &Arc<Member>| member.is_in() && !self.lacks_worker(member);
         let all_out = || self.last_resort == LastResort::Try && !pool.members.iter().any(takes);
         let passes = match self.admit(member, now_ms, Affinity::Owned) {
@@ -176,7 +176,7 @@ impl Candidates {
         let pool = &self.app.pool;
         let bound = self.max_load.map(|max_load| pool.bound(max_load));
         while let Some(member) = pool.next(&mut self.order, bound.as_ref()) {
-            member.fetch();
+            member.prefetch();
             if self.run_span_ms.is_some()
                 && self.tie == Binding::Free
                 && !member.instance.runs().has_place()
@@ -233,8 +233,8 @@ impl Candidates {
     }
 
     fn candidate(&self, member: &Arc<Member>, passes: Permits) -> Candidate {
-        let trust = AttemptPermit::new(Arc::clone(member), passes, self.sender);
-        Candidate { member: Arc::clone(member), trust }
+        let permit = AttemptPermit::new(Arc::clone(member), passes, self.sender);
+        Candidate { member: Arc::clone(member), permit }
     }
 
     /// Who sends the request.

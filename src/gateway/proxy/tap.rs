@@ -160,8 +160,8 @@ impl Json {
 
 impl Tap {
     /// What there is to learn from an answer to this request.
-    pub(crate) fn new(journey: &Exchange, head: &ResponseHead, events: bool) -> Self {
-        let kind = journey.kind;
+    pub(crate) fn new(exchange: &Exchange, head: &ResponseHead, events: bool) -> Self {
+        let kind = exchange.kind;
         if head.status.as_u16() >= 400 && !head.fields.has(KnownHeader::ContentEncoding) {
             return Self::Refusal(BytesMut::new());
         }
@@ -171,11 +171,11 @@ impl Tap {
         {
             return Self::Off;
         }
-        let whose = journey.whose();
-        let asked = Request { whose, conversation: journey.claims.conversation };
+        let whose = exchange.whose();
+        let asked = Request { whose, conversation: exchange.claims.conversation };
         if events {
             let remember = LearnState::Coming;
-            let waits = journey.outbound.in_query("continue_on_pause");
+            let waits = exchange.outbound.in_query("continue_on_pause");
             let pauses = match waits.is_some_and(|waits| waits.eq_ignore_ascii_case("true")) {
                 true => Pauses::Wait,
                 false => Pauses::End,

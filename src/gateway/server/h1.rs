@@ -29,8 +29,8 @@ pub(crate) async fn serve(
     stream: Transport,
     limits: &Limits,
 ) {
-    let (clock, gear) = (Rc::clone(worker.clock()), worker.gear().clone());
-    let line = Rc::new(Conn::new(stream, Rc::clone(client), clock, gear));
+    let (clock, buffers) = (Rc::clone(worker.clock()), worker.buffers().clone());
+    let line = Rc::new(Conn::new(stream, Rc::clone(client), clock, buffers));
     if worker.shared().is_draining() {
         client.end(CloseReason::Drain);
     }

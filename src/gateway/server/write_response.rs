@@ -147,9 +147,9 @@ impl ResponseWriter<'_> {
     /// Sends what is ready.
     fn send(&mut self, context: &mut Context<'_>) -> io::Result<Ahead> {
         let (line, mut ahead) = (self.line, Ahead::More);
-        line.gear.compose(|out| {
+        line.buffers.compose(|out| {
             if let Some((head, manner)) = self.head.take() {
-                write_head(out, &line.gear, (&head, &manner), (self.framing, self.stays));
+                write_head(out, &line.buffers, (&head, &manner), (self.framing, self.stays));
                 self.is_whole = matches!(self.framing, Framing::None | Framing::Withheld(_));
             }
             let (mut large, mut last): (Bytes, &[u8]) = (Bytes::new(), b"");
@@ -243,7 +243,7 @@ fn framing(reply: &ProxyResponse, manner: &RequestMeta) -> Framing {
 
 fn write_head(
     out: &mut Vec<u8>,
-    gear: &IoBuffers,
+    buffers: &IoBuffers,
     (head, manner): (&ProxyResponseHead, &RequestMeta),
     (framing, stays): (Framing, KeepAlive),
 ) {
@@ -275,7 +275,7 @@ fn write_head(
         _ => {}
     }
     if !has_date {
-        gear.date(|date| line(out, b"date", date));
+        buffers.date(|date| line(out, b"date", date));
     }
     match stays {
         KeepAlive::Open => {}

@@ -23,7 +23,7 @@ pub struct App {
     /// Its key in the configuration.
     pub name: AppName,
     /// How OpenAI and Anthropic clients see it.
-    pub doors: AiSettings,
+    pub ai: AiSettings,
 }
 
 impl App {
@@ -35,12 +35,12 @@ impl App {
 
     /// Begins to read what a request will need of it, all at once: of thousands of apps each is far
     /// from the processor, and so it waits once instead of at each step.
-    pub(crate) fn fetch(&self) {
+    pub(crate) fn prefetch(&self) {
         black_box((self.policy.storage, self.name.as_str().as_bytes().first().copied()));
     }
 
     /// The same for what its answer will need.
-    pub(crate) fn fetch_counted(&self) {
+    pub(crate) fn prefetch_counters(&self) {
         black_box((self.policy.storage, self.stats.budget.left()));
     }
 }

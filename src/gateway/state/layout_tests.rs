@@ -21,7 +21,7 @@ const QUICKEST: usize = 2 * size_of::<Counter>();
 #[test]
 fn an_app_is_two_lines_and_what_it_counts_one() {
     assert!(COUNTS + offset_of!(App, policy) <= LINE);
-    assert!(COUNTS + offset_of!(App, doors) <= 2 * LINE);
+    assert!(COUNTS + offset_of!(App, ai) <= 2 * LINE);
     assert!(offset_of!(AppStats, duration) + QUICKEST <= LINE);
     assert_eq!(align_of::<AppStats>(), LINE);
 }

@@ -62,10 +62,10 @@ impl Member {
         &self.label.name
     }
 
-    /// Begins to read what a request will need of it, all at once, as [`App::fetch`] does.
+    /// Begins to read what a request will need of it, all at once, as [`App::prefetch`] does.
     ///
-    /// [`App::fetch`]: super::snapshot::App::fetch
-    pub(crate) fn fetch(&self) {
+    /// [`App::prefetch`]: super::snapshot::App::prefetch
+    pub(crate) fn prefetch(&self) {
         black_box((self.authorization.is_some(), self.stats.in_flight.get()));
     }
 

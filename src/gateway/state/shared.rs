@@ -28,7 +28,7 @@ const FIRST_TURNS: usize = 1 << 10;
 /// What answers `/health`, `/status` and the like. `admin` implements it; this is the seam through
 /// which the main listener reaches it without knowing it.
 pub trait AdminHandler: Send + Sync {
-    /// Answers a request for one of [the desk's paths](crate::gateway::route::DESK_PATHS), or
+    /// Answers a request for one of [the admin paths](crate::gateway::route::ADMIN_PATHS), or
     /// refuses it by the rules of access.
     fn answer(
         &self,
@@ -36,7 +36,7 @@ pub trait AdminHandler: Send + Sync {
     ) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send + '_>>;
 }
 
-/// A request for the desk.
+/// A request for the admin endpoints.
 #[derive(Debug)]
 pub struct AdminRequest {
     /// Method, URI and headers.
@@ -56,7 +56,7 @@ pub struct Stores {
 /// What all workers and the rest of the process share.
 pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
-    desk: Box<dyn AdminHandler>,
+    admin: Box<dyn AdminHandler>,
     kept: Stores,
     /// Made when the first conversation goes on: it has a place for each of thousands.
     turns: OnceLock<ConversationLocks>,
@@ -124,12 +124,12 @@ impl Shared {
     pub fn new(
         snapshot: Arc<Snapshot>,
         kept: Stores,
-        desk: Box<dyn AdminHandler>,
+        admin: Box<dyn AdminHandler>,
         workers: usize,
     ) -> Self {
         Self {
             snapshot: ArcSwap::new(snapshot),
-            desk,
+            admin,
             kept,
             turns: OnceLock::new(),
             first_turns: OnceLock::new(),
@@ -159,9 +159,9 @@ impl Shared {
         self.swapped.notified().await;
     }
 
-    /// What answers the desk's paths.
-    pub fn desk(&self) -> &dyn AdminHandler {
-        self.desk.as_ref()
+    /// What answers the admin paths.
+    pub fn admin(&self) -> &dyn AdminHandler {
+        self.admin.as_ref()
     }
 
     /// Which instance owns which id.

@@ -41,7 +41,7 @@ pub struct Snapshot {
     /// Limits on requests.
     pub limits: Limits,
     /// The memory of all request bodies; what they hold survives a reload.
-    pub room: BodyMemory,
+    pub body_memory: BodyMemory,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Whether instances that are out are tried when all are.

@@ -65,18 +65,18 @@ pub(crate) async fn attempt(
     progress: &SendState,
     patience: AttemptDeadlines<'_>,
 ) -> Result<Box<AttemptResponse>, AttemptError> {
-    let exchange = Attempt { connections, member, outbound, progress, patience };
-    let first = exchange.lease(Reuse::Any).await?;
+    let attempt = Attempt { connections, member, outbound, progress, patience };
+    let first = attempt.lease(Reuse::Any).await?;
     let reused = first.reused;
     // A look at the clock is not free, and the time for a connection at hand is none.
     let began = if reused { patience.now } else { Instant::now() };
-    match exchange.run(first, began).await {
+    match attempt.run(first, began).await {
         Err(failure) if reused && is_stale(&failure, outbound) => {
             let again = Box::pin(async {
-                let fresh = exchange.lease(Reuse::Fresh).await?;
-                exchange.run(fresh, Instant::now()).await
+                let fresh = attempt.lease(Reuse::Fresh).await?;
+                attempt.run(fresh, Instant::now()).await
             });
-            // What the first exchange may have delivered stays so, if the second delivers nothing.
+            // What the first attempt may have delivered stays so, if the second delivers nothing.
             again.await.map_err(|later| if failure.sent > later.sent { failure } else { later })
         }
         done => done,
@@ -130,13 +130,13 @@ impl Attempt<'_> {
         let (method, body) = (outbound.method(), outbound.body(progress));
         write_batch::next_tick().await;
         let head = |out: &mut Vec<u8>| outbound.write_head(member, out);
-        match lease.connection.exchange(method, head, body, began + wait).await {
+        match lease.connection.send_request(method, head, body, began + wait).await {
             Ok((head, answering)) => self.checked(head, UpstreamBody::Coming(answering), began),
             Err((error, written)) => Err(self.failed(error, written, wait)),
         }
     }
 
-    /// What an exchange on one connection met, as the end of the attempt.
+    /// What a request on one connection met, as the end of the attempt.
     fn failed(&self, error: SendError, written: BytesSent, wait: Duration) -> AttemptError {
         let (reason, what, written) = match error {
             SendError::Closed(what) | SendError::Broken(what) => {

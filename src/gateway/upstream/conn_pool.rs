@@ -39,7 +39,7 @@ pub(crate) struct ConnectionPool {
     /// By instance. Sorted: hashing a number so that nobody can guess where it goes costs more than
     /// finding it, and nobody chooses these.
     idle: RefCell<BTreeMap<u64, IdleList>>,
-    gear: IoBuffers,
+    buffers: IoBuffers,
 }
 
 struct IdleList {
@@ -61,9 +61,9 @@ impl IdleConnection {
 }
 
 impl ConnectionPool {
-    /// None yet; they read and write by way of `gear`.
-    pub(crate) fn new(shared: Arc<Shared>, gear: IoBuffers) -> Self {
-        Self { shared, idle: RefCell::default(), gear }
+    /// None yet; they read and write by way of `buffers`.
+    pub(crate) fn new(shared: Arc<Shared>, buffers: IoBuffers) -> Self {
+        Self { shared, idle: RefCell::default(), buffers }
     }
 
     /// An idle connection to a member's instance, if there is one.
@@ -110,7 +110,7 @@ impl ConnectionPool {
 
     async fn open(&self, instance: &Instance, slot: Slot) -> io::Result<Box<Connection>> {
         let stream = dial(instance).await?;
-        Ok(Box::new(Connection::new(stream, self.gear.clone()).with_slot(slot)))
+        Ok(Box::new(Connection::new(stream, self.buffers.clone()).with_slot(slot)))
     }
 
     async fn wait_for_slot(&self, member: &Member) -> Result<Slot, AttemptError> {

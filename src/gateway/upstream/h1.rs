@@ -68,7 +68,7 @@ pub(crate) struct Connection {
     /// Bytes that the socket has taken, before TLS.
     taken: u64,
     alarm: Deadline,
-    gear: IoBuffers,
+    buffers: IoBuffers,
     _slot: Option<Slot>,
 }
 
@@ -85,14 +85,14 @@ struct Sending<F> {
 
 impl Connection {
     /// A connection that has carried nothing yet.
-    pub(crate) fn new(stream: Transport, gear: IoBuffers) -> Self {
+    pub(crate) fn new(stream: Transport, buffers: IoBuffers) -> Self {
         Self {
             stream,
             input: Bytes::new(),
             outflow: WriteBuf::default(),
             taken: 0,
             alarm: Deadline::default(),
-            gear,
+            buffers,
             _slot: None,
         }
     }
@@ -113,7 +113,7 @@ impl Connection {
     ///
     /// # Errors
     /// Why there is no answer, and whether the instance may have any of the request.
-    pub(crate) async fn exchange(
+    pub(crate) async fn send_request(
         mut self: Box<Self>,
         method: &Method,
         head: impl FnOnce(&mut Vec<u8>),
@@ -203,8 +203,8 @@ impl Connection {
                 Poll::Pending => return Ok(()),
             };
             left = left.saturating_sub(piece.len());
-            let Self { gear, outflow, stream, .. } = self;
-            let sent = gear.compose(|first| {
+            let Self { buffers, outflow, stream, .. } = self;
+            let sent = buffers.compose(|first| {
                 if let Some(head) = sending.head.take() {
                     head(first);
                 }
@@ -223,8 +223,8 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, SendError>> {
         loop {
-            let Self { gear, stream, input, .. } = self;
-            let read = ready!(gear.poll_look(stream, context, |bytes| read_head(input, bytes)));
+            let Self { buffers, stream, input, .. } = self;
+            let read = ready!(buffers.poll_look(stream, context, |bytes| read_head(input, bytes)));
             let mut found = read.unwrap_or_else(|error| Err(broken(&error)));
             while let Ok(Some(head)) = found {
                 if !is_informational(head.status) {
@@ -347,7 +347,7 @@ impl http_body::Body for H1Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Self { connection, body, spare, .. } = &mut *self;
-        let Connection { stream, input, gear, .. } = &mut **connection;
+        let Connection { stream, input, buffers, .. } = &mut **connection;
         loop {
             match body.decode(input) {
                 Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
@@ -359,8 +359,8 @@ impl http_body::Body for H1Body {
                 }
             }
             let filled = match body.left() {
-                None => gear.poll_stream(stream, context),
-                left => gear.poll_fill(stream, context, (left, spare)),
+                None => buffers.poll_stream(stream, context),
+                left => buffers.poll_fill(stream, context, (left, spare)),
             };
             *input = ready!(filled)?;
             if input.is_empty() {

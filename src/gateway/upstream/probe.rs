@@ -77,7 +77,7 @@ impl Prober {
 }
 
 async fn run(shared: Arc<Shared>) {
-    let gear = IoBuffers::new();
+    let buffers = IoBuffers::new();
     let mut tasks = JoinSet::new();
     let mut running: HashMap<u64, AbortHandle> = HashMap::new();
     loop {
@@ -92,7 +92,7 @@ async fn run(shared: Arc<Shared>) {
         });
         for probed in &snapshot.probed {
             running.entry(probed.id()).or_insert_with(|| {
-                let watch = watch(Arc::clone(&shared), Arc::clone(probed), gear.clone());
+                let watch = watch(Arc::clone(&shared), Arc::clone(probed), buffers.clone());
                 tasks.spawn_local(watch)
             });
         }
@@ -104,7 +104,7 @@ async fn run(shared: Arc<Shared>) {
 
 /// Probe after probe. After one that failed the next begins at once if its time has come: the time
 /// from one beginning to the next is what counts.
-async fn watch(shared: Arc<Shared>, probed: Arc<ProbeTarget>, gear: IoBuffers) {
+async fn watch(shared: Arc<Shared>, probed: Arc<ProbeTarget>, buffers: IoBuffers) {
     let mut place = None;
     for round in 0_u64.. {
         let began = Instant::now();
@@ -112,8 +112,8 @@ async fn watch(shared: Arc<Shared>, probed: Arc<ProbeTarget>, gear: IoBuffers) {
         let (verdict, text) = match place.take().or_else(|| ProbeSlot::take(probed.instance())) {
             Some(taken) => {
                 let outcome = match probed.key_to_ask_with(now_ms) {
-                    Some(key) => look_with_key(&probed, &gear, &key, taken.room, &shared).await,
-                    None => look(&probed, &gear, began, taken.room).await,
+                    Some(key) => look_with_key(&probed, &buffers, &key, taken.room, &shared).await,
+                    None => look(&probed, &buffers, began, taken.room).await,
                 };
                 place = Some(taken);
                 outcome
@@ -155,13 +155,13 @@ impl ProbeSlot {
 
 async fn look(
     probed: &ProbeTarget,
-    gear: &IoBuffers,
+    buffers: &IoBuffers,
     began: Instant,
     room: Headroom,
 ) -> (ProbeVerdict, String) {
     let (instance, probe) = (probed.instance(), probed.probe());
     let limit = probe.timeout;
-    let asked = timeout(limit, ask(probed, gear)).await;
+    let asked = timeout(limit, ask(probed, buffers)).await;
     let took = began.elapsed();
     match asked {
         Ok(Ok(answer)) => {
@@ -192,14 +192,14 @@ async fn look(
 /// Asks whether requests with a key are answered, however.
 async fn look_with_key(
     probed: &ProbeTarget,
-    gear: &IoBuffers,
+    buffers: &IoBuffers,
     key: &HeaderValue,
     room: Headroom,
     shared: &Shared,
 ) -> (ProbeVerdict, String) {
     let limit = probed.probe().timeout.max(KEYED_PATIENCE);
     let began = Instant::now();
-    let asked = timeout(limit, ask_with_key(probed, gear, key, limit)).await;
+    let asked = timeout(limit, ask_with_key(probed, buffers, key, limit)).await;
     let took = began.elapsed();
     match asked {
         Ok(Ok(status)) => {
@@ -229,17 +229,17 @@ async fn look_with_key(
 /// The status of the answer.
 async fn ask_with_key(
     probed: &ProbeTarget,
-    gear: &IoBuffers,
+    buffers: &IoBuffers,
     key: &HeaderValue,
     limit: Duration,
 ) -> io::Result<u16> {
-    let connection = Box::new(Connection::new(dial(probed.instance()).await?, gear.clone()));
+    let connection = Box::new(Connection::new(dial(probed.instance()).await?, buffers.clone()));
     let mut headers = headers(probed)?;
     headers.insert(AUTHORIZATION, key.clone());
     let head = |out: &mut Vec<u8>| write_request_head(&Method::GET, KEYED_PATH, &headers, out);
     let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     let due = Instant::now() + 2 * limit;
-    let answer = connection.exchange(&Method::GET, head, body, due).await;
+    let answer = connection.send_request(&Method::GET, head, body, due).await;
     let (head, _) = answer.map_err(|(error, _)| unanswered(error))?;
     Ok(head.status.as_u16())
 }
@@ -259,9 +259,9 @@ struct ProbeResponse {
     fault: Option<String>,
 }
 
-async fn ask(probed: &ProbeTarget, gear: &IoBuffers) -> io::Result<ProbeResponse> {
+async fn ask(probed: &ProbeTarget, buffers: &IoBuffers) -> io::Result<ProbeResponse> {
     let (instance, probe) = (probed.instance(), probed.probe());
-    let connection = Box::new(Connection::new(dial(instance).await?, gear.clone()));
+    let connection = Box::new(Connection::new(dial(instance).await?, buffers.clone()));
     let headers = headers(probed)?;
     let head = |out: &mut Vec<u8>| {
         write_request_head(&probe.method, probe.path.as_str(), &headers, out);
@@ -269,7 +269,7 @@ async fn ask(probed: &ProbeTarget, gear: &IoBuffers) -> io::Result<ProbeResponse
     let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     // Who asks times the whole of a probe, and has to be the first to see that it is late.
     let due = Instant::now() + 2 * probe.timeout;
-    let answer = connection.exchange(&probe.method, head, body, due).await;
+    let answer = connection.send_request(&probe.method, head, body, due).await;
     let (head, body) = answer.map_err(|(error, _)| unanswered(error))?;
     if let Some(what) = framing::fault_of_answer(&head) {
         return Err(io::Error::other(format!("an answer that cannot be passed on: {what}")));

@@ -48,7 +48,7 @@ pub(crate) struct Worker {
     clock: Rc<Cell<u64>>,
     /// Requests that were none.
     pub early_log: EarlyLog,
-    gear: IoBuffers,
+    buffers: IoBuffers,
     /// Woken when the last client is gone.
     empty: Notify,
     /// Runs that go on without their clients.
@@ -58,11 +58,11 @@ pub(crate) struct Worker {
 impl Worker {
     /// Worker number `index`, from 0.
     pub(crate) fn new(index: usize, shared: Arc<Shared>, sink: Option<Sink>) -> Self {
-        let gear = IoBuffers::new();
+        let buffers = IoBuffers::new();
         Self {
             index,
-            connections: ConnectionPool::new(Arc::clone(&shared), gear.clone()),
-            gear,
+            connections: ConnectionPool::new(Arc::clone(&shared), buffers.clone()),
+            buffers,
             shared,
             clients: RefCell::default(),
             batch: RefCell::new(Batch::new(sink)),
@@ -89,8 +89,8 @@ impl Worker {
     }
 
     /// The buffers that its connections share.
-    pub(crate) fn gear(&self) -> &IoBuffers {
-        &self.gear
+    pub(crate) fn buffers(&self) -> &IoBuffers {
+        &self.buffers
     }
 
     /// Takes note of a client's connection.

@@ -22,8 +22,8 @@ const UNCOUNTED_BYTES: u64 = 16 * 1024;
 pub(crate) struct BodyBuffer<'a> {
     memory_bytes: u64,
     spool_dir: &'a Path,
-    room: &'a BodyMemory,
-    /// What the pieces here have of the room for all bodies, once they are worth counting.
+    memory: &'a BodyMemory,
+    /// What the pieces here have of the memory for all bodies, once they are worth counting.
     held: Option<BodyMemoryGuard>,
     /// Not yet written to the spool.
     pending: Vec<Bytes>,
@@ -38,11 +38,11 @@ pub(crate) struct BodyBuffer<'a> {
 
 impl<'a> BodyBuffer<'a> {
     /// Keeps up to `memory_bytes` in memory and the rest in `spool_dir`.
-    pub(crate) fn new(memory_bytes: u64, spool_dir: &'a Path, room: &'a BodyMemory) -> Self {
+    pub(crate) fn new(memory_bytes: u64, spool_dir: &'a Path, memory: &'a BodyMemory) -> Self {
         Self {
             memory_bytes,
             spool_dir,
-            room,
+            memory,
             held: None,
             pending: Vec::new(),
             gathered: BytesMut::new(),
@@ -69,7 +69,7 @@ impl<'a> BodyBuffer<'a> {
         self.len += piece.len() as u64;
         self.pending_bytes += piece.len() as u64;
         if self.pending_bytes > UNCOUNTED_BYTES {
-            self.held.get_or_insert_with(|| self.room.hold()).resize(self.pending_bytes)?;
+            self.held.get_or_insert_with(|| self.memory.hold()).resize(self.pending_bytes)?;
         }
         if piece.len() < SMALL_BYTES && !self.pending.is_empty() {
             self.gathered.extend_from_slice(&piece);

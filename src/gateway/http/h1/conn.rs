@@ -34,7 +34,7 @@ pub(crate) struct Conn {
     /// The worker's coarse time, in milliseconds.
     pub clock: Rc<Cell<u64>>,
     /// The worker's buffers.
-    pub gear: IoBuffers,
+    pub buffers: IoBuffers,
     stream: RefCell<Transport>,
     /// Bytes that came and have not been used.
     input: RefCell<Bytes>,
@@ -66,12 +66,12 @@ impl Conn {
         stream: Transport,
         client: Rc<ClientConn>,
         clock: Rc<Cell<u64>>,
-        gear: IoBuffers,
+        buffers: IoBuffers,
     ) -> Self {
         Self {
             client,
             clock,
-            gear,
+            buffers,
             stream: RefCell::new(stream),
             input: RefCell::default(),
             outflow: RefCell::default(),
@@ -116,7 +116,7 @@ impl Conn {
                 }
                 self.found(&mut input, bytes, limits)
             };
-            match ready!(self.gear.poll_look(&mut stream, context, look)) {
+            match ready!(self.buffers.poll_look(&mut stream, context, look)) {
                 Ok(Some(next)) => return Poll::Ready(next),
                 Ok(None) => {}
                 Err(_) => return Poll::Ready(NextHead::End),
@@ -174,7 +174,7 @@ impl Conn {
                 }
                 !bytes.is_empty()
             };
-            match ready!(self.gear.poll_look(&mut stream, context, look)) {
+            match ready!(self.buffers.poll_look(&mut stream, context, look)) {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return Poll::Ready(()),
             }
@@ -268,7 +268,7 @@ impl RequestBody {
                     (CONTINUE, Bytes::new(), b""),
                 )?;
             }
-            *input = ready!(line.gear.poll_fill(&mut stream, context, (body.left(), spare)))?;
+            *input = ready!(line.buffers.poll_fill(&mut stream, context, (body.left(), spare)))?;
             line.client.moved(line.clock.get());
             if input.is_empty() {
                 let cut = "the connection closed before the end of the body";

@@ -152,22 +152,22 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_of_a_stream_is_not_acknowledged_at_each_read() {
-        let gear = IoBuffers::new();
+        let buffers = IoBuffers::new();
         let (mut far, mut near) = pair().await;
         for _ in 0..2 {
             far.write_all(b"data: 1\n\n").await.unwrap();
-            let read = poll_fn(|context| gear.poll_stream(&mut near, context)).await;
+            let read = poll_fn(|context| buffers.poll_stream(&mut near, context)).await;
             assert_eq!(&read.unwrap()[..], b"data: 1\n\n");
             assert!(!tcp_quickack(near.socket()).unwrap());
         }
         drop(far);
-        let read = poll_fn(|context| gear.poll_stream(&mut near, context)).await;
+        let read = poll_fn(|context| buffers.poll_stream(&mut near, context)).await;
         assert!(read.unwrap().is_empty());
 
         let (mut far, mut near) = pair().await;
         let mut spare = BytesMut::new();
         far.write_all(b"{}").await.unwrap();
-        let read = poll_fn(|context| gear.poll_fill(&mut near, context, (Some(2), &mut spare)));
+        let read = poll_fn(|context| buffers.poll_fill(&mut near, context, (Some(2), &mut spare)));
         assert_eq!(&read.await.unwrap()[..], b"{}");
         assert!(tcp_quickack(near.socket()).unwrap());
     }

@@ -139,7 +139,7 @@ impl ListenerTls {
     ///
     /// # Errors
     /// There is no connection then.
-    pub(crate) async fn welcome(&self, stream: TcpStream) -> Result<Handshaken, TlsAcceptError> {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<Handshaken, TlsAcceptError> {
         let mut first = [0];
         match stream.peek(&mut first).await {
             Ok(0) => return Err(TlsAcceptError::Failed(io::ErrorKind::UnexpectedEof.into())),

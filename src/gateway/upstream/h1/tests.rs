@@ -46,7 +46,7 @@ type Done = Result<(ResponseHead, H1Body), (SendError, BytesSent)>;
 async fn exchange(connection: Box<Connection>, method: Method) -> Done {
     let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     let due = Instant::now() + Duration::from_secs(60);
-    connection.exchange(&method, |out| out.extend_from_slice(REQUEST), body, due).await
+    connection.send_request(&method, |out| out.extend_from_slice(REQUEST), body, due).await
 }
 
 /// A connection that has carried a request before.
