@@ -91,7 +91,7 @@ fn requests(input: &[u8]) {
     if own.is_empty() && !hyper.is_empty() {
         // hyper hides a length beside chunks, whatever it is.
         let Front::Head(head) = request(input) else { panic!("no head, but {hyper:?}") };
-        let has = |name: &[u8]| head.fields.iter().any(|field| field.0.eq_ignore_ascii_case(name));
+        let has = |name: &[u8]| head.headers.iter().any(|field| field.0.eq_ignore_ascii_case(name));
         assert!(has(b"content-length") && has(b"transfer-encoding"), "{hyper:?}");
     }
 }
@@ -108,14 +108,14 @@ fn by_own(mut input: &[u8]) -> Vec<Asked> {
         check(&on);
         let is_length =
             |(name, _): &&(Vec<u8>, Vec<u8>)| name.eq_ignore_ascii_case(b"content-length");
-        assert!(head.fields.iter().filter(is_length).count() <= 1, "{:?}", head.fields);
+        assert!(head.headers.iter().filter(is_length).count() <= 1, "{:?}", head.headers);
         let (body, end, used) = body(&head, &input[head.length..]);
         input = &input[head.length + used..];
         // hyper does not read a `Connection` that is not ASCII.
         let is_odd = |(name, value): &(Vec<u8>, Vec<u8>)| {
             name.eq_ignore_ascii_case(b"connection") && !value.is_ascii()
         };
-        let goes_on = head.stays && end == End::Whole && !head.fields.iter().any(is_odd);
+        let goes_on = head.stays && end == End::Whole && !head.headers.iter().any(is_odd);
         asked.push(Asked { line: head.line, on, body, end });
         if !goes_on {
             break;
@@ -124,7 +124,7 @@ fn by_own(mut input: &[u8]) -> Vec<Asked> {
     asked
 }
 
-/// Whether fields can be read in one way, and are none of the connection's.
+/// Whether headers can be read in one way, and are none of the connection's.
 fn check(headers: &HeaderMap) {
     for name in HOPS.iter().chain(&["content-length"]) {
         assert!(!headers.contains_key(*name), "{name} goes on");
@@ -152,9 +152,9 @@ fn front(input: &[u8], read: fn(&[u8]) -> Front) -> Option<Seen> {
     if let Some(head) = &head {
         let alone = read(&input[..length]);
         let Front::Head(alone) = alone else { panic!("without what follows, it is {alone:?}") };
-        assert_eq!((&alone.line, &alone.fields), (&head.line, &head.fields));
+        assert_eq!((&alone.line, &alone.headers), (&head.line, &head.headers));
         let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        for (name, value) in &head.fields {
+        for (name, value) in &head.headers {
             assert!(!name.is_empty() && name.iter().copied().all(is_token), "{name:?}");
             assert!(!value.iter().any(|byte| b"\r\n\0".contains(byte)), "{value:?}");
             assert!(!is_blank(value.first()) && !is_blank(value.last()), "{value:?}");

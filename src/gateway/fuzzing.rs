@@ -18,9 +18,9 @@ use crate::gateway::http::limits::Limits;
 pub fn passed_on(head: &Parts) -> Option<HeaderMap> {
     let head = RequestHead::of_parts(head.clone());
     framing::check(&head, &limits()).ok()?;
-    let behind = StrippedHeaders::of_request(&head.fields);
+    let behind = StrippedHeaders::of_request(&head.headers);
     let mut headers = HeaderMap::new();
-    let on = head.fields.iter().filter(|field| !behind.has(field));
+    let on = head.headers.iter().filter(|field| !behind.has(field));
     on.for_each(|field| field.put(&mut headers));
     Some(headers)
 }

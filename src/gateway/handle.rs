@@ -67,11 +67,11 @@ pub(crate) async fn handle(
 ) -> ProxyResponse {
     let snapshot = worker.shared().snapshot();
     client.begin_exchange(worker.clock().get());
-    let client_info = client_info(&snapshot, &client, &head.fields);
+    let client_info = client_info(&snapshot, &client, &head.headers);
     let record =
-        Record::begin(&worker, &client, &head, client_info.client, RequestId::of(&head.fields));
-    let web_origin = web_origin(&head.fields);
-    let mut close = framing::must_close(&head.fields);
+        Record::begin(&worker, &client, &head, client_info.client, RequestId::of(&head.headers));
+    let web_origin = web_origin(&head.headers);
+    let mut close = framing::must_close(&head.headers);
     if head.version == Version::HTTP_10 {
         client.ends_answers_by_closing();
     }
@@ -132,11 +132,11 @@ impl IncomingRequest {
             Route::NotFound => true,
             _ => false,
         };
-        if is_unknown && let Some(protocol) = ai_client(&self.snapshot, &head.fields) {
+        if is_unknown && let Some(protocol) = ai_client(&self.snapshot, &head.headers) {
             route = Route::Ai(AiRoute::unknown(protocol));
         }
         match route {
-            Route::Ai(route) if said(&head.fields, ANTHROPIC_VERSION).is_some() => {
+            Route::Ai(route) if said(&head.headers, ANTHROPIC_VERSION).is_some() => {
                 Box::pin(self.ai(route.in_anthropic_protocol())).await
             }
             Route::Dify(native) => {
@@ -166,7 +166,7 @@ impl IncomingRequest {
 
     async fn ai(self: Box<Self>, route: AiRoute<'_>) -> Outcome {
         let Self { worker, snapshot, client_info, record, head, body, .. } = *self;
-        let (address, headers) = (client_info.client, head.fields.to_map());
+        let (address, headers) = (client_info.client, head.headers.to_map());
         let own_url = own_url(&client_info, &head);
         let arrival = AiRequest { worker, snapshot, address, record, head, headers, own_url };
         match ai::answer(arrival, body, route).await {
@@ -206,12 +206,12 @@ impl IncomingRequest {
             self.record.body_read(None, body.len());
             return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
         }
-        let (app, key) = app(&self.snapshot, &self.head.fields, native.call.kind)?;
+        let (app, key) = app(&self.snapshot, &self.head.headers, native.call.kind)?;
         self.record.caller_known(&app);
         key.into_iter().for_each(|key| self.record.came_by(key));
         let of_users = !native.call.kind.wants_dataset_key();
         let speaker = match key.filter(|_| of_users) {
-            Some(key) => KeyUsers::of(key, &app, &self.head.fields)?,
+            Some(key) => KeyUsers::of(key, &app, &self.head.headers)?,
             None => None,
         };
         let packed = if speaker.is_some() { Encoded::Refused } else { Encoded::Allowed };
@@ -285,25 +285,25 @@ struct Caller {
 /// What Anthropic's clients say with every request.
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 
-/// The protocol of a client that is none of Dify's, by its key and its fields: unknown paths of an app's
+/// The protocol of a client that is none of Dify's, by its key and its headers: unknown paths of an app's
 /// user tokens are for Dify to say, which may be newer.
-fn ai_client(snapshot: &Snapshot, fields: &Headers) -> Option<Protocol> {
-    let is_of_app = match identify::app(snapshot, fields) {
+fn ai_client(snapshot: &Snapshot, headers: &Headers) -> Option<Protocol> {
+    let is_of_app = match identify::app(snapshot, headers) {
         Ok((_, key)) => Some(key.is_user_token),
         Err(refusal) => (refusal.reason == Reason::AmbiguousApp).then_some(false),
     };
     let is_anthropic =
-        ["x-api-key", ANTHROPIC_VERSION].iter().any(|name| said(fields, name).is_some());
+        ["x-api-key", ANTHROPIC_VERSION].iter().any(|name| said(headers, name).is_some());
     match is_of_app {
         Some(true) => None,
         _ if is_anthropic => Some(Protocol::Anthropic),
         Some(false) => Some(Protocol::OpenAi),
-        None => said(fields, "api-key").map(|_| Protocol::OpenAi),
+        None => said(headers, "api-key").map(|_| Protocol::OpenAi),
     }
 }
 
-fn said<'f>(fields: &'f Headers, name: &str) -> Option<&'f [u8]> {
-    let mut found = fields.iter();
+fn said<'f>(headers: &'f Headers, name: &str) -> Option<&'f [u8]> {
+    let mut found = headers.iter();
     found.find(|field| field.spelt.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
 }
 
@@ -318,22 +318,21 @@ fn with_path(head: &mut RequestHead, path: &str) {
 /// The app of the request's token, and its key. Dify answers its root without a key, so any instance may.
 fn app<'s>(
     snapshot: &'s Snapshot,
-    fields: &Headers,
+    headers: &Headers,
     kind: CallKind,
 ) -> Result<(Arc<App>, Option<&'s Arc<ClientKey>>), GatewayError> {
-    match identify::app(snapshot, fields) {
+    match identify::app(snapshot, headers) {
         Ok((app, key)) => Ok((app, Some(key))),
         Err(_) if kind == CallKind::Root => Ok((Arc::clone(&snapshot.everyone), None)),
         Err(error) => Err(error),
     }
 }
 
-/// Of a request's fields, what decides whether a browser's script may read an error.
-fn web_origin(fields: &Headers) -> HeaderMap {
+/// Of a request's headers, what decides whether a browser's script may read an error.
+fn web_origin(request: &Headers) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let client_info = fields
-        .get(KnownHeader::Origin)
-        .and_then(|client_info| HeaderValue::from_bytes(client_info).ok());
-    headers.extend(client_info.map(|client_info| (ORIGIN, client_info)));
+    let origin = request.get(KnownHeader::Origin);
+    let origin = origin.and_then(|origin| HeaderValue::from_bytes(origin).ok());
+    headers.extend(origin.map(|origin| (ORIGIN, origin)));
     headers
 }

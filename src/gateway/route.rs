@@ -88,7 +88,7 @@ fn meant(head: &RequestHead) -> Method {
     if head.method != Method::OPTIONS {
         return head.method.clone();
     }
-    let asked = head.fields.get(KnownHeader::RequestMethod);
+    let asked = head.headers.get(KnownHeader::RequestMethod);
     let asked = asked.and_then(|method| Method::from_bytes(method).ok());
     asked.unwrap_or(Method::OPTIONS)
 }
@@ -103,9 +103,9 @@ mod tests {
     use crate::gateway::http::headers::Headers;
 
     fn head(method: Method, path: &'static str) -> RequestHead {
-        let fields = Headers::of_lines(&[("access-control-request-method", "POST")]);
+        let headers = Headers::of_lines(&[("access-control-request-method", "POST")]);
         let uri = http::Uri::from_static(path);
-        RequestHead { method, uri, version: Version::HTTP_11, fields }
+        RequestHead { method, uri, version: Version::HTTP_11, headers }
     }
 
     #[test]

@@ -15,7 +15,7 @@ const MAX_RETRY_AFTER_S: u32 = 300;
 
 /// Whether an answer is that of a run, and not a page for people where Dify has none.
 pub(super) fn is_run(head: &ResponseHead) -> bool {
-    let kind = head.fields.get(KnownHeader::ContentType);
+    let kind = head.headers.get(KnownHeader::ContentType);
     let is_page = kind.and_then(|kind| kind.get(..9));
     let is_page = is_page.is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/html"));
     head.status.is_success() && !is_page
@@ -43,13 +43,13 @@ pub(super) fn retry_after_s(head: &ResponseHead) -> Option<u32> {
 pub(super) fn note_refusal(record: &mut Record, member: &Arc<Member>, head: &ResponseHead) {
     let status = head.status;
     record.refused_by(member, status.as_u16());
-    if let Some(place) = redirect(status, &head.fields.to_map()) {
+    if let Some(place) = redirect(status, &head.headers.to_map()) {
         record.note(format!("{} answered {status}{place}", member.name()));
     }
 }
 
 fn field<'a>(head: &'a ResponseHead, name: &str) -> Option<&'a str> {
-    let mut found = head.fields.iter();
+    let mut found = head.headers.iter();
     let found = found.find(|field| field.spelt.eq_ignore_ascii_case(name.as_bytes()))?;
     std::str::from_utf8(found.value).ok().map(str::trim)
 }
@@ -66,7 +66,7 @@ mod tests {
 
     fn head(fields: &[(&str, &str)]) -> ResponseHead {
         let (status, version) = (StatusCode::OK, Version::HTTP_11);
-        ResponseHead { status, version, fields: Headers::of_lines(fields) }
+        ResponseHead { status, version, headers: Headers::of_lines(fields) }
     }
 
     #[test]

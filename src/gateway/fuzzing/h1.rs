@@ -31,11 +31,11 @@ pub enum Front {
 pub struct Seen {
     /// Its first line, in the words of `http`.
     pub line: String,
-    /// All its fields.
-    pub fields: Lines,
+    /// All its headers.
+    pub headers: Lines,
     /// How many bytes it has.
     pub length: usize,
-    /// The fields that go on; none if the head is refused.
+    /// The headers that go on; none if the head is refused.
     pub on: Option<Lines>,
     /// Whether the connection outlives it.
     pub stays: bool,
@@ -53,15 +53,15 @@ pub(crate) fn request(bytes: &[u8], limits: &Limits) -> Front {
         Ok(Parsed::Part) => return Front::Part,
         Err(_) => return Front::Bad,
     };
-    let behind = StrippedHeaders::of_request(&head.fields);
+    let behind = StrippedHeaders::of_request(&head.headers);
     let passes = framing::check(&head, limits).is_ok();
     Front::Head(Seen {
         line: format!("{} {} {:?}", head.method, head.uri, head.version),
-        fields: lines(head.fields.iter()),
+        headers: lines(head.headers.iter()),
         length,
-        on: passes.then(|| lines(head.fields.iter().filter(|field| !behind.has(field)))),
-        stays: stays(&head) != KeepAlive::Closes && !framing::must_close(&head.fields),
-        parsed: head.fields,
+        on: passes.then(|| lines(head.headers.iter().filter(|field| !behind.has(field)))),
+        stays: stays(&head) != KeepAlive::Closes && !framing::must_close(&head.headers),
+        parsed: head.headers,
         body: BodyDecoder::of_request,
     })
 }
@@ -73,21 +73,21 @@ pub fn answer(bytes: &[u8]) -> Front {
         Ok(Parsed::Part) => return Front::Part,
         Err(_) => return Front::Bad,
     };
-    let behind = StrippedHeaders::of_answer(&head.fields);
+    let behind = StrippedHeaders::of_answer(&head.headers);
     let passes = framing::fault_of_answer(&head).is_none();
     Front::Head(Seen {
         line: format!("{:?} {}", head.version, head.status.as_u16()),
-        fields: lines(head.fields.iter()),
+        headers: lines(head.headers.iter()),
         length,
-        on: passes.then(|| lines(head.fields.iter().filter(|field| !behind.has(field)))),
+        on: passes.then(|| lines(head.headers.iter().filter(|field| !behind.has(field)))),
         stays: stays_open(&head),
-        parsed: head.fields,
+        parsed: head.headers,
         body: BodyDecoder::of_answer,
     })
 }
 
-fn lines<'a>(fields: impl Iterator<Item = Header<'a>>) -> Lines {
-    fields.map(|field| (field.spelt.to_vec(), field.value.to_vec())).collect()
+fn lines<'a>(headers: impl Iterator<Item = Header<'a>>) -> Lines {
+    headers.map(|field| (field.spelt.to_vec(), field.value.to_vec())).collect()
 }
 
 impl Seen {

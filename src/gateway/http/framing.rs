@@ -38,19 +38,19 @@ pub(crate) fn check(head: &RequestHead, limits: &Limits) -> Result<(), GatewayEr
         Version::HTTP_2 => authority(head)?,
         _ => host(head)?,
     }
-    if head.fields.has(KnownHeader::TransferEncoding) {
-        transfer_encoding(&head.fields)?;
+    if head.headers.has(KnownHeader::TransferEncoding) {
+        transfer_encoding(&head.headers)?;
         if head.version == Version::HTTP_10 {
             // RFC 9112 §6.1: who passed it on may not have understood it.
             return Err(bad_request(errors::OLD_CHUNKS));
         }
     }
-    content_length(&head.fields)
+    content_length(&head.headers)
 }
 
 /// Who reads a head bounds it, but only roughly: one that came in one piece passes.
 fn head_size(head: &RequestHead, limits: &Limits) -> Result<(), GatewayError> {
-    let (bytes, count) = (head.fields.size(), head.fields.count());
+    let (bytes, count) = (head.headers.size(), head.headers.count());
     if count <= limits.headers && bytes <= limits.header_bytes {
         return Ok(());
     }
@@ -74,7 +74,7 @@ fn target(head: &RequestHead) -> Result<(), GatewayError> {
 }
 
 fn host(head: &RequestHead) -> Result<(), GatewayError> {
-    match head.fields.said(KnownHeader::Host) {
+    match head.headers.said(KnownHeader::Host) {
         Occurrence::Once(host) => {
             let valid = host.is_empty() && head.uri.authority().is_some() || is_host(host);
             if valid { Ok(()) } else { Err(bad_request(errors::BAD_HOST)) }
@@ -88,7 +88,7 @@ fn host(head: &RequestHead) -> Result<(), GatewayError> {
 /// HTTP/2 names the host in `:authority`; a `Host` beside it must say the same (RFC 9113 §8.3.1).
 fn authority(head: &RequestHead) -> Result<(), GatewayError> {
     let authority = head.uri.authority().map(|name| name.as_str().as_bytes());
-    let named = match (authority, head.fields.said(KnownHeader::Host)) {
+    let named = match (authority, head.headers.said(KnownHeader::Host)) {
         (_, Occurrence::Often) => return Err(bad_request(errors::TWO_HOSTS)),
         (Some(authority), Occurrence::Once(host)) if !authority.eq_ignore_ascii_case(host) => {
             return Err(bad_request(errors::OTHER_HOST));
@@ -138,16 +138,16 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte)
 }
 
-fn transfer_encoding(fields: &Headers) -> Result<(), GatewayError> {
-    match fields.said(KnownHeader::TransferEncoding) {
+fn transfer_encoding(headers: &Headers) -> Result<(), GatewayError> {
+    match headers.said(KnownHeader::TransferEncoding) {
         Occurrence::Never => Ok(()),
         Occurrence::Once(coding) if coding.eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(bad_request(errors::BAD_CODING)),
     }
 }
 
-fn content_length(fields: &Headers) -> Result<(), GatewayError> {
-    match fields.said(KnownHeader::ContentLength) {
+fn content_length(headers: &Headers) -> Result<(), GatewayError> {
+    match headers.said(KnownHeader::ContentLength) {
         Occurrence::Never => Ok(()),
         // With room for what is counted beside it.
         Occurrence::Once(length) if decimal(length).is_some_and(|length| length < u64::MAX - 1) => {
@@ -167,23 +167,23 @@ pub(crate) fn fault_of_answer(head: &ResponseHead) -> Option<&'static str> {
     if head.status.as_u16() > 599 {
         return Some("its status is none of HTTP's");
     }
-    let coded = head.fields.has(KnownHeader::TransferEncoding);
+    let coded = head.headers.has(KnownHeader::TransferEncoding);
     if coded && head.version == Version::HTTP_10 {
         return Some("HTTP/1.0 has no Transfer-Encoding");
     }
-    if coded && head.fields.has(KnownHeader::ContentLength) {
+    if coded && head.headers.has(KnownHeader::ContentLength) {
         return Some("Content-Length stands beside Transfer-Encoding");
     }
-    if coded && transfer_encoding(&head.fields).is_err() {
+    if coded && transfer_encoding(&head.headers).is_err() {
         return Some("Transfer-Encoding is not exactly one `chunked`");
     }
-    content_length(&head.fields).err().map(|_| "Content-Length is not one decimal number")
+    content_length(&head.headers).err().map(|_| "Content-Length is not one decimal number")
 }
 
 /// Whether the client's connection must close after the answer, because its next request could
 /// begin elsewhere for somebody else.
-pub(crate) fn must_close(fields: &Headers) -> bool {
-    fields.has(KnownHeader::TransferEncoding) && fields.has(KnownHeader::ContentLength)
+pub(crate) fn must_close(headers: &Headers) -> bool {
+    headers.has(KnownHeader::TransferEncoding) && headers.has(KnownHeader::ContentLength)
 }
 
 #[cfg(test)]
@@ -285,8 +285,8 @@ mod tests {
     #[test]
     fn an_answer_that_can_be_read_in_two_ways_has_a_fault() {
         let fault = |status: u16, headers: &[(&str, &str)]| {
-            let (status, fields) = (status.try_into().unwrap(), Headers::of_lines(headers));
-            fault_of_answer(&ResponseHead { status, version: Version::HTTP_11, fields }).is_some()
+            let (status, headers) = (status.try_into().unwrap(), Headers::of_lines(headers));
+            fault_of_answer(&ResponseHead { status, version: Version::HTTP_11, headers }).is_some()
         };
         let (chunked, length) = (("transfer-encoding", "chunked"), ("content-length", "5"));
         for headers in [&[][..], &[chunked], &[length]] {

@@ -10,7 +10,7 @@ pub(crate) struct RequestHead {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) version: Version,
-    pub(crate) fields: Headers,
+    pub(crate) headers: Headers,
 }
 
 /// The head of an instance's answer.
@@ -18,14 +18,14 @@ pub(crate) struct RequestHead {
 pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
     pub(crate) version: Version,
-    pub(crate) fields: Headers,
+    pub(crate) headers: Headers,
 }
 
 impl RequestHead {
     /// One in the types of `http`, as HTTP/2's come.
     pub(crate) fn of_parts(parts: request::Parts) -> Self {
         let request::Parts { method, uri, version, headers, .. } = parts;
-        Self { method, uri, version, fields: Headers::of_map(&headers) }
+        Self { method, uri, version, headers: Headers::of_map(&headers) }
     }
 
     /// The same in the types of `http`.
@@ -34,7 +34,7 @@ impl RequestHead {
         parts.method.clone_from(&self.method);
         parts.uri.clone_from(&self.uri);
         parts.version = self.version;
-        parts.headers = self.fields.to_map();
+        parts.headers = self.headers.to_map();
         parts
     }
 }

@@ -1,4 +1,4 @@
-//! The names of fields that mean something to the gateway.
+//! The names of headers that mean something to the gateway.
 
 use http::HeaderName;
 
@@ -55,7 +55,7 @@ impl KnownHeader {
         })
     }
 
-    /// The names of most fields, as they are mostly spelt: comparing words costs a tenth of comparing
+    /// The names of most headers, as they are mostly spelt: comparing words costs a tenth of comparing
     /// letters of either case.
     fn usual(name: &[u8]) -> Option<Self> {
         Some(match name {

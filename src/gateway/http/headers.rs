@@ -1,4 +1,4 @@
-//! The fields of a head, as they came over the wire.
+//! The headers of a head, as they came over the wire.
 //!
 //! They stay the bytes that they were, with a note of where each begins and which of the names that
 //! matter it has: what a head says is looked up without hashing, and goes on without being copied
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::gateway::http::header_name::{HeaderSet, KnownHeader};
 
-/// The fields of a head, in their order.
+/// The headers of a head, in their order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Headers {
     bytes: Box<[u8]>,
@@ -46,7 +46,7 @@ pub(crate) enum Occurrence<'a> {
 }
 
 impl Headers {
-    /// The fields whose names and values are parts of `head`.
+    /// The headers whose names and values are parts of `head`.
     pub(crate) fn of_parts<'h>(
         head: &'h [u8],
         parts: impl ExactSizeIterator<Item = (&'h [u8], &'h [u8])>,
@@ -199,20 +199,20 @@ mod tests {
 
     #[test]
     fn what_a_head_says_is_found_by_name() {
-        let fields =
+        let headers =
             Headers::of_lines(&[("Host", "a"), ("x-b", "1"), ("cookie", "c=1"), ("Cookie", "d=2")]);
         assert_eq!(
-            (fields.get(KnownHeader::Host), fields.get(KnownHeader::Te)),
+            (headers.get(KnownHeader::Host), headers.get(KnownHeader::Te)),
             (Some(&b"a"[..]), None)
         );
-        assert_eq!(fields.all(KnownHeader::Cookie).collect::<Vec<_>>(), [b"c=1", b"d=2"]);
-        assert_eq!(fields.said(KnownHeader::Host), Occurrence::Once(b"a"));
+        assert_eq!(headers.all(KnownHeader::Cookie).collect::<Vec<_>>(), [b"c=1", b"d=2"]);
+        assert_eq!(headers.said(KnownHeader::Host), Occurrence::Once(b"a"));
         assert_eq!(
-            (fields.said(KnownHeader::Cookie), fields.said(KnownHeader::Te)),
+            (headers.said(KnownHeader::Cookie), headers.said(KnownHeader::Te)),
             (Occurrence::Often, Occurrence::Never)
         );
-        assert!(fields.has(KnownHeader::Other) && !fields.has(KnownHeader::Expect));
-        assert_eq!((fields.count(), fields.size()), (4, 9 + 8 + 13 + 13));
+        assert!(headers.has(KnownHeader::Other) && !headers.has(KnownHeader::Expect));
+        assert_eq!((headers.count(), headers.size()), (4, 9 + 8 + 13 + 13));
     }
 
     #[test]
@@ -221,15 +221,15 @@ mod tests {
         let map = Headers::of_lines(&lines).to_map();
         let back: Vec<_> = map.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
         assert_eq!(back, lines);
-        let fields = Headers::of_map(&map);
-        assert_eq!(fields.all(KnownHeader::Other).collect::<Vec<_>>(), [&b"1"[..], b"2", b""]);
+        let headers = Headers::of_map(&map);
+        assert_eq!(headers.all(KnownHeader::Other).collect::<Vec<_>>(), [&b"1"[..], b"2", b""]);
     }
 
     #[test]
     fn only_text_is_text() {
-        let fields = Headers::of_lines(&[("content-type", "a/b"), ("host", "\u{e9}")]);
+        let headers = Headers::of_lines(&[("content-type", "a/b"), ("host", "\u{e9}")]);
         assert_eq!(
-            (fields.text(KnownHeader::ContentType), fields.text(KnownHeader::Host)),
+            (headers.text(KnownHeader::ContentType), headers.text(KnownHeader::Host)),
             (Some("a/b"), None)
         );
     }

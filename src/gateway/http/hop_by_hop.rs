@@ -19,7 +19,7 @@ const HOP_BY_HOP: HeaderSet = HeaderSet::of(&[
 /// What frames a request besides; the gateway frames its own.
 const FRAMING: HeaderSet = HeaderSet::of(&[KnownHeader::ContentLength, KnownHeader::Expect]);
 
-/// Which fields of a head stay behind.
+/// Which headers of a head stay behind.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StrippedHeaders {
     names: HeaderSet,
@@ -29,21 +29,21 @@ pub(crate) struct StrippedHeaders {
 
 impl StrippedHeaders {
     /// Of a client's request.
-    pub(crate) fn of_request(fields: &Headers) -> Self {
-        Self::beside(HOP_BY_HOP.with(FRAMING), fields)
+    pub(crate) fn of_request(headers: &Headers) -> Self {
+        Self::beside(HOP_BY_HOP.with(FRAMING), headers)
     }
 
     /// Of an instance's answer. `Content-Length` stays: it is what tells a client that an answer was
     /// cut.
-    pub(crate) fn of_answer(fields: &Headers) -> Self {
-        Self::beside(HOP_BY_HOP, fields)
+    pub(crate) fn of_answer(headers: &Headers) -> Self {
+        Self::beside(HOP_BY_HOP, headers)
     }
 
     /// These, and what `Connection` names.
-    fn beside(names: HeaderSet, fields: &Headers) -> Self {
+    fn beside(names: HeaderSet, headers: &Headers) -> Self {
         let mut behind = Self { names, others: Vec::new() };
         // The usual `Connection: keep-alive` or `close` names nothing else.
-        for value in fields.all(KnownHeader::Connection).filter(|value| !is_plain(value)) {
+        for value in headers.all(KnownHeader::Connection).filter(|value| !is_plain(value)) {
             for named in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                 match KnownHeader::of(named) {
                     KnownHeader::Other => behind.others.push(named.into()),
@@ -97,13 +97,13 @@ mod tests {
             ("host", "gateway"),
             ("x-kept", "1"),
         ];
-        let fields = Headers::of_lines(&lines);
+        let headers = Headers::of_lines(&lines);
         let left = |behind: StrippedHeaders| {
-            let left = fields.iter().filter(|field| !behind.has(field));
+            let left = headers.iter().filter(|field| !behind.has(field));
             left.map(|field| String::from_utf8_lossy(field.spelt).into_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(left(StrippedHeaders::of_request(&fields)), ["host", "x-kept"]);
+        assert_eq!(left(StrippedHeaders::of_request(&headers)), ["host", "x-kept"]);
         let answer = ["expect", "content-length", "host", "x-kept"];
-        assert_eq!(left(StrippedHeaders::of_answer(&fields)), answer);
+        assert_eq!(left(StrippedHeaders::of_answer(&headers)), answer);
     }
 }

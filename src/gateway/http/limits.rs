@@ -16,7 +16,7 @@ pub struct Limits {
     pub spool_dir: PathBuf,
     /// A request's line and headers, in bytes.
     pub header_bytes: usize,
-    /// Header fields of a request.
+    /// Header headers of a request.
     pub headers: usize,
     /// A request's URI, in bytes.
     pub uri_bytes: usize,

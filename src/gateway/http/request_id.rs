@@ -18,8 +18,8 @@ pub(crate) struct RequestId(Rc<str>);
 
 impl RequestId {
     /// The client's own where it is usable, else a new one.
-    pub(crate) fn of(fields: &Headers) -> Self {
-        let given = fields.get(KnownHeader::RequestId).filter(|id| {
+    pub(crate) fn of(headers: &Headers) -> Self {
+        let given = headers.get(KnownHeader::RequestId).filter(|id| {
             (1..=MOST_BYTES).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
         });
         given.and_then(|id| std::str::from_utf8(id).ok()).map_or_else(Self::new, Self::from)

@@ -104,14 +104,14 @@ impl KeyUsers {
     pub(crate) fn of(
         key: &Arc<Key>,
         app: &App,
-        fields: &Headers,
+        headers: &Headers,
     ) -> Result<Option<Self>, GatewayError> {
         if key.names_anybody() {
             return Ok(None);
         }
-        // Only where they matter are the fields put into another form.
+        // Only where they matter are the headers put into another form.
         let forwarded = match app.ai.user_jwt.is_some() || key.trusted_proxy {
-            true => forwarded(&fields.to_map(), &app.ai, key)
+            true => forwarded(&headers.to_map(), &app.ai, key)
                 .map_err(|NoIdentity| errors::unauthorized(errors::NO_IDENTITY))?,
             false => None,
         };

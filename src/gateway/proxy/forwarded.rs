@@ -18,14 +18,14 @@ use crate::gateway::upstream::upstream_request::ClientInfo;
 pub(crate) fn client_info(
     snapshot: &Snapshot,
     client: &ClientConn,
-    fields: &Headers,
+    headers: &Headers,
 ) -> ClientInfo {
     let (peer, scheme) = (Rc::clone(&client.peer_text), client.scheme());
     let address = client.peer.ip().to_canonical();
     let trusts = |address| snapshot.trusts(address);
     let via_proxy = trusts(address);
     let found = match via_proxy {
-        true => walk(address, fields, trusts),
+        true => walk(address, headers, trusts),
         false => ClientAddress { address, is_known: true },
     };
     ClientInfo { peer, client: found.address, is_known: found.is_known, scheme, via_proxy }
@@ -40,15 +40,15 @@ struct ClientAddress {
     is_known: bool,
 }
 
-fn walk(peer: IpAddr, fields: &Headers, trusts: impl Fn(IpAddr) -> bool) -> ClientAddress {
+fn walk(peer: IpAddr, headers: &Headers, trusts: impl Fn(IpAddr) -> bool) -> ClientAddress {
     let chain =
-        fields.all(KnownHeader::ForwardedFor).flat_map(|value| value.split(|byte| *byte == b','));
-    let by_chain = fields.has(KnownHeader::ForwardedFor).then(|| {
+        headers.all(KnownHeader::ForwardedFor).flat_map(|value| value.split(|byte| *byte == b','));
+    let by_chain = headers.has(KnownHeader::ForwardedFor).then(|| {
         let hops: Vec<_> = chain.map(|hop| address(hop.trim_ascii())).collect();
         last(peer, &hops, &trusts)
     });
-    let by_forwarded = fields.has(KnownHeader::Forwarded).then(|| {
-        let hops: Vec<_> = fields.all(KnownHeader::Forwarded).flat_map(elements).collect();
+    let by_forwarded = headers.has(KnownHeader::Forwarded).then(|| {
+        let hops: Vec<_> = headers.all(KnownHeader::Forwarded).flat_map(elements).collect();
         last(peer, &hops, &trusts)
     });
     match (by_chain, by_forwarded) {

@@ -43,13 +43,13 @@ const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// 401 in Dify's words; 400 when the token opens several apps and none is named.
 pub(crate) fn app<'s>(
     snapshot: &'s Snapshot,
-    fields: &Headers,
+    headers: &Headers,
 ) -> Result<(Arc<App>, &'s Arc<Key>), GatewayError> {
-    let token = bearer(fields)?;
+    let token = bearer(headers)?;
     let unknown = || unauthorized(dify::error::UNAUTHORIZED_KEY);
     let (places, key) = snapshot.tokens.find(token).ok_or_else(unknown)?;
     let apps = places.iter().filter_map(|place| snapshot.apps.get(*place));
-    let app = match fields.get(KnownHeader::App) {
+    let app = match headers.get(KnownHeader::App) {
         None if places.len() > 1 => return Err(ambiguous(apps)),
         None => apps.into_iter().next(),
         Some(named) => {
@@ -72,8 +72,8 @@ fn ambiguous<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> GatewayError {
 
 /// The token of `Authorization: Bearer <token>`. Dify takes any case and several blanks, and joins
 /// two headers to one wrong token.
-fn bearer(fields: &Headers) -> Result<&[u8], GatewayError> {
-    let value = match fields.said(KnownHeader::Authorization) {
+fn bearer(headers: &Headers) -> Result<&[u8], GatewayError> {
+    let value = match headers.said(KnownHeader::Authorization) {
         Occurrence::Once(value) => value,
         Occurrence::Often => return Err(unauthorized(dify::error::UNAUTHORIZED_KEY)),
         Occurrence::Never => return Err(unauthorized(dify::error::UNAUTHORIZED_NO_KEY)),
@@ -121,7 +121,7 @@ pub(crate) async fn user(
     encoded: Encoded,
 ) -> Result<Identified, GatewayError> {
     // Handed on by reference, and bound before: what waits would hold it once for each hand.
-    let mut scan = match Scan::of(&head.fields, &snapshot.body_memory, encoded) {
+    let mut scan = match Scan::of(&head.headers, &snapshot.body_memory, encoded) {
         Ok(scan) => scan,
         Err(refusal) => return Err(refusal),
     };
@@ -133,7 +133,7 @@ pub(crate) async fn user(
         scan => (scan.finish()?, None),
     };
     let [query_id, query] = in_query(head, ["user_id", "user"]);
-    let elsewhere = [in_header(&head.fields)?, query_id, in_cookie(&head.fields), query];
+    let elsewhere = [in_header(&head.headers)?, query_id, in_cookie(&head.headers), query];
     // Dify would answer 500, whichever of them it reads.
     for user in elsewhere.iter().flatten() {
         check_length(user).map_err(|TooLong| errors::too_long_for_dify())?;
@@ -143,8 +143,8 @@ pub(crate) async fn user(
     Ok(Identified { user, facts, body, pairs })
 }
 
-fn in_header(fields: &Headers) -> Result<Option<String>, GatewayError> {
-    match fields.get(KnownHeader::UserId).map(std::str::from_utf8) {
+fn in_header(headers: &Headers) -> Result<Option<String>, GatewayError> {
+    match headers.get(KnownHeader::UserId).map(std::str::from_utf8) {
         None => Ok(None),
         Some(Ok(user)) => Ok(Some(user.to_owned()).filter(|user| !user.is_empty())),
         Some(Err(_)) => Err(bad_request(errors::BAD_USER_HEADER)),
@@ -157,9 +157,9 @@ fn in_query<const N: usize>(head: &RequestHead, names: [&str; N]) -> [Option<Str
     found.map(|value| value.map(Cow::into_owned))
 }
 
-fn in_cookie(fields: &Headers) -> Option<String> {
+fn in_cookie(headers: &Headers) -> Option<String> {
     let cookies =
-        fields.all(KnownHeader::Cookie).filter_map(|value| std::str::from_utf8(value).ok());
+        headers.all(KnownHeader::Cookie).filter_map(|value| std::str::from_utf8(value).ok());
     cookies
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|cookie| cookie.trim().strip_prefix("user_id="))
@@ -183,17 +183,18 @@ enum Scan {
 }
 
 impl Scan {
-    fn of(fields: &Headers, room: &BodyMemory, encoded: Encoded) -> Result<Self, GatewayError> {
+    fn of(headers: &Headers, room: &BodyMemory, encoded: Encoded) -> Result<Self, GatewayError> {
         let is_packed =
-            encoded == Encoded::Allowed && fields.all(KnownHeader::ContentEncoding).any(is_coded);
-        if encoded == Encoded::Refused && fields.said(KnownHeader::ContentType) == Occurrence::Often
+            encoded == Encoded::Allowed && headers.all(KnownHeader::ContentEncoding).any(is_coded);
+        if encoded == Encoded::Refused
+            && headers.said(KnownHeader::ContentType) == Occurrence::Often
         {
             return Err(bad_request(errors::TWO_TYPES));
         }
-        if fields.get(KnownHeader::ContentType) == Some(b"application/json") && !is_packed {
+        if headers.get(KnownHeader::ContentType) == Some(b"application/json") && !is_packed {
             return Ok(Self::Json(UserScan::new()));
         }
-        let kind = fields.text(KnownHeader::ContentType).unwrap_or("");
+        let kind = headers.text(KnownHeader::ContentType).unwrap_or("");
         let essence = kind.split(';').next().unwrap_or("").trim();
         let is_json = |suffix: &[u8]| suffix.eq_ignore_ascii_case(b"+json");
         if essence.eq_ignore_ascii_case("application/json")
@@ -274,7 +275,7 @@ async fn take_in(
     if body.is_end_stream() {
         return Ok(BufferedBody::EMPTY);
     }
-    if announced(&head.fields).is_some_and(|bytes| bytes > most.bytes) {
+    if announced(&head.headers).is_some_and(|bytes| bytes > most.bytes) {
         return Err(errors::body_too_large(most));
     }
     let mut buffer =
@@ -314,8 +315,8 @@ fn allowed(bytes: u64, limits: &Limits) -> Duration {
     }
 }
 
-fn announced(fields: &Headers) -> Option<u64> {
-    decimal(fields.get(KnownHeader::ContentLength)?)
+fn announced(headers: &Headers) -> Option<u64> {
+    decimal(headers.get(KnownHeader::ContentLength)?)
 }
 
 /// The body could not be kept, in memory or in the spool.

@@ -10,20 +10,20 @@ use crate::gateway::upstream::upstream_request::ClientInfo;
 /// `scheme://host[:port]` as the client wrote it, or as a trusted proxy says it did; none if the
 /// request names no host.
 pub(crate) fn own_url(origin: &ClientInfo, head: &RequestHead) -> Option<String> {
-    let by_proxy = |name| origin.via_proxy.then(|| first(&head.fields, name)).flatten();
+    let by_proxy = |name| origin.via_proxy.then(|| first(&head.headers, name)).flatten();
     let scheme =
         by_proxy(KnownHeader::ForwardedProto).filter(|scheme| matches!(*scheme, "http" | "https"));
     let host = by_proxy(KnownHeader::ForwardedHost).filter(|host| is_host(host));
     // RFC 9112 §3.2.2: the host of an absolute URI counts, not the header.
     let host = host.or_else(|| head.uri.authority().map(Authority::as_str));
     let host =
-        host.or_else(|| first(&head.fields, KnownHeader::Host)).filter(|host| is_host(host))?;
+        host.or_else(|| first(&head.headers, KnownHeader::Host)).filter(|host| is_host(host))?;
     Some(format!("{}://{host}", scheme.unwrap_or(origin.scheme.label())))
 }
 
 /// The first of a header's values: of several proxies that of the outermost.
-fn first(fields: &Headers, name: KnownHeader) -> Option<&str> {
-    fields.text(name)?.split(',').next().map(str::trim)
+fn first(headers: &Headers, name: KnownHeader) -> Option<&str> {
+    headers.text(name)?.split(',').next().map(str::trim)
 }
 
 fn is_host(text: &str) -> bool {

@@ -87,7 +87,7 @@ fn body(
     head: &RequestHead,
     asked: &mut Identified,
 ) -> Result<Option<String>, GatewayError> {
-    let content_type = head.fields.text(KnownHeader::ContentType).unwrap_or("");
+    let content_type = head.headers.text(KnownHeader::ContentType).unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim();
     let is_form = essence.eq_ignore_ascii_case("multipart/form-data");
     if asked.body.is_empty() {

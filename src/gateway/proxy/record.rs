@@ -235,9 +235,9 @@ impl Record {
         }
         // When it began, and a look at this clock only where somebody wants to know.
         let time = Timestamp::now().checked_sub(took).unwrap_or_default();
-        let RequestHead { method, uri, version, fields } = &*self.head;
+        let RequestHead { method, uri, version, headers } = &*self.head;
         let (user_agent, referer) =
-            (fields.get(KnownHeader::UserAgent), fields.get(KnownHeader::Referer));
+            (headers.get(KnownHeader::UserAgent), headers.get(KnownHeader::Referer));
         let millis = |took: Duration| took.as_micros() as f64 / 1000.0;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = without_secrets(path);

@@ -128,7 +128,7 @@ impl Relay {
     /// Begins to pass an answer on whose head is here.
     pub(crate) fn new(mut exchange: Box<Exchange>, head: &ResponseHead, source: Source) -> Self {
         let Source { member, body, flight, first_byte } = source;
-        let content_type = head.fields.get(KnownHeader::ContentType);
+        let content_type = head.headers.get(KnownHeader::ContentType);
         let is_event_stream =
             content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let tap = Tap::new(&exchange, head, is_event_stream);

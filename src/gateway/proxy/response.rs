@@ -1,4 +1,4 @@
-//! An answer to a client: the gateway's own, or an instance's with some fields of the gateway's.
+//! An answer to a client: the gateway's own, or an instance's with some headers of the gateway's.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
@@ -35,14 +35,14 @@ pub(crate) struct ProxyResponseHead {
     /// The gateway's own beside those.
     request_id: Option<RequestId>,
     told: SmallVec<[(KnownHeader, HeaderValue); 1]>,
-    /// All fields of an answer of the gateway's own.
+    /// All headers of an answer of the gateway's own.
     own: HeaderMap,
 }
 
 impl ProxyResponseHead {
     /// That of an instance's answer, as it goes on.
     pub(crate) fn passing(head: ResponseHead) -> Self {
-        let ResponseHead { status, fields: passed, .. } = head;
+        let ResponseHead { status, headers: passed, .. } = head;
         let behind = StrippedHeaders::of_answer(&passed);
         let (request_id, told, own) = Default::default();
         Self { status, closes: false, passed, behind, request_id, told, own }
@@ -69,7 +69,7 @@ impl ProxyResponseHead {
         }
     }
 
-    /// The fields that the client gets, by name and value.
+    /// The headers that the client gets, by name and value.
     pub(crate) fn each(&self, mut put: impl FnMut(&[u8], &[u8])) {
         self.passing_on().for_each(|field| put(field.spelt, field.value));
         if let Some(id) = &self.request_id {

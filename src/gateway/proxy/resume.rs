@@ -116,7 +116,7 @@ impl Resume {
     /// A run that may be one of Dify 1.14 or later; none of another, or where that is switched off.
     pub(crate) fn new(exchange: &Exchange, head: &ResponseHead) -> Option<Box<Self>> {
         let is_on = exchange.app.policy.retry.resume == Resuming::On;
-        if !is_on || !may_tell_again(head) || head.fields.has(KnownHeader::ContentEncoding) {
+        if !is_on || !may_tell_again(head) || head.headers.has(KnownHeader::ContentEncoding) {
             return None;
         }
         Some(Box::new(Self {
@@ -238,8 +238,8 @@ impl Resume {
 /// Whether an instance's answer says that it has `/workflow/{run}/events`: 1.14 and later do. Where a
 /// proxy has taken the version away, it is asked.
 fn may_tell_again(head: &ResponseHead) -> bool {
-    let mut fields = head.fields.iter();
-    let version = fields.find(|field| field.spelt.eq_ignore_ascii_case(b"x-version"));
+    let mut headers = head.headers.iter();
+    let version = headers.find(|field| field.spelt.eq_ignore_ascii_case(b"x-version"));
     let Some(version) = version.and_then(|field| str::from_utf8(field.value).ok()) else {
         return true;
     };
@@ -314,7 +314,7 @@ impl EventsRequest {
             Ok(answer) => *answer,
             Err(failure) => return Attempted::NotYet(failure.text),
         };
-        let kind = head.fields.get(KnownHeader::ContentType);
+        let kind = head.headers.get(KnownHeader::ContentType);
         let is_stream = kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let status = head.status;
         match body {
@@ -340,9 +340,9 @@ mod tests {
 
     #[test]
     fn only_versions_with_the_route_are_asked_again() {
-        let told = |fields: &[(&str, &str)]| {
+        let told = |headers: &[(&str, &str)]| {
             let (status, version) = (StatusCode::OK, Version::HTTP_11);
-            may_tell_again(&ResponseHead { status, version, fields: Headers::of_lines(fields) })
+            may_tell_again(&ResponseHead { status, version, headers: Headers::of_lines(headers) })
         };
         for version in ["1.14.2", "1.14", "1.20.0", "2.0.0-beta1"] {
             assert!(told(&[("X-Version", version)]), "{version}");

@@ -162,12 +162,12 @@ impl Tap {
     /// What there is to learn from an answer to this request.
     pub(crate) fn new(exchange: &Exchange, head: &ResponseHead, events: bool) -> Self {
         let kind = exchange.kind;
-        if head.status.as_u16() >= 400 && !head.fields.has(KnownHeader::ContentEncoding) {
+        if head.status.as_u16() >= 400 && !head.headers.has(KnownHeader::ContentEncoding) {
             return Self::Refusal(BytesMut::new());
         }
         if !tells(kind)
             || !head.status.is_success()
-            || head.fields.has(KnownHeader::ContentEncoding)
+            || head.headers.has(KnownHeader::ContentEncoding)
         {
             return Self::Off;
         }

@@ -100,14 +100,14 @@ async fn serve_requests(
 }
 
 pub(crate) fn stays(head: &RequestHead) -> KeepAlive {
-    if head.version == Version::HTTP_11 && !head.fields.has(KnownHeader::Connection) {
+    if head.version == Version::HTTP_11 && !head.headers.has(KnownHeader::Connection) {
         return KeepAlive::Open;
     }
     // Beside `close`, `keep-alive` does not count (RFC 9112 §9.3).
     match head.version {
-        _ if says_close(&head.fields) => KeepAlive::Closes,
+        _ if says_close(&head.headers) => KeepAlive::Closes,
         Version::HTTP_11 => KeepAlive::Open,
-        Version::HTTP_10 if names(&head.fields, b"keep-alive") => KeepAlive::SaysSo,
+        Version::HTTP_10 if names(&head.headers, b"keep-alive") => KeepAlive::SaysSo,
         _ => KeepAlive::Closes,
     }
 }
@@ -115,10 +115,10 @@ pub(crate) fn stays(head: &RequestHead) -> KeepAlive {
 fn body(line: &Rc<Conn>, head: &RequestHead) -> RequestBody {
     let asks = head.version == Version::HTTP_11
         && head
-            .fields
+            .headers
             .get(KnownHeader::Expect)
             .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-    let body = BodyDecoder::of_request(&head.fields);
+    let body = BodyDecoder::of_request(&head.headers);
     let expectation = match asks && line.is_quiet() && !body.is_over() {
         true => Expectation::Continue,
         false => Expectation::None,
@@ -139,7 +139,7 @@ mod tests {
         let stays = |version, values: &[&str]| {
             let lines: Vec<_> = values.iter().map(|value| ("connection", *value)).collect();
             let (method, uri) = (Method::GET, Uri::from_static("/"));
-            stays(&RequestHead { method, uri, version, fields: Headers::of_lines(&lines) })
+            stays(&RequestHead { method, uri, version, headers: Headers::of_lines(&lines) })
         };
         let (old, new) = (Version::HTTP_10, Version::HTTP_11);
         assert_eq!((stays(old, &[]), stays(new, &[])), (KeepAlive::Closes, KeepAlive::Open));

@@ -70,7 +70,7 @@ impl Inspection {
 
     /// Whether the head alone says that the instance does not have what the request names.
     fn is_unknown_route(self, head: &ResponseHead) -> bool {
-        let kind = head.fields.get(KnownHeader::ContentType);
+        let kind = head.headers.get(KnownHeader::ContentType);
         if self.names_an_id && is_strange_link(self.kind, head.status.as_u16()) {
             return true;
         }
@@ -150,7 +150,7 @@ pub(crate) async fn peek(
     mut answer: Box<AttemptResponse>,
     member: &Member,
 ) -> Result<(Box<AttemptResponse>, ResponseClass), AttemptError> {
-    let is_stream = answer.head.fields.get(KnownHeader::ContentType);
+    let is_stream = answer.head.headers.get(KnownHeader::ContentType);
     let is_stream = is_stream.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
     let mut body = match answer.body {
         AttemptBody::Coming(body) if is_stream && answer.head.status == StatusCode::OK => body,
@@ -190,8 +190,8 @@ async fn collect(body: &mut UpstreamBody, limit: usize) -> Result<Bytes, String>
 }
 
 fn is_small_json(head: &ResponseHead) -> bool {
-    let length = head.fields.get(KnownHeader::ContentLength).and_then(decimal);
-    let kind = head.fields.get(KnownHeader::ContentType);
+    let length = head.headers.get(KnownHeader::ContentLength).and_then(decimal);
+    let kind = head.headers.get(KnownHeader::ContentType);
     kind.is_some_and(|kind| kind.starts_with(b"application/json"))
         && length.is_some_and(|length| length <= MAX_BYTES as u64)
 }

@@ -134,7 +134,7 @@ impl Connection {
             && sending.broken.is_none();
         let body = match is_bodiless(method, head.status) {
             true => BodyDecoder::Known(0),
-            false => BodyDecoder::of_answer(&head.fields),
+            false => BodyDecoder::of_answer(&head.headers),
         };
         let reusable = is_sent && stays_open(&head) && !matches!(body, BodyDecoder::UntilClose);
         Ok((head, H1Body { connection: self, body, reusable, spare: BytesMut::new() }))
@@ -306,17 +306,17 @@ fn is_bodiless(method: &Method, status: StatusCode) -> bool {
 }
 
 pub(crate) fn stays_open(head: &ResponseHead) -> bool {
-    head.version == Version::HTTP_11 && !says_close(&head.fields)
+    head.version == Version::HTTP_11 && !says_close(&head.headers)
 }
 
 /// Whether `Connection` names `close`.
-pub(crate) fn says_close(fields: &Headers) -> bool {
-    names(fields, b"close")
+pub(crate) fn says_close(headers: &Headers) -> bool {
+    names(headers, b"close")
 }
 
 /// Whether `Connection` names it.
-pub(crate) fn names(fields: &Headers, option: &[u8]) -> bool {
-    fields
+pub(crate) fn names(headers: &Headers, option: &[u8]) -> bool {
+    headers
         .all(KnownHeader::Connection)
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|one| one.trim_ascii().eq_ignore_ascii_case(option))

@@ -274,7 +274,7 @@ async fn ask(probed: &ProbeTarget, buffers: &IoBuffers) -> io::Result<ProbeRespo
     if let Some(what) = framing::fault_of_answer(&head) {
         return Err(io::Error::other(format!("an answer that cannot be passed on: {what}")));
     }
-    let (status, headers) = (head.status, head.fields.to_map());
+    let (status, headers) = (head.status, head.headers.to_map());
     if let Some(version) = headers.get("x-version").and_then(|value| value.to_str().ok()) {
         instance.learn_version(version);
     }
@@ -282,7 +282,7 @@ async fn ask(probed: &ProbeTarget, buffers: &IoBuffers) -> io::Result<ProbeRespo
     Ok(ProbeResponse { status: status.as_u16(), fault })
 }
 
-/// The fields of a probe. What is configured counts for more than the usual.
+/// The headers of a probe. What is configured counts for more than the usual.
 fn headers(probed: &ProbeTarget) -> io::Result<HeaderMap> {
     let probe = probed.probe();
     let mut headers = HeaderMap::new();

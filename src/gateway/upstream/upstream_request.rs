@@ -46,8 +46,8 @@ const BELIEVED_OF_PROXIES: HeaderSet = HeaderSet::of(&[
 
 /// A request ready for any member of the pool: all but the member's own token.
 ///
-/// The fields stay as they came. What goes on and what is added is said one by one when the request
-/// is sent ([`fields`](Self::fields)), so that nothing is taken out of a head or copied before.
+/// The headers stay as they came. What goes on and what is added is said one by one when the request
+/// is sent ([`headers`](Self::headers)), so that nothing is taken out of a head or copied before.
 #[derive(Clone, Debug)]
 pub(crate) struct UpstreamRequest {
     head: Rc<RequestHead>,
@@ -108,13 +108,13 @@ impl UpstreamRequest {
         origin: ClientInfo,
         request_id: RequestId,
     ) -> Self {
-        let mut behind = StrippedHeaders::of_request(&head.fields);
+        let mut behind = StrippedHeaders::of_request(&head.headers);
         behind.add_all(REPLACED);
         if !origin.via_proxy {
             behind.add_all(BELIEVED_OF_PROXIES);
         }
         // HTTP/2 may part cookies, and HTTP/1.1 may not (RFC 9113 §8.2.3).
-        if head.fields.said(KnownHeader::Cookie) == Occurrence::Often {
+        if head.headers.said(KnownHeader::Cookie) == Occurrence::Often {
             behind.add(KnownHeader::Cookie);
         }
         let has_length = !body.is_empty() || !matches!(head.method, Method::GET | Method::HEAD);
@@ -137,8 +137,8 @@ impl UpstreamRequest {
     ) -> Self {
         let has_length = !body.is_empty() || method != Method::GET;
         let uri = path.parse().unwrap_or_default();
-        let (version, fields) = (Version::HTTP_11, Headers::default());
-        let head = Rc::new(RequestHead { method, uri, version, fields });
+        let (version, headers) = (Version::HTTP_11, Headers::default());
+        let head = Rc::new(RequestHead { method, uri, version, headers });
         let (sender, request_id) = (Sender::Gateway(content_type), request_id.clone());
         let (behind, key) = (StrippedHeaders::default(), Credential::App);
         Self { head, behind, sender, request_id, has_length, key, body }
@@ -183,14 +183,14 @@ impl UpstreamRequest {
         ReplayBody::new(self.body.clone(), progress.clone())
     }
 
-    /// Its fields for one member, but the length, one by one.
-    fn fields(&self, member: Option<&Member>, mut put: impl FnMut(Header<'_>)) {
+    /// Its headers for one member, but the length, one by one.
+    fn headers(&self, member: Option<&Member>, mut put: impl FnMut(Header<'_>)) {
         let mut add = |name: KnownHeader, value: &[u8]| {
             put(Header { name, spelt: name.text().as_bytes(), value });
         };
         // RFC 9112 §3.2.2: the host of an absolute URI counts, not the header.
         let authority = self.head.uri.authority().map(|name| name.as_str().as_bytes());
-        let named = authority.or_else(|| self.head.fields.get(KnownHeader::Host));
+        let named = authority.or_else(|| self.head.headers.get(KnownHeader::Host));
         let own_host = member.filter(|member| {
             // StrippedHeaders TLS stands a server for several names, which goes by the host.
             member.instance.address().scheme == Scheme::Https || named.is_none()
@@ -216,7 +216,7 @@ impl UpstreamRequest {
             add(KnownHeader::Authorization, authorization.expose());
         }
         let goes_on = |field: &Header<'_>| !self.behind.has(field) && !is_ambiguous(field);
-        self.head.fields.iter().filter(goes_on).for_each(put);
+        self.head.headers.iter().filter(goes_on).for_each(put);
     }
 
     /// Says who asks. What an untrusted client says of itself stays behind.
@@ -226,7 +226,7 @@ impl UpstreamRequest {
         host: Option<&[u8]>,
         add: &mut impl FnMut(KnownHeader, &[u8]),
     ) {
-        let said = &self.head.fields;
+        let said = &self.head.headers;
         let peer = origin.peer.as_bytes();
         if origin.via_proxy {
             let before = said.all(KnownHeader::ForwardedFor).filter(|chain| !chain.is_empty());
@@ -261,7 +261,7 @@ impl UpstreamRequest {
         out.push(b' ');
         out.extend_from_slice(self.target().as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        self.fields(Some(member), |field| {
+        self.headers(Some(member), |field| {
             out.extend_from_slice(field.spelt);
             out.extend_from_slice(b": ");
             out.extend_from_slice(field.value);
@@ -310,7 +310,7 @@ mod tests {
 
     fn headers(outbound: &UpstreamRequest) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        outbound.fields(None, |field| field.put(&mut headers));
+        outbound.headers(None, |field| field.put(&mut headers));
         if outbound.has_length {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(outbound.body.len()));
         }

@@ -19,20 +19,20 @@ pub(crate) enum BodyDecoder {
 
 impl BodyDecoder {
     /// By the headers of a request; the rules of `framing` are checked elsewhere.
-    pub(crate) fn of_request(fields: &Headers) -> Self {
-        if fields.has(KnownHeader::TransferEncoding) {
+    pub(crate) fn of_request(headers: &Headers) -> Self {
+        if headers.has(KnownHeader::TransferEncoding) {
             return Self::Chunked(ChunkedDecoder::new());
         }
-        Self::Known(length(fields).unwrap_or(0))
+        Self::Known(length(headers).unwrap_or(0))
     }
 
     /// By the headers of an answer that may have a body.
-    pub(crate) fn of_answer(fields: &Headers) -> Self {
-        if fields.has(KnownHeader::TransferEncoding) {
+    pub(crate) fn of_answer(headers: &Headers) -> Self {
+        if headers.has(KnownHeader::TransferEncoding) {
             return Self::Chunked(ChunkedDecoder::new());
         }
-        match fields.has(KnownHeader::ContentLength) {
-            true => Self::Known(length(fields).unwrap_or(0)),
+        match headers.has(KnownHeader::ContentLength) {
+            true => Self::Known(length(headers).unwrap_or(0)),
             false => Self::UntilClose,
         }
     }
@@ -84,8 +84,8 @@ impl BodyDecoder {
 }
 
 /// One decimal number that fits.
-fn length(fields: &Headers) -> Option<u64> {
-    decimal(fields.get(KnownHeader::ContentLength)?)
+fn length(headers: &Headers) -> Option<u64> {
+    decimal(headers.get(KnownHeader::ContentLength)?)
 }
 
 #[cfg(test)]

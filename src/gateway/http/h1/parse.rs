@@ -29,7 +29,7 @@ pub(crate) enum ParseError {
     Malformed,
     /// Its target is longer than any that can be taken.
     UriTooLong,
-    /// It has too many fields.
+    /// It has too many headers.
     TooMany,
 }
 
@@ -42,14 +42,14 @@ impl From<Error> for ParseError {
     }
 }
 
-/// The head of a request with up to `most` fields.
+/// The head of a request with up to `most` headers.
 ///
 /// # Errors
 /// The bytes are none, however they go on.
 pub(crate) fn request(bytes: &[u8], most: usize) -> Result<Parsed<RequestHead>, ParseError> {
-    fields(most, |fields| {
+    headers(most, |headers| {
         let mut parsed = httparse::Request::new(&mut []);
-        let status = parsed.parse_with_uninit_headers(bytes, fields)?;
+        let status = parsed.parse_with_uninit_headers(bytes, headers)?;
         let Status::Complete(length) = status else { return Ok(Parsed::Part) };
         let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
             .map_err(|_| ParseError::Malformed)?;
@@ -62,8 +62,8 @@ pub(crate) fn request(bytes: &[u8], most: usize) -> Result<Parsed<RequestHead>, 
                 ParseError::Malformed
             }
         })?;
-        let (version, fields) = (version(parsed.version), of(&bytes[..length], parsed.headers));
-        let head = RequestHead { method, uri, version, fields };
+        let (version, headers) = (version(parsed.version), of(&bytes[..length], parsed.headers));
+        let head = RequestHead { method, uri, version, headers };
         Ok(Parsed::Head(head, length))
     })
 }
@@ -73,29 +73,29 @@ pub(crate) fn request(bytes: &[u8], most: usize) -> Result<Parsed<RequestHead>, 
 /// # Errors
 /// The bytes are none, however they go on.
 pub(crate) fn answer(bytes: &[u8]) -> Result<Parsed<ResponseHead>, ParseError> {
-    fields(MOST_FIELDS, |fields| {
+    headers(MOST_FIELDS, |headers| {
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
-        let status = config.parse_response_with_uninit_headers(&mut parsed, bytes, fields)?;
+        let status = config.parse_response_with_uninit_headers(&mut parsed, bytes, headers)?;
         let Status::Complete(length) = status else { return Ok(Parsed::Part) };
         let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.ok_or(ParseError::Malformed)?;
-        let (version, fields) = (version(parsed.version), of(&bytes[..length], parsed.headers));
-        let head = ResponseHead { status, version, fields };
+        let (version, headers) = (version(parsed.version), of(&bytes[..length], parsed.headers));
+        let head = ResponseHead { status, version, headers };
         Ok(Parsed::Head(head, length))
     })
 }
 
-fn of(head: &[u8], fields: &[Header<'_>]) -> Headers {
-    Headers::of_parts(head, fields.iter().map(|field| (field.name.as_bytes(), field.value)))
+fn of(head: &[u8], headers: &[Header<'_>]) -> Headers {
+    Headers::of_parts(head, headers.iter().map(|field| (field.name.as_bytes(), field.value)))
 }
 
 fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
 }
 
-/// Parses with room for the usual number of fields, and again with room for `most` if they are more.
-fn fields<'b, H>(
+/// Parses with room for the usual number of headers, and again with room for `most` if they are more.
+fn headers<'b, H>(
     most: usize,
     parse: impl Fn(&mut [MaybeUninit<Header<'b>>]) -> Result<Parsed<H>, ParseError>,
 ) -> Result<Parsed<H>, ParseError> {
@@ -124,17 +124,17 @@ mod tests {
         }
         let Ok(Parsed::Head(head, length)) = request(text, 100) else { panic!() };
         assert_eq!((head.uri.path(), head.version), ("/v1/x", Version::HTTP_11));
-        let fields: Vec<_> = head.fields.iter().map(|field| (field.spelt, field.value)).collect();
-        assert_eq!(fields, [(&b"Host"[..], &b"g"[..]), (b"X-A", b"1"), (b"Cookie", b"2")]);
-        assert_eq!(head.fields.get(KnownHeader::Cookie), Some(&b"2"[..]));
+        let headers: Vec<_> = head.headers.iter().map(|field| (field.spelt, field.value)).collect();
+        assert_eq!(headers, [(&b"Host"[..], &b"g"[..]), (b"X-A", b"1"), (b"Cookie", b"2")]);
+        assert_eq!(head.headers.get(KnownHeader::Cookie), Some(&b"2"[..]));
         assert_eq!(&text[length..], b"rest");
     }
 
     #[test]
     fn fields_are_bounded() {
         let head = |count: usize| {
-            let fields: String = (0..count).map(|n| format!("X-{n}: 1\r\n")).collect();
-            format!("GET / HTTP/1.1\r\n{fields}\r\n").into_bytes()
+            let headers: String = (0..count).map(|n| format!("X-{n}: 1\r\n")).collect();
+            format!("GET / HTTP/1.1\r\n{headers}\r\n").into_bytes()
         };
         assert!(matches!(request(&head(32), 100), Ok(Parsed::Head(..))));
         assert!(matches!(request(&head(100), 100), Ok(Parsed::Head(..))));
