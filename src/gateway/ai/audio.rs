@@ -114,7 +114,7 @@ pub(super) async fn speak(mut request: AiRequest, body: IncomingBody, key: &Key)
             let error = calls.noted(error);
             AiResponse::Error(calls.record, error)
         }
-        Ok(forwarded) if forwarded.answer.head.status == StatusCode::OK => {
+        Ok(forwarded) if forwarded.response.head.status == StatusCode::OK => {
             let mut response = open(exchange, forwarded).into_response();
             ignored(response.headers_mut(), &asked.ignored);
             AiResponse::Answer(response)

@@ -140,7 +140,7 @@ async fn carry(calls: DifyCalls, mut question: PlacedCompletion) -> AiResponse {
                 return refused(calls, &question, error).await;
             }
         };
-        if upstream::is_run(&forwarded.answer.head) {
+        if upstream::is_run(&forwarded.response.head) {
             return tell(exchange, forwarded, question, facts.mode).await;
         }
         let (back, error, meaning) = refusal(DifyCalls::back(exchange, address), forwarded).await;
@@ -274,7 +274,7 @@ async fn refusal(
     mut calls: DifyCalls,
     forwarded: UpstreamResponse,
 ) -> (DifyCalls, GatewayError, Meaning) {
-    let UpstreamResponse { member, answer, flight: _flight, .. } = forwarded;
+    let UpstreamResponse { member, response: answer, flight: _flight, .. } = forwarded;
     let status = answer.head.status.as_u16();
     upstream::note_refusal(&mut calls.record, &member, &answer.head);
     if answer.head.status.is_success() {
@@ -337,7 +337,7 @@ async fn tell(
     question: PlacedCompletion,
     mode: Mode,
 ) -> AiResponse {
-    let UpstreamResponse { member, answer, flight, .. } = forwarded;
+    let UpstreamResponse { member, response: answer, flight, .. } = forwarded;
     let AttemptResponse { head, body, arrived, first_byte } = *answer;
     let PlacedCompletion { ask, encoder, protocol, place, pending, late, own_url, .. } = question;
     let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());

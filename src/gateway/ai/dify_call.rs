@@ -149,7 +149,7 @@ impl DifyCalls {
         forwarded: UpstreamResponse,
     ) -> Result<Read, GatewayError> {
         // The member counts the request until its answer is read.
-        let UpstreamResponse { member, answer, flight: _flight, .. } = forwarded;
+        let UpstreamResponse { member, response: answer, flight: _flight, .. } = forwarded;
         let connections = &self.worker.connections;
         let answer = classify_response::read(answer, &member, connections, MAX_ANSWER_BYTES).await;
         let answer = answer.map_err(|attempt| self.noted(errors::of(&attempt)))?;

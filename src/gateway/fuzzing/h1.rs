@@ -68,7 +68,7 @@ pub(crate) fn request(bytes: &[u8], limits: &Limits) -> Front {
 
 /// The head of an answer, to a request that lets it have a body.
 pub fn answer(bytes: &[u8]) -> Front {
-    let (head, length) = match parse::answer(bytes) {
+    let (head, length) = match parse::response(bytes) {
         Ok(Parsed::Head(head, length)) => (head, length),
         Ok(Parsed::Part) => return Front::Part,
         Err(_) => return Front::Bad,

@@ -25,7 +25,7 @@ enum Phase {
     Idle,
     /// The first byte of a head has come.
     Head,
-    /// From the end of a head to the end of its answer; with HTTP/2, while there is any such.
+    /// From the end of a head to the end of its response; with HTTP/2, while there is any such.
     Exchange,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum CloseReason {
     HeaderTimeout,
     /// It takes back request after request.
     Abuse,
-    /// The client took nothing of its answer for `timeouts.write`, or less than
+    /// The client took nothing of its response for `timeouts.write`, or less than
     /// `limits.min_answer_rate`.
     NotTaken,
 }
@@ -54,7 +54,7 @@ pub(crate) struct ClientConn {
     pub peer_text: Rc<str>,
     scheme: Cell<Scheme>,
     phase: Cell<Phase>,
-    /// Requests whose answers have not ended.
+    /// Requests whose responses have not ended.
     exchanges: Cell<u32>,
     /// Requests that the client took back, and since when they are counted.
     taken_back: Cell<(u32, u64)>,
@@ -69,9 +69,9 @@ pub(crate) struct ClientConn {
     waker: RefCell<Option<Waker>>,
     /// The body of the last request was refused unread.
     unread: Cell<bool>,
-    /// The client speaks HTTP/1.0: an answer of unknown length ends with the connection.
+    /// The client speaks HTTP/1.0: a response of unknown length ends with the connection.
     ends_by_closing: Cell<bool>,
-    /// The last answer broke off.
+    /// The last response broke off.
     cut: Cell<bool>,
     /// No request could be made of the head.
     fault: Cell<Option<EarlyError>>,
@@ -107,7 +107,7 @@ impl ClientConn {
         self.enter(Phase::Exchange, now_ms);
     }
 
-    /// The answer is complete.
+    /// The response is complete.
     pub(crate) fn end_exchange(&self, now_ms: u64) {
         self.exchanges.set(self.exchanges.get().saturating_sub(1));
         if self.exchanges.get() == 0 {
@@ -125,7 +125,7 @@ impl ClientConn {
         self.scheme.get()
     }
 
-    /// It took back a request that had no answer yet. More than `most` of them within
+    /// It took back a request that had no response yet. More than `most` of them within
     /// [`TAKEN_BACK_WITHIN_MS`] end its connection.
     pub(crate) fn stream_reset(&self, now_ms: u64, most: u32) {
         let (count, since_ms) = match self.taken_back.get() {
@@ -147,22 +147,22 @@ impl ClientConn {
         }
     }
 
-    /// The answer goes out although the request's body was not read to its end.
+    /// The response goes out although the request's body was not read to its end.
     pub(crate) fn leave_unread(&self) {
         self.unread.set(true);
     }
 
-    /// To this client, closing the connection means that the answer is whole.
+    /// To this client, closing the connection means that the response is whole.
     pub(crate) fn ends_answers_by_closing(&self) {
         self.ends_by_closing.set(true);
     }
 
-    /// The answer under way broke off.
+    /// The response under way broke off.
     pub(crate) fn answer_cut(&self) {
         self.cut.set(true);
     }
 
-    /// Whether only a reset can show the client that its answer is not whole.
+    /// Whether only a reset can show the client that its response is not whole.
     pub(crate) fn needs_reset(&self) -> bool {
         self.cut.get() && self.ends_by_closing.get()
     }
@@ -195,7 +195,7 @@ impl ClientConn {
         let (limit, ending) = match self.phase.get() {
             Phase::Idle => (timeouts.keep_alive, CloseReason::Idle),
             Phase::Head => (timeouts.header, CloseReason::HeaderTimeout),
-            // An answer that has not begun may take longer than a pause within one.
+            // A response that has not begun may take longer than a pause within one.
             Phase::Exchange => (timeouts.idle.max(timeouts.first_byte), CloseReason::Idle),
         };
         let stood_still = Duration::from_millis(now_ms.saturating_sub(self.since_ms.get()));
@@ -239,7 +239,7 @@ impl ClientConn {
         self.fault.set(Some(fault));
     }
 
-    /// So many bytes went out; whether more wait. The last ones of an answer may leave after its end.
+    /// So many bytes went out; whether more wait. The last ones of a response may leave after its end.
     pub(crate) fn sent(&self, bytes: usize, rest: Backlog, now_ms: u64) {
         if self.phase.get() != Phase::Head {
             self.since_ms.set(now_ms);
@@ -288,7 +288,7 @@ pub(crate) enum Backlog {
     Waits,
 }
 
-/// How fast a client takes an answer that is ahead of it.
+/// How fast a client takes a response that is ahead of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReadRate {
     /// Since when that is watched, and what it took since; none: nothing was ahead of it.

@@ -1,6 +1,6 @@
 //! What HTTP/1 leaves ambiguous is refused here or taken out, in both directions.
 //!
-//! What is no HTTP at all has already been refused. Beside `Transfer-Encoding`, `Content-Length` does not count and the connection closes after the answer
+//! What is no HTTP at all has already been refused. Beside `Transfer-Encoding`, `Content-Length` does not count and the connection closes after the response
 //! (RFC 9112 §6.3). Neither is passed on: the gateway frames its own request to the instance.
 
 use http::uri::{Authority, Scheme};
@@ -157,7 +157,7 @@ fn content_length(headers: &Headers) -> Result<(), GatewayError> {
     }
 }
 
-/// Says what is wrong with the head of an instance's answer, if it can be read in two ways or is
+/// Says what is wrong with the head of an instance's response, if it can be read in two ways or is
 /// none to a request of ours. Passing on `Content-Length` beside chunks would show a cut body as
 /// whole, and a coding that is taken off here unnamed would leave a body that nobody can read.
 pub(crate) fn fault_of_answer(head: &ResponseHead) -> Option<&'static str> {
@@ -180,7 +180,7 @@ pub(crate) fn fault_of_answer(head: &ResponseHead) -> Option<&'static str> {
     content_length(&head.headers).err().map(|_| "Content-Length is not one decimal number")
 }
 
-/// Whether the client's connection must close after the answer, because its next request could
+/// Whether the client's connection must close after the response, because its next request could
 /// begin elsewhere for somebody else.
 pub(crate) fn must_close(headers: &Headers) -> bool {
     headers.has(KnownHeader::TransferEncoding) && headers.has(KnownHeader::ContentLength)

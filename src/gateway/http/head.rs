@@ -13,7 +13,7 @@ pub(crate) struct RequestHead {
     pub(crate) headers: Headers,
 }
 
-/// The head of an instance's answer.
+/// The head of an instance's response.
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,

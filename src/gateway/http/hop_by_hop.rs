@@ -33,7 +33,7 @@ impl StrippedHeaders {
         Self::beside(HOP_BY_HOP.with(FRAMING), headers)
     }
 
-    /// Of an instance's answer. `Content-Length` stays: it is what tells a client that an answer was
+    /// Of an instance's response. `Content-Length` stays: it is what tells a client that a response was
     /// cut.
     pub(crate) fn of_answer(headers: &Headers) -> Self {
         Self::beside(HOP_BY_HOP, headers)
@@ -103,7 +103,7 @@ mod tests {
             left.map(|field| String::from_utf8_lossy(field.spelt).into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(left(StrippedHeaders::of_request(&headers)), ["host", "x-kept"]);
-        let answer = ["expect", "content-length", "host", "x-kept"];
-        assert_eq!(left(StrippedHeaders::of_answer(&headers)), answer);
+        let response = ["expect", "content-length", "host", "x-kept"];
+        assert_eq!(left(StrippedHeaders::of_answer(&headers)), response);
     }
 }

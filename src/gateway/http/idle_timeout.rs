@@ -1,4 +1,4 @@
-//! The limit on an answer's silence.
+//! The limit on a response's silence.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};

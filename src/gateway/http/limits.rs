@@ -25,7 +25,7 @@ pub struct Limits {
     /// The least that a body must come with on average, in bytes per second, after
     /// [`Timeouts::body`]; 0: nothing is asked.
     pub body_rate: u64,
-    /// The least that a client must take of an answer on average, in bytes per second; 0: nothing is
+    /// The least that a client must take of a response on average, in bytes per second; 0: nothing is
     /// asked.
     pub min_answer_rate: u64,
     /// Connections of one client's address at once.
@@ -37,13 +37,13 @@ pub struct Limits {
 pub struct Timeouts {
     /// For a connection to an instance, with the TLS handshake.
     pub connect: Duration,
-    /// For the head of an answer to GET and HEAD, while another candidate is left.
+    /// For the head of a response to GET and HEAD, while another candidate is left.
     pub first_byte_idempotent: Duration,
-    /// For the head of any other answer.
+    /// For the head of any other response.
     pub first_byte: Duration,
-    /// For the head of an answer over all attempts, waiting for a slot included.
+    /// For the head of a response over all attempts, waiting for a slot included.
     pub all_attempts: Duration,
-    /// Between two pieces of an answer.
+    /// Between two pieces of a response.
     pub idle: Duration,
     /// For the first event of a streamed flow.
     pub run_start: Duration,
@@ -51,7 +51,7 @@ pub struct Timeouts {
     pub header: Duration,
     /// Between two pieces of a request's body.
     pub body: Duration,
-    /// For a client to take the next byte of its answer.
+    /// For a client to take the next byte of its response.
     pub write: Duration,
     /// A client's connection between two requests.
     pub keep_alive: Duration,

@@ -35,7 +35,7 @@ impl Exchange {
     }
 }
 
-/// Sends the request to every instance in rotation. The answer is the first in the request's own order
+/// Sends the request to every instance in rotation. The response is the first in the request's own order
 /// that succeeded, else the first.
 pub(crate) async fn broadcast(mut exchange: Box<Exchange>) -> ForwardResult {
     let result = ask_all(&mut exchange).await;
@@ -91,7 +91,7 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// One instance's answer, read whole, or why there is none within `patience`.
+    /// One instance's response, read whole, or why there is none within `patience`.
     pub(crate) async fn ask(
         self,
         candidate: Candidate,
@@ -104,19 +104,24 @@ impl Query {
         let patience =
             AttemptDeadlines { now, timeouts, first_byte: patience, until: now + patience };
         let (connections, progress) = (&worker.connections, SendState::default());
-        let answer = attempt(connections, &member, &outbound, &progress, patience).await;
-        let answer = match answer {
-            Ok(answer) => {
-                classify_response::read(answer, &member, connections, classify_response::MAX_BYTES)
-                    .await
+        let response = attempt(connections, &member, &outbound, &progress, patience).await;
+        let response = match response {
+            Ok(response) => {
+                classify_response::read(
+                    response,
+                    &member,
+                    connections,
+                    classify_response::MAX_BYTES,
+                )
+                .await
             }
             Err(failure) => Err(failure),
         };
-        match answer {
-            Ok(answer) => {
-                let arrived_ms = worker.shared().ms_at(answer.arrived.into_std());
-                permit.answered(&answer, arrived_ms);
-                Ok(UpstreamResponse { member, answer, flight, conversation: None })
+        match response {
+            Ok(response) => {
+                let arrived_ms = worker.shared().ms_at(response.arrived.into_std());
+                permit.answered(&response, arrived_ms);
+                Ok(UpstreamResponse { member, response, flight, conversation: None })
             }
             Err(failure) => {
                 permit.failed(&failure, worker.shared());
@@ -127,5 +132,5 @@ impl Query {
 }
 
 fn succeeded(forwarded: &UpstreamResponse) -> bool {
-    forwarded.answer.head.status.is_success()
+    forwarded.response.head.status.is_success()
 }

@@ -1,10 +1,10 @@
 //! A request that goes on when its client goes away.
 //!
 //! The future of a request whose client is gone is dropped. For a run that an instance has already
-//! got that would close the connection, and Dify 1.5.0 then loses the answer and works on. So what
+//! got that would close the connection, and Dify 1.5.0 then loses the response and works on. So what
 //! carries a run is wrapped here: dropped before its end, it goes on in a task of its own, which
 //! stops or drains the run as the app says. While the client is there, nothing is spawned, and no
-//! channel lies between the instance's answer and the client.
+//! channel lies between the instance's response and the client.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -33,7 +33,7 @@ pub(crate) async fn run(exchange: Box<Exchange>) -> ForwardResult {
     }
 }
 
-/// The future of a request from its first attempt to the head of its answer.
+/// The future of a request from its first attempt to the head of its response.
 struct DetachOnDrop<F: Future<Output = ForwardResult> + 'static> {
     future: Option<Pin<Box<F>>>,
     progress: SendState,
@@ -70,10 +70,10 @@ impl<F: Future<Output = ForwardResult> + 'static> Drop for DetachOnDrop<F> {
     }
 }
 
-/// An answer came, or none, and nobody waits for it.
+/// A response came, or none, and nobody waits for it.
 fn leave((mut exchange, result): ForwardResult) {
     match result {
-        // An answer that nobody takes is seen out as one whose client leaves later.
+        // A response that nobody takes is seen out as one whose client leaves later.
         Ok(forwarded) => drop(open(exchange, forwarded)),
         Err(refusal) => {
             exchange.record.end(Reason::ClientGone);

@@ -111,7 +111,7 @@ pub(crate) fn out_of_budget(attempt: &AttemptError) -> GatewayError {
     of(attempt).with_detail(format!("{}; the retry budget is used up", attempt.text))
 }
 
-/// The answer broke off after it had begun: the last event of a stream.
+/// The response broke off after it had begun: the last event of a stream.
 pub(crate) fn answer_cut(reason: Reason) -> GatewayError {
     let message = match reason {
         Reason::AnswerIdle => "The instance that ran this request has stopped answering.",

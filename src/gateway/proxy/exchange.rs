@@ -1,4 +1,4 @@
-//! What a request carries from its first attempt to its answer.
+//! What a request carries from its first attempt to its response.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -149,7 +149,7 @@ impl Exchange {
         }
     }
 
-    /// Whether what the first instance says is the answer: it is known to have the file or the server of
+    /// Whether what the first instance says is the response: it is known to have the file or the server of
     /// tools, and refuses for another reason, such as a link that is too old; or a dataset is to be
     /// changed, and nobody else may be asked to.
     fn has_the_last_word(&self) -> bool {
@@ -229,12 +229,12 @@ fn work(run: Option<Run>) -> Work {
 /// A request at the end of its attempts.
 pub(crate) type ForwardResult = (Box<Exchange>, Result<UpstreamResponse, GatewayError>);
 
-/// An answer's head, whose it is, and the body to come.
+/// A response's head, whose it is, and the body to come.
 pub(crate) struct UpstreamResponse {
     /// The member that answered.
     pub member: Arc<Member>,
-    /// Its answer.
-    pub answer: Box<AttemptResponse>,
+    /// Its response.
+    pub response: Box<AttemptResponse>,
     /// The member counts this request as under way until this is dropped.
     pub flight: InFlightGuard,
     /// What the client is told of its conversation.

@@ -1,6 +1,6 @@
 //! Why a request would go where it would go, for an operator who asks.
 //!
-//! The answer comes from what requests themselves go by: `Candidates` and [`Pool::order`]. Asking is
+//! The ranking comes from what requests themselves go by: `Candidates` and [`Pool::order`]. Asking is
 //! a request that is never sent: it takes a turn where turns are taken, and an instance that is being
 //! tried again is let go at once.
 //!

@@ -1,6 +1,6 @@
 //! The retry loop: candidate after candidate, until one answers or none may be asked any more.
 //!
-//! What may be repeated is decided in `retry`; what an answer says, in `classify`.
+//! What may be repeated is decided in `retry`; what a response says, in `classify`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,30 +64,30 @@ impl Exchange {
 
 /// What came of one candidate.
 enum AttemptOutcome {
-    /// An answer to pass on.
+    /// A response to pass on.
     Answered(UpstreamResponse),
-    /// An answer that may be thrown away to ask another.
+    /// A response that may be thrown away to ask another.
     Discardable(UpstreamResponse),
-    /// It does not have what the request names; its answer says so.
+    /// It does not have what the request names; its response says so.
     NotHere(UpstreamResponse),
-    /// No answer.
+    /// No response.
     Failed(Arc<Member>, AttemptError),
 }
 
-/// The search for an answer, with what has come of it so far.
+/// The search for a response, with what has come of it so far.
 struct RetryLoop<'a> {
     exchange: &'a mut Exchange,
     allowance: RetryState<'a>,
     /// When the candidate at hand was looked for.
     now: Instant,
     until: Instant,
-    /// The first answer of somebody who does not have what the request names.
+    /// The first response of somebody who does not have what the request names.
     not_here: Option<UpstreamResponse>,
     /// Who said so is known to have had it.
     owner_said_so: bool,
     /// All were asked for its conversation after that.
     asked_all: bool,
-    /// An answer that will do if nobody gives a better one.
+    /// A response that will do if nobody gives a better one.
     discarded: Option<UpstreamResponse>,
     last: Option<AttemptError>,
     /// Waiting for an owner that is out.
@@ -132,14 +132,14 @@ impl<'a> RetryLoop<'a> {
                 Next::Ask(candidate) => match self.ask(candidate).await {
                     AttemptOutcome::Answered(forwarded) => return Ok(self.found(forwarded)),
                     AttemptOutcome::NotHere(forwarded) => {
-                        if let Some(answer) = self.not_here(forwarded).await? {
-                            return Ok(answer);
+                        if let Some(response) = self.not_here(forwarded).await? {
+                            return Ok(response);
                         }
                     }
                     AttemptOutcome::Discardable(forwarded) => {
                         let failure = AttemptError::bad_status(
                             &forwarded.member,
-                            forwarded.answer.head.status,
+                            forwarded.response.head.status,
                         );
                         let tie = self.exchange.candidates.tie();
                         if self.allowance.take(&failure, tie).is_err() {
@@ -183,24 +183,24 @@ impl<'a> RetryLoop<'a> {
         exchange.app.prefetch_counters();
         let arrived_ms = keyed.over(done.as_deref(), outbound.is_idempotent(), &shared);
         let done = match done {
-            Ok(answer) => classify(answer, exchange.look(), &member, connections).await,
+            Ok(response) => classify(response, exchange.look(), &member, connections).await,
             Err(failure) => Err(failure),
         };
         let done = match done {
-            Ok((answer, ResponseClass::Fine)) if exchange.may_lack_file() => {
-                Box::pin(peek(answer, &member)).await
+            Ok((response, ResponseClass::Fine)) if exchange.may_lack_file() => {
+                Box::pin(peek(response, &member)).await
             }
             done => done,
         };
         match done {
-            Ok((answer, finding)) => {
-                let status = answer.head.status.as_u16();
-                if let Some(first_turn) = first_turn.filter(|_| answer.head.status.is_success()) {
+            Ok((response, finding)) => {
+                let status = response.head.status.as_u16();
+                if let Some(first_turn) = first_turn.filter(|_| response.head.status.is_success()) {
                     first_turn.begun(shared.owners());
                 }
-                permit.answered(&answer, arrived_ms);
+                permit.answered(&response, arrived_ms);
                 let conversation = exchange.restarted.clone();
-                let forwarded = UpstreamResponse { member, answer, flight, conversation };
+                let forwarded = UpstreamResponse { member, response, flight, conversation };
                 let tie = exchange.candidates.tie();
                 match finding {
                     ResponseClass::NotHere => AttemptOutcome::NotHere(forwarded),
@@ -227,7 +227,7 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// How long the member at hand may take for the head of its answer.
+    /// How long the member at hand may take for the head of its response.
     fn first_byte(&self) -> Duration {
         let (exchange, timeouts) = (&self.exchange, &self.exchange.snapshot.timeouts);
         let gives_way = exchange.outbound.is_idempotent()
@@ -262,11 +262,11 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// This is the answer.
+    /// This is the response.
     fn found(&self, forwarded: UpstreamResponse) -> UpstreamResponse {
         let exchange = &self.exchange;
         let known = exchange.candidates.tie() == Binding::Owner || !exchange.is_searched_for();
-        if !known && forwarded.answer.head.status.is_success() {
+        if !known && forwarded.response.head.status.is_success() {
             let owners = exchange.worker.shared().owners();
             let app = exchange.scope().app();
             exchange.claims.remember(exchange.kind, app, &forwarded.member, owners);
@@ -274,7 +274,7 @@ impl<'a> RetryLoop<'a> {
         forwarded
     }
 
-    /// Somebody does not have what the request names: the others are asked, or this is the answer. A
+    /// Somebody does not have what the request names: the others are asked, or this is the response. A
     /// turn of a conversation goes to nobody who is not known to have that: newer Dify would begin
     /// another one.
     async fn not_here(
@@ -287,7 +287,7 @@ impl<'a> RetryLoop<'a> {
             self.ask_around(forwarded);
             return Ok(None);
         };
-        let lacks_file = forwarded.answer.head.status == StatusCode::BAD_REQUEST;
+        let lacks_file = forwarded.response.head.status == StatusCode::BAD_REQUEST;
         if lacks_file || self.asked_all {
             return Ok(Some(forwarded));
         }
@@ -316,9 +316,9 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// An answer that nobody gets.
+    /// A response that nobody gets.
     fn leave(&self, forwarded: UpstreamResponse) {
-        let AttemptBody::Coming(body) = forwarded.answer.body else { return };
+        let AttemptBody::Coming(body) = forwarded.response.body else { return };
         held_slot::hold(&self.exchange.worker, &forwarded.member, body);
     }
 
@@ -387,12 +387,12 @@ impl<'a> RetryLoop<'a> {
         }
         let candidates = &self.exchange.candidates;
         match (self.not_here.take(), self.last.take()) {
-            (Some(answer), None) if self.owner_said_so || candidates.skipped().is_empty() => {
+            (Some(response), None) if self.owner_said_so || candidates.skipped().is_empty() => {
                 if self.owner_said_so {
                     let owners = self.exchange.worker.shared().owners();
                     self.exchange.claims.forget(self.exchange.scope(), owners);
                 }
-                Ok(answer)
+                Ok(response)
             }
             (Some(_), last) => Err(errors::perhaps_elsewhere(candidates, last.as_ref())),
             (None, Some(failure)) => Err(errors::of(&failure)),

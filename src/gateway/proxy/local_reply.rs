@@ -1,4 +1,4 @@
-//! The gateway's own answers.
+//! The gateway's own responses.
 
 use bytes::Bytes;
 use http::header::{
@@ -91,7 +91,7 @@ pub(crate) fn error_head(
     StatusCode::from_u16(protocol.status(error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The answer to a browser's preflight, as Dify 1.5.0 gives it.
+/// The response to a browser's preflight, as Dify 1.5.0 gives it.
 pub(crate) fn preflight(head: &Parts) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
@@ -102,7 +102,7 @@ pub(crate) fn preflight(head: &Parts) -> Response<Bytes> {
     response
 }
 
-/// The answer to a browser's preflight for a route. AI clients send headers of their own, and a key is
+/// The response to a browser's preflight for a route. AI clients send headers of their own, and a key is
 /// needed for all that follows: so every header may be sent.
 pub(crate) fn client_preflight(head: &Parts) -> Response<Bytes> {
     let mut response = preflight(head);

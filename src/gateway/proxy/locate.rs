@@ -4,7 +4,7 @@
 //! ones answer 200 with a new conversation, or 200 and then nothing (1.12.1, 1.13.3, 1.14.2 and its main
 //! branch, measured). So the owner is found first, and the turn goes there alone.
 //!
-//! Limits: 3 s for an answer; 5 such searches at a time for a user and 20 for an app; that nobody has an id
+//! Limits: 3 s for a response; 5 such searches at a time for a user and 20 for an app; that nobody has an id
 //! is believed for a minute.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -116,10 +116,10 @@ async fn locate(asking: QueryContext<'_>, kind: CallKind, outbound: UpstreamRequ
     if unsure.is_empty() { Located::Nobody } else { Located::Unsure(unsure.join(", ")) }
 }
 
-/// Whether an instance has what it was asked for; none if its answer does not say so.
+/// Whether an instance has what it was asked for; none if its response does not say so.
 fn has(kind: CallKind, forwarded: &UpstreamResponse) -> Option<bool> {
-    let status = forwarded.answer.head.status;
-    let body: &[u8] = match &forwarded.answer.body {
+    let status = forwarded.response.head.status;
+    let body: &[u8] = match &forwarded.response.body {
         AttemptBody::Read(body) => body,
         AttemptBody::Coming(..) => b"",
     };

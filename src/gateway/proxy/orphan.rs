@@ -1,7 +1,7 @@
 //! Runs whose client has gone away.
 //!
 //! Measured on Dify 1.5.0: of a closed connection it takes notice at its second write, up to 20 s
-//! later; the answer is then lost and the run stays "running" for ever. So a streamed run is stopped
+//! later; the response is then lost and the run stays "running" for ever. So a streamed run is stopped
 //! through Dify's own call, at the instance that runs it, with the same user and key, and what is
 //! still to come is read, for a bounded time, so that the usage is known. What Dify keeps open after
 //! that is [held](crate::gateway::upstream::held_slot).
@@ -21,14 +21,14 @@ use crate::gateway::upstream::classify_response;
 use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::model::Reason;
 
-/// For Dify's answer to a stop.
+/// For Dify's response to a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// For a run that has said its last word to end its answer.
+/// For a run that has said its last word to end its response.
 const AFTER_END: Duration = Duration::from_secs(10);
 /// For a stopped run to end: Dify 1.5.0 takes 0.03 to 1 s.
 const AFTER_STOP: Duration = Duration::from_secs(10);
 
-/// Reads what still comes of an answer whose client has all of it, and deletes its conversation.
+/// Reads what still comes of a response whose client has all of it, and deletes its conversation.
 pub(crate) async fn delete_conversation(mut relay: Box<Relay>) {
     drain(&mut relay, Instant::now() + AFTER_END, |_| false).await;
     relay.hold_rest();
@@ -39,7 +39,7 @@ pub(crate) async fn delete_conversation(mut relay: Box<Relay>) {
     }
 }
 
-/// Stops a run of whose answer its client wants no more.
+/// Stops a run of whose response its client wants no more.
 pub(crate) async fn end_run(mut relay: Box<Relay>) {
     let until = Instant::now() + AFTER_STOP;
     drain(&mut relay, until, |relay| relay.task().is_some() || relay.run_ended()).await;
@@ -94,7 +94,7 @@ pub(crate) async fn finish(mut relay: Box<Relay>) {
     }
 }
 
-/// Reads on until `enough`, the answer's end (true) or the time is up.
+/// Reads on until `enough`, the response's end (true) or the time is up.
 async fn drain(relay: &mut Relay, until: Instant, enough: impl Fn(&Relay) -> bool) -> bool {
     while !enough(relay) {
         match timeout_at(until, std::future::poll_fn(|context| relay.poll_seen(context))).await {
@@ -135,10 +135,10 @@ async fn send_as_user(relay: &mut Relay, method: Method, path: &str) -> Option<b
     };
     let (connections, member) = (&relay.worker.connections, &relay.member);
     let progress = SendState::default();
-    let Ok(answer) = attempt(connections, member, &outbound, &progress, patience).await else {
+    let Ok(response) = attempt(connections, member, &outbound, &progress, patience).await else {
         return Some(false);
     };
-    let answer =
-        classify_response::read(answer, member, connections, classify_response::MAX_BYTES).await;
-    Some(answer.is_ok_and(|answer| answer.head.status.is_success()))
+    let response =
+        classify_response::read(response, member, connections, classify_response::MAX_BYTES).await;
+    Some(response.is_ok_and(|response| response.head.status.is_success()))
 }

@@ -1,7 +1,7 @@
 //! What a key may ask for without naming a user.
 //!
 //! Dify shows some things to whoever has an app's key and knows the id: runs, forms, files, end users,
-//! the sound of a message. A key of `keys` gets what its own answers have named, and nothing else. What
+//! the sound of a message. A key of `keys` gets what its own responses have named, and nothing else. What
 //! lists or changes what belongs to the app as a whole needs `impersonate: true`.
 
 use crate::affinity::now_s;

@@ -1,4 +1,4 @@
-//! One record per accepted request, kept with its answer and written when that ends, however.
+//! One record per accepted request, kept with its response and written when that ends, however.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -22,19 +22,19 @@ use crate::gateway::upstream::worker::Worker;
 use crate::model::{GatewayError, Reason};
 use crate::telemetry::{self, Entry};
 
-/// What nginx writes for a client that went away before its answer.
+/// What nginx writes for a client that went away before its response.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Failed attempts that a record names.
 const MAX_FAILED_ATTEMPTS: usize = 16;
 
-/// An attempt without an answer to pass on.
+/// An attempt without a response to pass on.
 struct FailedAttempt {
     member: Arc<Member>,
     why: AttemptFailure,
 }
 
-/// Why an attempt gave no answer to pass on.
+/// Why an attempt gave no response to pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptFailure {
     /// It failed, for this reason.
@@ -138,7 +138,7 @@ impl Record {
         self.user = Some(user.to_owned());
     }
 
-    /// An attempt gave no answer to pass on.
+    /// An attempt gave no response to pass on.
     pub(crate) fn attempt_failed(&mut self, member: &Arc<Member>, why: AttemptFailure) {
         // One that is waited for may fail many times.
         if self.failed_attempts.len() < MAX_FAILED_ATTEMPTS {
@@ -146,7 +146,7 @@ impl Record {
         }
     }
 
-    /// An instance's answer, that came then, is passed on from here.
+    /// An instance's response, that came then, is passed on from here.
     pub(crate) fn answered(&mut self, member: &Arc<Member>, status: u16, arrived: Instant) {
         member.stats.requests.add_one();
         self.member = Some(Arc::clone(member));
@@ -154,7 +154,7 @@ impl Record {
         self.first_byte = Some(arrived.saturating_duration_since(self.began));
     }
 
-    /// The head of an answer of an AI client goes out.
+    /// The head of a response of an AI client goes out.
     pub(crate) fn told(&mut self, status: u16) {
         self.head_sent(status);
     }
@@ -181,7 +181,7 @@ impl Record {
         self.note(format!("{} answered {status}", member.name()));
     }
 
-    /// Bytes of the answer's body went out.
+    /// Bytes of the response's body went out.
     pub(crate) fn sent(&self, bytes: usize) {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
     }

@@ -1,7 +1,7 @@
-//! An instance's answer under way: piece by piece, with what is learned on the way and how it ends.
+//! An instance's response under way: piece by piece, with what is learned on the way and how it ends.
 //!
 //! Nothing is gathered or paced, so an event of a stream is one write here as it was one write of
-//! Dify's; what is read in it is read beside the way (`learn`). The record travels with the answer
+//! Dify's; what is read in it is read beside the way (`learn`). The record travels with the response
 //! and ends with it. A stream that breaks off ends with Dify's error event.
 
 mod end;
@@ -47,7 +47,7 @@ const NOTE_EVERY: Duration = Duration::from_millis(250);
 /// For what may follow the end of a run, between two events: up to 1.12 `message_end` or `error`
 /// comes at once, and the terminal chunk 1.00 s after the last event (1.13 to main).
 const AFTER_END: Duration = Duration::from_secs(2);
-/// For the rest of an answer's sound: Dify itself waits for up to 5 s between two pieces of it.
+/// For the rest of a response's sound: Dify itself waits for up to 5 s between two pieces of it.
 const AFTER_SOUND: Duration = Duration::from_secs(8);
 
 /// What is needed to see a run out whose client went away.
@@ -61,7 +61,7 @@ pub(crate) struct DisconnectPlan {
     pub user: String,
 }
 
-/// An instance's answer under way.
+/// An instance's response under way.
 pub(crate) struct Relay {
     /// None once it is over.
     body: Option<UpstreamBody>,
@@ -95,7 +95,7 @@ pub(crate) struct Relay {
     sender: Sender,
 }
 
-/// Who waits for an answer.
+/// Who waits for a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Audience {
     /// A client.
@@ -112,7 +112,7 @@ pub(crate) enum Drained {
     End,
 }
 
-/// Where an answer comes from.
+/// Where a response comes from.
 pub(crate) struct Source {
     /// Who answers.
     pub member: Arc<Member>,
@@ -125,7 +125,7 @@ pub(crate) struct Source {
 }
 
 impl Relay {
-    /// Begins to pass an answer on whose head is here.
+    /// Begins to pass a response on whose head is here.
     pub(crate) fn new(mut exchange: Box<Exchange>, head: &ResponseHead, source: Source) -> Self {
         let Source { member, body, flight, first_byte } = source;
         let content_type = head.headers.get(KnownHeader::ContentType);
@@ -174,7 +174,7 @@ impl Relay {
         self.body.as_ref().map_or(SizeHint::new(), Body::size_hint)
     }
 
-    /// Whether the answer has ended.
+    /// Whether the response has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.body.is_none() && !self.is_reconnecting()
     }
@@ -189,7 +189,7 @@ impl Relay {
         self.tap.run_ended()
     }
 
-    /// Whether all of the answer is here, so that nothing later undoes it.
+    /// Whether all of the response is here, so that nothing later undoes it.
     pub(crate) fn answered(&self) -> bool {
         self.tap.answered()
     }
@@ -204,7 +204,7 @@ impl Relay {
         self.tap.learned()?.conversation_id
     }
 
-    /// As [`poll_piece`](Self::poll_piece), for an answer that nobody waits for.
+    /// As [`poll_piece`](Self::poll_piece), for a response that nobody waits for.
     pub(crate) fn poll_seen(&mut self, context: &mut Context<'_>) -> Poll<Drained> {
         self.audience = Audience::Nobody;
         match ready!(self.poll_piece(context)) {

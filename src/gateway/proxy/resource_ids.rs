@@ -190,13 +190,13 @@ fn is_looked_up(kind: CallKind, parameter: &str) -> bool {
 pub(crate) struct IdScope {
     /// The user of the app.
     pub scope: Scope,
-    /// The key, where it sees only what its own answers have named.
+    /// The key, where it sees only what its own responses have named.
     pub key: Option<Scope>,
     /// Whether the app's instances share their database.
     pub storage: Storage,
 }
 
-/// Remembers whose ids an answer named later on.
+/// Remembers whose ids a response named later on.
 pub(crate) fn remember_more(ids: &[Uuid], whose: IdScope, member: &Member, owners: &Owners) {
     remember_for_key(ids.iter().copied(), whose, member, owners);
     if whose.storage == Storage::Independent {
@@ -205,7 +205,7 @@ pub(crate) fn remember_more(ids: &[Uuid], whose: IdScope, member: &Member, owner
     }
 }
 
-/// Remembers whose ids an answer named, and for whom. Where instances share their database only the task
+/// Remembers whose ids a response named, and for whom. Where instances share their database only the task
 /// matters: nobody else may stop it.
 pub(crate) fn remember(learned: &Learned, whose: IdScope, member: &Member, owners: &Owners) {
     let (now_s, scope) = (now_s(), whose.scope);
@@ -225,7 +225,7 @@ pub(crate) fn remember(learned: &Learned, whose: IdScope, member: &Member, owner
     }
 }
 
-/// Remembers which key an answer named ids to, as owners are remembered: over a restart.
+/// Remembers which key a response named ids to, as owners are remembered: over a restart.
 fn remember_for_key(
     ids: impl Iterator<Item = Uuid>,
     whose: IdScope,

@@ -1,4 +1,4 @@
-//! An answer to a client: the gateway's own, or an instance's with some headers of the gateway's.
+//! A response to a client: the gateway's own, or an instance's with some headers of the gateway's.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
@@ -17,7 +17,7 @@ use crate::gateway::proxy::response_guard::ResponseGuard;
 use crate::gateway::upstream::attempt::{AttemptBody, AttemptResponse};
 use crate::model::Reason;
 
-/// An answer on its way to a client.
+/// A response on its way to a client.
 pub(crate) struct ProxyResponse {
     /// On the heap, as it goes through many hands.
     pub(crate) head: Box<ProxyResponseHead>,
@@ -29,18 +29,18 @@ pub(crate) struct ProxyResponseHead {
     pub(crate) status: StatusCode,
     /// The connection ends with it.
     pub(crate) closes: bool,
-    /// Headers of an instance's answer, and which of them the client does not get.
+    /// Headers of an instance's response, and which of them the client does not get.
     passed: Headers,
     behind: StrippedHeaders,
     /// The gateway's own beside those.
     request_id: Option<RequestId>,
     told: SmallVec<[(KnownHeader, HeaderValue); 1]>,
-    /// All headers of an answer of the gateway's own.
+    /// All headers of a response of the gateway's own.
     own: HeaderMap,
 }
 
 impl ProxyResponseHead {
-    /// That of an instance's answer, as it goes on.
+    /// That of an instance's response, as it goes on.
     pub(crate) fn passing(head: ResponseHead) -> Self {
         let ResponseHead { status, headers: passed, .. } = head;
         let behind = StrippedHeaders::of_answer(&passed);
@@ -123,10 +123,10 @@ impl From<Response<ResponseBody>> for ProxyResponse {
     }
 }
 
-/// Makes the client's answer out of an instance's.
+/// Makes the client's response out of an instance's.
 pub(crate) fn open(mut exchange: Box<Exchange>, forwarded: UpstreamResponse) -> ProxyResponse {
-    let UpstreamResponse { member, answer, flight, conversation } = forwarded;
-    let AttemptResponse { head, body, arrived, first_byte } = *answer;
+    let UpstreamResponse { member, response, flight, conversation } = forwarded;
+    let AttemptResponse { head, body, arrived, first_byte } = *response;
     let record = &mut exchange.record;
     record.answered(&member, head.status.as_u16(), arrived.into_std());
     let (id, name) = (record.request_id().clone(), member.label.header.clone());

@@ -1,4 +1,4 @@
-//! The answer that a client gets: the gateway's own words, or an instance's as they come.
+//! The response that a client gets: the gateway's own words, or an instance's as they come.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::relay::Relay;
 use crate::gateway::proxy::response_guard::ResponseGuard;
 
-/// An answer that makes its frames itself.
+/// A response that makes its frames itself.
 pub(crate) trait FrameSource {
     /// The next frames.
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>>;
@@ -23,9 +23,9 @@ pub(crate) trait FrameSource {
     fn size_hint(&self) -> SizeHint;
 }
 
-/// The body of every answer the gateway gives.
+/// The body of every response the gateway gives.
 pub(crate) enum ResponseBody {
-    /// All of it is here: the gateway's own words, or an answer that had to be read.
+    /// All of it is here: the gateway's own words, or a response that had to be read.
     Whole(Option<Bytes>, Box<Record>),
     /// An instance's, passed on as it comes.
     Relay(ResponseGuard),

@@ -1,4 +1,4 @@
-//! An answer that somebody is reading. If they stop, a run is seen out as its app says.
+//! A response that somebody is reading. If they stop, a run is seen out as its app says.
 
 use std::rc::Rc;
 
@@ -6,14 +6,14 @@ use crate::gateway::proxy::orphan;
 use crate::gateway::proxy::relay::Relay;
 use crate::model::Reason;
 
-/// An instance's answer, in the hands of who passes it on.
+/// An instance's response, in the hands of who passes it on.
 pub(crate) struct ResponseGuard {
     /// None once it was given away.
     relay: Option<Box<Relay>>,
     afterwards: OnEnd,
 }
 
-/// What becomes of an answer that was told whole.
+/// What becomes of a response that was told whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OnEnd {
     Nothing,
@@ -26,17 +26,17 @@ impl ResponseGuard {
         Self { relay: Some(Box::new(relay)), afterwards: OnEnd::Nothing }
     }
 
-    /// The answer; none once it was given away.
+    /// The response; none once it was given away.
     pub(crate) fn get(&self) -> Option<&Relay> {
         self.relay.as_deref()
     }
 
-    /// The answer; none once it was given away.
+    /// The response; none once it was given away.
     pub(crate) fn get_mut(&mut self) -> Option<&mut Relay> {
         self.relay.as_deref_mut()
     }
 
-    /// When the client has the whole answer, its conversation is of no more use.
+    /// When the client has the whole response, its conversation is of no more use.
     pub(crate) fn delete_afterwards(&mut self) {
         self.afterwards = OnEnd::DeleteConversation;
     }
@@ -67,7 +67,7 @@ impl Drop for ResponseGuard {
     fn drop(&mut self) {
         let Some(mut relay) = self.relay.take().filter(|relay| !relay.is_over()) else { return };
         if relay.answered() {
-            // It has all of the answer.
+            // It has all of the response.
             relay.hold_rest();
         } else if relay.leaving.is_some() {
             let worker = Rc::clone(&relay.worker);

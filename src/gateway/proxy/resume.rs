@@ -90,7 +90,7 @@ struct Reconnecting {
     began: Instant,
     /// Why the stream broke off.
     cause: String,
-    answer: Pin<Box<dyn Future<Output = Result<UpstreamBody, String>>>>,
+    response: Pin<Box<dyn Future<Output = Result<UpstreamBody, String>>>>,
     ping: Pin<Box<Sleep>>,
 }
 
@@ -196,9 +196,9 @@ impl Resume {
         self.times += 1;
         self.whole = WholeEvents::new(MAX_LATER_EVENT_BYTES);
         let began = Instant::now();
-        let answer = Box::pin(reconnect(from.call(ids.run(), &self.user), began + PATIENCE));
+        let response = Box::pin(reconnect(from.call(ids.run(), &self.user), began + PATIENCE));
         let ping = Box::pin(sleep_until(began + PING_EVERY));
-        let reconnecting = Reconnecting { sent, ids, began, cause, answer, ping };
+        let reconnecting = Reconnecting { sent, ids, began, cause, response, ping };
         self.stage = Stage::Reconnecting(Box::new(reconnecting));
         true
     }
@@ -206,7 +206,7 @@ impl Resume {
     /// Waits for the instance.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Reconnect> {
         let Stage::Reconnecting(waiting) = &mut self.stage else { return Poll::Pending };
-        let Poll::Ready(answer) = waiting.answer.as_mut().poll(context) else {
+        let Poll::Ready(response) = waiting.response.as_mut().poll(context) else {
             if waiting.ping.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
@@ -218,7 +218,7 @@ impl Resume {
             return Poll::Pending;
         };
         let Reconnecting { sent, ids, cause, .. } = *waiting;
-        Poll::Ready(match answer {
+        Poll::Ready(match response {
             Ok(inflow) => {
                 let on_difference = match self.client {
                     ClientProtocol::Native => OnDifference::Replace,
@@ -235,7 +235,7 @@ impl Resume {
     }
 }
 
-/// Whether an instance's answer says that it has `/workflow/{run}/events`: 1.14 and later do. Where a
+/// Whether an instance's response says that it has `/workflow/{run}/events`: 1.14 and later do. Where a
 /// proxy has taken the version away, it is asked.
 fn may_tell_again(head: &ResponseHead) -> bool {
     let mut headers = head.headers.iter();
@@ -309,9 +309,9 @@ impl EventsRequest {
         let patience =
             AttemptDeadlines { now: Instant::now(), timeouts, first_byte: PATIENCE, until };
         let progress = SendState::default();
-        let answer = attempt(&worker.connections, member, outbound, &progress, patience).await;
-        let AttemptResponse { head, body, .. } = match answer {
-            Ok(answer) => *answer,
+        let response = attempt(&worker.connections, member, outbound, &progress, patience).await;
+        let AttemptResponse { head, body, .. } = match response {
+            Ok(response) => *response,
             Err(failure) => return Attempted::NotYet(failure.text),
         };
         let kind = head.headers.get(KnownHeader::ContentType);

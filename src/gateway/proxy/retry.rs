@@ -50,7 +50,7 @@ impl<'a> RetryState<'a> {
         self.left > 0
     }
 
-    /// Whether an answer with this status is thrown away to ask another.
+    /// Whether a response with this status is thrown away to ask another.
     pub(crate) fn discards(&self, status: u16, tie: Binding) -> bool {
         self.retry.statuses.contains(status) && self.left > 0 && self.may(Sent::Head, tie)
     }

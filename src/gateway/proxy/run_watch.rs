@@ -37,7 +37,7 @@ pub(crate) struct RunWatch {
     began_ms: u64,
     /// `timeouts.run_start`.
     span: Duration,
-    /// From sending the request to its answer's head.
+    /// From sending the request to its response's head.
     first_byte: Duration,
     stage: Stage,
     timer: Pin<Box<Sleep>>,

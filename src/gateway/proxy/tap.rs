@@ -1,4 +1,4 @@
-//! What the gateway reads in an answer that passes by: the ids that the run made, and what it used.
+//! What the gateway reads in a response that passes by: the ids that the run made, and what it used.
 //!
 //! Nothing is held or changed. Of a JSON answer a bounded prefix is kept until its end; of a stream
 //! the first events are understood, and of the rest only those that ask a person for something or end
@@ -38,7 +38,7 @@ pub(crate) fn tells(kind: CallKind) -> bool {
     )
 }
 
-/// Listens in on an answer.
+/// Listens in on a response.
 #[derive(Debug)]
 pub(crate) enum Tap {
     /// There is nothing to learn.
@@ -47,7 +47,7 @@ pub(crate) enum Tap {
     Events(Box<Stream>, Skippable),
     /// A JSON answer.
     Json(Box<Json>),
-    /// An answer with a bad status.
+    /// A response with a bad status.
     Refusal(BytesMut),
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Stream {
     remember: LearnState,
 }
 
-/// What was asked, as far as the answer is compared with it.
+/// What was asked, as far as the response is compared with it.
 #[derive(Clone, Copy, Debug)]
 struct Request {
     whose: IdScope,
@@ -76,7 +76,7 @@ struct Request {
 }
 
 impl Request {
-    /// The conversation that was asked for, and the one that the answer is of, if they differ.
+    /// The conversation that was asked for, and the one that the response is of, if they differ.
     fn strays(self, learned: &Learned) -> Option<(Uuid, Uuid)> {
         self.conversation.zip(learned.conversation_id).filter(|(asked, given)| asked != given)
     }
@@ -124,13 +124,13 @@ pub(crate) struct Json {
 pub(crate) enum Rest {
     /// The run is not over.
     Run,
-    /// More of the sound of its answer.
+    /// More of the sound of its response.
     Sound,
     /// An event that stands close to the run's end, or nothing.
     Little,
 }
 
-/// What of an answer is still to come after a piece.
+/// What of a response is still to come after a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     /// Nothing.
@@ -149,17 +149,17 @@ pub(crate) enum Passed {
 }
 
 impl Json {
-    fn read(&mut self, answer: &[u8], member: &Member, owners: &Owners) {
-        (self.learned, self.usage) = learn_json(self.kind, answer);
+    fn read(&mut self, response: &[u8], member: &Member, owners: &Owners) {
+        (self.learned, self.usage) = learn_json(self.kind, response);
         if self.kind == CallKind::Run(Run::Workflow) {
-            self.failure = failed_flow(answer);
+            self.failure = failed_flow(response);
         }
         resource_ids::remember(&self.learned, self.asked.whose, member, owners);
     }
 }
 
 impl Tap {
-    /// What there is to learn from an answer to this request.
+    /// What there is to learn from a response to this request.
     pub(crate) fn new(exchange: &Exchange, head: &ResponseHead, events: bool) -> Self {
         let kind = exchange.kind;
         if head.status.as_u16() >= 400 && !head.headers.has(KnownHeader::ContentEncoding) {
@@ -188,7 +188,7 @@ impl Tap {
         Self::Json(Box::new(Json { kind, prefix, learned, usage, failure, asked }))
     }
 
-    /// A piece of the answer passes by.
+    /// A piece of the response passes by.
     pub(crate) fn pass(
         &mut self,
         piece: &Bytes,
@@ -220,7 +220,7 @@ impl Tap {
         Passed::Read
     }
 
-    /// The answer is over, or broke off.
+    /// The response is over, or broke off.
     pub(crate) fn end(&mut self, member: &Member, owners: &Owners) {
         let Self::Json(json) = self else { return };
         if !json.prefix.is_empty() {
@@ -229,7 +229,7 @@ impl Tap {
         }
     }
 
-    /// The conversation that the request named, and the one that the answer is of, if they differ.
+    /// The conversation that the request named, and the one that the response is of, if they differ.
     pub(crate) fn strays(&self) -> Option<(Uuid, Uuid)> {
         match self {
             Self::Off | Self::Refusal(_) => None,
@@ -252,7 +252,7 @@ impl Tap {
         matches!(self, Self::Events(stream, _) if stream.learner.ended())
     }
 
-    /// Whether all of the answer is here, so that nothing later undoes it.
+    /// Whether all of the response is here, so that nothing later undoes it.
     pub(crate) fn answered(&self) -> bool {
         matches!(self, Self::Events(stream, _) if stream.learner.answered())
     }
@@ -267,7 +267,7 @@ impl Tap {
         }
     }
 
-    /// Dify's words for why the answer is not what was asked for.
+    /// Dify's words for why the response is not what was asked for.
     pub(crate) fn failure(&self) -> Option<String> {
         match self {
             Self::Off => None,
@@ -280,7 +280,7 @@ impl Tap {
         }
     }
 
-    /// What the run used, once the answer has said it.
+    /// What the run used, once the response has said it.
     pub(crate) fn usage(&self) -> Option<Usage> {
         match self {
             Self::Off | Self::Refusal(_) => None,

@@ -73,14 +73,14 @@ async fn serve_requests(
         let manner = RequestMeta { method: head.method.clone(), version: head.version };
         let body = IncomingBody::Http1(body(line, &head));
         // On the heap, and only while there is a request: an idle connection is small.
-        let mut answer = Box::pin(handle(Rc::clone(worker), Rc::clone(client), head, body));
+        let mut response = Box::pin(handle(Rc::clone(worker), Rc::clone(client), head, body));
         let answered = poll_fn(|context| {
             match client.asked_to_end(context) {
                 Some(CloseReason::Drain) => stays = KeepAlive::Closes,
                 Some(ending) => return Poll::Ready(Err(Some(ending))),
                 None => {}
             }
-            match answer.as_mut().poll(context) {
+            match response.as_mut().poll(context) {
                 Poll::Ready(reply) => Poll::Ready(Ok(reply)),
                 Poll::Pending => line.poll_gone(context).map(|()| Err(None)),
             }
@@ -89,7 +89,7 @@ async fn serve_requests(
             Ok(reply) => reply,
             Err(ending) => return ending,
         };
-        drop(answer);
+        drop(response);
         write_batch::next_tick().await;
         match write_response(line, reply, manner, stays).await {
             Ok(ConnState::Whole) => {}

@@ -37,7 +37,7 @@ use crate::gateway::upstream::worker::Worker;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same over all bodies of a connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What is kept of an answer for a client that reads slowly.
+/// What is kept of a response for a client that reads slowly.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Requests that may be taken back before they were even looked at.
 const RESETS_UNSEEN: usize = 20;
@@ -61,9 +61,9 @@ pub(crate) async fn serve(
         async move {
             let asked = ResetGuard::new(Rc::clone(&worker), Rc::clone(&client), most_resets);
             let work = std::pin::pin!(answer(worker, client, request));
-            let answer = told.clone().working(work).await;
+            let response = told.clone().working(work).await;
             asked.answered();
-            Ok::<_, Infallible>(answer.map(|body| told.answering(body)))
+            Ok::<_, Infallible>(response.map(|body| told.answering(body)))
         }
     });
     let mut builder = Builder::new(LocalExecutor { worker: Rc::clone(worker), told: told.clone() });
@@ -131,7 +131,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
     }
 }
 
-/// A request without an answer yet. Dropped so, the client has taken it back.
+/// A request without a response yet. Dropped so, the client has taken it back.
 struct ResetGuard {
     worker: Rc<Worker>,
     client: Rc<ClientConn>,

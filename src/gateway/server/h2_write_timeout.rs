@@ -1,8 +1,8 @@
-//! Ends a stream of HTTP/2 whose client takes nothing more of its answer.
+//! Ends a stream of HTTP/2 whose client takes nothing more of its response.
 //!
-//! hyper asks an answer for its next piece only when the client has room for the last one. What it
+//! hyper asks a response for its next piece only when the client has room for the last one. What it
 //! waits for then is up to the client alone: as long as other streams move, the connection's own
-//! silence never comes, and the answer would hold its instance's slot for ever. So each stream's work
+//! silence never comes, and the response would hold its instance's slot for ever. So each stream's work
 //! is looked at whenever it is polled: whoever was not asked for anything stands still. Seen are pieces
 //! and not bytes, so pieces are small: a client has `timeouts.write` for 16 KiB, and for a single one
 //! once it has shown that it is slow.
@@ -49,8 +49,8 @@ impl StreamActivity {
     }
 
     /// The same answer, which tells how it goes on.
-    pub(crate) fn answering(self, answer: ResponseBody) -> TrackedBody {
-        TrackedBody { answer, told: self, rest: Bytes::new(), handed: None }
+    pub(crate) fn answering(self, response: ResponseBody) -> TrackedBody {
+        TrackedBody { response, told: self, rest: Bytes::new(), handed: None }
     }
 
     /// A stream's whole work, which ends when its client takes nothing or too little.
@@ -72,7 +72,7 @@ impl StreamActivity {
     }
 }
 
-/// What is borne of a client that does not take its answer.
+/// What is borne of a client that does not take its response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WriteLimits {
     /// For the next piece.
@@ -87,11 +87,11 @@ const PIECE_BYTES: usize = 16 * 1024;
 const SLOW_PIECE_BYTES: usize = 1024;
 const SLOW: Duration = Duration::from_secs(1);
 
-/// An answer that tells how it goes on.
+/// A response that tells how it goes on.
 pub(crate) struct TrackedBody {
-    answer: ResponseBody,
+    response: ResponseBody,
     told: StreamActivity,
-    /// Of the answer's last piece, what has not gone on its way.
+    /// Of the response's last piece, what has not gone on its way.
     rest: Bytes,
     /// When the last piece went, while there is a rest.
     handed: Option<Instant>,
@@ -117,7 +117,7 @@ impl Body for TrackedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.rest.is_empty() {
-            let frame = match Pin::new(&mut self.answer).poll_frame(context) {
+            let frame = match Pin::new(&mut self.response).poll_frame(context) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     self.told.0.set(Step::Ours);
@@ -141,11 +141,11 @@ impl Body for TrackedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.answer.is_end_stream()
+        self.rest.is_empty() && self.response.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (here, mut hint) = (self.rest.len() as u64, self.answer.size_hint());
+        let (here, mut hint) = (self.rest.len() as u64, self.response.size_hint());
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper + here);
         }

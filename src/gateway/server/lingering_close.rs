@@ -1,4 +1,4 @@
-//! How a client's connection ends: with the last answer delivered, also when the request could not
+//! How a client's connection ends: with the last response delivered, also when the request could not
 //! even be read.
 
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::gateway::http::early_error::EarlyError;
 use crate::gateway::http::tls::transport::Transport;
 
 /// What a client that was refused early may still send before its connection is cut. Closing with
-/// unread bytes would reset the connection and could take the answer with it.
+/// unread bytes would reset the connection and could take the response with it.
 const LINGER_BYTES: usize = 32 * 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Closes a connection after its last request, so that the last answer arrives. Gives the error of
+/// Closes a connection after its last request, so that the last response arrives. Gives the error of
 /// a head that never became a request.
 pub(crate) async fn close(
     client: &ClientConn,
@@ -24,7 +24,7 @@ pub(crate) async fn close(
     ending: Option<CloseReason>,
 ) -> Option<EarlyError> {
     if client.needs_reset() {
-        // RFC 9112 §8: closed properly, the answer would pass for whole.
+        // RFC 9112 §8: closed properly, the response would pass for whole.
         stream.reset_on_drop();
         return None;
     }

@@ -193,7 +193,7 @@ fn spawn_connection(
     let worker = Rc::clone(worker);
     let Ok(address_place) = place(&worker, peer.ip().to_canonical()) else {
         // Best effort: nothing of the request has been read, and nothing waits for it. In the clear it
-        // would be no answer to who speaks TLS, and a handshake is what it should not cost.
+        // would be no response to who speaks TLS, and a handshake is what it should not cost.
         if worker.shared().snapshot().tls.is_none() {
             let _ = stream.try_write(&EarlyError::TooManyConnections.response());
         }

@@ -1,4 +1,4 @@
-//! An answer on its way to the client: its head and what of its body is ready, in one write.
+//! A response on its way to the client: its head and what of its body is ready, in one write.
 
 use std::future::poll_fn;
 use std::io::{self, Write};
@@ -21,13 +21,13 @@ const SMALL_BYTES: usize = 4 * 1024;
 /// How much is put together at most.
 const GATHERED_BYTES: usize = 16 * 1024;
 
-/// What of a request an answer's form depends on.
+/// What of a request a response's form depends on.
 pub(crate) struct RequestMeta {
     pub(crate) method: Method,
     pub(crate) version: Version,
 }
 
-/// Whether the connection outlives an answer.
+/// Whether the connection outlives a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepAlive {
     Open,
@@ -36,7 +36,7 @@ pub(crate) enum KeepAlive {
     Closes,
 }
 
-/// What became of an answer.
+/// What became of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnState {
     /// The connection can carry another request.
@@ -50,7 +50,7 @@ pub(crate) enum ConnState {
 enum Framing {
     /// There is none.
     None,
-    /// There is none, and the answer to a GET would have had one of this length (RFC 9110 §9.3.2).
+    /// There is none, and the response to a GET would have had one of this length (RFC 9110 §9.3.2).
     Withheld(u64),
     /// By its length.
     Length(u64),
@@ -59,7 +59,7 @@ enum Framing {
     Close,
 }
 
-/// Sends an answer.
+/// Sends a response.
 ///
 /// # Errors
 /// The connection was asked to end.
@@ -228,7 +228,7 @@ fn framing(reply: &ProxyResponse, manner: &RequestMeta) -> Framing {
         return Framing::None;
     }
     if manner.method == Method::HEAD {
-        // What an instance's answer would have had, only it knows.
+        // What an instance's response would have had, only it knows.
         return match &reply.body {
             ResponseBody::Whole(Some(bytes), _) => Framing::Withheld(bytes.len() as u64),
             _ => Framing::None,

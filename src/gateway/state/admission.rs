@@ -166,7 +166,7 @@ impl Member {
         }
     }
 
-    /// The judgement by the statuses of its answers. What was judged before it was away does not count.
+    /// The judgement by the statuses of its responses. What was judged before it was away does not count.
     pub(crate) fn statuses(&self) -> &StatusBreaker {
         let statuses = &self.stats.statuses;
         if let Some(until_ms) = statuses.until_ms() {

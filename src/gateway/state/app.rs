@@ -39,7 +39,7 @@ impl App {
         black_box((self.policy.storage, self.name.as_str().as_bytes().first().copied()));
     }
 
-    /// The same for what its answer will need.
+    /// The same for what its response will need.
     pub(crate) fn prefetch_counters(&self) {
         black_box((self.policy.storage, self.stats.budget.left()));
     }

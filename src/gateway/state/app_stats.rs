@@ -8,15 +8,15 @@ use crate::gateway::state::search_limit::SearchLimiter;
 use crate::telemetry::{Counter, Histogram};
 
 /// What is counted for an app; what changes with each request is one line of the processor's cache
-/// (`repr(C)`), as in [`MemberStats`], and is touched when the answer is there.
+/// (`repr(C)`), as in [`MemberStats`], and is touched when the response is there.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct AppStats {
-    /// Answers and refusals by hundreds of their status, 1xx to 5xx.
+    /// Responses and refusals by hundreds of their status, 1xx to 5xx.
     pub by_class: [Counter; 5],
     /// What is left of the retry budget.
     pub budget: Budget,
-    /// From a request's head to the end of its answer.
+    /// From a request's head to the end of its response.
     pub duration: Histogram,
     /// Attempts at a further instance after a failed one.
     pub retries: Counter,
@@ -38,7 +38,7 @@ pub struct AppStats {
     pub stopped: Counter,
     /// Streamed runs whose client went away before their task was known.
     pub left_before_task: Counter,
-    /// Answers that were read to their end because their client went away.
+    /// Responses that were read to their end because their client went away.
     pub drained: Counter,
     /// Whether its runs are flows.
     pub(crate) kind: AppKind,

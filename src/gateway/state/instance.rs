@@ -59,7 +59,7 @@ pub struct Instance {
 pub struct ProbeStats {
     /// Probes that ended, by [`ProbeVerdict`](crate::balance::ProbeVerdict).
     pub by_verdict: [Counter; 3],
-    /// From the beginning of a probe to its answer.
+    /// From the beginning of a probe to its response.
     pub duration: Histogram,
     /// How often they took the instance out or brought it back.
     pub changes: Counter,
@@ -179,12 +179,12 @@ impl Instance {
         &self.probes
     }
 
-    /// Dify's version, as its answers' `X-Version` gave it to a probe.
+    /// Dify's version, as its responses' `X-Version` gave it to a probe.
     pub fn version(&self) -> Option<Arc<String>> {
         self.version.load_full()
     }
 
-    /// Takes the `X-Version` of an answer; what does not look like a version is not believed.
+    /// Takes the `X-Version` of a response; what does not look like a version is not believed.
     pub(crate) fn learn_version(&self, version: &str) {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte);
         let known = self.version.load();

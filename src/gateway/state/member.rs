@@ -40,7 +40,7 @@ pub struct Member {
     pub weight: u32,
     /// The app's key there; none in [`Snapshot::everyone`](super::snapshot::Snapshot::everyone).
     pub authorization: Option<Bearer>,
-    /// Statuses of answers that take it out when they come in a row.
+    /// Statuses of responses that take it out when they come in a row.
     pub fail_statuses: Statuses,
     /// When it is taken out.
     pub thresholds: Thresholds,

@@ -16,11 +16,11 @@ use crate::telemetry::{Counter, Gauge, Histogram};
 pub struct MemberStats {
     /// Requests under way for this app.
     pub in_flight: Gauge,
-    /// Answers passed on from it.
+    /// Responses passed on from it.
     pub requests: Counter,
-    /// The judgement by the statuses of its answers.
+    /// The judgement by the statuses of its responses.
     pub(crate) statuses: StatusBreaker,
-    /// From sending a request to the head of its answer.
+    /// From sending a request to the head of its response.
     pub first_byte: Histogram,
     /// Attempts that failed through its fault.
     pub failures: Counter,
@@ -31,7 +31,7 @@ pub struct MemberStats {
     held_until_ms: AtomicU64,
     /// How often the statuses of its answers took it out for this app.
     pub ejections: Counter,
-    /// The answer that did so last, for an operator.
+    /// The response that did so last, for an operator.
     last_bad: ArcSwapOption<String>,
 }
 
@@ -47,12 +47,12 @@ impl MemberStats {
         self.ejections.add_one();
     }
 
-    /// Notes an answer that counts, for an operator.
+    /// Notes a response that counts, for an operator.
     pub(crate) fn noted(&self, what: &str) {
         self.last_bad.store(Some(Arc::new(what.to_owned())));
     }
 
-    /// The answer that took it out last, for an operator.
+    /// The response that took it out last, for an operator.
     pub(crate) fn last_bad(&self) -> String {
         self.last_bad.load().as_ref().map_or_else(|| "failed".to_owned(), |text| text.to_string())
     }

@@ -46,7 +46,7 @@ pub enum Resuming {
     Off,
 }
 
-/// What becomes of a request that an instance may have executed without an answer, unless it
+/// What becomes of a request that an instance may have executed without a response, unless it
 /// changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Executed {
@@ -63,10 +63,10 @@ pub enum OnDisconnect {
     /// A streamed run is stopped, a blocking one drained.
     #[default]
     Fitting,
-    /// Dify is told to stop it, then its answer is read to the end, for a bounded time. A blocking
+    /// Dify is told to stop it, then its response is read to the end, for a bounded time. A blocking
     /// run cannot be stopped; it is drained.
     Stop,
-    /// Its answer is read to the end.
+    /// Its response is read to the end.
     Drain,
     /// The connection is closed.
     Close,

@@ -30,9 +30,9 @@ pub struct Probe {
     pub timeout: Duration,
     /// How many decide.
     pub rules: Rules,
-    /// What a good answer is.
+    /// What a good response is.
     pub expect: ProbeExpect,
-    /// What a good answer holds in its first 64 KiB.
+    /// What a good response holds in its first 64 KiB.
     pub expect_body: Option<String>,
 }
 
@@ -46,7 +46,7 @@ pub struct ProbeTarget {
     last: ArcSwapOption<LastProbe>,
     /// `Bearer` and the key of an app there.
     key: ArcSwapOption<HeaderValue>,
-    /// Requests with a key get no answer, and only one that does ends that.
+    /// Requests with a key get no response, and only one that does ends that.
     is_silent: AtomicBool,
 }
 
@@ -119,19 +119,19 @@ impl ProbeTarget {
         None
     }
 
-    /// Whether clients' own requests say that those with a key get no answer. For where there is no
+    /// Whether clients' own requests say that those with a key get no response. For where there is no
     /// connection left to ask by.
     pub(crate) fn is_certainly_silent(&self, now_ms: u64) -> bool {
         let silence = self.instance.silence();
         silence.is_certain() && silence.is_suspicious(now_ms)
     }
 
-    /// Requests with a key get no answer.
+    /// Requests with a key get no response.
     pub(crate) fn found_silent(&self) {
         self.is_silent.store(true, Ordering::Release);
     }
 
-    /// One got an answer.
+    /// One got a response.
     pub(crate) fn found_answering(&self, now_ms: u64) {
         self.is_silent.store(false, Ordering::Release);
         self.instance.silence().answered(now_ms);

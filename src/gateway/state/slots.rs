@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The connections an instance may have from us, all workers together, idle ones included: a Dify
-/// serves ten per worker process and lets the eleventh hang without an answer (every release from
+/// serves ten per worker process and lets the eleventh hang without a response (every release from
 /// 1.5 to 1.17, unless its `SERVER_WORKER_CONNECTIONS` says more).
 #[derive(Debug)]
 pub struct Slots {

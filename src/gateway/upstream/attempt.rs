@@ -1,4 +1,4 @@
-//! One attempt: one request to one instance, up to the head of its answer.
+//! One attempt: one request to one instance, up to the head of its response.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::gateway::upstream::h1::{BytesSent, SendError};
 use crate::gateway::upstream::upstream_request::UpstreamRequest;
 use crate::model::Reason;
 
-/// An answer's head, and its body, to come or read already.
+/// A response's head, and its body, to come or read already.
 pub(crate) struct AttemptResponse {
     /// Status and headers.
     pub head: ResponseHead,
@@ -29,7 +29,7 @@ pub(crate) struct AttemptResponse {
     pub first_byte: Duration,
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub(crate) enum AttemptBody {
     /// Still to come.
     Coming(UpstreamBody),
@@ -44,20 +44,20 @@ pub(crate) struct AttemptDeadlines<'a> {
     pub now: Instant,
     /// The configured limits.
     pub timeouts: &'a Timeouts,
-    /// For the head of the answer of this attempt.
+    /// For the head of the response of this attempt.
     pub first_byte: Duration,
     /// When all attempts must have ended.
     pub until: Instant,
 }
 
-/// Sends the request to a member and waits for the head of the answer.
+/// Sends the request to a member and waits for the head of the response.
 ///
 /// A reused connection that turns out to be closed is replaced by a fresh one to the same instance,
 /// once, if the request can be sent again: Dify's server closes an idle connection after 2.0 s, and this
 /// may cross a request.
 ///
 /// # Errors
-/// Why there is no answer, and how much of the request the instance may have.
+/// Why there is no response, and how much of the request the instance may have.
 pub(crate) async fn attempt(
     connections: &ConnectionPool,
     member: &Member,
@@ -152,7 +152,7 @@ impl Attempt<'_> {
         AttemptError { reason, sent: self.sent(written), text }
     }
 
-    /// An answer that can be read in two ways is none; its connection goes with it.
+    /// A response that can be read in two ways is none; its connection goes with it.
     fn checked(
         &self,
         head: ResponseHead,

@@ -1,4 +1,4 @@
-//! Why an attempt gave no answer to pass on, as data; what follows from it is decided in `retry`.
+//! Why an attempt gave no response to pass on, as data; what follows from it is decided in `retry`.
 
 use http::StatusCode;
 
@@ -21,7 +21,7 @@ pub(crate) enum Sent {
     Head,
 }
 
-/// Why an attempt gave no answer. What follows from it is decided in `retry`.
+/// Why an attempt gave no response. What follows from it is decided in `retry`.
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptError {
     /// The word for it.
@@ -33,7 +33,7 @@ pub(crate) struct AttemptError {
 }
 
 impl AttemptError {
-    /// The answer broke off after its head.
+    /// The response broke off after its head.
     pub(crate) fn cut(reason: Reason, member: &Member, what: &str) -> Self {
         let text = format!("{}: answer cut: {what}", member.name());
         Self { reason, sent: Sent::Head, text }
@@ -62,7 +62,7 @@ impl AttemptError {
         Self { reason: Reason::Busy, sent: Sent::Nothing, text }
     }
 
-    /// An answer whose status says that another should be asked.
+    /// A response whose status says that another should be asked.
     pub(crate) fn bad_status(member: &Member, status: StatusCode) -> Self {
         let text = format!("{}: answered {}", member.name(), status.as_u16());
         Self { reason: Reason::BadStatus, sent: Sent::Head, text }

@@ -38,14 +38,14 @@ impl AttemptPermit {
 
     /// The attempt was answered, at `now_ms`. A status that counts says something of the instance for this app
     /// alone.
-    pub(crate) fn answered(mut self, answer: &AttemptResponse, now_ms: u64) {
+    pub(crate) fn answered(mut self, response: &AttemptResponse, now_ms: u64) {
         self.settled = true;
         let Member { instance, stats, thresholds, fail_statuses, .. } = &*self.member;
-        stats.first_byte.observe(answer.first_byte);
+        stats.first_byte.observe(response.first_byte);
         let good = Verdict::Good(self.sender.caller);
         let settled = instance.breaker().settle(self.passes.of_instance, good, thresholds, now_ms);
         self.follow(settled, "", now_ms);
-        let status = answer.head.status.as_u16();
+        let status = response.head.status.as_u16();
         if fail_statuses.contains(status) {
             self.failed_for_app(&format!("it answered {status}"), now_ms);
             return;
@@ -77,7 +77,7 @@ impl AttemptPermit {
         }
     }
 
-    /// An answer that was passed on broke off.
+    /// A response that was passed on broke off.
     pub(crate) fn cut(
         member: &Arc<Member>,
         sender: Sender,

@@ -1,4 +1,4 @@
-//! Answers that must be understood before they are passed on: small ones in JSON, by which Dify says
+//! Responses that must be understood before they are passed on: small ones in JSON, by which Dify says
 //! that it does not have what the request names, or that it is busy.
 //!
 //! Dify refuses both before it does anything, so the same request may go to another instance.
@@ -30,7 +30,7 @@ use crate::model::Reason;
 pub(crate) const MAX_BYTES: usize = 16 * 1024;
 /// How long the head of a stream is held back that may say that a file is not there.
 const PEEK: Duration = Duration::from_secs(5);
-/// For the body of such an answer, which Dify sends in one piece with its head.
+/// For the body of such a response, which Dify sends in one piece with its head.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which answers matter to a request.
@@ -44,7 +44,7 @@ pub(crate) struct Inspection {
     pub starts_run: bool,
 }
 
-/// What an answer says.
+/// What a response says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseClass {
     /// It is to be passed on.
@@ -56,7 +56,7 @@ pub(crate) enum ResponseClass {
 }
 
 impl Inspection {
-    /// Whether the head of an answer leaves it open what the answer says.
+    /// Whether the head of a response leaves it open what the response says.
     fn must_read(self, head: &ResponseHead) -> bool {
         let matters = match head.status.as_u16() {
             404 => self.names_an_id,
@@ -93,43 +93,43 @@ impl Inspection {
     }
 }
 
-/// Reads an answer if that is needed to understand it, and says what it says.
+/// Reads a response if that is needed to understand it, and says what it says.
 ///
 /// # Errors
-/// The answer broke off.
+/// The response broke off.
 pub(crate) async fn classify(
-    answer: Box<AttemptResponse>,
+    response: Box<AttemptResponse>,
     look: Inspection,
     member: &Member,
     connections: &ConnectionPool,
 ) -> Result<(Box<AttemptResponse>, ResponseClass), AttemptError> {
-    if look.is_unknown_route(&answer.head) {
-        return Ok((answer, ResponseClass::NotHere));
+    if look.is_unknown_route(&response.head) {
+        return Ok((response, ResponseClass::NotHere));
     }
-    if !look.must_read(&answer.head) {
-        return Ok((answer, ResponseClass::Fine));
+    if !look.must_read(&response.head) {
+        return Ok((response, ResponseClass::Fine));
     }
-    let answer = Box::pin(read(answer, member, connections, MAX_BYTES)).await?;
-    let finding = match &answer.body {
-        AttemptBody::Read(bytes) => look.find(answer.head.status.as_u16(), bytes),
+    let response = Box::pin(read(response, member, connections, MAX_BYTES)).await?;
+    let finding = match &response.body {
+        AttemptBody::Read(bytes) => look.find(response.head.status.as_u16(), bytes),
         AttemptBody::Coming(..) => ResponseClass::Fine,
     };
-    Ok((answer, finding))
+    Ok((response, finding))
 }
 
-/// Reads an answer of up to `limit` bytes whole and keeps its connection.
+/// Reads a response of up to `limit` bytes whole and keeps its connection.
 ///
 /// # Errors
 /// It broke off, or it is larger than it said.
 pub(crate) async fn read(
-    answer: Box<AttemptResponse>,
+    response: Box<AttemptResponse>,
     member: &Member,
     connections: &ConnectionPool,
     limit: usize,
 ) -> Result<Box<AttemptResponse>, AttemptError> {
-    let mut body = match answer.body {
+    let mut body = match response.body {
         AttemptBody::Coming(body) => body,
-        AttemptBody::Read(_) => return Ok(answer),
+        AttemptBody::Read(_) => return Ok(response),
     };
     let bytes = collect(&mut body, limit)
         .await
@@ -137,24 +137,24 @@ pub(crate) async fn read(
     if let Some(connection) = body.into_connection() {
         connections.put(&member.instance, connection);
     }
-    let (head, arrived, first_byte) = (answer.head, answer.arrived, answer.first_byte);
+    let (head, arrived, first_byte) = (response.head, response.arrived, response.first_byte);
     Ok(Box::new(AttemptResponse { head, body: AttemptBody::Read(bytes), arrived, first_byte }))
 }
 
 /// Reads the beginning of a run's stream, up to the first event that is no ping, to see whether the
-/// instance has the files of the turn. What was read stands before the rest of the answer.
+/// instance has the files of the turn. What was read stands before the rest of the response.
 ///
 /// # Errors
 /// The stream broke off.
 pub(crate) async fn peek(
-    mut answer: Box<AttemptResponse>,
+    mut response: Box<AttemptResponse>,
     member: &Member,
 ) -> Result<(Box<AttemptResponse>, ResponseClass), AttemptError> {
-    let is_stream = answer.head.headers.get(KnownHeader::ContentType);
+    let is_stream = response.head.headers.get(KnownHeader::ContentType);
     let is_stream = is_stream.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
-    let mut body = match answer.body {
-        AttemptBody::Coming(body) if is_stream && answer.head.status == StatusCode::OK => body,
-        _ => return Ok((answer, ResponseClass::Fine)),
+    let mut body = match response.body {
+        AttemptBody::Coming(body) if is_stream && response.head.status == StatusCode::OK => body,
+        _ => return Ok((response, ResponseClass::Fine)),
     };
     let (mut pieces, mut begin) = (VecDeque::new(), Vec::new());
     let until = Instant::now() + PEEK;
@@ -175,10 +175,10 @@ pub(crate) async fn peek(
             seen = first_event(&begin);
         }
     }
-    answer.body = AttemptBody::Coming(body.with_first(pieces));
+    response.body = AttemptBody::Coming(body.with_first(pieces));
     let finding =
         if seen == FirstEvent::NoFile { ResponseClass::NotHere } else { ResponseClass::Fine };
-    Ok((answer, finding))
+    Ok((response, finding))
 }
 
 async fn collect(body: &mut UpstreamBody, limit: usize) -> Result<Bytes, String> {

@@ -151,7 +151,7 @@ impl ConnectionPool {
         None
     }
 
-    /// Keeps a connection whose answer has been read to its end, unless its slot is wanted.
+    /// Keeps a connection whose response has been read to its end, unless its slot is wanted.
     pub(crate) fn put(&self, instance: &Arc<Instance>, connection: Box<Connection>) {
         if !connection.is_fit() || instance.waiting() > 0 {
             return;
@@ -188,7 +188,7 @@ impl ConnectionPool {
     }
 }
 
-/// An answer's body as it comes, and what it comes on.
+/// A response's body as it comes, and what it comes on.
 pub(crate) enum UpstreamBody {
     /// Nothing of it has been read.
     Coming(H1Body),
@@ -211,7 +211,7 @@ impl UpstreamBody {
         }
     }
 
-    /// The connection, once the answer has been read to its end, if it can carry another request.
+    /// The connection, once the response has been read to its end, if it can carry another request.
     pub(crate) fn into_connection(self) -> Option<Box<Connection>> {
         match self {
             Self::Coming(answering) => answering.into_connection(),

@@ -1,6 +1,6 @@
 //! A connection to an instance: one request, one answer, and then perhaps the next.
 //!
-//! There is no task behind it. Who waits for the answer polls the socket, so nothing is handed over
+//! There is no task behind it. Who waits for the response polls the socket, so nothing is handed over
 //! between tasks; an idle connection is looked at when it is taken, and by the worker's sweep.
 
 use std::future::poll_fn;
@@ -27,9 +27,9 @@ use crate::gateway::http::headers::Headers;
 use crate::gateway::http::tls::transport::Transport;
 use crate::gateway::state::slots::Slot;
 
-/// The longest head of an answer.
+/// The longest head of a response.
 const HEAD_BYTES: usize = 64 * 1024;
-/// Answers that only say that there will be another (RFC 9110 §15.2).
+/// Responses that only say that there will be another (RFC 9110 §15.2).
 const MOST_INFORMATIONAL: u32 = 8;
 /// A piece of a body up to this size is copied behind the head, to leave in one write.
 const SMALL_BYTES: usize = 4 * 1024;
@@ -37,14 +37,14 @@ const SMALL_BYTES: usize = 4 * 1024;
 /// What TCP counts as acknowledged of who has connected and sent nothing.
 const SYN_BYTES: u64 = 1;
 
-/// What an exchange on a connection met instead of an answer.
+/// What an exchange on a connection met instead of a response.
 #[derive(Debug)]
 pub(crate) enum SendError {
     /// The instance ended the connection in order.
     Closed(String),
     /// The connection broke: a reset, or silence for too long.
     Broken(String),
-    /// What came is no answer.
+    /// What came is no response.
     Garbled(&'static str),
     /// It did not come in time.
     Late,
@@ -78,7 +78,7 @@ struct Sending<F> {
     head: Option<F>,
     body: ReplayBody,
     written: BytesSent,
-    /// Why no more can be sent. An answer may have come all the same.
+    /// Why no more can be sent. A response may have come all the same.
     broken: Option<io::Error>,
     informational: u32,
 }
@@ -109,10 +109,10 @@ impl Connection {
         self.stream.socket().poll_read_ready(&mut context).is_pending()
     }
 
-    /// Sends a request whose head `head` writes, and waits for the head of its answer until `due`.
+    /// Sends a request whose head `head` writes, and waits for the head of its response until `due`.
     ///
     /// # Errors
-    /// Why there is no answer, and whether the instance may have any of the request.
+    /// Why there is no response, and whether the instance may have any of the request.
     pub(crate) async fn send_request(
         mut self: Box<Self>,
         method: &Method,
@@ -280,7 +280,7 @@ fn read_head(input: &mut Bytes, bytes: &[u8]) -> Result<Option<ResponseHead>, Se
         &joined
     };
     let bad = |_| SendError::Garbled("its head is not valid HTTP/1");
-    match parse::answer(all).map_err(bad)? {
+    match parse::response(all).map_err(bad)? {
         Parsed::Head(head, length) => {
             *input = Bytes::copy_from_slice(&all[length..]);
             Ok(Some(head))
@@ -298,7 +298,7 @@ fn is_informational(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Whether such an answer has no body, whatever its headers say (RFC 9112 §6.3).
+/// Whether such a response has no body, whatever its headers say (RFC 9112 §6.3).
 fn is_bodiless(method: &Method, status: StatusCode) -> bool {
     *method == Method::HEAD
         || status.is_informational()
@@ -322,7 +322,7 @@ pub(crate) fn names(headers: &Headers, option: &[u8]) -> bool {
         .any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
 }
 
-/// The body of an answer, with the connection that it comes on.
+/// The body of a response, with the connection that it comes on.
 pub(crate) struct H1Body {
     connection: Box<Connection>,
     body: BodyDecoder,

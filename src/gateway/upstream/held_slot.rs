@@ -23,7 +23,7 @@ use crate::gateway::upstream::worker::Worker;
 /// For Dify to end a stream that has nothing more to say: it does after 300 s.
 pub(crate) const LIMIT: Duration = Duration::from_secs(310);
 
-/// Reads the rest of an answer that nobody gets. Nothing waits for that, the end of the gateway
+/// Reads the rest of a response that nobody gets. Nothing waits for that, the end of the gateway
 /// neither.
 pub(crate) fn hold(worker: &Rc<Worker>, member: &Arc<Member>, mut body: UpstreamBody) {
     // At the end of the thread there is nobody left to read.

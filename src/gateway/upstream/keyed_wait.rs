@@ -27,28 +27,28 @@ impl<'a> KeyedWait<'a> {
         Self { instance, began_ms: now_ms, room }
     }
 
-    /// What came of it. Gives the moment of its answer; 0 without one.
+    /// What came of it. Gives the moment of its response; 0 without one.
     pub(crate) fn over(
         self,
         done: Result<&AttemptResponse, &AttemptError>,
         is_get: bool,
         shared: &Shared,
     ) -> u64 {
-        let answer = match done {
-            Ok(answer) => answer,
+        let response = match done {
+            Ok(response) => response,
             Err(error) => {
                 self.failed(error, is_get);
                 return 0;
             }
         };
-        let arrived_ms = shared.ms_at(answer.arrived.into_std());
+        let arrived_ms = shared.ms_at(response.arrived.into_std());
         if let Some(instance) = self.instance {
             instance.silence().answered(arrived_ms);
         }
         arrived_ms
     }
 
-    /// It has got no answer. A GET that waited in vain for its answer says something, unless the instance
+    /// It has got no response. A GET that waited in vain for its response says something, unless the instance
     /// may have had no room for it.
     fn failed(self, error: &AttemptError, is_get: bool) {
         let is_late = is_get && error.reason == Reason::InstanceTimeout;

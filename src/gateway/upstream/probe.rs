@@ -7,7 +7,7 @@
 //! nothing is learned. Each [`ProbeTarget`] has a task of its own, which follows the snapshots, on a thread
 //! that all of them share.
 //!
-//! Without its Redis, Dify from 1.12 on answers such probes and lets every request with a key hang. So
+//! Without its Redis, Dify from 1.12 on responses such probes and lets every request with a key hang. So
 //! when requests with a key have got no first byte for a while ([`KeyedSilence`]), the probe is
 //! `GET /v1/info` with an app's key, and whatever answers it is good. Once it was not answered, all
 //! probes are such until one is.
@@ -164,11 +164,11 @@ async fn look(
     let asked = timeout(limit, ask(probed, buffers)).await;
     let took = began.elapsed();
     match asked {
-        Ok(Ok(answer)) => {
+        Ok(Ok(response)) => {
             instance.probes().duration.observe(took);
             let millis = took.as_secs_f64() * 1000.0;
-            let text = format!("{} in {millis:.1} ms", answer.status);
-            match answer.fault {
+            let text = format!("{} in {millis:.1} ms", response.status);
+            match response.fault {
                 None => (ProbeVerdict::Good, text),
                 Some(fault) => (ProbeVerdict::Bad, format!("{text}{fault}")),
             }
@@ -226,7 +226,7 @@ async fn look_with_key(
     }
 }
 
-/// The status of the answer.
+/// The status of the response.
 async fn ask_with_key(
     probed: &ProbeTarget,
     buffers: &IoBuffers,
@@ -239,8 +239,8 @@ async fn ask_with_key(
     let head = |out: &mut Vec<u8>| write_request_head(&Method::GET, KEYED_PATH, &headers, out);
     let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     let due = Instant::now() + 2 * limit;
-    let answer = connection.send_request(&Method::GET, head, body, due).await;
-    let (head, _) = answer.map_err(|(error, _)| unanswered(error))?;
+    let response = connection.send_request(&Method::GET, head, body, due).await;
+    let (head, _) = response.map_err(|(error, _)| unanswered(error))?;
     Ok(head.status.as_u16())
 }
 
@@ -252,7 +252,7 @@ fn unanswered(error: SendError) -> io::Error {
     })
 }
 
-/// An answer to a probe.
+/// A response to a probe.
 struct ProbeResponse {
     status: u16,
     /// What is wrong with it, to be read behind its status.
@@ -269,8 +269,8 @@ async fn ask(probed: &ProbeTarget, buffers: &IoBuffers) -> io::Result<ProbeRespo
     let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     // Who asks times the whole of a probe, and has to be the first to see that it is late.
     let due = Instant::now() + 2 * probe.timeout;
-    let answer = connection.send_request(&probe.method, head, body, due).await;
-    let (head, body) = answer.map_err(|(error, _)| unanswered(error))?;
+    let response = connection.send_request(&probe.method, head, body, due).await;
+    let (head, body) = response.map_err(|(error, _)| unanswered(error))?;
     if let Some(what) = framing::fault_of_answer(&head) {
         return Err(io::Error::other(format!("an answer that cannot be passed on: {what}")));
     }

@@ -1,4 +1,4 @@
-//! Whether the answer to a probe is the one that was expected.
+//! Whether the response to a probe is the one that was expected.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
@@ -10,13 +10,13 @@ use memchr::memmem;
 use crate::gateway::state::probe_target::Probe;
 use crate::model::ProbeExpect;
 
-/// What is read of an answer whose body matters.
+/// What is read of a response whose body matters.
 const BODY_BYTES: usize = 64 << 10;
 
 /// What `GET /v1/` says up to Dify 1.7: `{"welcome": "Dify OpenAPI", …}`.
 const WELCOME: &str = "Dify OpenAPI";
 
-/// What is wrong with an answer, if anything; it is read behind `301 in 1.2 ms`.
+/// What is wrong with a response, if anything; it is read behind `301 in 1.2 ms`.
 ///
 /// # Errors
 /// The body broke off before it was known.
@@ -65,7 +65,7 @@ fn takes(probe: &Probe, status: StatusCode) -> bool {
     }
 }
 
-/// What the head of an answer says of who gave it.
+/// What the head of a response says of who gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IsDify {
     Yes,
@@ -74,7 +74,7 @@ enum IsDify {
     ByBody,
 }
 
-/// Every answer of Dify's API has `X-Version` and `X-Env`. Which version it is decides nothing.
+/// Every response of Dify's API has `X-Version` and `X-Env`. Which version it is decides nothing.
 fn of_dify(status: StatusCode, headers: &HeaderMap) -> IsDify {
     let signed = headers.contains_key("x-version") && headers.contains_key("x-env");
     let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());

@@ -144,7 +144,7 @@ impl UpstreamRequest {
         Self { head, behind, sender, request_id, has_length, key, body }
     }
 
-    /// The instance's answer must be read here, so it may not be packed.
+    /// The instance's response must be read here, so it may not be packed.
     pub(crate) fn refuse_packed_answers(&mut self) {
         self.behind.add(KnownHeader::AcceptEncoding);
     }

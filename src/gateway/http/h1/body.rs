@@ -26,7 +26,7 @@ impl BodyDecoder {
         Self::Known(length(headers).unwrap_or(0))
     }
 
-    /// By the headers of an answer that may have a body.
+    /// By the headers of a response that may have a body.
     pub(crate) fn of_answer(headers: &Headers) -> Self {
         if headers.has(KnownHeader::TransferEncoding) {
             return Self::Chunked(ChunkedDecoder::new());

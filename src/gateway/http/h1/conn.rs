@@ -21,7 +21,7 @@ use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::limits::Limits;
 use crate::gateway::http::tls::transport::Transport;
 
-/// What a client may send ahead of its answer before it is no longer listened to.
+/// What a client may send ahead of its response before it is no longer listened to.
 const AHEAD_BYTES: usize = 64 * 1024;
 
 /// How a client begins that takes HTTP/2 for granted (RFC 9113 §3.4).
@@ -148,7 +148,7 @@ impl Conn {
                 *input = Bytes::copy_from_slice(all);
                 return None;
             }
-            // Another protocol, which would not understand an answer.
+            // Another protocol, which would not understand a response.
             Err(_) if all.starts_with(HTTP2) => return Some(NextHead::End),
             Ok(Parsed::Part) | Err(_) if is_method_too_long(all) => EarlyError::MethodTooLong,
             Err(ParseError::UriTooLong) => EarlyError::UriTooLong,

@@ -82,7 +82,7 @@ impl IoBuffers {
         Poll::Ready(Ok(spare.split().freeze()))
     }
 
-    /// The next bytes of an answer that comes as it comes about; none: the instance has closed.
+    /// The next bytes of a response that comes as it comes about; none: the instance has closed.
     ///
     /// They are acknowledged with what is sent next, or after the 40 ms of Linux, and not at each read by
     /// a packet of its own, which is a fifth of what an event costs. Who sends is not held up by that:

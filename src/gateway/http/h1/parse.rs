@@ -11,7 +11,7 @@ use crate::gateway::http::headers::Headers;
 
 /// Headers that are read without an allocation; a head that has more is read again.
 const USUAL_FIELDS: usize = 32;
-/// Headers of an answer.
+/// Headers of a response.
 const MOST_FIELDS: usize = 100;
 
 /// What was at the front of a connection's bytes.
@@ -68,11 +68,11 @@ pub(crate) fn request(bytes: &[u8], most: usize) -> Result<Parsed<RequestHead>, 
     })
 }
 
-/// The head of an answer.
+/// The head of a response.
 ///
 /// # Errors
 /// The bytes are none, however they go on.
-pub(crate) fn answer(bytes: &[u8]) -> Result<Parsed<ResponseHead>, ParseError> {
+pub(crate) fn response(bytes: &[u8]) -> Result<Parsed<ResponseHead>, ParseError> {
     headers(MOST_FIELDS, |headers| {
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
@@ -113,7 +113,7 @@ fn headers<'b, H>(
 mod tests {
     use http::Version;
 
-    use super::{ParseError, Parsed, answer, request};
+    use super::{ParseError, Parsed, request, response};
     use crate::gateway::http::header_name::KnownHeader;
 
     #[test]
@@ -145,9 +145,11 @@ mod tests {
     #[test]
     fn an_answer_is_read_once_it_is_whole() {
         let text = b"HTTP/1.0 200 OK\r\nServer: x\r\n\r\nbody";
-        assert!(matches!(answer(&text[..20]), Ok(Parsed::Part)));
-        let Ok(Parsed::Head(head, length)) = answer(text) else { panic!() };
+        assert!(matches!(response(&text[..20]), Ok(Parsed::Part)));
+        let Ok(Parsed::Head(head, length)) = response(text) else { panic!() };
         assert_eq!((head.status.as_u16(), head.version, length), (200, Version::HTTP_10, 30));
-        assert!(answer(b"HTTP/1.1 2000 OK\r\n\r\n").is_err() && answer(b"garbage\r\n").is_err());
+        assert!(
+            response(b"HTTP/1.1 2000 OK\r\n\r\n").is_err() && response(b"garbage\r\n").is_err()
+        );
     }
 }

@@ -30,7 +30,7 @@ impl Relay {
         self.app.stats.left_before_task.add_one();
     }
 
-    /// The answer was read to its end although its client went away.
+    /// The response was read to its end although its client went away.
     pub(crate) fn note_drained(&mut self) {
         self.app.stats.drained.add_one();
         self.record.note_if_none("the client went away; the run went on to its end");
@@ -71,7 +71,7 @@ impl Relay {
         }
     }
 
-    /// The answer is whole: the connection can carry another request.
+    /// The response is whole: the connection can carry another request.
     pub(super) fn finish(&mut self) {
         let body = self.body.take();
         self.learn();
@@ -100,7 +100,7 @@ impl Relay {
         }
     }
 
-    /// The answer broke off. A client of a stream gets Dify's error event and a proper end; any other
+    /// The response broke off. A client of a stream gets Dify's error event and a proper end; any other
     /// answer ends visibly broken, because what is missing cannot be made up for.
     pub(super) fn cut(&mut self, reason: Reason, what: String) -> Option<io::Result<Frame<Bytes>>> {
         self.body = None;

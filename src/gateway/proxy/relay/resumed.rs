@@ -1,4 +1,4 @@
-//! The answer of a flow whose API process has died, and that is gone on with (`gateway::resume`).
+//! The response of a flow whose API process has died, and that is gone on with (`gateway::resume`).
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -85,13 +85,13 @@ impl Relay {
         [piece, rest].concat().into()
     }
 
-    /// The answer has come to its end; what was held back goes out.
+    /// The response has come to its end; what was held back goes out.
     pub(super) fn held_back(&mut self) -> Option<io::Result<Frame<Bytes>>> {
         let rest = self.resume.as_mut().map(|resume| resume.rest());
         rest.filter(|rest| !rest.is_empty()).map(|rest| Ok(Frame::data(rest)))
     }
 
-    /// The answer broke off: its run is taken up again, if it can be.
+    /// The response broke off: its run is taken up again, if it can be.
     pub(super) fn broke_off(&mut self, what: String) -> Step {
         if self.resume.as_ref().is_some_and(|resume| resume.has_told_end()) {
             self.body = None;
@@ -116,7 +116,7 @@ impl Relay {
         }
     }
 
-    /// Nothing is missing to the client but what follows its answer.
+    /// Nothing is missing to the client but what follows its response.
     fn end_after_all(&mut self, what: &str) -> Option<io::Result<Frame<Bytes>>> {
         self.record.note_if_none(&format!("cut after the end of the run: {what}"));
         self.record.end(Reason::Answered);

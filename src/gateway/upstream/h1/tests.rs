@@ -1,4 +1,4 @@
-//! What is known of a request whose connection ended before its answer.
+//! What is known of a request whose connection ended before its response.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -136,12 +136,12 @@ async fn used_tls() -> (Box<Connection>, TlsStream<tokio::net::TcpStream>) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let (near, far) = tokio::join!(tls.shake_hands(near), acceptor.accept(far));
     let mut far = TlsStream::from(far.unwrap());
-    let answer = async {
+    let response = async {
         far.read_exact(&mut [0; REQUEST.len()]).await.unwrap();
         far.write_all(ANSWER).await.unwrap();
     };
     let near = connection(near.unwrap());
-    let (done, ()) = tokio::join!(exchange(near, Method::POST), answer);
+    let (done, ()) = tokio::join!(exchange(near, Method::POST), response);
     (again(done), far)
 }
 
