@@ -38,7 +38,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A door's request between two calls of Dify. It owns the record, which each call borrows.
 pub(super) struct DifyCalls {
-    /// IdScope thread it is on.
+    /// Whose thread it is on.
     pub worker: Rc<Worker>,
     /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,

@@ -29,7 +29,7 @@ use crate::model::GatewayError;
 
 /// All that a request needs from its first attempt on. It owns it, because it may outlive its client.
 pub(crate) struct Exchange {
-    /// IdScope request it is.
+    /// Whose request it is.
     pub worker: Rc<Worker>,
     /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
@@ -65,7 +65,7 @@ pub(crate) struct Exchange {
 
 /// What an exchange begins with.
 pub(crate) struct ExchangeStart<'a> {
-    /// IdScope request it is.
+    /// Whose request it is.
     pub worker: Rc<Worker>,
     /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
