@@ -48,7 +48,7 @@ pub(super) fn answer(shared: &Shared, asked: &Asked) -> Result<Value, String> {
     };
     let explanation = explain(shared, &snapshot, question);
     let now_ms = shared.now_ms();
-    let attempts = app.policy.retry.attempts as usize + 1;
+    let attempts = app.pool.retry.attempts as usize + 1;
     let instances: Vec<_> =
         explanation.ranking.iter().map(|ranked| instance(ranked, attempts, now_ms)).collect();
     let method = &app.pool.method;

@@ -17,6 +17,7 @@ use crate::conversation;
 use crate::gateway::state::app::App;
 use crate::gateway::state::app_stats::AppStats;
 use crate::gateway::state::member::{Drain, Member};
+use crate::gateway::state::pool_stats::PoolStats;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tls::listener::ListenerTls;
 use crate::gateway::{Handshake, Shared};
@@ -279,17 +280,20 @@ fn remedies(snapshot: &Snapshot) -> Vec<Family> {
     let counted = |counter: fn(&AppStats) -> &Counter| {
         lines(&|labels, app| count(labels, counter(&app.stats).get()))
     };
-    let left = lines(&|labels, app| now(labels, app.stats.budget.left().into()));
+    let of_pool = |counter: fn(&PoolStats) -> &Counter| {
+        lines(&|labels, app| count(labels, counter(&app.pool.stats).get()))
+    };
+    let left = lines(&|labels, app| now(labels, app.pool.stats.budget.left().into()));
     vec![
         counter(
             "difygate_app_retries",
             "Attempts at a further instance",
-            counted(|stats| &stats.retries),
+            of_pool(|stats| &stats.retries),
         ),
         counter(
             "difygate_app_retries_refused",
             "Attempts that the retry budget did not allow",
-            counted(|stats| &stats.retries_refused),
+            of_pool(|stats| &stats.retries_refused),
         ),
         gauge("difygate_app_retry_budget_left", "Retries that the budget still allows", left),
         counter(

@@ -181,18 +181,9 @@ fn timeouts(timeouts: config::Timeouts) -> Timeouts {
 
 fn policy(app: &config::App, turns: Option<&Arc<ConversationLocks>>) -> Policy {
     Policy {
-        retry: Retry {
-            attempts: app.retry.attempts,
-            budget: app.retry.budget,
-            statuses: Statuses::new(app.retry.statuses.iter().copied()),
-            executed: match app.retry.non_idempotent {
-                true => Executed::Again,
-                false => Executed::Once,
-            },
-            resume: match app.retry.resume {
-                true => Resuming::On,
-                false => Resuming::Off,
-            },
+        resume: match app.retry.resume {
+            true => Resuming::On,
+            false => Resuming::Off,
         },
         on_disconnect: match app.on_disconnect {
             None => OnDisconnect::Fitting,
@@ -210,6 +201,18 @@ fn policy(app: &config::App, turns: Option<&Arc<ConversationLocks>>) -> Policy {
             config::Storage::Shared => Storage::Shared,
         },
         turns: app.one_turn_at_a_time.then(|| turns.cloned().unwrap_or_default()),
+    }
+}
+
+fn retry(app: &config::App) -> Retry {
+    Retry {
+        attempts: app.retry.attempts,
+        budget: app.retry.budget,
+        statuses: Statuses::new(app.retry.statuses.iter().copied()),
+        executed: match app.retry.non_idempotent {
+            true => Executed::Again,
+            false => Executed::Once,
+        },
     }
 }
 
@@ -304,7 +307,9 @@ impl<'a> Builder<'a> {
             config::MaxLoad::Thousandths(factor) => Some(MaxLoad::from_thousandths(factor)),
         };
         let stats = old.map(|old| Arc::clone(&old.stats)).unwrap_or_default();
-        let pool = Pool::new(members, method, max_load);
+        let pool_stats = old.map(|old| Arc::clone(&old.pool.stats)).unwrap_or_default();
+        let how = (method, max_load);
+        let pool = Arc::new(Pool::new(name.clone(), members, how, retry(app), pool_stats));
         let policy = policy(app, old.and_then(|old| old.policy.turns.as_ref()));
         let doors = doors(&app.doors)?;
         Ok(Arc::new(App { name: name.clone(), pool, policy, ai: doors, stats }))

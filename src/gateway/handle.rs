@@ -25,24 +25,20 @@ use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::proxy::detach::run;
 use crate::gateway::proxy::end_user::KeyUsers;
-use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::{Exchange, ExchangeStart, HashBy};
+use crate::gateway::proxy::exchange::{Exchange, ExchangeStart, ForwardResult, HashBy};
 use crate::gateway::proxy::forwarded::client_info;
 use crate::gateway::proxy::identify::{self, Encoded, Identified};
-use crate::gateway::proxy::local_reply;
 use crate::gateway::proxy::own_url::own_url;
 use crate::gateway::proxy::own_users::rewrite;
 use crate::gateway::proxy::record::Record;
 use crate::gateway::proxy::resource_ids::ResourceIds;
-use crate::gateway::proxy::response::ProxyResponse;
-use crate::gateway::proxy::response::open;
+use crate::gateway::proxy::response::{ProxyResponse, open};
 use crate::gateway::proxy::response_body::ResponseBody;
-use crate::gateway::proxy::tap;
+use crate::gateway::proxy::{errors, local_reply, tap};
 use crate::gateway::route::{Access, Native, Route, route};
 use crate::gateway::state::app::App;
 use crate::gateway::state::shared::AdminRequest;
 use crate::gateway::state::snapshot::Snapshot;
-use crate::gateway::state::tokens::Key as ClientKey;
 use crate::gateway::upstream::upstream_request::{ClientInfo, Credential, UpstreamRequest};
 use crate::gateway::upstream::worker::Worker;
 use crate::model::{GatewayError, Reason};
@@ -179,6 +175,10 @@ impl IncomingRequest {
     }
 
     async fn serve(mut self: Box<Self>, native: Native<'_>) -> Outcome {
+        let is_root = native.call.kind == CallKind::Root;
+        if is_root && identify::app(&self.snapshot, &self.head.headers).is_err() {
+            return self.to_any_instance().await;
+        }
         let caller = match self.identify(native).await {
             Ok(caller) => caller,
             Err(error) => return Outcome::Error(self.record, error, Protocol::Dify),
@@ -190,11 +190,24 @@ impl IncomingRequest {
         if let Err(error) = exchange.check_stop().and_then(|()| exchange.check_own()) {
             return Outcome::Error(exchange.record, error, Protocol::Dify);
         }
-        let (exchange, result) = run(exchange).await;
-        match result {
-            Ok(forwarded) => Outcome::Forwarded(open(exchange, forwarded)),
-            Err(error) => Outcome::Error(exchange.record, error, Protocol::Dify),
-        }
+        finish(run(exchange).await)
+    }
+
+    /// Dify answers its root without a key, so any instance may.
+    async fn to_any_instance(mut self: Box<Self>) -> Outcome {
+        let most = BodyLimit::any(&self.snapshot.limits);
+        let body = identify::body(&self.head, &mut self.body, &self.snapshot, most).await;
+        let Self { worker, snapshot, client_info, mut record, head, .. } = *self;
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return Outcome::Error(record, error, Protocol::Dify),
+        };
+        record.body_read(None, body.len());
+        let (address, pool) = (client_info.client, Arc::clone(&snapshot.everyone.pool));
+        let id = record.request_id().clone();
+        let outbound = UpstreamRequest::new(head, body, client_info, id);
+        let exchange = Exchange::to_pool((worker, snapshot), pool, address, outbound, record);
+        finish(run(exchange).await)
     }
 
     async fn identify(&mut self, native: Native<'_>) -> Result<Caller, GatewayError> {
@@ -206,13 +219,13 @@ impl IncomingRequest {
             self.record.body_read(None, body.len());
             return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
         }
-        let (app, key) = app(&self.snapshot, &self.head.headers, native.call.kind)?;
+        let (app, key) = identify::app(&self.snapshot, &self.head.headers)?;
         self.record.caller_known(&app);
-        key.into_iter().for_each(|key| self.record.came_by(key));
+        self.record.came_by(key);
         let of_users = !native.call.kind.wants_dataset_key();
-        let speaker = match key.filter(|_| of_users) {
-            Some(key) => KeyUsers::of(key, &app, &self.head.headers)?,
-            None => None,
+        let speaker = match of_users {
+            true => KeyUsers::of(key, &app, &self.head.headers)?,
+            false => None,
         };
         let packed = if speaker.is_some() { Encoded::Refused } else { Encoded::Allowed };
         let snapshot = &self.snapshot;
@@ -274,6 +287,14 @@ impl IncomingRequest {
     }
 }
 
+/// A request at the end of its attempts.
+fn finish((exchange, result): ForwardResult) -> Outcome {
+    match result {
+        Ok(forwarded) => Outcome::Forwarded(open(exchange, forwarded)),
+        Err(error) => Outcome::Error(exchange.record, error, Protocol::Dify),
+    }
+}
+
 /// Who asks, and for what.
 struct Caller {
     app: Arc<App>,
@@ -312,19 +333,6 @@ fn with_path(head: &mut RequestHead, path: &str) {
     let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     if let Ok(uri) = format!("{path}{query}").parse() {
         head.uri = uri;
-    }
-}
-
-/// The app of the request's token, and its key. Dify answers its root without a key, so any instance may.
-fn app<'s>(
-    snapshot: &'s Snapshot,
-    headers: &Headers,
-    kind: CallKind,
-) -> Result<(Arc<App>, Option<&'s Arc<ClientKey>>), GatewayError> {
-    match identify::app(snapshot, headers) {
-        Ok((app, key)) => Ok((app, Some(key))),
-        Err(_) if kind == CallKind::Root => Ok((Arc::clone(&snapshot.everyone), None)),
-        Err(error) => Err(error),
     }
 }
 

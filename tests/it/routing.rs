@@ -1,10 +1,15 @@
 //! Which instance answers whom.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dify_sim::Release;
 use http::{Request, StatusCode};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::rig::{Plan, Rig, TOKEN, chat, post, release, request, requests};
 
@@ -67,6 +72,48 @@ async fn the_root_answers_without_a_key() {
     let wrong = Request::get("/v1/").header("authorization", "Bearer wrong").body("").unwrap();
     assert_eq!(rig.send(wrong).await.status, status);
     assert!(rig.difys[0].served().iter().all(|served| served.key.is_none()));
+}
+
+/// A server that is no Dify: it counts requests and answers each with `plain`.
+async fn plain_server() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (addr, served) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&served);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let _ = socket.read(&mut head).await;
+            count.fetch_add(1, Ordering::SeqCst);
+            let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nplain";
+            let _ = socket.write_all(ok).await;
+        }
+    });
+    (addr, served)
+}
+
+#[tokio::test]
+async fn a_request_is_proxied_to_a_pool_without_an_app_a_key_or_dify() {
+    let rig = Rig::start(1).await;
+    let (plain, served) = plain_server().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let text = std::fs::read_to_string(&rig.config_path).unwrap();
+    let begin = text.find("      - { name: dify1,").unwrap();
+    let end = begin + text[begin..].find('\n').unwrap();
+    let pool: String = [("closed", closed), ("plain", plain)]
+        .map(|(name, addr)| {
+            format!("      - {{ name: {name}, url: \"http://{addr}\", token: app-x }}\n")
+        })
+        .concat();
+    let text = format!("{}{}{}", &text[..begin], pool.trim_end(), &text[end..]);
+    std::fs::write(&rig.config_path, text).unwrap();
+    rig.gateway.reloader().reload().await.unwrap();
+    for _ in 0..4 {
+        let answer = rig.send(Request::get("/v1/").body("").unwrap()).await;
+        assert_eq!((answer.status, answer.text()), (StatusCode::OK, "plain".to_owned()));
+        assert_eq!(answer.instance(), "plain");
+    }
+    // Probes come beside them.
+    assert!(served.load(Ordering::SeqCst) >= 4);
 }
 
 #[tokio::test]

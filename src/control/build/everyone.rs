@@ -51,15 +51,22 @@ impl Builder<'_> {
             }
         }
         let stats = Arc::default();
-        let pool = Pool::new(members, Method::LeastConnections, None);
         let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
+        let how = (Method::LeastConnections, None);
+        let pool = Pool::new(AppName::from(""), members, how, retry, Arc::default());
         let is_shared = |app: &Arc<config::App>| app.storage == config::Storage::Shared;
         let storage = match config.apps.values().all(is_shared) {
             true => Storage::Shared,
             false => Storage::Independent,
         };
-        let policy = Policy { retry, storage, ..Policy::default() };
-        Ok(App { name: AppName::from(""), pool, policy, ai: AiSettings::default(), stats })
+        let policy = Policy { storage, ..Policy::default() };
+        Ok(App {
+            name: AppName::from(""),
+            pool: Arc::new(pool),
+            policy,
+            ai: AiSettings::default(),
+            stats,
+        })
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn facts(calls: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, Ga
 /// The first instance in the user's order; none where users have no order of their own.
 fn home(calls: &DifyCalls) -> Option<Arc<Member>> {
     let app = &calls.app;
-    let key = key_of(app, Some(&calls.user), calls.address)?;
+    let key = key_of(&app.pool, Some(&calls.user), calls.address)?;
     let mut order = app.pool.order(Some(key.as_bytes()));
     app.pool.next(&mut order, None).cloned()
 }

@@ -106,11 +106,11 @@ pub(super) async fn speak(mut request: AiRequest, body: IncomingBody, key: &Key)
     let kind = HeaderValue::from_static("application/json");
     let body = BufferedBody::Piece(json.to_string().into());
     let call = Call::post("/v1/text-to-audio", CallKind::TextToAudio, kind, body);
-    let address = calls.address;
+    let from = calls.from();
     let (exchange, result) = calls.send(call).await;
     match result {
         Err(error) => {
-            let mut calls = DifyCalls::back(exchange, address);
+            let mut calls = DifyCalls::back(exchange, from);
             let error = calls.noted(error);
             AiResponse::Error(calls.record, error)
         }
@@ -120,7 +120,7 @@ pub(super) async fn speak(mut request: AiRequest, body: IncomingBody, key: &Key)
             AiResponse::Answer(response)
         }
         Ok(forwarded) => {
-            let mut calls = DifyCalls::back(exchange, address);
+            let mut calls = DifyCalls::back(exchange, from);
             let read = calls.read(CallKind::TextToAudio, forwarded).await;
             let error = match read {
                 Ok(read) => of_answer(&read),

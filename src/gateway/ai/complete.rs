@@ -128,12 +128,12 @@ async fn carry(calls: DifyCalls, mut question: PlacedCompletion) -> AiResponse {
                 return refuse(calls, &question, error).await;
             }
         };
-        let address = calls.address;
+        let from = calls.from();
         let (exchange, result) = calls.send(call).await;
         let forwarded = match result {
             Ok(forwarded) => forwarded,
             Err(error) => {
-                calls = DifyCalls::back(exchange, address);
+                calls = DifyCalls::back(exchange, from);
                 if parts(&calls, &mut question, &error).await {
                     continue;
                 }
@@ -143,7 +143,7 @@ async fn carry(calls: DifyCalls, mut question: PlacedCompletion) -> AiResponse {
         if upstream::is_run(&forwarded.response.head) {
             return tell(exchange, forwarded, question, facts.mode).await;
         }
-        let (back, error, meaning) = refusal(DifyCalls::back(exchange, address), forwarded).await;
+        let (back, error, meaning) = refusal(DifyCalls::back(exchange, from), forwarded).await;
         calls = back;
         let shared = Arc::clone(calls.worker.shared());
         if meaning == Meaning::NoConversation && conversation.is_some() {
@@ -343,7 +343,9 @@ async fn tell(
     let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
     let files_base = member.files_url.as_deref().map(str::to_owned).or(own_url);
     let files_base = files_base.unwrap_or_default();
-    let decode_options = Manner { web_url, files_base, ..decode_options(&exchange.app.ai, &ask) };
+    let settings = exchange.call.as_ref().map(|call| &call.app.ai);
+    let decode_options = settings.map(|ai| decode_options(ai, &ask)).unwrap_or_default();
+    let decode_options = Manner { web_url, files_base, ..decode_options };
     let request_id = exchange.record.request_id().clone();
     let shared = Arc::clone(exchange.worker.shared());
     let AttemptBody::Coming(body) = body else {

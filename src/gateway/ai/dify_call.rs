@@ -129,9 +129,9 @@ impl DifyCalls {
     /// # Errors
     /// Nobody answered, or the answer broke off.
     pub(super) async fn ask(self, call: Call) -> (Self, Result<Read, GatewayError>) {
-        let (kind, address) = (call.kind, self.address);
+        let (kind, from) = (call.kind, self.from());
         let (exchange, result) = self.send(call).await;
-        let mut calls = Self::back(exchange, address);
+        let mut calls = Self::back(exchange, from);
         let read = match result {
             Ok(forwarded) => calls.read(kind, forwarded).await,
             Err(error) => Err(calls.noted(error)),
@@ -195,16 +195,22 @@ impl DifyCalls {
     pub(super) async fn find(self, conversation: Uuid) -> (Self, Result<bool, GatewayError>) {
         let call =
             Call::post("/v1/chat-messages", CallKind::Run(Run::Chat), JSON, BufferedBody::EMPTY);
-        let address = self.address;
+        let from = self.from();
         let mut exchange = self.exchange(call.in_conversation(Some(conversation)));
-        let found = exchange.find_owner().await.map(|()| !exchange.nowhere);
-        (Self::back(exchange, address), found)
+        let found = exchange.find_owner().await.map(|()| !exchange.is_nowhere());
+        (Self::back(exchange, from), found)
     }
 
     /// The calls again, after a call.
-    pub(super) fn back(exchange: Box<Exchange>, address: IpAddr) -> Self {
-        let Exchange { worker, snapshot, app, user_in_body, record, .. } = *exchange;
-        Self { worker, snapshot, app, address, user: user_in_body.unwrap_or_default(), record }
+    pub(super) fn back(exchange: Box<Exchange>, (app, address): (Arc<App>, IpAddr)) -> Self {
+        let Exchange { worker, snapshot, record, call, .. } = *exchange;
+        let user = call.and_then(|call| call.user_in_body).unwrap_or_default();
+        Self { worker, snapshot, app, address, user, record }
+    }
+
+    /// The app and where the client is: what an exchange does not give back.
+    pub(super) fn from(&self) -> (Arc<App>, IpAddr) {
+        (Arc::clone(&self.app), self.address)
     }
 
     fn exchange(self, call: Call) -> Box<Exchange> {

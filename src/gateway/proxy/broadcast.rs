@@ -29,7 +29,7 @@ use crate::model::GatewayError;
 impl Exchange {
     /// Whether this is a stop of a task that may run on any of several instances.
     pub(crate) fn is_stop_for_all(&self) -> bool {
-        matches!(self.kind, CallKind::Stop(_))
+        self.call.as_ref().is_some_and(|call| matches!(call.kind, CallKind::Stop(_)))
             && self.candidates.tie() != Binding::Owner
             && self.candidates.are_independent()
     }

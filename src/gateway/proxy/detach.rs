@@ -26,10 +26,12 @@ pub(crate) async fn run(exchange: Box<Exchange>) -> ForwardResult {
     if exchange.is_stop_for_all() {
         return DetachOnDrop::new(broadcast(exchange), progress, worker).await;
     }
-    let may_close = exchange.app.policy.on_disconnect == OnDisconnect::Close;
-    match exchange.run {
-        Some(_) if !may_close => DetachOnDrop::new(forward(exchange), progress, worker).await,
-        _ => Box::pin(forward(exchange)).await,
+    let goes_on = exchange.call.as_ref().is_some_and(|call| {
+        call.run.is_some() && call.app.policy.on_disconnect != OnDisconnect::Close
+    });
+    match goes_on {
+        true => DetachOnDrop::new(forward(exchange), progress, worker).await,
+        false => Box::pin(forward(exchange)).await,
     }
 }
 

@@ -14,13 +14,16 @@ use crate::dify::path::{CallKind, Run};
 use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::errors;
 use crate::gateway::proxy::record::Record;
-use crate::gateway::proxy::resource_ids::{IdScope, ResourceIds};
+use crate::gateway::proxy::resource_ids::{IdScope, OwnerLookup, ResourceIds};
 use crate::gateway::proxy::select::{Binding, Candidates, SelectContext};
 use crate::gateway::state::app::App;
 use crate::gateway::state::conversation_lock::ConversationGuard;
 use crate::gateway::state::member::Member;
+use crate::gateway::state::policy::Storage;
+use crate::gateway::state::pool::Pool;
 use crate::gateway::state::runs::RunPermit;
 use crate::gateway::state::snapshot::Snapshot;
+use crate::gateway::state::tokens::Key;
 use crate::gateway::upstream::attempt::AttemptResponse;
 use crate::gateway::upstream::classify_response::Inspection;
 use crate::gateway::upstream::upstream_request::UpstreamRequest;
@@ -33,6 +36,22 @@ pub(crate) struct Exchange {
     pub worker: Rc<Worker>,
     /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
+    /// The instances, and how often it may be tried.
+    pub pool: Arc<Pool>,
+    /// Who may be asked.
+    pub candidates: Candidates,
+    /// What is sent.
+    pub outbound: UpstreamRequest,
+    /// How far it is.
+    pub progress: SendState,
+    /// What is written of it.
+    pub record: Box<Record>,
+    /// What a call of Dify's API adds; none for any other request.
+    pub call: Option<DifyCall>,
+}
+
+/// What a request to an app has beside what any proxied request has.
+pub(crate) struct DifyCall {
     /// The app.
     pub app: Arc<App>,
     /// The call.
@@ -47,14 +66,6 @@ pub(crate) struct Exchange {
     pub user_in_body: Option<String>,
     /// What it names.
     pub claims: ResourceIds,
-    /// Who may be asked.
-    pub candidates: Candidates,
-    /// What is sent.
-    pub outbound: UpstreamRequest,
-    /// How far it is.
-    pub progress: SendState,
-    /// What is written of it.
-    pub record: Box<Record>,
     /// The right to speak in its conversation, where that is needed.
     pub turn: Option<ConversationGuard>,
     /// All instances were asked for what it names, and none has it.
@@ -101,11 +112,11 @@ pub(crate) enum HashBy<'a> {
 }
 
 impl Exchange {
-    /// A request that is ready for its first attempt.
-    pub(crate) fn new(departure: ExchangeStart<'_>) -> Box<Self> {
-        let ExchangeStart { worker, snapshot, app, kind, run, is_streamed, .. } = departure;
+    /// A call of Dify's API that is ready for its first attempt.
+    pub(crate) fn new(start: ExchangeStart<'_>) -> Box<Self> {
+        let ExchangeStart { worker, snapshot, app, kind, run, is_streamed, .. } = start;
         let ExchangeStart { user_in_body, spread_by, address, claims, outbound, record, .. } =
-            departure;
+            start;
         let user = match spread_by {
             HashBy::UserInBody => user_in_body.as_deref(),
             HashBy::User(user) => user,
@@ -113,84 +124,91 @@ impl Exchange {
         let ties = claims.ties(&app, worker.shared().owners());
         let flow = is_streamed && is_flow(run, &app);
         let run_span_ms = flow.then(|| millis(snapshot.timeouts.run_start));
-        let context = SelectContext { user, address, ties, work: work(run), run_span_ms };
-        let candidates = Candidates::new(&app, context, snapshot.last_resort);
-        Box::new(Self {
-            worker,
-            snapshot,
+        let (work, storage) = (work(run), app.policy.storage);
+        let context = SelectContext { user, address, ties, work, storage, run_span_ms };
+        let candidates = Candidates::new(&app.pool, context, snapshot.last_resort);
+        let pool = Arc::clone(&app.pool);
+        let (place, turn, nowhere, restarted) = Default::default();
+        let call = DifyCall {
             app,
             kind,
             run,
             is_streamed,
-            place: None,
+            place,
             user_in_body,
             claims,
-            candidates,
-            outbound,
-            progress: SendState::default(),
-            record,
-            turn: None,
-            nowhere: false,
-            restarted: None,
+            turn,
+            nowhere,
+            restarted,
+        };
+        let (call, progress) = (Some(call), SendState::default());
+        Box::new(Self { worker, snapshot, pool, candidates, outbound, progress, record, call })
+    }
+
+    /// Any request, to whichever instance of a pool the client's address or its turn leads.
+    pub(crate) fn to_pool(
+        (worker, snapshot): (Rc<Worker>, Arc<Snapshot>),
+        pool: Arc<Pool>,
+        address: IpAddr,
+        outbound: UpstreamRequest,
+        record: Box<Record>,
+    ) -> Box<Self> {
+        let context = SelectContext {
+            user: None,
+            address,
+            ties: OwnerLookup::None,
+            work: Work::Other,
+            storage: Storage::Shared,
+            run_span_ms: None,
+        };
+        let candidates = Candidates::new(&pool, context, snapshot.last_resort);
+        let (call, progress) = (None, SendState::default());
+        Box::new(Self { worker, snapshot, pool, candidates, outbound, progress, record, call })
+    }
+
+    /// Which responses must be understood before they are passed on; none: none has to.
+    pub(crate) fn look(&self) -> Option<Inspection> {
+        let call = self.call.as_ref()?;
+        Some(Inspection {
+            kind: call.kind,
+            names_an_id: self.is_searched_for() && !self.has_the_last_word(call),
+            starts_run: call.run.is_some(),
         })
-    }
-
-    /// Whether it is known to be a streamed flow, which from Dify 1.13 on needs a worker.
-    pub(crate) fn is_streamed_flow(&self) -> bool {
-        self.is_streamed && is_flow(self.run, &self.app)
-    }
-
-    /// Which answers must be understood before they are passed on.
-    pub(crate) fn look(&self) -> Inspection {
-        Inspection {
-            kind: self.kind,
-            names_an_id: self.is_searched_for() && !self.has_the_last_word(),
-            starts_run: self.run.is_some(),
-        }
     }
 
     /// Whether what the first instance says is the response: it is known to have the file or the server of
     /// tools, and refuses for another reason, such as a link that is too old; or a dataset is to be
     /// changed, and nobody else may be asked to.
-    fn has_the_last_word(&self) -> bool {
-        let is_keyless = matches!(self.kind, CallKind::SignedFile | CallKind::McpServer);
-        self.acts_on_a_dataset() || (is_keyless && self.candidates.tie() == Binding::Owner)
+    fn has_the_last_word(&self, call: &DifyCall) -> bool {
+        let is_keyless = matches!(call.kind, CallKind::SignedFile | CallKind::McpServer);
+        call.acts_on_a_dataset(&self.outbound)
+            || (is_keyless && self.candidates.tie() == Binding::Owner)
     }
 
     /// Whether the beginning of its stream may say that the instance does not have a file.
     pub(crate) fn may_lack_file(&self) -> bool {
+        let Some(call) = &self.call else { return false };
         let elsewhere =
-            self.claims.conversation.is_none() && self.candidates.tie() != Binding::Owner;
-        self.claims.files && self.run.is_some() && elsewhere && self.is_searched_for()
+            call.claims.conversation.is_none() && self.candidates.tie() != Binding::Owner;
+        call.claims.files && call.run.is_some() && elsewhere && self.is_searched_for()
     }
 
     /// Whether what it names is on one instance, and others can be asked for it.
     pub(crate) fn is_searched_for(&self) -> bool {
-        self.claims.is_any() && !self.nowhere && self.candidates.are_independent()
+        let names = |call: &DifyCall| call.claims.is_any() && !call.nowhere;
+        self.call.as_ref().is_some_and(names) && self.candidates.are_independent()
     }
 
-    /// The user as Dify knows them: in the body, or in the query of a call that has none.
-    pub(crate) fn dify_user(&self) -> Option<Cow<'_, str>> {
-        let in_query = || self.outbound.in_query("user");
-        self.user_in_body.as_deref().map(Cow::Borrowed).or_else(in_query)
-    }
-
-    /// Who asks, as Dify knows them.
-    pub(crate) fn scope(&self) -> Scope {
-        Scope::new(self.app.name.as_str(), &self.dify_user().unwrap_or_default())
-    }
-
-    /// The same, with where their data is.
-    pub(crate) fn whose(&self) -> IdScope {
-        let key = self.record.key();
-        let key = key.and_then(|key| key.id_scope(self.app.name.as_str()));
-        IdScope { scope: self.scope(), key, storage: self.app.policy.storage }
+    /// Whether all instances were asked for what it names, and none has it.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.nowhere)
     }
 
     /// Makes the turn one of a new conversation, that any instance can have. What the client is told
     /// of that, or none if the request names no conversation, or something else beside it.
     pub(crate) async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, GatewayError> {
-        let Some((id, place)) = self.claims.leave_conversation() else { return Ok(None) };
+        let left = self.call.as_mut().and_then(|call| call.claims.leave_conversation());
+        let Some((id, place)) = left else { return Ok(None) };
         self.outbound
             .leave_conversation(place)
             .await
@@ -198,6 +216,35 @@ impl Exchange {
         self.candidates.leave_owner();
         self.record.note(format!("conversation {id} is left: its instance is out"));
         Ok(HeaderValue::try_from(format!("restarted; was={id}")).ok())
+    }
+}
+
+impl DifyCall {
+    /// Whether it is known to be a streamed flow, which from Dify 1.13 on needs a worker.
+    pub(crate) fn is_streamed_flow(&self) -> bool {
+        self.is_streamed && is_flow(self.run, &self.app)
+    }
+
+    /// Whether it may do more to a dataset than show it.
+    pub(crate) fn acts_on_a_dataset(&self, outbound: &UpstreamRequest) -> bool {
+        self.kind == CallKind::Datasets && !outbound.is_idempotent()
+    }
+
+    /// The user as Dify knows them: in the body, or in the query of a call that has none.
+    pub(crate) fn dify_user<'a>(&'a self, outbound: &'a UpstreamRequest) -> Option<Cow<'a, str>> {
+        let in_query = || outbound.in_query("user");
+        self.user_in_body.as_deref().map(Cow::Borrowed).or_else(in_query)
+    }
+
+    /// Who asks, as Dify knows them.
+    pub(crate) fn scope(&self, outbound: &UpstreamRequest) -> Scope {
+        Scope::new(self.app.name.as_str(), &self.dify_user(outbound).unwrap_or_default())
+    }
+
+    /// The same, with where their data is, and the key by which the request came.
+    pub(crate) fn id_scope(&self, outbound: &UpstreamRequest, key: Option<&Key>) -> IdScope {
+        let key = key.and_then(|key| key.id_scope(self.app.name.as_str()));
+        IdScope { scope: self.scope(outbound), key, storage: self.app.policy.storage }
     }
 }
 

@@ -82,8 +82,9 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     // A run, streamed if the app is known for flows: those need a worker. Asking must not use up the
     // trial of an instance where they do not start, so the next one is due at once.
     let run_span_ms = app.stats.kind.is_flow().then_some(0);
-    let context = SelectContext { user, address, ties, work: Work::Run, run_span_ms };
-    let mut candidates = Candidates::new(app, context, snapshot.last_resort);
+    let (work, storage) = (Work::Run, app.policy.storage);
+    let context = SelectContext { user, address, ties, work, storage, run_span_ms };
+    let mut candidates = Candidates::new(&app.pool, context, snapshot.last_resort);
     let mut asked = Vec::new();
     let owner_out = loop {
         match candidates.next(now_ms) {
@@ -99,7 +100,7 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     };
     let is_owner_out = owner_out.is_some();
     let skipped: Vec<_> = candidates.skipped().iter().cloned().chain(owner_out).collect();
-    let key = key_of(app, user, address);
+    let key = key_of(&app.pool, user, address);
     let pool = &app.pool;
     // Without a key the order is another one for each request: that of this one is shown.
     let mut order: Vec<_> = match &key {

@@ -25,21 +25,17 @@ impl Exchange {
         if self.candidates.tie() == Binding::Owner || !self.candidates.are_independent() {
             return Ok(());
         }
-        if self.acts_on_a_dataset() {
+        let Some(call) = &self.call else { return Ok(()) };
+        if call.acts_on_a_dataset(&self.outbound) {
             return Box::pin(self.find_dataset()).await;
         }
-        match self.claims.conversation {
+        match call.claims.conversation {
             // Without a user Dify says 400, whoever is asked.
-            Some(id) if self.run == Some(Run::Chat) && self.user_in_body.is_some() => {
+            Some(id) if call.run == Some(Run::Chat) && call.user_in_body.is_some() => {
                 Box::pin(self.find_conversation(id)).await
             }
             _ => Ok(()),
         }
-    }
-
-    /// Whether it may do more to a dataset than show it.
-    pub(crate) fn acts_on_a_dataset(&self) -> bool {
-        self.kind == CallKind::Datasets && !self.outbound.is_idempotent()
     }
 
     /// Asks all instances for the conversation of a turn.
@@ -47,16 +43,18 @@ impl Exchange {
     /// # Errors
     /// As of [`find_owner`](Self::find_owner).
     pub(crate) async fn find_conversation(&mut self, id: Uuid) -> Result<(), GatewayError> {
-        let user = self.user_in_body.as_deref().unwrap_or_default();
-        let scope = Scope::new(self.app.name.as_str(), user);
+        let Some(call) = &self.call else { return Ok(()) };
+        let user = call.user_in_body.as_deref().unwrap_or_default();
+        let scope = Scope::new(call.app.name.as_str(), user);
         let question = self.get(&messages_of(id, user));
         self.search(SearchedId { id, scope, kind: CallKind::Messages, question }).await
     }
 
     /// The knowledge API knows no users: all clients of an app count as one.
     async fn find_dataset(&mut self) -> Result<(), GatewayError> {
-        let Some(id) = self.claims.ids().first().copied() else { return Ok(()) };
-        let scope = Scope::new(self.app.name.as_str(), "");
+        let Some(call) = &self.call else { return Ok(()) };
+        let Some(id) = call.claims.ids().first().copied() else { return Ok(()) };
+        let scope = Scope::new(call.app.name.as_str(), "");
         let mut question = self.get(&format!("/v1/datasets/{id}"));
         question.use_key(Credential::Datasets);
         self.search(SearchedId { id, scope, kind: CallKind::Datasets, question }).await

@@ -7,6 +7,7 @@
 //!
 //! Limits: 2 s; 65,536 users are remembered as met; a thousand places to wait at.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use crate::affinity::{AppTag, Owners, Scope, now_s};
 use crate::dify::path::CallKind;
 use crate::gateway::proxy::exchange::Exchange;
+use crate::gateway::state::app::App;
 use crate::gateway::state::app_stats::AppStats;
 use crate::gateway::state::conversation_lock::ConversationGuard;
 use crate::gateway::state::member::Member;
@@ -54,19 +56,21 @@ pub(crate) async fn meet(shared: &Shared, stats: &AppStats, user: Uuid) -> Optio
 }
 
 impl Exchange {
-    /// The user of a call for which Dify makes an end user, at this instance, if they may not have met.
-    pub(crate) fn stranger(&self, member: &Member) -> Option<Uuid> {
+    /// The user of a call for which Dify makes an end user, at this instance, if they may not have met,
+    /// and the app.
+    pub(crate) fn stranger(&self, member: &Member) -> Option<(Arc<App>, Uuid)> {
+        let call = self.call.as_ref()?;
         let makes_user = matches!(
-            self.kind,
+            call.kind,
             CallKind::Run(_) | CallKind::Upload | CallKind::Conversations | CallKind::Messages
         );
         if !makes_user {
             return None;
         }
-        let user = self.dify_user()?;
-        let scope = Scope::new(self.app.name.as_str(), &user);
+        let user = call.dify_user(&self.outbound)?;
+        let scope = Scope::new(call.app.name.as_str(), &user);
         let user = scope.of_text(member.name().as_str().as_bytes());
         let has_met = self.worker.shared().owners().met.has(user, now_s());
-        (!has_met).then_some(user)
+        (!has_met).then(|| (Arc::clone(&call.app), user))
     }
 }

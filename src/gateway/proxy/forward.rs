@@ -15,10 +15,10 @@ use crate::gateway::proxy::first_turn::meet;
 use crate::gateway::proxy::record::AttemptFailure;
 use crate::gateway::proxy::retry::{Denied, Repeat, RetryState};
 use crate::gateway::proxy::select::{Binding, Candidate, Next};
-use crate::gateway::state::app::App;
 use crate::gateway::state::instance::QueueGuard;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnOwnerDown;
+use crate::gateway::state::pool::Pool;
 use crate::gateway::state::runs::NoRunPermit;
 use crate::gateway::upstream::attempt::{AttemptBody, AttemptDeadlines, attempt};
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
@@ -32,13 +32,13 @@ const OWNER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sends the request to its candidates in turn.
 pub(crate) async fn forward(mut exchange: Box<Exchange>) -> ForwardResult {
-    let app = Arc::clone(&exchange.app);
+    let pool = Arc::clone(&exchange.pool);
     let ready = match exchange.take_turn().await {
         Ok(()) => exchange.find_owner().await,
         refused => refused,
     };
     let result = match ready {
-        Ok(()) => RetryLoop::new(&mut exchange, &app).run().await,
+        Ok(()) => RetryLoop::new(&mut exchange, &pool).run().await,
         Err(refusal) => Err(refusal),
     };
     (exchange, result)
@@ -47,15 +47,16 @@ pub(crate) async fn forward(mut exchange: Box<Exchange>) -> ForwardResult {
 impl Exchange {
     /// Waits for the turn before in the same conversation, where the app wants that.
     async fn take_turn(&mut self) -> Result<(), GatewayError> {
+        let Some(call) = &mut self.call else { return Ok(()) };
         let (Some(turns), Some(conversation), Some(_)) =
-            (&self.app.policy.turns, self.claims.conversation, self.run)
+            (&call.app.policy.turns, call.claims.conversation, call.run)
         else {
             return Ok(());
         };
-        let members = self.app.pool.members.iter();
+        let members = self.pool.members.iter();
         let patience = members.map(|member| member.queue.timeout).max().unwrap_or_default();
-        self.turn = Box::pin(turns.take(conversation, patience)).await;
-        match self.turn {
+        call.turn = Box::pin(turns.take(conversation, patience)).await;
+        match call.turn {
             Some(_) => Ok(()),
             None => Err(errors::turn_taken(conversation, patience)),
         }
@@ -95,14 +96,14 @@ struct RetryLoop<'a> {
 }
 
 impl<'a> RetryLoop<'a> {
-    fn new(exchange: &'a mut Exchange, app: &'a App) -> Self {
+    fn new(exchange: &'a mut Exchange, pool: &'a Pool) -> Self {
         let repeat = match exchange.outbound.is_idempotent() {
             true => Repeat::Harmless,
             false => Repeat::Twice,
         };
         let now = Instant::now();
         Self {
-            allowance: RetryState::new(&app.policy.retry, &app.stats, repeat),
+            allowance: RetryState::new(&pool.retry, &pool.stats, repeat),
             now,
             until: now + exchange.snapshot.timeouts.all_attempts,
             exchange,
@@ -162,9 +163,9 @@ impl<'a> RetryLoop<'a> {
     async fn ask(&mut self, candidate: Candidate) -> AttemptOutcome {
         let Candidate { member, permit } = candidate;
         let mut first_turn = None;
-        if let Some(user) = self.exchange.stranger(&member) {
-            let Exchange { worker, app, .. } = &*self.exchange;
-            first_turn = Box::pin(meet(worker.shared(), &app.stats, user)).await;
+        if let Some((app, user)) = self.exchange.stranger(&member) {
+            let shared = self.exchange.worker.shared();
+            first_turn = Box::pin(meet(shared, &app.stats, user)).await;
             self.now = Instant::now();
         }
         if let Err(failure) = self.take_place(&member).await {
@@ -180,10 +181,15 @@ impl<'a> RetryLoop<'a> {
         let (connections, outbound) = (&exchange.worker.connections, &exchange.outbound);
         let done = attempt(connections, &member, outbound, &exchange.progress, patience).await;
         member.prefetch();
-        exchange.app.prefetch_counters();
+        if let Some(call) = &exchange.call {
+            call.app.prefetch_counters();
+        }
         let arrived_ms = keyed.over(done.as_deref(), outbound.is_idempotent(), &shared);
         let done = match done {
-            Ok(response) => classify(response, exchange.look(), &member, connections).await,
+            Ok(response) => match exchange.look() {
+                Some(look) => classify(response, look, &member, connections).await,
+                None => Ok((response, ResponseClass::Fine)),
+            },
             Err(failure) => Err(failure),
         };
         let done = match done {
@@ -199,7 +205,7 @@ impl<'a> RetryLoop<'a> {
                     first_turn.begun(shared.owners());
                 }
                 permit.answered(&response, arrived_ms);
-                let conversation = exchange.restarted.clone();
+                let conversation = exchange.call.as_ref().and_then(|call| call.restarted.clone());
                 let forwarded = UpstreamResponse { member, response, flight, conversation };
                 let tie = exchange.candidates.tie();
                 match finding {
@@ -242,20 +248,21 @@ impl<'a> RetryLoop<'a> {
     /// A streamed flow takes its place among those of the member's instance. One that does not get any
     /// has not been sent.
     async fn take_place(&mut self, member: &Member) -> Result<(), AttemptError> {
-        self.exchange.place = None;
-        if !self.exchange.is_streamed_flow() {
+        let Some(call) = &mut self.exchange.call else { return Ok(()) };
+        call.place = None;
+        if !call.is_streamed_flow() {
             return Ok(());
         }
         let runs = member.instance.runs();
         if let Some(place) = runs.try_take() {
-            self.exchange.place = Some(place);
+            call.place = Some(place);
             return Ok(());
         }
         let left = timeout_at(self.until, Box::pin(runs.take(member.queue))).await;
         self.now = Instant::now();
         match left.unwrap_or(Err(NoRunPermit::TooLate)) {
             Ok(place) => {
-                self.exchange.place = Some(place);
+                call.place = Some(place);
                 Ok(())
             }
             Err(why) => Err(AttemptError::no_place(member, why)),
@@ -265,11 +272,12 @@ impl<'a> RetryLoop<'a> {
     /// This is the response.
     fn found(&self, forwarded: UpstreamResponse) -> UpstreamResponse {
         let exchange = &self.exchange;
+        let Some(call) = &exchange.call else { return forwarded };
         let known = exchange.candidates.tie() == Binding::Owner || !exchange.is_searched_for();
         if !known && forwarded.response.head.status.is_success() {
             let owners = exchange.worker.shared().owners();
-            let app = exchange.scope().app();
-            exchange.claims.remember(exchange.kind, app, &forwarded.member, owners);
+            let app = call.scope(&exchange.outbound).app();
+            call.claims.remember(call.kind, app, &forwarded.member, owners);
         }
         forwarded
     }
@@ -281,8 +289,8 @@ impl<'a> RetryLoop<'a> {
         &mut self,
         forwarded: UpstreamResponse,
     ) -> Result<Option<UpstreamResponse>, GatewayError> {
-        let conversation =
-            self.exchange.claims.conversation.filter(|_| self.exchange.run.is_some());
+        let turn = self.exchange.call.as_ref().filter(|call| call.run.is_some());
+        let conversation = turn.and_then(|call| call.claims.conversation);
         let Some(conversation) = conversation else {
             self.ask_around(forwarded);
             return Ok(None);
@@ -294,7 +302,7 @@ impl<'a> RetryLoop<'a> {
         self.asked_all = true;
         self.ask_around(forwarded);
         Box::pin(self.exchange.find_conversation(conversation)).await?;
-        if self.exchange.nowhere {
+        if self.exchange.is_nowhere() {
             return self.end().map(Some);
         }
         Ok(None)
@@ -308,7 +316,9 @@ impl<'a> RetryLoop<'a> {
         }
         self.exchange.progress.take_back();
         self.exchange.record.attempt_failed(&forwarded.member, AttemptFailure::NotHere);
-        self.exchange.app.stats.asked_around.add_one();
+        if let Some(call) = &self.exchange.call {
+            call.app.stats.asked_around.add_one();
+        }
         self.exchange.worker.shared().owners().asked_around.add_one();
         match &self.not_here {
             None => self.not_here = Some(forwarded),
@@ -357,7 +367,8 @@ impl<'a> RetryLoop<'a> {
         failure: Option<AttemptError>,
     ) -> Result<(), GatewayError> {
         let refusal = || errors::owner_out(member, failure.as_ref());
-        match self.exchange.app.policy.on_owner_down {
+        let Some(call) = &mut self.exchange.call else { return Err(refusal()) };
+        match call.app.policy.on_owner_down {
             OnOwnerDown::Queue => {
                 if self.owner.is_none() {
                     let place = member.instance.enter_queue(member.queue.size);
@@ -371,9 +382,11 @@ impl<'a> RetryLoop<'a> {
                 self.exchange.candidates.ask_owner_again();
                 Ok(())
             }
-            OnOwnerDown::Restart if self.exchange.run == Some(Run::Chat) => {
+            OnOwnerDown::Restart if call.run == Some(Run::Chat) => {
                 let note = self.exchange.leave_conversation().await?.ok_or_else(refusal)?;
-                self.exchange.restarted = Some(note);
+                if let Some(call) = &mut self.exchange.call {
+                    call.restarted = Some(note);
+                }
                 Ok(())
             }
             OnOwnerDown::Fail | OnOwnerDown::Restart => Err(refusal()),
@@ -388,9 +401,9 @@ impl<'a> RetryLoop<'a> {
         let candidates = &self.exchange.candidates;
         match (self.not_here.take(), self.last.take()) {
             (Some(response), None) if self.owner_said_so || candidates.skipped().is_empty() => {
-                if self.owner_said_so {
+                if let Some(call) = self.exchange.call.as_ref().filter(|_| self.owner_said_so) {
                     let owners = self.exchange.worker.shared().owners();
-                    self.exchange.claims.forget(self.exchange.scope(), owners);
+                    call.claims.forget(call.scope(&self.exchange.outbound), owners);
                 }
                 Ok(response)
             }

@@ -23,13 +23,13 @@ use crate::dify::answer::{KnownRefusal, refusal};
 use crate::dify::path::CallKind;
 use crate::gateway::proxy::broadcast::Query;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::{Exchange, UpstreamResponse};
+use crate::gateway::proxy::exchange::{DifyCall, Exchange, UpstreamResponse};
 use crate::gateway::proxy::first_turn::meet;
 use crate::gateway::proxy::resource_ids::OwnerLookup;
 use crate::gateway::proxy::select::{Candidates, Next, SelectContext};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
-use crate::gateway::state::policy::OnOwnerDown;
+use crate::gateway::state::policy::{OnOwnerDown, Storage};
 use crate::gateway::state::search_limit::SearchPermit;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::attempt::AttemptBody;
@@ -71,8 +71,9 @@ async fn locate(asking: QueryContext<'_>, kind: CallKind, outbound: UpstreamRequ
     let QueryContext { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let (ties, work) = (OwnerLookup::Unknown, Work::Other);
-    let context = SelectContext { user: None, address, ties, work, run_span_ms: None };
-    let mut candidates = Candidates::new(app, context, snapshot.last_resort);
+    let storage = Storage::Independent;
+    let context = SelectContext { user: None, address, ties, work, storage, run_span_ms: None };
+    let mut candidates = Candidates::new(&app.pool, context, snapshot.last_resort);
     let outbound = Rc::new(outbound);
     let mut asked = JoinSet::new();
     let mut silent = Vec::new();
@@ -161,38 +162,40 @@ impl Exchange {
     /// Somebody who may have it does not answer; too many searches are under way.
     pub(crate) async fn search(&mut self, wanted: SearchedId) -> Result<(), GatewayError> {
         let SearchedId { id, scope, kind, question } = wanted;
+        let Some(call) = &mut self.call else { return Ok(()) };
+        let app = Arc::clone(&call.app);
         if self.worker.shared().owners().nowhere.has(scope.of(id), now_s()) {
             self.record.note_if_none(NOBODY);
-            self.nowhere = true;
+            call.nowhere = true;
             return Ok(());
         }
-        let under_way = SearchPermit::begin(&self.app.stats.searches, scope);
+        let under_way = SearchPermit::begin(&app.stats.searches, scope);
         let _under_way = under_way.ok_or_else(errors::too_many_searches)?;
-        let queues = self.app.pool.members.iter().map(|member| member.queue.timeout);
+        let queues = app.pool.members.iter().map(|member| member.queue.timeout);
         let until = Instant::now() + queues.max().unwrap_or_default();
         loop {
-            let Self { worker, snapshot, app, .. } = &*self;
+            let Self { worker, snapshot, .. } = &*self;
             let user = (kind == CallKind::Messages).then_some(scope);
-            let asking = QueryContext { user, worker, snapshot, app };
+            let asking = QueryContext { user, worker, snapshot, app: &app };
             match locate(asking, kind, question.clone()).await {
                 Located::At(place) => {
-                    self.found_at(id, scope, place);
+                    self.found_at(&app, (id, scope), place);
                     return Ok(());
                 }
                 Located::Nobody => {
                     self.record.note_if_none(NOBODY);
-                    self.app.stats.located_nobody.add_one();
+                    app.stats.located_nobody.add_one();
                     let owners = self.worker.shared().owners();
                     owners.nowhere.note(scope.of(id), scope.app(), now_s());
-                    self.nowhere = true;
+                    self.update(|call| call.nowhere = true);
                     return Ok(());
                 }
-                Located::Unsure(names) => match self.app.policy.on_owner_down {
+                Located::Unsure(names) => match app.policy.on_owner_down {
                     OnOwnerDown::Queue if Instant::now() < until => sleep(PAUSE).await,
                     OnOwnerDown::Restart => {
                         let refusal = || errors::perhaps_there(&names);
                         let note = self.leave_conversation().await?.ok_or_else(refusal)?;
-                        self.restarted = Some(note);
+                        self.update(|call| call.restarted = Some(note));
                         return Ok(());
                     }
                     OnOwnerDown::Fail | OnOwnerDown::Queue => {
@@ -203,12 +206,18 @@ impl Exchange {
         }
     }
 
-    fn found_at(&mut self, id: Uuid, scope: Scope, place: usize) {
-        self.app.stats.located.add_one();
-        let Some(member) = self.app.pool.members.get(place) else { return };
+    fn found_at(&mut self, app: &App, (id, scope): (Uuid, Scope), place: usize) {
+        app.stats.located.add_one();
+        let Some(member) = app.pool.members.get(place) else { return };
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
         owners.learn_all([(id, Lasting::Yes)], member.name(), scope.app(), now_s);
         owners.used.note(scope.of(id), scope.app(), now_s);
         self.candidates.tie_to(place);
+    }
+
+    fn update(&mut self, change: impl FnOnce(&mut DifyCall)) {
+        if let Some(call) = &mut self.call {
+            change(call);
+        }
     }
 }

@@ -7,7 +7,7 @@
 use crate::affinity::now_s;
 use crate::dify::path::CallKind;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::Exchange;
+use crate::gateway::proxy::exchange::{DifyCall, Exchange};
 use crate::gateway::state::tokens::Key;
 use crate::model::GatewayError;
 
@@ -18,7 +18,8 @@ impl Exchange {
     /// 403: it is the app's as a whole. 404: nothing of that name is known to be the key's.
     pub(crate) fn check_own(&self) -> Result<(), GatewayError> {
         let Some(key) = self.record.key().filter(|key| !key.names_anybody()) else { return Ok(()) };
-        match self.kind {
+        let Some(call) = &self.call else { return Ok(()) };
+        match call.kind {
             CallKind::WorkflowLogs
             | CallKind::AppFeedbacks
             | CallKind::Annotations
@@ -28,15 +29,15 @@ impl Exchange {
             | CallKind::FilePreview
             | CallKind::EndUser
             | CallKind::Annotation
-            | CallKind::AnnotationReplyStatus => self.check_ids(key, Needs::One),
-            CallKind::TextToAudio => self.check_ids(key, Needs::None),
+            | CallKind::AnnotationReplyStatus => self.check_ids(call, key, Needs::One),
+            CallKind::TextToAudio => self.check_ids(call, key, Needs::None),
             _ => Ok(()),
         }
     }
 
-    fn check_ids(&self, key: &Key, needs: Needs) -> Result<(), GatewayError> {
-        let ids = self.claims.ids();
-        let scope = key.id_scope(self.app.name.as_str());
+    fn check_ids(&self, call: &DifyCall, key: &Key, needs: Needs) -> Result<(), GatewayError> {
+        let ids = call.claims.ids();
+        let scope = key.id_scope(call.app.name.as_str());
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
         let is_own = |id| scope.is_some_and(|scope| owners.owner_of(scope.of(id), now_s).is_some());
         let named = !ids.is_empty() || needs == Needs::None;

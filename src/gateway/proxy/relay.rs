@@ -32,6 +32,7 @@ use crate::gateway::proxy::resume::Resume;
 use crate::gateway::proxy::run_watch::{RunProgress, RunWatch};
 use crate::gateway::proxy::tap::{Left, Passed, Rest, Tap};
 use crate::gateway::state::app::App;
+use crate::gateway::state::app_stats::AppStats;
 use crate::gateway::state::conversation_lock::ConversationGuard;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::OnDisconnect;
@@ -61,6 +62,14 @@ pub(crate) struct DisconnectPlan {
     pub user: String,
 }
 
+impl DisconnectPlan {
+    fn of(run: Option<Run>, user_in_body: Option<String>, app: &App) -> Option<Box<Self>> {
+        let (rule, run) = (app.policy.on_disconnect, run?);
+        let user = user_in_body.filter(|_| rule != OnDisconnect::Close)?;
+        Some(Box::new(Self { rule, run, user }))
+    }
+}
+
 /// An instance's response under way.
 pub(crate) struct Relay {
     /// None once it is over.
@@ -75,7 +84,8 @@ pub(crate) struct Relay {
     pub record: Box<Record>,
     /// What becomes of the run when its client goes away; none if it simply ends.
     pub leaving: Option<Box<DisconnectPlan>>,
-    app: Arc<App>,
+    /// None of a request that is none to an app.
+    app: Option<Arc<App>>,
     tap: Tap,
     flight: Option<InFlightGuard>,
     _turn: Option<ConversationGuard>,
@@ -138,12 +148,14 @@ impl Relay {
         };
         let resume = watch.as_ref().and_then(|_| Resume::new(&exchange, head));
         let sender = exchange.candidates.sender();
-        let Exchange { worker, snapshot, app, record, turn, run, user_in_body, .. } = *exchange;
-        let leaving = run.and_then(|run| {
-            let rule = app.policy.on_disconnect;
-            let user = user_in_body.filter(|_| rule != OnDisconnect::Close)?;
-            Some(Box::new(DisconnectPlan { rule, run, user }))
-        });
+        let Exchange { worker, snapshot, record, call, .. } = *exchange;
+        let (app, turn, leaving) = match call {
+            Some(call) => {
+                let leaving = DisconnectPlan::of(call.run, call.user_in_body, &call.app);
+                (Some(call.app), call.turn, leaving)
+            }
+            None => (None, None, None),
+        };
         let mut relay = Self {
             sender,
             body: Some(body),
@@ -305,11 +317,17 @@ impl Relay {
         }
     }
 
+    pub(super) fn count(&self, count: impl FnOnce(&AppStats)) {
+        if let Some(app) = &self.app {
+            count(&app.stats);
+        }
+    }
+
     /// A piece that has passed the tap tells how far the run is.
     fn watched(&mut self, piece: &Bytes) {
         let is_flow = self.tap.learned().is_some_and(|learned| learned.workflow_run_id.is_some());
         if is_flow {
-            self.app.stats.kind.learn_flow();
+            self.count(|stats| stats.kind.learn_flow());
         }
         let Some(watch) = &mut self.watch else { return };
         if self.note_due.is_none() {
@@ -317,7 +335,7 @@ impl Relay {
                 RunProgress::None => {}
                 RunProgress::Started => self.note_due = Some(Instant::now() + NOTE_EVERY),
                 RunProgress::NoFlow => {
-                    self.app.stats.kind.learn_plain();
+                    self.count(|stats| stats.kind.learn_plain());
                     return self.watch = None;
                 }
             }

@@ -115,12 +115,13 @@ pub(crate) enum Reconnect {
 impl Resume {
     /// A run that may be one of Dify 1.14 or later; none of another, or where that is switched off.
     pub(crate) fn new(exchange: &Exchange, head: &ResponseHead) -> Option<Box<Self>> {
-        let is_on = exchange.app.policy.retry.resume == Resuming::On;
+        let call = exchange.call.as_ref()?;
+        let is_on = call.app.policy.resume == Resuming::On;
         if !is_on || !may_tell_again(head) || head.headers.has(KnownHeader::ContentEncoding) {
             return None;
         }
         Some(Box::new(Self {
-            user: exchange.user_in_body.clone()?,
+            user: call.user_in_body.clone()?,
             client: ClientProtocol::Native,
             whole: WholeEvents::new(MAX_EVENT_BYTES),
             stage: Stage::Following(SentEvents::default()),

@@ -5,8 +5,8 @@
 //! app allows it.
 
 use crate::gateway::proxy::select::Binding;
-use crate::gateway::state::app_stats::AppStats;
 use crate::gateway::state::policy::{Executed, Retry};
+use crate::gateway::state::pool_stats::PoolStats;
 use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
 use crate::model::Reason;
 
@@ -14,7 +14,7 @@ use crate::model::Reason;
 #[derive(Debug)]
 pub(crate) struct RetryState<'a> {
     retry: &'a Retry,
-    stats: &'a AppStats,
+    stats: &'a PoolStats,
     repeat: Repeat,
     left: u32,
 }
@@ -41,7 +41,7 @@ pub(crate) enum Denied {
 
 impl<'a> RetryState<'a> {
     /// The allowance of a request that has just come.
-    pub(crate) fn new(retry: &'a Retry, stats: &'a AppStats, repeat: Repeat) -> Self {
+    pub(crate) fn new(retry: &'a Retry, stats: &'a PoolStats, repeat: Repeat) -> Self {
         Self { retry, stats, repeat, left: retry.attempts }
     }
 
@@ -101,8 +101,8 @@ mod tests {
     use super::{Denied, Repeat, RetryState};
     use crate::balance::Statuses;
     use crate::gateway::proxy::select::Binding;
-    use crate::gateway::state::app_stats::AppStats;
     use crate::gateway::state::policy::{Executed, Retry};
+    use crate::gateway::state::pool_stats::PoolStats;
     use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
     use crate::model::Reason;
 
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_may_have_been_executed_goes_to_nobody_else() {
-        let stats = AppStats::default();
+        let stats = PoolStats::default();
         for (sent, repeat, executed, may) in [
             (Sent::Nothing, Repeat::Twice, Executed::Once, true),
             (Sent::Some, Repeat::Twice, Executed::Once, true),
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn only_listed_statuses_are_discarded_and_only_where_twice_is_allowed() {
-        let (stats, once) = (AppStats::default(), retry(Executed::Once));
+        let (stats, once) = (PoolStats::default(), retry(Executed::Once));
         let get = RetryState::new(&once, &stats, Repeat::Harmless);
         assert!(get.discards(503, Binding::Key) && !get.discards(502, Binding::Key));
         assert!(!get.discards(503, Binding::Owner));
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_busy_instance_is_left_only_by_who_is_free() {
-        let (stats, retry) = (AppStats::default(), retry(Executed::Once));
+        let (stats, retry) = (PoolStats::default(), retry(Executed::Once));
         let busy = failure(Reason::Busy, Sent::Nothing);
         for (tie, may) in [(Binding::Free, true), (Binding::Key, false), (Binding::Owner, false)] {
             let mut allowance = RetryState::new(&retry, &stats, Repeat::Twice);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn attempts_and_budget_end() {
-        let (stats, retry) = (AppStats::default(), retry(Executed::Once));
+        let (stats, retry) = (PoolStats::default(), retry(Executed::Once));
         let refused = failure(Reason::ConnectFailed, Sent::Nothing);
         let mut allowance = RetryState::new(&retry, &stats, Repeat::Twice);
         let taken: Vec<_> = (0..3).map(|_| allowance.take(&refused, Binding::Key)).collect();
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_request_pays_in_when_its_attempts_are_over() {
-        let (stats, retry) = (AppStats::default(), retry(Executed::Once));
+        let (stats, retry) = (PoolStats::default(), retry(Executed::Once));
         while stats.budget.take() {}
         let requests: Vec<_> =
             (0..5).map(|_| RetryState::new(&retry, &stats, Repeat::Twice)).collect();

@@ -105,7 +105,8 @@ impl RunWatch {
         instance: &Arc<Instance>,
         first_byte: Duration,
     ) -> Option<Box<Self>> {
-        let (run, kind) = (exchange.run?, &exchange.app.stats.kind);
+        let call = exchange.call.as_mut()?;
+        let (run, kind) = (call.run?, &call.app.stats.kind);
         let stage = match run {
             Run::Completion => return None,
             Run::Workflow => Stage::Waiting(Seen::Nothing),
@@ -113,8 +114,8 @@ impl RunWatch {
             Run::Chat if kind.is_plain() => return None,
             Run::Chat => Stage::Unknown,
         };
-        let user = exchange.user_in_body.as_deref().unwrap_or_default();
-        let key = select::key(exchange.app.name.as_str(), user);
+        let user = call.user_in_body.as_deref().unwrap_or_default();
+        let key = select::key(call.app.name.as_str(), user);
         let began = Instant::now();
         Some(Box::new(Self {
             instance: Arc::clone(instance),
@@ -125,7 +126,7 @@ impl RunWatch {
             first_byte,
             stage,
             timer: Box::pin(sleep_until(began + LATE.min(exchange.snapshot.timeouts.run_start))),
-            place: exchange.place.take(),
+            place: call.place.take(),
         }))
     }
 

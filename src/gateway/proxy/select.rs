@@ -8,16 +8,18 @@ use smallvec::SmallVec;
 use crate::balance::{CallerId, Keyed, MaxLoad, Order, Sender, Work, fraction};
 use crate::gateway::proxy::resource_ids::OwnerLookup;
 use crate::gateway::state::admission::{Affinity, Permits, SkipReason};
-use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::Storage;
+use crate::gateway::state::pool::Pool;
 use crate::gateway::state::snapshot::LastResort;
 use crate::gateway::upstream::attempt_permit::AttemptPermit;
+use crate::model::AppName;
 
 /// A request's candidates, first the best. An instance that is out is skipped without moving
 /// anybody else.
 pub(crate) struct Candidates {
-    app: Arc<App>,
+    pool: Arc<Pool>,
+    storage: Storage,
     order: Order,
     owner: Option<Owner>,
     tie: Binding,
@@ -69,6 +71,8 @@ pub(crate) struct SelectContext<'a> {
     pub ties: OwnerLookup,
     /// What it asks for.
     pub work: Work,
+    /// Whether what one member made is on the others as well.
+    pub storage: Storage,
     /// Of a streamed flow: `timeouts.run_start` in ms.
     pub run_span_ms: Option<u64>,
 }
@@ -92,10 +96,13 @@ pub(crate) struct Candidate {
 }
 
 impl Candidates {
-    /// The candidates for a request to `app`.
-    pub(crate) fn new(app: &Arc<App>, context: SelectContext<'_>, last_resort: LastResort) -> Self {
-        let pool = &app.pool;
-        let key = key_of(app, context.user, context.address);
+    /// The candidates for a request to `pool`.
+    pub(crate) fn new(
+        pool: &Arc<Pool>,
+        context: SelectContext<'_>,
+        last_resort: LastResort,
+    ) -> Self {
+        let key = key_of(pool, context.user, context.address);
         let max_load = pool.max_load.filter(|_| key.is_some() && context.ties == OwnerLookup::None);
         let tie = if key.is_some() && max_load.is_none() { Binding::Key } else { Binding::Free };
         let owner = match context.ties {
@@ -110,16 +117,17 @@ impl Candidates {
             }
         };
         // One instance alone is never refused because of its own breaker.
-        let last_resort = if app.pool.members.len() == 1 { LastResort::Try } else { last_resort };
+        let last_resort = if pool.members.len() == 1 { LastResort::Try } else { last_resort };
         Self {
-            app: Arc::clone(app),
+            pool: Arc::clone(pool),
+            storage: context.storage,
             order,
             owner,
             tie,
             max_load,
             last_resort,
             claim,
-            sender: Sender { caller: context.caller(app), work: context.work },
+            sender: Sender { caller: context.caller(&pool.name), work: context.work },
             run_span_ms: context.run_span_ms,
             skipped: SmallVec::new(),
             found: InRotation::Nobody,
@@ -136,7 +144,7 @@ impl Candidates {
     }
 
     fn the_owner(&mut self, place: usize, now_ms: u64) -> Next {
-        let pool = &self.app.pool;
+        let pool = &self.pool;
         let Some(member) = pool.members.get(place) else { return Next::Nobody };
         member.prefetch();
         let takes = |member: &Arc<Member>| member.is_in() && !self.lacks_worker(member);
@@ -173,7 +181,7 @@ impl Candidates {
     /// The next candidate, if there is one. Those that are out come last, if at all: first who only
     /// waits for slow start, then whose slots are all held, then, as a last resort, who is draining, then the others.
     fn next_in_order(&mut self, now_ms: u64) -> Option<Candidate> {
-        let pool = &self.app.pool;
+        let pool = &self.pool;
         let bound = self.max_load.map(|max_load| pool.bound(max_load));
         while let Some(member) = pool.next(&mut self.order, bound.as_ref()) {
             member.prefetch();
@@ -254,7 +262,7 @@ impl Candidates {
 
     /// Whether what one instance made is nowhere else, and there is another to ask.
     pub(crate) fn are_independent(&self) -> bool {
-        self.app.policy.storage == Storage::Independent && self.app.pool.members.len() > 1
+        self.storage == Storage::Independent && self.pool.members.len() > 1
     }
 
     /// Whether another candidate would come after this one, as far as can be told now.
@@ -262,7 +270,7 @@ impl Candidates {
         if self.owner.is_some() {
             return false;
         }
-        let mut members = self.app.pool.members.iter().enumerate();
+        let mut members = self.pool.members.iter().enumerate();
         let mut skipped = self.skipped.iter();
         skipped.any(|(_, why)| self.found == InRotation::LastResort || why.is_asked_later())
             || members.any(|(index, member)| !self.order.has_given(index) && member.is_in())
@@ -276,21 +284,21 @@ impl Candidates {
 
 impl SelectContext<'_> {
     /// Who it is, as far as instances are judged by it.
-    fn caller(&self, app: &App) -> CallerId {
-        let app = app.name.as_str();
+    fn caller(&self, pool: &AppName) -> CallerId {
+        let pool = pool.as_str();
         match (self.user, self.address.to_canonical()) {
-            (Some(user), _) => CallerId::new(app, user.as_bytes()),
-            (None, IpAddr::V4(address)) => CallerId::new(app, &address.octets()),
-            (None, IpAddr::V6(address)) => CallerId::new(app, &address.octets()),
+            (Some(user), _) => CallerId::new(pool, user.as_bytes()),
+            (None, IpAddr::V4(address)) => CallerId::new(pool, &address.octets()),
+            (None, IpAddr::V6(address)) => CallerId::new(pool, &address.octets()),
         }
     }
 }
 
-/// What a request to an app is hashed by, if by anything.
-pub(crate) fn key_of(app: &App, user: Option<&str>, address: IpAddr) -> Option<String> {
-    match app.pool.method.keyed() {
-        Keyed::ByUser => user.map(|user| key(app.name.as_str(), user)),
-        Keyed::ByAddress => Some(key(app.name.as_str(), &address.to_canonical().to_string())),
+/// What a request to a pool is hashed by, if by anything.
+pub(crate) fn key_of(pool: &Pool, user: Option<&str>, address: IpAddr) -> Option<String> {
+    match pool.method.keyed() {
+        Keyed::ByUser => user.map(|user| key(pool.name.as_str(), user)),
+        Keyed::ByAddress => Some(key(pool.name.as_str(), &address.to_canonical().to_string())),
         Keyed::ByNothing => None,
     }
 }

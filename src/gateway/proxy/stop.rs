@@ -7,7 +7,7 @@
 use crate::affinity::now_s;
 use crate::dify::path::CallKind;
 use crate::gateway::proxy::errors;
-use crate::gateway::proxy::exchange::Exchange;
+use crate::gateway::proxy::exchange::{DifyCall, Exchange};
 use crate::model::GatewayError;
 
 impl Exchange {
@@ -17,13 +17,12 @@ impl Exchange {
     /// The task runs for another user or app, or it is unknown and the request came by a key of `keys`,
     /// which speaks for its own users alone.
     pub(crate) fn check_stop(&self) -> Result<(), GatewayError> {
-        if !matches!(self.kind, CallKind::Stop(_)) {
-            return Ok(());
-        }
+        let stops = |call: &&DifyCall| matches!(call.kind, CallKind::Stop(_));
+        let Some(call) = self.call.as_ref().filter(stops) else { return Ok(()) };
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
         let mut known = false;
-        for task in self.claims.ids() {
-            if owners.used.has(self.scope().of(*task), now_s) {
+        for task in call.claims.ids() {
+            if owners.used.has(call.scope(&self.outbound).of(*task), now_s) {
                 return Ok(());
             }
             known |= owners.owner_of(*task, now_s).is_some();

@@ -161,7 +161,8 @@ impl Json {
 impl Tap {
     /// What there is to learn from a response to this request.
     pub(crate) fn new(exchange: &Exchange, head: &ResponseHead, events: bool) -> Self {
-        let kind = exchange.kind;
+        let Some(call) = &exchange.call else { return Self::Off };
+        let kind = call.kind;
         if head.status.as_u16() >= 400 && !head.headers.has(KnownHeader::ContentEncoding) {
             return Self::Refusal(BytesMut::new());
         }
@@ -171,8 +172,8 @@ impl Tap {
         {
             return Self::Off;
         }
-        let whose = exchange.whose();
-        let asked = Request { whose, conversation: exchange.claims.conversation };
+        let whose = call.id_scope(&exchange.outbound, exchange.record.key());
+        let asked = Request { whose, conversation: call.claims.conversation };
         if events {
             let remember = LearnState::Coming;
             let waits = exchange.outbound.in_query("continue_on_pause");

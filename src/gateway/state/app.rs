@@ -17,7 +17,7 @@ pub struct App {
     /// Its counters; they survive a reload by name.
     pub stats: Arc<AppStats>,
     /// Its instances.
-    pub pool: Pool,
+    pub pool: Arc<Pool>,
     /// What it does when something goes wrong.
     pub policy: Policy,
     /// Its key in the configuration.
@@ -41,6 +41,6 @@ impl App {
 
     /// The same for what its response will need.
     pub(crate) fn prefetch_counters(&self) {
-        black_box((self.policy.storage, self.stats.budget.left()));
+        black_box((self.policy.storage, self.pool.stats.budget.left()));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::balance::Budget;
 use crate::gateway::state::runs::AppKind;
 use crate::gateway::state::search_limit::SearchLimiter;
 use crate::telemetry::{Counter, Histogram};
@@ -14,14 +13,8 @@ use crate::telemetry::{Counter, Histogram};
 pub struct AppStats {
     /// Responses and refusals by hundreds of their status, 1xx to 5xx.
     pub by_class: [Counter; 5],
-    /// What is left of the retry budget.
-    pub budget: Budget,
     /// From a request's head to the end of its response.
     pub duration: Histogram,
-    /// Attempts at a further instance after a failed one.
-    pub retries: Counter,
-    /// Attempts that the budget did not allow.
-    pub retries_refused: Counter,
     /// Attempts at a further instance because one does not have what the request names.
     pub asked_around: Counter,
     /// Conversations that were found by asking all instances.

@@ -16,6 +16,7 @@ pub mod member_stats;
 pub(crate) mod models;
 pub mod policy;
 pub mod pool;
+pub mod pool_stats;
 pub(crate) mod probe_target;
 pub(crate) mod removed_instance;
 pub(crate) mod resume_outcome;

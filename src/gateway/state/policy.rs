@@ -9,8 +9,8 @@ use crate::gateway::state::conversation_lock::ConversationLocks;
 /// An app's rules for failures.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// What is tried again.
-    pub retry: Retry,
+    /// Whether a run is taken up again whose stream broke off.
+    pub resume: Resuming,
     /// What becomes of a run whose client went away.
     pub on_disconnect: OnDisconnect,
     /// What becomes of a request whose data is on an instance that is out.
@@ -32,8 +32,6 @@ pub struct Retry {
     pub statuses: Statuses,
     /// What an instance may have executed.
     pub executed: Executed,
-    /// Whether a run is taken up again whose stream broke off.
-    pub resume: Resuming,
 }
 
 /// Whether a streamed flow of Dify 1.14 or later is taken up again when its API process dies.

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::balance::{Bound, MaxLoad, Method, Order};
 use crate::gateway::state::member::Member;
+use crate::gateway::state::policy::Retry;
+use crate::gateway::state::pool_stats::PoolStats;
+use crate::model::AppName;
 
 /// The instances of an app and the way they are chosen.
 #[derive(Debug)]
@@ -17,12 +20,25 @@ pub struct Pool {
     /// How far above its fair share one may be when a free request comes.
     pub max_load: Option<MaxLoad>,
     turn: AtomicU32,
+    /// Its name: hashes are keyed by it.
+    pub name: AppName,
+    /// What is tried again.
+    pub retry: Retry,
+    /// What the retry loop counts.
+    pub stats: Arc<PoolStats>,
 }
 
 impl Pool {
     /// A pool; the method must have been built over the same members.
-    pub fn new(members: Vec<Arc<Member>>, method: Method, max_load: Option<MaxLoad>) -> Self {
-        Self { members: members.into(), method, max_load, turn: AtomicU32::new(0) }
+    pub fn new(
+        name: AppName,
+        members: Vec<Arc<Member>>,
+        (method, max_load): (Method, Option<MaxLoad>),
+        retry: Retry,
+        stats: Arc<PoolStats>,
+    ) -> Self {
+        let (members, turn) = (members.into(), AtomicU32::new(0));
+        Self { members, method, max_load, turn, name, retry, stats }
     }
 
     /// The order in which a request of `key` tries the members.

@@ -21,18 +21,18 @@ use crate::model::Reason;
 impl Relay {
     /// The run was stopped, and why.
     pub(crate) fn note_stopped(&mut self, why: &str) {
-        self.app.stats.stopped.add_one();
+        self.count(|stats| stats.stopped.add_one());
         self.record.note(why.to_owned());
     }
 
     /// The client of a streamed run went away before the run's task was known.
     pub(crate) fn note_left_before_task(&mut self) {
-        self.app.stats.left_before_task.add_one();
+        self.count(|stats| stats.left_before_task.add_one());
     }
 
     /// The response was read to its end although its client went away.
     pub(crate) fn note_drained(&mut self) {
-        self.app.stats.drained.add_one();
+        self.count(|stats| stats.drained.add_one());
         self.record.note_if_none("the client went away; the run went on to its end");
     }
 
@@ -90,8 +90,8 @@ impl Relay {
             self.record.explain(&why);
         }
         if let Some((asked, given)) = self.tap.strays() {
-            self.app.stats.wrong_conversation.add_one();
-            let (app, member) = (&self.app.name, self.member.name());
+            self.count(|stats| stats.wrong_conversation.add_one());
+            let (app, member) = (&self.member.pool_mates.app, self.member.name());
             let text = format!("{member} answered a turn of conversation {asked} in {given}");
             tracing::error!(
                 "app {app}: {text}: it does not have the conversation and began another"
