@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
+use super::check_ai;
 use super::check_app;
-use super::check_doors;
 use super::check_health;
 use super::check_keys;
 use super::kept;
@@ -15,6 +15,7 @@ use super::scalar::format_size;
 use super::tls;
 use super::types::{Method, collide};
 use super::upgrade;
+use super::words::is_former;
 use super::written::{Written, WrittenApp, WrittenInstance};
 use super::yaml::{Places, Step};
 use crate::model::Address;
@@ -57,11 +58,12 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
         check_app::check(name, app, &written.keys, places, notes);
     }
     check_keys::check(written, places, notes);
-    check_doors::check(written, places, notes);
+    check_ai::check(written, places, notes);
     check_health::check(written, places, notes);
     kept::check(written, places, notes);
     tls::check(written, places, notes);
     engine(written, places, notes);
+    former_names(written, places, notes);
     upgrade::check(written, places, notes);
     unread(written, places, notes);
     bypasses(written, places, notes);
@@ -74,6 +76,16 @@ fn engine(written: &Written, places: &Places<'_>, notes: &mut Notes) {
         let message = "`engine` has no effect: there is one engine for HTTP/1.1, the gateway's own";
         let hint = "take it out; the next release refuses it";
         notes.add(Draft::warning(places.key(&[Step::Key("engine")]), message).hint(hint));
+    }
+}
+
+/// `ai` under its name of before.
+fn former_names(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    for path in check_ai::paths(written) {
+        if places.name(&path).is_some_and(is_former) {
+            let draft = Draft::warning(places.key(&path), "`doors` is now called `ai`");
+            notes.add(draft.hint("rename it; the next release refuses `doors`"));
+        }
     }
 }
 

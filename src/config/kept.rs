@@ -34,7 +34,7 @@ pub(super) struct WrittenStore {
     /// Absent: the first of `$STATE_DIRECTORY`, which systemd sets, else `difygate-data` beside the
     /// configuration. If it cannot be written, all is kept in memory, and the status says so.
     path: Option<PathBuf>,
-    /// A Redis for the conversations of the OpenAI and Anthropic doors, which several gateways then
+    /// A Redis for the conversations of OpenAI and Anthropic clients, which several gateways then
     /// share: `redis://user:password@host:6379/0`, or `file:` and a path. Without TLS. As durable as
     /// that Redis: with `appendfsync always` nothing is lost. Owners of ids stay in the folder.
     #[schemars(schema_with = "schema::secret")]

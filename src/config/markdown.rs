@@ -88,7 +88,8 @@ impl<'s> Page<'s> {
         let path = self.sections[section].paths[0].clone();
         let schema: &'s Value = self.sections[section].schema;
         let mut rows = String::new();
-        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        for (key, property) in properties.filter(|(_, property)| property["deprecated"] != true) {
             let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             let kind = self.kind(property, &below);
             let default = default(schema, key, property);

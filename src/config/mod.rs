@@ -19,15 +19,15 @@
 
 mod address;
 mod again;
+mod ai;
 mod bodies;
 mod check;
+mod check_ai;
 mod check_app;
-mod check_doors;
 mod check_health;
 mod check_keys;
 mod diagnostic;
 mod dictionary;
-mod doors;
 mod env_file;
 mod health;
 mod kept;
@@ -56,7 +56,7 @@ mod yaml;
 #[cfg(test)]
 mod tests_again;
 #[cfg(test)]
-mod tests_doors;
+mod tests_ai;
 #[cfg(test)]
 mod tests_findings;
 #[cfg(test)]
@@ -85,9 +85,9 @@ mod tests_tls;
 mod tests_upgrade;
 
 pub use again::Outline;
+pub use ai::{Ai, UserJwt};
 pub use bodies::BodiesMemory;
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
-pub use doors::{Doors, UserJwt};
 pub use health::{Probe, ProbeMethod};
 pub use kept::{Conversations, OnStoreFailure, Store};
 pub use keys::Key;

@@ -61,10 +61,12 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// What is shared by an anchor is faulty once, however many apps use it.
+    /// What is shared by an anchor is faulty once, however many apps use it. Many warnings leave the
+    /// room for errors as it is.
     pub(super) fn add(&mut self, draft: Draft) {
         let known = |other: &Draft| other.span == draft.span && other.message == draft.message;
-        if self.drafts.len() < MOST_FINDINGS && !self.drafts.iter().any(known) {
+        let like = self.drafts.iter().filter(|other| other.severity == draft.severity).count();
+        if like < MOST_FINDINGS && !self.drafts.iter().any(known) {
             self.drafts.push(draft);
         }
     }

@@ -151,7 +151,7 @@ impl Reader<'_> {
         };
         let mut config = json!({
             "listen": listen.to_string(),
-            "doors": { "users": "open_webui" },
+            "ai": { "users": "open_webui" },
             "keys": keys,
             "apps": models.iter().map(app).collect::<Map<_, _>>(),
         });

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ai::Ai;
 use super::check_app::address;
-use super::doors::Doors;
 use super::health::{FAIL_STATUSES, Probe};
 use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::types::{App, Config, ConsistentHash, Instance, MaxLoad, Method};
@@ -26,7 +26,7 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         on_owner_down: written.on_owner_down,
         storage: written.storage,
         one_turn_at_a_time: written.one_turn_at_a_time,
-        doors: written.doors.or(&Doors::default()),
+        ai: written.ai.or(&Ai::default()),
     };
     let apps = written.apps.into_iter();
     let apps = apps.map(|(name, app)| Some((name.into(), Arc::new(resolve_app(app, &top)?))));
@@ -69,7 +69,7 @@ struct Top {
     on_owner_down: OnOwnerDown,
     storage: Storage,
     one_turn_at_a_time: bool,
-    doors: Doors,
+    ai: Ai,
 }
 
 fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
@@ -91,7 +91,7 @@ fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
         on_owner_down: app.on_owner_down.unwrap_or(top.on_owner_down),
         storage: app.storage.unwrap_or(top.storage),
         one_turn_at_a_time: app.one_turn_at_a_time.unwrap_or(top.one_turn_at_a_time),
-        doors: app.doors.or(&top.doors),
+        ai: app.ai.or(&top.ai),
         instances: instances.collect::<Option<_>>()?,
     })
 }

@@ -182,6 +182,7 @@ pub(super) fn store(generator: &mut SchemaGenerator) -> Schema {
 /// What an app must have; serde does not know, because the checks say it better.
 pub(super) fn app(schema: &mut Schema) {
     require(schema, &["instances"]);
+    former_name(schema, "ai", "doors");
 }
 
 /// What a key must have, which is also either `secret` or `anonymous`.
@@ -197,6 +198,19 @@ pub(super) fn instance(schema: &mut Schema) {
     schema.insert("oneOf".to_owned(), json!([{ "required": ["host"] }, { "required": ["url"] }]));
 }
 
+/// Adds the former name of a key, which still works.
+fn former_name(schema: &mut Schema, key: &str, former: &str) {
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let Some(mut property) = properties.get(key).cloned() else { return };
+    if let Some(property) = property.as_object_mut() {
+        property.insert("description".to_owned(), json!(format!("The former name of `{key}`.")));
+        property.insert("deprecated".to_owned(), json!(true));
+    }
+    properties.insert(former.to_owned(), property);
+}
+
 fn require(schema: &mut Schema, keys: &[&str]) {
     schema.insert("required".to_owned(), json!(keys));
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
@@ -210,6 +224,7 @@ fn require(schema: &mut Schema, keys: &[&str]) {
 
 /// What the types cannot say: both spellings of `apps`, one of them needed, and `x-` keys.
 pub(super) fn finish(schema: &mut Schema) {
+    former_name(schema, "ai", "doors");
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
     };

@@ -9,8 +9,8 @@ use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::ai::WrittenAi;
 use super::check_keys::part;
-use super::doors::WrittenDoors;
 use super::health::WrittenProbe;
 use super::notes::{Draft, Notes};
 use super::written::Written;
@@ -68,18 +68,18 @@ pub(super) fn fetch_all(
             fetch(value, &[at, &[probe_key, Step::Key("headers"), Step::Key(name)]].concat());
         }
     };
-    let fetch_jwt = |fetch: &mut Fetch<'_>, doors: &mut WrittenDoors, at: &[Step<'_>]| {
-        let Some(jwt) = &mut doors.user_jwt else { return };
-        let path = [Step::Key("doors"), Step::Key("user_jwt"), Step::Key("secret")];
+    let fetch_jwt = |fetch: &mut Fetch<'_>, ai: &mut WrittenAi, at: &[Step<'_>]| {
+        let Some(jwt) = &mut ai.user_jwt else { return };
+        let path = [Step::Key("ai"), Step::Key("user_jwt"), Step::Key("secret")];
         fetch(&mut jwt.secret, &[at, &path].concat());
     };
     fetch_headers(&mut fetch, &mut written.probe, &[]);
-    fetch_jwt(&mut fetch, &mut written.doors, &[]);
+    fetch_jwt(&mut fetch, &mut written.ai, &[]);
     for (name, app) in &mut written.apps {
         let before = fetched.get();
         let at = [Step::Key("apps"), Step::Key(name)];
         fetch_headers(&mut fetch, &mut app.probe, &at);
-        fetch_jwt(&mut fetch, &mut app.doors, &at);
+        fetch_jwt(&mut fetch, &mut app.ai, &at);
         for (index, token) in app.user_tokens.iter_mut().enumerate() {
             fetch(token, &[at[0], at[1], Step::Key("user_tokens"), Step::Item(index)]);
         }

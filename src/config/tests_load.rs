@@ -80,20 +80,20 @@ fn what_one_client_may_take_is_read() {
         r#"
 timeouts: { write: 20s }
 limits: { all_bodies_memory: 60%, min_answer_rate: 2KiB }
-doors: { max_body: 8MiB }
+ai: { max_body: 8MiB }
 apps:
   a: { user_tokens: [t1], instances: [{ name: one, host: dify, token: key }] }
   b:
     user_tokens: [t1]
-    doors: { max_body: 4KiB }
+    ai: { max_body: 4KiB }
     instances: [{ name: one, host: dify, token: key }]
 "#,
     );
     let memory = BodiesMemory::Percent(60);
     assert_eq!((config.limits.all_bodies_memory, config.limits.min_answer_rate), (memory, 2048));
     assert_eq!(config.timeouts.write, Duration::from_secs(20));
-    let doors = |place: usize| config.apps[place].doors.max_body;
-    assert_eq!((doors(0), doors(1)), (8 << 20, 4096));
+    let max_body = |place: usize| config.apps[place].ai.max_body;
+    assert_eq!((max_body(0), max_body(1)), (8 << 20, 4096));
     let with = |memory: &str| {
         let text = "apps: { a: { user_tokens: [t1], instances: [{ name: one, host: dify, token: key }] } }";
         good(&format!("limits: {{ all_bodies_memory: {memory} }}\n{text}")).limits.all_bodies_memory

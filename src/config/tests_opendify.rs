@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Config, Diagnostics, Environment, Loaded, Source, Storage, Style};
-use crate::model::doors::UserForm;
+use crate::model::ai::UserForm;
 
 const MODELS: &str = r#"{"gpt-4o": "app-hush-1", 'claude 3.5': 'app-hush-2',}  # two"#;
 const BASE: &str = "http://dify.example:8080/v1";
@@ -39,7 +39,7 @@ fn two_variables_are_enough() {
     assert_eq!((config.log_level, config.apps.len()), (None, 2));
     let (name, app) = config.apps.first().unwrap();
     assert_eq!((name.as_str(), app.name_is_model, app.aliases.len()), ("gpt-4o", true, 0));
-    assert_eq!((app.doors.users, app.storage), (UserForm::OpenWebUi, Storage::Independent));
+    assert_eq!((app.ai.users, app.storage), (UserForm::OpenWebUi, Storage::Independent));
     assert_eq!(app.instances[0].address.to_string(), "dify.example:8080");
     assert_eq!(app.instances[0].token.expose(), "app-hush-1");
     let (name, app) = config.apps.last().unwrap();

@@ -38,7 +38,8 @@ fn keys_that_named_any_user_are_named_once() {
 
 #[test]
 fn what_an_earlier_version_did_otherwise_is_told_where_it_is_written() {
-    let jwt = "    doors: { user_jwt: { header: X-Jwt, secret: \"0123456789abcdef0123456789abcdef\" } }\n";
+    let jwt =
+        "    ai: { user_jwt: { header: X-Jwt, secret: \"0123456789abcdef0123456789abcdef\" } }\n";
     for (app, top, line, word) in [
         ("", "fail_statuses: [502]\n", 6, "for the app that got them"),
         ("    fail_statuses: [502]\n", "", 6, "for the app that got them"),

@@ -18,8 +18,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::again::Outline;
+use super::ai::Ai;
 use super::bodies::{self, BodiesMemory};
-use super::doors::Doors;
 use super::health::{self, Probe};
 use super::kept::{Conversations, Store};
 use super::keys::Key;
@@ -121,7 +121,7 @@ pub struct App {
     /// Whether a conversation's second turn waits for the first.
     pub one_turn_at_a_time: bool,
     /// How OpenAI and Anthropic clients see it.
-    pub doors: Doors,
+    pub ai: Ai,
     /// Who answers. Never empty, names differ.
     #[serde(skip)]
     pub instances: Vec<Instance>,

@@ -3,9 +3,11 @@
 //! These are no faults. `difygate check` tells them, and a start those that are warnings; the page
 //! `docs/upgrade.md` has the whole list.
 
-use super::doors::WrittenDoors;
+use super::ai::WrittenAi;
+use super::check_ai;
 use super::notes::{Draft, Notes};
 use super::types::AccessLog;
+use super::words::is_former;
 use super::written::Written;
 use super::yaml::{Places, Step};
 
@@ -17,7 +19,8 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     keys(written, places, notes);
     slots(written, places, notes);
     statuses(written, places, notes);
-    doors(written, places, notes);
+    former_name(written, places, notes);
+    ai(written, places, notes);
     admin(written, places, notes);
     let mut note = |path: &[Step<'_>], message: &str| notes.changed(places.key(path), message);
     if !written.trusted_proxies.is_empty() {
@@ -92,14 +95,15 @@ fn statuses(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     }
 }
 
-fn doors(written: &Written, places: &Places<'_>, notes: &mut Notes) {
-    let of_apps = written.apps.iter().map(|(name, app)| {
-        (vec![Step::Key("apps"), Step::Key(name), Step::Key("doors")], &app.doors)
-    });
-    let all: Vec<(Vec<Step<'_>>, &WrittenDoors)> =
-        std::iter::once((vec![Step::Key("doors")], &written.doors)).chain(of_apps).collect();
-    for (path, doors) in &all {
-        if doors.user_jwt.is_some() {
+fn ai(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    let of_apps = written
+        .apps
+        .iter()
+        .map(|(name, app)| (vec![Step::Key("apps"), Step::Key(name), Step::Key("ai")], &app.ai));
+    let all: Vec<(Vec<Step<'_>>, &WrittenAi)> =
+        std::iter::once((vec![Step::Key("ai")], &written.ai)).chain(of_apps).collect();
+    for (path, ai) in &all {
+        if ai.user_jwt.is_some() {
             let message = "since 0.1 `user_jwt` holds with every key: without a valid token a request is \
                            401";
             let path = [&path[..], &[Step::Key("user_jwt")]].concat();
@@ -107,7 +111,7 @@ fn doors(written: &Written, places: &Places<'_>, notes: &mut Notes) {
         }
     }
     let path = [Step::Key("limits"), Step::Key("max_body")];
-    let serves_clients = !written.keys.is_empty() || places.has(&[Step::Key("doors")]);
+    let serves_clients = !written.keys.is_empty() || places.has(&[Step::Key("ai")]);
     let is_written =
         all.iter().any(|(path, _)| places.has(&[&path[..], &[Step::Key("max_body")]].concat()));
     if written.limits.max_body > CLIENT_BODY_BYTES
@@ -115,8 +119,16 @@ fn doors(written: &Written, places: &Places<'_>, notes: &mut Notes) {
         && serves_clients
         && !is_written
     {
-        let message = "since 0.1 bodies of AI clients are at most 32 MiB (`doors.max_body`)";
+        let message = "since 0.1 bodies of AI clients are at most 32 MiB (`ai.max_body`)";
         notes.changed(places.key(&path), message);
+    }
+}
+
+fn former_name(written: &Written, places: &Places<'_>, notes: &mut Notes) {
+    let is_former = |path: &Vec<Step<'_>>| places.name(path).is_some_and(is_former);
+    if let Some(path) = check_ai::paths(written).find(is_former) {
+        notes
+            .changed(places.key(&path), "since 0.1 `doors` is called `ai`, at the top and in apps");
     }
 }
 

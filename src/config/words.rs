@@ -28,6 +28,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("anonymous", Kind::Open),
     ("answer_output", Kind::Open),
     ("admin", Kind::Structure),
+    ("ai", Kind::Structure),
     ("allow", Kind::OpenList),
     ("applications", Kind::Apps),
     ("apps", Kind::Apps),
@@ -179,6 +180,12 @@ const FOREIGN: &[(&str, &str)] = &[
     ("vnodes", "virtual_nodes"),
 ];
 
+/// Keys with a second name. The reader takes either, since serde has both.
+const OTHER_NAMES: &[(&str, &str)] = &[("apps", "applications"), ("ai", "doors")];
+
+/// Second names that are only there for one release more; nobody is told to write them.
+const FORMER: &[&str] = &["doors"];
+
 static BY_KEY: LazyLock<HashMap<&str, Kind>> = LazyLock::new(|| KINDS.iter().copied().collect());
 
 /// What kind of values a key has.
@@ -187,6 +194,16 @@ pub(super) fn kind(key: &str) -> Kind {
         return Kind::Structure;
     }
     BY_KEY.get(key).copied().unwrap_or(Kind::Secret)
+}
+
+/// The second name of a key, if it has one.
+pub(super) fn other_name(key: &str) -> Option<&'static str> {
+    OTHER_NAMES.iter().find(|(name, _)| *name == key).map(|(_, other)| *other)
+}
+
+/// Whether a key is a former name, which the next release refuses.
+pub(super) fn is_former(key: &str) -> bool {
+    FORMER.contains(&key)
 }
 
 /// The key, if it looks like one: short and of letters. A token that has slipped into a key's place
@@ -217,7 +234,8 @@ pub(super) fn is_name(text: &str) -> bool {
 
 /// Which of `fields` was meant by `key`: a foreign word for it, or the nearest spelling.
 pub(super) fn intended<'f>(key: &str, fields: &[&'f str]) -> Option<&'f str> {
-    let field = |wanted: &str| fields.iter().copied().find(|field| *field == wanted);
+    let fields = || fields.iter().copied().filter(|field| !is_former(field));
+    let field = |wanted: &str| fields().find(|field| *field == wanted);
     let lower = key.to_ascii_lowercase().replace('-', "_");
     if let Some(same) = field(&lower) {
         return Some(same);
@@ -226,7 +244,7 @@ pub(super) fn intended<'f>(key: &str, fields: &[&'f str]) -> Option<&'f str> {
     if let Some(ours) = foreign.filter_map(|(_, ours)| field(ours)).next() {
         return Some(ours);
     }
-    let near = fields.iter().map(|field| (distance(&lower, field), *field));
+    let near = fields().map(|field| (distance(&lower, field), field));
     let (distance, nearest) = near.min_by_key(|(distance, _)| *distance)?;
     (distance <= (nearest.len() / 3).max(1)).then_some(nearest)
 }

@@ -21,7 +21,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::again::Outline;
-use super::doors::WrittenDoors;
+use super::ai::WrittenAi;
 use super::health::{self, WrittenProbe};
 use super::kept::{Conversations, Store};
 use super::keys::WrittenKey;
@@ -139,8 +139,8 @@ pub(super) struct Written {
     #[schemars(schema_with = "schema::boolean")]
     pub(super) one_turn_at_a_time: bool,
     /// How every app is offered to OpenAI and Anthropic clients.
-    #[serde(default)]
-    pub(super) doors: WrittenDoors,
+    #[serde(default, alias = "doors")]
+    pub(super) ai: WrittenAi,
     /// How long the gateway waits, and for what.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
@@ -160,8 +160,8 @@ pub(super) struct Written {
     /// What is remembered of conversations with OpenAI and Anthropic clients. No text is kept.
     #[serde(default)]
     pub(super) conversations: Conversations,
-    /// The apps by their names, which are 1 to 64 of `A-Z a-z 0-9 . _ -`. On the doors for OpenAI
-    /// and Anthropic clients the name is the model.
+    /// The apps by their names, which are 1 to 64 of `A-Z a-z 0-9 . _ -`. For OpenAI and
+    /// Anthropic clients the name is the model.
     #[serde(default, alias = "applications")]
     #[schemars(with = "BTreeMap<String, WrittenApp>")]
     pub(super) apps: IndexMap<String, WrittenApp>,
@@ -262,8 +262,8 @@ pub(super) struct WrittenApp {
     #[schemars(schema_with = "schema::boolean")]
     pub(super) one_turn_at_a_time: Option<bool>,
     /// How it is offered to OpenAI and Anthropic clients, where it differs from the top.
-    #[serde(default)]
-    pub(super) doors: WrittenDoors,
+    #[serde(default, alias = "doors")]
+    pub(super) ai: WrittenAi,
     /// The Dify installations that answer.
     #[serde(default)]
     #[schemars(length(min = 1))]

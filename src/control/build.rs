@@ -136,7 +136,7 @@ fn limits(config: &Config) -> Limits {
     let limits = config.limits;
     Limits {
         max_body_bytes: limits.max_body,
-        client_body_bytes: config.apps.values().map(|app| app.doors.max_body).max().unwrap_or(0),
+        client_body_bytes: config.apps.values().map(|app| app.ai.max_body).max().unwrap_or(0),
         memory_body_bytes: limits.memory_body,
         spool_dir: config.spool_dir.clone().unwrap_or_else(env::temp_dir),
         header_bytes: limits.header_bytes,
@@ -208,7 +208,7 @@ fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
     }
 }
 
-fn doors(doors: &config::Doors) -> Result<Settings, String> {
+fn ai_settings(ai: &config::Ai) -> Result<Settings, String> {
     let header = |name: &String| {
         name.parse::<HeaderName>().map_err(|_| format!("`{name}` is not the name of a header"))
     };
@@ -216,20 +216,20 @@ fn doors(doors: &config::Doors) -> Result<Settings, String> {
         Ok::<_, String>(UserJwt { header: header(&jwt.header)?, secret: jwt.secret.clone() })
     };
     Ok(Settings {
-        query_input: doors.query_input.clone(),
-        answer_output: doors.answer_output.clone(),
-        system: doors.system.clone(),
-        reasoning: doors.reasoning,
-        files: doors.files,
-        human_input: doors.human_input,
-        tasks: doors.tasks,
-        task_words: doors.task_words.as_deref().map(lower),
-        history: doors.history,
-        users: doors.users,
-        chat_id_headers: doors.chat_id_headers.iter().map(header).collect::<Result<_, _>>()?,
-        user_headers: doors.user_headers.iter().map(header).collect::<Result<_, _>>()?,
-        user_jwt: doors.user_jwt.as_ref().map(jwt).transpose()?,
-        max_body_bytes: doors.max_body,
+        query_input: ai.query_input.clone(),
+        answer_output: ai.answer_output.clone(),
+        system: ai.system.clone(),
+        reasoning: ai.reasoning,
+        files: ai.files,
+        human_input: ai.human_input,
+        tasks: ai.tasks,
+        task_words: ai.task_words.as_deref().map(lower),
+        history: ai.history,
+        users: ai.users,
+        chat_id_headers: ai.chat_id_headers.iter().map(header).collect::<Result<_, _>>()?,
+        user_headers: ai.user_headers.iter().map(header).collect::<Result<_, _>>()?,
+        user_jwt: ai.user_jwt.as_ref().map(jwt).transpose()?,
+        max_body_bytes: ai.max_body,
     })
 }
 
@@ -301,7 +301,7 @@ impl<'a> Builder<'a> {
         let stats = old.map(|old| Arc::clone(&old.stats)).unwrap_or_default();
         let pool = Pool::new(members, method, max_load);
         let policy = policy(app, old.and_then(|old| old.policy.turns.as_ref()));
-        let doors = doors(&app.doors)?;
+        let doors = ai_settings(&app.ai)?;
         Ok(Arc::new(App { name: name.clone(), pool, policy, doors, stats }))
     }
 

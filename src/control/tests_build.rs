@@ -93,8 +93,8 @@ fn names_and_aliases_are_models() {
 }
 
 #[test]
-fn each_app_has_its_doors() {
-    let snapshot = of("doors: { users: open_webui, history: stateless, user_headers: [X-User], \
+fn each_app_has_its_ai_settings() {
+    let snapshot = of("ai: { users: open_webui, history: stateless, user_headers: [X-User], \
                        user_jwt: { secret: hush } }");
     let doors = &snapshot.apps[2].doors;
     assert_eq!((doors.users, doors.history), (UserForm::OpenWebUi, History::Stateless));

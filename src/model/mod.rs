@@ -1,7 +1,7 @@
 //! The nouns that every room shares. Nothing here does IO, reads a clock or imports another room.
 
 mod address;
-pub mod doors;
+pub mod ai;
 mod gateway_error;
 mod id;
 mod probe;

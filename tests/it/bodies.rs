@@ -169,8 +169,8 @@ async fn a_body_that_is_too_deep_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_body_larger_than_its_app_takes_is_413_by_the_key_that_says_so() {
-    let doors = "doors: { max_body: 64KiB }\nlimits: { max_body: 1MiB }";
-    let rig = Plan::new(1).with(doors).start().await;
+    let settings = "ai: { max_body: 64KiB }\nlimits: { max_body: 1MiB }";
+    let rig = Plan::new(1).with(settings).start().await;
     let ask = |bytes: usize| {
         let messages = json!([{"role": "user", "content": "x".repeat(bytes)}]);
         post("/v1/chat/completions", &json!({"model": "shop", "messages": messages}))
@@ -178,7 +178,7 @@ async fn a_body_larger_than_its_app_takes_is_413_by_the_key_that_says_so() {
     assert_eq!(rig.send(ask(60_000)).await.status, StatusCode::OK);
     let answer = rig.send(ask(70_000)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(answer.text().contains("`doors.max_body`"), "{answer:?}");
+    assert!(answer.text().contains("`ai.max_body`"), "{answer:?}");
     // Dify's own API has a limit of its own.
     let body = json!({ "inputs": {}, "query": "x".repeat(70_000), "response_mode": "blocking",
         "user": "u" });
@@ -186,14 +186,14 @@ async fn a_body_larger_than_its_app_takes_is_413_by_the_key_that_says_so() {
 
     // Where another app takes more, the app's own limit still holds.
     let text = std::fs::read_to_string(&rig.config_path).unwrap();
-    let flow = text.replace("  flow:\n", "  flow:\n    doors: { max_body: 8MiB }\n");
+    let flow = text.replace("  flow:\n", "  flow:\n    ai: { max_body: 8MiB }\n");
     std::fs::write(&rig.config_path, flow).unwrap();
     let reload = Request::post("/reload-config").body("").unwrap();
     assert_eq!(send(rig.gateway.admin(), reload).await.status, StatusCode::OK);
     assert_eq!(rig.send(ask(60_000)).await.status, StatusCode::OK);
     let answer = rig.send(ask(70_000)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(answer.text().contains("`doors.max_body`"), "{answer:?}");
+    assert!(answer.text().contains("`ai.max_body`"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn beyond_the_memory_for_all_bodies_requests_are_503_until_others_have_gon
 
 #[tokio::test]
 async fn packed_bodies_are_unpacked_where_the_gateway_reads_them() {
-    let rig = Plan::new(1).with("doors: { max_body: 1MiB }").start().await;
+    let rig = Plan::new(1).with("ai: { max_body: 1MiB }").start().await;
     let question = json!({"model": "shop", "messages": [{"role": "user", "content": "hi"}]});
     let text = question.to_string().into_bytes();
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
@@ -274,7 +274,7 @@ async fn packed_bodies_are_unpacked_where_the_gateway_reads_them() {
     assert!(bomb.len() < 1 << 20);
     let answer = rig.send(packed("/v1/chat/completions", "gzip", bomb)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(answer.text().contains("`doors.max_body`"), "{answer:?}");
+    assert!(answer.text().contains("`ai.max_body`"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -341,7 +341,7 @@ async fn a_forwarded_user_beats_the_bodys_and_a_signed_one_is_needed_where_it_is
         assert_eq!(ran(&rig), "ka:mallory", "{path}");
     }
 
-    let jwt = "doors: { user_jwt: { header: X-User-Jwt, secret: hush } }";
+    let jwt = "ai: { user_jwt: { header: X-User-Jwt, secret: hush } }";
     let rig = Plan::new(1).with(keys).with(jwt).start().await;
     for path in paths {
         for secret in ["sk-ui", "sk-a"] {

@@ -7,7 +7,7 @@ use serde::de::{self, Expected, Unexpected};
 
 use super::tree::Entry;
 use crate::config::notes::Draft;
-use crate::config::words::{intended, shown_key};
+use crate::config::words::{intended, is_former, shown_key};
 
 /// An error on its way from the value to the entry that is set aside for it.
 #[derive(Debug)]
@@ -103,7 +103,8 @@ pub(super) fn key_hint(key: &str, fields: &'static [&'static str]) -> String {
     match intended(key, fields) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => {
-            let names: Vec<_> = fields.iter().map(|field| format!("`{field}`")).collect();
+            let fields = fields.iter().filter(|field| !is_former(field));
+            let names: Vec<_> = fields.map(|field| format!("`{field}`")).collect();
             format!("the keys here are {}", names.join(", "))
         }
     }

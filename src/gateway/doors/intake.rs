@@ -46,7 +46,7 @@ impl<T> Taken<T> {
     }
 }
 
-const MAX_BODY: &str = "doors.max_body";
+const MAX_BODY: &str = "ai.max_body";
 
 impl Arrival {
     /// Takes the body in and reads it.

@@ -86,7 +86,7 @@ async fn a_form_is_told_with_a_link_to_its_page() {
 
 #[tokio::test]
 async fn a_run_that_waits_for_a_person_may_be_an_error() {
-    let settings = "doors: { human_input: error }";
+    let settings = "ai: { human_input: error }";
     let rig = rig(Release::V1_14, Mode::AdvancedChat, Flow::HumanInput, settings).await;
     for request in [ask(&["hi"]), streamed("hi")] {
         let answer = rig.send(request).await;

@@ -79,8 +79,7 @@ async fn side_tasks_of_front_ends_leave_the_chat_as_it_was() {
 
 #[tokio::test]
 async fn an_operator_has_words_of_their_own() {
-    let rig =
-        Plan::new(1).with("doors: { tasks: refuse, task_words: [Überschrift] }").start().await;
+    let rig = Plan::new(1).with("ai: { tasks: refuse, task_words: [Überschrift] }").start().await;
     let status = async |system: &str| {
         let all = json!([{"role": "system", "content": system},
             {"role": "user", "content": "user: one\nassistant: two"}]);

@@ -9,13 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::scalar::{from_text, size, write_size};
 use super::schema;
 use crate::model::Token;
-use crate::model::doors::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
+use crate::model::ai::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
 
 const GIB: u64 = 1 << 30;
 
-/// The settings of an app on the doors, every default filled in.
+/// How OpenAI and Anthropic clients see an app, every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Doors {
+pub struct Ai {
     /// The input variable that the question goes to; `None`: found.
     pub query_input: Option<String>,
     /// The output variable of a workflow that is the answer; `None`: found.
@@ -47,7 +47,7 @@ pub struct Doors {
     pub max_body: u64,
 }
 
-impl Default for Doors {
+impl Default for Ai {
     fn default() -> Self {
         Self {
             query_input: None,
@@ -88,8 +88,8 @@ fn jwt_header() -> String {
 /// How apps are offered to OpenAI and Anthropic clients. An app takes what it leaves out from the
 /// top.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename = "Doors")]
-pub(super) struct WrittenDoors {
+#[serde(default, deny_unknown_fields, rename = "Ai")]
+pub(super) struct WrittenAi {
     /// The input variable of a completion or workflow app that the question goes to; absent: found
     /// from what Dify says of the app.
     pub(super) query_input: Option<String>,
@@ -156,11 +156,11 @@ fn write_max_body<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S
     }
 }
 
-impl WrittenDoors {
+impl WrittenAi {
     /// Fills what is left out.
-    pub(super) fn or(self, above: &Doors) -> Doors {
+    pub(super) fn or(self, above: &Ai) -> Ai {
         let above = above.clone();
-        Doors {
+        Ai {
             query_input: self.query_input.or(above.query_input),
             answer_output: self.answer_output.or(above.answer_output),
             system: self.system.unwrap_or(above.system),

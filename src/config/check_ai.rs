@@ -1,19 +1,19 @@
-//! Whether what stands in `doors` names variables and headers.
+//! Whether what stands in `ai` names variables and headers.
 
 use http::HeaderName;
 
-use super::doors::{WrittenDoors, is_variable};
+use super::ai::{WrittenAi, is_variable};
 use super::notes::{Draft, Notes};
 use super::written::Written;
 use super::yaml::{Places, Step};
 
-/// Checks `doors` at the top and of every app.
+/// Checks `ai` at the top and of every app.
 pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
-    let key = Step::Key("doors");
-    let top = DoorsCheck { path: vec![key], doors: &written.doors, places };
+    let key = Step::Key("ai");
+    let top = AiCheck { path: vec![key], ai: &written.ai, places };
     let apps = written.apps.iter().map(|(name, app)| {
         let path = vec![Step::Key("apps"), Step::Key(name), key];
-        DoorsCheck { path, doors: &app.doors, places }
+        AiCheck { path, ai: &app.ai, places }
     });
     for checker in std::iter::once(top).chain(apps) {
         checker.variables(notes);
@@ -22,20 +22,27 @@ pub(super) fn check(written: &Written, places: &Places<'_>, notes: &mut Notes) {
     }
 }
 
-struct DoorsCheck<'a> {
+/// Where `ai` may stand.
+pub(super) fn paths(written: &Written) -> impl Iterator<Item = Vec<Step<'_>>> {
+    let apps = written.apps.keys();
+    let of_apps = apps.map(|name| vec![Step::Key("apps"), Step::Key(name), Step::Key("ai")]);
+    std::iter::once(vec![Step::Key("ai")]).chain(of_apps)
+}
+
+struct AiCheck<'a> {
     path: Vec<Step<'a>>,
-    doors: &'a WrittenDoors,
+    ai: &'a WrittenAi,
     places: &'a Places<'a>,
 }
 
-impl<'a> DoorsCheck<'a> {
+impl<'a> AiCheck<'a> {
     fn error(&self, below: &[Step<'a>], message: &str, hint: &str) -> Draft {
         let path = [&self.path[..], below].concat();
         Draft::error(self.places.value(&path), message).hint(hint)
     }
 
     fn variables(&self, notes: &mut Notes) {
-        let (input, output) = (&self.doors.query_input, &self.doors.answer_output);
+        let (input, output) = (&self.ai.query_input, &self.ai.answer_output);
         for (key, name) in [("query_input", input), ("answer_output", output)] {
             if name.as_ref().is_some_and(|name| !is_variable(name)) {
                 let message = "this is not the name of a variable";
@@ -46,7 +53,7 @@ impl<'a> DoorsCheck<'a> {
     }
 
     fn words(&self, notes: &mut Notes) {
-        for (index, word) in self.doors.task_words.iter().flatten().enumerate() {
+        for (index, word) in self.ai.task_words.iter().flatten().enumerate() {
             if word.trim().is_empty() {
                 let hint = "take it out: every text has it";
                 let at = [Step::Key("task_words"), Step::Item(index)];
@@ -56,10 +63,10 @@ impl<'a> DoorsCheck<'a> {
     }
 
     fn headers(&self, notes: &mut Notes) {
-        let jwt = self.doors.user_jwt.as_ref();
+        let jwt = self.ai.user_jwt.as_ref();
         let lists = [
-            ("chat_id_headers", &self.doors.chat_id_headers),
-            ("user_headers", &self.doors.user_headers),
+            ("chat_id_headers", &self.ai.chat_id_headers),
+            ("user_headers", &self.ai.user_headers),
         ];
         let named = lists.into_iter().flat_map(|(key, names)| {
             let names = names.iter().flatten().enumerate();
