@@ -154,7 +154,7 @@ impl KeyCheck<'_> {
             let hint = "name apps, or leave `apps` out to open all";
             notes.add(Draft::error(self.at("apps"), message).hint(hint));
         }
-        let known = self.written.apps.keys().chain(&self.written.elsewhere);
+        let known = self.written.apps.keys();
         let known: Vec<_> = known.map(String::as_str).collect();
         for (number, app) in apps.iter().enumerate().filter(|(_, app)| !known.contains(&&***app)) {
             let [keys, item, list] = part(self.index, "apps");

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::again::{Outline, again};
 use super::check::check;
 use super::diagnostic::Diagnostics;
 use super::notes::{Draft, Notes};
@@ -19,7 +17,7 @@ use super::written::Written;
 use super::yaml::{Places, build, read};
 
 /// A configuration is a text for people; a larger file is something else.
-pub(super) const LARGEST: usize = 16 << 20;
+const LARGEST: usize = 16 << 20;
 
 /// What a configuration may refer to outside its own text.
 #[derive(Clone, Default)]
@@ -46,7 +44,7 @@ pub struct Loaded {
     pub config: Config,
     /// What is probably not as it was meant; often empty.
     pub warnings: Diagnostics,
-    /// What an earlier version did otherwise with it; empty for one that was read again.
+    /// What an earlier version did otherwise with it.
     pub changes: Diagnostics,
 }
 
@@ -55,15 +53,6 @@ pub struct Loaded {
 /// # Errors
 /// Every error at once, with the warnings among them.
 pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
-    load_again(path, env, None)
-}
-
-/// The same; what has not changed since `earlier` was read in the same environment is taken over.
-pub(super) fn load_again(
-    path: &Path,
-    env: &Environment,
-    earlier: Option<&Config>,
-) -> Result<Loaded, Diagnostics> {
     let name = path.display().to_string();
     let refuse = |draft: Draft| {
         let mut notes = Notes::default();
@@ -86,21 +75,9 @@ pub(super) fn load_again(
     if env.base.as_os_str().is_empty() {
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
         let env = Environment { base, vars: env.vars.clone() };
-        return parse_again(&name, &text, &env, earlier);
+        return parse(&name, &text, &env);
     }
-    parse_again(&name, &text, env, earlier)
-}
-
-/// Checks a text; what has not changed since `earlier` was read in the same environment is taken
-/// over.
-pub(super) fn parse_again(
-    name: &str,
-    text: &str,
-    env: &Environment,
-    earlier: Option<&Config>,
-) -> Result<Loaded, Diagnostics> {
-    let known = earlier.and_then(|earlier| again(name, text, env, earlier));
-    known.map_or_else(|| parse(name, text, env), Ok)
+    parse(&name, &text, env)
 }
 
 /// Checks a configuration that has been read already. `name` is what findings call it, such as
@@ -110,7 +87,7 @@ pub(super) fn parse_again(
 /// Every error at once, with the warnings among them.
 pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagnostics> {
     let mut notes = Notes::default();
-    let config = examine(text, env, &mut notes, Vec::new())
+    let config = examine(text, env, &mut notes)
         .and_then(|written| if notes.has_errors() { None } else { resolve(written) });
     match config {
         Some(config) => {
@@ -126,14 +103,8 @@ pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagno
     }
 }
 
-/// Reads and checks, and notes whatever is wrong on the way. `elsewhere` are apps of the same
-/// configuration that have been checked already.
-pub(super) fn examine(
-    text: &str,
-    env: &Environment,
-    notes: &mut Notes,
-    elsewhere: Vec<String>,
-) -> Option<Written> {
+/// Reads and checks, and notes whatever is wrong on the way.
+fn examine(text: &str, env: &Environment, notes: &mut Notes) -> Option<Written> {
     if text.len() > LARGEST {
         notes.add(Draft::placeless("the configuration is larger than 16MiB"));
         return None;
@@ -141,13 +112,9 @@ pub(super) fn examine(
     let tree = build(text, &env.vars, notes)?;
     let (written, dropped) = read::<Written>(&tree, notes);
     let mut written = written?;
-    written.elsewhere = elsewhere;
     let places = Places::new(&tree, dropped);
     fetch_all(&mut written, &places, &env.base, notes);
     tls::settle(&mut written, &env.base);
     check(&written, &places, notes);
-    if notes.is_empty() {
-        written.outline = Outline::of(text, &tree, &written).map(Arc::new);
-    }
     Some(written)
 }

@@ -18,7 +18,6 @@
 //! files, and options whose code has not landed.
 
 mod address;
-mod again;
 mod ai;
 mod bodies;
 mod check;
@@ -54,8 +53,6 @@ mod written;
 mod yaml;
 
 #[cfg(test)]
-mod tests_again;
-#[cfg(test)]
 mod tests_ai;
 #[cfg(test)]
 mod tests_findings;
@@ -84,7 +81,6 @@ mod tests_tls;
 #[cfg(test)]
 mod tests_upgrade;
 
-pub use again::Outline;
 pub use ai::{Ai, UserJwt};
 pub use bodies::BodiesMemory;
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};

@@ -86,10 +86,6 @@ impl Notes {
         Self { drafts: std::mem::take(&mut self.changes), changes: Vec::new() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.drafts.is_empty()
-    }
-
     pub(super) fn has_errors(&self) -> bool {
         self.drafts.iter().any(|draft| draft.severity == Severity::Error)
     }

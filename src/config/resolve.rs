@@ -51,7 +51,6 @@ pub(super) fn resolve(written: Written) -> Option<Config> {
         conversations: written.conversations,
         log_level: None,
         watched_files: written.watched_files,
-        outline: written.outline,
     })
 }
 

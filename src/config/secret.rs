@@ -4,7 +4,6 @@
 //! break. A file that everybody on the machine may read is worth a warning, except below
 //! `/run/secrets`, where container engines put secrets that only the container sees.
 
-use std::cell::Cell;
 use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -32,7 +31,6 @@ pub(super) fn fetch_all(
     notes: &mut Notes,
 ) {
     let mut files = Vec::new();
-    let fetched = Cell::new(0);
     let mut fetch = |token: &mut Token, path: &[Step<'_>]| {
         let Some(named) = token.expose().strip_prefix("file:") else { return };
         let file = base.join(named);
@@ -45,7 +43,6 @@ pub(super) fn fetch_all(
                 }
                 *token = Token::new(secret);
                 files.push(file);
-                fetched.set(fetched.get() + 1);
             }
             Err(fault) => {
                 notes.add(Draft::error(span, fault.message).hint(fault.hint));
@@ -76,7 +73,6 @@ pub(super) fn fetch_all(
     fetch_headers(&mut fetch, &mut written.probe, &[]);
     fetch_jwt(&mut fetch, &mut written.ai, &[]);
     for (name, app) in &mut written.apps {
-        let before = fetched.get();
         let at = [Step::Key("apps"), Step::Key(name)];
         fetch_headers(&mut fetch, &mut app.probe, &at);
         fetch_jwt(&mut fetch, &mut app.ai, &at);
@@ -92,9 +88,6 @@ pub(super) fn fetch_all(
                 let Some(token) = token else { continue };
                 fetch(token, &[&item[..], &[Step::Key(key)]].concat());
             }
-        }
-        if fetched.get() != before {
-            written.apps_with_files.insert(name.clone());
         }
     }
     written.watched_files = files;

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostics;
 use super::env_file;
-use super::load::{Environment, Loaded, load_again};
+use super::load::{Environment, Loaded, load};
 use super::notes::{Draft, Notes};
 use super::opendify;
 use super::secret::reason;
-use super::types::Config;
 
 /// The file that is taken where none is named.
 const DEFAULT: &str = "difygate.yaml";
@@ -56,21 +55,8 @@ impl Source {
     /// # Errors
     /// Every error at once, with the warnings among them.
     pub fn load(&self, env: &Environment) -> Result<Loaded, Diagnostics> {
-        self.load_again(env, None)
-    }
-
-    /// The same. Apps of a file that are written as they were when `earlier` was read from it, in the
-    /// same environment, are taken over from there.
-    ///
-    /// # Errors
-    /// Every error at once, with the warnings among them.
-    pub fn load_again(
-        &self,
-        env: &Environment,
-        earlier: Option<&Config>,
-    ) -> Result<Loaded, Diagnostics> {
         match self {
-            Self::File(path) => load_again(path, env, earlier),
+            Self::File(path) => load(path, env),
             Self::Environment { file } => {
                 let mut notes = Notes::default();
                 let vars = variables(file.as_deref(), env, &mut notes);

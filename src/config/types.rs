@@ -17,7 +17,6 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::again::Outline;
 use super::ai::Ai;
 use super::bodies::{self, BodiesMemory};
 use super::health::{self, Probe};
@@ -72,8 +71,7 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// What is remembered of conversations with AI clients.
     pub conversations: Conversations,
-    /// The apps in the order in which they are written. Never empty. A configuration that is read
-    /// again shares those that have not changed.
+    /// The apps in the order in which they are written. Never empty.
     #[serde(skip)]
     pub apps: IndexMap<AppName, Arc<App>>,
     /// What the error log holds, where the environment says it.
@@ -82,9 +80,6 @@ pub struct Config {
     /// Files beside the configuration that it is made of: of secrets and of certificates.
     #[serde(skip)]
     pub watched_files: Vec<PathBuf>,
-    /// How its text is cut, for reading it again; `None`: it is read as a whole.
-    #[serde(skip)]
-    pub outline: Option<Arc<Outline>>,
 }
 
 /// One app: who may use it and who answers.

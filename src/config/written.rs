@@ -4,12 +4,11 @@
 //! settings that an app takes over from the top. The doc comments are the schema's descriptions.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -20,7 +19,6 @@ use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::again::Outline;
 use super::ai::WrittenAi;
 use super::health::{self, WrittenProbe};
 use super::kept::{Conversations, Store};
@@ -168,15 +166,6 @@ pub(super) struct Written {
     /// Files of secrets and certificates; no key.
     #[serde(skip)]
     pub(super) watched_files: Vec<PathBuf>,
-    /// Apps with a secret from a file; no key.
-    #[serde(skip)]
-    pub(super) apps_with_files: HashSet<String>,
-    /// Apps of the same configuration that have been read and checked before; no key.
-    #[serde(skip)]
-    pub(super) elsewhere: Vec<String>,
-    /// How the text is cut, if nothing is wrong with it; no key.
-    #[serde(skip)]
-    pub(super) outline: Option<Arc<Outline>>,
 }
 
 fn default_listen() -> SocketAddr {

@@ -20,5 +20,4 @@ mod tree;
 
 pub(super) use places::{Places, Step};
 pub(super) use reader::read;
-pub(super) use references::COUNT as MAX_REFERENCES;
-pub(super) use tree::{MAX_VALUES, Tree, build};
+pub(super) use tree::build;

@@ -12,7 +12,7 @@ use crate::config::notes::{Draft, Notes};
 use crate::config::words::shown_key;
 
 /// Values in a document at most, each alias counted as what it stands for.
-pub(crate) const MAX_VALUES: usize = 1_000_000;
+pub(super) const MAX_VALUES: usize = 1_000_000;
 
 /// Levels of nesting at most.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -58,34 +58,6 @@ pub(crate) struct Tree {
     pub(super) root: Rc<Piece>,
     /// Whether nothing in it is [faulty](Content::Faulty).
     pub(super) is_whole: bool,
-}
-
-/// An app as it stands in the text.
-pub(crate) struct AppPlace<'t> {
-    pub(crate) name: &'t str,
-    pub(crate) key_start: usize,
-    pub(crate) value: Range<usize>,
-    /// Values in it.
-    pub(crate) size: usize,
-}
-
-impl Tree {
-    /// The apps in the order of the text, if that is where their key stands.
-    pub(crate) fn apps(&self, key: usize) -> Option<Vec<AppPlace<'_>>> {
-        let Content::Map(entries) = &self.root.content else { return None };
-        let is_apps = |entry: &&Entry| matches!(&*entry.key, "apps" | "applications");
-        let entry = entries.iter().find(is_apps).filter(|entry| entry.key_span.start == key)?;
-        let Content::Map(apps) = &entry.value.content else { return None };
-        Some(apps.iter().map(AppPlace::of).collect())
-    }
-}
-
-impl<'t> AppPlace<'t> {
-    fn of(app: &'t Entry) -> Self {
-        let Entry { key, key_span, value, .. } = app;
-        let span = if value.span.is_empty() { key_span } else { &value.span };
-        Self { name: key, key_start: key_span.start, value: span.clone(), size: value.size }
-    }
 }
 
 /// Builds a tree. `None` if the text is not YAML at all; the notes then say why.
