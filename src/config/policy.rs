@@ -7,10 +7,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::health;
-use super::scalar::{maybe_share, maybe_whole};
-use super::schema;
-
 /// What is tried again, every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Retry {
@@ -40,47 +36,6 @@ impl Default for Retry {
     fn default() -> Self {
         let statuses = Vec::new();
         Self { attempts: 2, budget: 200, statuses, non_idempotent: false, resume: true }
-    }
-}
-
-/// What is tried again. An app takes what it leaves out from the top.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename = "Retry")]
-pub(super) struct WrittenRetry {
-    /// Further attempts after the first; absent: 2.
-    #[serde(deserialize_with = "maybe_whole::<_, _, 0, 10>")]
-    #[schemars(schema_with = "schema::whole::<0, 10>")]
-    pub(super) attempts: Option<u32>,
-    /// Retries at most, as a share of the app's requests, with a reserve of 100; absent: `20%`.
-    #[serde(deserialize_with = "maybe_share")]
-    #[schemars(schema_with = "schema::share")]
-    pub(super) budget: Option<u32>,
-    /// Statuses from 500 to 599 of an answer that is thrown away to ask the next instance; absent:
-    /// none.
-    #[serde(deserialize_with = "health::fail_statuses")]
-    #[schemars(schema_with = "schema::fail_statuses")]
-    pub(super) statuses: Option<Vec<u16>>,
-    /// Whether also a POST that an instance may have executed is sent to another. It may run twice
-    /// then; absent: `false`.
-    #[schemars(schema_with = "schema::boolean")]
-    pub(super) non_idempotent: Option<bool>,
-    /// Whether a streamed flow of Dify 1.14 or later is taken up again when its API process dies: the run
-    /// goes on in the worker, and the same client gets the rest; absent: `true`. `false`: its stream ends
-    /// with an error.
-    #[schemars(schema_with = "schema::boolean")]
-    pub(super) resume: Option<bool>,
-}
-
-impl WrittenRetry {
-    /// Fills what is left out.
-    pub(super) fn or(self, other: &Retry) -> Retry {
-        Retry {
-            attempts: self.attempts.unwrap_or(other.attempts),
-            budget: self.budget.unwrap_or(other.budget),
-            statuses: self.statuses.unwrap_or_else(|| other.statuses.clone()),
-            non_idempotent: self.non_idempotent.unwrap_or(other.non_idempotent),
-            resume: self.resume.unwrap_or(other.resume),
-        }
     }
 }
 

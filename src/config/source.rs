@@ -5,10 +5,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::Diagnostics;
+use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
 use super::env_file;
 use super::load::{Environment, Loaded, load};
-use super::notes::{Draft, Notes};
 use super::opendify;
 use super::secret::reason;
 
@@ -58,9 +57,9 @@ impl Source {
         match self {
             Self::File(path) => load(path, env),
             Self::Environment { file } => {
-                let mut notes = Notes::default();
-                let vars = variables(file.as_deref(), env, &mut notes);
-                opendify::load(&self.to_string(), vars, notes)
+                let mut sink = DiagnosticSink::default();
+                let vars = variables(file.as_deref(), env, &mut sink);
+                opendify::load(&self.to_string(), vars, sink)
             }
         }
     }
@@ -96,26 +95,32 @@ impl fmt::Display for Source {
 fn variables(
     file: Option<&Path>,
     env: &Environment,
-    notes: &mut Notes,
+    sink: &mut DiagnosticSink,
 ) -> BTreeMap<String, String> {
     let mut vars = env.vars.clone();
     let Some(path) = file else { return vars };
     let text = match fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
-            notes.add(Draft::placeless("the file of variables is not UTF-8 text"));
+            sink.add(DiagnosticBuilder::placeless("the file of variables is not UTF-8 text"));
             return vars;
         }
         Err(error) => {
             let message = format!("the file of variables cannot be read: {}", reason(&error));
-            notes.add(Draft::placeless(message).hint("name a file that exists, or make this one"));
+            sink.add(
+                DiagnosticBuilder::placeless(message)
+                    .hint("name a file that exists, or make this one"),
+            );
             return vars;
         }
     };
     let parsed = env_file::parse(&text);
     for line in parsed.faults {
         let message = format!("line {line} of the file of variables is not understood");
-        notes.add(Draft::placeless(message).hint("write `NAME=value`, and `#` before a comment"));
+        sink.add(
+            DiagnosticBuilder::placeless(message)
+                .hint("write `NAME=value`, and `#` before a comment"),
+        );
     }
     for (name, value) in parsed.vars {
         vars.entry(name).or_insert(value);

@@ -413,5 +413,4 @@ struct Judgement {
 }
 
 #[cfg(test)]
-#[path = "tests_build.rs"]
 mod tests;

@@ -441,5 +441,4 @@ fn parse(text: &str) -> Result<Config, String> {
 }
 
 #[cfg(test)]
-#[path = "tests_plan.rs"]
 mod tests;

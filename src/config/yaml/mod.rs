@@ -10,7 +10,6 @@
 //! Limits: [`tree::MAX_VALUES`] values counted with every alias followed, [`tree::MAX_DEPTH`] levels.
 //! Deliberately absent: tags of one's own, several documents, maps as keys.
 
-mod access;
 mod expand;
 mod fault;
 mod places;
