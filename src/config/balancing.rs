@@ -5,6 +5,7 @@ use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
 use super::units::{from_text, parse_thousandths};
+use crate::model::HashAlgorithm;
 
 /// How requests are spread over instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,22 +80,6 @@ impl Default for ConsistentHash {
     fn default() -> Self {
         Self { virtual_nodes: 160, hash_algorithm: HashAlgorithm::Sha256 }
     }
-}
-
-/// What places users and instances on the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum HashAlgorithm {
-    /// SHA-256, its first 64 bits.
-    Sha256,
-    /// XXH3 with 64 bits: faster, the same spread.
-    Xxh3,
-    /// SHA-1, its first 64 bits.
-    Sha1,
-    /// MD5, its first 64 bits.
-    Md5,
-    /// CRC-32: an uneven spread; for a ring that exists already.
-    Crc32,
 }
 
 /// `off` or a factor from 1 to 100 with up to three decimals, for a key that may be absent.

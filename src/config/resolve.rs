@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::ai::Ai;
 use super::balancing::{ConsistentHash, MaxLoad, Method};
-use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::probe::{FAIL_STATUSES, Probe};
 use super::raw::{RawApp, RawConfig, RawInstance};
+use super::retry::Retry;
 use super::types::{App, Config, Instance};
+use crate::model::{OnDisconnect, OnOwnerDown, Storage};
 
 /// The configuration. `None` only if an instance has no address or token, which the checks have
 /// refused.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::units::{age, whole};
 use super::value_schema;
-use crate::model::Token;
+use crate::model::{OnStoreFailure, Token};
 
 /// Where what must survive a restart is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -36,17 +36,6 @@ pub struct Conversations {
     pub on_store_failure: OnStoreFailure,
 }
 
-/// What happens to requests while the store fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnStoreFailure {
-    /// They are served in new conversations.
-    #[default]
-    Continue,
-    /// They are answered with 503.
-    Refuse,
-}
-
 impl Default for Conversations {
     fn default() -> Self {
         Self {
@@ -62,8 +51,9 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{Conversations, OnStoreFailure};
+    use super::Conversations;
     use crate::config::{Config, Environment, parse};
+    use crate::model::OnStoreFailure;
 
     const APPS: &str =
         "apps: { a: { user_tokens: [t], instances: [{ name: one, host: dify, token: key }] } }";

@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::access_log::AccessLog;
 use super::admin::Admin;
@@ -23,12 +22,14 @@ use super::ai::Ai;
 use super::balancing::{ConsistentHash, MaxLoad, Method};
 use super::keys::Key;
 use super::limits::{Limits, Owners, Queue, Timeouts};
-use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
 use super::probe::Probe;
+use super::retry::Retry;
 use super::store::{Conversations, Store};
 use super::tls::{Certificate, ClientCertificates, InstanceTls};
 use super::units::{self, duration, networks};
-use crate::model::{Address, AppName, InstanceName, Token};
+use crate::model::{
+    Address, AppName, InstanceName, LastResort, OnDisconnect, OnOwnerDown, Storage, Token,
+};
 
 /// A configuration that has been read and checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -162,15 +163,4 @@ pub struct Instance {
     pub slow_start: Duration,
     /// Whether it keeps what it has and takes nothing new.
     pub drain: bool,
-}
-
-/// What happens when every instance of an app is out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LastResort {
-    /// They are tried anyway, in the order of the ring.
-    #[default]
-    Try,
-    /// The client gets 503 with `Retry-After`.
-    Refuse,
 }

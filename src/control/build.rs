@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::balance::{Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Statuses};
+use crate::balance::{Cycle, MaxLoad, Method, Rendezvous, Ring, Statuses};
 use crate::config::{self, BodiesMemory, Config, ConsistentHash};
 use crate::control::by_address::Instances;
 use crate::control::host;
@@ -24,11 +24,9 @@ use crate::gateway::state::ai_settings::{Settings, UserJwt};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::{Bearer, Drain, Member};
 use crate::gateway::state::member_stats::MemberStats;
-use crate::gateway::state::policy::{
-    Executed, OnDisconnect, OnOwnerDown, Policy, Resuming, Retry, Storage,
-};
+use crate::gateway::state::policy::{Executed, Policy, Resuming, Retry};
 use crate::gateway::state::pool::Pool;
-use crate::gateway::state::snapshot::{LastResort, Snapshot};
+use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::survivors::{Survivors, departed};
 use crate::gateway::{EjectionGuard, Key, Models, TokenTable, Turns};
 use crate::model::{AppName, InstanceName, Token};
@@ -73,10 +71,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
             limit: bodies_memory(config.limits.all_bodies_memory),
         },
         timeouts: timeouts(config.timeouts),
-        last_resort: match config.last_resort {
-            config::LastResort::Try => LastResort::Try,
-            config::LastResort::Refuse => LastResort::Refuse,
-        },
+        last_resort: config.last_resort,
         trusted_proxies: config.trusted_proxies.clone(),
         generation: old.map_or(0, |old| old.generation + 1),
         loaded_at: Timestamp::now(),
@@ -194,21 +189,9 @@ fn policy(app: &config::App, turns: Option<&Arc<Turns>>) -> Policy {
                 false => Resuming::Off,
             },
         },
-        on_disconnect: match app.on_disconnect {
-            None => OnDisconnect::Fitting,
-            Some(config::OnDisconnect::Stop) => OnDisconnect::Stop,
-            Some(config::OnDisconnect::Drain) => OnDisconnect::Drain,
-            Some(config::OnDisconnect::Close) => OnDisconnect::Close,
-        },
-        on_owner_down: match app.on_owner_down {
-            config::OnOwnerDown::Fail => OnOwnerDown::Fail,
-            config::OnOwnerDown::Queue => OnOwnerDown::Queue,
-            config::OnOwnerDown::Restart => OnOwnerDown::Restart,
-        },
-        storage: match app.storage {
-            config::Storage::Independent => Storage::Independent,
-            config::Storage::Shared => Storage::Shared,
-        },
+        on_disconnect: app.on_disconnect,
+        on_owner_down: app.on_owner_down,
+        storage: app.storage,
         turns: app.one_turn_at_a_time.then(|| turns.cloned().unwrap_or_default()),
     }
 }
@@ -240,16 +223,6 @@ fn ai_settings(ai: &config::Ai) -> Result<Settings, String> {
 
 fn lower(words: &[String]) -> Vec<String> {
     words.iter().map(|word| word.trim().to_lowercase()).collect()
-}
-
-fn algorithm(hash: ConsistentHash) -> HashAlgorithm {
-    match hash.hash_algorithm {
-        config::HashAlgorithm::Sha256 => HashAlgorithm::Sha256,
-        config::HashAlgorithm::Xxh3 => HashAlgorithm::Xxh3,
-        config::HashAlgorithm::Sha1 => HashAlgorithm::Sha1,
-        config::HashAlgorithm::Md5 => HashAlgorithm::Md5,
-        config::HashAlgorithm::Crc32 => HashAlgorithm::Crc32,
-    }
 }
 
 /// What decides a ring: apps that agree in it share one.
@@ -329,7 +302,7 @@ impl<'a> Builder<'a> {
             config::Method::ConsistentHash => Method::ConsistentHash(self.ring(members, hash)),
             config::Method::IpHash => Method::IpHash(self.ring(members, hash)),
             config::Method::Rendezvous => {
-                Method::Rendezvous(Rendezvous::new(&weights(members), algorithm(hash)).into())
+                Method::Rendezvous(Rendezvous::new(&weights(members), hash.hash_algorithm).into())
             }
             config::Method::WeightedRoundRobin => {
                 let weights: Vec<_> = members.iter().map(|member| member.weight).collect();
@@ -404,7 +377,7 @@ impl<'a> Builder<'a> {
     fn ring(&mut self, members: &[Arc<Member>], hash: ConsistentHash) -> Arc<Ring> {
         let key = (members.iter().map(|m| (m.name().clone(), m.weight)).collect(), hash);
         let ring = self.rings.entry(key).or_insert_with(|| {
-            Arc::new(Ring::new(&weights(members), hash.virtual_nodes, algorithm(hash)))
+            Arc::new(Ring::new(&weights(members), hash.virtual_nodes, hash.hash_algorithm))
         });
         Arc::clone(ring)
     }

@@ -3,7 +3,8 @@
 use std::fs;
 
 use super::{app_name, is_name};
-use crate::config::{Config, Diagnostics, Environment, Loaded, Source, Storage, Style};
+use crate::config::{Config, Diagnostics, Environment, Loaded, Source, Style};
+use crate::model::Storage;
 use crate::model::ai::UserForm;
 use proptest::prelude::*;
 
@@ -72,7 +73,8 @@ fn several_bases_are_instances_of_one_dify() {
     {
         let config = good(&[("DIFY_API_BASE", bases)]);
         let app = &config.apps[1];
-        let shown = |instance: &crate::config::Instance| format!("{} {}", instance.name, instance.address);
+        let shown =
+            |instance: &crate::config::Instance| format!("{} {}", instance.name, instance.address);
         let instances: Vec<_> = app.instances.iter().map(shown).collect();
         assert_eq!(instances, ["dify1 one:1", "dify2 two:2"], "{bases}");
         assert_eq!(app.storage, Storage::Shared);

@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::balancing::{ConsistentHash, HashAlgorithm};
+use crate::config::balancing::ConsistentHash;
 use crate::config::units::maybe_whole;
 use crate::config::value_schema;
+use crate::model::HashAlgorithm;
 
 /// The ring and its hash. An app takes what it leaves out from the top.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]

@@ -28,12 +28,11 @@ use super::access_log::{self, AccessLog};
 use super::admin::Admin;
 use super::balancing::{MaxLoad, Method, max_load};
 use super::limits::{Limits, Owners, Timeouts};
-use super::policy::{OnDisconnect, OnOwnerDown, Storage};
 use super::store::{Conversations, Store};
 use super::tls::{Certificate, ClientCertificates};
-use super::types::LastResort;
 use super::units::{self, maybe_whole, networks, percent, slow_start};
 use super::value_schema;
+use crate::model::{LastResort, OnDisconnect, OnOwnerDown, Storage};
 use statuses::fail_statuses;
 
 pub(super) use ai::{RawAi, is_variable};

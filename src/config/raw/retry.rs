@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::statuses::fail_statuses;
-use crate::config::policy::Retry;
+use crate::config::retry::Retry;
 use crate::config::units::{maybe_share, maybe_whole};
 use crate::config::value_schema;
 

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
-    AccessLog, App, BodiesMemory, Config, ConsistentHash, Environment, HashAlgorithm, LastResort,
-    Limits, Loaded, LogFormat, MaxLoad, Method, OnOwnerDown, Owners, Queue, Retry, Store, Style,
-    Timeouts, load, parse,
+    AccessLog, App, BodiesMemory, Config, ConsistentHash, Environment, Limits, Loaded, LogFormat,
+    MaxLoad, Method, Owners, Queue, Retry, Store, Style, Timeouts, load, parse,
 };
-use crate::model::{AppName, Token};
+use crate::model::{AppName, HashAlgorithm, LastResort, OnOwnerDown, Token};
 
 fn env(vars: &[(&str, &str)]) -> Environment {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

@@ -53,7 +53,7 @@ impl Builder<'_> {
         let stats = Arc::default();
         let pool = Pool::new(members, Method::LeastConnections, None);
         let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
-        let is_shared = |app: &Arc<config::App>| app.storage == config::Storage::Shared;
+        let is_shared = |app: &Arc<config::App>| app.storage == Storage::Shared;
         let storage = match config.apps.values().all(is_shared) {
             true => Storage::Shared,
             false => Storage::Independent,

@@ -26,7 +26,7 @@ pub(crate) async fn travel(journey: Box<Journey>) -> Travelled {
     if journey.is_stop_for_all() {
         return Outlive::new(everywhere(journey), progress, worker).await;
     }
-    let may_close = journey.app.policy.on_disconnect == OnDisconnect::Close;
+    let may_close = journey.app.policy.on_disconnect == Some(OnDisconnect::Close);
     match journey.run {
         Some(_) if !may_close => Outlive::new(forward(journey), progress, worker).await,
         _ => Box::pin(forward(journey)).await,

@@ -54,7 +54,7 @@ const AFTER_SOUND: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub(crate) struct Leaving {
     /// The app's rule.
-    pub rule: OnDisconnect,
+    pub rule: Option<OnDisconnect>,
     /// Which kind of run.
     pub run: Run,
     /// The user as Dify knows it: the one in the body.
@@ -141,7 +141,7 @@ impl Relay {
         let Journey { worker, snapshot, app, record, turn, run, user_in_body, .. } = *journey;
         let leaving = run.and_then(|run| {
             let rule = app.policy.on_disconnect;
-            let user = user_in_body.filter(|_| rule != OnDisconnect::Close)?;
+            let user = user_in_body.filter(|_| rule != Some(OnDisconnect::Close))?;
             Some(Box::new(Leaving { rule, run, user }))
         });
         let mut relay = Self {
