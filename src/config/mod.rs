@@ -42,6 +42,7 @@ mod retry;
 mod schema;
 mod secret;
 mod source;
+mod spelling;
 mod store;
 mod tls;
 mod types;

@@ -30,6 +30,7 @@ pub struct Certificate {
     /// starts at the configuration's folder.
     pub cert: PathBuf,
     /// A PEM file with its private key, without a passphrase.
+    #[schemars(schema_with = "value_schema::private_key")]
     pub key: PathBuf,
     /// The names that it is shown for, such as `a.example` or `*.b.example`; absent: those that it
     /// is for.

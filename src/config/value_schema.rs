@@ -144,9 +144,14 @@ pub(super) fn system(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": pattern })
 }
 
-/// A secret may be all digits, which an editor takes for a number.
+/// A secret may be all digits, which an editor takes for a number. By its format it is never shown.
 pub(super) fn secret(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["string", "integer"] })
+    json_schema!({ "type": ["string", "integer"], "format": "password" })
+}
+
+/// The path of a private key: somebody may write the key itself there.
+pub(super) fn private_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "password" })
 }
 
 pub(super) fn secrets(generator: &mut SchemaGenerator) -> Schema {

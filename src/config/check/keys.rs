@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::app::{TOKEN_HINT, token_fault};
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
-use crate::config::key_table::{intended, is_name};
+use crate::config::key_table::is_name;
 use crate::config::raw::{RawConfig, RawKey};
+use crate::config::spelling::intended;
 use crate::config::yaml::{Places, Step};
 use crate::model::Token;
 

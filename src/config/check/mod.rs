@@ -16,8 +16,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::balancing::Method;
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
-use crate::config::key_table::is_former;
 use crate::config::raw::{RawApp, RawConfig, RawInstance};
+use crate::config::spelling::is_former;
 use crate::config::units::format_size;
 use crate::config::yaml::{Places, Step};
 use crate::model::Address;

@@ -6,8 +6,8 @@
 use super::ai::paths;
 use crate::config::access_log::AccessLog;
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
-use crate::config::key_table::is_former;
 use crate::config::raw::{RawAi, RawConfig};
+use crate::config::spelling::is_former;
 use crate::config::yaml::{Places, Step};
 
 /// What AI clients' bodies may be at most where nothing is written.

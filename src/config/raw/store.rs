@@ -56,6 +56,8 @@ impl<'de> Deserialize<'de> for Store {
 /// The URL of a Redis alone, or the map.
 pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
     let map = generator.subschema_for::<RawStore>();
-    let url = json!({ "type": "string", "pattern": format!("^redis://|{REFERENCE}") });
+    let pattern = format!("^redis://|{REFERENCE}");
+    // It may hold a password.
+    let url = json!({ "type": "string", "pattern": pattern, "format": "password" });
     json_schema!({ "anyOf": [url, map] })
 }

@@ -7,7 +7,8 @@ use serde::de::{self, Expected, Unexpected};
 
 use super::tree::Entry;
 use crate::config::diagnostic::DiagnosticBuilder;
-use crate::config::key_table::{intended, is_former, shown_key};
+use crate::config::key_table::shown_key;
+use crate::config::spelling::{intended, is_former};
 
 /// An error on its way from the value to the entry that is set aside for it.
 #[derive(Debug)]

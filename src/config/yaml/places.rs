@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::tree::{Content, Entry, Piece, Tree};
-use crate::config::key_table::{intended, other_name};
+use crate::config::spelling::{intended, other_name};
 
 /// One step of a path into the document.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,8 @@ use serde::forward_to_deserialize_any;
 use super::fault::{Fault, What, key_hint};
 use super::tree::{Content, Entry, Piece, Tree};
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink, MAX_FINDINGS};
-use crate::config::key_table::{intended, shown_key};
+use crate::config::key_table::shown_key;
+use crate::config::spelling::intended;
 
 /// What has been noted and set aside so far.
 #[derive(Debug, Default)]
