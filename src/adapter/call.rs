@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::ask::{Ask, FileKind, Saying};
 use super::facts::{Facts, Form};
 use super::mode::Mode;
-use crate::model::doors::System;
+use crate::model::ai::System;
 use crate::model::{ErrorKind, GatewayError};
 
 /// The most characters of a transcript that a new conversation begins with; the newest stay.

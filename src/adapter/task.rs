@@ -1,7 +1,7 @@
 //! Side tasks of chat front ends: naming a chat, tagging it, summing it up, proposing the next question.
 //!
 //! They come with the chat's own id and user, but are no turn of it. A front end says so itself, or is
-//! known by the shape of what it sends and by a few words (`doors.task_words`): `docs/openai.md` has
+//! known by the shape of what it sends and by a few words (`ai.task_words`): `docs/openai.md` has
 //! both. The words of a shape are looked for in what is asked for, never in the transcript itself.
 
 use super::ask::Ask;

@@ -5,24 +5,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How a ring point and a request's key become a number.
-///
-/// These numbers decide which instance holds a user's conversations, so they must never change:
-/// the tests pin them. Two gateways with the same configuration agree because of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum HashAlgorithm {
-    /// The first eight bytes of SHA-256, big endian.
-    Sha256,
-    /// XXH3 with 64 bits and seed 0.
-    Xxh3,
-    /// The first eight bytes of SHA-1, big endian.
-    Sha1,
-    /// The first eight bytes of MD5, big endian.
-    Md5,
-    /// CRC-32 (IEEE), twice side by side. A ring over these numbers has the same order as one over
-    /// the 32 bits alone, and they fill the 64 bits from end to end.
-    Crc32,
-}
+use crate::model::HashAlgorithm;
 
 impl HashAlgorithm {
     /// The place of `bytes` on the ring.
@@ -36,17 +19,6 @@ impl HashAlgorithm {
                 let crc = u64::from(crc32fast::hash(bytes));
                 crc << 32 | crc
             }
-        }
-    }
-
-    /// The name in the configuration and in `/status`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Sha256 => "sha256",
-            Self::Xxh3 => "xxh3",
-            Self::Sha1 => "sha1",
-            Self::Md5 => "md5",
-            Self::Crc32 => "crc32",
         }
     }
 }

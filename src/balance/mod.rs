@@ -20,12 +20,12 @@ mod slow_start;
 mod status_breaker;
 mod statuses;
 
+pub use crate::model::HashAlgorithm;
 pub use bound::{Bound, MaxLoad};
 pub use breaker::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict};
 pub use budget::Budget;
 pub use caller::{CallerId, Sender, Work};
 pub use cycle::Cycle;
-pub use hash::HashAlgorithm;
 pub use health::{Change, Health, HealthState, ProbeVerdict, Rhythm, Rules, Standing};
 pub use keyed_silence::KeyedSilence;
 pub use method::{Keyed, Method};

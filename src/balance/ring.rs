@@ -8,7 +8,7 @@
 //! A ring of 64 instances of weight 1 has 10,240 points and takes 108 KiB; apps with the same
 //! names, weights and settings share one.
 
-use crate::balance::hash::HashAlgorithm;
+use crate::model::HashAlgorithm;
 
 /// Points of one arc, about: what a look at an arc reads is then next to each other.
 const POINTS_OF_AN_ARC: usize = 8;

@@ -20,7 +20,7 @@ use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
-use crate::conversation::{self, Book, OnFailure};
+use crate::conversation::{self, Book};
 use crate::gateway::{Prober, Shared, Stores, WorkerConfig, Workers, bind};
 use crate::store::{self, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
@@ -268,12 +268,8 @@ fn book(config: &Config, local: &Arc<dyn Store>, warning: Option<String>) -> any
         None => (Arc::clone(local), warning),
     };
     let config::Conversations { max_entries, max_age, on_store_failure } = config.conversations;
-    let policy = match on_store_failure {
-        config::OnStoreFailure::Continue => OnFailure::Continue,
-        config::OnStoreFailure::Refuse => OnFailure::Refuse,
-    };
     let limits = conversation::Limits { max_entries, max_age };
-    let book = Book::start(store, warning, limits, policy);
+    let book = Book::start(store, warning, limits, on_store_failure);
     book.context("cannot start the thread that keeps the conversations")
 }
 

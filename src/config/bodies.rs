@@ -2,9 +2,9 @@
 
 use serde::{Deserializer, Serializer};
 
-use super::scalar::{format_size, from_text, parse_size};
+use super::units::{format_size, from_text, parse_size};
 
-/// How much memory all buffered bodies may take. Written as a share such as `25%`, or as a size.
+/// How much memory all buffered bodies may take. RawConfig as a share such as `25%`, or as a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodiesMemory {
     /// Of the machine's memory, or of the control group's limit where that is less, in percent.

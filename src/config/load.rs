@@ -5,21 +5,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::again::{Outline, again};
+use super::certificate_paths;
 use super::check::check;
-use super::diagnostic::Diagnostics;
-use super::notes::{Draft, Notes};
+use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
+use super::raw::RawConfig;
 use super::resolve::resolve;
 use super::secret::{fetch_all, reason};
-use super::tls;
 use super::types::Config;
-use super::written::Written;
 use super::yaml::{Places, build, read};
 
 /// A configuration is a text for people; a larger file is something else.
-pub(super) const LARGEST: usize = 16 << 20;
+const LARGEST: usize = 16 << 20;
 
 /// What a configuration may refer to outside its own text.
 #[derive(Clone, Default)]
@@ -46,7 +43,7 @@ pub struct Loaded {
     pub config: Config,
     /// What is probably not as it was meant; often empty.
     pub warnings: Diagnostics,
-    /// What an earlier version did otherwise with it; empty for one that was read again.
+    /// What an earlier version did otherwise with it.
     pub changes: Diagnostics,
 }
 
@@ -55,52 +52,32 @@ pub struct Loaded {
 /// # Errors
 /// Every error at once, with the warnings among them.
 pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
-    load_again(path, env, None)
-}
-
-/// The same; what has not changed since `earlier` was read in the same environment is taken over.
-pub(super) fn load_again(
-    path: &Path,
-    env: &Environment,
-    earlier: Option<&Config>,
-) -> Result<Loaded, Diagnostics> {
     let name = path.display().to_string();
-    let refuse = |draft: Draft| {
-        let mut notes = Notes::default();
-        notes.add(draft);
-        Err(Diagnostics::new(&name, "", notes))
+    let refuse = |draft: DiagnosticBuilder| {
+        let mut sink = DiagnosticSink::default();
+        sink.add(draft);
+        Err(Diagnostics::new(&name, "", sink))
     };
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
             let message = format!("the configuration cannot be read: {}", reason(&error));
             return refuse(
-                Draft::placeless(message).hint("name a file that exists, or make this one"),
+                DiagnosticBuilder::placeless(message)
+                    .hint("name a file that exists, or make this one"),
             );
         }
     };
     let Ok(text) = String::from_utf8(bytes) else {
         let message = "the configuration is not UTF-8 text";
-        return refuse(Draft::placeless(message).hint("save it as UTF-8"));
+        return refuse(DiagnosticBuilder::placeless(message).hint("save it as UTF-8"));
     };
     if env.base.as_os_str().is_empty() {
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
         let env = Environment { base, vars: env.vars.clone() };
-        return parse_again(&name, &text, &env, earlier);
+        return parse(&name, &text, &env);
     }
-    parse_again(&name, &text, env, earlier)
-}
-
-/// Checks a text; what has not changed since `earlier` was read in the same environment is taken
-/// over.
-pub(super) fn parse_again(
-    name: &str,
-    text: &str,
-    env: &Environment,
-    earlier: Option<&Config>,
-) -> Result<Loaded, Diagnostics> {
-    let known = earlier.and_then(|earlier| again(name, text, env, earlier));
-    known.map_or_else(|| parse(name, text, env), Ok)
+    parse(&name, &text, env)
 }
 
 /// Checks a configuration that has been read already. `name` is what findings call it, such as
@@ -109,45 +86,35 @@ pub(super) fn parse_again(
 /// # Errors
 /// Every error at once, with the warnings among them.
 pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagnostics> {
-    let mut notes = Notes::default();
-    let config = examine(text, env, &mut notes, Vec::new())
-        .and_then(|written| if notes.has_errors() { None } else { resolve(written) });
+    let mut sink = DiagnosticSink::default();
+    let config = examine(text, env, &mut sink)
+        .and_then(|raw| if sink.has_errors() { None } else { resolve(raw) });
     match config {
         Some(config) => {
-            let changes = Diagnostics::new(name, text, notes.take_changes());
-            Ok(Loaded { config, warnings: Diagnostics::new(name, text, notes), changes })
+            let changes = Diagnostics::new(name, text, sink.take_changes());
+            Ok(Loaded { config, warnings: Diagnostics::new(name, text, sink), changes })
         }
         None => {
-            if !notes.has_errors() {
-                notes.add(Draft::placeless("the configuration cannot be used"));
+            if !sink.has_errors() {
+                sink.add(DiagnosticBuilder::placeless("the configuration cannot be used"));
             }
-            Err(Diagnostics::new(name, text, notes))
+            Err(Diagnostics::new(name, text, sink))
         }
     }
 }
 
-/// Reads and checks, and notes whatever is wrong on the way. `elsewhere` are apps of the same
-/// configuration that have been checked already.
-pub(super) fn examine(
-    text: &str,
-    env: &Environment,
-    notes: &mut Notes,
-    elsewhere: Vec<String>,
-) -> Option<Written> {
+/// Reads and checks, and notes whatever is wrong on the way.
+fn examine(text: &str, env: &Environment, sink: &mut DiagnosticSink) -> Option<RawConfig> {
     if text.len() > LARGEST {
-        notes.add(Draft::placeless("the configuration is larger than 16MiB"));
+        sink.add(DiagnosticBuilder::placeless("the configuration is larger than 16MiB"));
         return None;
     }
-    let tree = build(text, &env.vars, notes)?;
-    let (written, dropped) = read::<Written>(&tree, notes);
-    let mut written = written?;
-    written.elsewhere = elsewhere;
+    let tree = build(text, &env.vars, sink)?;
+    let (raw, dropped) = read::<RawConfig>(&tree, sink);
+    let mut raw = raw?;
     let places = Places::new(&tree, dropped);
-    fetch_all(&mut written, &places, &env.base, notes);
-    tls::settle(&mut written, &env.base);
-    check(&written, &places, notes);
-    if notes.is_empty() {
-        written.outline = Outline::of(text, &tree, &written).map(Arc::new);
-    }
-    Some(written)
+    fetch_all(&mut raw, &places, &env.base, sink);
+    certificate_paths::settle(&mut raw, &env.base);
+    check(&raw, &places, sink);
+    Some(raw)
 }

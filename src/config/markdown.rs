@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::schema;
+use super::{schema, value_schema};
 
 const HEAD: &str = "\
 <!-- Made by `make docs` from the types. Do not edit. -->
@@ -88,7 +88,8 @@ impl<'s> Page<'s> {
         let path = self.sections[section].paths[0].clone();
         let schema: &'s Value = self.sections[section].schema;
         let mut rows = String::new();
-        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        for (key, property) in properties.filter(|(_, property)| property["deprecated"] != true) {
             let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             let kind = self.kind(property, &below);
             let default = default(schema, key, property);
@@ -192,23 +193,23 @@ fn find<'v>(value: &'v Value, steps: &[&str]) -> Option<&'v Value> {
 fn known() -> BTreeMap<String, &'static str> {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let kinds = [
-        (schema::duration(&mut generator), "duration"),
-        (schema::duration_or_zero(&mut generator), "duration or `0s`"),
-        (schema::percent(&mut generator), "`1%` to `100%`"),
-        (schema::path(&mut generator), "path"),
-        (schema::probe_expect(&mut generator), "`dify`, status, range or list of them"),
-        (schema::fail_statuses(&mut generator), "status or list of them"),
-        (schema::headers(&mut generator), "secrets by name"),
-        (schema::age(&mut generator), "duration"),
-        (schema::size(&mut generator), "size"),
-        (schema::size_or_share(&mut generator), "size, or `1%` to `100%`"),
-        (schema::boolean(&mut generator), "`true`, `false`"),
-        (schema::listen(&mut generator), "address and port"),
-        (schema::networks(&mut generator), "list of networks"),
-        (schema::web_url(&mut generator), "`http` or `https` URL"),
-        (schema::system(&mut generator), "`auto`, `ignore`, `prefix`, `input:…`"),
-        (schema::secret(&mut generator), "secret"),
-        (schema::secrets(&mut generator), "list of secrets"),
+        (value_schema::duration(&mut generator), "duration"),
+        (value_schema::duration_or_zero(&mut generator), "duration or `0s`"),
+        (value_schema::percent(&mut generator), "`1%` to `100%`"),
+        (value_schema::path(&mut generator), "path"),
+        (value_schema::probe_expect(&mut generator), "`dify`, status, range or list of them"),
+        (value_schema::fail_statuses(&mut generator), "status or list of them"),
+        (value_schema::headers(&mut generator), "secrets by name"),
+        (value_schema::age(&mut generator), "duration"),
+        (value_schema::size(&mut generator), "size"),
+        (value_schema::size_or_share(&mut generator), "size, or `1%` to `100%`"),
+        (value_schema::boolean(&mut generator), "`true`, `false`"),
+        (value_schema::listen(&mut generator), "address and port"),
+        (value_schema::networks(&mut generator), "list of networks"),
+        (value_schema::web_url(&mut generator), "`http` or `https` URL"),
+        (value_schema::system(&mut generator), "`auto`, `ignore`, `prefix`, `input:…`"),
+        (value_schema::secret(&mut generator), "secret"),
+        (value_schema::secrets(&mut generator), "list of secrets"),
     ];
     kinds.into_iter().map(|(schema, name)| (property_kind(&schema.to_value()), name)).collect()
 }

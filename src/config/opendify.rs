@@ -12,11 +12,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::address;
-use super::diagnostic::Diagnostics;
-use super::dictionary;
+use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
+use super::key_table::is_name;
+use super::literal;
 use super::load::{Environment, Loaded, parse};
-use super::notes::{Draft, Notes};
-use super::words::is_name;
 use crate::model::Token;
 
 /// The variables that it takes at least.
@@ -25,23 +24,23 @@ pub(super) const NEEDED: [&str; 2] = ["MODEL_CONFIG", "DIFY_API_BASE"];
 /// Where OpenDify listens unless told otherwise.
 const PORT: u16 = 5000;
 
-/// The configuration, or all that is wrong with the variables, what `notes` has already included.
+/// The configuration, or all that is wrong with the variables, what `sink` has already included.
 pub(super) fn load(
     name: &str,
     vars: BTreeMap<String, String>,
-    mut notes: Notes,
+    mut sink: DiagnosticSink,
 ) -> Result<Loaded, Diagnostics> {
-    let mut reader = Reader { vars: &vars, notes: &mut notes };
+    let mut reader = Reader { vars: &vars, sink: &mut sink };
     let models = reader.models();
     let text = reader.text(&models);
     let log_level = reader.log_level();
-    if notes.has_errors() {
-        return Err(Diagnostics::new(name, "", notes));
+    if sink.has_errors() {
+        return Err(Diagnostics::new(name, "", sink));
     }
     let environment = Environment { vars, base: PathBuf::new() };
     let mut loaded = parse(name, &text, &environment)?;
     // The text is ours.
-    loaded.changes = Diagnostics::new(name, "", Notes::default());
+    loaded.changes = Diagnostics::new(name, "", DiagnosticSink::default());
     loaded.config.log_level = log_level;
     for (name, app) in &mut loaded.config.apps {
         Arc::make_mut(app).name_is_model = models.iter().any(|(model, _)| model == name.as_str());
@@ -51,7 +50,7 @@ pub(super) fn load(
 
 struct Reader<'a> {
     vars: &'a BTreeMap<String, String>,
-    notes: &'a mut Notes,
+    sink: &'a mut DiagnosticSink,
 }
 
 impl Reader<'_> {
@@ -66,7 +65,7 @@ impl Reader<'_> {
     }
 
     fn error(&mut self, message: impl Into<String>, hint: impl Into<String>) {
-        self.notes.add(Draft::placeless(message).hint(hint));
+        self.sink.add(DiagnosticBuilder::placeless(message).hint(hint));
     }
 
     fn needed(&mut self, name: &str, hint: &str) -> Option<String> {
@@ -82,7 +81,7 @@ impl Reader<'_> {
         const HINT: &str = "write `{\"model name\": \"app-…\"}`: the key of an app in Dify for each \
                             model";
         let Some(written) = self.needed("MODEL_CONFIG", HINT) else { return Vec::new() };
-        let entries = match dictionary::dictionary(&written) {
+        let entries = match literal::dictionary(&written) {
             Ok(entries) => entries,
             Err(fault) => {
                 let (column, expected) = (fault.column, fault.expected);
@@ -151,7 +150,7 @@ impl Reader<'_> {
         };
         let mut config = json!({
             "listen": listen.to_string(),
-            "doors": { "users": "open_webui" },
+            "ai": { "users": "open_webui" },
             "keys": keys,
             "apps": models.iter().map(app).collect::<Map<_, _>>(),
         });
@@ -187,7 +186,7 @@ impl Reader<'_> {
         let written = self.var("VALID_API_KEYS").unwrap_or_default().to_owned();
         let mut secrets: Vec<String> = Vec::new();
         if written.starts_with('[') {
-            match dictionary::list(&written) {
+            match literal::list(&written) {
                 Ok(items) => secrets.extend(items.into_iter().flatten()),
                 Err(fault) => {
                     let (column, expected) = (fault.column, fault.expected);
@@ -285,17 +284,4 @@ fn shown(model: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{app_name, is_name};
-
-    proptest! {
-        #[test]
-        fn every_model_has_an_app_of_its_own(one in ".{1,80}", other in ".{1,80}") {
-            let (first, second) = (app_name(&one), app_name(&other));
-            prop_assert!(is_name(&first), "{first:?}");
-            prop_assert_eq!(first == second, one == other);
-        }
-    }
-}
+mod tests;

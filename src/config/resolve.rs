@@ -3,55 +3,55 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::check_app::address;
-use super::doors::Doors;
-use super::health::{FAIL_STATUSES, Probe};
-use super::policy::{OnDisconnect, OnOwnerDown, Retry, Storage};
-use super::types::{App, Config, ConsistentHash, Instance, MaxLoad, Method};
-use super::written::{Written, WrittenApp, WrittenInstance};
+use super::ai::Ai;
+use super::balancing::{ConsistentHash, MaxLoad, Method};
+use super::probe::{FAIL_STATUSES, Probe};
+use super::raw::{RawApp, RawConfig, RawInstance};
+use super::retry::Retry;
+use super::types::{App, Config, Instance};
+use crate::model::{OnDisconnect, OnOwnerDown, Storage};
 
 /// The configuration. `None` only if an instance has no address or token, which the checks have
 /// refused.
-pub(super) fn resolve(written: Written) -> Option<Config> {
+pub(super) fn resolve(raw: RawConfig) -> Option<Config> {
     let top = Top {
-        method: written.method,
-        max_load: written.max_load.unwrap_or_default(),
-        hash: written.consistent_hash.or(ConsistentHash::default()),
-        probe: written.probe.or(&Arc::new(Probe::default())),
-        fail_statuses: written.fail_statuses.unwrap_or(FAIL_STATUSES.into()),
-        max_ejected_percent: written.max_ejected_share.unwrap_or(100),
-        slow_start: written.slow_start.unwrap_or_default(),
-        retry: written.retry.or(&Retry::default()),
-        on_disconnect: written.on_disconnect,
-        on_owner_down: written.on_owner_down,
-        storage: written.storage,
-        one_turn_at_a_time: written.one_turn_at_a_time,
-        doors: written.doors.or(&Doors::default()),
+        method: raw.method,
+        max_load: raw.max_load.unwrap_or_default(),
+        hash: raw.consistent_hash.or(ConsistentHash::default()),
+        probe: raw.probe.or(&Arc::new(Probe::default())),
+        fail_statuses: raw.fail_statuses.unwrap_or(FAIL_STATUSES.into()),
+        max_ejected_percent: raw.max_ejected_share.unwrap_or(100),
+        slow_start: raw.slow_start.unwrap_or_default(),
+        retry: raw.retry.or(&Retry::default()),
+        on_disconnect: raw.on_disconnect,
+        on_owner_down: raw.on_owner_down,
+        storage: raw.storage,
+        one_turn_at_a_time: raw.one_turn_at_a_time,
+        ai: raw.ai.or(&Ai::default()),
     };
-    let apps = written.apps.into_iter();
+    let apps = raw.apps.into_iter();
     let apps = apps.map(|(name, app)| Some((name.into(), Arc::new(resolve_app(app, &top)?))));
     Some(Config {
         apps: apps.collect::<Option<_>>()?,
-        listen: written.listen,
-        tls: written.tls,
-        client_certificates: written.client_certificates,
-        admin: written.admin,
-        workers: written.workers,
-        pin_cpus: written.pin_cpus,
-        access_log: written.access_log,
-        trusted_proxies: written.trusted_proxies,
-        last_resort: written.last_resort,
-        instance_header: written.instance_header,
-        spool_dir: written.spool_dir,
-        timeouts: written.timeouts,
-        limits: written.limits,
-        owners: written.owners,
-        store: written.store,
-        keys: written.keys.into_iter().map(Into::into).collect(),
-        conversations: written.conversations,
+        listen: raw.listen,
+        tls: raw.tls,
+        client_certificates: raw.client_certificates,
+        admin: raw.admin,
+        workers: raw.workers,
+        pin_cpus: raw.pin_cpus,
+        access_log: raw.access_log,
+        trusted_proxies: raw.trusted_proxies,
+        last_resort: raw.last_resort,
+        instance_header: raw.instance_header,
+        spool_dir: raw.spool_dir,
+        timeouts: raw.timeouts,
+        limits: raw.limits,
+        owners: raw.owners,
+        store: raw.store,
+        keys: raw.keys.into_iter().map(Into::into).collect(),
+        conversations: raw.conversations,
         log_level: None,
-        watched_files: written.watched_files,
-        outline: written.outline,
+        watched_files: raw.watched_files,
     })
 }
 
@@ -69,10 +69,10 @@ struct Top {
     on_owner_down: OnOwnerDown,
     storage: Storage,
     one_turn_at_a_time: bool,
-    doors: Doors,
+    ai: Ai,
 }
 
-fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
+fn resolve_app(app: RawApp, top: &Top) -> Option<App> {
     let probe = app.probe.or(&top.probe);
     let slow_start = app.slow_start.unwrap_or(top.slow_start);
     let instances = app.instances.into_iter();
@@ -91,18 +91,18 @@ fn resolve_app(app: WrittenApp, top: &Top) -> Option<App> {
         on_owner_down: app.on_owner_down.unwrap_or(top.on_owner_down),
         storage: app.storage.unwrap_or(top.storage),
         one_turn_at_a_time: app.one_turn_at_a_time.unwrap_or(top.one_turn_at_a_time),
-        doors: app.doors.or(&top.doors),
+        ai: app.ai.or(&top.ai),
         instances: instances.collect::<Option<_>>()?,
     })
 }
 
 fn resolve_instance(
-    instance: WrittenInstance,
+    instance: RawInstance,
     probe: &Arc<Probe>,
     slow_start: Duration,
 ) -> Option<Instance> {
     Some(Instance {
-        address: address(&instance).cloned()?,
+        address: instance.address().cloned()?,
         name: instance.name.into(),
         files_url: instance.files_url,
         token: instance.token?,

@@ -4,16 +4,12 @@
 //! break. A file that everybody on the machine may read is worth a warning, except below
 //! `/run/secrets`, where container engines put secrets that only the container sees.
 
-use std::cell::Cell;
 use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::check_keys::part;
-use super::doors::WrittenDoors;
-use super::health::WrittenProbe;
-use super::notes::{Draft, Notes};
-use super::written::Written;
+use super::diagnostic::{DiagnosticBuilder, DiagnosticSink};
+use super::raw::{RawAi, RawConfig, RawProbe};
 use super::yaml::{Places, Step};
 use crate::model::Token;
 
@@ -26,13 +22,12 @@ type Fetch<'f> = dyn FnMut(&mut Token, &[Step<'_>]) + 'f;
 /// Replaces every secret that names a file by the file's content. One that cannot be read is noted
 /// and stays as it is.
 pub(super) fn fetch_all(
-    written: &mut Written,
+    raw: &mut RawConfig,
     places: &Places<'_>,
     base: &Path,
-    notes: &mut Notes,
+    sink: &mut DiagnosticSink,
 ) {
     let mut files = Vec::new();
-    let fetched = Cell::new(0);
     let mut fetch = |token: &mut Token, path: &[Step<'_>]| {
         let Some(named) = token.expose().strip_prefix("file:") else { return };
         let file = base.join(named);
@@ -40,46 +35,47 @@ pub(super) fn fetch_all(
         match read(&file) {
             Ok((secret, open)) => {
                 if open {
-                    let draft = Draft::warning(span, "everybody may read the file of this secret");
-                    notes.add(draft.hint("take that right away with `chmod o-r`"));
+                    let draft = DiagnosticBuilder::warning(
+                        span,
+                        "everybody may read the file of this secret",
+                    );
+                    sink.add(draft.hint("take that right away with `chmod o-r`"));
                 }
                 *token = Token::new(secret);
                 files.push(file);
-                fetched.set(fetched.get() + 1);
             }
             Err(fault) => {
-                notes.add(Draft::error(span, fault.message).hint(fault.hint));
+                sink.add(DiagnosticBuilder::error(span, fault.message).hint(fault.hint));
             }
         }
     };
-    if let Some(token) = &mut written.admin.token {
+    if let Some(token) = &mut raw.admin.token {
         fetch(token, &[Step::Key("admin"), Step::Key("token")]);
     }
-    for (index, key) in written.keys.iter_mut().enumerate() {
+    for (index, key) in raw.keys.iter_mut().enumerate() {
         let Some(secret) = &mut key.secret else { continue };
-        fetch(secret, &part(index, "secret"));
+        fetch(secret, &[Step::Key("keys"), Step::Item(index), Step::Key("secret")]);
     }
-    if let Some(url) = &mut written.store.redis {
+    if let Some(url) = &mut raw.store.redis {
         fetch(url, &[Step::Key("store"), Step::Key("redis")]);
     }
     let probe_key = Step::Key("probe");
-    let fetch_headers = |fetch: &mut Fetch<'_>, probe: &mut WrittenProbe, at: &[Step<'_>]| {
+    let fetch_headers = |fetch: &mut Fetch<'_>, probe: &mut RawProbe, at: &[Step<'_>]| {
         for (name, value) in probe.headers.iter_mut().flatten() {
             fetch(value, &[at, &[probe_key, Step::Key("headers"), Step::Key(name)]].concat());
         }
     };
-    let fetch_jwt = |fetch: &mut Fetch<'_>, doors: &mut WrittenDoors, at: &[Step<'_>]| {
-        let Some(jwt) = &mut doors.user_jwt else { return };
-        let path = [Step::Key("doors"), Step::Key("user_jwt"), Step::Key("secret")];
+    let fetch_jwt = |fetch: &mut Fetch<'_>, ai: &mut RawAi, at: &[Step<'_>]| {
+        let Some(jwt) = &mut ai.user_jwt else { return };
+        let path = [Step::Key("ai"), Step::Key("user_jwt"), Step::Key("secret")];
         fetch(&mut jwt.secret, &[at, &path].concat());
     };
-    fetch_headers(&mut fetch, &mut written.probe, &[]);
-    fetch_jwt(&mut fetch, &mut written.doors, &[]);
-    for (name, app) in &mut written.apps {
-        let before = fetched.get();
+    fetch_headers(&mut fetch, &mut raw.probe, &[]);
+    fetch_jwt(&mut fetch, &mut raw.ai, &[]);
+    for (name, app) in &mut raw.apps {
         let at = [Step::Key("apps"), Step::Key(name)];
         fetch_headers(&mut fetch, &mut app.probe, &at);
-        fetch_jwt(&mut fetch, &mut app.doors, &at);
+        fetch_jwt(&mut fetch, &mut app.ai, &at);
         for (index, token) in app.user_tokens.iter_mut().enumerate() {
             fetch(token, &[at[0], at[1], Step::Key("user_tokens"), Step::Item(index)]);
         }
@@ -93,11 +89,8 @@ pub(super) fn fetch_all(
                 fetch(token, &[&item[..], &[Step::Key(key)]].concat());
             }
         }
-        if fetched.get() != before {
-            written.apps_with_files.insert(name.clone());
-        }
     }
-    written.watched_files = files;
+    raw.watched_files = files;
 }
 
 struct Fault {

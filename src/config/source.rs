@@ -5,13 +5,11 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::Diagnostics;
+use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
 use super::env_file;
-use super::load::{Environment, Loaded, load_again};
-use super::notes::{Draft, Notes};
+use super::load::{Environment, Loaded, load};
 use super::opendify;
 use super::secret::reason;
-use super::types::Config;
 
 /// The file that is taken where none is named.
 const DEFAULT: &str = "difygate.yaml";
@@ -56,25 +54,12 @@ impl Source {
     /// # Errors
     /// Every error at once, with the warnings among them.
     pub fn load(&self, env: &Environment) -> Result<Loaded, Diagnostics> {
-        self.load_again(env, None)
-    }
-
-    /// The same. Apps of a file that are written as they were when `earlier` was read from it, in the
-    /// same environment, are taken over from there.
-    ///
-    /// # Errors
-    /// Every error at once, with the warnings among them.
-    pub fn load_again(
-        &self,
-        env: &Environment,
-        earlier: Option<&Config>,
-    ) -> Result<Loaded, Diagnostics> {
         match self {
-            Self::File(path) => load_again(path, env, earlier),
+            Self::File(path) => load(path, env),
             Self::Environment { file } => {
-                let mut notes = Notes::default();
-                let vars = variables(file.as_deref(), env, &mut notes);
-                opendify::load(&self.to_string(), vars, notes)
+                let mut sink = DiagnosticSink::default();
+                let vars = variables(file.as_deref(), env, &mut sink);
+                opendify::load(&self.to_string(), vars, sink)
             }
         }
     }
@@ -110,26 +95,32 @@ impl fmt::Display for Source {
 fn variables(
     file: Option<&Path>,
     env: &Environment,
-    notes: &mut Notes,
+    sink: &mut DiagnosticSink,
 ) -> BTreeMap<String, String> {
     let mut vars = env.vars.clone();
     let Some(path) = file else { return vars };
     let text = match fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
-            notes.add(Draft::placeless("the file of variables is not UTF-8 text"));
+            sink.add(DiagnosticBuilder::placeless("the file of variables is not UTF-8 text"));
             return vars;
         }
         Err(error) => {
             let message = format!("the file of variables cannot be read: {}", reason(&error));
-            notes.add(Draft::placeless(message).hint("name a file that exists, or make this one"));
+            sink.add(
+                DiagnosticBuilder::placeless(message)
+                    .hint("name a file that exists, or make this one"),
+            );
             return vars;
         }
     };
     let parsed = env_file::parse(&text);
     for line in parsed.faults {
         let message = format!("line {line} of the file of variables is not understood");
-        notes.add(Draft::placeless(message).hint("write `NAME=value`, and `#` before a comment"));
+        sink.add(
+            DiagnosticBuilder::placeless(message)
+                .hint("write `NAME=value`, and `#` before a comment"),
+        );
     }
     for (name, value) in parsed.vars {
         vars.entry(name).or_insert(value);

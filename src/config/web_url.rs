@@ -3,7 +3,7 @@
 use http::Uri;
 use serde::de::Deserializer;
 
-use super::scalar::from_text;
+use super::units::from_text;
 
 /// What it must be; the reader puts the key in front.
 const FORM: &str = "must be an `http` or `https` URL without a query";

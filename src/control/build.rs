@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::balance::{Cycle, HashAlgorithm, MaxLoad, Method, Rendezvous, Ring, Statuses};
+use crate::balance::{Cycle, MaxLoad, Method, Rendezvous, Ring, Statuses};
 use crate::config::{self, BodiesMemory, Config, ConsistentHash};
 use crate::control::by_address::Instances;
 use crate::control::host;
@@ -24,11 +24,9 @@ use crate::gateway::state::ai_settings::{AiSettings, UserJwt};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::{Bearer, Drain, Member};
 use crate::gateway::state::member_stats::MemberStats;
-use crate::gateway::state::policy::{
-    Executed, OnDisconnect, OnOwnerDown, Policy, Resuming, Retry, Storage,
-};
+use crate::gateway::state::policy::{Executed, Policy, Resuming, Retry};
 use crate::gateway::state::pool::Pool;
-use crate::gateway::state::snapshot::{LastResort, Snapshot};
+use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::survivors::{Survivors, removed_instances};
 use crate::gateway::{ConversationLocks, EjectionGuard, Key, Models, TokenTable};
 use crate::model::{AppName, InstanceName, Token};
@@ -73,10 +71,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
             limit: bodies_memory(config.limits.all_bodies_memory),
         },
         timeouts: timeouts(config.timeouts),
-        last_resort: match config.last_resort {
-            config::LastResort::Try => LastResort::Try,
-            config::LastResort::Refuse => LastResort::Refuse,
-        },
+        last_resort: config.last_resort,
         trusted_proxies: config.trusted_proxies.clone(),
         generation: old.map_or(0, |old| old.generation + 1),
         loaded_at: Timestamp::now(),
@@ -141,7 +136,7 @@ fn limits(config: &Config) -> Limits {
     let limits = config.limits;
     Limits {
         max_body_bytes: limits.max_body,
-        client_body_bytes: config.apps.values().map(|app| app.doors.max_body).max().unwrap_or(0),
+        client_body_bytes: config.apps.values().map(|app| app.ai.max_body).max().unwrap_or(0),
         memory_body_bytes: limits.memory_body,
         spool_dir: config.spool_dir.clone().unwrap_or_else(env::temp_dir),
         header_bytes: limits.header_bytes,
@@ -185,21 +180,9 @@ fn policy(app: &config::App, turns: Option<&Arc<ConversationLocks>>) -> Policy {
             true => Resuming::On,
             false => Resuming::Off,
         },
-        on_disconnect: match app.on_disconnect {
-            None => OnDisconnect::Fitting,
-            Some(config::OnDisconnect::Stop) => OnDisconnect::Stop,
-            Some(config::OnDisconnect::Drain) => OnDisconnect::Drain,
-            Some(config::OnDisconnect::Close) => OnDisconnect::Close,
-        },
-        on_owner_down: match app.on_owner_down {
-            config::OnOwnerDown::Fail => OnOwnerDown::Fail,
-            config::OnOwnerDown::Queue => OnOwnerDown::Queue,
-            config::OnOwnerDown::Restart => OnOwnerDown::Restart,
-        },
-        storage: match app.storage {
-            config::Storage::Independent => Storage::Independent,
-            config::Storage::Shared => Storage::Shared,
-        },
+        on_disconnect: app.on_disconnect,
+        on_owner_down: app.on_owner_down,
+        storage: app.storage,
         turns: app.one_turn_at_a_time.then(|| turns.cloned().unwrap_or_default()),
     }
 }
@@ -216,7 +199,7 @@ fn retry(app: &config::App) -> Retry {
     }
 }
 
-fn doors(doors: &config::Doors) -> Result<AiSettings, String> {
+fn ai_settings(ai: &config::Ai) -> Result<AiSettings, String> {
     let header = |name: &String| {
         name.parse::<HeaderName>().map_err(|_| format!("`{name}` is not the name of a header"))
     };
@@ -224,35 +207,25 @@ fn doors(doors: &config::Doors) -> Result<AiSettings, String> {
         Ok::<_, String>(UserJwt { header: header(&jwt.header)?, secret: jwt.secret.clone() })
     };
     Ok(AiSettings {
-        query_input: doors.query_input.clone(),
-        answer_output: doors.answer_output.clone(),
-        system: doors.system.clone(),
-        reasoning: doors.reasoning,
-        files: doors.files,
-        human_input: doors.human_input,
-        tasks: doors.tasks,
-        task_words: doors.task_words.as_deref().map(lower),
-        history: doors.history,
-        users: doors.users,
-        chat_id_headers: doors.chat_id_headers.iter().map(header).collect::<Result<_, _>>()?,
-        user_headers: doors.user_headers.iter().map(header).collect::<Result<_, _>>()?,
-        user_jwt: doors.user_jwt.as_ref().map(jwt).transpose()?,
-        max_body_bytes: doors.max_body,
+        query_input: ai.query_input.clone(),
+        answer_output: ai.answer_output.clone(),
+        system: ai.system.clone(),
+        reasoning: ai.reasoning,
+        files: ai.files,
+        human_input: ai.human_input,
+        tasks: ai.tasks,
+        task_words: ai.task_words.as_deref().map(lower),
+        history: ai.history,
+        users: ai.users,
+        chat_id_headers: ai.chat_id_headers.iter().map(header).collect::<Result<_, _>>()?,
+        user_headers: ai.user_headers.iter().map(header).collect::<Result<_, _>>()?,
+        user_jwt: ai.user_jwt.as_ref().map(jwt).transpose()?,
+        max_body_bytes: ai.max_body,
     })
 }
 
 fn lower(words: &[String]) -> Vec<String> {
     words.iter().map(|word| word.trim().to_lowercase()).collect()
-}
-
-fn algorithm(hash: ConsistentHash) -> HashAlgorithm {
-    match hash.hash_algorithm {
-        config::HashAlgorithm::Sha256 => HashAlgorithm::Sha256,
-        config::HashAlgorithm::Xxh3 => HashAlgorithm::Xxh3,
-        config::HashAlgorithm::Sha1 => HashAlgorithm::Sha1,
-        config::HashAlgorithm::Md5 => HashAlgorithm::Md5,
-        config::HashAlgorithm::Crc32 => HashAlgorithm::Crc32,
-    }
 }
 
 /// What decides a ring: apps that agree in it share one.
@@ -311,8 +284,8 @@ impl<'a> Builder<'a> {
         let how = (method, max_load);
         let pool = Arc::new(Pool::new(name.clone(), members, how, retry(app), pool_stats));
         let policy = policy(app, old.and_then(|old| old.policy.turns.as_ref()));
-        let doors = doors(&app.doors)?;
-        Ok(Arc::new(App { name: name.clone(), pool, policy, ai: doors, stats }))
+        let ai = ai_settings(&app.ai)?;
+        Ok(Arc::new(App { name: name.clone(), pool, policy, ai, stats }))
     }
 
     /// The app as it runs, if nothing that it is made of has changed.
@@ -334,7 +307,7 @@ impl<'a> Builder<'a> {
             config::Method::ConsistentHash => Method::ConsistentHash(self.ring(members, hash)),
             config::Method::IpHash => Method::IpHash(self.ring(members, hash)),
             config::Method::Rendezvous => {
-                Method::Rendezvous(Rendezvous::new(&weights(members), algorithm(hash)).into())
+                Method::Rendezvous(Rendezvous::new(&weights(members), hash.hash_algorithm).into())
             }
             config::Method::WeightedRoundRobin => {
                 let weights: Vec<_> = members.iter().map(|member| member.weight).collect();
@@ -409,7 +382,7 @@ impl<'a> Builder<'a> {
     fn ring(&mut self, members: &[Arc<Member>], hash: ConsistentHash) -> Arc<Ring> {
         let key = (members.iter().map(|m| (m.name().clone(), m.weight)).collect(), hash);
         let ring = self.rings.entry(key).or_insert_with(|| {
-            Arc::new(Ring::new(&weights(members), hash.virtual_nodes, algorithm(hash)))
+            Arc::new(Ring::new(&weights(members), hash.virtual_nodes, hash.hash_algorithm))
         });
         Arc::clone(ring)
     }
@@ -423,5 +396,4 @@ struct Judgement {
 }
 
 #[cfg(test)]
-#[path = "tests_build.rs"]
 mod tests;

@@ -443,5 +443,4 @@ fn parse(text: &str) -> Result<Config, String> {
 }
 
 #[cfg(test)]
-#[path = "tests_plan.rs"]
 mod tests;

@@ -216,8 +216,7 @@ fn replace(
     configs: &Configs,
 ) -> Result<(Reloaded, Arc<Config>), ReloadError> {
     let (current, old) = (configs.current.load_full(), shared.snapshot());
-    let mut loaded =
-        source.load_again(environment, Some(&current)).map_err(ReloadError::Refused)?;
+    let mut loaded = source.load(environment).map_err(ReloadError::Refused)?;
     let before = build::Before { config: &current, snapshot: &old };
     let snapshot = build::snapshot(&loaded.config, Some(before)).map_err(ReloadError::NotBuilt)?;
     let (was, now) = (old.tls.as_ref(), snapshot.tls.as_ref());

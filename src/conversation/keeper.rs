@@ -19,7 +19,7 @@ use super::chain::{Key, Thread};
 use super::look::{Answered, Found, Known, Transcript, View};
 use super::sweep::Sweep;
 use super::write::{Write, check};
-use super::{Limits, OnFailure, StoreDown, now_s};
+use super::{Limits, OnStoreFailure, StoreDown, now_s};
 use crate::store::{Change, Store, StoreError, Table};
 use crate::telemetry::Counter;
 
@@ -76,7 +76,7 @@ pub(super) struct Keeper {
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) progress: Arc<Progress>,
     pub(super) limits: Limits,
-    pub(super) policy: OnFailure,
+    pub(super) policy: OnStoreFailure,
     pub(super) key: Option<Key>,
     pub(super) kept: VecDeque<Write>,
     pub(super) rest_until: Option<Instant>,
@@ -201,7 +201,7 @@ impl Keeper {
         }
         for (write, reply) in writes.into_iter().zip(replies) {
             let begins = matches!(write, Write::Begin(_));
-            if self.policy == OnFailure::Continue && !begins {
+            if self.policy == OnStoreFailure::Continue && !begins {
                 self.keep(write);
             }
             // Who may not begin takes a new conversation.
@@ -314,9 +314,9 @@ impl Keeper {
 }
 
 /// Answers, or does as the policy says. Whoever asked may have gone.
-fn answer<T>(reply: Reply<T>, done: Result<T, StoreDown>, policy: OnFailure, without: T) {
+fn answer<T>(reply: Reply<T>, done: Result<T, StoreDown>, policy: OnStoreFailure, without: T) {
     let _ = reply.send(match (done, policy) {
-        (Err(_), OnFailure::Continue) => Ok(without),
+        (Err(_), OnStoreFailure::Continue) => Ok(without),
         (done, _) => done,
     });
 }

@@ -55,6 +55,7 @@ pub use self::scan::{Imported, Mappings, Slice};
 
 use self::keeper::{Ask, Keeper, Progress, Reply};
 use self::write::{Ended, Write};
+pub use crate::model::OnStoreFailure;
 use crate::store::Store;
 
 /// How many questions and changes wait for the book's thread; more wait in their tasks.
@@ -82,15 +83,6 @@ impl Limits {
     fn is_exceeded_by(&self, rows: u64) -> bool {
         usize::try_from(rows).unwrap_or(usize::MAX) > self.max_entries + self.max_entries / 64
     }
-}
-
-/// What happens while the store fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Nothing is known, and what has to be written waits in memory.
-    Continue,
-    /// Every call fails.
-    Refuse,
 }
 
 /// The store fails, and the policy is to refuse.
@@ -152,7 +144,7 @@ pub fn now_s() -> u32 {
 pub struct Book {
     asks: mpsc::Sender<Ask>,
     progress: Arc<Progress>,
-    policy: OnFailure,
+    policy: OnStoreFailure,
     kind: &'static str,
     place: Option<String>,
     warning: Option<String>,
@@ -170,7 +162,7 @@ impl Book {
         store: Arc<dyn Store>,
         warning: Option<String>,
         limits: Limits,
-        policy: OnFailure,
+        policy: OnStoreFailure,
     ) -> io::Result<Self> {
         let (asks, receiver) = mpsc::channel(QUEUE);
         let progress = Arc::new(Progress::default());
@@ -200,7 +192,9 @@ impl Book {
         let Some(transcript) = sought.0 else {
             let error = self.progress.error.load();
             return match error.as_deref() {
-                Some(error) if self.policy == OnFailure::Refuse => Err(StoreDown(error.clone())),
+                Some(error) if self.policy == OnStoreFailure::Refuse => {
+                    Err(StoreDown(error.clone()))
+                }
                 _ => Ok(Found::New),
             };
         };
@@ -240,8 +234,8 @@ impl Book {
     /// As of [`Book::find`].
     pub async fn check(&self) -> Result<(), StoreDown> {
         match self.policy {
-            OnFailure::Continue => Ok(()),
-            OnFailure::Refuse => self.write(Write::Check, true).await.map(|_| ()),
+            OnStoreFailure::Continue => Ok(()),
+            OnStoreFailure::Refuse => self.write(Write::Check, true).await.map(|_| ()),
         }
     }
 
@@ -316,8 +310,8 @@ impl Book {
         drop(self.asks.send(ask(reply)).await);
         match (answer.await, self.policy) {
             (Ok(answer), _) => answer,
-            (Err(_), OnFailure::Continue) => Ok(without),
-            (Err(_), OnFailure::Refuse) => Err(StoreDown("it is closed".to_owned())),
+            (Err(_), OnStoreFailure::Continue) => Ok(without),
+            (Err(_), OnStoreFailure::Refuse) => Err(StoreDown("it is closed".to_owned())),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    Answered, Before, Book, Conversation, Finished, Found, Known, Limits, OnFailure, Pending,
+    Answered, Before, Book, Conversation, Finished, Found, Known, Limits, OnStoreFailure, Pending,
     Sought, State, Thread, Turn, now_s,
 };
 use crate::model::Token;
@@ -17,7 +17,7 @@ pub(super) const LIMITS: Limits =
     Limits { max_entries: 1000, max_age: Duration::from_secs(30 * 24 * 3600) };
 
 pub(super) fn book(store: &Arc<dyn Store>) -> Book {
-    Book::start(Arc::clone(store), None, LIMITS, OnFailure::Refuse).unwrap()
+    Book::start(Arc::clone(store), None, LIMITS, OnStoreFailure::Refuse).unwrap()
 }
 
 pub(super) fn thread(user: &str, chat: Option<&str>) -> Thread {
@@ -311,7 +311,8 @@ async fn what_is_too_old_and_the_oldest_of_too_many_go() {
             // Half an hour more, so that no row lies on the border.
             let max_age = Duration::from_secs(hours * 3600 - 1800);
             let limits = Limits { max_entries, max_age };
-            let book = Book::start(Arc::clone(&store), None, limits, OnFailure::Refuse).unwrap();
+            let book =
+                Book::start(Arc::clone(&store), None, limits, OnStoreFailure::Refuse).unwrap();
             let swept = async {
                 while store.count(Table::Conversations).unwrap() != left {
                     tokio::time::sleep(Duration::from_millis(10)).await;

@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::tests::{LIMITS, book, found, id, resumed, talk, thread, turn};
 use super::{
-    Before, Book, Finished, Found, Known, OnFailure, Pending, Sought, Stats, StoreDown, Thread,
-    Turn,
+    Before, Book, Finished, Found, Known, OnStoreFailure, Pending, Sought, Stats, StoreDown,
+    Thread, Turn,
 };
 use crate::model::Token;
 use crate::store::redis_server::RedisServer;
@@ -70,7 +70,7 @@ impl Store for Full {
 }
 
 /// A book over such a disk.
-fn over_full(policy: OnFailure) -> (Book, Arc<AtomicBool>) {
+fn over_full(policy: OnStoreFailure) -> (Book, Arc<AtomicBool>) {
     let full = Arc::new(AtomicBool::new(false));
     let store = Arc::new(Full { inner: in_memory(), full: Arc::clone(&full) });
     (Book::start(store, None, LIMITS, policy).unwrap(), full)
@@ -95,7 +95,7 @@ async fn try_turn(book: &Book, thread: &Thread, texts: &[&str]) -> Result<(), St
 
 #[tokio::test]
 async fn a_full_disk_is_written_to_later_if_turns_are_to_go_on() {
-    let (book, full) = over_full(OnFailure::Continue);
+    let (book, full) = over_full(OnStoreFailure::Continue);
     let alice = thread("alice", None);
     turn(&book, &alice, &["a", "b"], 1, 11).await;
     turn(&book, &alice, &["x", "y"], 2, 21).await;
@@ -120,7 +120,7 @@ async fn a_full_disk_is_written_to_later_if_turns_are_to_go_on() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_turns_if_they_are_to_be_refused() {
-    let (book, full) = over_full(OnFailure::Refuse);
+    let (book, full) = over_full(OnStoreFailure::Refuse);
     let alice = thread("alice", None);
     turn(&book, &alice, &["a", "b"], 1, 11).await;
     full.store(true, Ordering::Relaxed);
@@ -137,7 +137,7 @@ async fn a_full_disk_refuses_turns_if_they_are_to_be_refused() {
 
 #[tokio::test]
 async fn a_full_disk_is_found_out_before_a_turn() {
-    let (book, full) = over_full(OnFailure::Refuse);
+    let (book, full) = over_full(OnStoreFailure::Refuse);
     book.check().await.unwrap();
     full.store(true, Ordering::Relaxed);
     // The first to ask notices, though nothing has failed so far.
@@ -146,7 +146,7 @@ async fn a_full_disk_is_found_out_before_a_turn() {
     until(&book, |stats| stats.error.is_none()).await;
     book.check().await.unwrap();
 
-    let (book, full) = over_full(OnFailure::Continue);
+    let (book, full) = over_full(OnStoreFailure::Continue);
     full.store(true, Ordering::Relaxed);
     book.check().await.unwrap();
     assert_eq!((book.stats().pending, book.stats().error), (0, None), "nobody was asked");
@@ -154,7 +154,7 @@ async fn a_full_disk_is_found_out_before_a_turn() {
 
 #[tokio::test]
 async fn what_waits_for_the_store_is_bounded() {
-    let (book, full) = over_full(OnFailure::Continue);
+    let (book, full) = over_full(OnStoreFailure::Continue);
     let alice = thread("alice", None);
     full.store(true, Ordering::Relaxed);
     for number in 0..10_050 {
@@ -172,7 +172,7 @@ async fn what_waits_for_the_store_is_bounded() {
 async fn a_redis_that_is_killed_loses_nothing_and_takes_the_rest_when_it_is_back() {
     let mut server = RedisServer::start();
     let store = in_redis(&Token::new(server.url())).unwrap();
-    let book = Book::start(store, None, LIMITS, OnFailure::Continue).unwrap();
+    let book = Book::start(store, None, LIMITS, OnStoreFailure::Continue).unwrap();
     let alice = thread("alice", None);
     turn(&book, &alice, &["a", "b"], 1, 11).await;
     server.kill();
@@ -192,7 +192,7 @@ async fn a_redis_that_comes_only_after_the_start_gets_what_was_kept() {
     let mut server = RedisServer::start();
     server.kill();
     let store = in_redis(&Token::new(server.url())).unwrap();
-    let book = Book::start(store, None, LIMITS, OnFailure::Continue).unwrap();
+    let book = Book::start(store, None, LIMITS, OnStoreFailure::Continue).unwrap();
     let alice = thread("alice", None);
     turn(&book, &alice, &["a", "b"], 1, 11).await;
     assert_eq!(book.stats().pending, 1);

@@ -1,12 +1,12 @@
 //! The nouns that every room shares. Nothing here does IO, reads a clock or imports another room.
 
 mod address;
-pub mod doors;
+pub mod ai;
 mod gateway_error;
 mod id;
 mod probe;
 mod reason;
-
+mod settings;
 mod token;
 
 pub use address::{Address, Scheme};
@@ -14,4 +14,5 @@ pub use gateway_error::{ErrorKind, GatewayError, Source};
 pub use id::{AppName, InstanceName};
 pub use probe::ProbeExpect;
 pub use reason::Reason;
+pub use settings::{HashAlgorithm, LastResort, OnDisconnect, OnOwnerDown, OnStoreFailure, Storage};
 pub use token::Token;

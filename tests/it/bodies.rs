@@ -169,8 +169,8 @@ async fn a_body_that_is_too_deep_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_body_larger_than_its_app_takes_is_413_by_the_key_that_says_so() {
-    let doors = "ai: { max_body: 64KiB }\nlimits: { max_body: 1MiB }";
-    let rig = Plan::new(1).with(doors).start().await;
+    let settings = "ai: { max_body: 64KiB }\nlimits: { max_body: 1MiB }";
+    let rig = Plan::new(1).with(settings).start().await;
     let ask = |bytes: usize| {
         let messages = json!([{"role": "user", "content": "x".repeat(bytes)}]);
         post("/v1/chat/completions", &json!({"model": "shop", "messages": messages}))
@@ -178,7 +178,7 @@ async fn a_body_larger_than_its_app_takes_is_413_by_the_key_that_says_so() {
     assert_eq!(rig.send(ask(60_000)).await.status, StatusCode::OK);
     let answer = rig.send(ask(70_000)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(answer.text().contains("`doors.max_body`"), "{answer:?}");
+    assert!(answer.text().contains("`ai.max_body`"), "{answer:?}");
     // Dify's own API has a limit of its own.
     let body = json!({ "inputs": {}, "query": "x".repeat(70_000), "response_mode": "blocking",
         "user": "u" });
@@ -193,7 +193,7 @@ async fn a_body_larger_than_its_app_takes_is_413_by_the_key_that_says_so() {
     assert_eq!(rig.send(ask(60_000)).await.status, StatusCode::OK);
     let answer = rig.send(ask(70_000)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(answer.text().contains("`doors.max_body`"), "{answer:?}");
+    assert!(answer.text().contains("`ai.max_body`"), "{answer:?}");
 }
 
 #[tokio::test]
@@ -274,7 +274,7 @@ async fn packed_bodies_are_unpacked_where_the_gateway_reads_them() {
     assert!(bomb.len() < 1 << 20);
     let answer = rig.send(packed("/v1/chat/completions", "gzip", bomb)).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(answer.text().contains("`doors.max_body`"), "{answer:?}");
+    assert!(answer.text().contains("`ai.max_body`"), "{answer:?}");
 }
 
 #[tokio::test]

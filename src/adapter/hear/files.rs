@@ -5,7 +5,7 @@ use super::lenient::items;
 use super::run::Run;
 use crate::adapter::voice::Heard;
 use crate::adapter::{file_address, markdown};
-use crate::model::doors::MadeFiles;
+use crate::model::ai::MadeFiles;
 
 /// The most files of an answer.
 const MAX_FILES: usize = 256;

@@ -9,7 +9,7 @@ use super::event::{Event, Workflow};
 use super::lenient::{items, part};
 use super::run::Run;
 use crate::adapter::voice::Heard;
-use crate::model::doors::HumanInput;
+use crate::model::ai::HumanInput;
 use crate::model::{ErrorKind, GatewayError};
 
 /// The most forms of a run.

@@ -25,7 +25,7 @@ use self::run::Run;
 use self::size::MAX_EVENT_BYTES;
 use super::mode::Mode;
 use super::voice::{Begun, Heard, Told};
-use crate::model::doors::{HumanInput, MadeFiles, Reasoning};
+use crate::model::ai::{HumanInput, MadeFiles, Reasoning};
 use crate::model::{ErrorKind, GatewayError};
 use crate::sse::Splitter;
 

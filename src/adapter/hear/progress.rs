@@ -5,7 +5,7 @@ use super::event::{Event, Node};
 use super::lenient::part;
 use super::run::Run;
 use crate::adapter::voice::Heard;
-use crate::model::doors::Reasoning;
+use crate::model::ai::Reasoning;
 
 /// The most lines of progress; then there are only signs of life.
 const MAX_LINES: usize = 200;

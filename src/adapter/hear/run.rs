@@ -15,7 +15,7 @@ use crate::adapter::mode::Mode;
 use crate::adapter::voice::{Begun, Heard, Told};
 use crate::dify::answer::Usage;
 use crate::model::GatewayError;
-use crate::model::doors::Reasoning;
+use crate::model::ai::Reasoning;
 use crate::sse;
 
 /// The most bytes of what the log is to know.

@@ -8,7 +8,7 @@ use super::think::{Piece, Thinking};
 use crate::adapter::file_address;
 use crate::adapter::mode::Mode;
 use crate::adapter::voice::{Finish, Heard};
-use crate::model::doors::Reasoning;
+use crate::model::ai::Reasoning;
 
 /// The most thoughts of an agent that are followed.
 const MAX_THOUGHTS: usize = 256;

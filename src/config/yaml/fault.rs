@@ -6,8 +6,9 @@ use std::ops::Range;
 use serde::de::{self, Expected, Unexpected};
 
 use super::tree::Entry;
-use crate::config::notes::Draft;
-use crate::config::words::{intended, shown_key};
+use crate::config::diagnostic::DiagnosticBuilder;
+use crate::config::key_table::shown_key;
+use crate::config::spelling::{intended, is_former};
 
 /// An error on its way from the value to the entry that is set aside for it.
 #[derive(Debug)]
@@ -83,14 +84,14 @@ impl Fault {
     }
 
     /// What the operator is told.
-    pub(super) fn draft(self) -> Draft {
+    pub(super) fn draft(self) -> DiagnosticBuilder {
         let message = match self.what {
             What::Predicate(predicate) => format!("the configuration {predicate}"),
             What::Sentence(message) => message,
             What::Missing(key) => format!("`{key}` is missing"),
             What::Twice(key) => format!("`{key}` is written twice, under two names"),
         };
-        let draft = Draft::error(self.at.unwrap_or(0..0), message);
+        let draft = DiagnosticBuilder::error(self.at.unwrap_or(0..0), message);
         match self.hint {
             Some(hint) => draft.hint(hint),
             None => draft,
@@ -103,7 +104,8 @@ pub(super) fn key_hint(key: &str, fields: &'static [&'static str]) -> String {
     match intended(key, fields) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => {
-            let names: Vec<_> = fields.iter().map(|field| format!("`{field}`")).collect();
+            let fields = fields.iter().filter(|field| !is_former(field));
+            let names: Vec<_> = fields.map(|field| format!("`{field}`")).collect();
             format!("the keys here are {}", names.join(", "))
         }
     }

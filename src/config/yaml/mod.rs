@@ -10,7 +10,6 @@
 //! Limits: [`tree::MAX_VALUES`] values counted with every alias followed, [`tree::MAX_DEPTH`] levels.
 //! Deliberately absent: tags of one's own, several documents, maps as keys.
 
-mod access;
 mod expand;
 mod fault;
 mod places;
@@ -20,5 +19,4 @@ mod tree;
 
 pub(super) use places::{Places, Step};
 pub(super) use reader::read;
-pub(super) use references::COUNT as MAX_REFERENCES;
-pub(super) use tree::{MAX_VALUES, Tree, build};
+pub(super) use tree::build;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::tree::{Content, Entry, Piece, Tree};
-use crate::config::words::intended;
+use crate::config::spelling::{intended, other_name};
 
 /// One step of a path into the document.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,12 @@ impl<'t> Places<'t> {
     /// The key at the end of `path`, or what of the path exists.
     pub(crate) fn key(&self, path: &[Step<'_>]) -> Range<usize> {
         self.reach(path).key.map_or_else(|| self.value(path), |entry| entry.key_span.clone())
+    }
+
+    /// The key at the end of `path` by the name under which it is written; `None` if it is not.
+    pub(crate) fn name(&self, path: &[Step<'_>]) -> Option<&'t str> {
+        let reached = self.reach(path);
+        reached.key.filter(|_| reached.whole).map(|entry| entry.key.as_str())
     }
 
     /// Whether something stands at `path`, be it right, wrong or under a name that was meant to be
@@ -129,8 +135,12 @@ impl<'t> Places<'t> {
             let entry = entries.get(*index.get(key)?)?;
             return Some((&*entry.value, Some(entry)));
         }
-        let other = if key == "apps" { "applications" } else { key };
-        let named = || entries.iter().filter(|entry| entry.key == key || entry.key == other);
+        let with = |name: &'static str| entries.iter().filter(move |entry| entry.key == name);
+        let other = other_name(key);
+        let named = || {
+            let own = entries.iter().filter(|entry| entry.key == key);
+            own.chain(other.into_iter().flat_map(with))
+        };
         let entry = named().find(|entry| !self.is_aside(entry)).or_else(|| named().next())?;
         Some((&*entry.value, Some(entry)))
     }

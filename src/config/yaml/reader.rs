@@ -2,34 +2,35 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
-use serde::de::{Deserializer, IntoDeserializer, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::access::{Entries, Items};
 use super::fault::{Fault, What, key_hint};
 use super::tree::{Content, Entry, Piece, Tree};
-use crate::config::notes::{Draft, MOST_FINDINGS, Notes};
-use crate::config::words::{intended, shown_key};
+use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink, MAX_FINDINGS};
+use crate::config::key_table::shown_key;
+use crate::config::spelling::intended;
 
 /// What has been noted and set aside so far.
 #[derive(Debug, Default)]
-pub(super) struct Aside {
-    pub(super) drafts: RefCell<Vec<Draft>>,
-    pub(super) dropped: RefCell<HashSet<u32>>,
+struct Aside {
+    drafts: RefCell<Vec<DiagnosticBuilder>>,
+    dropped: RefCell<HashSet<u32>>,
 }
 
 impl Aside {
     /// Whether an entry takes no part any more.
-    pub(super) fn has(&self, entry: &Entry) -> bool {
+    fn has(&self, entry: &Entry) -> bool {
         matches!(entry.value.content, Content::Faulty)
             || self.dropped.borrow().contains(&entry.key_id)
     }
 
     /// Whether an item of a list takes no part any more.
-    pub(super) fn has_item(&self, item: &Piece) -> bool {
+    fn has_item(&self, item: &Piece) -> bool {
         matches!(item.content, Content::Faulty) || self.dropped.borrow().contains(&item.id)
     }
 }
@@ -38,12 +39,12 @@ impl Aside {
 /// set holds the ids of what does not take part.
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(
     tree: &Tree,
-    notes: &mut Notes,
+    sink: &mut DiagnosticSink,
 ) -> (Option<T>, HashSet<u32>) {
     let aside = Aside::default();
     let mut value = None;
     // Each round sets at least one more entry aside, so this ends.
-    for _ in 0..MOST_FINDINGS {
+    for _ in 0..MAX_FINDINGS {
         let reader = Reader { piece: &tree.root, aside: &aside, root: true };
         match T::deserialize(reader) {
             Ok(read) => {
@@ -61,17 +62,17 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(
         }
     }
     for draft in aside.drafts.into_inner() {
-        notes.add(draft);
+        sink.add(draft);
     }
     (value, aside.dropped.into_inner())
 }
 
 /// Reads one piece.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a> {
-    pub(super) piece: &'a Piece,
-    pub(super) aside: &'a Aside,
-    pub(super) root: bool,
+struct Reader<'a> {
+    piece: &'a Piece,
+    aside: &'a Aside,
+    root: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -137,7 +138,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn unknown_key(entry: &Entry, fields: &'static [&'static str], root: bool) -> Draft {
+fn unknown_key(entry: &Entry, fields: &'static [&'static str], root: bool) -> DiagnosticBuilder {
     // A key without a value may be a secret that has lost its own key.
     let bare = matches!(entry.value.content, Content::Null) && entry.value.span.is_empty();
     let shown = shown_key(&entry.key);
@@ -150,7 +151,7 @@ fn unknown_key(entry: &Entry, fields: &'static [&'static str], root: bool) -> Dr
     if root && intended.is_none() {
         hint.push_str("; what begins with `x-` is ignored");
     }
-    Draft::error(entry.key_span.clone(), message).hint(hint)
+    DiagnosticBuilder::error(entry.key_span.clone(), message).hint(hint)
 }
 
 impl<'de> Deserializer<'de> for Reader<'_> {
@@ -244,9 +245,87 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_unit()
     }
 
-    // Numbers are read from text in `scalar`, so that their limits stand in the message.
+    // Numbers are read from text in `units`, so that their limits stand in the message.
     forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple
         tuple_struct identifier
+    }
+}
+
+/// The entries of a map.
+struct Entries<'a> {
+    entries: &'a [Entry],
+    aside: &'a Aside,
+    /// The entry whose key was handed out last, for who looks after a fault.
+    at: &'a Cell<usize>,
+    next: usize,
+    /// Whether entries without a value are handed out; in a struct they count as not written.
+    with_null: bool,
+}
+
+impl<'a> Entries<'a> {
+    fn new(entries: &'a [Entry], aside: &'a Aside, at: &'a Cell<usize>, with_null: bool) -> Self {
+        Self { entries, aside, at, next: 0, with_null }
+    }
+
+    fn skipped(&self, entry: &Entry) -> bool {
+        let null = matches!(entry.value.content, Content::Null);
+        self.aside.has(entry) || (null && !self.with_null)
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
+        while let Some(entry) = self.entries.get(self.next) {
+            self.at.set(self.next);
+            self.next += 1;
+            if self.skipped(entry) {
+                continue;
+            }
+            let key: StrDeserializer<'_, Fault> = entry.key.as_str().into_deserializer();
+            return seed.deserialize(key).map(Some).map_err(|fault| fault.in_key(entry));
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let Some(entry) = self.entries.get(self.at.get()) else {
+            return Err(Fault::predicate("must have a value"));
+        };
+        seed.deserialize(Reader { piece: &entry.value, aside: self.aside, root: false })
+            .map_err(|fault| fault.in_entry(entry))
+    }
+}
+
+/// The items of a list.
+struct Items<'a> {
+    items: std::slice::Iter<'a, Rc<Piece>>,
+    aside: &'a Aside,
+}
+
+impl<'a> Items<'a> {
+    fn new(items: &'a [Rc<Piece>], aside: &'a Aside) -> Self {
+        Self { items: items.iter(), aside }
+    }
+}
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
+        let Some(item) = self.items.find(|item| !self.aside.has_item(item)) else {
+            return Ok(None);
+        };
+        seed.deserialize(Reader { piece: item, aside: self.aside, root: false })
+            .map(Some)
+            .map_err(|fault| fault.in_item(item.id, &item.span))
     }
 }

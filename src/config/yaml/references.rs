@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 /// The first character of plane 15, and how many of them may be used. Each takes four bytes.
 const FIRST: u32 = 0xF_0000;
-pub(crate) const COUNT: usize = 0xFFFD;
+const COUNT: usize = 0xFFFD;
 
 /// A text without its references.
 pub(super) struct Hidden<'t> {

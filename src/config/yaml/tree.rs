@@ -8,11 +8,11 @@ use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanErr
 
 use super::expand::{Unexpanded, expand};
 use super::references::Hidden;
-use crate::config::notes::{Draft, Notes};
-use crate::config::words::shown_key;
+use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
+use crate::config::key_table::shown_key;
 
 /// Values in a document at most, each alias counted as what it stands for.
-pub(crate) const MAX_VALUES: usize = 1_000_000;
+pub(super) const MAX_VALUES: usize = 1_000_000;
 
 /// Levels of nesting at most.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -60,49 +60,21 @@ pub(crate) struct Tree {
     pub(super) is_whole: bool,
 }
 
-/// An app as it stands in the text.
-pub(crate) struct AppPlace<'t> {
-    pub(crate) name: &'t str,
-    pub(crate) key_start: usize,
-    pub(crate) value: Range<usize>,
-    /// Values in it.
-    pub(crate) size: usize,
-}
-
-impl Tree {
-    /// The apps in the order of the text, if that is where their key stands.
-    pub(crate) fn apps(&self, key: usize) -> Option<Vec<AppPlace<'_>>> {
-        let Content::Map(entries) = &self.root.content else { return None };
-        let is_apps = |entry: &&Entry| matches!(&*entry.key, "apps" | "applications");
-        let entry = entries.iter().find(is_apps).filter(|entry| entry.key_span.start == key)?;
-        let Content::Map(apps) = &entry.value.content else { return None };
-        Some(apps.iter().map(AppPlace::of).collect())
-    }
-}
-
-impl<'t> AppPlace<'t> {
-    fn of(app: &'t Entry) -> Self {
-        let Entry { key, key_span, value, .. } = app;
-        let span = if value.span.is_empty() { key_span } else { &value.span };
-        Self { name: key, key_start: key_span.start, value: span.clone(), size: value.size }
-    }
-}
-
 /// Builds a tree. `None` if the text is not YAML at all; the notes then say why.
 pub(crate) fn build(
     text: &str,
     vars: &BTreeMap<String, String>,
-    notes: &mut Notes,
+    sink: &mut DiagnosticSink,
 ) -> Option<Tree> {
     let hidden = Hidden::new(text);
-    let mut builder = Builder::new(&hidden, vars, notes);
+    let mut builder = Builder::new(&hidden, vars, sink);
     for event in Parser::new_from_str(&hidden.text) {
         let built = match event {
             Ok((event, span)) => builder.take(event, &builder.range(&span)),
             Err(error) => Err(broken(text, &error)),
         };
         if let Err(draft) = built {
-            builder.notes.add(draft);
+            builder.sink.add(draft);
             return None;
         }
     }
@@ -112,7 +84,7 @@ pub(crate) fn build(
 }
 
 /// The parser's message holds no text of the document, at most one character of it.
-fn broken(text: &str, error: &ScanError) -> Draft {
+fn broken(text: &str, error: &ScanError) -> DiagnosticBuilder {
     let at = error.marker().byte_offset().unwrap_or(0).min(text.len());
     let message = match error.kind() {
         ErrorKind::UnknownAnchor => "there is no anchor of this name".to_owned(),
@@ -127,7 +99,7 @@ fn broken(text: &str, error: &ScanError) -> Draft {
     } else {
         "look at indentation, quotes and brackets here and just above"
     };
-    Draft::error(at..at, format!("this is not YAML: {message}")).hint(hint)
+    DiagnosticBuilder::error(at..at, format!("this is not YAML: {message}")).hint(hint)
 }
 
 /// A list or map that is not complete yet.
@@ -157,7 +129,7 @@ enum Key {
 struct Builder<'a> {
     hidden: &'a Hidden<'a>,
     vars: &'a BTreeMap<String, String>,
-    notes: &'a mut Notes,
+    sink: &'a mut DiagnosticSink,
     frames: Vec<Frame>,
     anchors: HashMap<usize, Rc<Piece>>,
     root: Option<Rc<Piece>>,
@@ -166,18 +138,18 @@ struct Builder<'a> {
     is_whole: bool,
 }
 
-type Built = Result<(), Draft>;
+type Built = Result<(), DiagnosticBuilder>;
 
 impl<'a> Builder<'a> {
     fn new(
         hidden: &'a Hidden<'a>,
         vars: &'a BTreeMap<String, String>,
-        notes: &'a mut Notes,
+        sink: &'a mut DiagnosticSink,
     ) -> Self {
         Self {
             hidden,
             vars,
-            notes,
+            sink,
             frames: Vec::new(),
             anchors: HashMap::new(),
             root: None,
@@ -204,7 +176,7 @@ impl<'a> Builder<'a> {
                 self.documents += 1;
                 if self.documents > 1 {
                     let message = "a second document begins here";
-                    return Err(Draft::error(span.clone(), message)
+                    return Err(DiagnosticBuilder::error(span.clone(), message)
                         .hint("take the `---` out, or move what follows to another file"));
                 }
             }
@@ -225,10 +197,13 @@ impl<'a> Builder<'a> {
             Event::SequenceEnd | Event::MappingEnd => return self.close(span.end),
             Event::Alias(anchor) => {
                 let Some(piece) = self.anchors.get(&anchor).cloned() else {
-                    return Err(Draft::error(span.clone(), "this alias stands inside its anchor"));
+                    return Err(DiagnosticBuilder::error(
+                        span.clone(),
+                        "this alias stands inside its anchor",
+                    ));
                 };
                 if self.frames.last().is_some_and(Frame::wants_key) {
-                    return Err(Draft::error(span.clone(), "an alias cannot be a key"));
+                    return Err(DiagnosticBuilder::error(span.clone(), "an alias cannot be a key"));
                 }
                 return self.place(piece);
             }
@@ -239,10 +214,10 @@ impl<'a> Builder<'a> {
 
     fn open(&mut self, kind: Kind, anchor: usize, span: &Range<usize>) -> Built {
         if self.frames.last().is_some_and(Frame::wants_key) {
-            return Err(Draft::error(span.clone(), "a key must be a single word"));
+            return Err(DiagnosticBuilder::error(span.clone(), "a key must be a single word"));
         }
         if self.frames.len() >= MAX_DEPTH {
-            return Err(Draft::error(span.clone(), "this is nested too deeply"));
+            return Err(DiagnosticBuilder::error(span.clone(), "this is nested too deeply"));
         }
         let id = self.id();
         self.frames.push(Frame { start: span.start, anchor, id, kind });
@@ -279,10 +254,10 @@ impl<'a> Builder<'a> {
             && let Some(first) = entries.iter().find(|entry| entry.key == text)
         {
             let what = shown_key(text).map_or("this key".to_owned(), |key| format!("`{key}`"));
-            let draft = Draft::error(span.clone(), format!("{what} is written twice"))
+            let draft = DiagnosticBuilder::error(span.clone(), format!("{what} is written twice"))
                 .hint("take one of them out")
                 .related(first.key_span.clone(), "first written here");
-            self.notes.add(draft);
+            self.sink.add(draft);
             return Key::Unusable;
         }
         Key::Plain { text: text.to_owned(), id, span: span.clone() }
@@ -299,7 +274,7 @@ impl<'a> Builder<'a> {
                 Content::Text { text: new.into_owned(), expanded }
             }
             Err(fault) => {
-                self.notes.add(unexpanded(&fault, span));
+                self.sink.add(unexpanded(&fault, span));
                 self.is_whole = false;
                 Content::Faulty
             }
@@ -326,7 +301,7 @@ impl<'a> Builder<'a> {
         let size = children.iter().fold(1usize, |sum, child| sum.saturating_add(child.size));
         let depth = 1 + children.iter().map(|child| child.depth).max().unwrap_or(0);
         if size > MAX_VALUES || depth > MAX_DEPTH {
-            return Err(Draft::error(span, "this holds too many values"));
+            return Err(DiagnosticBuilder::error(span, "this holds too many values"));
         }
         let piece = Rc::new(Piece { id: frame.id, span, content, size, depth });
         if frame.anchor != 0 {
@@ -369,28 +344,33 @@ fn merge(entries: &mut Vec<Entry>, source: &Piece) -> Built {
             Ok(())
         }
         Content::List(sources) => sources.iter().try_for_each(|source| merge(entries, source)),
-        _ => Err(Draft::error(source.span.clone(), "`<<` takes a map or a list of maps")
-            .hint("write `<<: *name` with a `&name` in front of a map further up")),
+        _ => {
+            Err(DiagnosticBuilder::error(source.span.clone(), "`<<` takes a map or a list of maps")
+                .hint("write `<<: *name` with a `&name` in front of a map further up"))
+        }
     }
 }
 
 fn check_tag(tag: Option<&Tag>, span: &Range<usize>) -> Built {
     match tag {
         Some(tag) if !tag.is_yaml_core_schema() => {
-            Err(Draft::error(span.clone(), "tags such as `!name` have no meaning here")
+            Err(DiagnosticBuilder::error(span.clone(), "tags such as `!name` have no meaning here")
                 .hint("take the tag out, or put quotes around a value that begins with `!`"))
         }
         _ => Ok(()),
     }
 }
 
-fn unexpanded(fault: &Unexpanded, span: &Range<usize>) -> Draft {
+fn unexpanded(fault: &Unexpanded, span: &Range<usize>) -> DiagnosticBuilder {
     match fault {
-        Unexpanded::Unset(name) => {
-            Draft::error(span.clone(), format!("the environment variable `{name}` is not set"))
-                .hint(format!("set it, or write `${{{name}:-default}}`"))
+        Unexpanded::Unset(name) => DiagnosticBuilder::error(
+            span.clone(),
+            format!("the environment variable `{name}` is not set"),
+        )
+        .hint(format!("set it, or write `${{{name}:-default}}`")),
+        Unexpanded::Malformed => {
+            DiagnosticBuilder::error(span.clone(), "this `${…}` is not understood")
+                .hint("write `${NAME}` or `${NAME:-default}`, and `$${` for a plain `${`")
         }
-        Unexpanded::Malformed => Draft::error(span.clone(), "this `${…}` is not understood")
-            .hint("write `${NAME}` or `${NAME:-default}`, and `$${` for a plain `${`"),
     }
 }

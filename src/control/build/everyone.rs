@@ -54,7 +54,7 @@ impl Builder<'_> {
         let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
         let how = (Method::LeastConnections, None);
         let pool = Pool::new(AppName::from(""), members, how, retry, Arc::default());
-        let is_shared = |app: &Arc<config::App>| app.storage == config::Storage::Shared;
+        let is_shared = |app: &Arc<config::App>| app.storage == Storage::Shared;
         let storage = match config.apps.values().all(is_shared) {
             true => Storage::Shared,
             false => Storage::Independent,

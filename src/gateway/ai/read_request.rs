@@ -48,7 +48,7 @@ impl<T> ReadBody<T> {
     }
 }
 
-const MAX_BODY: &str = "doors.max_body";
+const MAX_BODY: &str = "ai.max_body";
 
 impl AiRequest {
     /// Takes the body in and reads it.

@@ -27,7 +27,7 @@ pub(crate) async fn run(exchange: Box<Exchange>) -> ForwardResult {
         return DetachOnDrop::new(broadcast(exchange), progress, worker).await;
     }
     let goes_on = exchange.call.as_ref().is_some_and(|call| {
-        call.run.is_some() && call.app.policy.on_disconnect != OnDisconnect::Close
+        call.run.is_some() && call.app.policy.on_disconnect != Some(OnDisconnect::Close)
     });
     match goes_on {
         true => DetachOnDrop::new(forward(exchange), progress, worker).await,

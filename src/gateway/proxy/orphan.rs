@@ -55,9 +55,9 @@ pub(crate) async fn finish(mut relay: Box<Relay>) {
     relay.record.end(Reason::ClientGone);
     let all = Instant::now() + relay.snapshot.timeouts.all_attempts;
     let stop = match relay.leaving.as_ref().map(|leaving| leaving.rule) {
-        None | Some(OnDisconnect::Close) => return,
-        Some(OnDisconnect::Drain) => false,
-        Some(OnDisconnect::Stop | OnDisconnect::Fitting) => relay.is_event_stream(),
+        None | Some(Some(OnDisconnect::Close)) => return,
+        Some(Some(OnDisconnect::Drain)) => false,
+        Some(Some(OnDisconnect::Stop) | None) => relay.is_event_stream(),
     };
     let (mut until, mut stopped) = (all, false);
     if stop {

@@ -55,7 +55,7 @@ const AFTER_SOUND: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub(crate) struct DisconnectPlan {
     /// The app's rule.
-    pub rule: OnDisconnect,
+    pub rule: Option<OnDisconnect>,
     /// Which kind of run.
     pub run: Run,
     /// The user as Dify knows it: the one in the body.
@@ -65,7 +65,7 @@ pub(crate) struct DisconnectPlan {
 impl DisconnectPlan {
     fn of(run: Option<Run>, user_in_body: Option<String>, app: &App) -> Option<Box<Self>> {
         let (rule, run) = (app.policy.on_disconnect, run?);
-        let user = user_in_body.filter(|_| rule != OnDisconnect::Close)?;
+        let user = user_in_body.filter(|_| rule != Some(OnDisconnect::Close))?;
         Some(Box::new(Self { rule, run, user }))
     }
 }

@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use crate::model::Token;
-pub use crate::model::doors::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
+pub use crate::model::ai::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
 
 /// The settings of an app on the doors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use crate::balance::Statuses;
 use crate::gateway::state::conversation_lock::ConversationLocks;
+pub use crate::model::{OnDisconnect, OnOwnerDown, Storage};
 
 /// An app's rules for failures.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Whether a run is taken up again whose stream broke off.
     pub resume: Resuming,
-    /// What becomes of a run whose client went away.
-    pub on_disconnect: OnDisconnect,
+    /// What becomes of a run whose client went away; none: as fits the run.
+    pub on_disconnect: Option<OnDisconnect>,
     /// What becomes of a request whose data is on an instance that is out.
     pub on_owner_down: OnOwnerDown,
     /// Whether its instances share their database.
@@ -53,54 +54,6 @@ pub enum Executed {
     Once,
     /// It is sent to another; it may run twice.
     Again,
-}
-
-/// What becomes of a run whose client went away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDisconnect {
-    /// A streamed run is stopped, a blocking one drained.
-    #[default]
-    Fitting,
-    /// Dify is told to stop it, then its response is read to the end, for a bounded time. A blocking
-    /// run cannot be stopped; it is drained.
-    Stop,
-    /// Its response is read to the end.
-    Drain,
-    /// The connection is closed.
-    Close,
-}
-
-/// What becomes of a request whose data is on an instance that is out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnOwnerDown {
-    /// 503 with `Retry-After`.
-    #[default]
-    Fail,
-    /// It waits for the instance as long as for a slot.
-    Queue,
-    /// A chat goes on in a new conversation elsewhere; anything else fails.
-    Restart,
-}
-
-impl OnOwnerDown {
-    /// As it is written.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Fail => "fail",
-            Self::Queue => "queue",
-            Self::Restart => "restart",
-        }
-    }
-}
-
-/// Whether the instances of an app share their database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Storage {
-    /// What one made exists only there.
-    #[default]
-    Independent,
-    /// Any of them can answer anything.
-    Shared,
 }
 
 /// Bounds on waiting for a connection slot.

@@ -18,6 +18,7 @@ use crate::gateway::state::probe_target::ProbeTarget;
 use crate::gateway::state::removed_instance::RemovedInstance;
 use crate::gateway::state::tls::listener::ListenerTls;
 use crate::gateway::state::tokens::{Key, TokenTable};
+pub use crate::model::LastResort;
 
 /// One configuration, ready for requests.
 #[derive(Debug)]
@@ -64,13 +65,4 @@ impl Snapshot {
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&address))
     }
-}
-
-/// What happens when every instance of an app is out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastResort {
-    /// They are tried anyway, in the request's own order.
-    Try,
-    /// 503 with `Retry-After`.
-    Refuse,
 }

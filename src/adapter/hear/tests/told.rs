@@ -1,7 +1,7 @@
 //! What is told beside the text: files, progress, forms; and answers that are no stream.
 
 use super::*;
-use crate::model::doors::HumanInput;
+use crate::model::ai::HumanInput;
 
 const STARTED: &str = r#"{"event":"workflow_started","workflow_run_id":"r1",IDS,"data":{"id":"r1","reason":"initial"}}"#;
 

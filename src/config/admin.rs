@@ -1,0 +1,39 @@
+//! The listener for those who run the gateway.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{self, networks};
+use super::value_schema;
+use crate::model::Token;
+
+/// The listener for those who run the gateway. It answers loopback clients and those named here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Where it listens.
+    #[serde(deserialize_with = "units::listen")]
+    #[schemars(schema_with = "value_schema::listen")]
+    pub listen: SocketAddr,
+    /// The secret that opens it to clients from anywhere, as `Authorization: Bearer …`.
+    #[schemars(schema_with = "value_schema::secret")]
+    pub token: Option<Token>,
+    /// Networks and addresses whose clients need no token.
+    #[serde(with = "networks")]
+    #[schemars(schema_with = "value_schema::networks")]
+    pub allow: Vec<IpNet>,
+    /// Names by which operators without the token ask, such as `a.example` or `*.b.example`, beside
+    /// addresses, `localhost`, names without a dot, `*.svc` and `*.cluster.local`. A web page can have any
+    /// other name lead here.
+    pub hosts: Vec<String>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
+        Self { listen, token: None, allow: Vec::new(), hosts: Vec::new() }
+    }
+}

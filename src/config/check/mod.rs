@@ -1,0 +1,240 @@
+//! What no single key can tell: whether the parts of a configuration fit together.
+//!
+//! Every check notes what it finds and goes on, so that an operator sees all of it at once. What
+//! belongs to one app stands in `app`.
+
+mod ai;
+mod app;
+mod keys;
+mod probes;
+mod store;
+mod tls;
+mod upgrade;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::config::balancing::Method;
+use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
+use crate::config::raw::{RawApp, RawConfig, RawInstance};
+use crate::config::spelling::is_former;
+use crate::config::units::format_size;
+use crate::config::yaml::{Places, Step};
+use crate::model::Address;
+
+/// Checks everything.
+pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
+    listeners(raw, places, sink);
+    if let Some(token) = &raw.admin.token
+        && let Some(fault) = app::token_fault(token)
+    {
+        let span = places.value(&[Step::Key("admin"), Step::Key("token")]);
+        sink.add(DiagnosticBuilder::error(span, format!("`token` {fault}")).hint(app::TOKEN_HINT));
+    }
+    let limits = &raw.limits;
+    if limits.memory_body > limits.max_body {
+        let key = if places.has(&[Step::Key("limits"), Step::Key("memory_body")]) {
+            "memory_body"
+        } else {
+            "max_body"
+        };
+        let memory_body = format_size(limits.memory_body);
+        let draft = DiagnosticBuilder::error(
+            places.value(&[Step::Key("limits"), Step::Key(key)]),
+            "`memory_body` is larger than `max_body`",
+        );
+        let from_environment = places.is_from_environment(&[Step::Key("limits"), Step::Key(key)]);
+        sink.add(if key == "max_body" && !from_environment {
+            draft.hint(format!("write a `memory_body` too; without one it is {memory_body}"))
+        } else {
+            draft.hint("`memory_body` is the part of a body that is kept in memory")
+        });
+    }
+    if !places.has(&[Step::Key("apps")]) {
+        sink.add(
+            DiagnosticBuilder::error(places.key(&[Step::Key("apps")]), "there are no `apps`")
+                .hint("write at least one app with `user_tokens` and `instances`"),
+        );
+    }
+    for (name, app) in &raw.apps {
+        app::check(name, app, &raw.keys, places, sink);
+    }
+    keys::check(raw, places, sink);
+    ai::check(raw, places, sink);
+    probes::check(raw, places, sink);
+    store::check(raw, places, sink);
+    tls::check(raw, places, sink);
+    engine(raw, places, sink);
+    former_names(raw, places, sink);
+    upgrade::check(raw, places, sink);
+    unread(raw, places, sink);
+    bypasses(raw, places, sink);
+    shared_addresses(raw, places, sink);
+}
+
+/// A choice that is no longer there.
+fn engine(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
+    if raw.engine.is_some() {
+        let message = "`engine` has no effect: there is one engine for HTTP/1.1, the gateway's own";
+        let hint = "take it out; the next release refuses it";
+        sink.add(
+            DiagnosticBuilder::warning(places.key(&[Step::Key("engine")]), message).hint(hint),
+        );
+    }
+}
+
+/// `ai` under its name of before.
+fn former_names(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
+    for path in ai::paths(raw) {
+        if places.name(&path).is_some_and(is_former) {
+            let draft = DiagnosticBuilder::warning(places.key(&path), "`doors` is now called `ai`");
+            sink.add(draft.hint("rename it; the next release refuses `doors`"));
+        }
+    }
+}
+
+/// A key, its path below the top or an app, and the methods that read it.
+type MethodSetting<'a> = (&'a str, &'a [Step<'a>], fn(Method) -> bool);
+
+/// Settings that the chosen method does not read.
+fn unread(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
+    let ring = Step::Key("consistent_hash");
+    let settings: [MethodSetting<'_>; 4] = [
+        ("virtual_nodes", &[ring, Step::Key("virtual_nodes")], Method::has_ring),
+        ("hash_algorithm", &[ring, Step::Key("hash_algorithm")], Method::hashes),
+        ("max_load", &[Step::Key("max_load")], Method::hashes),
+        ("slow_start", &[Step::Key("slow_start")], Method::hashes),
+    ];
+    let method = |app: &RawApp| app.method.unwrap_or(raw.method);
+    for (key, path, reads) in settings {
+        let mut unread = |path: &[Step<'_>], message: String| {
+            if places.has(path) {
+                sink.add(
+                    DiagnosticBuilder::warning(places.value(path), message)
+                        .hint("take it out, or choose a `method` that reads it"),
+                );
+            }
+        };
+        if !raw.apps.is_empty() && !raw.apps.values().any(|app| reads(method(app))) {
+            unread(path, format!("the `method` of no app reads `{key}`"));
+        }
+        for (name, app) in raw.apps.iter().filter(|(_, app)| !reads(method(app))) {
+            let path = [&[Step::Key("apps"), Step::Key(name)], path].concat();
+            unread(&path, format!("`{key}` is not read by `method: {}`", method(app).label()));
+        }
+    }
+}
+
+/// Whoever has an app's key of Dify and reaches the instance needs no gateway.
+fn bypasses(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
+    let mut users: HashMap<_, Vec<_>> =
+        keys::user_tokens(raw).into_iter().map(|(token, path)| (token, path.to_vec())).collect();
+    for (index, key) in raw.keys.iter().enumerate() {
+        let Some(secret) = &key.secret else { continue };
+        users.entry(secret).or_insert(keys::part(index, "secret").to_vec());
+    }
+    for (name, app) in &raw.apps {
+        for (index, instance) in app.instances.iter().enumerate() {
+            for (key, token) in
+                [("token", &instance.token), ("dataset_token", &instance.dataset_token)]
+            {
+                let user = token.as_ref().and_then(|token| users.get(token));
+                let Some(user) = user else { continue };
+                let (apps, item) = (Step::Key("apps"), Step::Item(index));
+                let at = [apps, Step::Key(name), Step::Key("instances"), item, Step::Key(key)];
+                let message = "this is also a user token: its clients can bypass the gateway";
+                sink.add(
+                    DiagnosticBuilder::warning(places.value(&at), message)
+                        .hint(
+                            "make up another user token; the app's key in Dify is for the gateway",
+                        )
+                        .related(places.value(user), "the same token"),
+                );
+            }
+        }
+    }
+}
+
+fn listeners(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
+    let admin = &raw.admin;
+    let admin_listen = [Step::Key("admin"), Step::Key("listen")];
+    if collide(raw.listen, admin.listen) {
+        let own = places.has(&admin_listen);
+        let at =
+            if own { places.value(&admin_listen) } else { places.value(&[Step::Key("listen")]) };
+        let draft = DiagnosticBuilder::error(at, "`listen` and `admin.listen` take the same port")
+            .hint("give one of them another port");
+        sink.add(if own && places.has(&[Step::Key("listen")]) {
+            draft.related(places.value(&[Step::Key("listen")]), "taken here")
+        } else {
+            draft
+        });
+    }
+    if !admin.listen.ip().is_loopback() && admin.token.is_none() && admin.allow.is_empty() {
+        let message = "`admin` listens beyond this machine, but with neither `token` nor `allow` it \
+                       answers only loopback clients";
+        sink.add(
+            DiagnosticBuilder::warning(places.value(&admin_listen), message)
+                .hint("add `allow: [10.0.0.0/8]` or a `token`, or listen on `127.0.0.1`"),
+        );
+    }
+    for (index, host) in admin.hosts.iter().enumerate() {
+        if !tls::is_host(host.strip_prefix("*.").unwrap_or(host)) {
+            let at = [Step::Key("admin"), Step::Key("hosts"), Step::Item(index)];
+            let hint = "write `gateway.example.com`, or `*.example.com` for every name below it, without \
+                        scheme and port; addresses need no line";
+            let message = "this is not a name by which operators can ask";
+            sink.add(DiagnosticBuilder::error(places.value(&at), message).hint(hint));
+        }
+    }
+}
+
+/// Connections and failures are counted per address, whichever app uses it.
+fn shared_addresses(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
+    let mut first: HashMap<&Address, (&RawInstance, [Step<'_>; 4])> = HashMap::new();
+    for (name, app) in &raw.apps {
+        for (index, instance) in app.instances.iter().enumerate() {
+            let Some(address) = instance.address() else { continue };
+            let path =
+                [Step::Key("apps"), Step::Key(name), Step::Key("instances"), Step::Item(index)];
+            let Some((other, other_path)) = first.get(address) else {
+                first.insert(address, (instance, path));
+                continue;
+            };
+            let Some(key) = difference(instance, other) else { continue };
+            let [a, b, c, d] = path;
+            let message = format!("another instance with this address has another `{key}`");
+            let span = places.value(&[a, b, c, d, Step::Key(key)]);
+            let draft = match key {
+                // None of two is the safer one.
+                "tls" => DiagnosticBuilder::error(span, message).hint("write the same for both"),
+                _ => DiagnosticBuilder::warning(span, message)
+                    .hint("these settings are kept per address, and the smallest value stands"),
+            };
+            sink.add(draft.related(places.value(other_path), "the other instance"));
+        }
+    }
+}
+
+/// The first setting of an address in which two instances differ.
+fn difference(one: &RawInstance, other: &RawInstance) -> Option<&'static str> {
+    [
+        ("tls", one.tls == other.tls),
+        ("max_concurrent", one.max_concurrent == other.max_concurrent),
+        ("max_runs", one.max_runs == other.max_runs),
+        ("queue", one.queue == other.queue),
+        ("max_fails", one.max_fails == other.max_fails),
+        ("fail_timeout", one.fail_timeout == other.fail_timeout),
+    ]
+    .into_iter()
+    .find_map(|(key, same)| (!same).then_some(key))
+}
+
+/// Whether two listeners would take the same port of the same interface.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = |address: SocketAddr| {
+        address.ip() == Ipv4Addr::UNSPECIFIED || address.ip() == Ipv6Addr::UNSPECIFIED
+    };
+    let same_place = one.ip() == other.ip() || any(one) || any(other);
+    one.port() != 0 && one.port() == other.port() && same_place
+}

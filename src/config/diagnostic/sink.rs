@@ -1,0 +1,99 @@
+//! Findings while they are being collected, with places as byte ranges.
+
+use std::ops::Range;
+
+use super::finding::Severity;
+
+/// More findings than this help nobody; the rest is left out.
+pub(crate) const MAX_FINDINGS: usize = 64;
+
+/// A finding before it gets its line.
+#[derive(Debug)]
+pub(crate) struct DiagnosticBuilder {
+    pub(super) severity: Severity,
+    /// Bytes of the text; `None` where the fault is not in the text.
+    pub(super) span: Option<Range<usize>>,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+    pub(super) related: Option<(Range<usize>, String)>,
+}
+
+impl DiagnosticBuilder {
+    pub(crate) fn error(span: Range<usize>, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { severity: Severity::Error, span: Some(span), message, hint: None, related: None }
+    }
+
+    pub(crate) fn warning(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(span, message) }
+    }
+
+    /// What is no fault.
+    fn note(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(span, message) }
+    }
+
+    /// A fault of the file as a whole.
+    pub(crate) fn placeless(message: impl Into<String>) -> Self {
+        Self { span: None, ..Self::error(0..0, message) }
+    }
+
+    /// The same as a warning.
+    pub(crate) fn into_warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub(crate) fn related(self, span: Range<usize>, label: impl Into<String>) -> Self {
+        Self { related: Some((span, label.into())), ..self }
+    }
+}
+
+/// The findings of one document.
+#[derive(Debug, Default)]
+pub(crate) struct DiagnosticSink {
+    drafts: Vec<DiagnosticBuilder>,
+    /// What an earlier version did otherwise.
+    changes: Vec<DiagnosticBuilder>,
+}
+
+impl DiagnosticSink {
+    /// What is shared by an anchor is faulty once, however many apps use it. Many warnings leave the
+    /// room for errors as it is.
+    pub(crate) fn add(&mut self, draft: DiagnosticBuilder) {
+        let known =
+            |other: &DiagnosticBuilder| other.span == draft.span && other.message == draft.message;
+        let like = self.drafts.iter().filter(|other| other.severity == draft.severity).count();
+        if like < MAX_FINDINGS && !self.drafts.iter().any(known) {
+            self.drafts.push(draft);
+        }
+    }
+
+    /// What an earlier version did otherwise, as far as it matters here.
+    pub(crate) fn change(&mut self, draft: DiagnosticBuilder) {
+        self.changes.push(draft);
+    }
+
+    /// The same, where nothing need be done.
+    pub(crate) fn changed(&mut self, span: Range<usize>, message: &str) {
+        self.change(DiagnosticBuilder::note(span, message));
+    }
+
+    /// Takes out what was noted of changes.
+    pub(crate) fn take_changes(&mut self) -> Self {
+        Self { drafts: std::mem::take(&mut self.changes), changes: Vec::new() }
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.drafts.iter().any(|draft| draft.severity == Severity::Error)
+    }
+
+    /// In the order of the text; what has no place comes first.
+    pub(crate) fn into_sorted(mut self) -> Vec<DiagnosticBuilder> {
+        self.drafts.sort_by_key(|draft| draft.span.as_ref().map(|span| (span.start, span.end)));
+        self.drafts
+    }
+}

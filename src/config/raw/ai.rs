@@ -1,0 +1,125 @@
+//! How apps are offered to OpenAI and Anthropic clients, as an operator writes it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::ai::{Ai, UserJwt};
+use crate::config::units::{from_text, size, write_size};
+use crate::config::value_schema;
+use crate::model::ai::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
+
+const GIB: u64 = 1 << 30;
+
+/// How apps are offered to OpenAI and Anthropic clients. An app takes what it leaves out from the
+/// top.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename = "Ai")]
+pub(crate) struct RawAi {
+    /// The input variable of a completion or workflow app that the question goes to; absent: found
+    /// from what Dify says of the app.
+    pub(crate) query_input: Option<String>,
+    /// The output variable of a workflow that is the answer, for workflows with several: it comes
+    /// whole at the end, since Dify does not say of which output a piece of text is. Absent: the
+    /// pieces as they come.
+    pub(crate) answer_output: Option<String>,
+    /// Where a client's system text goes: `ignore` it, `prefix` the first question with it, put it
+    /// into an `input:` variable, or `auto`: into the variable `system_prompt`, `system` or
+    /// `instructions`, if the app has one, else as `prefix`; absent: `auto`.
+    #[serde(deserialize_with = "system")]
+    #[schemars(schema_with = "value_schema::system")]
+    pub(crate) system: Option<System>,
+    /// What becomes of an app's reasoning: beside the answer as `reasoning_content`, `inline` in it
+    /// between `<think>` tags, or `drop`; absent: `reasoning_content`.
+    pub(crate) reasoning: Option<Reasoning>,
+    /// What becomes of files that an app makes: `markdown` after the answer, or `drop`; absent:
+    /// `markdown`.
+    pub(crate) files: Option<MadeFiles>,
+    /// What becomes of a run that waits for a person (Dify 1.13 and later): `tell` the text of its
+    /// form and how to submit it as the rest of the answer, or `error`: 502 `human_input_required`;
+    /// absent: `tell`.
+    pub(crate) human_input: Option<HumanInput>,
+    /// What becomes of calls that a chat front end makes for itself (title, tags, questions that may
+    /// follow): `aside` in a conversation of their own, `in_chat` as any other turn, or `refuse`;
+    /// absent: `aside`.
+    pub(crate) tasks: Option<Tasks>,
+    /// Words by which such a call is known where its shape alone does not say it, in any case: of ASCII
+    /// letters the beginning of a word, else anywhere. They are looked for in what is asked about a
+    /// chat, not in the chat itself. Absent: those in [openai.md](openai.md#side-calls); empty: none.
+    pub(crate) task_words: Option<Vec<String>>,
+    /// Whether an answer continues the conversation of Dify whose end the client's transcript
+    /// continues (`auto`), or always begins a new one with the transcript (`stateless`); absent:
+    /// `auto`.
+    pub(crate) history: Option<History>,
+    /// The end users that Dify sees: `keyed` as `<key>:<user>`, or `open_webui` as OpenDify has them,
+    /// `open_webui_<user>`; absent: `keyed`.
+    pub(crate) users: Option<UserForm>,
+    /// Headers with the id of a chat, the first that is there counts; absent:
+    /// `[X-OpenWebUI-Chat-Id]`.
+    pub(crate) chat_id_headers: Option<Vec<String>>,
+    /// Headers with the end user, the first that is there counts, and only with a key that is a
+    /// `trusted_proxy`; absent: `[X-OpenWebUI-User-Id]`.
+    pub(crate) user_headers: Option<Vec<String>>,
+    /// A signed header with the end user, in place of `user_headers` and with every key: without a
+    /// valid one a request is refused (401); absent: none.
+    pub(crate) user_jwt: Option<UserJwt>,
+    /// The largest request body, files in data URLs counted and compression undone; a larger one is
+    /// refused with 413. It is held in memory as a whole, and `limits.max_body` holds as well; absent:
+    /// 32MiB.
+    #[serde(deserialize_with = "max_body", serialize_with = "write_max_body")]
+    #[schemars(schema_with = "value_schema::size")]
+    pub(crate) max_body: Option<u64>,
+}
+
+fn max_body<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u64>, D::Error> {
+    size::<D, u64, 1024, GIB>(de).map(Some)
+}
+
+fn write_max_body<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => write_size(bytes, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl RawAi {
+    /// Fills what is left out.
+    pub(crate) fn or(self, above: &Ai) -> Ai {
+        let above = above.clone();
+        Ai {
+            query_input: self.query_input.or(above.query_input),
+            answer_output: self.answer_output.or(above.answer_output),
+            system: self.system.unwrap_or(above.system),
+            reasoning: self.reasoning.unwrap_or(above.reasoning),
+            files: self.files.unwrap_or(above.files),
+            human_input: self.human_input.unwrap_or(above.human_input),
+            tasks: self.tasks.unwrap_or(above.tasks),
+            task_words: self.task_words.or(above.task_words),
+            history: self.history.unwrap_or(above.history),
+            users: self.users.unwrap_or(above.users),
+            chat_id_headers: self.chat_id_headers.unwrap_or(above.chat_id_headers),
+            user_headers: self.user_headers.unwrap_or(above.user_headers),
+            user_jwt: self.user_jwt.or(above.user_jwt),
+            max_body: self.max_body.unwrap_or(above.max_body),
+        }
+    }
+}
+
+fn system<'de, D: Deserializer<'de>>(de: D) -> Result<Option<System>, D::Error> {
+    from_text(de, |text| match text {
+        "auto" => Ok(Some(System::Auto)),
+        "ignore" => Ok(Some(System::Ignore)),
+        "prefix" => Ok(Some(System::Prefix)),
+        _ => match text.strip_prefix("input:") {
+            Some(name) if is_variable(name) => Ok(Some(System::Input(name.to_owned()))),
+            _ => Err("must be `auto`, `ignore`, `prefix` or `input:` and a variable's name, such \
+                      as `input:instructions`"
+                .to_owned()),
+        },
+    })
+}
+
+/// Whether Dify could have a variable of this name.
+pub(crate) fn is_variable(name: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || c == '_';
+    (1..=100).contains(&name.chars().count()) && name.chars().all(fits)
+}

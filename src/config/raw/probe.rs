@@ -1,0 +1,123 @@
+//! A probe as an operator writes it. An instance takes what it leaves out from its app, and the app
+//! from the top, key by key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::de::Deserializer;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::statuses::expect;
+use crate::config::probe::{Probe, ProbeMethod, write_expect};
+use crate::config::units::{duration, from_text, maybe_whole};
+use crate::config::value_schema;
+use crate::model::{ProbeExpect, Token};
+
+/// How an instance is asked whether it answers. An instance takes what it leaves out from its app,
+/// and the app from the top.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename = "Probe")]
+pub(crate) struct RawProbe {
+    /// Whether it is asked at all; absent: `true`.
+    #[schemars(schema_with = "value_schema::boolean")]
+    pub(crate) enabled: Option<bool>,
+    /// What is asked for; absent: `/v1/`, which Dify answers without a key and without its
+    /// database.
+    #[serde(deserialize_with = "path")]
+    #[schemars(schema_with = "value_schema::path")]
+    pub(crate) path: Option<String>,
+    /// How it is asked for; absent: `GET`.
+    pub(crate) method: Option<ProbeMethod>,
+    /// Headers to send, by their names; they replace those from above. A value may be `file:` and a
+    /// path.
+    #[schemars(schema_with = "value_schema::headers")]
+    pub(crate) headers: Option<IndexMap<String, Token>>,
+    /// Whether the app's key is sent, for a deeper check such as `path: /v1/info`, which needs
+    /// Dify's database; absent: `false`.
+    #[schemars(schema_with = "value_schema::boolean")]
+    pub(crate) with_key: Option<bool>,
+    /// From one probe to the next, less 5 to 15 %; absent: `1s`.
+    #[serde(deserialize_with = "maybe_duration")]
+    #[schemars(schema_with = "value_schema::duration")]
+    pub(crate) interval: Option<Duration>,
+    /// The same while the instance is out, or on its way out; absent: `250ms`.
+    #[serde(deserialize_with = "maybe_duration")]
+    #[schemars(schema_with = "value_schema::duration")]
+    pub(crate) fast_interval: Option<Duration>,
+    /// For the whole of a probe; absent: `500ms`.
+    #[serde(deserialize_with = "maybe_duration")]
+    #[schemars(schema_with = "value_schema::duration")]
+    pub(crate) timeout: Option<Duration>,
+    /// Good ones in a row that bring an instance back; absent: 1.
+    #[serde(deserialize_with = "maybe_whole::<_, _, 1, 100>")]
+    #[schemars(schema_with = "value_schema::whole::<1, 100>")]
+    pub(crate) rise: Option<u32>,
+    /// Bad ones in a row that take it out; absent: 2.
+    #[serde(deserialize_with = "maybe_whole::<_, _, 1, 100>")]
+    #[schemars(schema_with = "value_schema::whole::<1, 100>")]
+    pub(crate) fall: Option<u32>,
+    /// What a good answer is: `dify` for a Dify of whatever version, or statuses such as `200` or
+    /// `200-399`, or a list of them; absent: `dify` at `/v1/`, else `200-399`.
+    #[serde(deserialize_with = "expect", serialize_with = "write_maybe_expect")]
+    #[schemars(schema_with = "value_schema::probe_expect")]
+    pub(crate) expect: Option<ProbeExpect>,
+    /// A text that must stand in the first 64KiB of a good answer; absent or empty: none.
+    pub(crate) expect_body: Option<String>,
+}
+
+impl RawProbe {
+    /// Fills what is left out; where all of it is, the one above is shared.
+    pub(crate) fn or(self, above: &Arc<Probe>) -> Arc<Probe> {
+        if self == Self::default() {
+            return Arc::clone(above);
+        }
+        let above = Probe::clone(above);
+        let path = self.path.unwrap_or(above.path);
+        let written_expect = self.expect.or(above.written_expect);
+        Arc::new(Probe {
+            enabled: self.enabled.unwrap_or(above.enabled),
+            method: self.method.unwrap_or(above.method),
+            headers: self.headers.unwrap_or(above.headers),
+            with_key: self.with_key.unwrap_or(above.with_key),
+            interval: self.interval.unwrap_or(above.interval),
+            fast_interval: self.fast_interval.unwrap_or(above.fast_interval),
+            timeout: self.timeout.unwrap_or(above.timeout),
+            rise: self.rise.unwrap_or(above.rise),
+            fall: self.fall.unwrap_or(above.fall),
+            expect: written_expect.clone().unwrap_or_else(|| ProbeExpect::at(&path)),
+            written_expect,
+            path,
+            expect_body: match self.expect_body {
+                Some(text) if text.is_empty() => None,
+                written => written.or(above.expect_body),
+            },
+        })
+    }
+}
+
+fn maybe_duration<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Duration>, D::Error> {
+    duration::deserialize(de).map(Some)
+}
+
+fn path<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
+    from_text(de, |text| {
+        let fits = text.starts_with('/') && text.len() <= 2048;
+        match text.parse::<PathAndQuery>() {
+            Ok(_) if fits => Ok(Some(text.to_owned())),
+            _ => Err("must be a path such as `/v1/`".to_owned()),
+        }
+    })
+}
+
+fn write_maybe_expect<S: Serializer>(
+    expect: &Option<ProbeExpect>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match expect {
+        Some(expect) => write_expect(expect, to),
+        None => to.serialize_none(),
+    }
+}

@@ -1,0 +1,11 @@
+//! Whole configurations: what is read of good ones, and what is said of others.
+
+mod ai;
+mod findings;
+mod findings_app;
+mod findings_yaml;
+mod keys;
+mod load;
+mod probes;
+mod secrets;
+mod tls;
