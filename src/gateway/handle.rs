@@ -254,7 +254,7 @@ impl IncomingRequest {
         if key == Credential::Datasets && !app.opens_datasets() {
             return Err((record, errors::no_datasets()));
         }
-        let claims = ResourceIds::of(&head, call, &facts);
+        let resource_ids = ResourceIds::of(&head, call, &facts);
         let run = match kind {
             CallKind::Run(run) if starts_run => Some(run),
             _ => None,
@@ -267,7 +267,7 @@ impl IncomingRequest {
         let mut outbound =
             UpstreamRequest::new(head, body, client_info, record.request_id().clone());
         outbound.use_key(key);
-        if run.is_some() || claims.is_any() || tap::tells(kind) {
+        if run.is_some() || resource_ids.is_any() || tap::tells(kind) {
             outbound.refuse_packed_answers();
         }
         Ok(Exchange::new(ExchangeStart {
@@ -278,9 +278,9 @@ impl IncomingRequest {
             run,
             is_streamed: facts.is_streamed,
             user_in_body: facts.user,
-            spread_by: HashBy::User(user),
+            hash_by: HashBy::User(user),
             address,
-            claims,
+            resource_ids,
             outbound,
             record,
         }))

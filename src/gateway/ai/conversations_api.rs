@@ -22,7 +22,7 @@ const MAX_AGE_DAYS: u64 = 30;
 
 /// `GET /v1/conversation/mappings`
 pub(super) async fn show(request: AiRequest, key: &Key) -> AiResponse {
-    let found = request.worker.shared().book().mappings(whose(key)).await;
+    let found = request.worker.shared().book().mappings(id_scope(key)).await;
     match found {
         Ok(found) => {
             let mut value = json!(found);
@@ -56,7 +56,7 @@ pub(super) async fn clean_up(mut request: AiRequest, body: IncomingBody, key: &K
     };
     let days = taken.asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
     let age = Duration::from_secs(days.saturating_mul(24 * 3600));
-    let removed = request.worker.shared().book().cleanup(whose(key), age).await;
+    let removed = request.worker.shared().book().cleanup(id_scope(key), age).await;
     match removed {
         Ok(removed) => {
             let value =
@@ -75,7 +75,7 @@ fn is_shared(snapshot: &Snapshot, key: &Key) -> bool {
     key.is_user_token || (is_anonymous && !as_opendify)
 }
 
-fn whose(key: &Key) -> Option<&str> {
+fn id_scope(key: &Key) -> Option<&str> {
     (!key.is_admin).then_some(&*key.name)
 }
 

@@ -168,8 +168,8 @@ impl DifyCalls {
             let scope = Scope::new(self.app.name.as_str(), &self.user);
             let key = self.record.key();
             let key = key.and_then(|key| key.id_scope(self.app.name.as_str()));
-            let whose = IdScope { scope, key, storage: self.app.policy.storage };
-            resource_ids::remember(&learned, whose, &member, self.worker.shared().owners());
+            let id_scope = IdScope { scope, key, storage: self.app.policy.storage };
+            resource_ids::remember(&learned, id_scope, &member, self.worker.shared().owners());
         }
         Ok(Read { member, status: status.as_u16(), body, retry_after_s })
     }
@@ -226,9 +226,9 @@ impl DifyCalls {
             // Every run of an AI client is: the answer is summed up here, if at all.
             is_streamed: run.is_some(),
             user_in_body: Some(user),
-            spread_by: HashBy::UserInBody,
+            hash_by: HashBy::UserInBody,
             address,
-            claims: ResourceIds::of_turn(conversation, &names),
+            resource_ids: ResourceIds::of_turn(conversation, &names),
             outbound,
             record,
         })

@@ -23,7 +23,7 @@ struct Uploaded {
     id: String,
 }
 
-/// The files as Dify finds them, and the ids that tie the run to the instance that has them. Where a
+/// The files as Dify finds them, and the ids that binding the run to the instance that has them. Where a
 /// conversation goes on, they go to the instance that has it.
 ///
 /// # Errors
@@ -38,16 +38,16 @@ pub(super) async fn upload(
     }
     let mut known = Vec::with_capacity(files.len());
     // The first file decides on the instance where no conversation does.
-    let mut tie = conversation;
+    let mut binding = conversation;
     for file in files {
         let place = match &file.content {
             Content::Url(url) => Place::Url(url.clone()),
             Content::Data { .. } => {
-                let (back, id) = send(calls, file, tie).await;
+                let (back, id) = send(calls, file, binding).await;
                 calls = back;
                 match id {
                     Ok(id) => {
-                        tie = tie.or_else(|| Uuid::try_parse(&id).ok());
+                        binding = binding.or_else(|| Uuid::try_parse(&id).ok());
                         Place::Uploaded(id)
                     }
                     Err(error) => return (calls, Err(error)),
@@ -62,14 +62,14 @@ pub(super) async fn upload(
 async fn send(
     calls: DifyCalls,
     file: &Attachment,
-    tie: Option<Uuid>,
+    binding: Option<Uuid>,
 ) -> (DifyCalls, Result<String, GatewayError>) {
     let Content::Data { name, media_type, bytes } = &file.content else {
         return (calls, Ok(String::new()));
     };
     let form = Form::new().text("user", &calls.user).file("file", name, media_type, bytes);
     let (content_type, body) = form.finish();
-    let call = Call::post("/v1/files/upload", CallKind::Upload, content_type, body).naming(tie);
+    let call = Call::post("/v1/files/upload", CallKind::Upload, content_type, body).naming(binding);
     let (calls, read) = calls.ask(call).await;
     let id = match read {
         Err(error) => Err(error),

@@ -19,7 +19,7 @@ const HOP_BY_HOP: HeaderSet = HeaderSet::of(&[
 /// What frames a request besides; the gateway frames its own.
 const FRAMING: HeaderSet = HeaderSet::of(&[KnownHeader::ContentLength, KnownHeader::Expect]);
 
-/// Which headers of a head stay behind.
+/// Which headers of a head do not go on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StrippedHeaders {
     names: HeaderSet,
@@ -41,19 +41,19 @@ impl StrippedHeaders {
 
     /// These, and what `Connection` names.
     fn beside(names: HeaderSet, headers: &Headers) -> Self {
-        let mut behind = Self { names, others: Vec::new() };
+        let mut stripped = Self { names, others: Vec::new() };
         // The usual `Connection: keep-alive` or `close` names nothing else.
         for value in headers.all(KnownHeader::Connection).filter(|value| !is_plain(value)) {
             for named in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                 match KnownHeader::of(named) {
-                    KnownHeader::Other => behind.others.push(named.into()),
+                    KnownHeader::Other => stripped.others.push(named.into()),
                     // A client must not be able to have the gateway take out what it relies on.
                     KnownHeader::Host | KnownHeader::ContentLength => {}
-                    known => behind.names.add(known),
+                    known => stripped.names.add(known),
                 }
             }
         }
-        behind
+        stripped
     }
 
     /// This one stays, too.
@@ -98,8 +98,8 @@ mod tests {
             ("x-kept", "1"),
         ];
         let headers = Headers::of_lines(&lines);
-        let left = |behind: StrippedHeaders| {
-            let left = headers.iter().filter(|field| !behind.has(field));
+        let left = |stripped: StrippedHeaders| {
+            let left = headers.iter().filter(|field| !stripped.has(field));
             left.map(|field| String::from_utf8_lossy(field.spelt).into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(left(StrippedHeaders::of_request(&headers)), ["host", "x-kept"]);

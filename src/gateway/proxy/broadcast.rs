@@ -30,7 +30,7 @@ impl Exchange {
     /// Whether this is a stop of a task that may run on any of several instances.
     pub(crate) fn is_stop_for_all(&self) -> bool {
         self.call.as_ref().is_some_and(|call| matches!(call.kind, CallKind::Stop(_)))
-            && self.candidates.tie() != Binding::Owner
+            && self.candidates.binding() != Binding::Owner
             && self.candidates.are_independent()
     }
 }

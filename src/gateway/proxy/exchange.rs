@@ -65,7 +65,7 @@ pub(crate) struct DifyCall {
     /// The user as Dify will know it: the one in the body.
     pub user_in_body: Option<String>,
     /// What it names.
-    pub claims: ResourceIds,
+    pub resource_ids: ResourceIds,
     /// The right to speak in its conversation, where that is needed.
     pub turn: Option<ConversationGuard>,
     /// All instances were asked for what it names, and none has it.
@@ -91,11 +91,11 @@ pub(crate) struct ExchangeStart<'a> {
     /// The user as Dify will know it: the one in the body.
     pub user_in_body: Option<String>,
     /// By what its instance is chosen where it names nothing.
-    pub spread_by: HashBy<'a>,
+    pub hash_by: HashBy<'a>,
     /// Where the client is.
     pub address: IpAddr,
     /// What it names.
-    pub claims: ResourceIds,
+    pub resource_ids: ResourceIds,
     /// What is sent.
     pub outbound: UpstreamRequest,
     /// What is written of it.
@@ -115,17 +115,18 @@ impl Exchange {
     /// A call of Dify's API that is ready for its first attempt.
     pub(crate) fn new(start: ExchangeStart<'_>) -> Box<Self> {
         let ExchangeStart { worker, snapshot, app, kind, run, is_streamed, .. } = start;
-        let ExchangeStart { user_in_body, spread_by, address, claims, outbound, record, .. } =
-            start;
-        let user = match spread_by {
+        let ExchangeStart {
+            user_in_body, hash_by, address, resource_ids, outbound, record, ..
+        } = start;
+        let user = match hash_by {
             HashBy::UserInBody => user_in_body.as_deref(),
             HashBy::User(user) => user,
         };
-        let ties = claims.ties(&app, worker.shared().owners());
+        let owner = resource_ids.owner_lookup(&app, worker.shared().owners());
         let flow = is_streamed && is_flow(run, &app);
         let run_span_ms = flow.then(|| millis(snapshot.timeouts.run_start));
         let (work, storage) = (work(run), app.policy.storage);
-        let context = SelectContext { user, address, ties, work, storage, run_span_ms };
+        let context = SelectContext { user, address, owner, work, storage, run_span_ms };
         let candidates = Candidates::new(&app.pool, context, snapshot.last_resort);
         let pool = Arc::clone(&app.pool);
         let (place, turn, nowhere, restarted) = Default::default();
@@ -136,7 +137,7 @@ impl Exchange {
             is_streamed,
             place,
             user_in_body,
-            claims,
+            resource_ids,
             turn,
             nowhere,
             restarted,
@@ -156,7 +157,7 @@ impl Exchange {
         let context = SelectContext {
             user: None,
             address,
-            ties: OwnerLookup::None,
+            owner: OwnerLookup::None,
             work: Work::Other,
             storage: Storage::Shared,
             run_span_ms: None,
@@ -182,20 +183,20 @@ impl Exchange {
     fn has_the_last_word(&self, call: &DifyCall) -> bool {
         let is_keyless = matches!(call.kind, CallKind::SignedFile | CallKind::McpServer);
         call.acts_on_a_dataset(&self.outbound)
-            || (is_keyless && self.candidates.tie() == Binding::Owner)
+            || (is_keyless && self.candidates.binding() == Binding::Owner)
     }
 
     /// Whether the beginning of its stream may say that the instance does not have a file.
     pub(crate) fn may_lack_file(&self) -> bool {
         let Some(call) = &self.call else { return false };
         let elsewhere =
-            call.claims.conversation.is_none() && self.candidates.tie() != Binding::Owner;
-        call.claims.files && call.run.is_some() && elsewhere && self.is_searched_for()
+            call.resource_ids.conversation.is_none() && self.candidates.binding() != Binding::Owner;
+        call.resource_ids.files && call.run.is_some() && elsewhere && self.is_searched_for()
     }
 
     /// Whether what it names is on one instance, and others can be asked for it.
     pub(crate) fn is_searched_for(&self) -> bool {
-        let names = |call: &DifyCall| call.claims.is_any() && !call.nowhere;
+        let names = |call: &DifyCall| call.resource_ids.is_any() && !call.nowhere;
         self.call.as_ref().is_some_and(names) && self.candidates.are_independent()
     }
 
@@ -207,7 +208,7 @@ impl Exchange {
     /// Makes the turn one of a new conversation, that any instance can have. What the client is told
     /// of that, or none if the request names no conversation, or something else beside it.
     pub(crate) async fn leave_conversation(&mut self) -> Result<Option<HeaderValue>, GatewayError> {
-        let left = self.call.as_mut().and_then(|call| call.claims.leave_conversation());
+        let left = self.call.as_mut().and_then(|call| call.resource_ids.leave_conversation());
         let Some((id, place)) = left else { return Ok(None) };
         self.outbound
             .leave_conversation(place)

@@ -75,15 +75,15 @@ pub enum WhenFull {
 pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> Explanation {
     let Question { app, user, address, conversation } = question;
     let now_ms = shared.now_ms();
-    let ties = {
+    let owner = {
         let id = conversation.and_then(|id| Uuid::try_parse(id).ok());
-        ResourceIds::of_turn(id, &[]).ties(app, shared.owners())
+        ResourceIds::of_turn(id, &[]).owner_lookup(app, shared.owners())
     };
     // A run, streamed if the app is known for flows: those need a worker. Asking must not use up the
     // trial of an instance where they do not start, so the next one is due at once.
     let run_span_ms = app.stats.kind.is_flow().then_some(0);
     let (work, storage) = (Work::Run, app.policy.storage);
-    let context = SelectContext { user, address, ties, work, storage, run_span_ms };
+    let context = SelectContext { user, address, owner, work, storage, run_span_ms };
     let mut candidates = Candidates::new(&app.pool, context, snapshot.last_resort);
     let mut asked = Vec::new();
     let owner_out = loop {
@@ -114,7 +114,7 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     let unnamed = |member: &&Arc<Member>| !order.iter().any(|other| Arc::ptr_eq(other, member));
     let unnamed: Vec<_> = pool.members.iter().filter(unnamed).cloned().collect();
     order.extend(unnamed);
-    let max_load = pool.max_load.filter(|_| key.is_some() && ties == OwnerLookup::None);
+    let max_load = pool.max_load.filter(|_| key.is_some() && owner == OwnerLookup::None);
     let bound = max_load.map(|max_load| pool.bound(max_load));
     let ranked = |member: Arc<Member>| Ranked {
         turn: asked.iter().position(|other| Arc::ptr_eq(other, &member)).map(|place| place + 1),
@@ -128,11 +128,11 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     Explanation {
         key,
         ranking: order.into_iter().map(ranked).collect(),
-        when_full: match candidates.tie() {
+        when_full: match candidates.binding() {
             Binding::Owner | Binding::Key => WhenFull::Waits,
             Binding::Free => WhenFull::GoesOn,
         },
-        owner: match ties {
+        owner: match owner {
             OwnerLookup::Owner(place) => {
                 pool.members.get(place).map(|member| member.name().clone())
             }

@@ -22,14 +22,14 @@ impl Exchange {
     /// # Errors
     /// Somebody who may have it cannot be asked; too many searches are under way.
     pub(crate) async fn find_owner(&mut self) -> Result<(), GatewayError> {
-        if self.candidates.tie() == Binding::Owner || !self.candidates.are_independent() {
+        if self.candidates.binding() == Binding::Owner || !self.candidates.are_independent() {
             return Ok(());
         }
         let Some(call) = &self.call else { return Ok(()) };
         if call.acts_on_a_dataset(&self.outbound) {
             return Box::pin(self.find_dataset()).await;
         }
-        match call.claims.conversation {
+        match call.resource_ids.conversation {
             // Without a user Dify says 400, whoever is asked.
             Some(id) if call.run == Some(Run::Chat) && call.user_in_body.is_some() => {
                 Box::pin(self.find_conversation(id)).await
@@ -53,7 +53,7 @@ impl Exchange {
     /// The knowledge API knows no users: all clients of an app count as one.
     async fn find_dataset(&mut self) -> Result<(), GatewayError> {
         let Some(call) = &self.call else { return Ok(()) };
-        let Some(id) = call.claims.ids().first().copied() else { return Ok(()) };
+        let Some(id) = call.resource_ids.ids().first().copied() else { return Ok(()) };
         let scope = Scope::new(call.app.name.as_str(), "");
         let mut question = self.get(&format!("/v1/datasets/{id}"));
         question.use_key(Credential::Datasets);

@@ -49,7 +49,7 @@ impl Exchange {
     async fn take_turn(&mut self) -> Result<(), GatewayError> {
         let Some(call) = &mut self.call else { return Ok(()) };
         let (Some(turns), Some(conversation), Some(_)) =
-            (&call.app.policy.turns, call.claims.conversation, call.run)
+            (&call.app.policy.turns, call.resource_ids.conversation, call.run)
         else {
             return Ok(());
         };
@@ -78,7 +78,7 @@ enum AttemptOutcome {
 /// The search for a response, with what has come of it so far.
 struct RetryLoop<'a> {
     exchange: &'a mut Exchange,
-    allowance: RetryState<'a>,
+    retries: RetryState<'a>,
     /// When the candidate at hand was looked for.
     now: Instant,
     until: Instant,
@@ -103,7 +103,7 @@ impl<'a> RetryLoop<'a> {
         };
         let now = Instant::now();
         Self {
-            allowance: RetryState::new(&pool.retry, &pool.stats, repeat),
+            retries: RetryState::new(&pool.retry, &pool.stats, repeat),
             now,
             until: now + exchange.snapshot.timeouts.all_attempts,
             exchange,
@@ -142,8 +142,8 @@ impl<'a> RetryLoop<'a> {
                             &forwarded.member,
                             forwarded.response.head.status,
                         );
-                        let tie = self.exchange.candidates.tie();
-                        if self.allowance.take(&failure, tie).is_err() {
+                        let binding = self.exchange.candidates.binding();
+                        if self.retries.take(&failure, binding).is_err() {
                             return Ok(self.found(forwarded));
                         }
                         let why = AttemptFailure::Failed(failure.reason);
@@ -207,7 +207,7 @@ impl<'a> RetryLoop<'a> {
                 permit.answered(&response, arrived_ms);
                 let conversation = exchange.call.as_ref().and_then(|call| call.restarted.clone());
                 let forwarded = UpstreamResponse { member, response, flight, conversation };
-                let tie = exchange.candidates.tie();
+                let binding = exchange.candidates.binding();
                 match finding {
                     ResponseClass::NotHere => AttemptOutcome::NotHere(forwarded),
                     ResponseClass::Busy => {
@@ -218,7 +218,7 @@ impl<'a> RetryLoop<'a> {
                         )
                     }
                     ResponseClass::Fine
-                        if self.allowance.discards(status, tie)
+                        if self.retries.discards(status, binding)
                             && exchange.candidates.has_next() =>
                     {
                         AttemptOutcome::Discardable(forwarded)
@@ -237,7 +237,7 @@ impl<'a> RetryLoop<'a> {
     fn first_byte(&self) -> Duration {
         let (exchange, timeouts) = (&self.exchange, &self.exchange.snapshot.timeouts);
         let gives_way = exchange.outbound.is_idempotent()
-            && self.allowance.has_left()
+            && self.retries.has_left()
             && (exchange.candidates.has_next() || self.not_here.is_some());
         match gives_way {
             true => timeouts.first_byte_idempotent,
@@ -273,11 +273,11 @@ impl<'a> RetryLoop<'a> {
     fn found(&self, forwarded: UpstreamResponse) -> UpstreamResponse {
         let exchange = &self.exchange;
         let Some(call) = &exchange.call else { return forwarded };
-        let known = exchange.candidates.tie() == Binding::Owner || !exchange.is_searched_for();
+        let known = exchange.candidates.binding() == Binding::Owner || !exchange.is_searched_for();
         if !known && forwarded.response.head.status.is_success() {
             let owners = exchange.worker.shared().owners();
             let app = call.scope(&exchange.outbound).app();
-            call.claims.remember(call.kind, app, &forwarded.member, owners);
+            call.resource_ids.remember(call.kind, app, &forwarded.member, owners);
         }
         forwarded
     }
@@ -290,7 +290,7 @@ impl<'a> RetryLoop<'a> {
         forwarded: UpstreamResponse,
     ) -> Result<Option<UpstreamResponse>, GatewayError> {
         let turn = self.exchange.call.as_ref().filter(|call| call.run.is_some());
-        let conversation = turn.and_then(|call| call.claims.conversation);
+        let conversation = turn.and_then(|call| call.resource_ids.conversation);
         let Some(conversation) = conversation else {
             self.ask_around(forwarded);
             return Ok(None);
@@ -310,7 +310,7 @@ impl<'a> RetryLoop<'a> {
 
     /// The others are asked. Dify has refused before doing anything.
     fn ask_around(&mut self, forwarded: UpstreamResponse) {
-        if self.exchange.candidates.tie() == Binding::Owner {
+        if self.exchange.candidates.binding() == Binding::Owner {
             self.owner_said_so = true;
             self.exchange.candidates.leave_owner();
         }
@@ -337,19 +337,19 @@ impl<'a> RetryLoop<'a> {
         member: &Arc<Member>,
         failure: AttemptError,
     ) -> Result<(), GatewayError> {
-        let tie = self.exchange.candidates.tie();
+        let binding = self.exchange.candidates.binding();
         self.exchange.record.attempt_failed(member, AttemptFailure::Failed(failure.reason));
         let late = Instant::now() >= self.until;
         if late || self.exchange.progress.is_client_gone() {
             return Err(errors::of(&failure));
         }
-        match self.allowance.take(&failure, tie) {
+        match self.retries.take(&failure, binding) {
             Ok(()) => {
                 self.last = Some(failure);
                 Ok(())
             }
             Err(Denied::Rule)
-                if tie == Binding::Owner
+                if binding == Binding::Owner
                     && failure.reason == Reason::ConnectFailed
                     && failure.sent == Sent::Nothing =>
             {
@@ -403,7 +403,7 @@ impl<'a> RetryLoop<'a> {
             (Some(response), None) if self.owner_said_so || candidates.skipped().is_empty() => {
                 if let Some(call) = self.exchange.call.as_ref().filter(|_| self.owner_said_so) {
                     let owners = self.exchange.worker.shared().owners();
-                    call.claims.forget(call.scope(&self.exchange.outbound), owners);
+                    call.resource_ids.forget(call.scope(&self.exchange.outbound), owners);
                 }
                 Ok(response)
             }

@@ -70,9 +70,9 @@ struct QueryContext<'a> {
 async fn locate(asking: QueryContext<'_>, kind: CallKind, outbound: UpstreamRequest) -> Located {
     let QueryContext { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let (ties, work) = (OwnerLookup::Unknown, Work::Other);
+    let (owner, work) = (OwnerLookup::Unknown, Work::Other);
     let storage = Storage::Independent;
-    let context = SelectContext { user: None, address, ties, work, storage, run_span_ms: None };
+    let context = SelectContext { user: None, address, owner, work, storage, run_span_ms: None };
     let mut candidates = Candidates::new(&app.pool, context, snapshot.last_resort);
     let outbound = Rc::new(outbound);
     let mut asked = JoinSet::new();

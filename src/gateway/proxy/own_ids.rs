@@ -36,7 +36,7 @@ impl Exchange {
     }
 
     fn check_ids(&self, call: &DifyCall, key: &Key, needs: Needs) -> Result<(), GatewayError> {
-        let ids = call.claims.ids();
+        let ids = call.resource_ids.ids();
         let scope = key.id_scope(call.app.name.as_str());
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
         let is_own = |id| scope.is_some_and(|scope| owners.owner_of(scope.of(id), now_s).is_some());

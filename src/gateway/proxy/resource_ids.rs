@@ -54,46 +54,46 @@ impl ResourceIds {
             let (ids, looked_up) = (id.key().into_iter().collect(), id.key());
             return Self { ids, looked_up, any: true, ..Self::default() };
         }
-        let mut claims = Self {
+        let mut resource_ids = Self {
             conversation: facts.conversation_id,
             conversation_place: facts.conversation_place.clone(),
             ..Self::default()
         };
-        claims.add(facts.conversation_id);
-        claims.add(facts.message_id);
+        resource_ids.add(facts.conversation_id);
+        resource_ids.add(facts.message_id);
         if let Some(id) = call.id.filter(|id| leads(call.kind, *id, head)) {
-            claims.any = true;
-            claims.add(id.key());
-            claims.looked_up = id.key();
+            resource_ids.any = true;
+            resource_ids.add(id.key());
+            resource_ids.looked_up = id.key();
         }
         let query = head.uri.query().filter(|query| query::may_name_ids(query)).unwrap_or_default();
         let mut lookups = 0;
         for (name, value) in query::parameters(query) {
             if let "conversation_id" | "last_id" | "first_id" = name.as_ref() {
                 let id = Uuid::try_parse(&value).ok();
-                claims.add(id);
+                resource_ids.add(id);
                 if is_looked_up(call.kind, &name) {
                     // Of several, nobody knows which one.
-                    claims.looked_up = if lookups == 0 { id } else { None };
+                    resource_ids.looked_up = if lookups == 0 { id } else { None };
                     lookups += 1;
                 }
             }
         }
-        claims.files = !facts.files.is_empty();
-        facts.files.iter().for_each(|file| claims.add(Some(*file)));
+        resource_ids.files = !facts.files.is_empty();
+        facts.files.iter().for_each(|file| resource_ids.add(Some(*file)));
         if call.kind == CallKind::Run(Run::Chat) {
-            claims.add(facts.workflow_id);
-            claims.looked_up = facts.workflow_id;
+            resource_ids.add(facts.workflow_id);
+            resource_ids.looked_up = facts.workflow_id;
         }
-        claims
+        resource_ids
     }
 
     /// What a turn names: its conversation, and files.
     pub(crate) fn of_turn(conversation: Option<Uuid>, files: &[Uuid]) -> Self {
-        let mut claims = Self { conversation, ..Self::default() };
-        claims.add(conversation);
-        files.iter().for_each(|id| claims.add(Some(*id)));
-        claims
+        let mut resource_ids = Self { conversation, ..Self::default() };
+        resource_ids.add(conversation);
+        files.iter().for_each(|id| resource_ids.add(Some(*id)));
+        resource_ids
     }
 
     fn add(&mut self, id: Option<Uuid>) {
@@ -112,7 +112,7 @@ impl ResourceIds {
     }
 
     /// Where that leads among the members of an app.
-    pub(crate) fn ties(&self, app: &App, owners: &Owners) -> OwnerLookup {
+    pub(crate) fn owner_lookup(&self, app: &App, owners: &Owners) -> OwnerLookup {
         if !self.any || app.policy.storage == Storage::Shared {
             return OwnerLookup::None;
         }
@@ -140,7 +140,7 @@ impl ResourceIds {
         }
     }
 
-    /// Takes the conversation out, if it is all that ties the request down: its id, and where it
+    /// Takes the conversation out, if it is all that binds the request: its id, and where it
     /// stands in the body.
     pub(crate) fn leave_conversation(&mut self) -> Option<(Uuid, Range<u64>)> {
         if self.ids.len() != 1 {
@@ -197,20 +197,20 @@ pub(crate) struct IdScope {
 }
 
 /// Remembers whose ids a response named later on.
-pub(crate) fn remember_more(ids: &[Uuid], whose: IdScope, member: &Member, owners: &Owners) {
-    remember_for_key(ids.iter().copied(), whose, member, owners);
-    if whose.storage == Storage::Independent {
+pub(crate) fn remember_more(ids: &[Uuid], id_scope: IdScope, member: &Member, owners: &Owners) {
+    remember_for_key(ids.iter().copied(), id_scope, member, owners);
+    if id_scope.storage == Storage::Independent {
         let ids = ids.iter().map(|id| (*id, Lasting::Yes));
-        owners.learn_all(ids, member.name(), whose.scope.app(), now_s());
+        owners.learn_all(ids, member.name(), id_scope.scope.app(), now_s());
     }
 }
 
 /// Remembers whose ids a response named, and for whom. Where instances share their database only the task
 /// matters: nobody else may stop it.
-pub(crate) fn remember(learned: &Learned, whose: IdScope, member: &Member, owners: &Owners) {
-    let (now_s, scope) = (now_s(), whose.scope);
-    remember_for_key(learned.lasting(), whose, member, owners);
-    if whose.storage == Storage::Shared {
+pub(crate) fn remember(learned: &Learned, id_scope: IdScope, member: &Member, owners: &Owners) {
+    let (now_s, scope) = (now_s(), id_scope.scope);
+    remember_for_key(learned.lasting(), id_scope, member, owners);
+    if id_scope.storage == Storage::Shared {
         if let Some(task) = learned.task_id {
             owners.learn_all([(task, Lasting::No)], member.name(), scope.app(), now_s);
             owners.used.note(scope.of(task), scope.app(), now_s);
@@ -228,12 +228,12 @@ pub(crate) fn remember(learned: &Learned, whose: IdScope, member: &Member, owner
 /// Remembers which key a response named ids to, as owners are remembered: over a restart.
 fn remember_for_key(
     ids: impl Iterator<Item = Uuid>,
-    whose: IdScope,
+    id_scope: IdScope,
     member: &Member,
     owners: &Owners,
 ) {
-    if let Some(key) = whose.key {
+    if let Some(key) = id_scope.key {
         let ids = ids.map(|id| (key.of(id), Lasting::Yes));
-        owners.learn_all(ids, member.name(), whose.scope.app(), now_s());
+        owners.learn_all(ids, member.name(), id_scope.scope.app(), now_s());
     }
 }

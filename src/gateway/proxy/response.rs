@@ -31,10 +31,10 @@ pub(crate) struct ProxyResponseHead {
     pub(crate) closes: bool,
     /// Headers of an instance's response, and which of them the client does not get.
     passed: Headers,
-    behind: StrippedHeaders,
+    stripped: StrippedHeaders,
     /// The gateway's own beside those.
     request_id: Option<RequestId>,
-    told: SmallVec<[(KnownHeader, HeaderValue); 1]>,
+    added: SmallVec<[(KnownHeader, HeaderValue); 1]>,
     /// All headers of a response of the gateway's own.
     own: HeaderMap,
 }
@@ -43,21 +43,21 @@ impl ProxyResponseHead {
     /// That of an instance's response, as it goes on.
     pub(crate) fn passing(head: ResponseHead) -> Self {
         let ResponseHead { status, headers: passed, .. } = head;
-        let behind = StrippedHeaders::of_answer(&passed);
-        let (request_id, told, own) = Default::default();
-        Self { status, closes: false, passed, behind, request_id, told, own }
+        let stripped = StrippedHeaders::of_answer(&passed);
+        let (request_id, added, own) = Default::default();
+        Self { status, closes: false, passed, stripped, request_id, added, own }
     }
 
     /// Adds the request's id in place of the instance's.
     pub(crate) fn identify(&mut self, id: RequestId) {
-        self.behind.add(KnownHeader::RequestId);
+        self.stripped.add(KnownHeader::RequestId);
         self.request_id = Some(id);
     }
 
     /// Adds a field in place of the instance's of that name.
     pub(crate) fn replace(&mut self, name: KnownHeader, value: HeaderValue) {
-        self.behind.add(name);
-        self.told.push((name, value));
+        self.stripped.add(name);
+        self.added.push((name, value));
     }
 
     /// What `Content-Length` says.
@@ -75,7 +75,7 @@ impl ProxyResponseHead {
         if let Some(id) = &self.request_id {
             put(KnownHeader::RequestId.text().as_bytes(), id.as_str().as_bytes());
         }
-        for (name, value) in &self.told {
+        for (name, value) in &self.added {
             put(name.text().as_bytes(), value.as_bytes());
         }
         for (name, value) in &self.own {
@@ -84,7 +84,7 @@ impl ProxyResponseHead {
     }
 
     fn passing_on(&self) -> impl Iterator<Item = Header<'_>> {
-        self.passed.iter().filter(|field| !self.behind.has(field))
+        self.passed.iter().filter(|field| !self.stripped.has(field))
     }
 }
 
@@ -96,12 +96,12 @@ impl ProxyResponse {
         *response.status_mut() = head.status;
         let headers = response.headers_mut();
         *headers = head.own;
-        let passing_on = head.passed.iter().filter(|field| !head.behind.has(field));
+        let passing_on = head.passed.iter().filter(|field| !head.stripped.has(field));
         passing_on.for_each(|field| field.put(headers));
         if let Some(id) = head.request_id {
             headers.append(KnownHeader::RequestId.header(), id.header());
         }
-        for (name, value) in head.told {
+        for (name, value) in head.added {
             headers.append(name.header(), value);
         }
         if head.closes {
@@ -114,11 +114,18 @@ impl ProxyResponse {
 impl From<Response<ResponseBody>> for ProxyResponse {
     fn from(response: Response<ResponseBody>) -> Self {
         let (head, body) = response.into_parts();
-        let (passed, behind, request_id, told) = Default::default();
+        let (passed, stripped, request_id, added) = Default::default();
         let (status, own) = (head.status, head.headers);
         let closes = false;
-        let head =
-            Box::new(ProxyResponseHead { status, closes, passed, behind, request_id, told, own });
+        let head = Box::new(ProxyResponseHead {
+            status,
+            closes,
+            passed,
+            stripped,
+            request_id,
+            added,
+            own,
+        });
         Self { head, body }
     }
 }
@@ -146,14 +153,14 @@ pub(crate) fn open(mut exchange: Box<Exchange>, forwarded: UpstreamResponse) -> 
             ResponseBody::Whole(Some(bytes), exchange.record)
         }
     };
-    let mut told = Box::new(ProxyResponseHead::passing(head));
+    let mut added = Box::new(ProxyResponseHead::passing(head));
     // Says which instance answered, and what became of the conversation that the request named.
-    told.identify(id);
+    added.identify(id);
     if is_event_stream {
         // nginx passes each event on at once, then.
-        told.replace(KnownHeader::AccelBuffering, HeaderValue::from_static("no"));
+        added.replace(KnownHeader::AccelBuffering, HeaderValue::from_static("no"));
     }
-    name.into_iter().for_each(|name| told.replace(KnownHeader::Instance, name));
-    conversation.into_iter().for_each(|what| told.replace(KnownHeader::Conversation, what));
-    ProxyResponse { head: told, body }
+    name.into_iter().for_each(|name| added.replace(KnownHeader::Instance, name));
+    conversation.into_iter().for_each(|what| added.replace(KnownHeader::Conversation, what));
+    ProxyResponse { head: added, body }
 }

@@ -40,7 +40,7 @@ pub(crate) enum Denied {
 }
 
 impl<'a> RetryState<'a> {
-    /// The allowance of a request that has just come.
+    /// The retries of a request that has just come.
     pub(crate) fn new(retry: &'a Retry, stats: &'a PoolStats, repeat: Repeat) -> Self {
         Self { retry, stats, repeat, left: retry.attempts }
     }
@@ -51,19 +51,19 @@ impl<'a> RetryState<'a> {
     }
 
     /// Whether a response with this status is thrown away to ask another.
-    pub(crate) fn discards(&self, status: u16, tie: Binding) -> bool {
-        self.retry.statuses.contains(status) && self.left > 0 && self.may(Sent::Head, tie)
+    pub(crate) fn discards(&self, status: u16, binding: Binding) -> bool {
+        self.retry.statuses.contains(status) && self.left > 0 && self.may(Sent::Head, binding)
     }
 
     /// Takes out one attempt at another instance after `failure`.
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn take(&mut self, failure: &AttemptError, tie: Binding) -> Result<(), Denied> {
+    pub(crate) fn take(&mut self, failure: &AttemptError, binding: Binding) -> Result<(), Denied> {
         let may = match failure.reason {
             // Nothing has been acted on; but who is tied to a busy one waits or comes again.
-            Reason::Busy => tie == Binding::Free,
-            _ => self.may(failure.sent, tie),
+            Reason::Busy => binding == Binding::Free,
+            _ => self.may(failure.sent, binding),
         };
         if !may {
             return Err(Denied::Rule);
@@ -77,14 +77,14 @@ impl<'a> RetryState<'a> {
         Ok(())
     }
 
-    fn may(&self, sent: Sent, tie: Binding) -> bool {
+    fn may(&self, sent: Sent, binding: Binding) -> bool {
         let harmless = match sent {
             Sent::Nothing | Sent::Some => true,
             Sent::All | Sent::Head => {
                 self.repeat == Repeat::Harmless || self.retry.executed == Executed::Again
             }
         };
-        harmless && tie != Binding::Owner
+        harmless && binding != Binding::Owner
     }
 }
 
@@ -133,10 +133,10 @@ mod tests {
             (Sent::All, Repeat::Twice, Executed::Again, true),
         ] {
             let retry = retry(executed);
-            let mut allowance = RetryState::new(&retry, &stats, repeat);
-            let taken = allowance.take(&failure(Reason::InstanceClosed, sent), Binding::Key);
+            let mut retries = RetryState::new(&retry, &stats, repeat);
+            let taken = retries.take(&failure(Reason::InstanceClosed, sent), Binding::Key);
             assert_eq!(taken.is_ok(), may, "{sent:?} {repeat:?} {executed:?}");
-            let taken = allowance.take(&failure(Reason::InstanceClosed, sent), Binding::Owner);
+            let taken = retries.take(&failure(Reason::InstanceClosed, sent), Binding::Owner);
             assert_eq!(taken, Err(Denied::Rule), "its data is nowhere else");
         }
     }
@@ -156,9 +156,11 @@ mod tests {
     fn a_busy_instance_is_left_only_by_who_is_free() {
         let (stats, retry) = (PoolStats::default(), retry(Executed::Once));
         let busy = failure(Reason::Busy, Sent::Nothing);
-        for (tie, may) in [(Binding::Free, true), (Binding::Key, false), (Binding::Owner, false)] {
-            let mut allowance = RetryState::new(&retry, &stats, Repeat::Twice);
-            assert_eq!(allowance.take(&busy, tie).is_ok(), may, "{tie:?}");
+        for (binding, may) in
+            [(Binding::Free, true), (Binding::Key, false), (Binding::Owner, false)]
+        {
+            let mut retries = RetryState::new(&retry, &stats, Repeat::Twice);
+            assert_eq!(retries.take(&busy, binding).is_ok(), may, "{binding:?}");
         }
     }
 
@@ -166,12 +168,12 @@ mod tests {
     fn attempts_and_budget_end() {
         let (stats, retry) = (PoolStats::default(), retry(Executed::Once));
         let refused = failure(Reason::ConnectFailed, Sent::Nothing);
-        let mut allowance = RetryState::new(&retry, &stats, Repeat::Twice);
-        let taken: Vec<_> = (0..3).map(|_| allowance.take(&refused, Binding::Key)).collect();
+        let mut retries = RetryState::new(&retry, &stats, Repeat::Twice);
+        let taken: Vec<_> = (0..3).map(|_| retries.take(&refused, Binding::Key)).collect();
         assert_eq!(taken, [Ok(()), Ok(()), Err(Denied::Attempts)]);
         while stats.budget.take() {}
-        let mut allowance = RetryState::new(&retry, &stats, Repeat::Twice);
-        assert_eq!(allowance.take(&refused, Binding::Key), Err(Denied::Budget));
+        let mut retries = RetryState::new(&retry, &stats, Repeat::Twice);
+        assert_eq!(retries.take(&refused, Binding::Key), Err(Denied::Budget));
         assert_eq!((stats.retries.get(), stats.retries_refused.get()), (2, 1));
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Candidates {
     storage: Storage,
     order: Order,
     owner: Option<Owner>,
-    tie: Binding,
+    binding: Binding,
     max_load: Option<MaxLoad>,
     last_resort: LastResort,
     claim: Affinity,
@@ -49,7 +49,7 @@ struct Owner {
     asked: bool,
 }
 
-/// What ties a request to its first candidate.
+/// What binds a request to its first candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Binding {
     /// What it names exists there alone: nobody else is asked.
@@ -68,7 +68,7 @@ pub(crate) struct SelectContext<'a> {
     /// The client's address, behind trusted proxies.
     pub address: IpAddr,
     /// Where it must go because of what it names.
-    pub ties: OwnerLookup,
+    pub owner: OwnerLookup,
     /// What it asks for.
     pub work: Work,
     /// Whether what one member made is on the others as well.
@@ -103,14 +103,16 @@ impl Candidates {
         last_resort: LastResort,
     ) -> Self {
         let key = key_of(pool, context.user, context.address);
-        let max_load = pool.max_load.filter(|_| key.is_some() && context.ties == OwnerLookup::None);
-        let tie = if key.is_some() && max_load.is_none() { Binding::Key } else { Binding::Free };
-        let owner = match context.ties {
+        let max_load =
+            pool.max_load.filter(|_| key.is_some() && context.owner == OwnerLookup::None);
+        let binding =
+            if key.is_some() && max_load.is_none() { Binding::Key } else { Binding::Free };
+        let owner = match context.owner {
             OwnerLookup::Owner(place) => Some(Owner { place, asked: false }),
             OwnerLookup::None | OwnerLookup::Unknown => None,
         };
         let order = pool.order(key.as_deref().map(str::as_bytes));
-        let claim = match context.ties {
+        let claim = match context.owner {
             OwnerLookup::Owner(_) | OwnerLookup::Unknown => Affinity::Owned,
             OwnerLookup::None => {
                 Affinity::Free { key_fraction: key.as_deref().map(|key| fraction(key.as_bytes())) }
@@ -123,7 +125,7 @@ impl Candidates {
             storage: context.storage,
             order,
             owner,
-            tie,
+            binding,
             max_load,
             last_resort,
             claim,
@@ -186,7 +188,7 @@ impl Candidates {
         while let Some(member) = pool.next(&mut self.order, bound.as_ref()) {
             member.prefetch();
             if self.run_span_ms.is_some()
-                && self.tie == Binding::Free
+                && self.binding == Binding::Free
                 && !member.instance.runs().has_place()
             {
                 self.skipped.push((Arc::clone(member), SkipReason::NoPlace));
@@ -255,9 +257,9 @@ impl Candidates {
         Some(self.skipped.remove(place).0)
     }
 
-    /// What ties the request to its first candidate.
-    pub(crate) fn tie(&self) -> Binding {
-        if self.owner.is_some() { Binding::Owner } else { self.tie }
+    /// What binds the request to its first candidate.
+    pub(crate) fn binding(&self) -> Binding {
+        if self.owner.is_some() { Binding::Owner } else { self.binding }
     }
 
     /// Whether what one instance made is nowhere else, and there is another to ask.

@@ -21,7 +21,7 @@ impl Exchange {
         let Some(call) = self.call.as_ref().filter(stops) else { return Ok(()) };
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
         let mut known = false;
-        for task in call.claims.ids() {
+        for task in call.resource_ids.ids() {
             if owners.used.has(call.scope(&self.outbound).of(*task), now_s) {
                 return Ok(());
             }

@@ -71,7 +71,7 @@ pub(crate) struct Stream {
 /// What was asked, as far as the response is compared with it.
 #[derive(Clone, Copy, Debug)]
 struct Request {
-    whose: IdScope,
+    id_scope: IdScope,
     conversation: Option<Uuid>,
 }
 
@@ -96,11 +96,11 @@ impl Stream {
         let learned = self.learner.learned();
         match self.remember {
             LearnState::Coming if learned.task_id.is_some() => {
-                resource_ids::remember(learned, self.asked.whose, member, owners);
+                resource_ids::remember(learned, self.asked.id_scope, member, owners);
             }
             LearnState::Done(known) if known < learned.others.len() => {
                 let more = &learned.others[known..];
-                resource_ids::remember_more(more, self.asked.whose, member, owners);
+                resource_ids::remember_more(more, self.asked.id_scope, member, owners);
             }
             _ => return,
         }
@@ -154,7 +154,7 @@ impl Json {
         if self.kind == CallKind::Run(Run::Workflow) {
             self.failure = failed_flow(response);
         }
-        resource_ids::remember(&self.learned, self.asked.whose, member, owners);
+        resource_ids::remember(&self.learned, self.asked.id_scope, member, owners);
     }
 }
 
@@ -172,8 +172,8 @@ impl Tap {
         {
             return Self::Off;
         }
-        let whose = call.id_scope(&exchange.outbound, exchange.record.key());
-        let asked = Request { whose, conversation: call.claims.conversation };
+        let id_scope = call.id_scope(&exchange.outbound, exchange.record.key());
+        let asked = Request { id_scope, conversation: call.resource_ids.conversation };
         if events {
             let remember = LearnState::Coming;
             let waits = exchange.outbound.in_query("continue_on_pause");

@@ -63,13 +63,13 @@ pub(crate) async fn attempt(
     member: &Member,
     outbound: &UpstreamRequest,
     progress: &SendState,
-    patience: AttemptDeadlines<'_>,
+    deadlines: AttemptDeadlines<'_>,
 ) -> Result<Box<AttemptResponse>, AttemptError> {
-    let attempt = Attempt { connections, member, outbound, progress, patience };
+    let attempt = Attempt { connections, member, outbound, progress, deadlines };
     let first = attempt.lease(Reuse::Any).await?;
     let reused = first.reused;
     // A look at the clock is not free, and the time for a connection at hand is none.
-    let began = if reused { patience.now } else { Instant::now() };
+    let began = if reused { deadlines.now } else { Instant::now() };
     match attempt.run(first, began).await {
         Err(failure) if reused && is_stale(&failure, outbound) => {
             let again = Box::pin(async {
@@ -95,20 +95,20 @@ struct Attempt<'a> {
     member: &'a Member,
     outbound: &'a UpstreamRequest,
     progress: &'a SendState,
-    patience: AttemptDeadlines<'a>,
+    deadlines: AttemptDeadlines<'a>,
 }
 
 impl Attempt<'_> {
     async fn lease(&self, wanted: Reuse) -> Result<PooledConnection, AttemptError> {
-        let Self { connections, member, patience, .. } = self;
+        let Self { connections, member, deadlines, .. } = self;
         if wanted == Reuse::Any
-            && let Some(lease) = connections.reuse(member, patience.now)
+            && let Some(lease) = connections.reuse(member, deadlines.now)
         {
             return Ok(lease);
         }
         // On the heap: it is the rarer case, and large.
-        let lease = Box::pin(connections.lease(member, patience.timeouts, wanted));
-        match timeout_at(patience.until, lease).await {
+        let lease = Box::pin(connections.lease(member, deadlines.timeouts, wanted));
+        match timeout_at(deadlines.until, lease).await {
             Ok(leased) => leased,
             Err(_) => Err(AttemptError {
                 reason: Reason::Busy,
@@ -123,9 +123,9 @@ impl Attempt<'_> {
         lease: PooledConnection,
         began: Instant,
     ) -> Result<Box<AttemptResponse>, AttemptError> {
-        let Self { member, outbound, progress, patience, .. } = self;
-        let left = patience.until.saturating_duration_since(began);
-        let wait = patience.first_byte.min(left);
+        let Self { member, outbound, progress, deadlines, .. } = self;
+        let left = deadlines.until.saturating_duration_since(began);
+        let wait = deadlines.first_byte.min(left);
         progress.begin();
         let (method, body) = (outbound.method(), outbound.body(progress));
         write_batch::next_tick().await;

@@ -52,7 +52,7 @@ const BELIEVED_OF_PROXIES: HeaderSet = HeaderSet::of(&[
 pub(crate) struct UpstreamRequest {
     head: Rc<RequestHead>,
     /// Headers that do not go on, or are replaced.
-    behind: StrippedHeaders,
+    stripped: StrippedHeaders,
     sender: Sender,
     request_id: RequestId,
     has_length: bool,
@@ -108,18 +108,18 @@ impl UpstreamRequest {
         origin: ClientInfo,
         request_id: RequestId,
     ) -> Self {
-        let mut behind = StrippedHeaders::of_request(&head.headers);
-        behind.add_all(REPLACED);
+        let mut stripped = StrippedHeaders::of_request(&head.headers);
+        stripped.add_all(REPLACED);
         if !origin.via_proxy {
-            behind.add_all(BELIEVED_OF_PROXIES);
+            stripped.add_all(BELIEVED_OF_PROXIES);
         }
         // HTTP/2 may part cookies, and HTTP/1.1 may not (RFC 9113 §8.2.3).
         if head.headers.said(KnownHeader::Cookie) == Occurrence::Often {
-            behind.add(KnownHeader::Cookie);
+            stripped.add(KnownHeader::Cookie);
         }
         let has_length = !body.is_empty() || !matches!(head.method, Method::GET | Method::HEAD);
         let (sender, key) = (Sender::Client(origin), Credential::App);
-        Self { head, behind, sender, request_id, has_length, key, body }
+        Self { head, stripped, sender, request_id, has_length, key, body }
     }
 
     /// The request is let in by this key.
@@ -140,13 +140,13 @@ impl UpstreamRequest {
         let (version, headers) = (Version::HTTP_11, Headers::default());
         let head = Rc::new(RequestHead { method, uri, version, headers });
         let (sender, request_id) = (Sender::Gateway(content_type), request_id.clone());
-        let (behind, key) = (StrippedHeaders::default(), Credential::App);
-        Self { head, behind, sender, request_id, has_length, key, body }
+        let (stripped, key) = (StrippedHeaders::default(), Credential::App);
+        Self { head, stripped, sender, request_id, has_length, key, body }
     }
 
     /// The instance's response must be read here, so it may not be packed.
     pub(crate) fn refuse_packed_answers(&mut self) {
-        self.behind.add(KnownHeader::AcceptEncoding);
+        self.stripped.add(KnownHeader::AcceptEncoding);
     }
 
     /// Takes the conversation out of a JSON body, whose value stands at `place`, quotes included: the
@@ -215,11 +215,11 @@ impl UpstreamRequest {
         if let Some(authorization) = key {
             add(KnownHeader::Authorization, authorization.expose());
         }
-        let goes_on = |field: &Header<'_>| !self.behind.has(field) && !is_ambiguous(field);
+        let goes_on = |field: &Header<'_>| !self.stripped.has(field) && !is_ambiguous(field);
         self.head.headers.iter().filter(goes_on).for_each(put);
     }
 
-    /// Says who asks. What an untrusted client says of itself stays behind.
+    /// Says who asks. What an untrusted client says of itself is stripped.
     fn of_client(
         &self,
         origin: &ClientInfo,
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_an_untrusted_client_says_of_itself_is_replaced() {
-        let claims = [
+        let resource_ids = [
             ("host", "other"),
             ("authorization", "Bearer user-token"),
             ("x-difygate-app", "shop"),
@@ -350,7 +350,7 @@ mod tests {
             ("content-length", "9"),
         ];
         let origin = origin(CLIENT, Scheme::Http, false);
-        let outbound = outbound(&claims, &origin);
+        let outbound = outbound(&resource_ids, &origin);
         let sent = headers(&outbound);
         assert_eq!(header(&sent, "x-forwarded-for"), Some("192.0.2.7"));
         assert_eq!(header(&sent, "x-real-ip"), Some("192.0.2.7"));
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn what_a_trusted_proxy_says_is_kept_and_added_to() {
-        let claims = [
+        let resource_ids = [
             ("x-forwarded-for", "192.0.2.7"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-port", "443"),
@@ -393,7 +393,7 @@ mod tests {
             ("host", "gate"),
         ];
         let origin = origin(PROXY, Scheme::Http, true);
-        let outbound = outbound(&claims, &origin);
+        let outbound = outbound(&resource_ids, &origin);
         let sent = headers(&outbound);
         assert_eq!(header(&sent, "x-forwarded-for"), Some("192.0.2.7, 10.0.0.1"));
         assert_eq!(header(&sent, "x-forwarded-port"), Some("443"));
