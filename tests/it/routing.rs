@@ -96,15 +96,17 @@ async fn a_request_is_proxied_to_a_pool_without_an_app_a_key_or_dify() {
     let rig = Rig::start(1).await;
     let (plain, served) = plain_server().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let pool = [("closed", closed), ("plain", plain)].map(|(name, addr)| {
+        format!("      - {{ name: {name}, url: \"http://{addr}\", token: app-x }}\n")
+    });
     let text = std::fs::read_to_string(&rig.config_path).unwrap();
-    let begin = text.find("      - { name: dify1,").unwrap();
-    let end = begin + text[begin..].find('\n').unwrap();
-    let pool: String = [("closed", closed), ("plain", plain)]
-        .map(|(name, addr)| {
-            format!("      - {{ name: {name}, url: \"http://{addr}\", token: app-x }}\n")
+    let text: String = text
+        .lines()
+        .map(|line| match line.contains("- { name: dify1,") {
+            true => pool.concat(),
+            false => format!("{line}\n"),
         })
-        .concat();
-    let text = format!("{}{}{}", &text[..begin], pool.trim_end(), &text[end..]);
+        .collect();
     std::fs::write(&rig.config_path, text).unwrap();
     rig.gateway.reloader().reload().await.unwrap();
     for _ in 0..4 {
