@@ -206,7 +206,7 @@ impl Owners {
             }
         });
         if let Err(error) = loaded {
-            tracing::error!("the owners of ids are found anew: {error}");
+            tracing::error!("the owners of ids will be looked up again: {error}");
             self.progress.error.store(Some(Arc::new(error.to_string())));
         }
         surplus || rows > self.limits.max_entries
@@ -292,7 +292,9 @@ impl Owners {
         let Some(notes) = &self.notes else { return };
         let (reply, done) = sync_channel(1);
         if notes.send(Note::Finish(reply)).is_ok() && done.recv_timeout(LAST_COMMIT).is_err() {
-            tracing::error!("the store was not closed in time: some owners are found anew");
+            tracing::error!(
+                "the store was not closed in time: some owners will be looked up again"
+            );
         }
     }
 

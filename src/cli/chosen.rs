@@ -29,8 +29,8 @@ pub(super) struct Named {
 
 #[derive(Debug, Args)]
 struct Variables {
-    /// Serve without a configuration file: the variables of OpenDify, such as MODEL_CONFIG and
-    /// DIFY_API_BASE, are those of this file [default: .env]
+    /// Serve without a configuration file: read OpenDify's variables, such as MODEL_CONFIG and
+    /// DIFY_API_BASE, from this file [default: .env]
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     env_file: Option<PathBuf>,
 }

@@ -27,8 +27,7 @@ const PART: usize = 5000;
 /// List, export, import or clean up what a gateway knows of conversations with AI clients.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The gateway has no texts, only which conversation of Dify belongs to which key, \
-    app, user and chat.\nExit codes: 0 done, 1 the gateway does not answer or its store fails, 2 \
+    after_help = "No texts are stored, only which Dify conversation belongs to which key, app, user and chat.\nExit codes: 0 done, 1 the gateway does not answer or its store fails, 2 \
     the configuration or the file is wrong."
 )]
 pub(super) struct Arguments {
@@ -42,7 +41,7 @@ enum Command {
     List {
         #[command(flatten)]
         gateway: Gateway,
-        /// Only those of the client key of this name
+        /// Only conversations of the client key with this name
         #[arg(long, value_name = "NAME")]
         key: Option<String>,
         /// How many to show
@@ -61,7 +60,7 @@ enum Command {
     Export {
         #[command(flatten)]
         gateway: Gateway,
-        /// Only those of the client key of this name
+        /// Only conversations of the client key with this name
         #[arg(long, value_name = "NAME")]
         key: Option<String>,
         /// Write to this file
@@ -86,11 +85,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Forget conversations that were not used for long; Dify keeps them
+    /// Forget conversations unused for a long time; Dify keeps them
     Cleanup {
         #[command(flatten)]
         gateway: Gateway,
-        /// Only those of the client key of this name
+        /// Only conversations of the client key with this name
         #[arg(long, value_name = "NAME")]
         key: Option<String>,
         /// Forget those whose last turn is longer ago, such as 30d
@@ -200,7 +199,7 @@ fn export(
     loop {
         let path = path("/conversations/export", &[("key", key), ("from", from.as_deref())]);
         let slice = Slice::deserialize(block_on(admin.get(&path))?)
-            .context("the answer is not what it should be")?;
+            .context("unexpected response from the gateway")?;
         let mut text = String::new();
         if first {
             writeln!(text, "{}", serde_json::to_string(&slice.header)?)?;

@@ -26,13 +26,13 @@ pub(super) struct Arguments {
     /// The user; absent: a request without one
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
-    /// The client's user token; other users of this machine can see it here
+    /// The client's user token; other users of this machine can see it in the process list
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
     token: Option<String>,
     /// A file with the client's user token
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The app, in place of the token or to choose among those that it opens
+    /// The app, instead of the token or to choose among the apps of the token
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
     /// The conversation that the request continues

@@ -20,9 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Ask whether a gateway is alive.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 it answered 200 within 2 s, 1 it did not.\n\
-    `/health` says that the gateway lives, `/ready` that every app has an instance to send to.")]
+    `/health` says that the gateway is alive, `/ready` that every app has an available instance.")]
 pub(super) struct Arguments {
-    /// What to ask for
+    /// URL to request
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/health", value_parser = parse_url)]
     url: Uri,
 }

@@ -18,8 +18,8 @@ use crate::import::{self, Remark};
 /// Make a configuration of a Lua configuration.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The Lua text is read, never run: what it computes has to be written out first.\n\
-    The result holds the secrets of the text; a file is made for its owner's eyes alone."
+    after_help = "The Lua file is read, never run: replace computed values by literals first.\n\
+    The result contains the secrets of the Lua file; the output file is readable by its owner only."
 )]
 pub(super) struct Arguments {
     /// The Lua configuration of an OpenResty balancer
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         printer.findings(&findings.render(style(printer)));
     }
     if checked.is_err() {
-        printer.error("nothing was written: mend the Lua file first");
+        printer.error("nothing was written: fix the Lua file first");
         return Ok(ExitStatus::Misused);
     }
     match &arguments.output {

@@ -72,15 +72,15 @@ enum Command {
     Plan(plan::Arguments),
     /// Print the JSON Schema of the configuration file, for editors
     Schema(schema::Arguments),
-    /// Make a configuration of the Lua configuration of an OpenResty balancer
+    /// Convert the Lua configuration of an OpenResty balancer
     Import(import::Arguments),
     /// Show what a running gateway is doing
     Status(status::Arguments),
     /// Show which instance a user's requests go to, and why
     Explain(explain::Arguments),
-    /// List, export, import or clean up what is known of conversations with AI clients
+    /// List, export, import or clean up stored conversations of AI clients
     Conversations(conversations::Arguments),
-    /// Ask whether a gateway is alive, for health checks
+    /// Check whether a gateway is alive, for health checks
     Health(health::Arguments),
     /// Try it: three simulated Dify instances, two apps and a gateway in one process
     Demo(demo::Arguments),

@@ -26,7 +26,7 @@ const MOST_WAYS: usize = 6;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Compares with the running gateway: that at the `admin.listen` of FILE, unless --admin names \
-    another. It is told no secret and tells none: only whether they are the same.\n\
+    another. No secret is sent in either direction, only whether secrets are equal.\n\
     Exit codes: 0 printed, 1 an app moves more than --max-moved or the gateway does not answer, \
     2 the command line or a configuration is wrong."
 )]
@@ -38,7 +38,8 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
-    /// Fail if more of the users of any app would get another instance; with an app go all its users
+    /// Fail if more than this share of an app's users would move to another instance; a removed app
+    /// moves all its users
     #[arg(long, value_name = "PERCENT", value_parser = parse_share)]
     max_moved: Option<f64>,
     /// Print the plan as JSON

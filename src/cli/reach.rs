@@ -29,7 +29,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// Which gateway, where the command line says it.
 #[derive(Debug, Args)]
 pub(super) struct Reach {
-    /// Ask this admin listener, and not the one that the configuration names
+    /// Admin listener to use instead of the one in the configuration
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
     admin: Option<SocketAddr>,
     /// The admin token, with `--admin`
@@ -136,14 +136,14 @@ impl Desk {
         })??;
         match status {
             StatusCode::OK => {
-                serde_json::from_slice(&body).context("the answer is not what it should be")
+                serde_json::from_slice(&body).context("unexpected response from the gateway")
             }
             StatusCode::FORBIDDEN => {
                 bail!("the gateway at {address} does not answer this address or token: see `admin`")
             }
             StatusCode::BAD_REQUEST | StatusCode::SERVICE_UNAVAILABLE => {
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-                bail!("{}", body["message"].as_str().unwrap_or("the gateway refuses the question"))
+                bail!("{}", body["message"].as_str().unwrap_or("the gateway refused the request"))
             }
             other => bail!("{address} answers {other}: is it a difygate admin listener?"),
         }

@@ -13,7 +13,7 @@ use crate::config;
     and as the first line of difygate.yaml:\n  \
     # yaml-language-server: $schema=difygate.schema.json")]
 pub(super) struct Arguments {
-    /// Print a page for people instead, in Markdown
+    /// Print a Markdown page for people instead
     #[arg(long)]
     markdown: bool,
 }

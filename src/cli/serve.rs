@@ -28,9 +28,8 @@ use crate::telemetry::{self, AccessLog, Destination, Format};
 /// Serve the apps of a configuration file.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "SIGTERM and SIGINT end it after the running answers, a second one at once; \
-    SIGHUP reads the file again, as does a change of it;\nSIGUSR1 opens the access log again. RUST_LOG chooses what the error \
-    log on standard error holds."
+    after_help = "SIGTERM and SIGINT stop it after the running responses, a second one at once; SIGHUP reloads \
+    the file, as does a change of it;\nSIGUSR1 reopens the access log. RUST_LOG sets the level of the error log on standard error."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -227,7 +226,7 @@ impl Gateway {
             shared.owners().finish();
         });
         if joined.await.is_err() {
-            tracing::error!("the workers could not be waited for");
+            tracing::error!("cannot wait for the workers");
         }
         book.close().await;
         drop(prober);

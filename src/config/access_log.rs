@@ -22,7 +22,7 @@ pub enum AccessLog {
     File {
         /// The file; a relative path starts at the working directory.
         path: PathBuf,
-        /// How a record looks.
+        /// Format of a line.
         format: LogFormat,
     },
 }
@@ -33,7 +33,7 @@ impl Default for AccessLog {
     }
 }
 
-/// How a record looks.
+/// Format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
@@ -44,13 +44,13 @@ pub enum LogFormat {
     Combined,
 }
 
-/// An access log that goes to a file.
+/// An access log in a file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "AccessLogFile")]
 pub(super) struct LogFile {
     /// The file; a relative path starts at the working directory.
     path: PathBuf,
-    /// How a record looks.
+    /// Format of a line.
     #[serde(default)]
     format: LogFormat,
 }

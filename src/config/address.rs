@@ -46,15 +46,15 @@ pub(super) fn from_url(url: &str) -> Result<Address, Unusable> {
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('@') {
-        let hint = "take them out: Dify is told who asks by `token`";
-        return unusable("`url` holds a user name or a password", hint);
+        let hint = "remove them: the gateway authenticates to Dify with `token`";
+        return unusable("`url` contains a user name or a password", hint);
     }
     if authority.contains(['?', '#']) {
-        return unusable("`url` holds a query or a fragment", FORM);
+        return unusable("`url` contains a query or a fragment", FORM);
     }
     if authority.contains('/') {
-        let hint = "take the path out: the gateway keeps the path of each request, `/v1/…`";
-        return unusable("`url` holds a path", hint);
+        let hint = "remove the path: the gateway forwards the path of each request, `/v1/…`";
+        return unusable("`url` contains a path", hint);
     }
     let (host, port) = match authority.rsplit_once(':') {
         // What ends in a bracket is an IPv6 address without a port.
@@ -126,9 +126,9 @@ mod tests {
         let url = |url| from_url(url).unwrap_err().message;
         assert_eq!(url("dify:5001"), "`url` has no scheme");
         assert_eq!(url("ftp://dify"), "`url` must begin with `http://` or `https://`");
-        assert_eq!(url("http://u:p@dify"), "`url` holds a user name or a password");
-        assert_eq!(url("http://dify?x"), "`url` holds a query or a fragment");
-        assert_eq!(url("http://dify/v1"), "`url` holds a path");
+        assert_eq!(url("http://u:p@dify"), "`url` contains a user name or a password");
+        assert_eq!(url("http://dify?x"), "`url` contains a query or a fragment");
+        assert_eq!(url("http://dify/v1"), "`url` contains a path");
         assert_eq!(url("http://dify:0"), "the port in `url` is not a number from 1 to 65535");
         assert_eq!(url("http://"), "the host in `url` is neither a name nor an IP address");
         assert_eq!(url("http://::1"), "the host in `url` is neither a name nor an IP address");

@@ -10,7 +10,8 @@ use super::units::{self, networks};
 use super::value_schema;
 use crate::model::Token;
 
-/// The listener for those who run the gateway. It answers loopback clients and those named here.
+/// The admin listener: status, metrics and reload. It serves loopback clients and those allowed
+/// here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
@@ -18,16 +19,16 @@ pub struct Admin {
     #[serde(deserialize_with = "units::listen")]
     #[schemars(schema_with = "value_schema::listen")]
     pub listen: SocketAddr,
-    /// The secret that opens it to clients from anywhere, as `Authorization: Bearer …`.
+    /// Secret that admits clients from any address, sent as `Authorization: Bearer …`.
     #[schemars(schema_with = "value_schema::secret")]
     pub token: Option<Token>,
-    /// Networks and addresses whose clients need no token.
+    /// Networks and addresses that need no token.
     #[serde(with = "networks")]
     #[schemars(schema_with = "value_schema::networks")]
     pub allow: Vec<IpNet>,
-    /// Names by which operators without the token ask, such as `a.example` or `*.b.example`, beside
-    /// addresses, `localhost`, names without a dot, `*.svc` and `*.cluster.local`. A web page can have any
-    /// other name lead here.
+    /// Host names accepted without the token, such as `a.example` or `*.b.example`, besides
+    /// addresses, `localhost`, names without a dot, `*.svc` and `*.cluster.local`. Any other name
+    /// could be a web page's own (DNS rebinding).
     pub hosts: Vec<String>,
 }
 

@@ -66,15 +66,15 @@ impl Default for Ai {
     }
 }
 
-/// A header with the end user as a JSON Web Token, signed with HS256: the user is its `sub`, else its
-/// `email`, and it must have an `exp` that is not over.
+/// A header with the end user as a JSON Web Token, signed with HS256: the user is its `sub`, else
+/// its `email`, and it must have an `exp` in the future.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserJwt {
     /// The name of the header.
     #[serde(default = "jwt_header")]
     pub header: String,
-    /// What it is signed with: the secret itself, or `file:` and a path.
+    /// The signing secret: the secret itself, or `file:` and a path.
     #[schemars(schema_with = "value_schema::secret")]
     pub secret: Token,
 }

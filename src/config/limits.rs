@@ -12,49 +12,49 @@ use super::value_schema;
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
-/// How long the gateway waits, and for what.
+/// Timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// For a connection to an instance: name, TCP and, with https, TLS.
+    /// Connecting to an instance: DNS, TCP and, with https, TLS.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub connect: Duration,
-    /// For the head of the answer to a GET or HEAD, before another instance is asked.
+    /// Waiting for the response head of a GET or HEAD, before another instance is tried.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub first_byte_idempotent: Duration,
-    /// For the head of any other answer.
+    /// Waiting for the response head of any other request.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub first_byte: Duration,
-    /// For the head of an answer over all attempts, waiting for a connection included.
+    /// Waiting for a response head over all attempts, including the wait for a connection.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub all_attempts: Duration,
-    /// For the next piece of an answer that has begun.
+    /// Waiting for the next piece of a response that has started.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub idle: Duration,
-    /// For the first event of a streamed chatflow or workflow that Dify has taken, which from 1.13 on
-    /// waits for a worker. A ping is none.
+    /// Waiting for the first event, other than a ping, of a streamed chatflow or workflow that Dify
+    /// has accepted; from 1.13 on it waits for a worker.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub run_start: Duration,
-    /// For the rest of a client's request head, from its first byte, and for a TLS handshake.
+    /// Receiving a client's request head, from its first byte, and a TLS handshake.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub header: Duration,
-    /// For the next piece of a client's request body.
+    /// Waiting for the next piece of a client's request body.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub body: Duration,
-    /// For the client to take the next byte of its answer: one that takes none is treated as one that
-    /// went away.
+    /// Waiting for the client to read the next byte of its response; after that it is treated as
+    /// disconnected.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub write: Duration,
-    /// For the next request on a client's connection.
+    /// Waiting for the next request on a client's connection.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub keep_alive: Duration,
@@ -77,33 +77,33 @@ impl Default for Timeouts {
     }
 }
 
-/// How much the gateway takes. Sizes are in bytes.
+/// Limits. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// The largest request body; a larger one is refused with 413.
+    /// Largest request body; a larger one gets 413.
     #[serde(deserialize_with = "size::<_, _, 1, TIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "value_schema::size")]
     pub max_body: u64,
-    /// How much of a body is kept in memory before it goes to `spool_dir`.
+    /// Bodies up to this size stay in memory; larger ones go to `spool_dir`.
     #[serde(deserialize_with = "size::<_, _, 0, TIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "value_schema::size")]
     pub memory_body: u64,
-    /// How much memory all request bodies that are being kept may take together: a share of the
-    /// machine's memory (of the control group's limit, where that is less), or a size. What would
-    /// exceed it is refused with 503 and `Retry-After`.
+    /// Memory for all buffered request bodies together: a share of the machine's memory (or of the
+    /// control group's limit, if that is less), or a size. Requests beyond it get 503 and
+    /// `Retry-After`.
     #[serde(with = "bodies")]
     #[schemars(schema_with = "value_schema::size_or_share")]
     pub all_bodies_memory: BodiesMemory,
-    /// The largest request head, from 8KiB (the least that the HTTP library works with) to 1MiB.
+    /// Largest request head, from 8KiB (the minimum of the HTTP library) to 1MiB.
     #[serde(deserialize_with = "size::<_, _, 8192, MIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "value_schema::size")]
     pub header_bytes: usize,
-    /// The most headers in a request.
+    /// Most headers in a request.
     #[serde(deserialize_with = "whole::<_, _, 16, 4096>")]
     #[schemars(schema_with = "value_schema::whole::<16, 4096>")]
     pub headers: usize,
-    /// The longest request target, from 256 bytes to 65534 (the most that the HTTP library holds).
+    /// Longest request target, from 256 bytes to 65534 (the maximum of the HTTP library).
     #[serde(deserialize_with = "size::<_, _, 256, 65534>", serialize_with = "write_size")]
     #[schemars(schema_with = "value_schema::size")]
     pub uri_bytes: usize,
@@ -111,28 +111,27 @@ pub struct Limits {
     #[serde(deserialize_with = "whole::<_, _, 1, 10_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 10_000>")]
     pub h2_streams: u32,
-    /// Client connections at most; absent: what the limit of file descriptors allows.
+    /// Most client connections; absent: what the file descriptor limit allows.
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 10_000_000>")]
     pub max_connections: Option<usize>,
-    /// Connections of one client's address at once (of IPv6, of one /64); further ones get 429, or
-    /// with `tls` are closed without a word. Absent: no limit. Trusted proxies have none.
+    /// Most connections from one client address (for IPv6, from one /64); further ones get 429, or
+    /// with `tls` are closed without a response. Absent: no limit. Trusted proxies are exempt.
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 10_000_000>")]
     pub connections_per_address: Option<u32>,
-    /// Connections that the system holds for each worker until it accepts them; the system may hold
-    /// fewer (`net.core.somaxconn` of Linux).
+    /// Listen backlog of each worker; the system may allow less (`net.core.somaxconn` on Linux).
     #[serde(deserialize_with = "whole::<_, _, 1, 65535>")]
     #[schemars(schema_with = "value_schema::whole::<1, 65535>")]
     pub backlog: u16,
-    /// The least that a request's body must come with on average, in bytes per second, once
-    /// `timeouts.body` is over: else 408. 0: no limit.
+    /// Minimum average rate of a request body, in bytes per second, after `timeouts.body` has
+    /// passed; slower ones get 408. 0: no limit.
     #[serde(deserialize_with = "size::<_, _, 0, MIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "value_schema::size")]
     pub body_rate: u64,
-    /// The least that a client must take of an answer on average, in bytes per second, while more is
-    /// ready for it: one that takes less over `timeouts.write` is treated as one that went away. 0: no
-    /// limit.
+    /// Minimum average rate at which a client must read a response, in bytes per second, while more
+    /// is ready for it; a client that is slower over `timeouts.write` is treated as disconnected.
+    /// 0: no limit.
     #[serde(deserialize_with = "size::<_, _, 0, MIB>", serialize_with = "write_size")]
     #[schemars(schema_with = "value_schema::size")]
     pub min_answer_rate: u64,
@@ -157,15 +156,15 @@ impl Default for Limits {
     }
 }
 
-/// What is remembered of Dify's ids: which instance owns which conversation, message, file, run.
+/// Remembered ids: which instance has which conversation, message, file and run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Owners {
-    /// How many ids; the ones used longest ago give way. Each takes 16 bytes of memory once used.
+    /// Most ids; the least recently used are forgotten. Each takes 16 bytes of memory once used.
     #[serde(deserialize_with = "whole::<_, _, 1, 100_000_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 100_000_000>")]
     pub max_entries: usize,
-    /// How long after their last use.
+    /// Time since their last use after which they are forgotten.
     #[serde(with = "age")]
     #[schemars(schema_with = "value_schema::age")]
     pub max_age: Duration,
@@ -177,19 +176,19 @@ impl Default for Owners {
     }
 }
 
-/// Who waits when all connections to an instance, or all places of `max_runs`, are taken.
+/// The queue for connections to an instance and for its places of `max_runs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Queue {
-    /// Requests that wait at most; 0 lets none wait.
+    /// Most waiting requests; 0: none waits.
     #[serde(deserialize_with = "whole::<_, _, 0, 1_000_000>")]
     #[schemars(schema_with = "value_schema::whole::<0, 1_000_000>")]
     pub size: u32,
-    /// How long one waits for a connection before it is refused with 429.
+    /// How long a request waits for a connection before it gets 429.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub timeout: Duration,
-    /// How long a streamed flow waits for a place of `max_runs` before it is refused with 429.
+    /// How long a streamed flow waits for a place of `max_runs` before it gets 429.
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub run_timeout: Duration,

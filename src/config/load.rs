@@ -64,7 +64,7 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
             let message = format!("the configuration cannot be read: {}", reason(&error));
             return refuse(
                 DiagnosticBuilder::placeless(message)
-                    .hint("name a file that exists, or make this one"),
+                    .hint("name an existing file, or create this one"),
             );
         }
     };

@@ -102,7 +102,7 @@ impl Reader<'_> {
             is_key(model) && !key.as_deref().is_some_and(is_key)
         };
         if entries.iter().any(swapped) {
-            self.error("`MODEL_CONFIG` has a key in the place of a model", HINT);
+            self.error("`MODEL_CONFIG` has a key where a model is expected", HINT);
             return Vec::new();
         }
         let mut models: Vec<(String, String)> = Vec::new();
@@ -113,7 +113,7 @@ impl Reader<'_> {
                 self.error("`MODEL_CONFIG` has a model without a name", HINT);
             } else if models.iter().any(|(other, _)| *other == model) {
                 let message = format!("`MODEL_CONFIG` has the model `{}` twice", shown(&model));
-                self.error(message, "take one of them out");
+                self.error(message, "remove one of them");
             } else {
                 if key.is_none() {
                     let message =
@@ -163,7 +163,7 @@ impl Reader<'_> {
     /// `DIFY_API_BASE` without the path that OpenDify wants at its end.
     fn addresses(&mut self) -> Vec<String> {
         const HINT: &str =
-            "write where Dify's API is: `http://10.0.0.1/v1`; several parted by commas";
+            "write where Dify's API is: `http://10.0.0.1/v1`; several separated by commas";
         let Some(written) = self.needed("DIFY_API_BASE", HINT) else { return Vec::new() };
         let mut addresses = Vec::new();
         for base in written.split(',').map(str::trim).filter(|base| !base.is_empty()) {
@@ -191,9 +191,12 @@ impl Reader<'_> {
                 Err(fault) => {
                     let (column, expected) = (fault.column, fault.expected);
                     let message = format!(
-                        "`VALID_API_KEYS` is no list: at character {column}, {expected} was expected"
+                        "`VALID_API_KEYS` is not a list: at character {column}, {expected} was expected"
                     );
-                    self.error(message, "part the keys by commas, or write `[\"sk-…\", \"sk-…\"]`");
+                    self.error(
+                        message,
+                        "separate the keys by commas, or write `[\"sk-…\", \"sk-…\"]`",
+                    );
                 }
             }
         } else {
@@ -239,7 +242,7 @@ impl Reader<'_> {
         let said = self.var("ALLOW_ANONYMOUS").is_some() && self.allows_anonymous();
         let anybody = !said && keys.iter().all(|key| key.get("secret").is_none());
         if anybody && host.is_some_and(|host| !host.is_loopback()) {
-            let message = "`SERVER_HOST` lets other machines in, and nothing says who may come";
+            let message = "`SERVER_HOST` lets other machines in without any key";
             let hint = "set `VALID_API_KEYS` to the keys of clients, or `ALLOW_ANONYMOUS=true` to \
                         let anybody in";
             self.error(message, hint);
@@ -257,7 +260,7 @@ impl Reader<'_> {
             "ERROR" | "CRITICAL" | "FATAL" => "error",
             _ => {
                 let hint = "write `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`";
-                self.error("`LOG_LEVEL` is none that there is", hint);
+                self.error("`LOG_LEVEL` has an unknown value", hint);
                 return None;
             }
         };

@@ -37,9 +37,9 @@ pub(super) fn fetch_all(
                 if open {
                     let draft = DiagnosticBuilder::warning(
                         span,
-                        "everybody may read the file of this secret",
+                        "this secret's file is readable by everybody",
                     );
-                    sink.add(draft.hint("take that right away with `chmod o-r`"));
+                    sink.add(draft.hint("remove that permission with `chmod o-r`"));
                 }
                 *token = Token::new(secret);
                 files.push(file);
@@ -102,32 +102,32 @@ struct Fault {
 /// environment, and the shown line has it otherwise.
 fn read(file: &Path) -> Result<(String, bool), Fault> {
     let unreadable = |error: Error| Fault {
-        message: format!("the file of this secret cannot be read: {}", reason(&error)),
+        message: format!("this secret's file cannot be read: {}", reason(&error)),
         hint: "a relative path starts at the configuration's folder",
     };
     let meta = fs::metadata(file).map_err(unreadable)?;
     if !meta.is_file() && !is_pipe(&meta) {
         return Err(Fault {
-            message: "what this secret names is not a file".to_owned(),
-            hint: "write `file:` and the path of a file that holds the secret alone",
+            message: "this secret's path is not a file".to_owned(),
+            hint: "write `file:` and the path of a file that contains only the secret",
         });
     }
     if meta.len() > LARGEST {
         return Err(Fault {
-            message: "the file of this secret is larger than 64KiB".to_owned(),
-            hint: "the file must hold the secret alone",
+            message: "this secret's file is larger than 64KiB".to_owned(),
+            hint: "the file must contain only the secret",
         });
     }
     let bytes = fs::read(file).map_err(unreadable)?;
     let text = String::from_utf8(bytes).map_err(|_| Fault {
-        message: "the file of this secret is not text".to_owned(),
-        hint: "the file must hold the secret alone",
+        message: "this secret's file is not text".to_owned(),
+        hint: "the file must contain only the secret",
     })?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() {
         return Err(Fault {
-            message: "the file of this secret is empty".to_owned(),
+            message: "this secret's file is empty".to_owned(),
             hint: "write the secret into it",
         });
     }

@@ -102,21 +102,21 @@ fn variables(
     let text = match fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
-            sink.add(DiagnosticBuilder::placeless("the file of variables is not UTF-8 text"));
+            sink.add(DiagnosticBuilder::placeless("the env file is not UTF-8 text"));
             return vars;
         }
         Err(error) => {
-            let message = format!("the file of variables cannot be read: {}", reason(&error));
+            let message = format!("the env file cannot be read: {}", reason(&error));
             sink.add(
                 DiagnosticBuilder::placeless(message)
-                    .hint("name a file that exists, or make this one"),
+                    .hint("name an existing file, or create this one"),
             );
             return vars;
         }
     };
     let parsed = env_file::parse(&text);
     for line in parsed.faults {
-        let message = format!("line {line} of the file of variables is not understood");
+        let message = format!("line {line} of the env file is not valid");
         sink.add(
             DiagnosticBuilder::placeless(message)
                 .hint("write `NAME=value`, and `#` before a comment"),

@@ -10,7 +10,7 @@ use super::units::{age, whole};
 use super::value_schema;
 use crate::model::{OnStoreFailure, Token};
 
-/// Where what must survive a restart is kept.
+/// Persistent storage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Store {
     /// The folder of the local store.
@@ -19,20 +19,20 @@ pub struct Store {
     pub redis: Option<Token>,
 }
 
-/// What is remembered of conversations with OpenAI and Anthropic clients. No text is kept.
+/// Stored conversations of OpenAI and Anthropic clients. No text is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Conversations {
-    /// How many conversations; the ones used longest ago give way.
+    /// Most conversations; the least recently used are forgotten.
     #[serde(deserialize_with = "whole::<_, _, 1, 100_000_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 100_000_000>")]
     pub max_entries: usize,
-    /// How long after their last turn.
+    /// Time since their last turn after which they are forgotten.
     #[serde(with = "age")]
     #[schemars(schema_with = "value_schema::age")]
     pub max_age: Duration,
-    /// What happens to their requests while the store fails: `continue` begins new conversations,
-    /// seeded with what the client sends, and stores their turns later; `refuse` answers 503.
+    /// While the store fails: `continue` starts new conversations, seeded with what the client
+    /// sends, and stores their turns later; `refuse` returns 503.
     pub on_store_failure: OnStoreFailure,
 }
 

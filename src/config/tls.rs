@@ -8,43 +8,41 @@ use serde::{Deserialize, Serialize};
 
 use super::value_schema;
 
-/// How TLS is spoken with an instance whose `url` begins with `https://`. Its certificate is always
-/// checked.
+/// TLS settings of an instance whose `url` begins with `https://`. Its certificate is always
+/// verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstanceTls {
-    /// A PEM file of authorities that may vouch for it beside the public ones; absent: none. A
-    /// relative path starts at the configuration's folder.
+    /// PEM file with CAs trusted for it besides the public ones; absent: none. A relative path
+    /// starts at the configuration's folder.
     pub ca: Option<PathBuf>,
-    /// The name that its certificate must have, and that is asked for (SNI); absent: the host of its
-    /// `url`.
+    /// Server name to send (SNI) and to verify in its certificate; absent: the host of its `url`.
     pub sni: Option<String>,
 }
 
-/// A certificate that clients are shown. Its files are read again at each reload and when they
-/// change.
+/// A server certificate. Its files are read again at each reload and when they change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
-    /// A PEM file with the certificate and those that lead from it to an authority. A relative path
-    /// starts at the configuration's folder.
+    /// PEM file with the certificate followed by its intermediates. A relative path starts at the
+    /// configuration's folder.
     pub cert: PathBuf,
-    /// A PEM file with its private key, without a passphrase.
+    /// PEM file with its private key, without a passphrase.
     #[schemars(schema_with = "value_schema::private_key")]
     pub key: PathBuf,
-    /// The names that it is shown for, such as `a.example` or `*.b.example`; absent: those that it
-    /// is for.
+    /// Server names (SNI) that it is used for, such as `a.example` or `*.b.example`; absent: the
+    /// names in the certificate.
     #[serde(default)]
     pub hosts: Vec<String>,
 }
 
-/// Certificates that clients show of themselves.
+/// Client certificates (mutual TLS).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientCertificates {
-    /// A PEM file of the authorities that vouch for clients.
+    /// PEM file with the CAs of client certificates.
     pub ca: PathBuf,
-    /// Whether a client without one is turned away. One that shows a wrong certificate always is.
+    /// Reject clients without a certificate. A client with an invalid one is always rejected.
     #[serde(default = "yes")]
     #[schemars(schema_with = "value_schema::boolean")]
     pub required: bool,

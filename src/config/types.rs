@@ -45,7 +45,7 @@ pub struct Config {
     pub admin: Admin,
     /// How many worker threads serve; `None` is one per core.
     pub workers: Option<usize>,
-    /// Whether each worker is bound to a core.
+    /// Pin each worker to a core.
     pub pin_cpus: bool,
     /// Where the record of each request goes.
     pub access_log: AccessLog,
@@ -58,15 +58,15 @@ pub struct Config {
     pub instance_header: bool,
     /// Where large bodies are kept; `None` is the system's folder for temporary files.
     pub spool_dir: Option<PathBuf>,
-    /// How long the gateway waits, and for what.
+    /// Timeouts.
     pub timeouts: Timeouts,
-    /// How much the gateway takes.
+    /// Limits.
     pub limits: Limits,
     /// What is remembered of Dify's ids.
     pub owners: Owners,
-    /// Where what must survive a restart is kept.
+    /// Persistent storage.
     pub store: Store,
-    /// Keys that open several apps. No two have the same name or secret, and none has a user token.
+    /// Client keys that open several apps. No two have the same name or secret, and none has a user token.
     #[serde(skip)]
     pub keys: Vec<Key>,
     /// What is remembered of conversations with AI clients.
@@ -82,7 +82,7 @@ pub struct Config {
     pub watched_files: Vec<PathBuf>,
 }
 
-/// One app: who may use it and who answers.
+/// One app: its clients and its instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct App {
     /// The tokens of its clients, each once; a token may stand in several apps. Empty only if one of
@@ -105,7 +105,7 @@ pub struct App {
     /// How many of the instances passive judgement may take out at a time, in percent.
     #[serde(rename = "max_ejected_share", serialize_with = "units::write_percent")]
     pub max_ejected_percent: u32,
-    /// What is tried again.
+    /// Retries.
     pub retry: Retry,
     /// What becomes of a run whose client went away.
     pub on_disconnect: Option<OnDisconnect>,
@@ -122,7 +122,7 @@ pub struct App {
     pub instances: Vec<Instance>,
 }
 
-/// One Dify installation as one app uses it.
+/// One Dify instance, as used by one app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Instance {
     /// Its name within the app; the ring is keyed by it.
@@ -145,9 +145,9 @@ pub struct Instance {
     pub dataset_token: Option<Token>,
     /// Its share of users relative to the others, 1 to 10000.
     pub weight: u32,
-    /// Failures within `fail_timeout` that take it out.
+    /// Failed requests within `fail_timeout` that take it out.
     pub max_fails: u32,
-    /// How long it then stays out.
+    /// Time in which failures count, and how long it then stays out.
     #[serde(with = "duration")]
     pub fail_timeout: Duration,
     /// Connections to it at most, idle ones counted.
@@ -161,6 +161,6 @@ pub struct Instance {
     /// For how long its users come home little by little after it came back; zero: all at once.
     #[serde(with = "duration")]
     pub slow_start: Duration,
-    /// Whether it keeps what it has and takes nothing new.
+    /// Drain: it keeps its conversations and gets no new ones.
     pub drain: bool,
 }

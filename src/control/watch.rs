@@ -142,7 +142,7 @@ impl Watch {
 
 fn cannot(what: &str, error: &notify::Error) {
     let seconds = LOOK_EVERY.as_secs();
-    tracing::warn!("cannot watch {what}, so it is looked at every {seconds} s: {error}");
+    tracing::warn!("cannot watch {what}, polling every {seconds} s instead: {error}");
 }
 
 /// Where a file stands and, if it is a link, where the file behind it does.

@@ -54,7 +54,7 @@ impl<'a> AiCheck<'a> {
     fn words(&self, sink: &mut DiagnosticSink) {
         for (index, word) in self.ai.task_words.iter().flatten().enumerate() {
             if word.trim().is_empty() {
-                let hint = "take it out: every text has it";
+                let hint = "remove it: every text contains it";
                 let at = [Step::Key("task_words"), Step::Item(index)];
                 sink.add(self.error(&at, "this word is empty", hint));
             }
@@ -80,7 +80,7 @@ impl<'a> AiCheck<'a> {
         }
         if jwt.is_some_and(|jwt| jwt.secret.expose().is_empty()) {
             let below = [Step::Key("user_jwt"), Step::Key("secret")];
-            let hint = "write what the front end signs with: anybody could sign with nothing";
+            let hint = "write the front end's signing secret: with an empty one anybody could sign";
             sink.add(self.error(&below, "the secret of `user_jwt` is empty", hint));
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn check(
     for (part, hint) in [
         (
             "user_tokens",
-            "write `user_tokens: [usertoken-…]`: who sends one of them may use the app",
+            "write `user_tokens: [usertoken-…]`: clients that send one of them may use the app",
         ),
         ("instances", "write `instances:` and below it `- { name: dify1, host: …, token: app-… }`"),
     ] {
@@ -60,9 +60,9 @@ pub(super) fn token_fault(token: &Token) -> Option<&'static str> {
     if text.is_empty() {
         Some("is empty")
     } else if text.chars().any(char::is_whitespace) {
-        Some("holds a blank or a line break")
+        Some("contains a space or a line break")
     } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Some("holds a control character or a letter that is not ASCII")
+        Some("contains a control or non-ASCII character")
     } else if text.len() > 1024 {
         Some("is longer than 1024 characters")
     } else {
@@ -119,7 +119,7 @@ impl<'a> AppCheck<'a> {
                 let message = format!("{} has this user token twice", self.label());
                 sink.add(
                     DiagnosticBuilder::error(at(index), message)
-                        .hint("take one of them out")
+                        .hint("remove one of them")
                         .related(at(first), "the same token"),
                 );
             }
@@ -165,7 +165,7 @@ impl<'a> AppCheck<'a> {
             let message = format!("{} has two instances with this name", self.label());
             sink.add(
                 DiagnosticBuilder::error(at("name"), message)
-                    .hint("the ring is keyed by the name: give each its own")
+                    .hint("the hash ring uses the name: give each instance its own")
                     .related(self.places.value(&self.path_in(first, "name")), "the first of them"),
             );
         }
@@ -204,7 +204,7 @@ impl<'a> AppCheck<'a> {
                     note("url", fault);
                 }
                 if instance.port.is_some() {
-                    let message = "`port` stands beside `url`, which has a port of its own";
+                    let message = "`port` cannot be used with `url`, which has a port of its own";
                     let hint = "write the port into `url`: `http://10.0.0.2:5001`";
                     note("port", Unusable { message, hint });
                 }

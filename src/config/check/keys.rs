@@ -95,7 +95,7 @@ impl KeyCheck<'_> {
         if let Some(first) = self.before(|other| is_name(name) && other.name == *name) {
             sink.add(
                 DiagnosticBuilder::error(self.at("name"), "two keys have this name")
-                    .hint("users are told apart by it: give each its own")
+                    .hint("it identifies users: give each key its own")
                     .related(self.places.value(&part(first, "name")), "the first of them"),
             );
         }
@@ -106,7 +106,7 @@ impl KeyCheck<'_> {
         let at = self.at("secret");
         if self.key.anonymous {
             let message = format!("{} has both `secret` and `anonymous`", self.label());
-            let hint = "keep one of them: an anonymous key is the one of who brings none";
+            let hint = "keep one of them: an anonymous key is for requests without a key";
             sink.add(DiagnosticBuilder::error(self.at("anonymous"), message).hint(hint));
         }
         if let Some(fault) = token_fault(secret) {
@@ -115,13 +115,13 @@ impl KeyCheck<'_> {
         } else if let Some(first) = self.before(|other| other.secret.as_ref() == Some(secret)) {
             sink.add(
                 DiagnosticBuilder::error(at, "two keys have this secret")
-                    .hint("make up another: who sends it must be one of them")
+                    .hint("choose another: a secret must belong to one key")
                     .related(self.places.value(&part(first, "secret")), "the same secret"),
             );
         } else if let Some(token) = user_tokens.get(secret) {
             sink.add(
                 DiagnosticBuilder::error(at, "this secret is also a user token")
-                    .hint("take the user token out: the key opens its `apps` as well")
+                    .hint("remove the user token: the key opens its `apps` as well")
                     .related(self.places.value(token), "the same secret"),
             );
         }
@@ -139,7 +139,7 @@ impl KeyCheck<'_> {
         if let Some(first) = self.before(|other| other.anonymous) {
             sink.add(
                 DiagnosticBuilder::error(self.at("anonymous"), "two keys are `anonymous`")
-                    .hint("who brings no key can be only one of them")
+                    .hint("requests without a key can use only one of them")
                     .related(self.places.value(&part(first, "anonymous")), "the first of them"),
             );
         }
@@ -167,7 +167,7 @@ impl KeyCheck<'_> {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => "name one of the keys under `apps`".to_owned(),
             };
-            let message = format!("{} names an app that there is not", self.label());
+            let message = format!("{} names an unknown app", self.label());
             sink.add(DiagnosticBuilder::error(self.places.value(&path), message).hint(hint));
         }
     }
@@ -175,7 +175,7 @@ impl KeyCheck<'_> {
     fn user(&self, sink: &mut DiagnosticSink) {
         let fits = |user: &String| is_line(user, LONGEST_USER);
         if self.key.user.as_ref().is_some_and(|user| !fits(user)) {
-            let message = format!("the `user` of {} is none that Dify takes", self.label());
+            let message = format!("Dify does not accept the `user` of {}", self.label());
             let hint = format!("1 to {LONGEST_USER} characters in one line, no blank at an end");
             sink.add(DiagnosticBuilder::error(self.at("user"), message).hint(hint));
         }
@@ -213,7 +213,7 @@ fn aliases<'a>(raw: &'a RawConfig, places: &Places<'_>, sink: &mut DiagnosticSin
             sink.add(
                 DiagnosticBuilder::error(at, "this model id is taken")
                     .hint("each name of an app and each alias names one app")
-                    .related(other, "it stands here already"),
+                    .related(other, "already used here"),
             );
         }
     }

@@ -76,7 +76,7 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
 fn engine(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
     if raw.engine.is_some() {
         let message = "`engine` has no effect: there is one engine for HTTP/1.1, the gateway's own";
-        let hint = "take it out; the next release refuses it";
+        let hint = "remove it; the next release refuses it";
         sink.add(
             DiagnosticBuilder::warning(places.key(&[Step::Key("engine")]), message).hint(hint),
         );
@@ -111,16 +111,16 @@ fn unread(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
             if places.has(path) {
                 sink.add(
                     DiagnosticBuilder::warning(places.value(path), message)
-                        .hint("take it out, or choose a `method` that reads it"),
+                        .hint("remove it, or choose a `method` that uses it"),
                 );
             }
         };
         if !raw.apps.is_empty() && !raw.apps.values().any(|app| reads(method(app))) {
-            unread(path, format!("the `method` of no app reads `{key}`"));
+            unread(path, format!("no app's `method` uses `{key}`"));
         }
         for (name, app) in raw.apps.iter().filter(|(_, app)| !reads(method(app))) {
             let path = [&[Step::Key("apps"), Step::Key(name)], path].concat();
-            unread(&path, format!("`{key}` is not read by `method: {}`", method(app).label()));
+            unread(&path, format!("`{key}` is not used by `method: {}`", method(app).label()));
         }
     }
 }
@@ -146,7 +146,7 @@ fn bypasses(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
                 sink.add(
                     DiagnosticBuilder::warning(places.value(&at), message)
                         .hint(
-                            "make up another user token; the app's key in Dify is for the gateway",
+                            "choose another user token; the app's key in Dify is for the gateway only",
                         )
                         .related(places.value(user), "the same token"),
                 );
@@ -162,7 +162,7 @@ fn listeners(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
         let own = places.has(&admin_listen);
         let at =
             if own { places.value(&admin_listen) } else { places.value(&[Step::Key("listen")]) };
-        let draft = DiagnosticBuilder::error(at, "`listen` and `admin.listen` take the same port")
+        let draft = DiagnosticBuilder::error(at, "`listen` and `admin.listen` use the same port")
             .hint("give one of them another port");
         sink.add(if own && places.has(&[Step::Key("listen")]) {
             draft.related(places.value(&[Step::Key("listen")]), "taken here")
@@ -183,7 +183,7 @@ fn listeners(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
             let at = [Step::Key("admin"), Step::Key("hosts"), Step::Item(index)];
             let hint = "write `gateway.example.com`, or `*.example.com` for every name below it, without \
                         scheme and port; addresses need no line";
-            let message = "this is not a name by which operators can ask";
+            let message = "this is not a valid host name";
             sink.add(DiagnosticBuilder::error(places.value(&at), message).hint(hint));
         }
     }
@@ -209,7 +209,7 @@ fn shared_addresses(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
                 // None of two is the safer one.
                 "tls" => DiagnosticBuilder::error(span, message).hint("write the same for both"),
                 _ => DiagnosticBuilder::warning(span, message)
-                    .hint("these settings are kept per address, and the smallest value stands"),
+                    .hint("these settings are per address; the smallest value is used"),
             };
             sink.add(draft.related(places.value(other_path), "the other instance"));
         }

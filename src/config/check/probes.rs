@@ -30,8 +30,8 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
             if body.is_some() && method(&app.probe, probe) == ProbeMethod::Head {
                 let path =
                     [Step::Key("apps"), Step::Key(name), Step::Key("instances"), Step::Item(index)];
-                let message = "its probe asks by `HEAD`, and no such answer has an `expect_body`";
-                let hint = "ask by `GET`, or take `expect_body` out";
+                let message = "its probe uses `HEAD`, whose response has no body for `expect_body`";
+                let hint = "use `GET`, or remove `expect_body`";
                 sink.add(DiagnosticBuilder::error(places.value(&path), message).hint(hint));
             }
         }
@@ -51,8 +51,8 @@ fn newer_dify(
     let Some(ProbeExpect::Statuses(ranges)) = &probe.expect else { return };
     if is_default && !ranges.iter().any(|range| range.contains(&404)) {
         let at = [path, &[Step::Key("expect")]].concat();
-        let message = "Dify from 1.8 on answers 404 at `/v1/`, which this takes for a failure";
-        let hint = "take `expect` out, or write `dify`, which is right for every version";
+        let message = "Dify 1.8 and later returns 404 at `/v1/`, which this counts as a failure";
+        let hint = "remove `expect`, or write `dify`, which is right for every version";
         sink.add(DiagnosticBuilder::warning(places.value(&at), message).hint(hint));
     }
 }
@@ -77,7 +77,7 @@ fn headers(path: &[Step<'_>], probe: &RawProbe, places: &Places<'_>, sink: &mut 
         let at = [path, &[Step::Key("headers"), Step::Key(name)]].concat();
         match name.parse::<HeaderName>() {
             Ok(parsed) if FRAMING.contains(&parsed) => {
-                let message = "a probe cannot send this header: it is the connection's";
+                let message = "a probe cannot send this header: it belongs to the connection";
                 sink.add(DiagnosticBuilder::error(places.key(&at), message).hint("take it out"));
             }
             Ok(_) => {}
@@ -88,7 +88,7 @@ fn headers(path: &[Step<'_>], probe: &RawProbe, places: &Places<'_>, sink: &mut 
             }
         }
         if HeaderValue::from_str(value.expose()).is_err() {
-            let message = "this cannot stand in a header";
+            let message = "this is not a valid header value";
             let hint = "a value is printable ASCII on one line";
             sink.add(DiagnosticBuilder::error(places.value(&at), message).hint(hint));
         }

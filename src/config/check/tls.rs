@@ -12,7 +12,7 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
     hosts(raw, places, sink);
     let clients = [Step::Key("client_certificates")];
     if raw.tls.is_empty() && places.has(&clients) {
-        let message = "`client_certificates` is not read: without `tls` clients show none";
+        let message = "`client_certificates` has no effect without `tls`";
         let hint = "add `tls: [{ cert: gateway.pem, key: gateway.key }]`";
         sink.add(DiagnosticBuilder::error(places.value(&clients), message).hint(hint));
     }
@@ -22,7 +22,7 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
             let path = [apps, Step::Key(name), Step::Key("instances"), item, Step::Key("tls")];
             let Some(address) = instance.address() else { continue };
             if address.scheme == Scheme::Http && places.has(&path) {
-                let message = "`tls` is not read: this instance is spoken to in the clear";
+                let message = "`tls` has no effect: this instance is reached without TLS";
                 let hint = "write its address as `url: https://…`, or take `tls` out";
                 sink.add(DiagnosticBuilder::error(places.value(&path), message).hint(hint));
             }
@@ -38,14 +38,14 @@ fn hosts(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
             let path =
                 [Step::Key("tls"), Step::Item(index), Step::Key("hosts"), Step::Item(number)];
             if !is_host(host.strip_prefix("*.").unwrap_or(host)) {
-                let message = "this is not a name that a client can ask for";
+                let message = "this is not a valid server name";
                 let hint = "write `a.example`, or `*.b.example` for every name below it; clients \
                             that connect to an IP address ask for none";
                 sink.add(DiagnosticBuilder::error(places.value(&path), message).hint(hint));
             } else if let Some(other) = first.insert(host, path) {
-                let message = "another certificate is shown for this name";
+                let message = "another certificate has this name";
                 let draft = DiagnosticBuilder::error(places.value(&path), message);
-                let draft = draft.hint("take one of them out");
+                let draft = draft.hint("remove one of them");
                 sink.add(draft.related(places.value(&other), "the same name"));
             }
         }

@@ -23,16 +23,16 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
     admin(raw, places, sink);
     let mut note = |path: &[Step<'_>], message: &str| sink.changed(places.key(path), message);
     if !raw.trusted_proxies.is_empty() {
-        let message = "since 0.1 `Forwarded` of these proxies is read, too";
+        let message = "since 0.1 `Forwarded` from these proxies is read too";
         note(&[Step::Key("trusted_proxies")], message);
     }
     if matches!(raw.access_log, AccessLog::File { .. }) {
-        let message = "since 0.1 a new access log is readable by its owner and group alone (0640)";
+        let message = "since 0.1 a new access log is readable by its owner and group only (0640)";
         note(&[Step::Key("access_log")], message);
     }
     let by_user_token = raw.apps.values().any(|app| !app.user_tokens.is_empty());
     if places.has(&[Step::Key("conversations")]) && by_user_token {
-        let message = "since 0.1 a user token cleans up no conversations (403): a key of `keys` does, \
+        let message = "since 0.1 a user token cannot clean up conversations (403): a key of `keys` can, \
                        or the admin side";
         note(&[Step::Key("conversations")], message);
     }
@@ -88,7 +88,7 @@ fn statuses(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
         .map(|name| vec![Step::Key("apps"), Step::Key(name), Step::Key("fail_statuses")]);
     let mut paths = std::iter::once(top.to_vec()).chain(of_apps);
     if let Some(path) = paths.find(|path| places.has(path)) {
-        let message = "since 0.1 statuses of answers take an instance out for the app that got them, not \
+        let message = "since 0.1 response statuses take an instance out for the app that got them, not \
                        for all";
         sink.changed(places.key(&path), message);
     }

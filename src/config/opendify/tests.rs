@@ -128,7 +128,7 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
         (
             "MODEL_CONFIG",
             "{'a': 'hush 1'}",
-            "the token of instance `dify1` of app `a` holds a blank",
+            "the token of instance `dify1` of app `a` contains a space or a line break",
         ),
         ("MODEL_CONFIG", "{'app-hush': 'a'}", "has a key in the place of a model"),
         ("MODEL_CONFIG", "{'app-hush': None}", "has a key in the place of a model"),
@@ -138,7 +138,7 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
         ("DIFY_API_BASE", "http://me:hush@dify/v1", "holds a user name or a password"),
         ("SERVER_HOST", "dify.example", "`SERVER_HOST` must be an IP address"),
         ("SERVER_PORT", "70000", "`SERVER_PORT` must be a number"),
-        ("LOG_LEVEL", "loud", "`LOG_LEVEL` is none that there is"),
+        ("LOG_LEVEL", "loud", "`LOG_LEVEL` has an unknown value"),
         ("ALLOW_ANONYMOUS", "perhaps", "`ALLOW_ANONYMOUS` must be `true` or `false`"),
         ("VALID_API_KEYS", "['sk-hush", "`VALID_API_KEYS` is no list: at character 2"),
         ("VALID_API_KEYS", "sk hush", "the secret of key `"),
@@ -180,7 +180,7 @@ fn a_file_of_variables_gives_what_the_process_has_not() {
     assert_eq!((config.listen.port(), config.apps.len()), (2, 2));
     fs::write(&path, format!("{text}no variable\n")).unwrap();
     let faults = source.load(&environment).unwrap_err().to_string();
-    assert!(faults.contains("line 4 of the file of variables is not understood"), "{faults}");
+    assert!(faults.contains("line 4 of the env file is not valid"), "{faults}");
     fs::remove_file(&path).unwrap();
     let faults = source.load(&environment).unwrap_err().to_string();
     assert!(faults.contains("the file of variables cannot be read: no such file"), "{faults}");

@@ -10,61 +10,59 @@ use crate::model::ai::{History, HumanInput, MadeFiles, Reasoning, System, Tasks,
 
 const GIB: u64 = 1 << 30;
 
-/// How apps are offered to OpenAI and Anthropic clients. An app takes what it leaves out from the
-/// top.
+/// The AI endpoints (OpenAI's and Anthropic's protocols). An app inherits what it leaves out from
+/// the top.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename = "Ai")]
 pub(crate) struct RawAi {
-    /// The input variable of a completion or workflow app that the question goes to; absent: found
-    /// from what Dify says of the app.
+    /// Input variable of a completion or workflow app that receives the question; absent: found
+    /// from the app's description in Dify.
     pub(crate) query_input: Option<String>,
-    /// The output variable of a workflow that is the answer, for workflows with several: it comes
-    /// whole at the end, since Dify does not say of which output a piece of text is. Absent: the
-    /// pieces as they come.
+    /// Output variable of a workflow that is the answer, for workflows with several: it comes whole
+    /// at the end, since Dify does not say which output a piece of text belongs to. Absent: the
+    /// pieces as they arrive.
     pub(crate) answer_output: Option<String>,
-    /// Where a client's system text goes: `ignore` it, `prefix` the first question with it, put it
-    /// into an `input:` variable, or `auto`: into the variable `system_prompt`, `system` or
+    /// What to do with a client's system message: `ignore` it, `prefix` the first question with it,
+    /// put it into an `input:` variable, or `auto`: into the variable `system_prompt`, `system` or
     /// `instructions`, if the app has one, else as `prefix`; absent: `auto`.
     #[serde(deserialize_with = "system")]
     #[schemars(schema_with = "value_schema::system")]
     pub(crate) system: Option<System>,
-    /// What becomes of an app's reasoning: beside the answer as `reasoning_content`, `inline` in it
-    /// between `<think>` tags, or `drop`; absent: `reasoning_content`.
+    /// What to do with an app's reasoning: send it as `reasoning_content` beside the answer,
+    /// `inline` between `<think>` tags, or `drop` it; absent: `reasoning_content`.
     pub(crate) reasoning: Option<Reasoning>,
-    /// What becomes of files that an app makes: `markdown` after the answer, or `drop`; absent:
-    /// `markdown`.
+    /// What to do with files that an app generates: `markdown` links after the answer, or `drop`;
+    /// absent: `markdown`.
     pub(crate) files: Option<MadeFiles>,
-    /// What becomes of a run that waits for a person (Dify 1.13 and later): `tell` the text of its
-    /// form and how to submit it as the rest of the answer, or `error`: 502 `human_input_required`;
-    /// absent: `tell`.
+    /// What to do with a run that waits for a person (Dify 1.13 and later): `tell` the client the
+    /// form and how to submit it, as the rest of the answer, or `error`: 502
+    /// `human_input_required`; absent: `tell`.
     pub(crate) human_input: Option<HumanInput>,
-    /// What becomes of calls that a chat front end makes for itself (title, tags, questions that may
-    /// follow): `aside` in a conversation of their own, `in_chat` as any other turn, or `refuse`;
+    /// What to do with side calls of chat front ends (titles, tags, suggested questions): `aside`
+    /// runs them in a separate conversation, `in_chat` like any other turn, `refuse` rejects them;
     /// absent: `aside`.
     pub(crate) tasks: Option<Tasks>,
-    /// Words by which such a call is known where its shape alone does not say it, in any case: of ASCII
-    /// letters the beginning of a word, else anywhere. They are looked for in what is asked about a
-    /// chat, not in the chat itself. Absent: those in [openai.md](openai.md#side-calls); empty: none.
+    /// Words that identify a side call when its form alone does not, in any case: those of ASCII
+    /// letters match the beginning of a word, others anywhere. They are searched in what is asked
+    /// about a chat, not in the chat itself. Absent: those in [openai.md](openai.md#side-calls);
+    /// empty: none.
     pub(crate) task_words: Option<Vec<String>>,
-    /// Whether an answer continues the conversation of Dify whose end the client's transcript
-    /// continues (`auto`), or always begins a new one with the transcript (`stateless`); absent:
-    /// `auto`.
+    /// Whether a request continues the Dify conversation that the client's transcript belongs to
+    /// (`auto`), or always starts a new one with the transcript (`stateless`); absent: `auto`.
     pub(crate) history: Option<History>,
-    /// The end users that Dify sees: `keyed` as `<key>:<user>`, or `open_webui` as OpenDify has them,
+    /// End users as Dify sees them: `keyed` is `<key>:<user>`, `open_webui` is OpenDify's form,
     /// `open_webui_<user>`; absent: `keyed`.
     pub(crate) users: Option<UserForm>,
-    /// Headers with the id of a chat, the first that is there counts; absent:
-    /// `[X-OpenWebUI-Chat-Id]`.
+    /// Headers with the chat id; the first present one is used; absent: `[X-OpenWebUI-Chat-Id]`.
     pub(crate) chat_id_headers: Option<Vec<String>>,
-    /// Headers with the end user, the first that is there counts, and only with a key that is a
-    /// `trusted_proxy`; absent: `[X-OpenWebUI-User-Id]`.
+    /// Headers with the end user; the first present one is used, and only with a `trusted_proxy`
+    /// key; absent: `[X-OpenWebUI-User-Id]`.
     pub(crate) user_headers: Option<Vec<String>>,
-    /// A signed header with the end user, in place of `user_headers` and with every key: without a
-    /// valid one a request is refused (401); absent: none.
+    /// Signed header with the end user, instead of `user_headers` and for every key: requests
+    /// without a valid one get 401; absent: none.
     pub(crate) user_jwt: Option<UserJwt>,
-    /// The largest request body, files in data URLs counted and compression undone; a larger one is
-    /// refused with 413. It is held in memory as a whole, and `limits.max_body` holds as well; absent:
-    /// 32MiB.
+    /// Largest request body, decompressed and including files in data URLs; a larger one gets 413.
+    /// It is held in memory as a whole, and `limits.max_body` applies as well; absent: 32MiB.
     #[serde(deserialize_with = "max_body", serialize_with = "write_max_body")]
     #[schemars(schema_with = "value_schema::size")]
     pub(crate) max_body: Option<u64>,

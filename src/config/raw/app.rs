@@ -17,66 +17,64 @@ use crate::config::units::{percent, slow_start};
 use crate::config::value_schema;
 use crate::model::{OnDisconnect, OnOwnerDown, Storage, Token};
 
-/// One app: who may use it and who answers.
+/// One app: its clients and its instances.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "App")]
 #[schemars(transform = object_schema::app)]
 pub(crate) struct RawApp {
-    /// The tokens of its clients, each `file:` and a path or the token itself. A token may stand
-    /// in several apps. Needed unless one of `keys` opens the app.
+    /// Tokens of its clients, each the token itself or `file:` and a path. A token may be used in
+    /// several apps. Required unless one of `keys` opens the app.
     #[serde(default)]
     #[schemars(schema_with = "value_schema::secrets")]
     pub(crate) user_tokens: Vec<Token>,
-    /// More model ids beside its name, for clients that ask for a model of theirs.
+    /// More model ids besides its name, for clients with fixed model names.
     #[serde(default)]
     pub(crate) aliases: Vec<String>,
-    /// How requests are spread over its instances, where it differs from the top.
+    /// Load balancing method, if different from the top.
     #[serde(default)]
     pub(crate) method: Option<Method>,
-    /// How far above its fair share an instance may be before requests that no id ties down pass
-    /// it over, where it differs from the top.
+    /// Bounded load, if different from the top.
     #[serde(default, deserialize_with = "max_load")]
     #[schemars(schema_with = "value_schema::max_load")]
     pub(crate) max_load: Option<MaxLoad>,
-    /// The ring and its hash, where they differ from the top.
+    /// Hash ring, if different from the top.
     #[serde(default)]
     pub(crate) consistent_hash: RawHash,
-    /// How its instances are asked whether they answer, where it differs from the top.
+    /// Active health checks, if different from the top.
     #[serde(default)]
     pub(crate) probe: RawProbe,
-    /// Statuses that take an instance out, where they differ from the top.
+    /// Statuses that take an instance out, if different from the top.
     #[serde(default, deserialize_with = "fail_statuses")]
     #[schemars(schema_with = "value_schema::fail_statuses")]
     pub(crate) fail_statuses: Option<Vec<u16>>,
-    /// How many of its instances failed requests may take out, where it differs from the top.
+    /// Share of its instances that failed requests may take out, if different from the top.
     #[serde(default, deserialize_with = "percent")]
     #[schemars(schema_with = "value_schema::percent")]
     pub(crate) max_ejected_share: Option<u32>,
-    /// For how long users go home little by little, where it differs from the top.
+    /// How long to ramp traffic back, if different from the top.
     #[serde(default, deserialize_with = "slow_start")]
     #[schemars(schema_with = "value_schema::duration_or_zero")]
     pub(crate) slow_start: Option<Duration>,
-    /// What is tried again, where it differs from the top.
+    /// Retries, if different from the top.
     #[serde(default)]
     pub(crate) retry: RawRetry,
-    /// What becomes of a run whose client went away, where it differs from the top.
+    /// What to do when the client disconnects during a run, if different from the top.
     #[serde(default)]
     pub(crate) on_disconnect: Option<OnDisconnect>,
-    /// What becomes of a request whose data is on an instance that is out, where it differs from the
-    /// top.
+    /// What to do when a request's data is on an instance that is out, if different from the top.
     #[serde(default)]
     pub(crate) on_owner_down: Option<OnOwnerDown>,
-    /// Whether its instances have databases of their own, where it differs from the top.
+    /// Whether its instances have separate databases, if different from the top.
     #[serde(default)]
     pub(crate) storage: Option<Storage>,
-    /// Whether a second turn of a conversation waits for the first, where it differs from the top.
+    /// Whether a second turn of a conversation waits for the first, if different from the top.
     #[serde(default)]
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) one_turn_at_a_time: Option<bool>,
-    /// How it is offered to OpenAI and Anthropic clients, where it differs from the top.
+    /// The AI endpoints, if different from the top.
     #[serde(default, alias = "doors")]
     pub(crate) ai: RawAi,
-    /// The Dify installations that answer.
+    /// The Dify instances that serve it.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub(crate) instances: Vec<RawInstance>,

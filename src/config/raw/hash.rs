@@ -8,7 +8,7 @@ use crate::config::units::maybe_whole;
 use crate::config::value_schema;
 use crate::model::HashAlgorithm;
 
-/// The ring and its hash. An app takes what it leaves out from the top.
+/// The hash ring. An app inherits what it leaves out from the top.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename = "ConsistentHash")]
 pub(crate) struct RawHash {
@@ -16,7 +16,7 @@ pub(crate) struct RawHash {
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 10_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 10_000>")]
     pub(crate) virtual_nodes: Option<u32>,
-    /// What places users and instances on the ring; absent: `sha256`.
+    /// Hash function of users and instances; absent: `sha256`.
     pub(crate) hash_algorithm: Option<HashAlgorithm>,
 }
 

@@ -16,44 +16,46 @@ use crate::config::value_schema;
 use crate::config::web_url::web_url;
 use crate::model::{Address, Token};
 
-/// One Dify installation as one app uses it.
+/// One Dify instance, as used by one app.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Instance")]
 #[schemars(transform = object_schema::instance)]
 pub(crate) struct RawInstance {
-    /// Its name within the app, 1 to 64 of `A-Z a-z 0-9 . _ -`. The ring is keyed by it: with the
-    /// same name and another address it keeps its users.
+    /// Its name within the app, 1 to 64 characters of `A-Z a-z 0-9 . _ -`. The hash ring uses the
+    /// name, so an instance keeps its users when its address changes.
     #[serde(default)]
     pub(crate) name: String,
-    /// Where Dify's API listens: a name or an IP address. Needs no `url`.
+    /// Host of Dify's API: a name or an IP address. Instead of `url`.
     pub(crate) host: Option<String>,
     /// The port at `host`; absent: 5001, where Dify's API listens.
     #[serde(default, deserialize_with = "maybe_whole::<_, _, 1, 65535>")]
     #[schemars(schema_with = "value_schema::whole::<1, 65535>")]
     pub(crate) port: Option<u16>,
-    /// In place of `host` and `port`: `http://10.0.0.2:5001`, or `https://` and a name, without a path.
+    /// Instead of `host` and `port`: `http://10.0.0.2:5001`, or `https://` and a name, without a
+    /// path.
     pub(crate) url: Option<String>,
-    /// Where clients get this installation's files (Dify's `FILES_URL`, as they reach it): in answers to
-    /// AI clients the addresses of files begin with it. Absent: with the address at which the client
-    /// has reached the gateway, which gets each file from the instance that has it.
+    /// Where clients get this instance's files (Dify's `FILES_URL`, as clients reach it): file
+    /// links for AI clients begin with it. Absent: with the address at which the client reached the
+    /// gateway, which gets each file from the instance that has it.
     #[serde(default, deserialize_with = "web_url")]
     #[schemars(schema_with = "value_schema::web_url")]
     pub(crate) files_url: Option<String>,
-    /// How TLS is spoken with it, if its `url` begins with `https://`.
+    /// TLS settings, if its `url` begins with `https://`.
     #[serde(default)]
     pub(crate) tls: InstanceTls,
-    /// Where people reach its web app, as `https://dify.example.org`: links of forms that a run waits
-    /// for lead there (`/form/…` below it). Absent: they lead to the gateway, where the client found it.
+    /// Address of its web app for people, such as `https://dify.example.org`: links to forms that a
+    /// run waits for go there (`/form/…` below it). Absent: they go to the gateway, at the address
+    /// the client used.
     #[serde(default, deserialize_with = "web_url")]
     #[schemars(schema_with = "value_schema::web_url")]
     pub(crate) web_url: Option<String>,
-    /// The app's key in this installation: the key itself, or `file:` and a path.
+    /// The app's key in this Dify: the key itself, or `file:` and a path.
     #[schemars(schema_with = "value_schema::secret")]
     pub(crate) token: Option<Token>,
-    /// A key of this installation's knowledge API (`dataset-…`), as `token` is written: with it the
-    /// app's clients may read and change every dataset of its workspace. All instances of an app have
-    /// one, or none has: then the knowledge API is not open to its clients. A `token` that begins with
-    /// `dataset-` is one by itself.
+    /// A key of this Dify's knowledge API (`dataset-…`), written like `token`. It lets the app's
+    /// clients read and change every dataset of its workspace. Either all instances of an app have
+    /// one or none; without it the knowledge API is closed to its clients. A `token` that begins
+    /// with `dataset-` counts as one.
     #[serde(default)]
     #[schemars(schema_with = "value_schema::secret")]
     pub(crate) dataset_token: Option<Token>,
@@ -61,36 +63,36 @@ pub(crate) struct RawInstance {
     #[serde(default = "one", deserialize_with = "whole::<_, _, 1, 10_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 10_000>")]
     pub(crate) weight: u32,
-    /// Failures within `fail_timeout` that take it out.
+    /// Failed requests within `fail_timeout` that take it out.
     #[serde(default = "three", deserialize_with = "whole::<_, _, 1, 10_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 10_000>")]
     pub(crate) max_fails: u32,
-    /// How long it then stays out.
+    /// Time in which failures count, and how long it then stays out.
     #[serde(default = "half_a_minute", with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub(crate) fail_timeout: Duration,
-    /// Connections to it at most; idle ones and probes count. A Dify API container serves 10
+    /// Most connections to it, including idle ones and probes. A Dify API container serves 10
     /// (`SERVER_WORKER_CONNECTIONS`) and lets the next one hang: raise both or neither.
     #[serde(default = "ten", deserialize_with = "whole::<_, _, 1, 1_000_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 1_000_000>")]
     pub(crate) max_concurrent: u32,
-    /// Streamed chatflows and workflows under way there at most; the others wait here. From Dify 1.13
-    /// on they are done by a worker with `CELERY_WORKER_AMOUNT` places (1 where it is empty): write the
-    /// same number. Absent: no limit here, and they wait in Dify.
+    /// Most streamed chatflows and workflows in progress there; further ones wait in the gateway.
+    /// From Dify 1.13 on they run in a worker with `CELERY_WORKER_AMOUNT` places (1 if empty):
+    /// write the same number. Absent: no limit, and they wait in Dify.
     #[serde(default, deserialize_with = "maybe_whole::<_, _, 1, 1_000_000>")]
     #[schemars(schema_with = "value_schema::whole::<1, 1_000_000>")]
     pub(crate) max_runs: Option<u32>,
-    /// Who waits when all connections, or all places of `max_runs`, are taken.
+    /// The queue for connections and for places of `max_runs`.
     #[serde(default)]
     pub(crate) queue: Queue,
-    /// How it is asked whether it answers, where it differs from the app.
+    /// Active health check, if different from the app.
     #[serde(default)]
     pub(crate) probe: RawProbe,
-    /// For how long its users go home little by little, where it differs from the app.
+    /// How long to ramp traffic back to it, if different from the app.
     #[serde(default, deserialize_with = "slow_start")]
     #[schemars(schema_with = "value_schema::duration_or_zero")]
     pub(crate) slow_start: Option<Duration>,
-    /// Whether it keeps what it has and takes nothing new.
+    /// Drain: it keeps its conversations and gets no new ones.
     #[serde(default)]
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) drain: bool,

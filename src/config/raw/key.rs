@@ -8,35 +8,34 @@ use crate::config::keys::Key;
 use crate::config::value_schema;
 use crate::model::{AppName, Token};
 
-/// A key of clients that opens several apps, on Dify's own paths and for OpenAI and Anthropic
-/// clients.
+/// A client key that opens several apps, on Dify's own paths and for OpenAI and Anthropic clients.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename = "Key")]
 #[schemars(transform = object_schema::key)]
 pub(crate) struct RawKey {
-    /// Its name, 1 to 64 of `A-Z a-z 0-9 . _ -`: the users that Dify sees begin with it.
+    /// Its name, 1 to 64 characters of `A-Z a-z 0-9 . _ -`. The users that Dify sees begin with it.
     pub(crate) name: String,
     /// What clients send: the secret itself, or `file:` and a path.
     #[schemars(schema_with = "value_schema::secret")]
     pub(crate) secret: Option<Token>,
-    /// In place of `secret`: the key of requests that bring none, or one that nobody knows. Anybody
-    /// who reaches the gateway may then use its apps.
+    /// Instead of `secret`: this key is used for requests without a key or with an unknown one.
+    /// Anybody who can reach the gateway may then use its apps.
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) anonymous: bool,
-    /// The apps that it opens; absent: all.
+    /// Apps that it opens; absent: all.
     pub(crate) apps: Option<Vec<String>>,
     /// Whether it may see and clean up the conversations of all keys.
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) admin: bool,
-    /// Whether it may name any end user on Dify's own paths, and list and change there what is not
-    /// its own; else the users that it names there begin with its name, as for AI clients; absent:
-    /// `false`, with a warning at the start, since up to 0.1 all did.
+    /// Whether it may name any end user on Dify's own paths, and list and change data of others
+    /// there; otherwise users there are prefixed with its name, as for AI clients. Absent: `false`,
+    /// with a warning at the start, since up to 0.1 every key could do this.
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) impersonate: Option<bool>,
-    /// Whether headers that name the end user are believed, as a chat front end sends them.
+    /// Trust headers that name the end user, as sent by a chat front end.
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) trusted_proxy: bool,
-    /// The end user of requests that name none, up to 128 characters; absent: `default`.
+    /// End user of requests that name none, up to 128 characters; absent: `default`.
     pub(crate) user: Option<String>,
 }
 

@@ -54,117 +54,114 @@ pub(crate) struct RawConfig {
     #[serde(default = "default_listen", deserialize_with = "units::listen")]
     #[schemars(schema_with = "value_schema::listen")]
     pub(crate) listen: SocketAddr,
-    /// The certificates that clients are shown, the first where no other fits the name that they ask
-    /// for. With them `listen` speaks TLS alone, HTTP/2 and HTTP/1.1; absent: HTTP/1.1 in the clear.
+    /// Server certificates, chosen by SNI; the first is the default. With them `listen` accepts TLS
+    /// only, with HTTP/2 and HTTP/1.1; absent: HTTP/1.1 without TLS.
     #[serde(default)]
     pub(crate) tls: Vec<Certificate>,
-    /// Certificates that clients must show; absent: they need none.
+    /// Client certificates; absent: none are requested.
     #[serde(default)]
     pub(crate) client_certificates: Option<ClientCertificates>,
-    /// The listener for those who run the gateway. It answers loopback clients and those named
+    /// The admin listener: status, metrics and reload. It serves loopback clients and those allowed
     /// here.
     #[serde(default)]
     pub(crate) admin: Admin,
-    /// How many worker threads serve; absent: one per core.
+    /// Number of worker threads; absent: one per core.
     #[serde(default, deserialize_with = "maybe_whole::<_, _, 1, 1024>")]
     #[schemars(schema_with = "value_schema::whole::<1, 1024>")]
     pub(crate) workers: Option<usize>,
-    /// Whether each worker is bound to a core.
+    /// Pin each worker to a core.
     #[serde(default)]
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) pin_cpus: bool,
-    /// Without effect since there is one engine for HTTP/1.1; the next release refuses it.
+    /// No effect any more; the next release refuses it.
     #[serde(default)]
     pub(crate) engine: Option<Engine>,
-    /// Where the record of each request goes: `json` or `combined` on standard output, `off`, or
-    /// a map of `path` and `format`.
+    /// Access log: `json` or `combined` on standard output, `off`, or a map of `path` and `format`.
     #[serde(default)]
     #[schemars(schema_with = "access_log::schema")]
     pub(crate) access_log: AccessLog,
-    /// Networks and addresses of proxies whose `X-Forwarded-For` is believed.
+    /// Networks and addresses of proxies whose `X-Forwarded-For` is trusted.
     #[serde(default, with = "networks")]
     #[schemars(schema_with = "value_schema::networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
-    /// What happens when every instance of an app is out: `try` them anyway, or `refuse` with 503.
+    /// When all instances of an app are out: `try` them anyway, or `refuse` with 503.
     #[serde(default)]
     pub(crate) last_resort: LastResort,
-    /// Whether answers say which instance gave them, in the header `X-Difygate-Instance`.
+    /// Add the response header `X-Difygate-Instance` with the name of the instance.
     #[serde(default = "yes")]
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) instance_header: bool,
-    /// Where bodies beyond `limits.memory_body` are kept; absent: the system's folder for
-    /// temporary files.
+    /// Folder for bodies larger than `limits.memory_body`; absent: the system's temporary folder.
     #[serde(default)]
     pub(crate) spool_dir: Option<PathBuf>,
-    /// How requests are spread over the instances of every app; absent: `consistent_hash`.
+    /// Load balancing method of every app; absent: `consistent_hash`.
     #[serde(default)]
     pub(crate) method: Method,
-    /// How far above its fair share an instance of any app may be before requests that no id ties
-    /// down pass it over: a factor from 1 to 100 or `off`; absent: `off`.
+    /// Bounded load: requests without an id skip an instance that has more than this many times its
+    /// fair share of requests in flight. A factor from 1 to 100, or `off`; absent: `off`.
     #[serde(default, deserialize_with = "max_load")]
     #[schemars(schema_with = "value_schema::max_load")]
     pub(crate) max_load: Option<MaxLoad>,
-    /// The ring and its hash, for the methods that have one, for every app.
+    /// The hash ring of every app, for methods that use one.
     #[serde(default)]
     pub(crate) consistent_hash: RawHash,
-    /// How every instance is asked whether it answers.
+    /// Active health checks of every instance.
     #[serde(default)]
     pub(crate) probe: RawProbe,
-    /// Statuses from 500 to 599 that take an instance out for the app when `max_fails` answers in a
-    /// row have them: one, a list, or `[]` for none; absent: 500, 502, 503 and 504.
+    /// Response statuses from 500 to 599 that take an instance out for the app after `max_fails` in
+    /// a row: one, a list, or `[]` for none; absent: 500, 502, 503 and 504.
     #[serde(default, deserialize_with = "fail_statuses")]
     #[schemars(schema_with = "value_schema::fail_statuses")]
     pub(crate) fail_statuses: Option<Vec<u16>>,
-    /// How many instances of an app failed requests may take out at a time, from `1%` to `100%`,
-    /// and at least one; absent: `100%`.
+    /// Share of an app's instances that failed requests may take out at a time, from `1%` to
+    /// `100%`, but at least one instance; absent: `100%`.
     #[serde(default, deserialize_with = "percent")]
     #[schemars(schema_with = "value_schema::percent")]
     pub(crate) max_ejected_share: Option<u32>,
-    /// For how long users of an instance that came back go home little by little; absent: `0s`, all
-    /// at once.
+    /// How long to ramp traffic back to a recovered instance; absent: `0s`, all at once.
     #[serde(default, deserialize_with = "slow_start")]
     #[schemars(schema_with = "value_schema::duration_or_zero")]
     pub(crate) slow_start: Option<Duration>,
     /// What is tried again.
     #[serde(default)]
     pub(crate) retry: RawRetry,
-    /// What becomes of a run whose client went away: `stop` it, `drain` it to its end, or `close`
-    /// the connection; absent: `stop` for streamed runs, `drain` for blocking ones.
+    /// When the client disconnects during a run: `stop` the run, `drain` it (read to its end), or
+    /// `close` the connection; absent: `stop` for streamed runs, `drain` for blocking ones.
     #[serde(default)]
     pub(crate) on_disconnect: Option<OnDisconnect>,
-    /// What becomes of a request whose conversation, message, file or run is on an instance that is
-    /// out; absent: `fail`.
+    /// When the conversation, message, file or run is on an instance that is out: `fail` with 503,
+    /// `queue` for it, or `restart` chat turns in a new conversation elsewhere; absent: `fail`.
     #[serde(default)]
     pub(crate) on_owner_down: OnOwnerDown,
-    /// Whether the instances of an app have databases of their own (`independent`) or `shared` ones;
-    /// absent: `independent`.
+    /// Whether the instances of an app have separate databases (`independent`) or one `shared`
+    /// database, Redis and file store; absent: `independent`.
     #[serde(default)]
     pub(crate) storage: Storage,
-    /// Whether a second turn of a conversation waits until the first has ended: Dify lets both run
-    /// and mixes them up.
+    /// Make a second turn of a conversation wait until the first has ended. Dify itself would run
+    /// both at once and mix them up.
     #[serde(default)]
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) one_turn_at_a_time: bool,
-    /// How every app is offered to OpenAI and Anthropic clients.
+    /// The AI endpoints (OpenAI's and Anthropic's protocols), for every app.
     #[serde(default, alias = "doors")]
     pub(crate) ai: RawAi,
     /// How long the gateway waits, and for what.
     #[serde(default)]
     pub(crate) timeouts: Timeouts,
-    /// How much the gateway takes.
+    /// Limits on sizes, rates and connections.
     #[serde(default)]
     pub(crate) limits: Limits,
-    /// What is remembered of Dify's ids: which instance owns which conversation, message, file, run.
+    /// Remembered ids: which instance has which conversation, message, file and run.
     #[serde(default)]
     pub(crate) owners: Owners,
-    /// Where what must survive a restart is kept: a map, or the URL of a Redis alone.
+    /// Persistent storage: a map, or just the URL of a Redis.
     #[serde(default)]
     #[schemars(schema_with = "store::schema")]
     pub(crate) store: Store,
     /// Keys that open several apps.
     #[serde(default)]
     pub(crate) keys: Vec<RawKey>,
-    /// What is remembered of conversations with OpenAI and Anthropic clients. No text is kept.
+    /// Stored conversations of OpenAI and Anthropic clients. No text is stored.
     #[serde(default)]
     pub(crate) conversations: Conversations,
     /// The apps by their names, which are 1 to 64 of `A-Z a-z 0-9 . _ -`. For OpenAI and

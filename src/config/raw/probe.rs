@@ -16,55 +16,54 @@ use crate::config::units::{duration, from_text, maybe_whole};
 use crate::config::value_schema;
 use crate::model::{ProbeExpect, Token};
 
-/// How an instance is asked whether it answers. An instance takes what it leaves out from its app,
-/// and the app from the top.
+/// Active health check of an instance. An instance inherits what it leaves out from its app, and
+/// the app from the top.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename = "Probe")]
 pub(crate) struct RawProbe {
-    /// Whether it is asked at all; absent: `true`.
+    /// Whether to probe; absent: `true`.
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) enabled: Option<bool>,
-    /// What is asked for; absent: `/v1/`, which Dify answers without a key and without its
+    /// Path of the probe; absent: `/v1/`, which Dify answers without a key and without its
     /// database.
     #[serde(deserialize_with = "path")]
     #[schemars(schema_with = "value_schema::path")]
     pub(crate) path: Option<String>,
-    /// How it is asked for; absent: `GET`.
+    /// HTTP method of the probe; absent: `GET`.
     pub(crate) method: Option<ProbeMethod>,
-    /// Headers to send, by their names; they replace those from above. A value may be `file:` and a
-    /// path.
+    /// Headers to send, by name; they replace inherited ones. A value may be `file:` and a path.
     #[schemars(schema_with = "value_schema::headers")]
     pub(crate) headers: Option<IndexMap<String, Token>>,
-    /// Whether the app's key is sent, for a deeper check such as `path: /v1/info`, which needs
-    /// Dify's database; absent: `false`.
+    /// Send the app's key, for a deeper check such as `path: /v1/info`, which needs Dify's
+    /// database; absent: `false`.
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) with_key: Option<bool>,
-    /// From one probe to the next, less 5 to 15 %; absent: `1s`.
+    /// Time between probes, less 5 to 15 % of jitter; absent: `1s`.
     #[serde(deserialize_with = "maybe_duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub(crate) interval: Option<Duration>,
-    /// The same while the instance is out, or on its way out; absent: `250ms`.
+    /// Time between probes while the instance is out or has failed one; absent: `250ms`.
     #[serde(deserialize_with = "maybe_duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub(crate) fast_interval: Option<Duration>,
-    /// For the whole of a probe; absent: `500ms`.
+    /// Time for the whole probe; absent: `500ms`.
     #[serde(deserialize_with = "maybe_duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub(crate) timeout: Option<Duration>,
-    /// Good ones in a row that bring an instance back; absent: 1.
+    /// Successes in a row that bring an instance back; absent: 1.
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 100>")]
     #[schemars(schema_with = "value_schema::whole::<1, 100>")]
     pub(crate) rise: Option<u32>,
-    /// Bad ones in a row that take it out; absent: 2.
+    /// Failures in a row that take it out; absent: 2.
     #[serde(deserialize_with = "maybe_whole::<_, _, 1, 100>")]
     #[schemars(schema_with = "value_schema::whole::<1, 100>")]
     pub(crate) fall: Option<u32>,
-    /// What a good answer is: `dify` for a Dify of whatever version, or statuses such as `200` or
+    /// What counts as success: `dify` for any version of Dify, or statuses such as `200` or
     /// `200-399`, or a list of them; absent: `dify` at `/v1/`, else `200-399`.
     #[serde(deserialize_with = "expect", serialize_with = "write_maybe_expect")]
     #[schemars(schema_with = "value_schema::probe_expect")]
     pub(crate) expect: Option<ProbeExpect>,
-    /// A text that must stand in the first 64KiB of a good answer; absent or empty: none.
+    /// Text required in the first 64KiB of the response; absent or empty: none.
     pub(crate) expect_body: Option<String>,
 }
 

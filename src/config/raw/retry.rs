@@ -8,7 +8,7 @@ use crate::config::retry::Retry;
 use crate::config::units::{maybe_share, maybe_whole};
 use crate::config::value_schema;
 
-/// What is tried again. An app takes what it leaves out from the top.
+/// Retries. An app inherits what it leaves out from the top.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename = "Retry")]
 pub(crate) struct RawRetry {
@@ -16,22 +16,21 @@ pub(crate) struct RawRetry {
     #[serde(deserialize_with = "maybe_whole::<_, _, 0, 10>")]
     #[schemars(schema_with = "value_schema::whole::<0, 10>")]
     pub(crate) attempts: Option<u32>,
-    /// Retries at most, as a share of the app's requests, with a reserve of 100; absent: `20%`.
+    /// Limit of retries, as a share of the app's requests, with a reserve of 100; absent: `20%`.
     #[serde(deserialize_with = "maybe_share")]
     #[schemars(schema_with = "value_schema::share")]
     pub(crate) budget: Option<u32>,
-    /// Statuses from 500 to 599 of an answer that is thrown away to ask the next instance; absent:
-    /// none.
+    /// Response statuses from 500 to 599 on which the next instance is tried; absent: none.
     #[serde(deserialize_with = "fail_statuses")]
     #[schemars(schema_with = "value_schema::fail_statuses")]
     pub(crate) statuses: Option<Vec<u16>>,
-    /// Whether also a POST that an instance may have executed is sent to another. It may run twice
-    /// then; absent: `false`.
+    /// Also retry a POST that an instance may have executed. It may then run twice; absent:
+    /// `false`.
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) non_idempotent: Option<bool>,
-    /// Whether a streamed flow of Dify 1.14 or later is taken up again when its API process dies: the run
-    /// goes on in the worker, and the same client gets the rest; absent: `true`. `false`: its stream ends
-    /// with an error.
+    /// Resume a streamed flow of Dify 1.14 or later when its API process dies: the run continues in
+    /// the worker, and the client gets the rest; absent: `true`. With `false` its stream ends with
+    /// an error.
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) resume: Option<bool>,
 }

@@ -17,9 +17,10 @@ use crate::model::Token;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename = "Store")]
 pub(crate) struct RawStore {
-    /// The folder, which is made if it is missing; a relative one starts at the working directory.
+    /// The folder; it is created if missing. A relative path starts at the working directory.
     /// Absent: the first of `$STATE_DIRECTORY`, which systemd sets, else `difygate-data` beside the
-    /// configuration. If it cannot be written, all is kept in memory, and the status says so.
+    /// configuration. If it cannot be written, everything is kept in memory, and the status says
+    /// so.
     path: Option<PathBuf>,
     /// A Redis for the conversations of OpenAI and Anthropic clients, which several gateways then
     /// share: `redis://user:password@host:6379/0`, or `file:` and a path. Without TLS. As durable as

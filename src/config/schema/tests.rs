@@ -93,7 +93,7 @@ fn durations_sizes_and_numbers_may_come_from_the_environment() {
 #[test]
 fn defaults_stand_in_the_schema_as_they_are_written() {
     let schema = schema();
-    insta::assert_snapshot!(schema["$defs"]["Limits"]["properties"]["max_body"], @r#"{"anyOf":[{"type":"integer","minimum":0},{"type":"string","pattern":"^[0-9]+ *([KkMmGg][Ii]?)?[Bb]?$|\\$\\{[A-Za-z_][A-Za-z0-9_]*(:?-[^}]*)?\\}"}],"description":"The largest request body; a larger one is refused with 413.","default":"100MiB"}"#);
-    insta::assert_snapshot!(schema["$defs"]["Instance"]["properties"]["fail_timeout"], @r#"{"anyOf":[{"type":"integer","minimum":1,"maximum":604800},{"type":"string","pattern":"^[0-9]+$|^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|\\$\\{[A-Za-z_][A-Za-z0-9_]*(:?-[^}]*)?\\}"}],"description":"How long it then stays out.","default":"30s"}"#);
-    insta::assert_snapshot!(schema["properties"]["consistent_hash"], @r##"{"$ref":"#/$defs/ConsistentHash","description":"The ring and its hash, for the methods that have one, for every app.","default":{}}"##);
+    insta::assert_snapshot!(schema["$defs"]["Limits"]["properties"]["max_body"], @r#"{"anyOf":[{"type":"integer","minimum":0},{"type":"string","pattern":"^[0-9]+ *([KkMmGg][Ii]?)?[Bb]?$|\\$\\{[A-Za-z_][A-Za-z0-9_]*(:?-[^}]*)?\\}"}],"description":"Largest request body; a larger one gets 413.","default":"100MiB"}"#);
+    insta::assert_snapshot!(schema["$defs"]["Instance"]["properties"]["fail_timeout"], @r#"{"anyOf":[{"type":"integer","minimum":1,"maximum":604800},{"type":"string","pattern":"^[0-9]+$|^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$|\\$\\{[A-Za-z_][A-Za-z0-9_]*(:?-[^}]*)?\\}"}],"description":"Time in which failures count, and how long it then stays out.","default":"30s"}"#);
+    insta::assert_snapshot!(schema["properties"]["consistent_hash"], @r##"{"$ref":"#/$defs/ConsistentHash","description":"The hash ring of every app, for methods that use one.","default":{}}"##);
 }

@@ -230,7 +230,7 @@ fn a_memory_body_beyond_the_largest_body() {
 fn listeners_on_one_port() {
     insta::assert_snapshot!(
         shown(&with("listen: 0.0.0.0:8080\nadmin: { listen: 127.0.0.1:8080 }")), @"
-    error: `listen` and `admin.listen` take the same port
+    error: `listen` and `admin.listen` use the same port
      --> gateway.yaml:2:18
       |
     2 | admin: { listen: 127.0.0.1:8080 }
@@ -244,7 +244,7 @@ fn listeners_on_one_port() {
       = hint: give one of them another port
     ");
     insta::assert_snapshot!(shown(&with("listen: 127.0.0.1:9090")), @"
-    error: `listen` and `admin.listen` take the same port
+    error: `listen` and `admin.listen` use the same port
      --> gateway.yaml:1:9
       |
     1 | listen: 127.0.0.1:9090
@@ -331,7 +331,7 @@ fn findings_are_readable_by_programs() {
         "column": 1,
         "severity": "error",
         "message": "`workers` is written twice",
-        "hint": "take one of them out",
+        "hint": "remove one of them",
         "related": {
           "line": 1,
           "column": 1,
@@ -384,7 +384,7 @@ fn an_engine_that_is_no_longer_chosen() {
     1 | engine: hyper
       | ^^^^^^
       |
-      = hint: take it out; the next release refuses it
+      = hint: remove it; the next release refuses it
     ");
     assert!(lines(&with("engine: own")).contains("`engine` has no effect"));
     assert_eq!(lines(&with("workers: 1")), "");

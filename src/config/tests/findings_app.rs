@@ -33,7 +33,7 @@ fn an_instance_with_two_addresses() {
 fn an_instance_with_a_port_beside_its_url() {
     insta::assert_snapshot!(
         shown(&instance("{ name: d, token: k-1, port: 1, url: http://h }")), @"
-    error: `port` stands beside `url`, which has a port of its own
+    error: `port` cannot be used with `url`, which has a port of its own
      --> gateway.yaml:5:38
       |
     5 |       - { name: d, token: ***, port: 1, url: http://h }
@@ -47,7 +47,7 @@ fn an_instance_with_a_port_beside_its_url() {
 fn an_address_in_the_clear_with_tls() {
     insta::assert_snapshot!(
         shown(&instance("{ token: k-1, host: dify, name: d, tls: { ca: /ca.pem } }")), @"
-    error: `tls` is not read: this instance is spoken to in the clear
+    error: `tls` has no effect: this instance is reached without TLS
      --> gateway.yaml:5:49
       |
     5 |       - { token: ***, host: dify, name: d, tls: { ca: /ca.pem } }
@@ -61,13 +61,13 @@ fn an_address_in_the_clear_with_tls() {
 fn an_address_with_a_password() {
     insta::assert_snapshot!(
         shown(&instance("{ name: d, token: k-1, url: http://me:pass-1@dify }")), @"
-    error: `url` holds a user name or a password
+    error: `url` contains a user name or a password
      --> gateway.yaml:5:37
       |
     5 |       - { name: d, token: ***, url: *** }
       |                                     ^^^
       |
-      = hint: take them out: Dify is told who asks by `token`
+      = hint: remove them: the gateway authenticates to Dify with `token`
     ");
 }
 
@@ -136,7 +136,7 @@ fn an_app_without_tokens_and_instances() {
     2 |   a:
       |   ^
       |
-      = hint: write `user_tokens: [usertoken-…]`: who sends one of them may use the app
+      = hint: write `user_tokens: [usertoken-…]`: clients that send one of them may use the app
 
     error: app `a` has no `instances`
      --> gateway.yaml:2:3
@@ -163,7 +163,7 @@ fn a_user_token_twice() {
     5 |       - ***
       |         --- the same token
       |
-      = hint: take one of them out
+      = hint: remove one of them
     ");
 }
 
@@ -183,7 +183,7 @@ fn a_name_twice() {
     5 |       - { name: one, host: a, token: *** }
       |                 --- the first of them
       |
-      = hint: the ring is keyed by the name: give each its own
+      = hint: the hash ring uses the name: give each instance its own
     ");
 }
 
@@ -195,11 +195,11 @@ fn tokens_that_cannot_be_sent() {
     insta::assert_snapshot!(lines(&text), @"
     gateway.yaml:1:17: error: `token` is empty
     gateway.yaml:4:19: error: a user token of app `a` is empty
-    gateway.yaml:4:23: error: a user token of app `a` holds a blank or a line break
-    gateway.yaml:4:30: error: a user token of app `a` holds a blank or a line break
-    gateway.yaml:4:38: error: a user token of app `a` holds a control character or a letter that is not ASCII
-    gateway.yaml:4:50: error: a user token of app `a` holds a control character or a letter that is not ASCII
-    gateway.yaml:5:46: error: the token of instance `one` of app `a` holds a blank or a line break
+    gateway.yaml:4:23: error: a user token of app `a` contains a space or a line break
+    gateway.yaml:4:30: error: a user token of app `a` contains a space or a line break
+    gateway.yaml:4:38: error: a user token of app `a` contains a control or non-ASCII character
+    gateway.yaml:4:50: error: a user token of app `a` contains a control or non-ASCII character
+    gateway.yaml:5:46: error: the token of instance `one` of app `a` contains a space or a line break
     ");
 }
 
@@ -217,7 +217,7 @@ fn a_user_token_that_is_the_key_of_an_instance() {
     4 |     user_tokens: [***]
       |                   --- the same token
       |
-      = hint: make up another user token; the app's key in Dify is for the gateway
+      = hint: choose another user token; the app's key in Dify is for the gateway only
     ");
 }
 
@@ -242,7 +242,7 @@ fn keys_of_the_knowledge_api_that_do_not_fit() {
     let text = instance("{ name: one, host: h, token: k-1, dataset_token: 'a b' }")
         + "      - { name: two, host: g, token: k-2, dataset_token: user-1 }\n";
     insta::assert_snapshot!(lines(&text), @"
-    gateway.yaml:5:58: error: the dataset token of instance `one` of app `a` holds a blank or a line break
+    gateway.yaml:5:58: error: the dataset token of instance `one` of app `a` contains a space or a line break
     gateway.yaml:6:58: warning: this is also a user token: its clients can bypass the gateway
     ");
 }
@@ -263,7 +263,7 @@ fn one_address_with_two_limits() {
     5 |       - { name: one, host: h, token: *** }
       |         ---------------------------------- the other instance
       |
-      = hint: these settings are kept per address, and the smallest value stands
+      = hint: these settings are per address; the smallest value is used
     ");
 }
 
@@ -284,13 +284,13 @@ fn a_max_load_that_is_none() {
 fn a_setting_that_the_method_does_not_read() {
     let top = "method: rendezvous\nconsistent_hash: { virtual_nodes: 40, hash_algorithm: md5 }";
     insta::assert_snapshot!(shown(&with(top)), @"
-    warning: the `method` of no app reads `virtual_nodes`
+    warning: no app's `method` uses `virtual_nodes`
      --> gateway.yaml:2:35
       |
     2 | consistent_hash: { virtual_nodes: 40, hash_algorithm: md5 }
       |                                   ^^
       |
-      = hint: take it out, or choose a `method` that reads it
+      = hint: remove it, or choose a `method` that uses it
     ");
     let app = "    method: least_connections\n    max_load: 2\n    consistent_hash: { hash_algorithm: md5 }\n    instances";
     insta::assert_snapshot!(lines(&with("").replace("    instances", app)), @"
@@ -301,7 +301,7 @@ fn a_setting_that_the_method_does_not_read() {
     let text = with("method: weighted_round_robin\nmax_load: 2");
     insta::assert_snapshot!(
         lines(&text),
-        @"gateway.yaml:2:11: warning: the `method` of no app reads `max_load`"
+        @"gateway.yaml:2:11: warning: no app's `method` uses `max_load`"
     );
     let other =
         "  b: { method: ip_hash, user_tokens: [u], instances: [{ name: d, host: i, token: k }] }\n";

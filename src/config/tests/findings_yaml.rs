@@ -37,7 +37,7 @@ fn a_key_twice() {
     1 | workers: 1
       | ------- first written here
       |
-      = hint: take one of them out
+      = hint: remove one of them
     ");
 }
 
@@ -79,14 +79,14 @@ fn secrets_whose_files_are_not_good() {
     let env = Environment { vars: [].into(), base: folder.path().to_owned() };
     let faults = parse("gateway.yaml", &text, &env).unwrap_err();
     insta::assert_snapshot!(faults.to_string(), @"
-    gateway.yaml:1:17: error: the file of this secret cannot be read: no such file
-    gateway.yaml:4:19: error: the file of this secret is empty
-    gateway.yaml:4:33: error: the file of this secret is not text
-    gateway.yaml:4:48: error: the file of this secret is larger than 64KiB
-    gateway.yaml:5:46: error: what this secret names is not a file
+    gateway.yaml:1:17: error: this secret's file cannot be read: no such file
+    gateway.yaml:4:19: error: this secret's file is empty
+    gateway.yaml:4:33: error: this secret's file is not text
+    gateway.yaml:4:48: error: this secret's file is larger than 64KiB
+    gateway.yaml:5:46: error: this secret's path is not a file
     ");
     insta::assert_snapshot!(faults.render(Style::Plain).split("\n\n").next().unwrap(), @"
-    error: the file of this secret cannot be read: no such file
+    error: this secret's file cannot be read: no such file
      --> gateway.yaml:1:17
       |
     1 | admin: { token: file:./none }
@@ -132,7 +132,7 @@ fn text_that_is_not_yaml() {
     1 | apps: *none
       |       ^
       |
-      = hint: an anchor `&name` must stand above its `*name`
+      = hint: an anchor `&name` must come before its `*name`
     ");
 }
 
@@ -154,10 +154,10 @@ fn yaml_that_has_no_meaning_here() {
     insta::assert_snapshot!(all.join("\n"), @"
     gateway.yaml:1:1: error: the configuration must be a map of keys
     gateway.yaml:1:1: error: the configuration must be a map of keys
-    gateway.yaml:1:12: error: tags such as `!name` have no meaning here
+    gateway.yaml:1:12: error: tags such as `!name` are not supported
     gateway.yaml:2:1: error: a second document begins here
     gateway.yaml:1:1: error: a key must be a single word
-    gateway.yaml:1:12: error: this alias stands inside its anchor
+    gateway.yaml:1:12: error: this alias is inside its own anchor
     gateway.yaml:1:3: error: a key must be a single word
     gateway.yaml:1:5: error: `<<` takes a map or a list of maps
     gateway.yaml:2:1: error: an alias cannot be a key
@@ -177,7 +177,7 @@ fn aliases_cannot_grow_without_end() {
         let items = vec![format!("*a{}", level - 1); 10].join(", ");
         text.push_str(&format!("x-{level}: &a{level} [{items}]\n"));
     }
-    assert!(lines(&text).ends_with("error: this holds too many values"), "{}", lines(&text));
+    assert!(lines(&text).ends_with("error: this has too many values"), "{}", lines(&text));
     let deep = format!("x-a: {}{}", "[".repeat(100), "]".repeat(100));
     assert!(lines(&deep).ends_with("error: this is nested too deeply"), "{}", lines(&deep));
 }

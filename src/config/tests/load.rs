@@ -312,7 +312,7 @@ fn a_secret_comes_from_a_file_beside_the_configuration() {
 
     restrict(&secret, 0o644);
     let warnings = load(&path, &Environment::default()).unwrap().warnings;
-    let open = |at: usize| warnings.findings()[at].message.starts_with("everybody may read");
+    let open = |at: usize| warnings.findings()[at].message.contains("readable by everybody");
     assert!(open(0), "{warnings}");
     assert!(!warnings.to_json().to_string().contains("app-from-file"));
 }
@@ -330,7 +330,7 @@ fn a_file_that_cannot_be_read_is_a_finding_without_a_place() {
     insta::assert_snapshot!(faults.render(Style::Plain), @"
     error: the configuration cannot be read: no such file
     --> /nowhere/gateway.yaml
-     = hint: name a file that exists, or make this one
+     = hint: name an existing file, or create this one
     ");
 }
 

@@ -95,7 +95,7 @@ fn statuses_that_newer_versions_do_not_answer_are_warned_of() {
                 host: h, token: k }] } }";
     let loaded = parse("gateway.yaml", text, &Environment::default()).unwrap();
     let warnings = loaded.warnings.to_string();
-    assert!(warnings.contains("Dify from 1.8 on answers 404 at `/v1/`"), "{warnings}");
+    assert!(warnings.contains("Dify 1.8 and later returns 404 at `/v1/`"), "{warnings}");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn what_cannot_be_read_is_said() {
         ("probe: { expect: [dify, 200] }", "must be `dify` alone, or statuses"),
         ("probe: { rise: 0 }", "must be a whole number from 1 to 100"),
         ("probe: { headers: { 'a b': c } }", "this is not the name of a header"),
-        ("probe: { headers: { Connection: close } }", "it is the connection's"),
+        ("probe: { headers: { Connection: close } }", "it belongs to the connection"),
         ("probe: { method: HEAD, expect_body: x }", "no such answer has an `expect_body`"),
         ("health_check: { path: /v1/ }", "unknown key `health_check`"),
     ] {
@@ -156,5 +156,5 @@ fn no_header_of_a_probe_is_shown() {
 #[test]
 fn slow_start_needs_a_method_that_hashes() {
     let lines = lines(&with("slow_start: 10s\nmethod: least_connections"));
-    assert!(lines.contains("the `method` of no app reads `slow_start`"), "{lines}");
+    assert!(lines.contains("no app's `method` uses `slow_start`"), "{lines}");
 }

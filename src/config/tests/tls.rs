@@ -35,7 +35,7 @@ fn paths_start_at_the_configurations_folder_and_are_watched() {
 fn what_cannot_be_is_said() {
     let plain = "host: dify";
     for (top, instance, said) in [
-        ("client_certificates: { ca: a.pem }", plain, "without `tls` clients show none"),
+        ("client_certificates: { ca: a.pem }", plain, "has no effect without `tls`"),
         ("tls: [{ cert: a.pem }]", plain, "`key`"),
         ("tls: [{ cert: a, key: b, hosts: [\"*\"] }]", plain, "not a name that a client"),
         ("tls: [{ cert: a, key: b, hosts: [10.0.0.1] }]", plain, "not a name that a client"),

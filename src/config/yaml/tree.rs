@@ -93,7 +93,7 @@ fn broken(text: &str, error: &ScanError) -> DiagnosticBuilder {
     let hint = if message.contains("tab") {
         "indent with spaces"
     } else if message.contains("anchor") {
-        "an anchor `&name` must stand above its `*name`"
+        "an anchor `&name` must come before its `*name`"
     } else if message.contains("mapping values") {
         "a comma or a line break may be missing, or quotes around a text with `: `"
     } else {
@@ -177,7 +177,7 @@ impl<'a> Builder<'a> {
                 if self.documents > 1 {
                     let message = "a second document begins here";
                     return Err(DiagnosticBuilder::error(span.clone(), message)
-                        .hint("take the `---` out, or move what follows to another file"));
+                        .hint("remove the `---`, or move what follows to another file"));
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -199,7 +199,7 @@ impl<'a> Builder<'a> {
                 let Some(piece) = self.anchors.get(&anchor).cloned() else {
                     return Err(DiagnosticBuilder::error(
                         span.clone(),
-                        "this alias stands inside its anchor",
+                        "this alias is inside its own anchor",
                     ));
                 };
                 if self.frames.last().is_some_and(Frame::wants_key) {
@@ -255,7 +255,7 @@ impl<'a> Builder<'a> {
         {
             let what = shown_key(text).map_or("this key".to_owned(), |key| format!("`{key}`"));
             let draft = DiagnosticBuilder::error(span.clone(), format!("{what} is written twice"))
-                .hint("take one of them out")
+                .hint("remove one of them")
                 .related(first.key_span.clone(), "first written here");
             self.sink.add(draft);
             return Key::Unusable;
@@ -301,7 +301,7 @@ impl<'a> Builder<'a> {
         let size = children.iter().fold(1usize, |sum, child| sum.saturating_add(child.size));
         let depth = 1 + children.iter().map(|child| child.depth).max().unwrap_or(0);
         if size > MAX_VALUES || depth > MAX_DEPTH {
-            return Err(DiagnosticBuilder::error(span, "this holds too many values"));
+            return Err(DiagnosticBuilder::error(span, "this has too many values"));
         }
         let piece = Rc::new(Piece { id: frame.id, span, content, size, depth });
         if frame.anchor != 0 {
@@ -354,8 +354,8 @@ fn merge(entries: &mut Vec<Entry>, source: &Piece) -> Built {
 fn check_tag(tag: Option<&Tag>, span: &Range<usize>) -> Built {
     match tag {
         Some(tag) if !tag.is_yaml_core_schema() => {
-            Err(DiagnosticBuilder::error(span.clone(), "tags such as `!name` have no meaning here")
-                .hint("take the tag out, or put quotes around a value that begins with `!`"))
+            Err(DiagnosticBuilder::error(span.clone(), "tags such as `!name` are not supported")
+                .hint("remove the tag, or quote a value that begins with `!`"))
         }
         _ => Ok(()),
     }

@@ -29,7 +29,7 @@ fn bad_api_key(message: &'static str) -> GatewayError {
 
 /// A path of OpenAI's or Anthropic's that nothing of Dify's could serve.
 pub(crate) fn unsupported_endpoint() -> GatewayError {
-    let message = "Dify has nothing that could serve this path.";
+    let message = "Dify has no equivalent of this path.";
     GatewayError::client(Reason::NoRoute, 404, "unsupported_endpoint", message)
 }
 

@@ -23,7 +23,7 @@ pub(crate) const OLD_CHUNKS: &str = "HTTP/1.0 has no Transfer-Encoding.";
 pub(crate) const BAD_CODING: &str = "Transfer-Encoding must be exactly one `chunked`.";
 pub(crate) const BAD_LENGTH: &str = "Content-Length must be one decimal number.";
 pub(crate) const BAD_HEAD: &str = "The request's head is not valid HTTP/1.1.";
-pub(crate) const NOT_TLS: &str = "TLS is spoken at this port: use https://.";
+pub(crate) const NOT_TLS: &str = "This port requires TLS: use https://.";
 
 /// 400: the request is not what it says it is, or can be read in two ways.
 pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> GatewayError {
@@ -43,7 +43,7 @@ pub(crate) fn method_not_allowed(method: &http::Method) -> GatewayError {
 
 /// A method that no server has: longer than any that is registered.
 pub(crate) fn method_unknown() -> GatewayError {
-    let message = "No method has more than 32 letters.";
+    let message = "Methods have at most 32 letters.";
     GatewayError::client(Reason::BadRequest, 501, "not_implemented", message)
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn internal(error: &dyn std::error::Error) -> GatewayError {
 
 /// The body of the request could not be kept.
 pub(crate) fn spool_failed(error: &io::Error) -> GatewayError {
-    let message = "The gateway has no room to keep the request's body.";
+    let message = "The gateway has no space to store the request's body.";
     GatewayError::gateway(Reason::SpoolFailed, 507, "insufficient_storage", message)
         .with_detail(error.to_string())
 }

@@ -20,7 +20,7 @@ pub struct Limits {
     pub headers: usize,
     /// A request's URI, in bytes.
     pub uri_bytes: usize,
-    /// Requests at a time on one HTTP/2 connection.
+    /// Concurrent requests (streams) on one HTTP/2 connection.
     pub h2_streams: u32,
     /// The least that a body must come with on average, in bytes per second, after
     /// [`Timeouts::body`]; 0: nothing is asked.

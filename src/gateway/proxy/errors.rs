@@ -24,11 +24,10 @@ pub(crate) const BAD_QUERY: &str = "The query is not text.";
 pub(crate) const LONG_QUERY: &str = "The query is too long.";
 
 /// What is wrong with a request to an app with `user_jwt`.
-pub(crate) const NO_IDENTITY: &str =
-    "This app wants a signed header with the end user, and none that is valid came.";
+pub(crate) const NO_IDENTITY: &str = "This app requires a valid signed header with the end user.";
 
 pub(crate) const LONG_USER: &str =
-    "The user is longer than 255 characters, which is all that Dify takes.";
+    "The user is longer than 255 characters, the most that Dify accepts.";
 
 /// Dify's own 401, in these words of its.
 pub(crate) fn unauthorized(message: &'static str) -> GatewayError {
@@ -68,7 +67,7 @@ pub(crate) fn too_long_for_dify() -> GatewayError {
 
 /// The key's answers have not named what the request names.
 pub(crate) fn unknown_to_key() -> GatewayError {
-    let message = "Nothing of this id is known to be of this key.";
+    let message = "This id is not known to belong to this key.";
     GatewayError::client(Reason::Forbidden, 404, "not_found", message)
 }
 
@@ -91,9 +90,7 @@ pub(crate) fn of(attempt: &AttemptError) -> GatewayError {
         Reason::ConnectFailed => {
             (502, "bad_gateway", "No instance of this app could be reached. Please try again.")
         }
-        Reason::InstanceGarbled => {
-            (502, "bad_gateway", "The instance gave an answer that is not HTTP.")
-        }
+        Reason::InstanceGarbled => (502, "bad_gateway", "The instance's response is not HTTP."),
         _ => (502, "bad_gateway", "The instance closed the connection before it answered."),
     };
     let error = GatewayError::instance(attempt.reason, status, code, message)

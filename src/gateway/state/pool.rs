@@ -22,7 +22,7 @@ pub struct Pool {
     turn: AtomicU32,
     /// Its name: hashes are keyed by it.
     pub name: AppName,
-    /// What is tried again.
+    /// Retries.
     pub retry: Retry,
     /// What the retry loop counts.
     pub stats: Arc<PoolStats>,

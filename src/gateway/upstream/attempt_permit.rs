@@ -53,7 +53,9 @@ impl AttemptPermit {
         let settled = stats.statuses.good(self.passes.of_app, self.sender, now_ms);
         if settled == StatusSettled::IsBack {
             let (address, app) = (instance.address(), &self.member.pool_mates.app);
-            tracing::info!("instance {address} is back in rotation for app {app}: it answers well");
+            tracing::info!(
+                "instance {address} is back in rotation for app {app}: its responses are good again"
+            );
         }
     }
 

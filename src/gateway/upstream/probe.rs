@@ -70,7 +70,7 @@ impl Prober {
                     _ = stopped => {}
                 }
             }),
-            Err(error) => tracing::error!("nothing is probed: {error}"),
+            Err(error) => tracing::error!("probes cannot start: {error}"),
         })?;
         Ok(Self { _stop: stop })
     }

@@ -45,7 +45,7 @@ fn what_an_earlier_version_did_otherwise_is_told_where_it_is_written() {
         (jwt, "", 6, "`user_jwt` holds with every key"),
         ("", "trusted_proxies: [10.0.0.1]\n", 6, "`Forwarded`"),
         ("", "access_log: { path: a.log }\n", 6, "0640"),
-        ("", "conversations: { max_age: 1d }\n", 6, "cleans up no conversations"),
+        ("", "conversations: { max_age: 1d }\n", 6, "cannot clean up conversations"),
         ("", "admin: { listen: 127.0.0.1:1, allow: [10.0.0.1] }\n", 6, "closed at once"),
         ("", "admin: { listen: 0.0.0.0:1 }\n", 6, "421"),
         ("", "limits: { max_body: 64MiB }\nkeys: [{ name: a, anonymous: true }]\n", 6, "32 MiB"),
