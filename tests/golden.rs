@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 
-use difygate::adapter::call::{self, Intake, Run};
+use difygate::adapter::call::{Body, Intake, Run};
 use difygate::adapter::{
     Ask, Attachment, Begun, Content, Facts, FileRef, Heard, Hearing, Manner, Place, Protocol,
     State, Voice, anthropic, openai,
@@ -83,7 +83,8 @@ fn asked(ask: &Ask, facts: &Facts) -> Result<Value, GatewayError> {
     let conversation = ask.hints.conversation.as_deref();
     let user = ask.user.as_deref().unwrap_or("key");
     let run = Run { user, conversation, files: &files };
-    call::body(ask, facts, &Intake::default(), run).map(Value::Object)
+    let body = Body::new(ask, facts, &Intake::default(), run)?;
+    Ok(serde_json::from_slice(&body.write().unwrap()).unwrap())
 }
 
 /// Hears a stream in pieces of so many bytes.

@@ -1,8 +1,9 @@
 //! What a client asks of an app, whatever protocol it speaks.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+
+use super::object_text::ObjectText;
 
 /// A request to an app for an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,7 +23,7 @@ pub struct Ask {
     /// Which conversation it continues, as far as the body says.
     pub hints: Hints,
     /// Further inputs for the app, from the extra field `inputs`.
-    pub inputs: Map<String, Value>,
+    pub inputs: ObjectText,
     /// Texts at which the answer is cut.
     pub stop: Vec<String>,
     /// Fields that mean nothing to Dify, in the order of the request.

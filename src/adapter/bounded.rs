@@ -1,15 +1,27 @@
-//! A JSON text as a tree of bounded size.
+//! A JSON text within bounds, as a tree or as the text that it is.
 //!
 //! A tree takes up to a hundred times the memory of its text: `[1,1,1,…]` of 21 MB became 1.2 GB. So
 //! the values are counted while the tree grows, and it is given up at the first one too many. What
 //! the bounds leave room for takes some tens of megabytes at the worst, and long strings, which are
-//! not counted, take their own size.
+//! not counted, take their own size. That is much for a body of one megabyte, so what nobody has to look
+//! into stays text: it is counted only.
+
+mod count;
+mod object;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde_json::de::SliceRead;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use self::count::Count;
+use self::object::{Fields, Keep};
 
 /// The most values of a body: items of lists and fields of objects, at any depth.
 pub const MAX_ELEMENTS: usize = 100_000;
@@ -27,15 +39,71 @@ pub(super) enum Broken {
     TooDeep,
 }
 
-/// Reads a text.
+/// An object of which the larger parts may still be text.
+#[derive(Debug, Default)]
+pub(super) struct Object {
+    /// Its fields. In the place of a part that is text, and has something in it, stands `true`.
+    pub map: Map<String, Value>,
+    /// Objects and lists, within the bounds.
+    pub texts: HashMap<String, Box<RawValue>>,
+}
+
+/// Reads an object; its objects and lists stay text but for the fields of `trees`. None of any other
+/// value.
 ///
 /// # Errors
-/// It is no JSON, or beyond the bounds.
-pub(super) fn parse(text: &[u8]) -> Result<Value, Broken> {
+/// The text is no JSON, or beyond the bounds.
+pub(super) fn object(text: &[u8], trees: &[&str]) -> Result<Option<Object>, Broken> {
+    let read = whole(text, |budget, json| {
+        if !begins_with(text, b'{') {
+            return Count { budget, depth: 0 }.deserialize(json).map(|()| None);
+        }
+        json.deserialize_map(Fields { budget, keep: Keep::All(trees) }).map(Some)
+    });
+    // Where a part that stays text is broken, its line is counted from its own beginning.
+    read.map_err(|broken| match broken {
+        Broken::Syntax(error) => count(text).err().unwrap_or(Broken::Syntax(error)),
+        broken => broken,
+    })
+}
+
+/// Reads the named fields of an object that was part of one, and so many of the others that say
+/// something; in their place stands `true`.
+pub(super) fn some_of(text: &str, named: &[&str], others: usize) -> Object {
+    let read = whole(text.as_bytes(), |budget, json| {
+        json.deserialize_map(Fields { budget, keep: Keep::Some(named, others) })
+    });
+    // It was read once: no error is left in it.
+    read.unwrap_or_default()
+}
+
+/// The tree of a part that was text.
+pub(super) fn tree(text: &RawValue) -> Value {
+    // It was read once: no error is left in it.
+    serde_json::from_str(text.get()).unwrap_or_default()
+}
+
+/// Whether a text is one within the bounds.
+fn count(text: &[u8]) -> Result<(), Broken> {
+    whole(text, |budget, json| Count { budget, depth: 0 }.deserialize(json))
+}
+
+/// Whether a JSON text begins with this.
+fn begins_with(text: &[u8], byte: u8) -> bool {
+    text.trim_ascii_start().first() == Some(&byte)
+}
+
+/// Reads all of a text.
+fn whole<'a, T>(
+    text: &'a [u8],
+    read: impl FnOnce(
+        &Budget,
+        &mut serde_json::Deserializer<SliceRead<'a>>,
+    ) -> Result<T, serde_json::Error>,
+) -> Result<T, Broken> {
     let budget = Budget { left: Cell::new(MAX_ELEMENTS), fault: Cell::new(None) };
     let mut json = serde_json::Deserializer::from_slice(text);
-    let seed = Seed { budget: &budget, depth: 0 };
-    let read = seed.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
+    let read = read(&budget, &mut json).and_then(|value| json.end().map(|()| value));
     read.map_err(|error| match budget.fault.take() {
         Some(Bound::Elements) => Broken::TooMany,
         Some(Bound::Depth) => Broken::TooDeep,
@@ -149,72 +217,5 @@ impl<'de> Visitor<'de> for Seed<'_> {
             map.insert(name, fields.next_value_seed(inner)?);
         }
         Ok(map.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
-    use serde_json::Value;
-
-    use super::{Broken, MAX_DEPTH, MAX_ELEMENTS, parse};
-
-    fn list(items: usize) -> Vec<u8> {
-        format!("[{}]", vec!["1"; items].join(",")).into_bytes()
-    }
-
-    #[test]
-    fn so_many_elements_are_read_and_not_one_more() {
-        assert!(matches!(parse(&list(MAX_ELEMENTS)), Ok(Value::Array(_))));
-        assert!(matches!(parse(&list(MAX_ELEMENTS + 1)), Err(Broken::TooMany)));
-        // Wherever they are: half of them fields of objects in a list.
-        let objects = format!("[{}]", vec!["{\"\":0}"; MAX_ELEMENTS / 2 + 1].join(","));
-        assert!(matches!(parse(objects.as_bytes()), Err(Broken::TooMany)));
-        // Of the same name, too, which would leave one of them.
-        let names = format!("{{{}}}", vec!["\"\":0"; MAX_ELEMENTS + 1].join(","));
-        assert!(matches!(parse(names.as_bytes()), Err(Broken::TooMany)));
-    }
-
-    #[test]
-    fn so_deep_and_no_deeper() {
-        let nested = |depth| [vec![b'['; depth], vec![b']'; depth]].concat();
-        assert!(parse(&nested(MAX_DEPTH)).is_ok());
-        assert!(matches!(parse(&nested(MAX_DEPTH + 1)), Err(Broken::TooDeep)));
-        let objects = [b"{\"a\":".repeat(65), b"1".to_vec(), vec![b'}'; 65]].concat();
-        assert!(matches!(parse(&objects), Err(Broken::TooDeep)));
-    }
-
-    #[test]
-    fn what_follows_the_text_and_what_is_none_is_refused() {
-        for text in ["", "[1,]", "{} {}", "nul", "[1e999]", "\u{feff}{}", "{\"a\":1,\"a\"}"] {
-            assert!(matches!(parse(text.as_bytes()), Err(Broken::Syntax(_))), "{text}");
-        }
-    }
-
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<u64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            ".*".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 64, 8, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
-                prop::collection::vec((".{0,3}", inner), 0..8)
-                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn within_the_bounds_it_is_the_tree_that_serde_json_makes(value in any_json()) {
-            let text = value.to_string();
-            let expected: Value = serde_json::from_str(&text).unwrap();
-            assert_eq!(parse(text.as_bytes()).unwrap(), expected);
-        }
     }
 }

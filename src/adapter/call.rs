@@ -3,13 +3,17 @@
 //! Towards Dify every run is streamed: agents refuse anything else, and a stream names its task at
 //! once, which is needed to stop it.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+use std::mem;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::ask::{Ask, FileKind, Saying};
 use super::facts::{Facts, Form};
 use super::mode::Mode;
+use super::object_text::ObjectText;
 use crate::model::ai::System;
 use crate::model::{ErrorKind, GatewayError};
 
@@ -79,78 +83,168 @@ impl FileRef {
     }
 }
 
-/// The JSON body of the run.
-///
-/// # Errors
-/// The app wants inputs that cannot be found out.
-pub fn body(
-    ask: &Ask,
-    facts: &Facts,
-    intake: &Intake,
-    run: Run<'_>,
-) -> Result<Map<String, Value>, GatewayError> {
-    let mut inputs = ask.inputs.clone();
-    let is_new = run.conversation.is_none();
-    let head = system(ask, facts, intake, &mut inputs).filter(|_| is_new);
-    let before = if is_new { ask.before.as_slice() } else { &[] };
-    let query = query(head, before, &ask.question, run.files);
-    let mut files: Vec<_> = run.files.iter().map(FileRef::value).collect();
-    let mut body = Map::new();
-    if facts.mode.has_conversations() {
-        body.insert("query".into(), query.into());
-        body.insert("conversation_id".into(), run.conversation.unwrap_or("").into());
-        body.insert("auto_generate_name".into(), false.into());
-    } else {
-        let name = query_input(facts, intake)?;
-        inputs.entry(name).or_insert_with(|| query.into());
-        into_inputs(&facts.form, &mut files, &mut inputs);
-    }
-    body.insert("inputs".into(), inputs.into());
-    body.insert("user".into(), run.user.into());
-    body.insert("response_mode".into(), "streaming".into());
-    if !files.is_empty() {
-        body.insert("files".into(), files.into());
-    }
-    Ok(body)
+/// The body of the run. Texts in it are those of what was asked: they may be most of a large request.
+#[derive(Debug)]
+pub struct Body<'a> {
+    /// Of apps with conversations; others have it among the inputs.
+    query: Option<Cow<'a, str>>,
+    conversation: &'a str,
+    inputs: &'a ObjectText,
+    more_inputs: Vec<(String, Input<'a>)>,
+    user: &'a str,
+    files: Vec<Value>,
 }
 
-/// Puts the system text where it belongs; what is left stands at the head of the question.
-fn system<'a>(
-    ask: &'a Ask,
-    facts: &Facts,
-    intake: &Intake,
-    inputs: &mut Map<String, Value>,
-) -> Option<&'a str> {
-    let text = ask.system.as_deref().filter(|text| !text.trim().is_empty())?;
-    let name = match &intake.system {
-        System::Ignore => return None,
-        System::Prefix => return Some(text),
-        System::Input(name) => name.as_str(),
-        System::Auto => match SYSTEM_INPUTS.into_iter().find(|name| facts.form.is_text(name)) {
-            Some(name) => name,
-            None => return Some(text),
-        },
-    };
-    inputs.entry(name).or_insert_with(|| text.into());
-    None
+/// An input that the gateway adds.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Input<'a> {
+    Text(Cow<'a, str>),
+    Json(Value),
+}
+
+impl<'a> Body<'a> {
+    /// What an app is asked.
+    ///
+    /// # Errors
+    /// The app wants inputs that cannot be found out.
+    pub fn new(
+        ask: &'a Ask,
+        facts: &Facts,
+        intake: &Intake,
+        run: Run<'a>,
+    ) -> Result<Self, GatewayError> {
+        let is_new = run.conversation.is_none();
+        let mut body = Self {
+            query: None,
+            conversation: run.conversation.unwrap_or(""),
+            inputs: &ask.inputs,
+            more_inputs: Vec::new(),
+            user: run.user,
+            files: run.files.iter().map(FileRef::value).collect(),
+        };
+        let head = body.system(ask, facts, intake).filter(|_| is_new);
+        let before = if is_new { ask.before.as_slice() } else { &[] };
+        let query = query(head, before, &ask.question, run.files);
+        if facts.mode.has_conversations() {
+            body.query = Some(query);
+        } else {
+            let name = query_input(facts, intake)?;
+            if !body.has_input(&name) {
+                body.more_inputs.push((name, Input::Text(query)));
+            }
+            body.files_into_inputs(&facts.form);
+        }
+        Ok(body)
+    }
+
+    /// Its JSON.
+    ///
+    /// # Errors
+    /// None that is known: it goes into memory.
+    pub fn write(&self) -> serde_json::Result<Vec<u8>> {
+        let text_bytes = self.query.as_ref().map_or(0, |query| query.len());
+        let mut json = Vec::with_capacity(text_bytes + self.inputs.text().len() + 512);
+        if let Some(query) = &self.query {
+            field(&mut json, "query", query)?;
+            field(&mut json, "conversation_id", self.conversation)?;
+            field(&mut json, "auto_generate_name", &false)?;
+        }
+        name(&mut json, "inputs")?;
+        self.inputs.write(&self.more_inputs, &mut json)?;
+        field(&mut json, "user", self.user)?;
+        field(&mut json, "response_mode", "streaming")?;
+        if !self.files.is_empty() {
+            field(&mut json, "files", &self.files)?;
+        }
+        json.push(b'}');
+        Ok(json)
+    }
+
+    /// Whether an input has a value already: the client's own goes before the gateway's.
+    fn has_input(&self, name: &str) -> bool {
+        self.more_inputs.iter().any(|(known, _)| known == name) || self.inputs.has(name)
+    }
+
+    /// Puts the system text where it belongs; what is left stands at the head of the question.
+    fn system(&mut self, ask: &'a Ask, facts: &Facts, intake: &Intake) -> Option<&'a str> {
+        let text = ask.system.as_deref().filter(|text| !text.trim().is_empty())?;
+        let name = match &intake.system {
+            System::Ignore => return None,
+            System::Prefix => return Some(text),
+            System::Input(name) => name.as_str(),
+            System::Auto => match SYSTEM_INPUTS.into_iter().find(|name| facts.form.is_text(name)) {
+                Some(name) => name,
+                None => return Some(text),
+            },
+        };
+        if !self.has_input(name) {
+            self.more_inputs.push((name.to_owned(), Input::Text(text.into())));
+        }
+        None
+    }
+
+    /// An app whose form asks for files gets them there.
+    fn files_into_inputs(&mut self, form: &Form) {
+        if self.files.is_empty() {
+            return;
+        }
+        if let Some(name) = form.of_kind("file-list") {
+            if !self.has_input(&name) {
+                let files = mem::take(&mut self.files).into();
+                self.more_inputs.push((name, Input::Json(files)));
+            }
+        } else if let Some(name) = form.of_kind("file")
+            && !self.has_input(&name)
+        {
+            let file = self.files.remove(0);
+            self.more_inputs.push((name, Input::Json(file)));
+        }
+    }
+}
+
+/// Writes a field of an object that is not closed yet, and not begun if nothing is there.
+fn field<T: Serialize + ?Sized>(
+    json: &mut Vec<u8>,
+    called: &str,
+    value: &T,
+) -> serde_json::Result<()> {
+    name(json, called)?;
+    serde_json::to_writer(json, value)
+}
+
+/// Writes its name.
+fn name(json: &mut Vec<u8>, called: &str) -> serde_json::Result<()> {
+    json.push(if json.is_empty() { b'{' } else { b',' });
+    serde_json::to_writer(&mut *json, called)?;
+    json.push(b':');
+    Ok(())
 }
 
 /// The question, with all that the conversation does not know yet.
-fn query(head: Option<&str>, before: &[Saying], question: &Saying, files: &[FileRef]) -> String {
-    let mut query = String::new();
-    if let Some(head) = head {
-        // Writing to a string cannot fail.
-        let _ = write!(query, "{head}\n\n");
-    }
+fn query<'a>(
+    head: Option<&str>,
+    before: &[Saying],
+    question: &'a Saying,
+    files: &[FileRef],
+) -> Cow<'a, str> {
     let text = question.text.as_str();
     let text = match text.trim().is_empty() {
         // Dify takes no empty question.
         true if !files.is_empty() => "(file)",
         _ => text,
     };
+    if head.is_none() && before.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut query = String::new();
+    if let Some(head) = head {
+        // Writing to a string cannot fail.
+        let _ = write!(query, "{head}\n\n");
+    }
     if before.is_empty() {
         query.push_str(text);
-        return query;
+        return query.into();
     }
     query.push_str("Conversation so far:\n");
     for saying in newest(before) {
@@ -162,7 +256,7 @@ fn query(head: Option<&str>, before: &[Saying], question: &Saying, files: &[File
         let _ = write!(query, "{name}: {}\n\n", saying.text.trim());
     }
     let _ = write!(query, "User: {text}");
-    query
+    query.into()
 }
 
 /// The end of a transcript, as much as has room; at least its last message.
@@ -202,14 +296,67 @@ fn query_input(facts: &Facts, intake: &Intake) -> Result<String, GatewayError> {
     })
 }
 
-/// An app whose form asks for files gets them there.
-fn into_inputs(form: &Form, files: &mut Vec<Value>, inputs: &mut Map<String, Value>) {
-    if files.is_empty() {
-        return;
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::adapter::openai::chat;
+
+    fn written(inputs: &str, form: &Value, mode: &str, is_new: bool) -> String {
+        let request = format!(
+            r#"{{"model":"m","inputs":{inputs},"messages":[{{"role":"system","content":"s"}},
+            {{"role":"user","content":"hi"}}]}}"#
+        );
+        let (ask, _) = chat::read(request).unwrap();
+        let info = json!({ "mode": mode }).to_string();
+        let form = json!({ "user_input_form": form }).to_string();
+        let facts = Facts::read(info.as_bytes(), form.as_bytes()).unwrap();
+        let file = FileRef { kind: FileKind::Image, place: Place::Uploaded("f".into()) };
+        let conversation = if is_new { None } else { Some("c") };
+        let run = Run { user: "u", conversation, files: &[file] };
+        let json = Body::new(&ask, &facts, &Intake::default(), run).unwrap().write().unwrap();
+        String::from_utf8(json).unwrap()
     }
-    if let Some(name) = form.of_kind("file-list") {
-        inputs.entry(name).or_insert_with(|| Value::Array(std::mem::take(files)));
-    } else if let Some(name) = form.of_kind("file") {
-        inputs.entry(name).or_insert_with(|| files.remove(0));
+
+    const FILE: &str = r#"{"type":"image","transfer_method":"local_file","upload_file_id":"f"}"#;
+    const END: &str = r#""user":"u","response_mode":"streaming""#;
+
+    #[test]
+    fn a_chat_has_the_question_and_the_inputs_as_they_came() {
+        let expected = |query: &str, conversation: &str, inputs: &str| {
+            format!(
+                "{{\"query\":\"{query}\",\"conversation_id\":\"{conversation}\",\
+                 \"auto_generate_name\":false,\"inputs\":{inputs},{END},\"files\":[{FILE}]}}"
+            )
+        };
+        let inputs = r#"{ "a": 1.50, "a": "\u0041"}"#;
+        let none = json!([]);
+        assert_eq!(written(inputs, &none, "chat", true), expected("s\\n\\nhi", "", inputs));
+        assert_eq!(written("{}", &none, "chat", false), expected("hi", "c", "{}"));
+        // An input for the system text gets it, unless the client fills it.
+        let form = json!([{"paragraph": {"variable": "system"}}]);
+        let with = r#"{"a":1,"system":"s"}"#;
+        assert_eq!(written(r#"{"a":1}"#, &form, "chat", true), expected("hi", "", with));
+        let own = r#"{"\u0073ystem":"mine"}"#;
+        assert_eq!(written(own, &form, "chat", true), expected("hi", "", own));
+    }
+
+    #[test]
+    fn a_workflow_has_question_and_files_among_its_inputs() {
+        let form = json!([
+            {"paragraph": {"variable": "query"}},
+            {"file-list": {"variable": "documents"}},
+        ]);
+        assert_eq!(
+            written("null", &form, "workflow", false),
+            format!("{{\"inputs\":{{\"query\":\"hi\",\"documents\":[{FILE}]}},{END}}}")
+        );
+        // The client's own inputs stay, and the files where others have them.
+        let own = r#"{"query":7,"documents":null}"#;
+        assert_eq!(
+            written(own, &form, "workflow", false),
+            format!("{{\"inputs\":{own},{END},\"files\":[{FILE}]}}")
+        );
     }
 }

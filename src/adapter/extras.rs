@@ -5,10 +5,24 @@ use uuid::Uuid;
 
 use super::ask::Ask;
 use super::fields::{self, Fields};
+use super::object_text::ObjectText;
 use crate::model::GatewayError;
 
 /// What stands before Dify's id in the ids of conversations that a client gets.
 pub const CONVERSATION: &str = "conv_";
+
+/// Reads what is of `metadata`.
+///
+/// # Errors
+/// It is no object.
+pub fn metadata(body: &mut Fields) -> Result<Fields, GatewayError> {
+    Ok(of_metadata(&body.object_text("metadata")?))
+}
+
+/// The same, of its text.
+pub fn of_metadata(metadata: &ObjectText) -> Fields {
+    Fields::some_of("metadata", metadata, &["user_id", "chat_id", "conversation_id", "task"])
+}
 
 /// Takes `user`, `safety_identifier`, `conversation`, `conversation_id`, `inputs` and of `metadata`
 /// `user_id`, `chat_id`, `conversation_id` and `task`. What comes first counts.
@@ -23,12 +37,7 @@ pub fn take(body: &mut Fields, metadata: &mut Fields, ask: &mut Ask) -> Result<(
     ask.hints.conversation = conversations.into_iter().flatten().next();
     ask.hints.chat = metadata.word("chat_id")?;
     ask.is_task = metadata.word("task")?.is_some_and(|task| task != "false");
-    let place = body.place("inputs");
-    ask.inputs = match body.take("inputs") {
-        None => Default::default(),
-        Some(Value::Object(inputs)) => inputs,
-        Some(_) => return Err(fields::wrong_type(&place, "an object")),
-    };
+    ask.inputs = body.object_text("inputs")?;
     Ok(())
 }
 
@@ -73,8 +82,8 @@ mod tests {
     use crate::adapter::Hints;
 
     fn taken(body: Value) -> Result<Ask, GatewayError> {
-        let mut body = Fields::of("", body)?;
-        let (mut metadata, mut ask) = (body.fields("metadata")?, Ask::default());
+        let mut body = Fields::of_body(body.to_string())?;
+        let (mut metadata, mut ask) = (metadata(&mut body)?, Ask::default());
         take(&mut body, &mut metadata, &mut ask)?;
         metadata.leave(&mut ask.ignored);
         Ok(ask)
@@ -120,7 +129,9 @@ mod tests {
     #[test]
     fn inputs_go_to_the_app() {
         let ask = taken(json!({"inputs": {"language": "de", "n": 3}})).unwrap();
-        assert_eq!(Value::from(ask.inputs), json!({"language": "de", "n": 3}));
+        assert_eq!(ask.inputs.text(), r#"{"language":"de","n":3}"#);
+        assert_eq!(taken(json!({"inputs": {}})).unwrap().inputs, ObjectText::default());
+        assert_eq!(taken(json!({"inputs": null})).unwrap().inputs, ObjectText::default());
     }
 
     #[test]
@@ -133,6 +144,9 @@ mod tests {
             (json!({"conversation": {"id": "mine"}}), "conversation.id"),
             (json!({"conversation_id": {}}), "conversation_id"),
             (json!({"inputs": []}), "inputs"),
+            (json!({"inputs": [1]}), "inputs"),
+            (json!({"metadata": [1]}), "metadata"),
+            (json!({"metadata": {"task": [1]}}), "metadata.task"),
             (json!({"metadata": []}), "metadata"),
             (json!({"metadata": {"user_id": []}}), "metadata.user_id"),
             (json!({"metadata": {"chat_id": []}}), "metadata.chat_id"),

@@ -3,9 +3,13 @@
 //! Every fault names the place of the field (`messages[2].content[0].type`) and quotes nothing of
 //! the request. A field that is `null` is absent.
 
+use std::collections::HashMap;
+
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-use super::bounded::{self, Broken, MAX_DEPTH, MAX_ELEMENTS};
+use super::bounded::{self, Broken, MAX_DEPTH, MAX_ELEMENTS, Object};
+use super::object_text::ObjectText;
 use crate::model::{ErrorKind, GatewayError};
 
 /// The most names that are told as ignored.
@@ -23,16 +27,21 @@ pub struct Fields {
     /// Where the object stands, empty for the body itself.
     place: String,
     map: Map<String, Value>,
+    /// Objects and lists that nobody has looked into. In their place in the map stands `true`.
+    texts: HashMap<String, Box<RawValue>>,
 }
+
+/// The fields that may be most of a body. All of them are looked into, so they never stay text.
+const TREES: &[&str] = &["messages", "input", "prompt", "system"];
 
 impl Fields {
     /// The fields of a body, which is given back before anything is made of them.
     pub fn of_body(body: impl AsRef<[u8]>) -> Result<Self, GatewayError> {
-        let value = bounded::parse(body.as_ref()).map_err(broken)?;
+        let object = bounded::object(body.as_ref(), TREES).map_err(broken)?;
         drop(body);
-        match value {
-            Value::Object(map) => Ok(Self { place: String::new(), map }),
-            _ => {
+        match object {
+            Some(Object { map, texts }) => Ok(Self { place: String::new(), map, texts }),
+            None => {
                 let message = "the body must be a JSON object";
                 Err(GatewayError::new(400, ErrorKind::InvalidRequest, "invalid_json", message))
             }
@@ -43,9 +52,15 @@ impl Fields {
     pub fn of(place: impl Into<String>, value: Value) -> Result<Self, GatewayError> {
         let place = place.into();
         match value {
-            Value::Object(map) => Ok(Self { place, map }),
+            Value::Object(map) => Ok(Self { place, map, texts: HashMap::new() }),
             _ => Err(wrong_type(&place, "an object")),
         }
+    }
+
+    /// Named fields of an object at a place, and as many others as may be told as ignored.
+    pub fn some_of(place: impl Into<String>, object: &ObjectText, named: &[&str]) -> Self {
+        let Object { map, texts } = bounded::some_of(object.text(), named, MAX_IGNORED);
+        Self { place: place.into(), map, texts }
     }
 
     /// Where a field of this object stands in the body.
@@ -55,7 +70,20 @@ impl Fields {
 
     /// A field's value. Each can be taken once.
     pub fn take(&mut self, name: &str) -> Option<Value> {
-        self.map.get_mut(name).map(Value::take).filter(|value| !value.is_null())
+        let value = self.map.get_mut(name).map(Value::take).filter(|value| !value.is_null())?;
+        Some(self.texts.remove(name).map_or(value, |text| bounded::tree(&text)))
+    }
+
+    /// An object as the text that it is; absent is empty.
+    pub fn object_text(&mut self, name: &str) -> Result<ObjectText, GatewayError> {
+        let text = match (self.texts.remove(name), self.map.get_mut(name).map(Value::take)) {
+            (Some(text), _) => text,
+            (None, None | Some(Value::Null)) => return Ok(ObjectText::default()),
+            (None, Some(Value::Object(map))) if map.is_empty() => return Ok(ObjectText::default()),
+            // Text cannot fail to be made of a value.
+            (None, Some(value)) => to_raw_value(&value).unwrap_or_default(),
+        };
+        ObjectText::new(text).ok_or_else(|| wrong_type(&self.place(name), "an object"))
     }
 
     /// The same, which must be there.
@@ -122,15 +150,20 @@ impl Fields {
     /// They go out in a header, so only plain names are told, and not too many.
     pub fn leave(&self, ignored: &mut Vec<String>) {
         for (name, _) in self.map.iter().filter(|(_, value)| !says_nothing(value)) {
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
             if ignored.len() == MAX_IGNORED {
                 return;
             }
-            if name.len() <= MAX_IGNORED_NAME && name.bytes().all(is_plain) {
+            if is_tellable(name) {
                 ignored.push(self.place(name));
             }
         }
     }
+}
+
+/// Whether a field's name may stand in a header.
+pub(super) fn is_tellable(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    name.len() <= MAX_IGNORED_NAME && name.bytes().all(is_plain)
 }
 
 /// Notes once that a part of this kind at a place is passed over.

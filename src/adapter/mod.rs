@@ -25,6 +25,7 @@ pub mod hear;
 mod markdown;
 pub mod media_type;
 pub mod mode;
+pub mod object_text;
 pub mod openai;
 #[cfg(test)]
 mod page;

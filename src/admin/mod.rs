@@ -4,12 +4,16 @@
 //! ask is decided in `access`, in one place for both.
 
 mod access;
+mod conn_limit;
+mod conn_state;
 mod conversations;
 mod explain;
 mod health;
-mod listen;
+mod listener;
 mod metrics;
 mod status;
+mod timed_body;
+mod timed_io;
 mod web;
 
 use std::future::Future;
@@ -31,7 +35,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 pub use access::Access;
-pub use listen::listen;
+pub use listener::serve;
 
 use crate::control::plan::{Answer, Question};
 use crate::control::{ReloadError, Reloader};

@@ -235,7 +235,7 @@ impl Gateway {
 }
 
 async fn answer_admin(listener: TcpListener, office: Arc<Office>) {
-    if let Err(error) = admin::listen(listener, office).await {
+    if let Err(error) = admin::serve(listener, office).await {
         tracing::error!("the admin listener ended: {error}");
     }
 }

@@ -136,7 +136,23 @@ async fn a_body_costs_at_most_three_times_its_size_whatever_is_in_it() {
     let file = json!({"type": "file", "file": {"filename": "a.txt", "file_data": file}});
     let file = json!({"model": "shop", "messages": [{"role": "user", "content": [
         {"type": "text", "text": "read"}, file]}]});
+    let free = |name: &str, value: &str| {
+        let fields: Vec<_> = (0..99_000).map(|number| format!("\"k{number}\":{value}")).collect();
+        let question = json!([{"role": "user", "content": "hi"}]);
+        let question = format!("\"messages\":{question},\"input\":\"hi\",\"max_tokens\":9");
+        let fields = fields.join(",");
+        format!("{{\"model\":\"shop\",\"user\":\"u\",{question},\"{name}\":{{{fields}}}}}")
+    };
+    let long = format!("\"{}\"", "x".repeat(50));
     for (what, path, body, why) in [
+        ("inputs", "/v1/chat/completions", free("inputs", "1"), "\"no\""),
+        ("inputs", "/v1/responses", free("inputs", "1"), "\"no\""),
+        ("inputs", "/v1/messages", free("inputs", "1"), "\"no\""),
+        ("long inputs", "/v1/chat/completions", free("inputs", &long), "\"no\""),
+        ("metadata", "/v1/chat/completions", free("metadata", "1"), "\"no\""),
+        ("metadata", "/v1/responses", free("metadata", "1"), "\"no\""),
+        ("long metadata", "/v1/messages", free("metadata", &long), "\"no\""),
+        ("a field of its own", "/v1/chat/completions", free("mine", "1"), "\"no\""),
         ("numbers", "/v1/chat/completions", numbers.clone(), MANY),
         ("numbers", "/v1/completions", numbers.clone(), MANY),
         ("numbers", "/v1/responses", numbers.clone(), MANY),
@@ -152,7 +168,10 @@ async fn a_body_costs_at_most_three_times_its_size_whatever_is_in_it() {
         println!("{what} at {path}: {size} KiB, {}, +{grown} KiB", answer.status);
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{what} at {path}: {text}");
         assert!(text.contains(why), "{what} at {path}: {text}");
-        assert!(grown <= 3 * size, "{what} at {path}: {grown} KiB for {size} KiB");
+        // Of a megabyte, what any such request takes is seen as well: a thread, and what the allocator
+        // keeps for it. A body of one text grows by as much.
+        let fixed = if size < 2048 { 2048 } else { 0 };
+        assert!(grown <= 3 * size + fixed, "{what} at {path}: {grown} KiB for {size} KiB");
     }
 }
 

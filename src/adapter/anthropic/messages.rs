@@ -32,7 +32,7 @@ fn finish(mut body: Fields, mut ask: Ask) -> Result<(Ask, MessagesVoice), Gatewa
     messages(&mut body, &mut ask)?;
     ask.streamed = body.flag("stream")?;
     ask.stop = stops(&mut body)?;
-    let mut metadata = body.fields("metadata")?;
+    let mut metadata = extras::metadata(&mut body)?;
     extras::take(&mut body, &mut metadata, &mut ask)?;
     metadata.leave(&mut ask.ignored);
     tools(&mut body, &mut ask)?;

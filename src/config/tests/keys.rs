@@ -44,7 +44,10 @@ fn what_is_wrong_with_a_key_is_said_once_and_without_its_secret() {
         ("[{ name: a b, secret: hush-1 }]", &["1:16: error: this is not a name for a key"]),
         ("[{ name: k }]", &["1:8: error: key `k` has no `secret`"]),
         ("[{ name: k, anonymous: false }]", &["key `k` has no `secret`"]),
-        ("[{ name: k, secret: \"hush 1\" }]", &["the secret of key `k` contains a space or a line break"]),
+        (
+            "[{ name: k, secret: \"hush 1\" }]",
+            &["the secret of key `k` contains a space or a line break"],
+        ),
         ("[{ name: k, secret: user-1 }]", &["1:27: error: this secret is also a user token"]),
         (
             "[{ name: k, secret: hush-1 }, { name: l, secret: hush-1 }]",

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use http::header::HeaderValue;
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::adapter::call::{self, Run};
+use crate::adapter::call::{Body, Run};
 use crate::adapter::{
     Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice, foreign,
 };
@@ -244,29 +243,14 @@ struct BodyBuilder {
 }
 
 impl BodyBuilder {
-    fn write(self, ask: &mut Ask) -> Result<(Bytes, Option<Pending>), GatewayError> {
+    fn write(self, ask: &Ask) -> Result<(Bytes, Option<Pending>), GatewayError> {
         let Self { app, facts, user, conversation, files, notice } = self;
         let pending = notice.map(|notice| notice.of(ask));
-        let complete = Run { user: &user, conversation: conversation.as_deref(), files: &files };
-        let body = call::body(ask, &facts, &intake(&app.ai), complete)?;
-        Ok((json_of(body, &mut ask.question.text)?, pending))
+        let run = Run { user: &user, conversation: conversation.as_deref(), files: &files };
+        let body = Body::new(ask, &facts, &intake(&app.ai), run)?;
+        let json = body.write().map_err(|error| errors::internal(&error))?;
+        Ok((json.into(), pending))
     }
-}
-
-/// A body as JSON. Where the question stands in it as it is, as it does in all long ones, it is there
-/// once meanwhile and not twice: it may be most of a large request.
-fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes, GatewayError> {
-    let is_same = body.get("query").and_then(Value::as_str) == Some(question);
-    let mut json = Vec::with_capacity(question.len() + 512);
-    if is_same {
-        *question = String::new();
-    }
-    let written = serde_json::to_writer(&mut json, &body);
-    if is_same && let Some(Value::String(text)) = body.get_mut("query").map(Value::take) {
-        *question = text;
-    }
-    written.map_err(|error| errors::internal(&error))?;
-    Ok(json.into())
 }
 
 /// What Dify's error is to the client and to us.

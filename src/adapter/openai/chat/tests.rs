@@ -323,7 +323,7 @@ fn metadata_may_name_the_chat_and_say_that_it_is_a_side_task() {
 #[test]
 fn inputs_and_stop_are_taken_as_they_are() {
     let ask = with(json!({"inputs": {"a": 1}, "stop": ["x", "", "y"]})).unwrap();
-    assert_eq!(ask.inputs, *json!({"a": 1}).as_object().unwrap());
+    assert_eq!(ask.inputs.text(), r#"{"a":1}"#);
     assert_eq!(ask.stop, ["x", "y"]);
     assert_eq!(with(json!({"stop": "end"})).unwrap().stop, ["end"]);
     for (fields, code, param) in [

@@ -34,7 +34,7 @@ pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, CompletionsVoice), GatewayEr
     ask.question = Saying::new(Role::User, prompt(body.need("prompt")?)?);
     let with_usage = common::streaming(&mut body, &mut ask)?;
     ask.stop = common::stop(&mut body)?;
-    let mut metadata = body.fields("metadata")?;
+    let mut metadata = extras::metadata(&mut body)?;
     extras::take(&mut body, &mut metadata, &mut ask)?;
     metadata.leave(&mut ask.ignored);
     body.leave(&mut ask.ignored);

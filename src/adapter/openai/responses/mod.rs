@@ -10,7 +10,7 @@ mod voice;
 #[cfg(test)]
 mod tests;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use self::object::Echo;
@@ -36,8 +36,8 @@ pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, ResponsesVoice), GatewayErro
     ask.streamed = body.flag("stream")?;
     ask.is_unstored = !body.take("store").map_or(Ok(true), |store| is_true("store", &store))?;
     // All of it is given back with the answer, so nothing of it is ignored.
-    let metadata = body.take("metadata").unwrap_or_else(|| Map::new().into());
-    extras::take(&mut body, &mut Fields::of("metadata", metadata.clone())?, &mut ask)?;
+    let metadata = body.object_text("metadata")?;
+    extras::take(&mut body, &mut extras::of_metadata(&metadata), &mut ask)?;
     continues(&mut body, &mut ask)?;
     tools(&mut body, &mut ask)?;
     refuse(&mut body, &mut ask)?;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::RESPONSE;
 use crate::adapter::extras::CONVERSATION;
+use crate::adapter::object_text::ObjectText;
 use crate::adapter::openai::extra;
 use crate::adapter::voice::{Begun, Finish, Source, Told};
 use crate::dify::answer::Usage;
@@ -13,8 +14,7 @@ use crate::model::{ErrorKind, GatewayError};
 #[derive(Clone, Debug)]
 pub(super) struct Echo {
     pub instructions: Option<String>,
-    /// An object.
-    pub metadata: Value,
+    pub metadata: ObjectText,
     pub previous_response: Option<String>,
     pub user: Option<String>,
     pub is_stored: bool,

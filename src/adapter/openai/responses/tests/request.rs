@@ -114,7 +114,7 @@ fn what_says_who_asks_and_where_is_read() {
     assert_eq!(ask.user.as_deref(), Some("u1"));
     assert_eq!(ask.hints.chat.as_deref(), Some("c1"));
     assert_eq!(ask.hints.previous_response.as_deref(), Some("resp_1"));
-    assert_eq!(Value::from(ask.inputs), json!({"x": 1}));
+    assert_eq!(ask.inputs.text(), r#"{"x":1}"#);
     assert!(ask.streamed && ask.is_unstored);
     assert!(ask.ignored.is_empty());
     let by_id = asked(json!({"conversation": {"id": "conv_1b9d6bcdbbfd4b2d9b5dab8dfbbd4bed"}}));

@@ -1,0 +1,131 @@
+use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
+use serde_json::{Map, Value, json};
+
+use super::{Broken, MAX_DEPTH, MAX_ELEMENTS, Object, object, some_of, tree};
+
+const NO_TREES: &[&str] = &[];
+/// The field that the tests' parts are in.
+const PART: &str = "part";
+
+fn list(items: usize) -> String {
+    format!("[{}]", vec!["1"; items].join(","))
+}
+
+/// The same part as a tree and as text.
+fn both(part: &str) -> [Result<Option<Object>, Broken>; 2] {
+    let body = format!("{{\"{PART}\":{part}}}");
+    [&[PART], NO_TREES].map(|trees| object(body.as_bytes(), trees))
+}
+
+#[test]
+fn so_many_elements_are_read_and_not_one_more() {
+    // Wherever they are: half of them fields of objects in a list; of the same name, too, which would
+    // leave one of them.
+    let objects = |count| format!("[{}]", vec!["{\"\":0}"; count].join(","));
+    let names = |count| format!("{{{}}}", vec!["\"\":0"; count].join(","));
+    // The part itself is one.
+    let (most, half) = (MAX_ELEMENTS - 1, MAX_ELEMENTS / 2 - 1);
+    for part in [list(most), names(most), objects(half)] {
+        assert!(both(&part).iter().all(Result::is_ok));
+    }
+    for part in [list(most + 1), names(most + 1), objects(half + 1)] {
+        assert!(both(&part).iter().all(|read| matches!(read, Err(Broken::TooMany))));
+    }
+    assert!(matches!(object(list(MAX_ELEMENTS).as_bytes(), NO_TREES), Ok(None)));
+    let many = object(list(MAX_ELEMENTS + 1).as_bytes(), NO_TREES);
+    assert!(matches!(many, Err(Broken::TooMany)));
+    // Of several parts together.
+    let parts = format!("{{\"a\":{0},\"b\":{0}}}", list(MAX_ELEMENTS / 2));
+    assert!(matches!(object(parts.as_bytes(), NO_TREES), Err(Broken::TooMany)));
+}
+
+#[test]
+fn so_deep_and_no_deeper() {
+    let nested = |depth| ["[".repeat(depth), "]".repeat(depth)].concat();
+    let objects = |depth| ["{\"a\":".repeat(depth), "1".into(), "}".repeat(depth)].concat();
+    // The body itself is one.
+    for part in [nested(MAX_DEPTH - 1), objects(MAX_DEPTH - 1)] {
+        assert!(both(&part).iter().all(Result::is_ok));
+    }
+    for part in [nested(MAX_DEPTH), objects(MAX_DEPTH), nested(2_000_000)] {
+        assert!(both(&part).iter().all(|read| matches!(read, Err(Broken::TooDeep))));
+    }
+    assert!(matches!(object(nested(MAX_DEPTH).as_bytes(), NO_TREES), Ok(None)));
+    let deep = object(nested(MAX_DEPTH + 1).as_bytes(), NO_TREES);
+    assert!(matches!(deep, Err(Broken::TooDeep)));
+}
+
+#[test]
+fn what_follows_the_text_and_what_is_none_is_refused() {
+    for text in ["", "[1,]", "{} {}", "nul", "[1e999]", "\u{feff}{}", "{\"a\":1,\"a\"}"] {
+        let read = object(text.as_bytes(), NO_TREES);
+        assert!(matches!(read, Err(Broken::Syntax(_))), "{text}");
+    }
+    for part in ["[1,]", "[1e999]", "{\"a\":1,\"a\"}", "[\"\\ud800\"]", "[\"\u{1}\"]", "{1:2}"] {
+        for read in both(part) {
+            assert!(matches!(read, Err(Broken::Syntax(_))), "{part}");
+        }
+    }
+    let invalid = [b"{\"a\":[\"".as_slice(), b"\xff\"]}"].concat();
+    assert!(matches!(object(&invalid, NO_TREES), Err(Broken::Syntax(_))));
+}
+
+#[test]
+fn what_is_broken_is_found_at_its_place_in_the_whole_text() {
+    let text = b"{\"a\": 1,\n \"part\": [\n1e999]}";
+    for trees in [&[PART], NO_TREES] {
+        let Err(Broken::Syntax(error)) = object(text, trees) else { panic!("it is broken") };
+        assert_eq!((error.line(), error.column()), (3, 5));
+    }
+}
+
+#[test]
+fn some_fields_are_kept_and_of_the_others_the_first_ones() {
+    let text =
+        json!({"a": 1, "n": null, "b": [1], "e": {}, "x y": 1, "w": {"q": 1}, "c": "s", "v": 2});
+    let some = some_of(&text.to_string(), &["v", "w"], 2);
+    assert_eq!(Value::from(some.map), json!({"a": true, "b": true, "w": true, "v": 2}));
+    assert_eq!(tree(&some.texts["w"]), json!({"q": 1}));
+}
+
+/// What the fields are in the end.
+fn joined(object: Object) -> Value {
+    let Object { mut map, texts } = object;
+    for (name, text) in texts {
+        assert_eq!(map.insert(name, tree(&text)), Some(Value::Bool(true)));
+    }
+    map.into()
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".*".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 64, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+            prop::collection::vec((".{0,3}", inner), 0..8)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn within_the_bounds_it_is_the_tree_that_serde_json_makes(
+        fields in prop::collection::vec(("[a-d]|.{0,3}", any_json()), 0..8),
+    ) {
+        let map: Map<String, Value> = fields.into_iter().collect();
+        let text = Value::from(map).to_string();
+        let expected: Value = serde_json::from_str(&text).unwrap();
+        for trees in [NO_TREES, &["a", "b"], &["a", "b", "c", "d"]] {
+            let read = object(text.as_bytes(), trees).unwrap().unwrap();
+            assert_eq!(joined(read), expected);
+        }
+    }
+}
