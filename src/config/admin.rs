@@ -6,9 +6,9 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{self, networks};
-use super::value_schema;
 use crate::model::Token;
+use crate::model::units::{self, networks};
+use crate::model::value_schema;
 
 /// The listener for those who run the gateway. It answers loopback clients and those named here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value_schema;
+use crate::model::value_schema;
 
 /// How TLS is spoken with an instance whose `url` begins with `https://`. Its certificate is always
 /// checked.
