@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::chosen::Named;
+use crate::cli::config_source::Named;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{Config, Diagnostics, Style};

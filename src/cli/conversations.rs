@@ -14,12 +14,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::ExitStatus;
-use crate::cli::chosen::Chosen;
+use crate::cli::admin_client::{Desk, Reach};
+use crate::cli::config_source::Chosen;
 use crate::cli::printer::Printer;
-use crate::cli::reach::{Desk, Reach};
 use crate::cli::serve::block_on;
-use crate::config::parse_duration;
 use crate::conversation::{Imported, Parsed, Slice, now_s, parse};
+use crate::model::units::parse_duration;
 
 /// Conversations that are sent to the gateway at once.
 const PART: usize = 5000;

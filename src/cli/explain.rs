@@ -10,9 +10,9 @@ use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use crate::cli::ExitStatus;
-use crate::cli::chosen::Chosen;
+use crate::cli::admin_client::Reach;
+use crate::cli::config_source::Chosen;
 use crate::cli::printer::Printer;
-use crate::cli::reach::Reach;
 use crate::cli::serve::block_on;
 
 /// Show which instance a user's requests go to, and why.

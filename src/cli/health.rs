@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::ExitStatus;
-use crate::cli::get::get;
+use crate::cli::http_get::get;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 

@@ -2,17 +2,17 @@
 //!
 //! Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong.
 
+mod admin_client;
 mod check;
-mod chosen;
+mod config_source;
 mod conversations;
 mod demo;
 mod explain;
-mod get;
 mod health;
+mod http_get;
 mod import;
 mod plan;
 mod printer;
-mod reach;
 mod schema;
 pub mod serve;
 mod sim;

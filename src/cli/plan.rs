@@ -8,13 +8,13 @@ use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::cli::admin_client::{Desk, Reach};
 use crate::cli::check::style;
-use crate::cli::chosen::Named;
+use crate::cli::config_source::Named;
 use crate::cli::printer::Printer;
-use crate::cli::reach::{Desk, Reach};
 use crate::cli::serve::block_on;
 use crate::cli::{ExitStatus, environment};
-use crate::config::{Config, Shape, Source, mark, shape};
+use crate::config::{Config, FlatConfig, Source, flatten, mark};
 use crate::control::plan::{
     Answer, AppChange, Change, Changes, Fate, InstanceChange, Moves, Question, SAMPLE, plan,
 };
@@ -58,14 +58,14 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     let source = arguments.new.source();
     let Some(new) = load(&source, printer) else { return Ok(ExitStatus::Misused) };
     let salt = Uuid::new_v4().to_string();
-    let shape = |config: &Config| shape(config, &|secret| Some(mark(&salt, secret)));
-    let wanted = shape(&new);
+    let flat = |config: &Config| flatten(config, &|secret| Some(mark(&salt, secret)));
+    let wanted = flat(&new);
     let (against, runs) = match &arguments.config {
         Some(path) => {
             let Some(old) = load(&path.clone().into(), printer) else {
                 return Ok(ExitStatus::Misused);
             };
-            (path.display().to_string(), (shape(&old), None))
+            (path.display().to_string(), (flat(&old), None))
         }
         None => {
             let admin = arguments.reach.named().unwrap_or_else(|| Desk::of(&new));
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             (format!("the gateway at {}", admin.address), (answer.shape, Some(answer.in_flight)))
         }
     };
-    let (old, in_flight): (Shape, _) = runs;
+    let (old, in_flight): (FlatConfig, _) = runs;
     let changes = plan(&old, &wanted, in_flight.as_ref(), SAMPLE).map_err(|what| anyhow!(what))?;
     let too_many = arguments.max_moved.map_or_else(Vec::new, |most| too_many(&changes, most));
     if arguments.json {

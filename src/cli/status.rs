@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::ExitStatus;
-use crate::cli::chosen::Chosen;
+use crate::cli::admin_client::Reach;
+use crate::cli::config_source::Chosen;
 use crate::cli::printer::Printer;
-use crate::cli::reach::Reach;
 use crate::cli::serve::block_on;
 
 /// Show what a running gateway is doing.

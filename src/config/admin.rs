@@ -6,9 +6,9 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{self, networks};
-use super::value_schema;
 use crate::model::Token;
+use crate::model::units::{self, networks};
+use crate::model::value_schema;
 
 /// The admin listener: status, metrics and reload. It serves loopback clients and those allowed
 /// here.

@@ -6,10 +6,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::write_size;
-use super::value_schema;
 use crate::model::Token;
 use crate::model::ai::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
+use crate::model::units::write_size;
+use crate::model::value_schema;
 
 /// How OpenAI and Anthropic clients see an app, every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
-use super::units::{from_text, parse_thousandths};
 use crate::model::HashAlgorithm;
+use crate::model::units::{from_text, parse_thousandths};
 
 /// How requests are spread over instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserializer, Serializer};
 
-use super::units::{format_size, from_text, parse_size};
+use crate::model::units::{format_size, from_text, parse_size};
 
 /// How much memory all buffered bodies may take. RawConfig as a share such as `25%`, or as a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

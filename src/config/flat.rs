@@ -16,16 +16,16 @@ use crate::model::{AppName, InstanceName};
 
 /// A configuration, its defaults filled in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Shape {
+pub struct FlatConfig {
     /// What stands at the top.
     pub settings: Settings,
     /// The apps in their order.
-    pub apps: IndexMap<AppName, AppShape>,
+    pub apps: IndexMap<AppName, FlatApp>,
 }
 
 /// An app.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct AppShape {
+pub struct FlatApp {
     /// All but the instances.
     pub settings: Settings,
     /// The instances in their order; `url` is the address.
@@ -45,7 +45,7 @@ pub enum Setting {
     Secret(Option<String>),
 }
 
-impl Shape {
+impl FlatConfig {
     /// The marks of all its secrets.
     pub fn marks(&self) -> impl Iterator<Item = &str> {
         let apps = self.apps.values();
@@ -66,11 +66,11 @@ pub fn mark(salt: &str, secret: &str) -> String {
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
-/// The shape of a configuration. `mark` makes marks of secrets.
-pub fn shape(config: &Config, mark: &dyn Fn(&str) -> Option<String>) -> Shape {
+/// A configuration as a flat list. `mark` makes marks of secrets.
+pub fn flatten(config: &Config, mark: &dyn Fn(&str) -> Option<String>) -> FlatConfig {
     let apps = config.apps.iter();
-    let apps = apps.map(|(name, app)| (name.clone(), app_shape(app, mark, |_| true)));
-    Shape { settings: top(config, mark), apps: apps.collect() }
+    let apps = apps.map(|(name, app)| (name.clone(), flat_app(app, mark, |_| true)));
+    FlatConfig { settings: top(config, mark), apps: apps.collect() }
 }
 
 /// What stands at the top of a configuration.
@@ -86,9 +86,9 @@ pub fn top(config: &Config, mark: &dyn Fn(&str) -> Option<String>) -> Settings {
 /// Two configurations as far as they differ.
 pub struct Difference {
     /// The old one.
-    pub old: Shape,
+    pub old: FlatConfig,
     /// The new one.
-    pub new: Shape,
+    pub new: FlatConfig,
     /// Apps that differ beyond those that are shown.
     pub more_apps: usize,
 }
@@ -105,26 +105,26 @@ pub fn difference(
     let differs = |name: &&AppName| old.apps.get(*name) != new.apps.get(*name);
     let mut names = new.apps.keys().filter(differs).chain(gone);
     let shown: Vec<_> = names.by_ref().take(most).collect();
-    let shape = |config: &Config, other: &Config| {
+    let flat = |config: &Config, other: &Config| {
         let app = |name: &&AppName| {
             let other = other.apps.get(*name).map_or(&[][..], |app| &app.instances);
             let other: HashMap<_, _> = other.iter().map(|one| (&one.name, one)).collect();
             let differs = |one: &Instance| other.get(&one.name) != Some(&one);
-            Some(((*name).clone(), app_shape(config.apps.get(*name)?, mark, differs)))
+            Some(((*name).clone(), flat_app(config.apps.get(*name)?, mark, differs)))
         };
-        Shape { settings: top(config, mark), apps: shown.iter().filter_map(app).collect() }
+        FlatConfig { settings: top(config, mark), apps: shown.iter().filter_map(app).collect() }
     };
-    Difference { old: shape(old, new), new: shape(new, old), more_apps: names.count() }
+    Difference { old: flat(old, new), new: flat(new, old), more_apps: names.count() }
 }
 
-fn app_shape(
+fn flat_app(
     app: &App,
     mark: &dyn Fn(&str) -> Option<String>,
     is_wanted: impl Fn(&Instance) -> bool,
-) -> AppShape {
+) -> FlatApp {
     let wanted = app.instances.iter().filter(|instance| is_wanted(instance));
     let instance = |one: &Instance| (one.name.clone(), nameless(values(one), mark));
-    AppShape { settings: flat(values(app), mark), instances: wanted.map(instance).collect() }
+    FlatApp { settings: flat(values(app), mark), instances: wanted.map(instance).collect() }
 }
 
 fn values(part: &impl Serialize) -> Map<String, Value> {
@@ -190,12 +190,12 @@ fn put(
 mod tests {
     use serde_json::json;
 
-    use super::{Setting, Shape, mark, shape};
+    use super::{FlatConfig, Setting, flatten, mark};
     use crate::config::{Environment, parse};
 
-    fn of(text: &str) -> Shape {
+    fn of(text: &str) -> FlatConfig {
         let config = parse("gateway.yaml", text, &Environment::default()).unwrap().config;
-        shape(&config, &|secret| Some(mark("salt", secret)))
+        flatten(&config, &|secret| Some(mark("salt", secret)))
     }
 
     const TEXT: &str = "admin: { token: admin-secret }\ntimeouts: { idle: 10m }\n\
@@ -231,7 +231,7 @@ mod tests {
         for secret in secrets {
             assert!(!text.contains(secret), "{text}");
         }
-        assert_eq!(serde_json::from_str::<Shape>(&text).unwrap(), shape);
+        assert_eq!(serde_json::from_str::<FlatConfig>(&text).unwrap(), shape);
     }
 
     #[test]

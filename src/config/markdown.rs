@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::{schema, value_schema};
+use super::schema;
+use crate::model::value_schema;
 
 const HEAD: &str = "\
 <!-- Made by `make docs` from the types. Do not edit. -->

@@ -46,8 +46,6 @@ mod spelling;
 mod store;
 mod tls;
 mod types;
-mod units;
-mod value_schema;
 mod web_url;
 mod yaml;
 
@@ -60,9 +58,11 @@ pub use ai::{Ai, UserJwt};
 pub use balancing::{ConsistentHash, MaxLoad, Method};
 pub use bodies::BodiesMemory;
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
-pub use flat::{AppShape, Difference, Setting, Settings, Shape, difference, mark, shape, top};
+pub use flat::{
+    Difference, FlatApp, FlatConfig, Setting, Settings, difference, flatten, mark, top,
+};
 pub use keys::Key;
-pub use limits::{Limits, Owners, Queue, Timeouts};
+pub use limits::{Limits, Owners};
 pub use load::{Environment, Loaded, load, parse};
 pub use markdown::markdown;
 pub use probe::{Probe, ProbeMethod};
@@ -72,4 +72,3 @@ pub use source::Source;
 pub use store::{Conversations, Store};
 pub use tls::{Certificate, ClientCertificates, InstanceTls};
 pub use types::{App, Config, Instance};
-pub use units::{format_duration, format_size, parse_duration, parse_size};

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::units::duration;
+use crate::model::units::duration;
 use crate::model::{ProbeExpect, Token};
 
 /// How an instance is asked whether it answers.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{age, whole};
-use super::value_schema;
+use crate::model::units::{age, whole};
+use crate::model::value_schema;
 use crate::model::{OnStoreFailure, Token};
 
 /// Persistent storage.

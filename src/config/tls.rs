@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value_schema;
+use crate::model::value_schema;
 
 /// TLS settings of an instance whose `url` begins with `https://`. Its certificate is always
 /// verified.

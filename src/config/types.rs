@@ -21,14 +21,15 @@ use super::admin::Admin;
 use super::ai::Ai;
 use super::balancing::{ConsistentHash, MaxLoad, Method};
 use super::keys::Key;
-use super::limits::{Limits, Owners, Queue, Timeouts};
+use super::limits::{Limits, Owners};
 use super::probe::Probe;
 use super::retry::Retry;
 use super::store::{Conversations, Store};
 use super::tls::{Certificate, ClientCertificates, InstanceTls};
-use super::units::{self, duration, networks};
+use crate::model::units::{self, duration, networks};
 use crate::model::{
-    Address, AppName, InstanceName, LastResort, OnDisconnect, OnOwnerDown, Storage, Token,
+    Address, AppName, InstanceName, LastResort, OnDisconnect, OnOwnerDown, Queue, Storage,
+    Timeouts, Token,
 };
 
 /// A configuration that has been read and checked.

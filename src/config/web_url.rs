@@ -3,7 +3,7 @@
 use http::Uri;
 use serde::de::Deserializer;
 
-use super::units::from_text;
+use crate::model::units::from_text;
 
 /// What it must be; the reader puts the key in front.
 const FORM: &str = "must be an `http` or `https` URL without a query";

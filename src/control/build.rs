@@ -19,7 +19,7 @@ use crate::control::labels::Labels;
 use crate::control::probes::Probes;
 use crate::control::tls::listener;
 use crate::gateway::http::body_memory::BodyMemory;
-use crate::gateway::http::limits::{Limits, Timeouts};
+use crate::gateway::http::limits::Limits;
 use crate::gateway::state::ai_settings::{AiSettings, UserJwt};
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::{Bearer, Drain, Member};
@@ -70,7 +70,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
             bodies: old.map(|old| Arc::clone(&old.body_memory.bodies)).unwrap_or_default(),
             limit: bodies_memory(config.limits.all_bodies_memory),
         },
-        timeouts: timeouts(config.timeouts),
+        timeouts: config.timeouts,
         last_resort: config.last_resort,
         trusted_proxies: config.trusted_proxies.clone(),
         generation: old.map_or(0, |old| old.generation + 1),
@@ -156,21 +156,6 @@ fn bodies_memory(written: BodiesMemory) -> u64 {
         BodiesMemory::Percent(percent) => {
             host::memory_bytes().map_or(u64::MAX, |bytes| bytes / 100 * u64::from(percent))
         }
-    }
-}
-
-fn timeouts(timeouts: config::Timeouts) -> Timeouts {
-    Timeouts {
-        connect: timeouts.connect,
-        first_byte_idempotent: timeouts.first_byte_idempotent,
-        first_byte: timeouts.first_byte,
-        all_attempts: timeouts.all_attempts,
-        idle: timeouts.idle,
-        run_start: timeouts.run_start,
-        header: timeouts.header,
-        body: timeouts.body,
-        write: timeouts.write,
-        keep_alive: timeouts.keep_alive,
     }
 }
 

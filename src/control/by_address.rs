@@ -8,10 +8,9 @@ use crate::config::Config;
 use crate::control::tls::Trust;
 use crate::gateway::Instance;
 use crate::gateway::state::member::Member;
-use crate::gateway::state::policy::QueueLimits;
 use crate::gateway::state::survivors::Survivors;
 use crate::gateway::state::tls::instance::InstanceTls;
-use crate::model::Address;
+use crate::model::{Address, Queue};
 
 /// What all apps share of an address. Where they differ, the smallest value stands; the check of
 /// the configuration warns of it.
@@ -22,7 +21,7 @@ pub(super) struct Shared {
     /// None: no limit.
     runs: Option<u32>,
     pub(super) thresholds: Thresholds,
-    pub(super) queue: QueueLimits,
+    pub(super) queue: Queue,
 }
 
 impl Shared {
@@ -64,11 +63,7 @@ impl Instances {
                         slots: u32::MAX,
                         runs: None,
                         thresholds: Thresholds { max_fails: u32::MAX, fail_timeout_ms: u64::MAX },
-                        queue: QueueLimits {
-                            size: u32::MAX,
-                            timeout: written.queue.timeout,
-                            run_timeout: written.queue.run_timeout,
-                        },
+                        queue: written.queue,
                     })
                 }
             };

@@ -1,6 +1,6 @@
 //! What a new configuration would change: settings, instances, and which users would move.
 //!
-//! Configurations are compared by their [`Shape`]s, so that a running gateway can say what it runs
+//! Configurations are compared by their [`FlatConfig`]s, so that a running gateway can say what it runs
 //! without its secrets. Users that would move are counted with made-up users, who are asked for
 //! their first choice in pools built as a reload builds them. Deliberately absent: what moves because
 //! an instance is out at the moment, and what `max_load` moves.
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::balance::Keyed;
-use crate::config::{self, AppShape, Config, Environment, Setting, Settings, Shape};
+use crate::config::{self, Config, Environment, FlatApp, FlatConfig, Setting, Settings};
 use crate::control::build;
 use crate::gateway::key;
 use crate::gateway::state::app::App;
@@ -59,7 +59,7 @@ pub struct Question {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answer {
     /// Its configuration.
-    pub shape: Shape,
+    pub shape: FlatConfig,
     /// What its instances have to do.
     pub in_flight: InFlight,
 }
@@ -234,10 +234,10 @@ impl Fate {
 /// What changes between two configurations, and which of `sample` made-up users of each app move.
 ///
 /// # Errors
-/// One of them is no configuration; a shape that [`config::shape`] made is one.
+/// One of them is no configuration; a shape that [`config::flatten`] made is one.
 pub fn plan(
-    old: &Shape,
-    new: &Shape,
+    old: &FlatConfig,
+    new: &FlatConfig,
     in_flight: Option<&InFlight>,
     sample: u32,
 ) -> Result<Changes, String> {
@@ -266,7 +266,7 @@ impl InstanceChange {
 }
 
 /// What changes between two configurations, without who moves.
-pub fn changes(old: &Shape, new: &Shape) -> Changes {
+pub fn changes(old: &FlatConfig, new: &FlatConfig) -> Changes {
     let settings = settings(&old.settings, &new.settings);
     let restarts = |key: &&str| settings.iter().any(|change| is_below(&change.key, key));
     let needs_restart = NEEDS_RESTART.into_iter().filter(restarts).collect();
@@ -275,7 +275,7 @@ pub fn changes(old: &Shape, new: &Shape) -> Changes {
 }
 
 /// Gives `shape` the settings of `started` that need a restart: they are what runs.
-pub(super) fn with_what_runs(mut shape: Shape, started: Settings) -> Shape {
+pub(super) fn with_what_runs(mut shape: FlatConfig, started: Settings) -> FlatConfig {
     let needs_restart = |key: &str| NEEDS_RESTART.iter().any(|restart| is_below(key, restart));
     shape.settings.retain(|key, _| !needs_restart(key));
     shape.settings.extend(started.into_iter().filter(|(key, _)| needs_restart(key)));
@@ -316,8 +316,8 @@ fn fate<T>(old: Option<&T>, new: Option<&T>) -> Fate {
     }
 }
 
-fn app(name: &AppName, old: Option<&AppShape>, new: Option<&AppShape>) -> Option<AppChange> {
-    let none = AppShape::default();
+fn app(name: &AppName, old: Option<&FlatApp>, new: Option<&FlatApp>) -> Option<AppChange> {
+    let none = FlatApp::default();
     let (was, is) = (old.unwrap_or(&none), new.unwrap_or(&none));
     let fate = fate(old, new);
     let settings = match fate {
@@ -400,7 +400,7 @@ fn home(pool: &Pool, key: &str) -> Option<InstanceName> {
 }
 
 /// What of a shape decides where users are, built as a reload builds it.
-fn skeleton(shape: &Shape) -> Result<Snapshot, String> {
+fn skeleton(shape: &FlatConfig) -> Result<Snapshot, String> {
     let open = |settings: &Settings, keys: &[&str]| -> Map<String, Value> {
         let value = |key: &str| match settings.get(key) {
             Some(Setting::Open(value)) => Some(value.clone()),
@@ -408,7 +408,7 @@ fn skeleton(shape: &Shape) -> Result<Snapshot, String> {
         };
         keys.iter().filter_map(|key| Some(((*key).to_owned(), value(key)?))).collect()
     };
-    let app = |(name, app): (&AppName, &AppShape)| {
+    let app = |(name, app): (&AppName, &FlatApp)| {
         let instances = app.instances.iter().enumerate().map(|(number, (name, settings))| {
             let mut instance = open(settings, &["weight", "drain"]);
             instance.insert("name".into(), json!(name));

@@ -10,7 +10,7 @@ use rustix::process::setpriority_process;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{self, Config, Diagnostics, Difference, Environment, Shape, Source};
+use crate::config::{self, Config, Diagnostics, Difference, Environment, FlatConfig, Source};
 use crate::control::build;
 use crate::control::plan::{self, Changes, Question};
 use crate::control::tls::{self, AuthorityFiles};
@@ -96,8 +96,8 @@ struct Configs {
 }
 
 impl Configs {
-    fn shape(&self, mark: &dyn Fn(&str) -> Option<String>) -> Shape {
-        let current = config::shape(&self.current.load(), mark);
+    fn shape(&self, mark: &dyn Fn(&str) -> Option<String>) -> FlatConfig {
+        let current = config::flatten(&self.current.load(), mark);
         plan::with_what_runs(current, config::top(&self.started_with, mark))
     }
 
@@ -138,7 +138,7 @@ impl Reloader {
     }
 
     /// What runs, for a [`plan`]: of secrets only the marks that `question` holds already.
-    pub fn shape(&self, question: &Question) -> Shape {
+    pub fn shape(&self, question: &Question) -> FlatConfig {
         self.configs.shape(&|secret| {
             Some(config::mark(&question.salt, secret)).filter(|mark| question.known.contains(mark))
         })

@@ -8,6 +8,9 @@ mod probe;
 mod reason;
 mod settings;
 mod token;
+pub(crate) mod units;
+pub(crate) mod value_schema;
+mod waits;
 
 pub use address::{Address, Scheme};
 pub use gateway_error::{ErrorKind, GatewayError, Source};
@@ -16,3 +19,4 @@ pub use probe::ProbeExpect;
 pub use reason::Reason;
 pub use settings::{HashAlgorithm, LastResort, OnDisconnect, OnOwnerDown, OnStoreFailure, Storage};
 pub use token::Token;
+pub use waits::{Queue, Timeouts};

@@ -18,9 +18,9 @@ use crate::config::balancing::Method;
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
 use crate::config::raw::{RawApp, RawConfig, RawInstance};
 use crate::config::spelling::is_former;
-use crate::config::units::format_size;
 use crate::config::yaml::{Places, Step};
 use crate::model::Address;
+use crate::model::units::format_size;
 
 /// Checks everything.
 pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {

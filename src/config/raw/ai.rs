@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::ai::{Ai, UserJwt};
-use crate::config::units::{from_text, size, write_size};
-use crate::config::value_schema;
 use crate::model::ai::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
+use crate::model::units::{from_text, size, write_size};
+use crate::model::value_schema;
 
 const GIB: u64 = 1 << 30;
 

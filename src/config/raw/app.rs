@@ -13,8 +13,8 @@ use super::probe::RawProbe;
 use super::retry::RawRetry;
 use super::statuses::fail_statuses;
 use crate::config::balancing::{MaxLoad, Method, max_load};
-use crate::config::units::{percent, slow_start};
-use crate::config::value_schema;
+use crate::model::units::{percent, slow_start};
+use crate::model::value_schema;
 use crate::model::{OnDisconnect, OnOwnerDown, Storage, Token};
 
 /// One app: its clients and its instances.

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::balancing::ConsistentHash;
-use crate::config::units::maybe_whole;
-use crate::config::value_schema;
 use crate::model::HashAlgorithm;
+use crate::model::units::maybe_whole;
+use crate::model::value_schema;
 
 /// The hash ring. An app inherits what it leaves out from the top.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]

@@ -9,12 +9,11 @@ use serde::Deserialize;
 use super::object_schema;
 use super::probe::RawProbe;
 use crate::config::address;
-use crate::config::limits::Queue;
 use crate::config::tls::InstanceTls;
-use crate::config::units::{duration, maybe_whole, slow_start, whole};
-use crate::config::value_schema;
 use crate::config::web_url::web_url;
-use crate::model::{Address, Token};
+use crate::model::units::{duration, maybe_whole, slow_start, whole};
+use crate::model::value_schema;
+use crate::model::{Address, Queue, Token};
 
 /// One Dify instance, as used by one app.
 #[derive(Debug, Deserialize, JsonSchema)]

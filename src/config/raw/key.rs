@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::object_schema;
 use crate::config::keys::Key;
-use crate::config::value_schema;
+use crate::model::value_schema;
 use crate::model::{AppName, Token};
 
 /// A client key that opens several apps, on Dify's own paths and for OpenAI and Anthropic clients.

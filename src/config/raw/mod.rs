@@ -27,12 +27,12 @@ use serde::Deserialize;
 use super::access_log::{self, AccessLog};
 use super::admin::Admin;
 use super::balancing::{MaxLoad, Method, max_load};
-use super::limits::{Limits, Owners, Timeouts};
+use super::limits::{Limits, Owners};
 use super::store::{Conversations, Store};
 use super::tls::{Certificate, ClientCertificates};
-use super::units::{self, maybe_whole, networks, percent, slow_start};
-use super::value_schema;
-use crate::model::{LastResort, OnDisconnect, OnOwnerDown, Storage};
+use crate::model::units::{self, maybe_whole, networks, percent, slow_start};
+use crate::model::value_schema;
+use crate::model::{LastResort, OnDisconnect, OnOwnerDown, Storage, Timeouts};
 use statuses::fail_statuses;
 
 pub(super) use ai::{RawAi, is_variable};

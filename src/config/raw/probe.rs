@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::statuses::expect;
 use crate::config::probe::{Probe, ProbeMethod, write_expect};
-use crate::config::units::{duration, from_text, maybe_whole};
-use crate::config::value_schema;
+use crate::model::units::{duration, from_text, maybe_whole};
+use crate::model::value_schema;
 use crate::model::{ProbeExpect, Token};
 
 /// Active health check of an instance. An instance inherits what it leaves out from its app, and

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::statuses::fail_statuses;
 use crate::config::retry::Retry;
-use crate::config::units::{maybe_share, maybe_whole};
-use crate::config::value_schema;
+use crate::model::units::{maybe_share, maybe_whole};
+use crate::model::value_schema;
 
 /// Retries. An app inherits what it leaves out from the top.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]

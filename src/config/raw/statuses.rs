@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
-use crate::config::units::from_text;
 use crate::model::ProbeExpect;
+use crate::model::units::from_text;
 
 /// `dify`, one status or a range of them, or a list of such.
 pub(crate) fn expect<'de, D: Deserializer<'de>>(de: D) -> Result<Option<ProbeExpect>, D::Error> {

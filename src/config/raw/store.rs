@@ -10,8 +10,8 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::json;
 
 use crate::config::store::Store;
-use crate::config::value_schema::{self, REFERENCE};
 use crate::model::Token;
+use crate::model::value_schema::{self, REFERENCE};
 
 /// Where what must survive a restart is kept.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -1,7 +1,7 @@
 //! Ai: what is read, inherited, and wrong.
 
 use super::findings::{lines, shown, with};
-use crate::config::{Ai, Config, Environment, Setting, Style, mark, parse, shape};
+use crate::config::{Ai, Config, Environment, Setting, Style, flatten, mark, parse};
 use crate::model::ai::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
 
 fn good(text: &str) -> Config {
@@ -118,7 +118,7 @@ fn what_is_wrong_with_ai_is_said_with_its_place() {
 #[test]
 fn a_plan_sees_the_settings_of_ai_and_not_what_users_are_signed_with() {
     let text = with("ai: { system: \"input:x\", user_jwt: { secret: hush } }");
-    let shape = shape(&good(&text), &|secret| Some(mark("salt", secret)));
+    let shape = flatten(&good(&text), &|secret| Some(mark("salt", secret)));
     let (_, app) = shape.apps.first().unwrap();
     let open = |value: serde_json::Value| Some(Setting::Open(value));
     assert_eq!(app.settings.get("ai.system").cloned(), open("input:x".into()));

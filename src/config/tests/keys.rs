@@ -1,7 +1,7 @@
 //! Keys and model ids: what is read, and what is wrong with them.
 
 use super::findings::{lines, shown, with};
-use crate::config::{Config, Environment, Setting, mark, parse, shape};
+use crate::config::{Config, Environment, Setting, flatten, mark, parse};
 
 fn good(text: &str) -> Config {
     let loaded = parse("gateway.yaml", text, &Environment::default());
@@ -120,7 +120,7 @@ fn model_ids_name_one_app_each() {
 #[test]
 fn a_plan_sees_what_a_key_may_and_not_its_secret() {
     let config = good(&with("keys: [{ name: k, secret: hush, apps: [a], trusted_proxy: true }]"));
-    let shape = shape(&config, &|secret| Some(mark("salt", secret)));
+    let shape = flatten(&config, &|secret| Some(mark("salt", secret)));
     let open = |value: serde_json::Value| Some(Setting::Open(value));
     assert_eq!(shape.settings.get("keys.k.apps").cloned(), open(["a"][..].into()));
     assert_eq!(shape.settings.get("keys.k.admin").cloned(), open(false.into()));

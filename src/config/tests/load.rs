@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::config::{
     AccessLog, App, BodiesMemory, Config, ConsistentHash, Environment, Limits, Loaded, LogFormat,
-    MaxLoad, Method, Owners, Queue, Retry, Store, Style, Timeouts, load, parse,
+    MaxLoad, Method, Owners, Retry, Store, Style, load, parse,
 };
-use crate::model::{AppName, HashAlgorithm, LastResort, OnOwnerDown, Token};
+use crate::model::{AppName, HashAlgorithm, LastResort, OnOwnerDown, Queue, Timeouts, Token};
 
 fn env(vars: &[(&str, &str)]) -> Environment {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::{Changes, Fate, Moves, changes, plan};
-use crate::config::{Environment, Setting, Shape, mark, parse, shape};
+use crate::config::{Environment, FlatConfig, Setting, flatten, mark, parse};
 
 const SAMPLE: u32 = 5_000;
 
 /// An app `shop` over instances, each a name, a place and more settings.
-fn of(top: &str, app: &str, instances: &[(&str, &str)]) -> Shape {
+fn of(top: &str, app: &str, instances: &[(&str, &str)]) -> FlatConfig {
     let mut text =
         format!("{top}\napps:\n  shop:\n    user_tokens: [usertoken]\n{app}    instances:\n");
     for (name, more) in instances {
@@ -19,14 +19,14 @@ fn of(top: &str, app: &str, instances: &[(&str, &str)]) -> Shape {
     shape_of(&text)
 }
 
-fn shape_of(text: &str) -> Shape {
+fn shape_of(text: &str) -> FlatConfig {
     let config = parse("gateway.yaml", text, &Environment::default()).unwrap().config;
-    shape(&config, &|secret| Some(mark("salt", secret)))
+    flatten(&config, &|secret| Some(mark("salt", secret)))
 }
 
 const THREE: [(&str, &str); 3] = [("a", "host: h1"), ("b", "host: h2"), ("c", "host: h3")];
 
-fn planned(old: &Shape, new: &Shape) -> Changes {
+fn planned(old: &FlatConfig, new: &FlatConfig) -> Changes {
     plan(old, new, None, SAMPLE).unwrap()
 }
 
@@ -146,7 +146,7 @@ fn what_needs_a_restart_is_said() {
 
 #[test]
 fn a_log_line_names_what_changed_and_is_bounded() {
-    let line = |old: &Shape, new: &Shape| changes(old, new).to_string();
+    let line = |old: &FlatConfig, new: &FlatConfig| changes(old, new).to_string();
     let three = of("", "", &THREE);
     assert_eq!(line(&three, &three), "nothing changed");
     let new = of("workers: 2", "    max_load: 2\n", &[("a", "host: h1, weight: 2"), THREE[1]]);

@@ -1,7 +1,8 @@
 //! What a client may send and how long anything may take.
 
 use std::path::PathBuf;
-use std::time::Duration;
+
+pub use crate::model::Timeouts;
 
 /// Bounds on what a client may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,31 +31,6 @@ pub struct Limits {
     pub min_answer_rate: u64,
     /// Connections of one client's address at once.
     pub connections_per_address: Option<u32>,
-}
-
-/// How long to wait for what.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For a connection to an instance, with the TLS handshake.
-    pub connect: Duration,
-    /// For the head of a response to GET and HEAD, while another candidate is left.
-    pub first_byte_idempotent: Duration,
-    /// For the head of any other response.
-    pub first_byte: Duration,
-    /// For the head of a response over all attempts, waiting for a slot included.
-    pub all_attempts: Duration,
-    /// Between two pieces of a response.
-    pub idle: Duration,
-    /// For the first event of a streamed flow.
-    pub run_start: Duration,
-    /// From the first byte of a request's head to its last, and for a TLS handshake.
-    pub header: Duration,
-    /// Between two pieces of a request's body.
-    pub body: Duration,
-    /// For a client to take the next byte of its response.
-    pub write: Duration,
-    /// A client's connection between two requests.
-    pub keep_alive: Duration,
 }
 
 /// How large a body may be.

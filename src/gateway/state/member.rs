@@ -16,9 +16,8 @@ use crate::balance::{Load, Statuses, Thresholds};
 use crate::gateway::state::ejection_guard::EjectionGuard;
 use crate::gateway::state::instance::Instance;
 use crate::gateway::state::member_stats::MemberStats;
-use crate::gateway::state::policy::QueueLimits;
 use crate::gateway::state::probe_target::ProbeTarget;
-use crate::model::{InstanceName, Token};
+use crate::model::{InstanceName, Queue, Token};
 
 /// An instance as one app sees it.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ pub struct Member {
     /// The app's instances, of which not too many may be out.
     pub pool_mates: Arc<EjectionGuard>,
     /// Requests that may wait for a slot, and for how long.
-    pub queue: QueueLimits,
+    pub queue: Queue,
     /// A key of its knowledge API, if the app's clients may use that.
     pub datasets: Option<Box<Bearer>>,
     /// Where people reach its web app, without a slash at the end.

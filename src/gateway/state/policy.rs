@@ -1,7 +1,6 @@
 //! What an app does when something goes wrong, as its configuration says.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::balance::Statuses;
 use crate::gateway::state::conversation_lock::ConversationLocks;
@@ -54,15 +53,4 @@ pub enum Executed {
     Once,
     /// It is sent to another; it may run twice.
     Again,
-}
-
-/// Bounds on waiting for a connection slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueLimits {
-    /// Requests that may wait.
-    pub size: u32,
-    /// How long each may wait.
-    pub timeout: Duration,
-    /// How long a streamed flow may wait for a place among those of `max_runs`.
-    pub run_timeout: Duration,
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::balance::RunStarts;
-use crate::gateway::state::policy::QueueLimits;
 use crate::gateway::state::slots::{Slot, Slots};
+use crate::model::Queue;
 use crate::telemetry::{Counter, Gauge};
 
 /// More runs than any instance does, where `max_runs` is not set.
@@ -95,7 +95,7 @@ impl Runs {
     ///
     /// # Errors
     /// Too many wait, or for too long.
-    pub(crate) async fn take(&self, queue: QueueLimits) -> Result<RunPermit, NoRunPermit> {
+    pub(crate) async fn take(&self, queue: Queue) -> Result<RunPermit, NoRunPermit> {
         if let Some(place) = self.try_take() {
             return Ok(place);
         }
@@ -170,10 +170,10 @@ mod tests {
     use std::time::Duration;
 
     use super::{NoRunPermit, Runs};
-    use crate::gateway::state::policy::QueueLimits;
+    use crate::model::Queue;
 
-    fn queue(size: u32, run_timeout: Duration) -> QueueLimits {
-        QueueLimits { size, timeout: Duration::from_secs(1), run_timeout }
+    fn queue(size: u32, run_timeout: Duration) -> Queue {
+        Queue { size, timeout: Duration::from_secs(1), run_timeout }
     }
 
     #[tokio::test]

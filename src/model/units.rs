@@ -30,7 +30,7 @@ const OLDEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// Reads `30`, `30s`, `500ms`, `2m`, `1h`, `30d` or `1m30s`. A number alone is in seconds; units go from
 /// large to small, each once. `None` for anything else.
-pub fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok().map(Duration::from_secs);
     }
@@ -60,7 +60,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Writes a duration so that [`parse_duration`] gives it back, to the millisecond: `1m30s`.
-pub fn format_duration(duration: Duration) -> String {
+pub(crate) fn format_duration(duration: Duration) -> String {
     let mut millis = duration.as_millis();
     let mut text = String::new();
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
@@ -75,7 +75,7 @@ pub fn format_duration(duration: Duration) -> String {
 
 /// Reads `1000000`, `15MiB`, `256KiB`, `1GiB`, `10MB` and the like, in any case. `None` for
 /// anything else. The result is in bytes.
-pub fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let factor = match unit.trim_start().to_ascii_lowercase().as_str() {
@@ -92,7 +92,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// Writes a size so that [`parse_size`] gives it back: `64KiB`, or plain bytes.
-pub fn format_size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= size && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size);
@@ -102,7 +102,7 @@ pub fn format_size(bytes: u64) -> String {
 }
 
 /// For serde: the text of a scalar, handed to `read`, whose error is the predicate.
-pub(super) fn from_text<'de, D: Deserializer<'de>, T>(
+pub(crate) fn from_text<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<T, D::Error> {
@@ -124,7 +124,7 @@ pub(super) fn from_text<'de, D: Deserializer<'de>, T>(
 }
 
 /// A whole number from `MIN` to `MAX`, both included.
-pub(super) fn whole<'de, D, T, const MIN: u64, const MAX: u64>(de: D) -> Result<T, D::Error>
+pub(crate) fn whole<'de, D, T, const MIN: u64, const MAX: u64>(de: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: TryFrom<u64>,
@@ -138,7 +138,7 @@ where
 }
 
 /// As [`whole`], for a key that may be absent.
-pub(super) fn maybe_whole<'de, D, T, const MIN: u64, const MAX: u64>(
+pub(crate) fn maybe_whole<'de, D, T, const MIN: u64, const MAX: u64>(
     de: D,
 ) -> Result<Option<T>, D::Error>
 where
@@ -150,7 +150,7 @@ where
 
 /// A share such as `20%` or `12.5%`, from nothing to all, in thousandths; for a key that may be
 /// absent.
-pub(super) fn maybe_share<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn maybe_share<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u32>, D::Error> {
     from_text(de, |text| {
         let share = text.strip_suffix('%').and_then(|number| parse_thousandths(number.trim_end()));
         // Thousandths of a percent, of which only whole tenths of a percent are kept.
@@ -161,7 +161,7 @@ pub(super) fn maybe_share<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u32
 }
 
 /// Reads `1`, `1.25` or `1.125` exactly, as thousandths.
-pub(super) fn parse_thousandths(text: &str) -> Option<u32> {
+pub(crate) fn parse_thousandths(text: &str) -> Option<u32> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(decimals) || decimals.len() > 3 {
@@ -172,7 +172,7 @@ pub(super) fn parse_thousandths(text: &str) -> Option<u32> {
 }
 
 /// `50%`, as a number from 1 to 100.
-pub(super) fn percent<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn percent<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u32>, D::Error> {
     from_text(de, |text| {
         let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
         number
@@ -183,12 +183,12 @@ pub(super) fn percent<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u32>, D
 }
 
 /// For `serialize_with`: as one writes it.
-pub(super) fn write_percent<S: serde::Serializer>(percent: &u32, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_percent<S: serde::Serializer>(percent: &u32, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&format_args!("{percent}%"))
 }
 
 /// A size in bytes from `MIN` to `MAX`, both included.
-pub(super) fn size<'de, D, T, const MIN: u64, const MAX: u64>(de: D) -> Result<T, D::Error>
+pub(crate) fn size<'de, D, T, const MIN: u64, const MAX: u64>(de: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: TryFrom<u64>,
@@ -204,7 +204,7 @@ where
 }
 
 /// For `serialize_with`: a size as [`format_size`] writes it.
-pub(super) fn write_size<S, T>(bytes: &T, serializer: S) -> Result<S::Ok, S::Error>
+pub(crate) fn write_size<S, T>(bytes: &T, serializer: S) -> Result<S::Ok, S::Error>
 where
     S: serde::Serializer,
     T: Copy + TryInto<u64>,
@@ -214,7 +214,7 @@ where
 }
 
 /// For `with`: a [`Duration`] from a millisecond to a week.
-pub(super) mod duration {
+pub(crate) mod duration {
     use super::{Deserializer, Duration, LONGEST, format_duration, from_text, parse_duration};
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(de: D) -> Result<Duration, D::Error> {
@@ -237,7 +237,7 @@ pub(super) mod duration {
 }
 
 /// For `with`: a [`Duration`] from a minute to ten years.
-pub(super) mod age {
+pub(crate) mod age {
     pub(crate) use super::duration::serialize;
     use super::{Deserializer, Duration, OLDEST, from_text, parse_duration};
 
@@ -252,7 +252,7 @@ pub(super) mod age {
 }
 
 /// A duration, or `0s` for none.
-pub(super) fn slow_start<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn slow_start<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Duration>, D::Error> {
     from_text(de, |text| {
         let longest = Duration::from_secs(24 * 3600);
         parse_duration(text)
@@ -263,7 +263,7 @@ pub(super) fn slow_start<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Dura
 }
 
 /// An address with a port. Port 0 lets the system choose, which tests want.
-pub(super) fn listen<'de, D: Deserializer<'de>>(de: D) -> Result<SocketAddr, D::Error> {
+pub(crate) fn listen<'de, D: Deserializer<'de>>(de: D) -> Result<SocketAddr, D::Error> {
     from_text(de, |text| {
         text.parse().map_err(|_| {
             let hint = match text.trim_start_matches(':').parse::<u16>() {
@@ -279,7 +279,7 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(de: D) -> Result<SocketAddr, D::
 }
 
 /// For `with`: a list of networks; a single address stands for itself alone.
-pub(super) mod networks {
+pub(crate) mod networks {
     use super::{Display, IpAddr, IpNet, Visitor, fmt};
     use serde::de::{Deserializer, SeqAccess};
     use serde::{Deserialize, Serializer};

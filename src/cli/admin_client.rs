@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::check::style;
-use crate::cli::chosen::Chosen;
+use crate::cli::config_source::Chosen;
 use crate::cli::environment;
-use crate::cli::get::{get, post};
+use crate::cli::http_get::{get, post};
 use crate::cli::printer::Printer;
 use crate::config::Config;
 use crate::model::Token;

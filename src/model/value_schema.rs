@@ -5,9 +5,9 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 /// A text that names an environment variable.
-pub(super) const REFERENCE: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:?-[^}]*)?\}";
+pub(crate) const REFERENCE: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:?-[^}]*)?\}";
 
-pub(super) fn whole<const MIN: u64, const MAX: u64>(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn whole<const MIN: u64, const MAX: u64>(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
             { "type": "integer", "minimum": MIN, "maximum": MAX },
@@ -16,7 +16,7 @@ pub(super) fn whole<const MIN: u64, const MAX: u64>(_: &mut SchemaGenerator) -> 
     })
 }
 
-pub(super) fn max_load(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn max_load(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
             { "type": "number", "minimum": 1, "maximum": 100 },
@@ -25,15 +25,15 @@ pub(super) fn max_load(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-pub(super) fn share(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn share(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": format!(r"^[0-9]+(\.[0-9])? *%$|{REFERENCE}") })
 }
 
-pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
     seconds(1, 604_800)
 }
 
-pub(super) fn age(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn age(_: &mut SchemaGenerator) -> Schema {
     seconds(60, 315_360_000)
 }
 
@@ -48,7 +48,7 @@ fn seconds(least: u64, most: u64) -> Schema {
     })
 }
 
-pub(super) fn duration_or_zero(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn duration_or_zero(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
             { "type": "integer", "minimum": 0, "maximum": 86_400 },
@@ -62,14 +62,14 @@ pub(super) fn duration_or_zero(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-pub(super) fn percent(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn percent(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "pattern": format!("^([1-9][0-9]?|100)%$|{REFERENCE}"),
     })
 }
 
-pub(super) fn path(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn path(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": format!("^/|{REFERENCE}") })
 }
 
@@ -81,19 +81,19 @@ fn status_list(least: u32, pattern: &str) -> Schema {
     json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
 }
 
-pub(super) fn probe_expect(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn probe_expect(_: &mut SchemaGenerator) -> Schema {
     status_list(100, "^dify$|^[1-5][0-9]{2}( *- *[1-5][0-9]{2})?$")
 }
 
-pub(super) fn fail_statuses(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn fail_statuses(_: &mut SchemaGenerator) -> Schema {
     status_list(500, "^5[0-9]{2}$")
 }
 
-pub(super) fn headers(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn headers(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": secret(generator) })
 }
 
-pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn size(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
             { "type": "integer", "minimum": 0 },
@@ -105,7 +105,7 @@ pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-pub(super) fn size_or_share(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn size_or_share(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
             { "type": "integer", "minimum": 1_048_576 },
@@ -117,7 +117,7 @@ pub(super) fn size_or_share(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-pub(super) fn boolean(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn boolean(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
             { "type": "boolean" },
@@ -126,34 +126,34 @@ pub(super) fn boolean(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-pub(super) fn listen(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn listen(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": format!(r"^(\[.*\]|[0-9.]+):[0-9]+$|{REFERENCE}") })
 }
 
-pub(super) fn web_url(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn web_url(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": format!("^https?://[^?#@]+$|{REFERENCE}") })
 }
 
-pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn networks(_: &mut SchemaGenerator) -> Schema {
     let pattern = format!(r"^[0-9A-Fa-f.:]+(/[0-9]+)?$|{REFERENCE}");
     json_schema!({ "type": "array", "items": { "type": "string", "pattern": pattern } })
 }
 
-pub(super) fn system(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn system(_: &mut SchemaGenerator) -> Schema {
     let pattern = format!(r"^(auto|ignore|prefix)$|^input:\w{{1,100}}$|{REFERENCE}");
     json_schema!({ "type": "string", "pattern": pattern })
 }
 
 /// A secret may be all digits, which an editor takes for a number. By its format it is never shown.
-pub(super) fn secret(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn secret(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["string", "integer"], "format": "password" })
 }
 
 /// The path of a private key: somebody may write the key itself there.
-pub(super) fn private_key(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn private_key(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "password" })
 }
 
-pub(super) fn secrets(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn secrets(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "minItems": 1, "items": secret(generator) })
 }
