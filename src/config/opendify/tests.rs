@@ -130,17 +130,17 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
             "{'a': 'hush 1'}",
             "the token of instance `dify1` of app `a` contains a space or a line break",
         ),
-        ("MODEL_CONFIG", "{'app-hush': 'a'}", "has a key in the place of a model"),
-        ("MODEL_CONFIG", "{'app-hush': None}", "has a key in the place of a model"),
+        ("MODEL_CONFIG", "{'app-hush': 'a'}", "has a key where a model is expected"),
+        ("MODEL_CONFIG", "{'app-hush': None}", "has a key where a model is expected"),
         ("DIFY_API_BASE", "", "`DIFY_API_BASE` is not set"),
         ("DIFY_API_BASE", "dify:5001", "`DIFY_API_BASE`: its URL has no scheme"),
-        ("DIFY_API_BASE", "http://dify/api", "`DIFY_API_BASE`: its URL holds a path"),
-        ("DIFY_API_BASE", "http://me:hush@dify/v1", "holds a user name or a password"),
+        ("DIFY_API_BASE", "http://dify/api", "`DIFY_API_BASE`: its URL contains a path"),
+        ("DIFY_API_BASE", "http://me:hush@dify/v1", "contains a user name or a password"),
         ("SERVER_HOST", "dify.example", "`SERVER_HOST` must be an IP address"),
         ("SERVER_PORT", "70000", "`SERVER_PORT` must be a number"),
         ("LOG_LEVEL", "loud", "`LOG_LEVEL` has an unknown value"),
         ("ALLOW_ANONYMOUS", "perhaps", "`ALLOW_ANONYMOUS` must be `true` or `false`"),
-        ("VALID_API_KEYS", "['sk-hush", "`VALID_API_KEYS` is no list: at character 2"),
+        ("VALID_API_KEYS", "['sk-hush", "`VALID_API_KEYS` is not a list: at character 2"),
         ("VALID_API_KEYS", "sk hush", "the secret of key `"),
     ] {
         let shown = refused(&[(name, value)]);
@@ -183,7 +183,7 @@ fn a_file_of_variables_gives_what_the_process_has_not() {
     assert!(faults.contains("line 4 of the env file is not valid"), "{faults}");
     fs::remove_file(&path).unwrap();
     let faults = source.load(&environment).unwrap_err().to_string();
-    assert!(faults.contains("the file of variables cannot be read: no such file"), "{faults}");
+    assert!(faults.contains("the env file cannot be read: no such file"), "{faults}");
 }
 
 proptest! {

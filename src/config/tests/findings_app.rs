@@ -294,8 +294,8 @@ fn a_setting_that_the_method_does_not_read() {
     ");
     let app = "    method: least_connections\n    max_load: 2\n    consistent_hash: { hash_algorithm: md5 }\n    instances";
     insta::assert_snapshot!(lines(&with("").replace("    instances", app)), @"
-    gateway.yaml:6:15: warning: `max_load` is not read by `method: least_connections`
-    gateway.yaml:7:40: warning: `hash_algorithm` is not read by `method: least_connections`
+    gateway.yaml:6:15: warning: `max_load` is not used by `method: least_connections`
+    gateway.yaml:7:40: warning: `hash_algorithm` is not used by `method: least_connections`
     ");
     // One app that reads it is enough for the top.
     let text = with("method: weighted_round_robin\nmax_load: 2");

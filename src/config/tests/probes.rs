@@ -126,7 +126,7 @@ fn what_cannot_be_read_is_said() {
         ("probe: { rise: 0 }", "must be a whole number from 1 to 100"),
         ("probe: { headers: { 'a b': c } }", "this is not the name of a header"),
         ("probe: { headers: { Connection: close } }", "it belongs to the connection"),
-        ("probe: { method: HEAD, expect_body: x }", "no such answer has an `expect_body`"),
+        ("probe: { method: HEAD, expect_body: x }", "whose response has no body for `expect_body`"),
         ("health_check: { path: /v1/ }", "unknown key `health_check`"),
     ] {
         let lines = lines(&with(written));

@@ -37,14 +37,14 @@ fn what_cannot_be_is_said() {
     for (top, instance, said) in [
         ("client_certificates: { ca: a.pem }", plain, "has no effect without `tls`"),
         ("tls: [{ cert: a.pem }]", plain, "`key`"),
-        ("tls: [{ cert: a, key: b, hosts: [\"*\"] }]", plain, "not a name that a client"),
-        ("tls: [{ cert: a, key: b, hosts: [10.0.0.1] }]", plain, "not a name that a client"),
-        ("admin: { hosts: [\"*\"] }", plain, "not a name by which operators"),
-        ("admin: { hosts: [\"http://a\"] }", plain, "not a name by which operators"),
-        ("admin: { hosts: [\"a.example:9090\"] }", plain, "not a name by which operators"),
-        ("tls: [{ cert: a, key: b, hosts: [x, X] }]", plain, "another certificate is shown"),
-        ("", "host: dify, tls: { ca: a }", "spoken to in the clear"),
-        ("", "url: http://dify, tls: { sni: a }", "spoken to in the clear"),
+        ("tls: [{ cert: a, key: b, hosts: [\"*\"] }]", plain, "not a valid server name"),
+        ("tls: [{ cert: a, key: b, hosts: [10.0.0.1] }]", plain, "not a valid server name"),
+        ("admin: { hosts: [\"*\"] }", plain, "not a valid host name"),
+        ("admin: { hosts: [\"http://a\"] }", plain, "not a valid host name"),
+        ("admin: { hosts: [\"a.example:9090\"] }", plain, "not a valid host name"),
+        ("tls: [{ cert: a, key: b, hosts: [x, X] }]", plain, "another certificate has this name"),
+        ("", "host: dify, tls: { ca: a }", "reached without TLS"),
+        ("", "url: http://dify, tls: { sni: a }", "reached without TLS"),
         ("", "url: https://dify, tls: { insecure: true }", "unknown key `insecure`"),
     ] {
         let findings = read(top, instance).unwrap_err();
