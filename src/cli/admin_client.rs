@@ -45,7 +45,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 
 /// A gateway's admin listener.
 #[derive(Clone, Debug)]
-pub(super) struct Desk {
+pub(super) struct AdminClient {
     pub address: SocketAddr,
     token: Option<Token>,
     patience: Duration,
@@ -53,19 +53,19 @@ pub(super) struct Desk {
 
 impl Reach {
     /// The admin listener that the command line names.
-    pub(super) fn named(&self) -> Option<Desk> {
+    pub(super) fn named(&self) -> Option<AdminClient> {
         let token = self.admin_token.clone().map(Token::new);
-        self.admin.map(|address| Desk { address, token, patience: PATIENCE })
+        self.admin.map(|address| AdminClient { address, token, patience: PATIENCE })
     }
 
     /// The same, and where it names none that of a configuration. None: it is wrong, and that was
     /// printed.
-    pub(super) fn admin(&self, config: &Chosen, printer: &mut Printer) -> Option<Desk> {
+    pub(super) fn admin(&self, config: &Chosen, printer: &mut Printer) -> Option<AdminClient> {
         if let Some(admin) = self.named() {
             return Some(admin);
         }
         match config.source().load(&environment()) {
-            Ok(loaded) => Some(Desk::of(&loaded.config)),
+            Ok(loaded) => Some(AdminClient::of(&loaded.config)),
             Err(findings) => {
                 printer.findings(&findings.render(style(printer)));
                 printer
@@ -76,7 +76,7 @@ impl Reach {
     }
 }
 
-impl Desk {
+impl AdminClient {
     /// The one of a configuration.
     pub(super) fn of(config: &Config) -> Self {
         let token = config.admin.token.clone();

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::ExitStatus;
-use crate::cli::admin_client::{Desk, Reach};
+use crate::cli::admin_client::{AdminClient, Reach};
 use crate::cli::config_source::Chosen;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
@@ -112,8 +112,8 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn admin(&self, printer: &mut Printer) -> Option<Desk> {
-        self.reach.admin(&self.chosen, printer).map(Desk::patient)
+    fn admin(&self, printer: &mut Printer) -> Option<AdminClient> {
+        self.reach.admin(&self.chosen, printer).map(AdminClient::patient)
     }
 }
 
@@ -181,7 +181,7 @@ fn path(path: &str, query: &[(&str, Option<&str>)]) -> String {
 }
 
 fn export(
-    admin: &Desk,
+    admin: &AdminClient,
     key: Option<&str>,
     output: Option<&Path>,
     printer: &mut Printer,
@@ -226,7 +226,7 @@ fn export(
     Ok(())
 }
 
-fn import(admin: &Desk, parsed: Parsed) -> anyhow::Result<Imported> {
+fn import(admin: &AdminClient, parsed: Parsed) -> anyhow::Result<Imported> {
     let mut all = Imported { skipped: parsed.skipped, ..Imported::default() };
     for rows in parsed.rows.chunks(PART) {
         let part = json!({ "header": parsed.header, "rows": rows });

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli::admin_client::{Desk, Reach};
+use crate::cli::admin_client::{AdminClient, Reach};
 use crate::cli::check::style;
 use crate::cli::config_source::Named;
 use crate::cli::printer::Printer;
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             (path.display().to_string(), (flat(&old), None))
         }
         None => {
-            let admin = arguments.reach.named().unwrap_or_else(|| Desk::of(&new));
+            let admin = arguments.reach.named().unwrap_or_else(|| AdminClient::of(&new));
             let known = wanted.marks().map(str::to_owned).collect();
             let question = Question { salt: salt.clone(), known };
             let answer: Answer = block_on(admin.ask("/shape", &question)).map_err(|error| {

@@ -71,8 +71,14 @@ fn what_is_wrong_with_a_key_is_said_once_and_without_its_secret() {
             &["1:45: error: key `k` names an unknown app"],
         ),
         ("[{ name: k, secret: hush-1, apps: [] }]", &["key `k` opens no app"]),
-        ("[{ name: k, secret: hush-1, user: \"\" }]", &["Dify does not accept the `user` of key `k`"]),
-        ("[{ name: k, secret: hush-1, user: \"a \" }]", &["Dify does not accept the `user` of key `k`"]),
+        (
+            "[{ name: k, secret: hush-1, user: \"\" }]",
+            &["Dify does not accept the `user` of key `k`"],
+        ),
+        (
+            "[{ name: k, secret: hush-1, user: \"a \" }]",
+            &["Dify does not accept the `user` of key `k`"],
+        ),
         ("[{ name: k, token: hush-1 }]", &["did you mean `secret`?"]),
     ] {
         let text = with(&format!("keys: {keys}"));

@@ -96,11 +96,11 @@ fn names_and_aliases_are_models() {
 fn each_app_has_its_ai_settings() {
     let snapshot = of("ai: { users: open_webui, history: stateless, user_headers: [X-User], \
                        user_jwt: { secret: hush } }");
-    let doors = &snapshot.apps[2].ai;
-    assert_eq!((doors.users, doors.history), (UserForm::OpenWebUi, History::Stateless));
-    assert_eq!(doors.user_headers, ["x-user"]);
-    assert_eq!(doors.chat_id_headers, ["x-openwebui-chat-id"]);
-    let jwt = doors.user_jwt.as_ref().unwrap();
+    let ai = &snapshot.apps[2].ai;
+    assert_eq!((ai.users, ai.history), (UserForm::OpenWebUi, History::Stateless));
+    assert_eq!(ai.user_headers, ["x-user"]);
+    assert_eq!(ai.chat_id_headers, ["x-openwebui-chat-id"]);
+    let jwt = ai.user_jwt.as_ref().unwrap();
     assert_eq!((jwt.header.as_str(), jwt.secret.expose()), ("x-openwebui-user-jwt", "hush"));
 }
 

@@ -45,7 +45,7 @@ use crate::model::{GatewayError, Reason};
 pub(super) struct Completion {
     /// What is asked.
     pub ask: Payload<Ask>,
-    /// How the answer is told.
+    /// How the answer is encoded.
     pub encoder: Box<dyn Voice>,
     /// The protocol of the client.
     pub protocol: Protocol,
@@ -67,7 +67,7 @@ struct PlacedCompletion {
     encoder: Box<dyn Voice>,
     protocol: Protocol,
     place: ConversationSlot,
-    /// What the book is to know of it, once Dify has been asked.
+    /// What the conversation store is to know of it, once Dify has been asked.
     pending: Option<Pending>,
     late: HeadSent,
     own_url: Option<String>,
@@ -232,7 +232,7 @@ async fn call(
     Ok(call.in_conversation(conversation).naming(files))
 }
 
-/// What is needed to write down a question for Dify and for the book.
+/// What is needed to write down a question for Dify and for the conversation store.
 struct BodyBuilder {
     app: Arc<App>,
     facts: Arc<Facts>,
@@ -339,12 +339,12 @@ async fn tell(
     let source = Source { member: Arc::clone(&member), body, flight, first_byte };
     let mut relay = Relay::new(exchange, &head, source);
     relay.is_for_ai_client();
-    // An answer that is cut short is given away before it is told.
+    // An answer that is cut short is given away before it is encoded.
     relay.record.answered(&member, 200, arrived.into_std());
     let coming = ResponseGuard::new(relay);
     let hearing = Hearing::new(mode, decode_options, ask.model.clone());
     let mut translated = TranslatedBody::new(coming, hearing, encoder, after);
-    let told = match ask.streamed {
+    let result = match ask.streamed {
         true => translated.first().await,
         false => translated.sum_up().await,
     };
@@ -359,7 +359,7 @@ async fn tell(
         headers.insert(KnownHeader::Conversation.header(), id);
     }
     ignored(headers, &ask.ignored);
-    match &told {
+    match &result {
         Ok(()) if ask.streamed => stream_headers(headers),
         Ok(()) => json(headers),
         Err(error) if late.is_so() => translated.fail(error),
@@ -372,8 +372,8 @@ async fn tell(
     let status = response.status().as_u16();
     let remarks = translated.remarks();
     if let Some(relay) = translated.relay() {
-        relay.record.told(status);
-        if let Err(error) = &told {
+        relay.record.status(status);
+        if let Err(error) = &result {
             relay.record.note_if_none(remarks.as_deref().unwrap_or(&error.message));
         }
     }

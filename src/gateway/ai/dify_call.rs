@@ -36,7 +36,7 @@ pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A door's request between two calls of Dify. It owns the record, which each call borrows.
+/// An AI client's request between two calls of Dify. It owns the record, which each call borrows.
 pub(super) struct DifyCalls {
     /// Whose thread it is on.
     pub worker: Rc<Worker>,

@@ -1,7 +1,7 @@
 //! OpenAI's and Anthropic's protocols in front of the apps.
 //!
 //! A request of an AI client becomes one or more native calls of Dify (`calls`), each with the same
-//! routing, affinity and failover as a client's own; what Dify answers is told in the client's protocol
+//! routing, affinity and failover as a client's own; what Dify answers is translated to the client's protocol
 //! (`translated`). Which conversation a transcript goes on with is decided in `thread`.
 
 mod app_info;
@@ -180,7 +180,7 @@ fn is_task(ask: &Ask, settings: &AiSettings) -> bool {
     }
 }
 
-/// A question, and who tells its answer.
+/// A question, and the encoder of its answer.
 type Question = (Ask, Box<dyn Voice + Send>);
 
 /// What reads the question in its protocol.

@@ -77,7 +77,7 @@ pub(crate) fn match_path<'a>(method: &Method, path: &'a str) -> PathMatch<'a> {
     }
 }
 
-/// The path that a client of a door means, where it has written it in another way: with doubled slashes,
+/// The path that an AI client means, where it has written it in another way: with doubled slashes,
 /// a slash at the end, or `/v1` twice. None if it means no route, or is written as it should be.
 pub(crate) fn tidied(method: &Method, path: &str) -> Option<String> {
     if !is_careless(path.as_bytes())

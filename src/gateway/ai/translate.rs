@@ -17,7 +17,7 @@ use crate::gateway::proxy::response_body::FrameSource;
 use crate::gateway::proxy::response_guard::ResponseGuard;
 use crate::model::{GatewayError, Reason};
 
-/// An answer being told.
+/// An answer of Dify on its way to a client in its protocol.
 pub(super) struct TranslatedBody {
     guard: ResponseGuard,
     hearing: Hearing,

@@ -39,7 +39,7 @@ impl ConnectionLimiter {
         };
         let cells: [usize; ROWS] = std::array::from_fn(cell_of);
         let before = cells.map(|cell| self.cells[cell].fetch_add(1, Ordering::Relaxed));
-        let place = ConnectionPermit { crowd: Arc::clone(self), cells };
+        let place = ConnectionPermit { connection_limiter: Arc::clone(self), cells };
         before.into_iter().any(|count| count < limit).then_some(place)
     }
 }
@@ -47,14 +47,14 @@ impl ConnectionLimiter {
 /// One connection's place; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
-    crowd: Arc<ConnectionLimiter>,
+    connection_limiter: Arc<ConnectionLimiter>,
     cells: [usize; ROWS],
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         for cell in self.cells {
-            self.crowd.cells[cell].fetch_sub(1, Ordering::Relaxed);
+            self.connection_limiter.cells[cell].fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

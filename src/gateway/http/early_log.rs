@@ -30,7 +30,7 @@ impl EarlyLog {
     /// Says what was wrong with what a client sent, or counts it. What it sent is not repeated: there may
     /// be a token in it.
     pub(crate) fn refused(&self, peer: SocketAddr, error: EarlyError, now_ms: u64) {
-        self.told(now_ms);
+        self.flush(now_ms);
         if self.note(now_ms) == Outcome::Line {
             let error = error.error();
             tracing::warn!("client {peer}: {} {}", error.status, error.message);
@@ -38,7 +38,7 @@ impl EarlyLog {
     }
 
     /// Says how many were left out, once their second is over.
-    pub(crate) fn told(&self, now_ms: u64) {
+    pub(crate) fn flush(&self, now_ms: u64) {
         if let Some(left_out) = self.end(now_ms) {
             tracing::warn!("{left_out} more requests had no valid head within a second");
         }

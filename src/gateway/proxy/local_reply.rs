@@ -67,7 +67,7 @@ fn told(error: &GatewayError, protocol: Protocol, status: u16, record: &mut Reco
     }
 }
 
-/// The id of a request where the clients of its door look for it.
+/// The id of a request where the clients of its protocol look for it.
 pub(crate) fn request_id(protocol: Protocol, id: &RequestId, headers: &mut HeaderMap) {
     headers.insert(KnownHeader::RequestId.header(), id.header());
     if protocol == Protocol::Anthropic {

@@ -155,7 +155,7 @@ impl Record {
     }
 
     /// The head of a response of an AI client goes out.
-    pub(crate) fn told(&mut self, status: u16) {
+    pub(crate) fn status(&mut self, status: u16) {
         self.head_sent(status);
     }
 

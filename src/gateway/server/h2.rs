@@ -55,18 +55,19 @@ pub(crate) async fn serve(
         clock: Rc::clone(worker.clock()),
     };
     let most_resets = limits.h2_streams;
-    let told = StreamActivity::default();
+    let activity = StreamActivity::default();
     let service = service_fn(|request| {
-        let (worker, client, told) = (Rc::clone(worker), Rc::clone(client), told.clone());
+        let (worker, client, activity) = (Rc::clone(worker), Rc::clone(client), activity.clone());
         async move {
             let asked = ResetGuard::new(Rc::clone(&worker), Rc::clone(&client), most_resets);
             let work = std::pin::pin!(answer(worker, client, request));
-            let response = told.clone().working(work).await;
+            let response = activity.clone().working(work).await;
             asked.answered();
-            Ok::<_, Infallible>(response.map(|body| told.answering(body)))
+            Ok::<_, Infallible>(response.map(|body| activity.answering(body)))
         }
     });
-    let mut builder = Builder::new(LocalExecutor { worker: Rc::clone(worker), told: told.clone() });
+    let mut builder =
+        Builder::new(LocalExecutor { worker: Rc::clone(worker), activity: activity.clone() });
     builder
         .max_concurrent_streams(limits.h2_streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
@@ -116,7 +117,7 @@ async fn answer(
 #[derive(Clone)]
 struct LocalExecutor {
     worker: Rc<Worker>,
-    told: StreamActivity,
+    activity: StreamActivity,
 }
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
@@ -127,7 +128,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
             let (write, min_rate) = (snapshot.timeouts.write, snapshot.limits.min_answer_rate);
             WriteLimits { write, min_rate }
         };
-        spawn_local(self.told.clone().bound(future, patience));
+        spawn_local(self.activity.clone().bound(future, patience));
     }
 }
 

@@ -50,7 +50,7 @@ impl StreamActivity {
 
     /// The same answer, which tells how it goes on.
     pub(crate) fn answering(self, response: ResponseBody) -> TrackedBody {
-        TrackedBody { response, told: self, rest: Bytes::new(), handed: None }
+        TrackedBody { response, activity: self, rest: Bytes::new(), handed: None }
     }
 
     /// A stream's whole work, which ends when its client takes nothing or too little.
@@ -90,7 +90,7 @@ const SLOW: Duration = Duration::from_secs(1);
 /// A response that tells how it goes on.
 pub(crate) struct TrackedBody {
     response: ResponseBody,
-    told: StreamActivity,
+    activity: StreamActivity,
     /// Of the response's last piece, what has not gone on its way.
     rest: Bytes,
     /// When the last piece went, while there is a rest.
@@ -120,7 +120,7 @@ impl Body for TrackedBody {
             let frame = match Pin::new(&mut self.response).poll_frame(context) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    self.told.0.set(Step::Ours);
+                    self.activity.0.set(Step::Ours);
                     self.handed = None;
                     return Poll::Pending;
                 }
@@ -130,13 +130,13 @@ impl Body for TrackedBody {
                     self.rest = frame.into_data().unwrap_or_default();
                 }
                 other => {
-                    self.told.0.set(Step::Moved(0));
+                    self.activity.0.set(Step::Moved(0));
                     return Poll::Ready(other);
                 }
             }
         }
         let piece = self.piece();
-        self.told.0.set(Step::Moved(piece.len()));
+        self.activity.0.set(Step::Moved(piece.len()));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -218,7 +218,7 @@ fn place(worker: &Worker, address: IpAddr) -> Result<Option<ConnectionPermit>, T
     let snapshot = worker.shared().snapshot();
     match snapshot.limits.connections_per_address {
         Some(limit) if !snapshot.trusts(address) => {
-            worker.shared().crowd().enter(address, limit).map(Some).ok_or(TooMany)
+            worker.shared().connection_limiter().enter(address, limit).map(Some).ok_or(TooMany)
         }
         _ => Ok(None),
     }

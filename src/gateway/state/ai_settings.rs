@@ -5,7 +5,7 @@ use http::HeaderName;
 use crate::model::Token;
 pub use crate::model::ai::{History, HumanInput, MadeFiles, Reasoning, System, Tasks, UserForm};
 
-/// The settings of an app on the doors.
+/// The settings of an app for AI clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AiSettings {
     /// The input variable that the question goes to, for apps without conversations; none: found.

@@ -63,7 +63,7 @@ pub struct Shared {
     /// Made when the first turn of a user comes.
     first_turns: OnceLock<ConversationLocks>,
     /// Made when the first connection of a limited address comes.
-    crowd: OnceLock<Arc<ConnectionLimiter>>,
+    connection_limiter: OnceLock<Arc<ConnectionLimiter>>,
     started: Instant,
     started_at: Timestamp,
     swapped: Notify,
@@ -133,7 +133,7 @@ impl Shared {
             kept,
             turns: OnceLock::new(),
             first_turns: OnceLock::new(),
-            crowd: OnceLock::new(),
+            connection_limiter: OnceLock::new(),
             started: Instant::now(),
             started_at: Timestamp::now(),
             swapped: Notify::new(),
@@ -185,8 +185,8 @@ impl Shared {
     }
 
     /// The connections of each address.
-    pub(crate) fn crowd(&self) -> &Arc<ConnectionLimiter> {
-        self.crowd.get_or_init(|| Arc::new(ConnectionLimiter::new()))
+    pub(crate) fn connection_limiter(&self) -> &Arc<ConnectionLimiter> {
+        self.connection_limiter.get_or_init(|| Arc::new(ConnectionLimiter::new()))
     }
 
     /// Milliseconds since the start: the clock of breakers and phases. It never goes back.

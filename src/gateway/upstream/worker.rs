@@ -169,7 +169,7 @@ impl Worker {
         self.clock.set(now_ms);
         self.connections.drop_idle();
         self.batch.borrow_mut().flush();
-        self.early_log.told(now_ms);
+        self.early_log.flush(now_ms);
         let snapshot = self.shared.snapshot();
         let min_rate = snapshot.limits.min_answer_rate;
         for (_, client) in self.clients.borrow().iter() {
