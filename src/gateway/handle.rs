@@ -50,7 +50,6 @@ enum Outcome {
     Error(Box<Record>, GatewayError, Protocol),
     /// Its head can be read in two ways, so nothing that follows it can be trusted.
     Unclear(Box<Record>, GatewayError),
-    /// Of an AI client.
     Told(Response<ResponseBody>),
 }
 
@@ -295,7 +294,6 @@ fn finish((exchange, result): ForwardResult) -> Outcome {
     }
 }
 
-/// Who asks, and for what.
 struct Caller {
     app: Arc<App>,
     user: Option<String>,

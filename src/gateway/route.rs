@@ -25,16 +25,13 @@ pub(crate) enum Route<'p> {
     Dify(Native<'p>),
     /// A call of an AI client.
     Ai(AiRoute<'p>),
-    /// Nothing that is served here.
     NotFound,
 }
 
 /// A call of Dify's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Native<'p> {
-    /// Which.
     pub call: Call<'p>,
-    /// What gives it leave.
     pub access: Access,
     /// Its path, without the prefix that says whose it is.
     pub path: &'p str,
@@ -50,7 +47,6 @@ pub(crate) enum Access {
     Path,
 }
 
-/// The route of a request.
 pub(crate) fn route(head: &RequestHead) -> Route<'_> {
     let path = head.uri.path();
     if ADMIN_PATHS.contains(&path) {

@@ -168,7 +168,6 @@ fn form(boundary: Option<String>, body: Bytes) -> Result<(Transcription, Bytes),
     Ok((asked, file.map(|file| file.bytes).unwrap_or_default()))
 }
 
-/// Takes a form apart.
 async fn fields(boundary: String, body: Bytes) -> Result<Fields, GatewayError> {
     let broken = |error: multer::Error| errors::bad_form(&error);
     let stream = http_body_util::BodyDataStream::new(Full::new(body));

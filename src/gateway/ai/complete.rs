@@ -41,13 +41,9 @@ use crate::gateway::upstream::attempt::{AttemptBody, AttemptResponse};
 use crate::gateway::upstream::classify_response;
 use crate::model::{GatewayError, Reason};
 
-/// A question as it came.
 pub(super) struct Completion {
-    /// What is asked.
     pub ask: Payload<Ask>,
-    /// How the answer is encoded.
     pub encoder: Box<dyn Voice>,
-    /// The protocol of the client.
     pub protocol: Protocol,
     /// Who asks, in which app and chat.
     pub thread: Thread,

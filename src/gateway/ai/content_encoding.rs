@@ -20,7 +20,6 @@ const WINDOW_BYTES: u64 = 16 << 20;
 /// Nobody packs a body more often.
 const MOST_CODINGS: usize = 3;
 
-/// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ContentCoding {
     Gzip,

@@ -29,35 +29,27 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a turn waits whose client names the conversation; then it is refused.
 const NAMED_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where a turn belongs.
 pub(super) struct ConversationSlot {
     thread: Thread,
-    /// What it goes on with.
     pub with: Resume,
     /// Nobody else speaks in that conversation meanwhile.
     turn: Option<conversation_lock::ConversationGuard>,
-    /// Whether it is worth keeping.
     worth: Persistence,
 }
 
 /// Whether what is said is to be gone on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Persistence {
-    /// It is written down.
     Kept,
     /// Nobody will go on with it.
     Nothing,
-    /// Its conversation is deleted.
     Deleted,
 }
 
 /// What becomes of the conversation when a turn has ended well.
 pub(super) enum AtEnd {
-    /// It is written down.
     Keep(Box<PendingSave>),
-    /// Nothing.
     Nothing,
-    /// It is deleted.
     Delete,
 }
 
@@ -70,12 +62,7 @@ pub(super) enum Resume {
     /// The conversation that the client names, of which the gateway knows nothing.
     Named(Uuid),
     /// A new conversation that takes up an old one at this message, whose transcript Dify has.
-    AfterMessage {
-        /// The old conversation.
-        conversation: Uuid,
-        /// The message.
-        message: Uuid,
-    },
+    AfterMessage { conversation: Uuid, message: Uuid },
 }
 
 /// Why a conversation is the one.

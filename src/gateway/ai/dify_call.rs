@@ -38,13 +38,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An AI client's request between two calls of Dify. It owns the record, which each call borrows.
 pub(super) struct DifyCalls {
-    /// Whose thread it is on.
     pub worker: Rc<Worker>,
-    /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
     /// The app that was asked for.
     pub app: Arc<App>,
-    /// Where the client is.
     pub address: IpAddr,
     /// The user, as Dify will know it; users are spread by it.
     pub user: String,
@@ -55,10 +52,8 @@ pub(super) struct DifyCalls {
 /// One call of Dify.
 pub(super) struct Call {
     pub method: Method,
-    /// With its query.
     pub path: String,
     pub kind: CallKind,
-    /// The run that it starts.
     pub run: Option<Run>,
     pub content_type: HeaderValue,
     pub body: BufferedBody,
@@ -83,7 +78,6 @@ impl Call {
         }
     }
 
-    /// A POST.
     pub(super) fn post(
         path: &str,
         kind: CallKind,
@@ -111,13 +105,9 @@ impl Call {
     }
 }
 
-/// A small answer, read whole.
 pub(super) struct Read {
-    /// Who answered.
     pub member: Arc<Member>,
-    /// Its HTTP status.
     pub status: u16,
-    /// Its body.
     pub body: Bytes,
     /// Its `Retry-After`, in seconds.
     pub retry_after_s: Option<u32>,

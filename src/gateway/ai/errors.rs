@@ -57,7 +57,6 @@ pub(crate) fn no_conversation(named: &str) -> GatewayError {
         .with_param("conversation")
 }
 
-/// The store of conversations fails.
 pub(crate) fn store_down(error: &StoreDown) -> GatewayError {
     let message = "The gateway cannot look up conversations at the moment. Please try again.";
     GatewayError::gateway(Reason::StoreFailed, 503, "conversations_unavailable", message)

@@ -27,7 +27,6 @@ use crate::gateway::proxy::response_body::{FrameSource, ResponseBody};
 
 /// How long a client of a stream waits for its head, so that what fails at once is told by a status.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two comments.
 const COMMENT_EVERY: Duration = Duration::from_secs(10);
 
 /// Whether the head of an answer has gone out before the answer came. All clones are one.
@@ -35,7 +34,6 @@ const COMMENT_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct HeadSent(Rc<Cell<bool>>);
 
 impl HeadSent {
-    /// Whether it has.
     pub(super) fn is_so(&self) -> bool {
         self.0.get()
     }
@@ -47,7 +45,6 @@ pub(super) struct StreamHead {
     pub request_id: RequestId,
     /// Fields that mean nothing to Dify.
     pub ignored: Vec<String>,
-    /// The protocol of the client.
     pub protocol: Protocol,
 }
 
@@ -80,7 +77,6 @@ struct KeepAliveBody {
 
 enum Stage {
     Waiting(Pin<Box<dyn Future<Output = AiResponse>>>, Pin<Box<Sleep>>),
-    /// It is here.
     Come(ResponseBody),
 }
 

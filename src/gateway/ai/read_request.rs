@@ -21,9 +21,7 @@ use crate::gateway::proxy::identify;
 use crate::gateway::state::app::App;
 use crate::model::GatewayError;
 
-/// A body that was read.
 pub(super) struct ReadBody<T> {
-    /// What it asks for.
     pub asked: T,
     /// Its size in bytes, unpacked.
     pub len: u64,

@@ -17,29 +17,19 @@ use crate::model::GatewayError;
 
 /// A request that has come to a route.
 pub(crate) struct AiRequest {
-    /// Whose thread it is on.
     pub worker: Rc<Worker>,
-    /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
-    /// Where the client is.
     pub address: IpAddr,
-    /// What is written of it.
     pub record: Box<Record>,
-    /// Its head.
     pub head: Rc<RequestHead>,
-    /// The fields of it.
     pub headers: HeaderMap,
     /// Where the client found the gateway.
     pub own_url: Option<String>,
 }
 
-/// What became of a request.
 pub(crate) enum AiResponse {
-    /// It is being answered.
     Answer(Response<ResponseBody>),
-    /// The gateway answers itself.
     Local(Box<Record>, Response<Bytes>),
-    /// It went wrong.
     Error(Box<Record>, GatewayError),
 }
 

@@ -36,7 +36,6 @@ pub(super) enum Call<'a> {
     Unknown,
 }
 
-/// Where a request comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PathMatch<'a> {
     /// Dify's own API; the path without the prefix, if there was one.
@@ -48,7 +47,6 @@ pub(crate) enum PathMatch<'a> {
 /// A call of an AI client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AiRoute<'a> {
-    /// Which.
     pub(super) call: Call<'a>,
     /// How it is told of errors.
     pub(crate) protocol: Protocol,

@@ -22,9 +22,7 @@ pub(super) struct TranslatedBody {
     guard: ResponseGuard,
     hearing: Hearing,
     encoder: Box<dyn Voice>,
-    /// The encoder has begun.
     has_begun: bool,
-    /// It has said something.
     has_said: bool,
     /// What is to go out next.
     frames: BytesMut,
@@ -39,7 +37,6 @@ enum Stage {
     Hearing,
     /// The answer is whole and is being written down.
     Keeping(Save),
-    /// All frames are made.
     Over,
 }
 
@@ -179,7 +176,6 @@ impl TranslatedBody {
         }
     }
 
-    /// The answer is whole.
     fn keep(&mut self) {
         let begun = self.begun();
         let kept = match std::mem::replace(&mut self.after, AtEnd::Nothing) {

@@ -87,18 +87,15 @@ pub(super) struct Form {
     boundary: String,
     /// What is complete of it, large files each by itself.
     pieces: Vec<Bytes>,
-    /// What follows.
     body: BytesMut,
 }
 
 impl Form {
-    /// An empty one.
     pub(super) fn new() -> Self {
         let boundary = Uuid::new_v4().simple().to_string();
         Self { boundary, pieces: Vec::new(), body: BytesMut::new() }
     }
 
-    /// Adds a field.
     pub(super) fn text(mut self, name: &str, value: &str) -> Self {
         let boundary = &self.boundary;
         let head =
@@ -109,7 +106,6 @@ impl Form {
         self
     }
 
-    /// Adds a file.
     pub(super) fn file(mut self, field: &str, name: &str, media_type: &str, bytes: &Bytes) -> Self {
         // As browsers do it (WHATWG HTML, multipart/form-data encoding algorithm).
         let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
@@ -131,7 +127,6 @@ impl Form {
         self
     }
 
-    /// Its content type and itself.
     pub(super) fn finish(mut self) -> (HeaderValue, BufferedBody) {
         self.body.put(format!("--{}--\r\n", self.boundary).as_bytes());
         let kind = format!("multipart/form-data; boundary={}", self.boundary);

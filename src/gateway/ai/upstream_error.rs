@@ -6,9 +6,7 @@ use crate::model::GatewayError;
 /// What a refusal of Dify's means for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// It stands as it is.
     Final,
-    /// The conversation is not there.
     NoConversation,
     /// The app is of another mode than it was.
     WrongMode,

@@ -46,7 +46,6 @@ pub struct Seen {
 /// A body that is being read.
 pub struct Coming(BodyDecoder);
 
-/// The head of a request.
 pub(crate) fn request(bytes: &[u8], limits: &Limits) -> Front {
     let (head, length) = match parse::request(bytes, limits.headers) {
         Ok(Parsed::Head(head, length)) => (head, length),

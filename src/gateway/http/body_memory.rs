@@ -27,7 +27,6 @@ pub struct BodyMemory {
 }
 
 impl BodyMemory {
-    /// Nothing yet.
     pub(crate) fn hold(&self) -> BodyMemoryGuard {
         BodyMemoryGuard { body_memory: self.clone(), bytes: 0 }
     }

@@ -71,7 +71,6 @@ pub(crate) struct ClientConn {
     unread: Cell<bool>,
     /// The client speaks HTTP/1.0: a response of unknown length ends with the connection.
     ends_by_closing: Cell<bool>,
-    /// The last response broke off.
     cut: Cell<bool>,
     /// No request could be made of the head.
     fault: Cell<Option<EarlyError>>,
@@ -100,14 +99,12 @@ impl ClientConn {
         }
     }
 
-    /// A head is complete.
     pub(crate) fn begin_exchange(&self, now_ms: u64) {
         self.exchanges.set(self.exchanges.get() + 1);
         self.pace.set(ReadRate::default());
         self.enter(Phase::Exchange, now_ms);
     }
 
-    /// The response is complete.
     pub(crate) fn end_exchange(&self, now_ms: u64) {
         self.exchanges.set(self.exchanges.get().saturating_sub(1));
         if self.exchanges.get() == 0 {
@@ -115,7 +112,6 @@ impl ClientConn {
         }
     }
 
-    /// A TLS handshake begins.
     pub(crate) fn speaks_tls(&self) {
         self.scheme.set(Scheme::Https);
     }
@@ -202,7 +198,6 @@ impl ClientConn {
         (stood_still > limit).then_some(ending)
     }
 
-    /// Asks the connection to end.
     pub(crate) fn end(&self, ending: CloseReason) {
         self.ending.set(Some(ending));
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -234,7 +229,6 @@ impl ClientConn {
         self.enter(Phase::Head, now_ms);
     }
 
-    /// What came is no head.
     pub(crate) fn head_refused(&self, fault: EarlyError) {
         self.fault.set(Some(fault));
     }

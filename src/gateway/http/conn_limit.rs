@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const ROWS: usize = 4;
 const CELLS: usize = 8192;
 
-/// The connections of all addresses.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimiter {
     cells: Box<[AtomicU32]>,
@@ -20,7 +19,6 @@ pub(crate) struct ConnectionLimiter {
 }
 
 impl ConnectionLimiter {
-    /// Nobody yet.
     pub(crate) fn new() -> Self {
         let cells = (0..ROWS * CELLS).map(|_| AtomicU32::new(0)).collect();
         Self { cells, hashers: std::array::from_fn(|_| RandomState::new()) }

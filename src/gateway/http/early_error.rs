@@ -26,7 +26,6 @@ pub(crate) enum EarlyError {
 }
 
 impl EarlyError {
-    /// What the client is told.
     pub(crate) fn error(self) -> GatewayError {
         match self {
             Self::Malformed => errors::bad_request(errors::BAD_HEAD),

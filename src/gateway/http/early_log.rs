@@ -19,7 +19,6 @@ pub(crate) struct EarlyLog {
     left_out: Cell<u64>,
 }
 
-/// What becomes of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Line,

@@ -35,7 +35,6 @@ pub(crate) fn body_incomplete(error: &dyn std::error::Error) -> GatewayError {
     bad_request("The request's body is not complete.").with_detail(error.to_string())
 }
 
-/// CONNECT or TRACE.
 pub(crate) fn method_not_allowed(method: &http::Method) -> GatewayError {
     let message = format!("The method {method} is not allowed here.");
     GatewayError::client(Reason::BadRequest, 405, "method_not_allowed", message)
@@ -109,7 +108,6 @@ pub(crate) fn malformed_coding() -> GatewayError {
     GatewayError::new(400, ErrorKind::InvalidRequest, "invalid_encoding", message)
 }
 
-/// Something failed that cannot.
 pub(crate) fn internal(error: &dyn std::error::Error) -> GatewayError {
     let message = "The gateway could not handle the request.";
     GatewayError::new(500, ErrorKind::Server, "internal_error", message)

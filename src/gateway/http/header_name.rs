@@ -41,7 +41,6 @@ pub(crate) enum KnownHeader {
     Upgrade,
     UserAgent,
     UserId,
-    /// Any other.
     Other,
 }
 
@@ -150,12 +149,10 @@ impl KnownHeader {
     }
 }
 
-/// Some of the names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeaderSet(u64);
 
 impl HeaderSet {
-    /// These.
     pub(crate) const fn of(names: &[KnownHeader]) -> Self {
         let (mut bits, mut place) = (0, 0);
         while place < names.len() {
@@ -165,17 +162,14 @@ impl HeaderSet {
         Self(bits)
     }
 
-    /// Whether it is among them.
     pub(crate) const fn has(self, name: KnownHeader) -> bool {
         self.0 & (1 << name as u8) != 0
     }
 
-    /// One more.
     pub(crate) const fn add(&mut self, name: KnownHeader) {
         self.0 |= 1 << name as u8;
     }
 
-    /// These and others.
     pub(crate) const fn with(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }

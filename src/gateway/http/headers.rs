@@ -26,10 +26,8 @@ struct Span {
     value_bytes: u32,
 }
 
-/// One field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header<'a> {
-    /// Which one it is.
     pub name: KnownHeader,
     /// Its name as it was spelt.
     pub spelt: &'a [u8],
@@ -86,7 +84,6 @@ impl Headers {
         Self::of_parts(&text, places.into_iter().map(part))
     }
 
-    /// Those of a test.
     #[cfg(test)]
     pub(crate) fn of_lines(lines: &[(&str, &str)]) -> Self {
         let text: String = lines.iter().flat_map(|(name, value)| [*name, *value]).collect();
@@ -107,7 +104,6 @@ impl Headers {
         map
     }
 
-    /// One by one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Header<'_>> {
         self.lines.iter().map(|line| Header {
             name: line.name,
@@ -150,7 +146,6 @@ impl Headers {
         }
     }
 
-    /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.lines.len()
     }
@@ -167,7 +162,6 @@ impl Headers {
 }
 
 impl Header<'_> {
-    /// Adds it to a map.
     pub(crate) fn put(&self, map: &mut HeaderMap) {
         let name = match self.name {
             KnownHeader::Other => HeaderName::from_bytes(self.spelt).ok(),

@@ -3,7 +3,6 @@
 use crate::gateway::http::header_name::{HeaderSet, KnownHeader};
 use crate::gateway::http::headers::{Header, Headers};
 
-/// What belongs to one connection.
 const HOP_BY_HOP: HeaderSet = HeaderSet::of(&[
     KnownHeader::Connection,
     KnownHeader::KeepAlive,
@@ -56,12 +55,10 @@ impl StrippedHeaders {
         stripped
     }
 
-    /// This one stays, too.
     pub(crate) fn add(&mut self, name: KnownHeader) {
         self.names.add(name);
     }
 
-    /// These stay, too.
     pub(crate) fn add_all(&mut self, names: HeaderSet) {
         self.names = self.names.with(names);
     }

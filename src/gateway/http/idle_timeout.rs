@@ -17,7 +17,6 @@ pub(crate) struct IdleTimeout {
 
 struct Timer {
     timer: Pin<Box<Sleep>>,
-    /// Not before this it rings.
     due: Instant,
     /// Whom it wakes, if it is set.
     waker: Waker,
@@ -31,7 +30,6 @@ impl IdleTimeout {
         Self { limit, since: None, alarm: None }
     }
 
-    /// The limit.
     pub(crate) fn limit(&self) -> Duration {
         self.limit
     }
@@ -41,7 +39,6 @@ impl IdleTimeout {
         self.since
     }
 
-    /// Something has moved.
     pub(crate) fn moved(&mut self) {
         self.since = None;
     }

@@ -36,14 +36,11 @@ pub struct Limits {
 /// How large a body may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimit {
-    /// The limit.
     pub bytes: u64,
-    /// The key that says so.
     pub key: &'static str,
 }
 
 impl BodyLimit {
-    /// What holds for every request.
     pub(crate) fn any(limits: &Limits) -> Self {
         Self { bytes: limits.max_body_bytes, key: "limits.max_body" }
     }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-/// A name and its value.
 pub(crate) type Parameter<'q> = (Cow<'q, str>, Cow<'q, str>);
 
 /// The parameters of a query, as the WHATWG URL Standard reads `application/x-www-form-urlencoded`.

@@ -30,7 +30,6 @@ impl RequestId {
         Self::from(&*Uuid::new_v4().hyphenated().encode_lower(&mut text))
     }
 
-    /// As text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

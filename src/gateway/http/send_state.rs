@@ -39,17 +39,14 @@ impl SendState {
         self.0.taken.set(true);
     }
 
-    /// Whether it has.
     pub(crate) fn is_body_taken(&self) -> bool {
         self.0.taken.get()
     }
 
-    /// The client went away.
     pub(crate) fn client_gone(&self) {
         self.0.gone.set(true);
     }
 
-    /// Whether it did.
     pub(crate) fn is_client_gone(&self) -> bool {
         self.0.gone.get()
     }

@@ -22,15 +22,11 @@ use crate::gateway::upstream::worker::Worker;
 
 /// What is left of a stream that nobody listens to.
 pub(crate) struct DetachedStream {
-    /// What is still to come.
     pub body: UpstreamBody,
-    /// Learns ids.
     pub tap: Tap,
     /// Notices that the run starts, and holds its place.
     pub watch: Option<Box<RunWatch>>,
-    /// Whose it is.
     pub member: Arc<Member>,
-    /// Whose thread it is on.
     pub worker: Rc<Worker>,
 }
 

@@ -130,7 +130,6 @@ pub(crate) fn run_not_started() -> GatewayError {
     GatewayError::instance(Reason::RunNotStarted, 504, "run_not_started", message).for_good()
 }
 
-/// Every candidate is out.
 pub(crate) fn nobody(candidates: &Candidates) -> GatewayError {
     unavailable(
         Reason::NoInstance,

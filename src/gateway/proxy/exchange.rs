@@ -32,19 +32,13 @@ use crate::model::GatewayError;
 
 /// All that a request needs from its first attempt on. It owns it, because it may outlive its client.
 pub(crate) struct Exchange {
-    /// Whose request it is.
     pub worker: Rc<Worker>,
-    /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
     /// The instances, and how often it may be tried.
     pub pool: Arc<Pool>,
-    /// Who may be asked.
     pub candidates: Candidates,
-    /// What is sent.
     pub outbound: UpstreamRequest,
-    /// How far it is.
     pub progress: SendState,
-    /// What is written of it.
     pub record: Box<Record>,
     /// What a call of Dify's API adds; none for any other request.
     pub call: Option<DifyCall>,
@@ -52,19 +46,15 @@ pub(crate) struct Exchange {
 
 /// What a request to an app has beside what any proxied request has.
 pub(crate) struct DifyCall {
-    /// The app.
     pub app: Arc<App>,
-    /// The call.
     pub kind: CallKind,
     /// The run that it starts, if it starts one.
     pub run: Option<Run>,
-    /// Its run is streamed.
     pub is_streamed: bool,
     /// Its place among the streamed flows of the instance that it is sent to.
     pub place: Option<RunPermit>,
     /// The user as Dify will know it: the one in the body.
     pub user_in_body: Option<String>,
-    /// What it names.
     pub resource_ids: ResourceIds,
     /// The right to speak in its conversation, where that is needed.
     pub turn: Option<ConversationGuard>,
@@ -74,38 +64,27 @@ pub(crate) struct DifyCall {
     pub restarted: Option<HeaderValue>,
 }
 
-/// What an exchange begins with.
 pub(crate) struct ExchangeStart<'a> {
-    /// Whose request it is.
     pub worker: Rc<Worker>,
-    /// The configuration it goes by.
     pub snapshot: Arc<Snapshot>,
-    /// The app.
     pub app: Arc<App>,
-    /// The call.
     pub kind: CallKind,
     /// The run that it starts, if it starts one.
     pub run: Option<Run>,
-    /// Its run is streamed.
     pub is_streamed: bool,
     /// The user as Dify will know it: the one in the body.
     pub user_in_body: Option<String>,
     /// By what its instance is chosen where it names nothing.
     pub hash_by: HashBy<'a>,
-    /// Where the client is.
     pub address: IpAddr,
-    /// What it names.
     pub resource_ids: ResourceIds,
-    /// What is sent.
     pub outbound: UpstreamRequest,
-    /// What is written of it.
     pub record: Box<Record>,
 }
 
 /// By what the instance of a request is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HashBy<'a> {
-    /// The user in its body.
     UserInBody,
     /// This user; none: the client's address or its turn.
     User(Option<&'a str>),
@@ -279,9 +258,7 @@ pub(crate) type ForwardResult = (Box<Exchange>, Result<UpstreamResponse, Gateway
 
 /// A response's head, whose it is, and the body to come.
 pub(crate) struct UpstreamResponse {
-    /// The member that answered.
     pub member: Arc<Member>,
-    /// Its response.
     pub response: Box<AttemptResponse>,
     /// The member counts this request as under way until this is dropped.
     pub flight: InFlightGuard,

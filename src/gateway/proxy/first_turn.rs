@@ -27,7 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A run of a user whom the instance may not have met.
 pub(crate) struct FirstTurn {
     user: Uuid,
-    /// Others wait for it.
     _turn: Option<ConversationGuard>,
 }
 

@@ -28,7 +28,6 @@ impl FormPairs {
             || essence.eq_ignore_ascii_case("application/x-url-encoded")
     }
 
-    /// One that has not begun.
     pub(crate) fn new(room: &BodyMemory) -> Self {
         Self { text: Vec::new(), held: room.hold() }
     }

@@ -63,15 +63,12 @@ impl Exchange {
     }
 }
 
-/// What came of one candidate.
 enum AttemptOutcome {
-    /// A response to pass on.
     Answered(UpstreamResponse),
     /// A response that may be thrown away to ask another.
     Discardable(UpstreamResponse),
     /// It does not have what the request names; its response says so.
     NotHere(UpstreamResponse),
-    /// No response.
     Failed(Arc<Member>, AttemptError),
 }
 
@@ -159,7 +156,6 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// One attempt at one candidate.
     async fn ask(&mut self, candidate: Candidate) -> AttemptOutcome {
         let Candidate { member, permit } = candidate;
         let mut first_turn = None;
@@ -269,7 +265,6 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// This is the response.
     fn found(&self, forwarded: UpstreamResponse) -> UpstreamResponse {
         let exchange = &self.exchange;
         let Some(call) = &exchange.call else { return forwarded };
@@ -326,7 +321,6 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// A response that nobody gets.
     fn leave(&self, forwarded: UpstreamResponse) {
         let AttemptBody::Coming(body) = forwarded.response.body else { return };
         held_slot::hold(&self.exchange.worker, &forwarded.member, body);

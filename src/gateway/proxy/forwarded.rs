@@ -14,7 +14,6 @@ use crate::gateway::http::headers::Headers;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::upstream_request::ClientInfo;
 
-/// Where a request comes from.
 pub(crate) fn client_info(
     snapshot: &Snapshot,
     client: &ClientConn,
@@ -31,12 +30,10 @@ pub(crate) fn client_info(
     ClientInfo { peer, client: found.address, is_known: found.is_known, scheme, via_proxy }
 }
 
-/// What the walk came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ClientAddress {
     /// The client, or the last proxy before it where it is not known.
     address: IpAddr,
-    /// Whether it is the client.
     is_known: bool,
 }
 

@@ -92,9 +92,7 @@ pub(crate) struct Identified {
     /// That of header `X-User-ID`, query `user_id`, cookie `user_id`, JSON or form field `user`, query
     /// `user`; the first of these that is not empty.
     pub user: Option<String>,
-    /// What else the body says.
     pub facts: BodyFacts,
-    /// The whole body.
     pub body: BufferedBody,
     /// The same as pairs, where that is its type.
     pub pairs: Option<Box<FormPairs>>,

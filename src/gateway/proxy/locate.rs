@@ -50,7 +50,6 @@ const NOBODY: &str = "all instances were asked: none has what the request names"
 enum Located {
     /// This one has it, by its place in the pool.
     At(usize),
-    /// None of them has it.
     Nobody,
     /// Those who answered do not have it; these did not.
     Unsure(String),
@@ -143,10 +142,8 @@ fn is_shown(kind: CallKind, body: &[u8]) -> bool {
     }
 }
 
-/// What is looked for.
 pub(crate) struct SearchedId {
     pub id: Uuid,
-    /// Who asks for it.
     pub scope: Scope,
     /// Which answers mean that it is not there.
     pub kind: CallKind,

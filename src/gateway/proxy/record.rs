@@ -37,7 +37,6 @@ struct FailedAttempt {
 /// Why an attempt gave no response to pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptFailure {
-    /// It failed, for this reason.
     Failed(Reason),
     /// The instance does not have what the request names.
     NotHere,
@@ -117,7 +116,6 @@ impl Record {
         self.app = Some(Arc::clone(app));
     }
 
-    /// It came by this key.
     pub(crate) fn came_by(&mut self, key: &Arc<Key>) {
         self.key = Some(Arc::clone(key));
     }
@@ -159,7 +157,6 @@ impl Record {
         self.head_sent(status);
     }
 
-    /// The gateway answers itself.
     pub(crate) fn local(&mut self, status: u16) {
         self.head_sent(status);
         // The admin refuses only those who may not ask.
@@ -186,7 +183,6 @@ impl Record {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
     }
 
-    /// What the run used.
     pub(crate) fn used(&mut self, usage: Usage) {
         self.usage = Some(usage);
     }
@@ -196,7 +192,6 @@ impl Record {
         self.reason.get_or_insert(reason);
     }
 
-    /// More for the operator.
     pub(crate) fn note(&mut self, detail: String) {
         self.detail = Some(detail);
     }

@@ -56,7 +56,6 @@ const AFTER_SOUND: Duration = Duration::from_secs(8);
 pub(crate) struct DisconnectPlan {
     /// The app's rule.
     pub rule: Option<OnDisconnect>,
-    /// Which kind of run.
     pub run: Run,
     /// The user as Dify knows it: the one in the body.
     pub user: String,
@@ -72,15 +71,11 @@ impl DisconnectPlan {
 
 /// An instance's response under way.
 pub(crate) struct Relay {
-    /// None once it is over.
     body: Option<UpstreamBody>,
-    /// Who answers.
     pub member: Arc<Member>,
-    /// Whose thread it is on.
     pub worker: Rc<Worker>,
     /// The configuration that the request goes by.
     pub snapshot: Arc<Snapshot>,
-    /// What is written of it.
     pub record: Box<Record>,
     /// What becomes of the run when its client goes away; none if it simply ends.
     pub leaving: Option<Box<DisconnectPlan>>,
@@ -105,28 +100,20 @@ pub(crate) struct Relay {
     sender: Sender,
 }
 
-/// Who waits for a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Audience {
-    /// A client.
     Client,
-    /// Nobody any more.
     Nobody,
 }
 
 /// What came of a piece that nobody is waiting for.
 pub(crate) enum Drained {
-    /// There was one.
     Piece,
-    /// There are no more.
     End,
 }
 
-/// Where a response comes from.
 pub(crate) struct Source {
-    /// Who answers.
     pub member: Arc<Member>,
-    /// What follows the head.
     pub body: UpstreamBody,
     /// Counts the request as under way.
     pub flight: InFlightGuard,
@@ -186,7 +173,6 @@ impl Relay {
         self.body.as_ref().map_or(SizeHint::new(), Body::size_hint)
     }
 
-    /// Whether the response has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.body.is_none() && !self.is_reconnecting()
     }
@@ -225,7 +211,6 @@ impl Relay {
         }
     }
 
-    /// The next piece.
     pub(crate) fn poll_piece(
         &mut self,
         context: &mut Context<'_>,
@@ -281,7 +266,6 @@ impl Relay {
         })
     }
 
-    /// A piece came.
     fn came(&mut self, piece: Bytes) -> Step {
         let data = match self.passing(piece) {
             Ok(data) => data,

@@ -28,9 +28,7 @@ pub(crate) struct ResourceIds {
     looked_up: Option<Uuid>,
     /// An id of some kind is named, be it one that is not remembered here.
     any: bool,
-    /// Whether files are among them.
     pub files: bool,
-    /// The conversation of a turn.
     pub conversation: Option<Uuid>,
     /// Where it stands in the body.
     pub conversation_place: Option<Range<u64>>,
@@ -39,7 +37,6 @@ pub(crate) struct ResourceIds {
 /// Where a request must go because of what it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnerLookup {
-    /// Anywhere.
     None,
     /// To who has it, who is not known.
     Unknown,
@@ -101,7 +98,6 @@ impl ResourceIds {
         self.any |= id.is_some();
     }
 
-    /// The ids that it names.
     pub(crate) fn ids(&self) -> &[Uuid] {
         &self.ids
     }
@@ -188,7 +184,6 @@ fn is_looked_up(kind: CallKind, parameter: &str) -> bool {
 /// Who asked, as far as it matters for what their answer names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdScope {
-    /// The user of the app.
     pub scope: Scope,
     /// The key, where it sees only what its own responses have named.
     pub key: Option<Scope>,

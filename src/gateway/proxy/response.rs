@@ -24,10 +24,8 @@ pub(crate) struct ProxyResponse {
     pub(crate) body: ResponseBody,
 }
 
-/// Its head.
 pub(crate) struct ProxyResponseHead {
     pub(crate) status: StatusCode,
-    /// The connection ends with it.
     pub(crate) closes: bool,
     /// Headers of an instance's response, and which of them the client does not get.
     passed: Headers,

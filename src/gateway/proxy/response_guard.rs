@@ -63,7 +63,6 @@ impl ResponseGuard {
 }
 
 impl Drop for ResponseGuard {
-    /// The client went away.
     fn drop(&mut self) {
         let Some(mut relay) = self.relay.take().filter(|relay| !relay.is_over()) else { return };
         if relay.answered() {

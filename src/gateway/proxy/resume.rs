@@ -43,7 +43,6 @@ pub(crate) const PING: &[u8] = b"event: ping\n\n";
 
 /// For an API process to be there again: Dify 1.14 takes 10 to 11 s.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Between two pings to the client, as Dify has it.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -66,7 +65,6 @@ pub(crate) enum ClientProtocol {
 /// A flow that is gone on with when its stream breaks off.
 pub(crate) struct Resume {
     user: String,
-    /// Whom the stream goes to.
     pub client: ClientProtocol,
     whole: WholeEvents,
     stage: Stage,
@@ -74,9 +72,7 @@ pub(crate) struct Resume {
 }
 
 enum Stage {
-    /// The first stream passes on.
     Following(SentEvents),
-    /// It broke off.
     Reconnecting(Box<Reconnecting>),
     /// The run's further events pass on.
     CatchingUp(Box<CatchUp>),
@@ -88,7 +84,6 @@ struct Reconnecting {
     sent: SentEvents,
     ids: RunIds,
     began: Instant,
-    /// Why the stream broke off.
     cause: String,
     response: Pin<Box<dyn Future<Output = Result<UpstreamBody, String>>>>,
     ping: Pin<Box<Sleep>>,
@@ -108,7 +103,6 @@ pub(crate) enum Reconnect {
     Ping,
     /// The run's further events come here. What the log says of it.
     Here(UpstreamBody, String),
-    /// They do not come.
     Never(String),
 }
 
@@ -204,7 +198,6 @@ impl Resume {
         true
     }
 
-    /// Waits for the instance.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Reconnect> {
         let Stage::Reconnecting(waiting) = &mut self.stage else { return Poll::Pending };
         let Poll::Ready(response) = waiting.response.as_mut().poll(context) else {
@@ -283,9 +276,7 @@ impl ResumeContext<'_> {
 /// What an attempt to take a run up again came to.
 enum Attempted {
     Here(UpstreamBody),
-    /// It may do later.
     NotYet(String),
-    /// It will not.
     Never(String),
 }
 

@@ -22,9 +22,7 @@ pub(crate) struct RetryState<'a> {
 /// What sending a request twice does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// Nothing: GET and HEAD.
     Harmless,
-    /// It may run twice.
     Twice,
 }
 

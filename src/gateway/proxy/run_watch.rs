@@ -28,7 +28,6 @@ use crate::gateway::state::shared::Shared;
 /// A plain chat pings from 10 s on.
 const LEADS_WITHIN: Duration = Duration::from_secs(9);
 
-/// A streamed flow under way.
 pub(crate) struct RunWatch {
     instance: Arc<Instance>,
     /// A hash of the app and its user.
@@ -48,15 +47,12 @@ pub(crate) struct RunWatch {
 enum Stage {
     /// Nothing has come, and the app's kind is not known.
     Unknown,
-    /// A flow without an event.
     Waiting(Seen),
     /// The same, and for longer than an operator should not know of it.
     Late(Seen),
     /// It did not start in time. It may still.
     Silent(Seen),
-    /// It has started.
     Started,
-    /// It is no flow.
     NoFlow,
 }
 
@@ -91,7 +87,6 @@ fn event_of(piece: &[u8]) -> Event {
 pub(crate) enum RunProgress {
     /// It has not started, as far as is known.
     None,
-    /// It has started.
     Started,
     /// It is no flow: there is nothing to watch.
     NoFlow,

@@ -34,7 +34,6 @@ pub(crate) struct Candidates {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum InRotation {
-    /// Nothing yet.
     Nobody,
     /// An instance in rotation: those that are out stay out.
     Somebody,
@@ -69,7 +68,6 @@ pub(crate) struct SelectContext<'a> {
     pub address: IpAddr,
     /// Where it must go because of what it names.
     pub owner: OwnerLookup,
-    /// What it asks for.
     pub work: Work,
     /// Whether what one member made is on the others as well.
     pub storage: Storage,
@@ -77,9 +75,7 @@ pub(crate) struct SelectContext<'a> {
     pub run_span_ms: Option<u64>,
 }
 
-/// Who comes next.
 pub(crate) enum Next {
-    /// This one may be asked.
     Ask(Candidate),
     /// The one that has what the request names is out.
     OwnerOut(Arc<Member>),
@@ -136,7 +132,6 @@ impl Candidates {
         }
     }
 
-    /// Who comes next.
     pub(crate) fn next(&mut self, now_ms: u64) -> Next {
         match self.owner {
             None => self.next_in_order(now_ms).map_or(Next::Nobody, Next::Ask),
@@ -247,7 +242,6 @@ impl Candidates {
         Candidate { member: Arc::clone(member), permit }
     }
 
-    /// Who sends the request.
     pub(crate) fn sender(&self) -> Sender {
         self.sender
     }

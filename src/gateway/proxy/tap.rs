@@ -38,14 +38,11 @@ pub(crate) fn tells(kind: CallKind) -> bool {
     )
 }
 
-/// Listens in on a response.
 #[derive(Debug)]
 pub(crate) enum Tap {
-    /// There is nothing to learn.
     Off,
     /// A run's stream, and whether all is known of it but its end.
     Events(Box<Stream>, Skippable),
-    /// A JSON answer.
     Json(Box<Json>),
     /// A response with a bad status.
     Refusal(BytesMut),
@@ -64,7 +61,6 @@ pub(crate) enum Skippable {
 pub(crate) struct Stream {
     learner: EventLearner,
     asked: Request,
-    /// What is remembered of it.
     remember: LearnState,
 }
 
@@ -122,7 +118,6 @@ pub(crate) struct Json {
 /// What a stream is still expected to bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// The run is not over.
     Run,
     /// More of the sound of its response.
     Sound,
@@ -133,9 +128,7 @@ pub(crate) enum Rest {
 /// What of a response is still to come after a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// Nothing.
     None,
-    /// Something, perhaps.
     Some,
 }
 
@@ -239,7 +232,6 @@ impl Tap {
         }
     }
 
-    /// The ids so far.
     pub(crate) fn learned(&self) -> Option<&Learned> {
         match self {
             Self::Off | Self::Refusal(_) => None,

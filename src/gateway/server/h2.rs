@@ -42,7 +42,6 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// Requests that may be taken back before they were even looked at.
 const RESETS_UNSEEN: usize = 20;
 
-/// Serves it to its end.
 pub(crate) async fn serve(
     worker: &Rc<Worker>,
     client: &Rc<ClientConn>,

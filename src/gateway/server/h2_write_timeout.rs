@@ -75,7 +75,6 @@ impl StreamActivity {
 /// What is borne of a client that does not take its response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WriteLimits {
-    /// For the next piece.
     pub write: Duration,
     /// Bytes per second on average over so long; 0: any.
     pub min_rate: u64,

@@ -36,7 +36,6 @@ pub(crate) enum KeepAlive {
     Closes,
 }
 
-/// What became of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnState {
     /// The connection can carry another request.
@@ -48,14 +47,11 @@ pub(crate) enum ConnState {
 /// How the end of a body is shown (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
-    /// There is none.
     None,
     /// There is none, and the response to a GET would have had one of this length (RFC 9110 §9.3.2).
     Withheld(u64),
-    /// By its length.
     Length(u64),
     Chunked,
-    /// By closing.
     Close,
 }
 
@@ -95,7 +91,6 @@ pub(crate) async fn write_response(
 
 struct ResponseWriter<'a> {
     line: &'a Conn,
-    /// Until it is written.
     head: Option<(Box<ProxyResponseHead>, RequestMeta)>,
     /// Until all of it has been read.
     body: Option<ResponseBody>,
@@ -108,19 +103,15 @@ struct ResponseWriter<'a> {
 /// What is to be sent after what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ahead {
-    /// Perhaps something, or the end.
     More,
     /// Nothing yet: it wakes who waits.
     Nothing,
 }
 
-/// The next of a body.
 enum Piece {
     Data(Bytes),
     End,
-    /// It broke off.
     Cut,
-    /// It is still to come.
     Later,
 }
 
@@ -144,7 +135,6 @@ impl ResponseWriter<'_> {
         }
     }
 
-    /// Sends what is ready.
     fn send(&mut self, context: &mut Context<'_>) -> io::Result<Ahead> {
         let (line, mut ahead) = (self.line, Ahead::More);
         line.buffers.compose(|out| {

@@ -31,7 +31,6 @@ pub struct Permits {
 }
 
 impl Permits {
-    /// Nothing is in question.
     pub(crate) const NORMAL: Self = Self { of_instance: Pass::Normal, of_app: Pass::Normal };
 
     fn is_trial(self) -> bool {
@@ -307,7 +306,6 @@ impl Member {
         MemberState { kind, reason, since_ms }
     }
 
-    /// What went wrong there last.
     pub(crate) fn last_failure(&self) -> String {
         self.instance.last_failure().map_or_else(|| "failed".to_owned(), |text| text.to_string())
     }

@@ -32,7 +32,6 @@ impl AppInfoCell {
         (!is_mine).then_some(facts)
     }
 
-    /// What is known, however old.
     pub(crate) fn at_any_age(&self) -> Option<Arc<Facts>> {
         self.facts.load_full()
     }

@@ -256,7 +256,6 @@ impl Instance {
 pub(crate) enum Headroom {
     /// One slot of several, or none.
     Last,
-    /// More.
     Enough,
 }
 

@@ -131,7 +131,6 @@ impl ProbeTarget {
         self.is_silent.store(true, Ordering::Release);
     }
 
-    /// One got a response.
     pub(crate) fn found_answering(&self, now_ms: u64) {
         self.is_silent.store(false, Ordering::Release);
         self.instance.silence().answered(now_ms);

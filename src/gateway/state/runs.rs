@@ -39,14 +39,11 @@ pub(crate) type RunPermit = Slot;
 /// Why there is no place for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRunPermit {
-    /// As many wait as may.
     QueueFull,
-    /// None came free in time.
     TooLate,
 }
 
 impl Runs {
-    /// No run is under way.
     pub(crate) fn new() -> Self {
         Self {
             places: Slots::new(NO_LIMIT),

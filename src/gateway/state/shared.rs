@@ -184,7 +184,6 @@ impl Shared {
         self.first_turns.get_or_init(|| ConversationLocks::with_places(FIRST_TURNS))
     }
 
-    /// The connections of each address.
     pub(crate) fn connection_limiter(&self) -> &Arc<ConnectionLimiter> {
         self.connection_limiter.get_or_init(|| Arc::new(ConnectionLimiter::new()))
     }

@@ -19,30 +19,22 @@ use crate::model::Reason;
 
 /// A response's head, and its body, to come or read already.
 pub(crate) struct AttemptResponse {
-    /// Status and headers.
     pub head: ResponseHead,
-    /// What follows them.
     pub body: AttemptBody,
-    /// When the head was here.
     pub arrived: Instant,
     /// From sending the request to that.
     pub first_byte: Duration,
 }
 
-/// The body of a response.
 pub(crate) enum AttemptBody {
-    /// Still to come.
     Coming(UpstreamBody),
-    /// Read already.
     Read(Bytes),
 }
 
 /// How long an attempt may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttemptDeadlines<'a> {
-    /// When the attempt begins.
     pub now: Instant,
-    /// The configured limits.
     pub timeouts: &'a Timeouts,
     /// For the head of the response of this attempt.
     pub first_byte: Duration,

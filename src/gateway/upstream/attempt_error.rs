@@ -11,7 +11,6 @@ use crate::model::Reason;
 /// How much of the request may have reached the instance, in rising order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sent {
-    /// Nothing, for certain.
     Nothing,
     /// Not all of its body. Dify acts only on whole bodies, so it has not acted on this one.
     Some,
@@ -24,7 +23,6 @@ pub(crate) enum Sent {
 /// Why an attempt gave no response. What follows from it is decided in `retry`.
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptError {
-    /// The word for it.
     pub reason: Reason,
     /// How much of the request the instance may have.
     pub sent: Sent,

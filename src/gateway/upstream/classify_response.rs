@@ -36,15 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Which answers matter to a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inspection {
-    /// Which call it is.
     pub kind: CallKind,
     /// It names an id of which one instance only knows.
     pub names_an_id: bool,
-    /// It starts a run.
     pub starts_run: bool,
 }
 
-/// What a response says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseClass {
     /// It is to be passed on.

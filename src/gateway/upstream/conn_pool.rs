@@ -255,7 +255,6 @@ impl Body for UpstreamBody {
 
 /// A connection ready for one request.
 pub(crate) struct PooledConnection {
-    /// The way there.
     pub connection: Box<Connection>,
     /// It has carried a request before, so the other side may have closed it by now.
     pub reused: bool,

@@ -44,7 +44,6 @@ pub(crate) enum SendError {
     Closed(String),
     /// The connection broke: a reset, or silence for too long.
     Broken(String),
-    /// What came is no response.
     Garbled(&'static str),
     /// It did not come in time.
     Late,
@@ -55,7 +54,6 @@ pub(crate) enum SendError {
 pub(crate) enum BytesSent {
     /// Not a byte, or none that came to the instance.
     Nothing,
-    /// Some or all of it.
     Something,
 }
 
@@ -72,7 +70,6 @@ pub(crate) struct Connection {
     _slot: Option<Slot>,
 }
 
-/// A request on its way.
 struct Sending<F> {
     /// Puts the head together; none once it is on its way.
     head: Option<F>,

@@ -137,7 +137,6 @@ async fn watch(shared: Arc<Shared>, probed: Arc<ProbeTarget>, buffers: IoBuffers
     }
 }
 
-/// A slot for probing.
 struct ProbeSlot {
     room: Headroom,
     _slot: Slot,
@@ -226,7 +225,6 @@ async fn look_with_key(
     }
 }
 
-/// The status of the response.
 async fn ask_with_key(
     probed: &ProbeTarget,
     buffers: &IoBuffers,
@@ -252,7 +250,6 @@ fn unanswered(error: SendError) -> io::Error {
     })
 }
 
-/// A response to a probe.
 struct ProbeResponse {
     status: u16,
     /// What is wrong with it, to be read behind its status.

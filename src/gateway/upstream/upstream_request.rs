@@ -65,11 +65,9 @@ pub(crate) struct UpstreamRequest {
 pub(crate) enum Credential {
     /// The app's.
     App,
-    /// That of the knowledge API.
     Datasets,
 }
 
-/// Whose request it is.
 #[derive(Clone, Debug)]
 enum Sender {
     Client(ClientInfo),
@@ -173,12 +171,10 @@ impl UpstreamRequest {
         query::value(self.head.uri.query()?, name)
     }
 
-    /// Its method.
     pub(crate) fn method(&self) -> &Method {
         &self.head.method
     }
 
-    /// Its body from the beginning.
     pub(crate) fn body(&self, progress: &SendState) -> ReplayBody {
         ReplayBody::new(self.body.clone(), progress.clone())
     }

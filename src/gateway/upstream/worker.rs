@@ -41,12 +41,10 @@ const SWEEP: Duration = Duration::from_millis(250);
 pub(crate) struct Worker {
     index: usize,
     shared: Arc<Shared>,
-    /// Idle connections to instances.
     pub connections: ConnectionPool,
     clients: RefCell<Slab<Rc<ClientConn>>>,
     batch: RefCell<Batch>,
     clock: Rc<Cell<u64>>,
-    /// Requests that were none.
     pub early_log: EarlyLog,
     buffers: IoBuffers,
     /// Woken when the last client is gone.
@@ -155,7 +153,6 @@ impl Worker {
         }
     }
 
-    /// Returns when the gateway drains.
     pub(crate) async fn draining(&self) {
         // The sweep may take a wake meant for this; so look again on every tick.
         let mut ticks = interval(SWEEP);

@@ -26,9 +26,7 @@ pub(crate) const TURN_BYTES: usize = 256 * 1024;
 pub(crate) enum BufferedBody {
     /// In the pieces it came in.
     Memory {
-        /// In order; none is empty.
         pieces: Arc<[Bytes]>,
-        /// Their sum.
         len: u64,
         /// What they have of the memory for all bodies.
         held: Option<Arc<BodyMemoryGuard>>,
@@ -37,7 +35,6 @@ pub(crate) enum BufferedBody {
     Piece(Bytes),
     /// In an unnamed file, which goes away with the last clone.
     Spooled {
-        /// The file, from its beginning.
         file: Arc<Spool>,
         /// How many bytes are in it.
         len: u64,
@@ -47,7 +44,6 @@ pub(crate) enum BufferedBody {
 }
 
 impl BufferedBody {
-    /// No body at all.
     pub(crate) const EMPTY: Self = Self::Piece(Bytes::new());
 
     /// One that is in memory, of pieces of which none is empty.
@@ -188,7 +184,6 @@ pub(crate) struct Splice {
     len: u64,
     /// What of it does not count.
     place: Range<u64>,
-    /// What stands there instead.
     with: Bytes,
 }
 

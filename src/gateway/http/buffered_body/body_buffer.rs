@@ -53,7 +53,6 @@ impl<'a> BodyBuffer<'a> {
         }
     }
 
-    /// Bytes taken in so far.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }

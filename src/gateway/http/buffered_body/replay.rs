@@ -19,7 +19,6 @@ use crate::gateway::http::send_state::SendState;
 #[derive(Debug)]
 pub(crate) struct ReplayBody {
     kept: BufferedBody,
-    /// Bytes handed out.
     sent: u64,
     /// Pieces handed out, for a body in memory.
     piece: usize,
@@ -31,7 +30,6 @@ pub(crate) struct ReplayBody {
 }
 
 impl ReplayBody {
-    /// The body from its beginning.
     pub(crate) fn new(kept: BufferedBody, progress: SendState) -> Self {
         if kept.is_empty() {
             progress.body_taken();

@@ -15,7 +15,6 @@ const LARGE_BYTES: u64 = 1 << 20;
 /// A file of its own. Making it and writing to it blocks.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    /// Until it is closed.
     file: Option<File>,
     len: u64,
 }

@@ -11,7 +11,6 @@ use crate::gateway::http::headers::{Headers, decimal};
 pub(crate) enum BodyDecoder {
     /// So many bytes.
     Known(u64),
-    /// ChunkedDecoder.
     Chunked(ChunkedDecoder),
     /// All until the other side closes.
     UntilClose,
@@ -37,7 +36,6 @@ impl BodyDecoder {
         }
     }
 
-    /// Whether nothing is to come.
     pub(crate) fn is_over(&self) -> bool {
         match self {
             Self::Known(left) => *left == 0,
@@ -83,7 +81,6 @@ impl BodyDecoder {
     }
 }
 
-/// One decimal number that fits.
 fn length(headers: &Headers) -> Option<u64> {
     decimal(headers.get(KnownHeader::ContentLength)?)
 }

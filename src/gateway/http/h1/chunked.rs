@@ -27,11 +27,9 @@ enum State {
     Over,
 }
 
-/// Reads a chunked body.
 #[derive(Debug)]
 pub(crate) struct ChunkedDecoder {
     at: State,
-    /// Of the chunk at hand.
     left: u64,
     extra: usize,
 }

@@ -29,7 +29,6 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// A client's connection.
 pub(crate) struct Conn {
-    /// The client.
     pub client: Rc<ClientConn>,
     /// The worker's coarse time, in milliseconds.
     pub clock: Rc<Cell<u64>>,
@@ -48,13 +47,10 @@ pub(crate) struct Conn {
 pub(crate) enum BodyRead {
     /// To its end, so that the next request begins here.
     Whole,
-    /// Not to its end.
     Part,
 }
 
-/// What a client has sent.
 pub(crate) enum NextHead {
-    /// The head of a request.
     Head(Rc<RequestHead>),
     /// Nothing more, or nothing that can be read.
     End,
@@ -79,7 +75,6 @@ impl Conn {
         }
     }
 
-    /// The socket back.
     pub(crate) fn into_stream(self) -> Transport {
         self.stream.into_inner()
     }

@@ -40,7 +40,6 @@ struct Buffers {
 }
 
 impl IoBuffers {
-    /// Fresh ones.
     pub(crate) fn new() -> Self {
         let (input, output) = (vec![0; SCRATCH_BYTES].into(), Vec::new());
         let (input, output) = (RefCell::new(input), RefCell::new(output));

@@ -11,25 +11,21 @@ use crate::gateway::http::headers::Headers;
 
 /// Headers that are read without an allocation; a head that has more is read again.
 const USUAL_FIELDS: usize = 32;
-/// Headers of a response.
 const MOST_FIELDS: usize = 100;
 
 /// What was at the front of a connection's bytes.
 pub(crate) enum Parsed<H> {
     /// A head, and how many bytes it has.
     Head(H, usize),
-    /// A part of one.
     Part,
 }
 
-/// Why there is no head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ParseError {
     /// It is not HTTP/1.
     Malformed,
     /// Its target is longer than any that can be taken.
     UriTooLong,
-    /// It has too many headers.
     TooMany,
 }
 

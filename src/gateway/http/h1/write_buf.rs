@@ -110,12 +110,10 @@ impl WriteBuf {
         Ok(pushed)
     }
 
-    /// Whether anything waits.
     pub(crate) fn rest(&self) -> Backlog {
         if self.is_empty() { Backlog::None } else { Backlog::Waits }
     }
 
-    /// Whether all was taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty() && !self.held
     }

@@ -27,7 +27,6 @@ const SUITES: [SupportedCipherSuite; 9] = [
 const GROUPS: [&dyn SupportedKxGroup; 3] =
     [kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 
-/// The algorithms of the profile.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     let all = ring::default_provider();
     Arc::new(CryptoProvider { cipher_suites: SUITES.into(), kx_groups: GROUPS.into(), ..all })

@@ -11,14 +11,12 @@ use tokio_rustls::TlsStream;
 
 /// A TCP connection, with or without TLS.
 pub(crate) enum Transport {
-    /// In the clear.
     Plain(TcpStream),
     /// After the handshake, on either side.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Transport {
-    /// The connection below.
     pub(crate) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,

@@ -70,11 +70,8 @@ impl fmt::Debug for ListenerTls {
     }
 }
 
-/// What a handshake came to.
 pub(crate) struct Handshaken {
-    /// The connection.
     pub transport: Transport,
-    /// What is spoken on it.
     pub protocol: Protocol,
     /// Whether an earlier session was taken up.
     pub kind: Option<HandshakeKind>,
@@ -89,11 +86,9 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// Why there was no handshake.
 pub(crate) enum TlsAcceptError {
     /// The client speaks something else, perhaps plain HTTP; its bytes are unread.
     NotTls(TcpStream),
-    /// What went wrong.
     Failed(io::Error),
 }
 
@@ -184,7 +179,6 @@ fn verifier(clients: Option<&ClientAuthorities>) -> Result<Arc<dyn ClientCertVer
     builder.build().map_err(|error| error.to_string())
 }
 
-/// Chooses a certificate.
 #[derive(Debug)]
 struct Resolver {
     /// Never empty; the first is shown where no other fits.
