@@ -39,7 +39,8 @@ use crate::gateway::route::{Access, Native, Route, route};
 use crate::gateway::state::app::App;
 use crate::gateway::state::shared::AdminRequest;
 use crate::gateway::state::snapshot::Snapshot;
-use crate::gateway::upstream::upstream_request::{ClientInfo, Credential, UpstreamRequest};
+use crate::gateway::upstream::client_info::ClientInfo;
+use crate::gateway::upstream::upstream_request::{Credential, UpstreamRequest};
 use crate::gateway::upstream::worker::Worker;
 use crate::model::{GatewayError, Reason};
 

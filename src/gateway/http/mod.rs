@@ -17,6 +17,7 @@ pub(crate) mod hop_by_hop;
 pub(crate) mod idle_timeout;
 pub mod limits;
 pub(crate) mod query;
+pub(crate) mod read_rate;
 pub(crate) mod request_body;
 pub(crate) mod request_id;
 pub(crate) mod send_state;

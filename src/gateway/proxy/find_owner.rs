@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::affinity::Scope;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::http::buffered_body::BufferedBody;
+use crate::gateway::proxy::errors;
 use crate::gateway::proxy::exchange::Exchange;
 use crate::gateway::proxy::locate::SearchedId;
 use crate::gateway::proxy::select::Binding;
@@ -16,6 +17,23 @@ use crate::gateway::upstream::upstream_request::{Credential, UpstreamRequest};
 use crate::model::GatewayError;
 
 impl Exchange {
+    /// Waits for the turn before in the same conversation, where the app wants that.
+    pub(crate) async fn take_turn(&mut self) -> Result<(), GatewayError> {
+        let Some(call) = &mut self.call else { return Ok(()) };
+        let (Some(turns), Some(conversation), Some(_)) =
+            (&call.app.policy.turns, call.resource_ids.conversation, call.run)
+        else {
+            return Ok(());
+        };
+        let members = self.pool.members.iter();
+        let patience = members.map(|member| member.queue.timeout).max().unwrap_or_default();
+        call.turn = Box::pin(turns.take(conversation, patience)).await;
+        match call.turn {
+            Some(_) => Ok(()),
+            None => Err(errors::turn_taken(conversation, patience)),
+        }
+    }
+
     /// Finds out who has the conversation of a turn, or the dataset that the request acts on, if that is
     /// not known.
     ///

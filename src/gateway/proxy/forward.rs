@@ -44,25 +44,6 @@ pub(crate) async fn forward(mut exchange: Box<Exchange>) -> ForwardResult {
     (exchange, result)
 }
 
-impl Exchange {
-    /// Waits for the turn before in the same conversation, where the app wants that.
-    async fn take_turn(&mut self) -> Result<(), GatewayError> {
-        let Some(call) = &mut self.call else { return Ok(()) };
-        let (Some(turns), Some(conversation), Some(_)) =
-            (&call.app.policy.turns, call.resource_ids.conversation, call.run)
-        else {
-            return Ok(());
-        };
-        let members = self.pool.members.iter();
-        let patience = members.map(|member| member.queue.timeout).max().unwrap_or_default();
-        call.turn = Box::pin(turns.take(conversation, patience)).await;
-        match call.turn {
-            Some(_) => Ok(()),
-            None => Err(errors::turn_taken(conversation, patience)),
-        }
-    }
-}
-
 enum AttemptOutcome {
     Answered(UpstreamResponse),
     /// A response that may be thrown away to ask another.

@@ -12,7 +12,7 @@ use crate::gateway::http::client_conn::ClientConn;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::headers::Headers;
 use crate::gateway::state::snapshot::Snapshot;
-use crate::gateway::upstream::upstream_request::ClientInfo;
+use crate::gateway::upstream::client_info::ClientInfo;
 
 pub(crate) fn client_info(
     snapshot: &Snapshot,

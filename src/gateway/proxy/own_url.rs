@@ -5,7 +5,7 @@ use http::uri::Authority;
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::headers::Headers;
-use crate::gateway::upstream::upstream_request::ClientInfo;
+use crate::gateway::upstream::client_info::ClientInfo;
 
 /// `scheme://host[:port]` as the client wrote it, or as a trusted proxy says it did; none if the
 /// request names no host.
@@ -38,7 +38,7 @@ mod tests {
 
     use super::own_url;
     use crate::gateway::http::head::RequestHead;
-    use crate::gateway::upstream::upstream_request::ClientInfo;
+    use crate::gateway::upstream::client_info::ClientInfo;
     use crate::model::Scheme;
 
     fn found(uri: &str, headers: &[(&str, &str)], scheme: Scheme, via_proxy: bool) -> String {

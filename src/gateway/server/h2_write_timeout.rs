@@ -18,8 +18,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::gateway::http::client_conn::ReadRate;
 use crate::gateway::http::h1::deadline::Deadline;
+use crate::gateway::http::read_rate::ReadRate;
 use crate::gateway::proxy::response_body::ResponseBody;
 
 /// What a poll of a stream's work came to, told from within. All streams of a connection share one:

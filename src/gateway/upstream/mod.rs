@@ -4,6 +4,7 @@ pub(crate) mod attempt;
 pub(crate) mod attempt_error;
 pub(crate) mod attempt_permit;
 pub(crate) mod classify_response;
+pub(crate) mod client_info;
 pub(crate) mod conn_pool;
 pub(crate) mod dial;
 pub(crate) mod h1;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -10,8 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
 use memchr::memchr;
 
-use crate::gateway::http::buffered_body::BufferedBody;
-use crate::gateway::http::buffered_body::ReplayBody;
+use crate::gateway::http::buffered_body::{BufferedBody, ReplayBody};
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::header_name::{HeaderSet, KnownHeader};
 use crate::gateway::http::headers::{Header, Headers, Occurrence};
@@ -20,6 +18,7 @@ use crate::gateway::http::query;
 use crate::gateway::http::request_id::RequestId;
 use crate::gateway::http::send_state::SendState;
 use crate::gateway::state::member::Member;
+use crate::gateway::upstream::client_info::ClientInfo;
 use crate::model::Scheme;
 
 /// What the gateway calls itself in requests of its own.
@@ -73,29 +72,6 @@ enum Sender {
     Client(ClientInfo),
     /// The gateway's own, with a body of this type.
     Gateway(HeaderValue),
-}
-
-/// Where a request comes from, as the instance is told.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientInfo {
-    /// The other end of the client's socket, as it is written.
-    pub peer: Rc<str>,
-    /// The client itself: the peer, or what a trusted proxy says. The last proxy before it where what
-    /// that says is no address.
-    pub client: IpAddr,
-    /// Whether `client` is the client, and not a proxy before it.
-    pub is_known: bool,
-    /// How the peer speaks to the gateway.
-    pub scheme: Scheme,
-    /// The peer is a trusted proxy, so what it says of the client is kept and added to.
-    pub via_proxy: bool,
-}
-
-impl ClientInfo {
-    /// The client's address, if it is known: nothing may be opened to a client by another.
-    pub(crate) fn known_client(&self) -> Option<IpAddr> {
-        self.is_known.then_some(self.client)
-    }
 }
 
 impl UpstreamRequest {

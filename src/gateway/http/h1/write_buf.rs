@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 
-use crate::gateway::http::client_conn::Backlog;
+use crate::gateway::http::read_rate::Backlog;
 use crate::gateway::http::tls::transport::Transport;
 
 /// What a socket has not taken yet.
