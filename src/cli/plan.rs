@@ -15,8 +15,9 @@ use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{Config, FlatConfig, Source, flatten, mark};
+use crate::control::plan::Moves;
 use crate::control::plan::{
-    Answer, AppChange, Change, Changes, Fate, InstanceChange, Moves, Question, SAMPLE, plan,
+    Answer, AppChange, Change, Changes, Fate, InstanceChange, Question, SAMPLE, plan,
 };
 
 /// Ways of users that are printed for an app; the rest is summed up.

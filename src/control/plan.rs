@@ -5,22 +5,19 @@
 //! their first choice in pools built as a reload builds them. Deliberately absent: what moves because
 //! an instance is out at the moment, and what `max_load` moves.
 
+mod moves;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::{fmt, iter};
+use std::fmt;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::balance::Keyed;
+use self::moves::moves;
+pub use self::moves::{Move, Moves};
 use crate::config::{self, Config, Environment, FlatApp, FlatConfig, Setting, Settings};
 use crate::control::build;
-use crate::gateway::key;
-use crate::gateway::state::app::App;
-use crate::gateway::state::member::{Drain, Member};
-use crate::gateway::state::pool::Pool;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::model::{AppName, InstanceName};
 
@@ -126,49 +123,6 @@ pub struct InstanceChange {
     pub settings: Vec<Change>,
     /// Requests under way at an address that goes: they end there first. Known of a running gateway.
     pub draining: Option<u64>,
-}
-
-/// How the users of an app move.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "what")]
-pub enum Moves {
-    /// No user has an instance of their own, neither now nor then.
-    NoHomes,
-    /// No user has an instance of their own now; then each has.
-    HomesGained,
-    /// No user will have an instance of their own any more, so all lose theirs.
-    HomesLost,
-    /// Each has one, now and then.
-    Counted {
-        /// Made-up users (with `ip_hash`: client addresses) that were asked for their instance.
-        sample: u32,
-        /// Those whose instance would be another.
-        moved: u32,
-        /// From where to where, the most first.
-        between: Vec<Move>,
-    },
-}
-
-/// Users that would go from one instance to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Move {
-    /// Where they are now.
-    pub from: InstanceName,
-    /// Where they would be.
-    pub to: InstanceName,
-    /// How many of the sample.
-    pub users: u32,
-}
-
-impl Moves {
-    /// The share of users that move, from 0 to 1.
-    pub fn share(&self) -> f64 {
-        match self {
-            Self::NoHomes | Self::HomesGained => 0.0,
-            Self::HomesLost => 1.0,
-            Self::Counted { sample, moved, .. } => f64::from(*moved) / f64::from((*sample).max(1)),
-        }
-    }
 }
 
 impl AppChange {
@@ -351,52 +305,6 @@ fn instance(
         settings,
         draining: None,
     })
-}
-
-/// How many of `sample` made-up users of an app would have another instance.
-fn moves(before: &App, after: &App, sample: u32) -> Moves {
-    let keyed = |app: &App| app.pool.method.keyed();
-    match (keyed(before), keyed(after)) {
-        (Keyed::ByNothing, Keyed::ByNothing) => return Moves::NoHomes,
-        (Keyed::ByNothing, _) => return Moves::HomesGained,
-        (_, Keyed::ByNothing) => return Moves::HomesLost,
-        (Keyed::ByUser | Keyed::ByAddress, Keyed::ByUser | Keyed::ByAddress) => {}
-    }
-    let mut between = BTreeMap::new();
-    let mut moved = 0;
-    for number in 0..sample {
-        let home = |app: &App| home(&app.pool, &made_up(app, number));
-        let (Some(from), Some(to)) = (home(before), home(after)) else { continue };
-        if from != to {
-            moved += 1;
-            *between.entry((from, to)).or_insert(0) += 1;
-        }
-    }
-    let mut between: Vec<_> =
-        between.into_iter().map(|((from, to), users)| Move { from, to, users }).collect();
-    between.sort_by_key(|way| std::cmp::Reverse(way.users));
-    Moves::Counted { sample, moved, between }
-}
-
-/// The key of a made-up user, or of their address.
-fn made_up(app: &App, number: u32) -> String {
-    match app.pool.method.keyed() {
-        // Spread over all addresses: an odd factor gives each number another one.
-        Keyed::ByAddress => {
-            key(app.name.as_str(), &Ipv4Addr::from(number.wrapping_mul(0x9E37_79B1)).to_string())
-        }
-        Keyed::ByUser | Keyed::ByNothing => key(app.name.as_str(), &format!("user-{number}")),
-    }
-}
-
-/// The first choice of a key that takes new users.
-fn home(pool: &Pool, key: &str) -> Option<InstanceName> {
-    let mut order = pool.order(Some(key.as_bytes()));
-    let mut members = iter::from_fn(|| pool.next(&mut order, None));
-    let first = members.next()?;
-    let takes = |member: &&Arc<Member>| member.drain == Drain::No;
-    let home = iter::once(first).chain(members).find(takes).unwrap_or(first);
-    Some(home.name().clone())
 }
 
 /// What of a shape decides where users are, built as a reload builds it.
