@@ -34,7 +34,7 @@ const WRITE: &str = "DIFYGATE_GOLDEN_WRITE";
 /// How a door reads a request.
 type Read = fn(&[u8]) -> Result<(Ask, Box<dyn Voice>), GatewayError>;
 
-/// The doors, by the names of their folders.
+/// The protocols, by the names of their folders.
 const DOORS: &[(&str, Protocol, Read)] = &[
     ("chat", Protocol::OpenAi, |body| openai::chat::read(body).map(boxed)),
     ("completions", Protocol::OpenAi, |body| openai::completions::read(body).map(boxed)),

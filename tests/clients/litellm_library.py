@@ -1,4 +1,4 @@
-"""LiteLLM's client library against both doors."""
+"""LiteLLM's client library with both protocols."""
 
 import importlib.metadata
 
