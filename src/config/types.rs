@@ -1,11 +1,8 @@
 //! The configuration as other rooms use it: plain values, every default filled in.
 //!
 //! Why two layers: an operator may leave out, share and override; a consumer wants one value. What
-//! differs between the two stands in `raw`; what is the same on both sides is defined once,
-//! here. The doc comments of these fields are the descriptions in the JSON Schema.
-//!
-//! Limits of numbers are kept by the readers in `units`. Deliberately absent: options whose code
-//! has not landed yet.
+//! differs between the two stands in `raw`; what is the same on both sides is defined once, in
+//! `limits`, `admin`, `tls` and the like, or in `model` if other rooms use it as it is written.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
