@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::check::style;
-use crate::cli::config_source::Chosen;
+use crate::cli::config_source::ConfigOption;
 use crate::cli::environment;
 use crate::cli::http_get::{get, post};
 use crate::cli::printer::Printer;
@@ -28,7 +28,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Which gateway, where the command line says it.
 #[derive(Debug, Args)]
-pub(super) struct Reach {
+pub(super) struct AdminOption {
     /// Admin listener to use instead of the one in the configuration
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
     admin: Option<SocketAddr>,
@@ -51,7 +51,7 @@ pub(super) struct AdminClient {
     patience: Duration,
 }
 
-impl Reach {
+impl AdminOption {
     /// The admin listener that the command line names.
     pub(super) fn named(&self) -> Option<AdminClient> {
         let token = self.admin_token.clone().map(Token::new);
@@ -60,7 +60,11 @@ impl Reach {
 
     /// The same, and where it names none that of a configuration. None: it is wrong, and that was
     /// printed.
-    pub(super) fn admin(&self, config: &Chosen, printer: &mut Printer) -> Option<AdminClient> {
+    pub(super) fn admin(
+        &self,
+        config: &ConfigOption,
+        printer: &mut Printer,
+    ) -> Option<AdminClient> {
         if let Some(admin) = self.named() {
             return Some(admin);
         }

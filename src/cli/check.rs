@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::config_source::Named;
+use crate::cli::config_source::ConfigArgument;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{Config, Diagnostics, Style};
@@ -16,7 +16,7 @@ const CERTIFICATES: &str =
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    named: Named,
+    named: ConfigArgument,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,

@@ -9,7 +9,7 @@ use crate::config::Source;
 
 /// The configuration of `--config`, or of the environment.
 #[derive(Debug, Args)]
-pub(super) struct Chosen {
+pub(super) struct ConfigOption {
     /// The configuration file [default: difygate.yaml, else the variables of OpenDify if they are set]
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     file: Option<PathBuf>,
@@ -19,7 +19,7 @@ pub(super) struct Chosen {
 
 /// The same as an argument.
 #[derive(Debug, Args)]
-pub(super) struct Named {
+pub(super) struct ConfigArgument {
     /// The configuration file [default: difygate.yaml, else the variables of OpenDify if they are set]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -41,14 +41,14 @@ impl Variables {
     }
 }
 
-impl Chosen {
+impl ConfigOption {
     /// Where the configuration comes from.
     pub(super) fn source(&self) -> Source {
         self.variables.or(&self.file)
     }
 }
 
-impl Named {
+impl ConfigArgument {
     /// Where the configuration comes from.
     pub(super) fn source(&self) -> Source {
         self.variables.or(&self.file)

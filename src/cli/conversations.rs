@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::ExitStatus;
-use crate::cli::admin_client::{AdminClient, Reach};
-use crate::cli::config_source::Chosen;
+use crate::cli::admin_client::{AdminClient, AdminOption};
+use crate::cli::config_source::ConfigOption;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 use crate::conversation::{Imported, Parsed, Slice, now_s, parse};
@@ -106,9 +106,9 @@ enum Command {
 struct Gateway {
     /// Its configuration; the `admin` in it says where to ask.
     #[command(flatten)]
-    chosen: Chosen,
+    chosen: ConfigOption,
     #[command(flatten)]
-    reach: Reach,
+    reach: AdminOption,
 }
 
 impl Gateway {

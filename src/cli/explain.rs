@@ -10,8 +10,8 @@ use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use crate::cli::ExitStatus;
-use crate::cli::admin_client::Reach;
-use crate::cli::config_source::Chosen;
+use crate::cli::admin_client::AdminOption;
+use crate::cli::config_source::ConfigOption;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 
@@ -42,9 +42,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
     #[command(flatten)]
-    chosen: Chosen,
+    chosen: ConfigOption,
     #[command(flatten)]
-    reach: Reach,
+    reach: AdminOption,
     /// Print the explanation as JSON
     #[arg(long)]
     json: bool,

@@ -8,9 +8,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli::admin_client::{AdminClient, Reach};
+use crate::cli::admin_client::{AdminClient, AdminOption};
 use crate::cli::check::style;
-use crate::cli::config_source::Named;
+use crate::cli::config_source::ConfigArgument;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 use crate::cli::{ExitStatus, environment};
@@ -33,12 +33,12 @@ const MOST_WAYS: usize = 6;
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
-    new: Named,
+    new: ConfigArgument,
     /// Compare with this file instead of a running gateway
     #[arg(short, long, value_name = "CURRENT", conflicts_with = "admin")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    reach: Reach,
+    reach: AdminOption,
     /// Fail if more than this share of an app's users would move to another instance; a removed app
     /// moves all its users
     #[arg(long, value_name = "PERCENT", value_parser = parse_share)]

@@ -15,7 +15,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::admin::{self, Access, AdminDesk, Office};
 use crate::affinity::{Limits, Owners};
 use crate::cli::check::style;
-use crate::cli::config_source::Chosen;
+use crate::cli::config_source::ConfigOption;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config, Source};
@@ -33,7 +33,7 @@ use crate::telemetry::{self, AccessLog, Destination, Format};
 )]
 pub struct Arguments {
     #[command(flatten)]
-    chosen: Chosen,
+    chosen: ConfigOption,
 }
 
 /// Serves until it is told to end.

@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::ExitStatus;
-use crate::cli::admin_client::Reach;
-use crate::cli::config_source::Chosen;
+use crate::cli::admin_client::AdminOption;
+use crate::cli::config_source::ConfigOption;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 
@@ -19,9 +19,9 @@ use crate::cli::serve::block_on;
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
-    chosen: Chosen,
+    chosen: ConfigOption,
     #[command(flatten)]
-    reach: Reach,
+    reach: AdminOption,
     /// Print the whole status as JSON
     #[arg(long)]
     json: bool,

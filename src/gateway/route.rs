@@ -19,7 +19,7 @@ pub(crate) enum Route<'p> {
     /// A browser's question whether it may send the real request. It carries no token, so no app
     /// could be asked.
     Preflight,
-    /// The same question about a call of [`Client`](Self::Client).
+    /// The same question about a call of [`Ai`](Self::Ai).
     AiPreflight,
     /// A call of Dify's.
     Dify(Native<'p>),

@@ -153,7 +153,7 @@ pub(crate) struct SearchedId {
 
 impl Exchange {
     /// Asks all instances for what the request names: the request is then tied to the one that has it,
-    /// or it is known that nobody has it ([`nowhere`](Self::nowhere)).
+    /// or it is known that nobody has it ([`DifyCall::nowhere`]).
     ///
     /// # Errors
     /// Somebody who may have it does not answer; too many searches are under way.

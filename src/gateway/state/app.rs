@@ -10,7 +10,7 @@ use crate::gateway::state::pool::Pool;
 use crate::model::AppName;
 
 /// An app and its instances; what each request needs stands in its first two lines of the
-/// processor's cache (`repr(C)`), as in [`Member`].
+/// processor's cache (`repr(C)`), as in [`Member`](crate::gateway::state::member::Member).
 #[derive(Debug)]
 #[repr(C)]
 pub struct App {

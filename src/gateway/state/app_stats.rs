@@ -7,7 +7,8 @@ use crate::gateway::state::search_limit::SearchLimiter;
 use crate::telemetry::{Counter, Histogram};
 
 /// What is counted for an app; what changes with each request is one line of the processor's cache
-/// (`repr(C)`), as in [`MemberStats`], and is touched when the response is there.
+/// (`repr(C)`), as in
+/// [`MemberStats`](crate::gateway::state::member_stats::MemberStats), and is touched when the response is there.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct AppStats {

@@ -63,7 +63,7 @@ impl Member {
 
     /// Begins to read what a request will need of it, all at once, as [`App::prefetch`] does.
     ///
-    /// [`App::prefetch`]: super::snapshot::App::prefetch
+    /// [`App::prefetch`]: super::app::App::prefetch
     pub(crate) fn prefetch(&self) {
         black_box((self.authorization.is_some(), self.stats.in_flight.get()));
     }
