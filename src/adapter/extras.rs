@@ -1,32 +1,21 @@
 //! What doors take beyond their protocols: who asks, in which conversation, and inputs of the app.
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::ask::Ask;
-use super::fields::{self, Fields};
-use super::object_text::ObjectText;
+use super::fields::{self, Fields, Part};
 use crate::model::GatewayError;
 
 /// What stands before Dify's id in the ids of conversations that a client gets.
 pub const CONVERSATION: &str = "conv_";
 
-/// Reads what is of `metadata`.
-///
-/// # Errors
-/// It is no object.
-pub fn metadata(body: &mut Fields) -> Result<Fields, GatewayError> {
-    Ok(of_metadata(&body.object_text("metadata")?))
-}
-
-/// The same, of its text.
-pub fn of_metadata(metadata: &ObjectText) -> Fields {
-    Fields::some_of("metadata", metadata, &["user_id", "chat_id", "conversation_id", "task"])
-}
-
 /// Takes `user`, `safety_identifier`, `conversation`, `conversation_id`, `inputs` and of `metadata`
 /// `user_id`, `chat_id`, `conversation_id` and `task`. What comes first counts.
-pub fn take(body: &mut Fields, metadata: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
+pub fn take(
+    body: &mut Fields<'_>,
+    metadata: &mut Fields<'_>,
+    ask: &mut Ask,
+) -> Result<(), GatewayError> {
     let users = [body.word("user")?, body.word("safety_identifier")?, metadata.word("user_id")?];
     ask.user = users.into_iter().flatten().next();
     let conversations = [
@@ -42,13 +31,13 @@ pub fn take(body: &mut Fields, metadata: &mut Fields, ask: &mut Ask) -> Result<(
 }
 
 /// `conversation`: an id, or an object with one.
-fn conversation(body: &mut Fields) -> Result<Option<String>, GatewayError> {
-    match body.take("conversation") {
+fn conversation(body: &mut Fields<'_>) -> Result<Option<String>, GatewayError> {
+    match body.part("conversation") {
         None => Ok(None),
-        Some(value @ Value::Object(_)) => {
-            dify_id(&mut Fields::of(body.place("conversation"), value)?, "id")
+        Some(Part::Object(text)) => {
+            dify_id(&mut Fields::of_text(body.place("conversation"), text)?, "id")
         }
-        Some(Value::String(id)) => dify_form(&id, &body.place("conversation")),
+        Some(Part::Text(id)) => dify_form(&id, &body.place("conversation")),
         Some(_) => {
             let wanted = "a string or an object with an id";
             Err(fields::wrong_type(&body.place("conversation"), wanted))
@@ -56,7 +45,7 @@ fn conversation(body: &mut Fields) -> Result<Option<String>, GatewayError> {
     }
 }
 
-fn dify_id(from: &mut Fields, name: &str) -> Result<Option<String>, GatewayError> {
+fn dify_id(from: &mut Fields<'_>, name: &str) -> Result<Option<String>, GatewayError> {
     match from.word(name)? {
         None => Ok(None),
         Some(id) => dify_form(&id, &from.place(name)),
@@ -76,14 +65,16 @@ fn dify_form(id: &str, place: &str) -> Result<Option<String>, GatewayError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::adapter::Hints;
+    use crate::adapter::object_text::ObjectText;
 
     fn taken(body: Value) -> Result<Ask, GatewayError> {
-        let mut body = Fields::of_body(body.to_string())?;
-        let (mut metadata, mut ask) = (metadata(&mut body)?, Ask::default());
+        let body = body.to_string();
+        let mut body = Fields::of_body(body.as_bytes())?;
+        let (mut metadata, mut ask) = (body.fields("metadata")?, Ask::default());
         take(&mut body, &mut metadata, &mut ask)?;
         metadata.leave(&mut ask.ignored);
         Ok(ask)

@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::bounded::{self, Broken, MAX_DEPTH, MAX_ELEMENTS, Object};
+use super::bounded::{self, Broken, Keep, MAX_DEPTH, MAX_ELEMENTS, Object};
 use super::object_text::ObjectText;
 use crate::model::{ErrorKind, GatewayError};
 
@@ -21,25 +21,127 @@ const MAX_IGNORED_NAME: usize = 64;
 /// and hashed again and again.
 const MAX_WORD: usize = 4096;
 
+/// All names of fields, at any depth, that a door takes. Of others the first few are known by name.
+const NAMES: &[&str] = &[
+    "audio",
+    "background",
+    "best_of",
+    "chat_id",
+    "container",
+    "content",
+    "conversation",
+    "conversation_id",
+    "data",
+    "detail",
+    "display",
+    "echo",
+    "file",
+    "file_data",
+    "file_id",
+    "file_url",
+    "filename",
+    "format",
+    "function_call",
+    "id",
+    "image_url",
+    "include",
+    "include_obfuscation",
+    "include_usage",
+    "input",
+    "input_audio",
+    "inputs",
+    "instructions",
+    "logprobs",
+    "max_tokens",
+    "mcp_servers",
+    "media_type",
+    "messages",
+    "metadata",
+    "modalities",
+    "mode",
+    "model",
+    "n",
+    "name",
+    "output",
+    "output_config",
+    "output_format",
+    "previous_response_id",
+    "prompt",
+    "refusal",
+    "response_format",
+    "role",
+    "safety_identifier",
+    "source",
+    "stop",
+    "stop_sequences",
+    "store",
+    "stream",
+    "stream_format",
+    "stream_options",
+    "suffix",
+    "system",
+    "task",
+    "text",
+    "thinking",
+    "title",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "type",
+    "url",
+    "user",
+    "user_id",
+    "voice",
+];
+
+const KEEP: Keep<'_> = Keep { named: NAMES, others: MAX_IGNORED };
+
 /// The fields of one JSON object.
 #[derive(Debug)]
-pub struct Fields {
+pub struct Fields<'a> {
     /// Where the object stands, empty for the body itself.
     place: String,
     map: Map<String, Value>,
-    /// Objects and lists that nobody has looked into. In their place in the map stands `true`.
-    texts: HashMap<String, Box<RawValue>>,
+    /// Objects and lists that nobody has looked into.
+    texts: HashMap<String, &'a RawValue>,
 }
 
-/// The fields that may be most of a body. All of them are looked into, so they never stay text.
-const TREES: &[&str] = &["messages", "input", "prompt", "system"];
+/// A field's value, of which nothing is looked into yet.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// A string.
+    Text(String),
+    /// The text of a list.
+    List(&'a RawValue),
+    /// The text of an object.
+    Object(&'a RawValue),
+    /// A number or a boolean.
+    Other,
+}
 
-impl Fields {
-    /// The fields of a body, which is given back before anything is made of them.
-    pub fn of_body(body: impl AsRef<[u8]>) -> Result<Self, GatewayError> {
-        let object = bounded::object(body.as_ref(), TREES).map_err(broken)?;
-        drop(body);
-        match object {
+impl<'a> Part<'a> {
+    /// A text that was part of a body.
+    pub fn of(text: &'a RawValue) -> Self {
+        match text.get().as_bytes().first() {
+            Some(b'{') => Self::Object(text),
+            Some(b'[') => Self::List(text),
+            _ => match bounded::tree(text) {
+                Value::String(text) => Self::Text(text),
+                _ => Self::Other,
+            },
+        }
+    }
+}
+
+/// The items of a list.
+pub fn items(list: &RawValue) -> Vec<&RawValue> {
+    bounded::items(list)
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of a body.
+    pub fn of_body(body: &'a [u8]) -> Result<Self, GatewayError> {
+        match bounded::object(body, KEEP).map_err(broken)? {
             Some(Object { map, texts }) => Ok(Self { place: String::new(), map, texts }),
             None => {
                 let message = "the body must be a JSON object";
@@ -48,18 +150,23 @@ impl Fields {
         }
     }
 
-    /// The fields of an object at a place.
-    pub fn of(place: impl Into<String>, value: Value) -> Result<Self, GatewayError> {
+    /// The fields of an object at a place, of which nothing is text.
+    pub fn of(place: impl Into<String>, map: Map<String, Value>) -> Self {
+        Self { place: place.into(), map, texts: HashMap::new() }
+    }
+
+    /// The fields of a part of a body, which must be an object.
+    pub fn of_text(place: impl Into<String>, text: &'a RawValue) -> Result<Self, GatewayError> {
         let place = place.into();
-        match value {
-            Value::Object(map) => Ok(Self { place, map, texts: HashMap::new() }),
-            _ => Err(wrong_type(&place, "an object")),
+        match text.get().starts_with('{') {
+            true => Ok(Self::of_object(place, text.get())),
+            false => Err(wrong_type(&place, "an object")),
         }
     }
 
-    /// Named fields of an object at a place, and as many others as may be told as ignored.
-    pub fn some_of(place: impl Into<String>, object: &ObjectText, named: &[&str]) -> Self {
-        let Object { map, texts } = bounded::some_of(object.text(), named, MAX_IGNORED);
+    /// The fields of an object that was part of a body.
+    pub fn of_object(place: impl Into<String>, object: &'a str) -> Self {
+        let Object { map, texts } = bounded::part(object.as_bytes(), KEEP);
         Self { place: place.into(), map, texts }
     }
 
@@ -68,25 +175,39 @@ impl Fields {
         if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) }
     }
 
-    /// A field's value. Each can be taken once.
+    /// A field's value as a tree. Each can be taken once.
     pub fn take(&mut self, name: &str) -> Option<Value> {
+        debug_assert!(NAMES.binary_search(&name).is_ok(), "`{name}` is missing in NAMES");
         let value = self.map.get_mut(name).map(Value::take).filter(|value| !value.is_null())?;
-        Some(self.texts.remove(name).map_or(value, |text| bounded::tree(&text)))
+        Some(self.texts.remove(name).map_or(value, bounded::tree))
+    }
+
+    /// The same, not looked into.
+    pub fn part(&mut self, name: &str) -> Option<Part<'a>> {
+        debug_assert!(NAMES.binary_search(&name).is_ok(), "`{name}` is missing in NAMES");
+        let value = self.map.get_mut(name).map(Value::take).filter(|value| !value.is_null())?;
+        Some(match (self.texts.remove(name), value) {
+            (Some(text), _) => Part::of(text),
+            (None, Value::String(text)) => Part::Text(text),
+            (None, _) => Part::Other,
+        })
+    }
+
+    /// The same, which must be there.
+    pub fn need_part(&mut self, name: &str) -> Result<Part<'a>, GatewayError> {
+        self.part(name).ok_or_else(|| missing(&self.place(name)))
     }
 
     /// An object as the text that it is; absent is empty.
     pub fn object_text(&mut self, name: &str) -> Result<ObjectText, GatewayError> {
-        let text = match (self.texts.remove(name), self.map.get_mut(name).map(Value::take)) {
-            (Some(text), _) => text,
-            (None, None | Some(Value::Null)) => return Ok(ObjectText::default()),
-            (None, Some(Value::Object(map))) if map.is_empty() => return Ok(ObjectText::default()),
-            // Text cannot fail to be made of a value.
-            (None, Some(value)) => to_raw_value(&value).unwrap_or_default(),
-        };
-        ObjectText::new(text).ok_or_else(|| wrong_type(&self.place(name), "an object"))
+        match self.part(name) {
+            None => Ok(ObjectText::default()),
+            Some(Part::Object(text)) => Ok(ObjectText::new(text)),
+            Some(_) => Err(wrong_type(&self.place(name), "an object")),
+        }
     }
 
-    /// The same, which must be there.
+    /// The same as a tree, which must be there.
     pub fn need(&mut self, name: &str) -> Result<Value, GatewayError> {
         self.take(name).ok_or_else(|| missing(&self.place(name)))
     }
@@ -139,10 +260,31 @@ impl Fields {
         }
     }
 
+    /// The items of a list; absent is empty.
+    pub fn items(&mut self, name: &str) -> Result<Vec<&'a RawValue>, GatewayError> {
+        match self.part(name) {
+            None => Ok(Vec::new()),
+            Some(Part::List(list)) => Ok(items(list)),
+            Some(_) => Err(wrong_type(&self.place(name), "a list")),
+        }
+    }
+
     /// An object; absent is empty.
-    pub fn fields(&mut self, name: &str) -> Result<Self, GatewayError> {
+    pub fn fields(&mut self, name: &str) -> Result<Fields<'a>, GatewayError> {
         let place = self.place(name);
-        Self::of(place, self.take(name).unwrap_or_else(|| Map::new().into()))
+        match self.part(name) {
+            None => Ok(Self::of(place, Map::new())),
+            Some(Part::Object(text)) => Self::of_text(place, text),
+            Some(_) => Err(wrong_type(&place, "an object")),
+        }
+    }
+
+    /// The same, which must be there.
+    pub fn need_fields(&mut self, name: &str) -> Result<Fields<'a>, GatewayError> {
+        match self.need_part(name)? {
+            Part::Object(text) => Self::of_text(self.place(name), text),
+            _ => Err(wrong_type(&self.place(name), "an object")),
+        }
     }
 
     /// The places of the fields that nobody took, added to `ignored`.
@@ -232,8 +374,8 @@ mod tests {
 
     use super::*;
 
-    fn fields(value: Value) -> Fields {
-        Fields::of("a", value).unwrap()
+    fn fields(object: &str) -> Fields<'_> {
+        Fields::of_object("a", object)
     }
 
     #[test]
@@ -253,35 +395,53 @@ mod tests {
 
     #[test]
     fn faults_name_the_place() {
-        let mut all = fields(json!({"s": 1, "b": "x", "l": {}, "o": [], "n": null}));
+        let object = r#"{"text":1,"stream":"x","tools":{},"stop":[0],"metadata":[],"name":null}"#;
+        let mut all = fields(object);
         let place = |fault: GatewayError| (fault.code.into_owned(), fault.param.unwrap());
-        assert_eq!(place(all.text("s").unwrap_err()), ("invalid_type".into(), "a.s".into()));
-        assert_eq!(place(all.flag("b").unwrap_err()), ("invalid_type".into(), "a.b".into()));
-        assert_eq!(place(all.list("l").unwrap_err()), ("invalid_type".into(), "a.l".into()));
-        assert_eq!(place(all.fields("o").unwrap_err()), ("invalid_type".into(), "a.o".into()));
-        let mut long = fields(json!({"a": "x".repeat(MAX_WORD), "b": "x".repeat(MAX_WORD + 1)}));
-        assert!(long.word("a").is_ok_and(|word| word.is_some()));
-        assert_eq!(long.word("b").unwrap_err().param.as_deref(), Some("a.b"));
-        let missing = all.need_text("n").unwrap_err();
-        assert_eq!(place(missing), ("missing_required_parameter".into(), "a.n".into()));
+        let wrong = |name: &str| ("invalid_type".to_owned(), format!("a.{name}"));
+        assert_eq!(place(all.text("text").unwrap_err()), wrong("text"));
+        assert_eq!(place(all.flag("stream").unwrap_err()), wrong("stream"));
+        assert_eq!(place(all.list("tools").unwrap_err()), wrong("tools"));
+        assert_eq!(place(fields(object).items("tools").unwrap_err()), wrong("tools"));
+        assert_eq!(place(all.fields("metadata").unwrap_err()), wrong("metadata"));
+        assert_eq!(place(fields(object).object_text("stop").unwrap_err()), wrong("stop"));
+        assert_eq!(place(fields(object).need_fields("stop").unwrap_err()), wrong("stop"));
+        let (long, longer) = ("x".repeat(MAX_WORD), "x".repeat(MAX_WORD + 1));
+        let words = format!(r#"{{"user":"{long}","user_id":"{longer}"}}"#);
+        let mut words = fields(&words);
+        assert!(words.word("user").is_ok_and(|word| word.is_some()));
+        assert_eq!(words.word("user_id").unwrap_err().param.as_deref(), Some("a.user_id"));
+        let missing = all.need_text("name").unwrap_err();
+        let absent = ("missing_required_parameter".to_owned(), "a.name".to_owned());
+        assert_eq!(place(missing), absent);
+        assert_eq!(place(all.need_fields("name").unwrap_err()), absent);
+    }
+
+    #[test]
+    fn names_are_found() {
+        assert!(NAMES.is_sorted());
     }
 
     #[test]
     fn what_nobody_takes_is_left_in_the_order_of_the_request() {
-        let mut all =
-            fields(json!({"z": 1, "taken": 2, "null": null, "b\r\nx: y": 1, "e": [], "c": [0]}));
-        all.take("taken");
+        let mut all = fields(
+            r#"{"z":1,"type":2,"url":[1],"null":null,"b\r\nx: y":1,"e":[],"tools":[ ],"c":[0]}"#,
+        );
+        all.take("type");
         let mut ignored = vec!["before".to_owned()];
         all.leave(&mut ignored);
-        assert_eq!(ignored, ["before", "a.z", "a.c"]);
+        assert_eq!(ignored, ["before", "a.z", "a.url", "a.c"]);
     }
 
     #[test]
     fn what_is_left_is_bounded() {
         let many = (0..100).map(|i| (format!("f{i}"), json!(1))).collect::<Map<_, _>>();
         let mut ignored = Vec::new();
-        fields(many.into()).leave(&mut ignored);
-        fields(json!({"x".repeat(65): 1})).leave(&mut ignored);
+        fields(&Value::from(many).to_string()).leave(&mut ignored);
+        fields(&json!({"x".repeat(65): 1}).to_string()).leave(&mut ignored);
         assert_eq!(ignored.len(), MAX_IGNORED);
+        // What has a meaning is found behind them all the same.
+        let behind = format!("{{{}\"user\":\"u\"}}", "\"f\":1,".repeat(100));
+        assert_eq!(fields(&behind).word("user").unwrap().as_deref(), Some("u"));
     }
 }

@@ -17,9 +17,9 @@ const EMPTY: &str = "{}";
 pub struct ObjectText(Option<Box<RawValue>>);
 
 impl ObjectText {
-    /// None if a text is no object.
-    pub(super) fn new(text: Box<RawValue>) -> Option<Self> {
-        text.get().starts_with('{').then_some(Self(Some(text)))
+    /// Of a text that is an object.
+    pub(super) fn new(text: &RawValue) -> Self {
+        Self(Some(text.to_owned()))
     }
 
     /// The text.
@@ -120,7 +120,7 @@ mod tests {
     use super::ObjectText;
 
     fn object(text: &str) -> ObjectText {
-        ObjectText::new(RawValue::from_string(text.to_owned()).unwrap()).unwrap()
+        ObjectText::new(&RawValue::from_string(text.to_owned()).unwrap())
     }
 
     fn written(object: &ObjectText, more: &[(&str, u8)]) -> String {

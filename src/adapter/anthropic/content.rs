@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::adapter::ask::{Attachment, FileKind, Role, Saying};
 use crate::adapter::attached;
 use crate::adapter::data_url;
-use crate::adapter::fields::{self, Fields};
+use crate::adapter::fields::{self, Fields, Part, items};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
@@ -13,21 +13,21 @@ use crate::model::GatewayError;
 pub(super) fn sayings(
     role: Role,
     place: &str,
-    content: Value,
+    content: Part<'_>,
     ignored: &mut Vec<String>,
 ) -> Result<Vec<Saying>, GatewayError> {
     let mut own = Saying { role, ..Saying::default() };
     let blocks = match content {
-        Value::String(text) => {
+        Part::Text(text) => {
             own.text = text;
             return Ok(vec![own]);
         }
-        Value::Array(blocks) => blocks,
+        Part::List(blocks) => items(blocks),
         _ => return Err(fields::wrong_type(place, "a string or a list of content blocks")),
     };
     let mut all = Vec::new();
     for (at, block) in blocks.into_iter().enumerate() {
-        let mut block = Fields::of(format!("{place}[{at}]"), block)?;
+        let mut block = Fields::of_text(format!("{place}[{at}]"), block)?;
         match (role, block.need_text("type")?.as_str()) {
             (Role::User, "tool_result") => all.push(tool_result(&mut block, ignored)?),
             // What a model thought, what it called and what servers answered are not its answer.
@@ -50,7 +50,7 @@ fn is_trace(kind: &str) -> bool {
 /// A text, a picture or a document.
 fn part(
     kind: &str,
-    block: &mut Fields,
+    block: &mut Fields<'_>,
     into: &mut Saying,
     ignored: &mut Vec<String>,
 ) -> Result<(), GatewayError> {
@@ -67,15 +67,15 @@ fn part(
     Ok(())
 }
 
-fn tool_result(block: &mut Fields, ignored: &mut Vec<String>) -> Result<Saying, GatewayError> {
+fn tool_result(block: &mut Fields<'_>, ignored: &mut Vec<String>) -> Result<Saying, GatewayError> {
     let mut result = Saying { role: Role::Tool, ..Saying::default() };
     let place = block.place("content");
-    match block.take("content") {
+    match block.part("content") {
         None => {}
-        Some(Value::String(text)) => result.text = text,
-        Some(Value::Array(parts)) => {
-            for (at, inner) in parts.into_iter().enumerate() {
-                let mut inner = Fields::of(format!("{place}[{at}]"), inner)?;
+        Some(Part::Text(text)) => result.text = text,
+        Some(Part::List(parts)) => {
+            for (at, inner) in items(parts).into_iter().enumerate() {
+                let mut inner = Fields::of_text(format!("{place}[{at}]"), inner)?;
                 let kind = inner.need_text("type")?;
                 part(&kind, &mut inner, &mut result, ignored)?;
             }
@@ -88,10 +88,9 @@ fn tool_result(block: &mut Fields, ignored: &mut Vec<String>) -> Result<Saying, 
 }
 
 /// The file of an `image` or `document` block.
-fn source(block: &mut Fields, kind: FileKind) -> Result<Attachment, GatewayError> {
+fn source(block: &mut Fields<'_>, kind: FileKind) -> Result<Attachment, GatewayError> {
     let title = block.text("title")?.filter(|title| !title.trim().is_empty());
-    let place = block.place("source");
-    let mut source = Fields::of(place, block.need("source")?)?;
+    let mut source = block.need_fields("source")?;
     let form = source.need_text("type")?;
     match form.as_str() {
         "base64" => {

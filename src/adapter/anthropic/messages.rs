@@ -11,7 +11,7 @@ use super::content;
 use super::voice::MessagesVoice;
 use crate::adapter::ask::{Ask, Role};
 use crate::adapter::extras;
-use crate::adapter::fields::{self, Fields};
+use crate::adapter::fields::{self, Fields, Part, items};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
@@ -20,19 +20,19 @@ const MAX_STOPS: usize = 64;
 
 /// What a body asks for, and who tells the answer.
 pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, MessagesVoice), GatewayError> {
-    let mut body = Fields::of_body(body)?;
+    let mut body = Fields::of_body(body.as_ref())?;
     let mut ask = Ask { model: body.need_text("model")?, ..Ask::default() };
     needs_length(&mut body, &mut ask)?;
     finish(body, ask)
 }
 
 /// All but the model and the length.
-fn finish(mut body: Fields, mut ask: Ask) -> Result<(Ask, MessagesVoice), GatewayError> {
+fn finish(mut body: Fields<'_>, mut ask: Ask) -> Result<(Ask, MessagesVoice), GatewayError> {
     system(&mut body, &mut ask)?;
     messages(&mut body, &mut ask)?;
     ask.streamed = body.flag("stream")?;
     ask.stop = stops(&mut body)?;
-    let mut metadata = extras::metadata(&mut body)?;
+    let mut metadata = body.fields("metadata")?;
     extras::take(&mut body, &mut metadata, &mut ask)?;
     metadata.leave(&mut ask.ignored);
     tools(&mut body, &mut ask)?;
@@ -46,7 +46,7 @@ fn finish(mut body: Fields, mut ask: Ask) -> Result<(Ask, MessagesVoice), Gatewa
 /// `POST /v1/messages/count_tokens`: the model, and how many tokens its messages have by an estimate.
 /// Dify counts only what it has run, and each model in its own way.
 pub fn count_tokens(body: impl AsRef<[u8]>) -> Result<(String, u64), GatewayError> {
-    let mut body = Fields::of_body(body)?;
+    let mut body = Fields::of_body(body.as_ref())?;
     let ask = Ask { model: body.need_text("model")?, ..Ask::default() };
     // It is all of a request but its length.
     let (ask, _) = finish(body, ask)?;
@@ -78,7 +78,7 @@ fn tokens(text: &str) -> u64 {
 }
 
 /// The protocol wants `max_tokens`; an app of Dify has its own.
-fn needs_length(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
+fn needs_length(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
     let length = body.need("max_tokens")?;
     if length.as_u64().is_none_or(|length| length == 0) {
         return Err(fields::wrong_value("max_tokens", "must be a whole number of at least 1"));
@@ -87,13 +87,13 @@ fn needs_length(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     Ok(())
 }
 
-fn system(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
-    match body.take("system") {
+fn system(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+    match body.part("system") {
         None => {}
-        Some(Value::String(text)) => transcript::add_system(&mut ask.system, &text),
-        Some(Value::Array(blocks)) => {
-            for (at, block) in blocks.into_iter().enumerate() {
-                let mut block = Fields::of(format!("system[{at}]"), block)?;
+        Some(Part::Text(text)) => transcript::add_system(&mut ask.system, &text),
+        Some(Part::List(blocks)) => {
+            for (at, block) in items(blocks).into_iter().enumerate() {
+                let mut block = Fields::of_text(format!("system[{at}]"), block)?;
                 if block.need_text("type")? != "text" {
                     return Err(fields::wrong_value(&block.place("type"), "must be text"));
                 }
@@ -105,14 +105,15 @@ fn system(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     Ok(())
 }
 
-fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
-    let Value::Array(messages) = body.need("messages")? else {
+fn messages(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+    let Part::List(messages) = body.need_part("messages")? else {
         return Err(fields::wrong_type("messages", "a list"));
     };
+    let messages = items(messages);
     let mut said = Vec::with_capacity(messages.len());
     let mut last = String::new();
     for (at, message) in messages.into_iter().enumerate() {
-        let mut message = Fields::of(format!("messages[{at}]"), message)?;
+        let mut message = Fields::of_text(format!("messages[{at}]"), message)?;
         let role = match message.need_text("role")?.as_str() {
             "user" => Role::User,
             "assistant" => Role::Assistant,
@@ -122,7 +123,9 @@ fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
             }
         };
         let place = message.place("content");
-        for saying in content::sayings(role, &place, message.need("content")?, &mut ask.ignored)? {
+        for saying in
+            content::sayings(role, &place, message.need_part("content")?, &mut ask.ignored)?
+        {
             transcript::add(&mut said, saying);
         }
         last = format!("messages[{at}]");
@@ -131,7 +134,7 @@ fn messages(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
     Ok(())
 }
 
-fn stops(body: &mut Fields) -> Result<Vec<String>, GatewayError> {
+fn stops(body: &mut Fields<'_>) -> Result<Vec<String>, GatewayError> {
     let list = body.list("stop_sequences")?;
     if list.len() > MAX_STOPS {
         let why = format!("has more than {MAX_STOPS} texts");
@@ -148,10 +151,13 @@ fn stops(body: &mut Fields) -> Result<Vec<String>, GatewayError> {
 }
 
 /// Tools that the model may leave alone are left alone; those that it must use are refused.
-fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
-    let choice = match body.take("tool_choice") {
+fn tools(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+    let choice = match body.part("tool_choice") {
         None => None,
-        Some(choice) => Some(Fields::of("tool_choice", choice)?.need_text("type")?),
+        Some(Part::Object(choice)) => {
+            Some(Fields::of_text("tool_choice", choice)?.need_text("type")?)
+        }
+        Some(_) => return Err(fields::wrong_type("tool_choice", "an object")),
     };
     match choice.as_deref() {
         None | Some("auto" | "none") => {}
@@ -163,11 +169,11 @@ fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
             return Err(fields::wrong_value("tool_choice.type", "must be auto or none"));
         }
     }
-    for (at, tool) in body.list("tools")?.into_iter().enumerate() {
+    for (at, tool) in body.items("tools")?.into_iter().enumerate() {
         if at == 0 && choice.as_deref() != Some("none") {
             ask.ignored.push("tools".to_owned());
         }
-        let mut tool = Fields::of(format!("tools[{at}]"), tool)?;
+        let mut tool = Fields::of_text(format!("tools[{at}]"), tool)?;
         let kind = tool.text("type")?.unwrap_or_default();
         if ["web_search_", "web_fetch_", "code_execution_"].iter().any(|k| kind.starts_with(k)) {
             let why = "is a tool that runs on Anthropic's servers; give the app of Dify one";
@@ -181,7 +187,7 @@ fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
 }
 
 /// What would change the form or the sources of the answer.
-fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
+fn output(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
     let mut config = body.fields("output_config")?;
     if config.take("format").is_some() {
         let why = "is not served: an app of Dify writes as it is built";
@@ -196,7 +202,7 @@ fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
             return Err(fields::unsupported(field, why));
         }
     }
-    if !body.list("mcp_servers")?.is_empty() {
+    if !body.items("mcp_servers")?.is_empty() {
         let why = "are not served: give the app of Dify these tools";
         return Err(fields::unsupported("mcp_servers", why));
     }
@@ -204,9 +210,12 @@ fn output(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
 }
 
 /// Whether the client wants to see what the app thinks. How much it thinks, the app decides.
-fn thinking(body: &mut Fields, ask: &mut Ask) -> Result<bool, GatewayError> {
-    let Some(thinking) = body.take("thinking") else { return Ok(false) };
-    let mut thinking = Fields::of("thinking", thinking)?;
+fn thinking(body: &mut Fields<'_>, ask: &mut Ask) -> Result<bool, GatewayError> {
+    let mut thinking = match body.part("thinking") {
+        None => return Ok(false),
+        Some(Part::Object(thinking)) => Fields::of_text("thinking", thinking)?,
+        Some(_) => return Err(fields::wrong_type("thinking", "an object")),
+    };
     let thinks = match thinking.need_text("type")?.as_str() {
         "disabled" => false,
         "enabled" | "adaptive" => true,

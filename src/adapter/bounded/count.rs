@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{Budget, Seed};
+use super::{Bound, Budget, MAX_DEPTH};
 
 /// Reads one value and keeps nothing of it.
 #[derive(Clone, Copy)]
@@ -16,8 +16,10 @@ pub(super) struct Count<'a> {
 
 impl Count<'_> {
     fn inner<E: Error>(self) -> Result<Self, E> {
-        let Seed { budget, depth } = Seed { budget: self.budget, depth: self.depth }.inner()?;
-        Ok(Self { budget, depth })
+        match self.depth < MAX_DEPTH {
+            true => Ok(Self { depth: self.depth + 1, ..self }),
+            false => Err(self.budget.exceeded(Bound::Depth)),
+        }
     }
 }
 

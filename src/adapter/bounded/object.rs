@@ -1,65 +1,45 @@
-//! The fields of an object: what is small as values, the rest as text.
+//! The fields of an object: texts, numbers and the like as values, objects and lists as text.
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
+use serde::de::{Error, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::count::Count;
-use super::{Budget, Object, Seed};
+use super::{Keep, Object};
 use crate::adapter::fields::is_tellable;
 
 /// Reads the fields of an object.
-pub(super) struct Fields<'a> {
-    pub budget: &'a Budget,
-    pub keep: Keep<'a>,
-}
-
-/// What is kept of them.
-#[derive(Clone, Copy)]
-pub(super) enum Keep<'a> {
-    /// All, these as trees.
-    All(&'a [&'a str]),
-    /// These, and so many of the others that say something.
-    Some(&'a [&'a str], usize),
-}
+pub(super) struct Fields<'a>(pub Keep<'a>);
 
 impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = Object;
+    type Value = Object<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<Object, A::Error> {
-        let (budget, mut object) = (self.budget, Object::default());
-        let (tree, count) = (Seed { budget, depth: 1 }, Count { budget, depth: 1 });
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Object<'de>, A::Error> {
+        let Keep { named, mut others } = self.0;
+        let mut object = Object::default();
         while let Some(name) = fields.next_key::<String>()? {
-            budget.take_one()?;
-            object.texts.remove(&name);
-            if matches!(self.keep, Keep::All(trees) if trees.contains(&&*name)) {
-                object.map.insert(name, fields.next_value_seed(tree)?);
-                continue;
-            }
             let text: &RawValue = fields.next_value()?;
-            let mut json = serde_json::Deserializer::from_str(text.get());
-            if let Keep::Some(named, others) = &mut self.keep
-                && !named.contains(&&*name)
-            {
-                count.deserialize(&mut json).map_err(A::Error::custom)?;
-                if *others > 0 && is_tellable(&name) && says_something(text) {
-                    *others -= 1;
+            if named.binary_search(&&*name).is_err() {
+                if others > 0 && is_tellable(&name) && says_something(text) {
+                    others -= 1;
                     object.map.insert(name, Value::Bool(true));
                 }
-            } else if text.get().starts_with(['{', '[']) && says_something(text) {
-                count.deserialize(&mut json).map_err(A::Error::custom)?;
-                object.texts.insert(name.clone(), text.to_owned());
-                object.map.insert(name, Value::Bool(true));
-            } else {
-                let value = tree.deserialize(&mut json).map_err(A::Error::custom)?;
-                object.map.insert(name, value);
+                continue;
             }
+            // Of fields of the same name, the last one counts.
+            object.texts.remove(&name);
+            let value = if text.get().starts_with(['{', '[']) {
+                object.texts.insert(name.clone(), text);
+                if says_something(text) { Value::Bool(true) } else { Value::Array(Vec::new()) }
+            } else {
+                serde_json::from_str(text.get()).map_err(A::Error::custom)?
+            };
+            object.map.insert(name, value);
         }
         Ok(object)
     }

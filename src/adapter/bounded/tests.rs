@@ -1,9 +1,10 @@
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Broken, MAX_DEPTH, MAX_ELEMENTS, Object, object, some_of, tree};
+use super::{Broken, Keep, MAX_DEPTH, MAX_ELEMENTS, Object, items, object, part, tree};
 
-const NO_TREES: &[&str] = &[];
+const NOTHING: Keep<'_> = Keep { named: &[], others: 0 };
 /// The field that the tests' parts are in.
 const PART: &str = "part";
 
@@ -11,10 +12,12 @@ fn list(items: usize) -> String {
     format!("[{}]", vec!["1"; items].join(","))
 }
 
-/// The same part as a tree and as text.
-fn both(part: &str) -> [Result<Option<Object>, Broken>; 2] {
+/// A part that is kept, told, and neither.
+fn each(part: &str, look: impl Fn(Result<Option<Object<'_>>, Broken>)) {
     let body = format!("{{\"{PART}\":{part}}}");
-    [&[PART], NO_TREES].map(|trees| object(body.as_bytes(), trees))
+    for (named, others) in [(&[PART][..], 0), (&[], 1), (&[], 0)] {
+        look(object(body.as_bytes(), Keep { named, others }));
+    }
 }
 
 #[test]
@@ -26,17 +29,17 @@ fn so_many_elements_are_read_and_not_one_more() {
     // The part itself is one.
     let (most, half) = (MAX_ELEMENTS - 1, MAX_ELEMENTS / 2 - 1);
     for part in [list(most), names(most), objects(half)] {
-        assert!(both(&part).iter().all(Result::is_ok));
+        each(&part, |read| assert!(read.is_ok()));
     }
     for part in [list(most + 1), names(most + 1), objects(half + 1)] {
-        assert!(both(&part).iter().all(|read| matches!(read, Err(Broken::TooMany))));
+        each(&part, |read| assert!(matches!(read, Err(Broken::TooMany))));
     }
-    assert!(matches!(object(list(MAX_ELEMENTS).as_bytes(), NO_TREES), Ok(None)));
-    let many = object(list(MAX_ELEMENTS + 1).as_bytes(), NO_TREES);
-    assert!(matches!(many, Err(Broken::TooMany)));
+    assert!(matches!(object(list(MAX_ELEMENTS).as_bytes(), NOTHING), Ok(None)));
+    let many = list(MAX_ELEMENTS + 1);
+    assert!(matches!(object(many.as_bytes(), NOTHING), Err(Broken::TooMany)));
     // Of several parts together.
     let parts = format!("{{\"a\":{0},\"b\":{0}}}", list(MAX_ELEMENTS / 2));
-    assert!(matches!(object(parts.as_bytes(), NO_TREES), Err(Broken::TooMany)));
+    assert!(matches!(object(parts.as_bytes(), NOTHING), Err(Broken::TooMany)));
 }
 
 #[test]
@@ -45,54 +48,73 @@ fn so_deep_and_no_deeper() {
     let objects = |depth| ["{\"a\":".repeat(depth), "1".into(), "}".repeat(depth)].concat();
     // The body itself is one.
     for part in [nested(MAX_DEPTH - 1), objects(MAX_DEPTH - 1)] {
-        assert!(both(&part).iter().all(Result::is_ok));
+        each(&part, |read| assert!(read.is_ok()));
     }
     for part in [nested(MAX_DEPTH), objects(MAX_DEPTH), nested(2_000_000)] {
-        assert!(both(&part).iter().all(|read| matches!(read, Err(Broken::TooDeep))));
+        each(&part, |read| assert!(matches!(read, Err(Broken::TooDeep))));
     }
-    assert!(matches!(object(nested(MAX_DEPTH).as_bytes(), NO_TREES), Ok(None)));
-    let deep = object(nested(MAX_DEPTH + 1).as_bytes(), NO_TREES);
-    assert!(matches!(deep, Err(Broken::TooDeep)));
+    assert!(matches!(object(nested(MAX_DEPTH).as_bytes(), NOTHING), Ok(None)));
+    let deep = nested(MAX_DEPTH + 1);
+    assert!(matches!(object(deep.as_bytes(), NOTHING), Err(Broken::TooDeep)));
 }
 
 #[test]
 fn what_follows_the_text_and_what_is_none_is_refused() {
     for text in ["", "[1,]", "{} {}", "nul", "[1e999]", "\u{feff}{}", "{\"a\":1,\"a\"}"] {
-        let read = object(text.as_bytes(), NO_TREES);
+        let read = object(text.as_bytes(), NOTHING);
         assert!(matches!(read, Err(Broken::Syntax(_))), "{text}");
     }
     for part in ["[1,]", "[1e999]", "{\"a\":1,\"a\"}", "[\"\\ud800\"]", "[\"\u{1}\"]", "{1:2}"] {
-        for read in both(part) {
-            assert!(matches!(read, Err(Broken::Syntax(_))), "{part}");
-        }
+        each(part, |read| assert!(matches!(read, Err(Broken::Syntax(_))), "{part}"));
     }
     let invalid = [b"{\"a\":[\"".as_slice(), b"\xff\"]}"].concat();
-    assert!(matches!(object(&invalid, NO_TREES), Err(Broken::Syntax(_))));
+    assert!(matches!(object(&invalid, NOTHING), Err(Broken::Syntax(_))));
 }
 
 #[test]
 fn what_is_broken_is_found_at_its_place_in_the_whole_text() {
     let text = b"{\"a\": 1,\n \"part\": [\n1e999]}";
-    for trees in [&[PART], NO_TREES] {
-        let Err(Broken::Syntax(error)) = object(text, trees) else { panic!("it is broken") };
+    for named in [&[PART][..], &[]] {
+        let Err(Broken::Syntax(error)) = object(text, Keep { named, others: 0 }) else {
+            panic!("it is broken")
+        };
         assert_eq!((error.line(), error.column()), (3, 5));
     }
 }
 
 #[test]
-fn some_fields_are_kept_and_of_the_others_the_first_ones() {
+fn named_fields_are_kept_and_of_the_others_the_first_ones() {
     let text =
         json!({"a": 1, "n": null, "b": [1], "e": {}, "x y": 1, "w": {"q": 1}, "c": "s", "v": 2});
-    let some = some_of(&text.to_string(), &["v", "w"], 2);
-    assert_eq!(Value::from(some.map), json!({"a": true, "b": true, "w": true, "v": 2}));
-    assert_eq!(tree(&some.texts["w"]), json!({"q": 1}));
+    let (text, keep) = (text.to_string(), Keep { named: &["v", "w"], others: 2 });
+    for some in [part(text.as_bytes(), keep), object(text.as_bytes(), keep).unwrap().unwrap()] {
+        assert_eq!(Value::from(some.map), json!({"a": true, "b": true, "w": true, "v": 2}));
+        assert_eq!(tree(some.texts["w"]), json!({"q": 1}));
+    }
+}
+
+#[test]
+fn of_fields_of_the_same_name_the_last_one_counts() {
+    let keep = Keep { named: &["a"], others: 0 };
+    assert_eq!(joined(part(br#"{"a":[1],"a":2}"#, keep)), json!({"a": 2}));
+    assert_eq!(joined(part(br#"{"a":1,"a":[2],"a":[3]}"#, keep)), json!({"a": [3]}));
+}
+
+#[test]
+fn a_list_is_its_items() {
+    let list: Box<RawValue> = serde_json::from_str(r#"[1, "a", [2], {"b" : 3}]"#).unwrap();
+    let texts: Vec<_> = items(&list).into_iter().map(RawValue::get).collect();
+    assert_eq!(texts, ["1", "\"a\"", "[2]", "{\"b\" : 3}"]);
 }
 
 /// What the fields are in the end.
-fn joined(object: Object) -> Value {
+fn joined(object: Object<'_>) -> Value {
     let Object { mut map, texts } = object;
     for (name, text) in texts {
-        assert_eq!(map.insert(name, tree(&text)), Some(Value::Bool(true)));
+        let value = tree(text);
+        let is_empty = matches!(value.to_string().as_str(), "{}" | "[]");
+        let stands = if is_empty { json!([]) } else { json!(true) };
+        assert_eq!(map.insert(name, value), Some(stands));
     }
     map.into()
 }
@@ -121,11 +143,12 @@ proptest! {
         fields in prop::collection::vec(("[a-d]|.{0,3}", any_json()), 0..8),
     ) {
         let map: Map<String, Value> = fields.into_iter().collect();
-        let text = Value::from(map).to_string();
+        let text = Value::from(map.clone()).to_string();
         let expected: Value = serde_json::from_str(&text).unwrap();
-        for trees in [NO_TREES, &["a", "b"], &["a", "b", "c", "d"]] {
-            let read = object(text.as_bytes(), trees).unwrap().unwrap();
-            assert_eq!(joined(read), expected);
-        }
+        let mut named: Vec<_> = map.keys().map(String::as_str).collect();
+        named.sort_unstable();
+        let keep = Keep { named: &named, others: 0 };
+        assert_eq!(joined(object(text.as_bytes(), keep).unwrap().unwrap()), expected);
+        assert_eq!(joined(part(text.as_bytes(), keep)), expected);
     }
 }

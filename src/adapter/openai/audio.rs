@@ -110,7 +110,7 @@ pub fn transcription(
     }
     let (file_name, media_type) = sound(file.ok_or_else(|| missing("file"))?);
     let mut ignored = Vec::new();
-    Fields::of("", others.into())?.leave(&mut ignored);
+    Fields::of("", others).leave(&mut ignored);
     Ok(Transcription { model, user, file_name, media_type, written, ignored })
 }
 
@@ -183,7 +183,7 @@ pub(super) const REFUSED: &[RefusedField] = &[
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
 pub fn speech(body: impl AsRef<[u8]>) -> Result<Speech, GatewayError> {
-    let mut body = Fields::of_body(body)?;
+    let mut body = Fields::of_body(body.as_ref())?;
     let model = common::model(&mut body)?;
     common::refuse(&mut body, REFUSED)?;
     let text = body.need_text("input")?;

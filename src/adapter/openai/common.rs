@@ -14,7 +14,7 @@ const MAX_STOP: usize = 4;
 pub(super) type RefusedField = (&'static str, fn(&Value) -> bool, &'static str);
 
 /// Refuses the first field of a table that has a value which does not pass.
-pub(super) fn refuse(body: &mut Fields, table: &[RefusedField]) -> Result<(), GatewayError> {
+pub(super) fn refuse(body: &mut Fields<'_>, table: &[RefusedField]) -> Result<(), GatewayError> {
     for (name, passes, why) in table {
         if body.take(name).is_some_and(|value| !passes(&value)) {
             return Err(GatewayError::unsupported(name, *why));
@@ -24,7 +24,7 @@ pub(super) fn refuse(body: &mut Fields, table: &[RefusedField]) -> Result<(), Ga
 }
 
 /// `model`, which must not be empty.
-pub(super) fn model(body: &mut Fields) -> Result<String, GatewayError> {
+pub(super) fn model(body: &mut Fields<'_>) -> Result<String, GatewayError> {
     let model = body.need_text("model")?;
     match model.is_empty() {
         true => Err(fields::wrong_value("model", "must be one that GET /v1/models lists")),
@@ -33,7 +33,7 @@ pub(super) fn model(body: &mut Fields) -> Result<String, GatewayError> {
 }
 
 /// `stream` and `stream_options`. Gives whether a stream ends with the usage.
-pub(super) fn streaming(body: &mut Fields, ask: &mut Ask) -> Result<bool, GatewayError> {
+pub(super) fn streaming(body: &mut Fields<'_>, ask: &mut Ask) -> Result<bool, GatewayError> {
     ask.streamed = body.flag("stream")?;
     let mut options = body.fields("stream_options")?;
     let with_usage = options.flag("include_usage")?;
@@ -46,7 +46,7 @@ pub(super) fn streaming(body: &mut Fields, ask: &mut Ask) -> Result<bool, Gatewa
 }
 
 /// `stop`: a text or up to four. Empty ones never come.
-pub(super) fn stop(body: &mut Fields) -> Result<Vec<String>, GatewayError> {
+pub(super) fn stop(body: &mut Fields<'_>) -> Result<Vec<String>, GatewayError> {
     let texts = match body.take("stop") {
         None => Vec::new(),
         Some(Value::String(text)) => vec![text],

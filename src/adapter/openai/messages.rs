@@ -1,12 +1,12 @@
 //! The messages of a chat: texts and files of each. System texts are taken out, so that it does not
 //! matter where they stand; what is left is the transcript.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::common::ignore;
 use crate::adapter::ask::{Ask, Attachment, Role, Saying};
 use crate::adapter::attached::{self, AttachError};
-use crate::adapter::fields::{missing, pass_over, wrong_type, wrong_value};
+use crate::adapter::fields::{Fields, Part, items, missing, pass_over, wrong_type, wrong_value};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
@@ -17,18 +17,19 @@ enum Place {
 }
 
 /// Reads `messages` into the system text, the transcript and the question.
-pub(super) fn read(messages: Value, ask: &mut Ask) -> Result<(), GatewayError> {
-    let Value::Array(messages) = messages else { return Err(wrong_type("messages", "a list")) };
-    let mut said: Vec<Saying> = Vec::new();
+pub(super) fn read(messages: Part<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+    let Part::List(messages) = messages else { return Err(wrong_type("messages", "a list")) };
+    let messages = items(messages);
+    let mut said: Vec<Saying> = Vec::with_capacity(messages.len());
     let (mut last, mut trailing) = (String::new(), Vec::new());
-    for (place, message) in messages.iter().enumerate() {
+    for (place, message) in messages.into_iter().enumerate() {
         let at = format!("messages[{place}]");
-        let Value::Object(message) = message else { return Err(wrong_type(&at, "an object")) };
-        let role = role(message, &at)?;
-        if message.get("name").is_some_and(|name| !name.is_null()) {
+        let mut message = Fields::of_text(at.as_str(), message)?;
+        let role = role(&mut message)?;
+        if message.take("name").is_some() {
             ignore(ask, "messages.name");
         }
-        let saying = saying(message, &role, (&at, &mut *ask))?;
+        let saying = saying(&mut message, &role, ask)?;
         match role {
             Place::System if saying.text.trim().is_empty() => {}
             Place::System => trailing.push(saying.text),
@@ -44,127 +45,113 @@ pub(super) fn read(messages: Value, ask: &mut Ask) -> Result<(), GatewayError> {
     transcript::settle(ask, said, trailing, ("messages", &last))
 }
 
-fn role(message: &Map<String, Value>, at: &str) -> Result<Place, GatewayError> {
-    let at = format!("{at}.role");
-    match message.get("role").and_then(Value::as_str) {
+fn role(message: &mut Fields<'_>) -> Result<Place, GatewayError> {
+    match message.take("role").as_ref().and_then(Value::as_str) {
         Some("system" | "developer") => Ok(Place::System),
         Some("user") => Ok(Place::Transcript(Role::User)),
         Some("assistant") => Ok(Place::Transcript(Role::Assistant)),
         Some("tool" | "function") => Ok(Place::Transcript(Role::Tool)),
-        _ => Err(wrong_value(&at, "must be system, developer, user, assistant or tool")),
+        _ => {
+            let why = "must be system, developer, user, assistant or tool";
+            Err(wrong_value(&message.place("role"), why))
+        }
     }
 }
 
 /// Texts and files of a message.
-fn saying(
-    message: &Map<String, Value>,
-    place: &Place,
-    (at, ask): (&str, &mut Ask),
-) -> Result<Saying, GatewayError> {
-    let at = format!("{at}.content");
+fn saying(message: &mut Fields<'_>, place: &Place, ask: &mut Ask) -> Result<Saying, GatewayError> {
+    let at = message.place("content");
     let mut said = Saying::default();
-    let parts = match message.get("content") {
-        Some(Value::String(text)) => return Ok(Saying { text: text.clone(), ..said }),
-        Some(Value::Array(parts)) => parts,
-        None | Some(Value::Null)
-            if matches!(place, Place::Transcript(Role::Assistant | Role::Tool)) =>
-        {
+    let parts = match message.part("content") {
+        Some(Part::Text(text)) => return Ok(Saying { text, ..said }),
+        Some(Part::List(parts)) => items(parts),
+        None if matches!(place, Place::Transcript(Role::Assistant | Role::Tool)) => {
             // It called a tool of the client's, or is what that did not say.
             return Ok(said);
         }
-        None | Some(Value::Null) => return Err(missing(&at)),
+        None => return Err(missing(&at)),
         Some(_) => return Err(wrong_type(&at, "a string or an array of parts")),
     };
-    let mut texts: Vec<&str> = Vec::new();
-    for (number, part) in parts.iter().enumerate() {
-        let at = format!("{at}[{number}]");
-        let Value::Object(part) = part else { return Err(wrong_type(&at, "an object")) };
-        let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+    let mut text: Option<String> = None;
+    let mut add = |more: String| match &mut text {
+        // It may be large.
+        None => text = Some(more),
+        Some(text) => {
+            text.push('\n');
+            text.push_str(&more);
+        }
+    };
+    for (number, part) in parts.into_iter().enumerate() {
+        let mut part = Fields::of_text(format!("{at}[{number}]"), part)?;
+        let kind = part.take("type");
+        let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
         if matches!(place, Place::System) && !matches!(kind, "" | "text") {
             pass_over(&mut ask.ignored, "messages.content", kind);
             continue;
         }
         match kind {
-            "text" | "refusal" => texts.push(text(part.get(kind), &format!("{at}.{kind}"))?),
-            "image_url" => said.attachments.push(picture(part, &at, ask)?),
-            "input_audio" => said.attachments.push(sound(part, &at)?),
-            "file" => said.attachments.push(file(part, &at)?),
+            "text" | "refusal" => add(part.need_text(kind)?),
+            "image_url" => said.attachments.push(picture(&mut part, ask)?),
+            "input_audio" => said.attachments.push(sound(&mut part)?),
+            "file" => said.attachments.push(file(&mut part)?),
             "" => {
                 let why = "must be text, image_url, input_audio or file";
-                return Err(wrong_value(&format!("{at}.type"), why));
+                return Err(wrong_value(&part.place("type"), why));
             }
             // Of a newer protocol, or of another one: its text is what an app can be told.
-            kind => match part.get("text") {
-                Some(Value::String(text)) => texts.push(text),
+            kind => match part.part("text") {
+                Some(Part::Text(text)) => add(text),
                 _ => pass_over(&mut ask.ignored, "messages.content", kind),
             },
         }
     }
-    said.text = texts.join("\n");
+    said.text = text.unwrap_or_default();
     Ok(said)
 }
 
 /// `{"image_url": {"url", "detail"}}`; some clients write the URL without the object.
-fn picture(part: &Map<String, Value>, at: &str, ask: &mut Ask) -> Result<Attachment, GatewayError> {
-    let at = format!("{at}.image_url");
-    let (url, at) = match part.get("image_url") {
-        Some(Value::Object(picture)) => {
-            let detail = picture.get("detail").and_then(Value::as_str).unwrap_or("auto");
-            if detail != "auto" {
+fn picture(part: &mut Fields<'_>, ask: &mut Ask) -> Result<Attachment, GatewayError> {
+    let at = part.place("image_url");
+    let (url, at) = match part.need_part("image_url")? {
+        Part::Object(picture) => {
+            let mut picture = Fields::of_text(at, picture)?;
+            let detail = picture.take("detail");
+            if detail.as_ref().and_then(Value::as_str).is_some_and(|detail| detail != "auto") {
                 ignore(ask, "messages.content.image_url.detail");
             }
-            (picture.get("url"), format!("{at}.url"))
+            (picture.need_text("url")?, picture.place("url"))
         }
-        other => (other, at),
+        Part::Text(url) => (url, at),
+        _ => return Err(wrong_type(&at, "a string")),
     };
-    attached::picture(text(url, &at)?).map_err(|error| refused(&at, error))
+    attached::picture(&url).map_err(|error| refused(&at, error))
 }
 
 /// `{"input_audio": {"data", "format"}}`
-fn sound(part: &Map<String, Value>, at: &str) -> Result<Attachment, GatewayError> {
-    let at = format!("{at}.input_audio");
-    let sound = map(part.get("input_audio"), &at)?;
-    let format = match sound.get("format").and_then(Value::as_str) {
+fn sound(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
+    let mut sound = part.need_fields("input_audio")?;
+    let format = sound.take("format");
+    let format = match format.as_ref().and_then(Value::as_str) {
         Some(format @ ("wav" | "mp3")) => format,
-        _ => return Err(wrong_value(&format!("{at}.format"), "must be wav or mp3")),
+        _ => return Err(wrong_value(&sound.place("format"), "must be wav or mp3")),
     };
-    let at = format!("{at}.data");
-    attached::sound(text(sound.get("data"), &at)?, format).map_err(|error| refused(&at, error))
+    let data = sound.need_text("data")?;
+    attached::sound(&data, format).map_err(|error| refused(&sound.place("data"), error))
 }
 
 /// `{"file": {"file_data", "filename"}}`
-fn file(part: &Map<String, Value>, at: &str) -> Result<Attachment, GatewayError> {
-    let at = format!("{at}.file");
-    let file = map(part.get("file"), &at)?;
-    if file.get("file_id").is_some_and(|id| !id.is_null()) {
+fn file(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
+    let mut file = part.need_fields("file")?;
+    if file.take("file_id").is_some() {
         let why = "This gateway keeps no files: send the file itself as `file_data`, a data URL, \
                    with a `filename`.";
-        return Err(GatewayError::unsupported(&format!("{at}.file_id"), why));
+        return Err(GatewayError::unsupported(&file.place("file_id"), why));
     }
-    let name = match file.get("filename") {
-        None | Some(Value::Null) => None,
-        name => Some(text(name, &format!("{at}.filename"))?),
-    };
-    let at = format!("{at}.file_data");
-    attached::file(text(file.get("file_data"), &at)?, name).map_err(|error| refused(&at, error))
+    let name = file.text("filename")?;
+    let data = file.need_text("file_data")?;
+    attached::file(&data, name.as_deref()).map_err(|error| refused(&file.place("file_data"), error))
 }
 
 fn refused(at: &str, error: AttachError) -> GatewayError {
     wrong_value(at, error)
-}
-
-fn map<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a Map<String, Value>, GatewayError> {
-    match value {
-        Some(Value::Object(map)) => Ok(map),
-        None | Some(Value::Null) => Err(missing(at)),
-        Some(_) => Err(wrong_type(at, "an object")),
-    }
-}
-
-fn text<'a>(value: Option<&'a Value>, at: &str) -> Result<&'a str, GatewayError> {
-    match value {
-        Some(Value::String(text)) => Ok(text),
-        None | Some(Value::Null) => Err(missing(at)),
-        Some(_) => Err(wrong_type(at, "a string")),
-    }
 }

@@ -1,7 +1,7 @@
 //! The body of an AI client's request, from its first byte to what it asks for.
 //!
-//! A native body is only passed on; this one is held in memory as a whole, unpacked and read: what
-//! must be looked into as a tree, the rest as the text that it is. What is large or packed is read away from the worker's thread; until its turn comes, it stays
+//! A native body is only passed on; this one is held in memory as a whole, unpacked and read
+//! part by part. What is large or packed is read away from the worker's thread; until its turn comes, it stays
 //! in its file.
 
 use bytes::Bytes;

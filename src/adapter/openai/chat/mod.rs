@@ -38,13 +38,13 @@ const AUDIO: &str = "Answers are text. For speech, send the answer to /v1/audio/
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
 pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, ChatVoice), GatewayError> {
-    let mut body = Fields::of_body(body)?;
+    let mut body = Fields::of_body(body.as_ref())?;
     let mut ask = Ask { model: common::model(&mut body)?, ..Ask::default() };
     common::refuse(&mut body, REFUSED)?;
-    messages::read(body.need("messages")?, &mut ask)?;
+    messages::read(body.need_part("messages")?, &mut ask)?;
     let with_usage = common::streaming(&mut body, &mut ask)?;
     ask.stop = common::stop(&mut body)?;
-    let mut metadata = extras::metadata(&mut body)?;
+    let mut metadata = body.fields("metadata")?;
     extras::take(&mut body, &mut metadata, &mut ask)?;
     metadata.leave(&mut ask.ignored);
     body.leave(&mut ask.ignored);

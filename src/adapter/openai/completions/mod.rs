@@ -5,14 +5,12 @@
 mod tests;
 mod voice;
 
-use serde_json::Value;
-
 pub use self::voice::CompletionsVoice;
 use super::common::{self, RefusedField};
 use super::pass;
 use crate::adapter::ask::{Ask, Role, Saying};
 use crate::adapter::extras;
-use crate::adapter::fields::{Fields, wrong_type, wrong_value};
+use crate::adapter::fields::{Fields, Part, items, wrong_type, wrong_value};
 use crate::model::GatewayError;
 
 /// The fields that no app can serve.
@@ -28,13 +26,13 @@ pub(super) const REFUSED: &[RefusedField] = &[
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
 pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, CompletionsVoice), GatewayError> {
-    let mut body = Fields::of_body(body)?;
+    let mut body = Fields::of_body(body.as_ref())?;
     let mut ask = Ask { model: common::model(&mut body)?, ..Ask::default() };
     common::refuse(&mut body, REFUSED)?;
-    ask.question = Saying::new(Role::User, prompt(body.need("prompt")?)?);
+    ask.question = Saying::new(Role::User, prompt(body.need_part("prompt")?)?);
     let with_usage = common::streaming(&mut body, &mut ask)?;
     ask.stop = common::stop(&mut body)?;
-    let mut metadata = extras::metadata(&mut body)?;
+    let mut metadata = body.fields("metadata")?;
     extras::take(&mut body, &mut metadata, &mut ask)?;
     metadata.leave(&mut ask.ignored);
     body.leave(&mut ask.ignored);
@@ -42,17 +40,19 @@ pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, CompletionsVoice), GatewayEr
 }
 
 /// A text, or a list of one.
-fn prompt(value: Value) -> Result<String, GatewayError> {
+fn prompt(value: Part<'_>) -> Result<String, GatewayError> {
     let text = match value {
-        Value::String(text) => text,
-        Value::Array(list) => match <[Value; 1]>::try_from(list) {
-            Ok([Value::String(text)]) => text,
-            Ok(_) => return Err(unsupported("tokens")),
-            Err(list) if list.iter().all(Value::is_string) => {
-                return Err(unsupported("several prompts"));
+        Part::Text(text) => text,
+        Part::List(list) => {
+            let list = items(list);
+            match (&list[..], list.first().map(|first| Part::of(first))) {
+                ([_], Some(Part::Text(text))) => text,
+                ([_, ..], _) if list.iter().all(|item| item.get().starts_with('"')) => {
+                    return Err(unsupported("several prompts"));
+                }
+                _ => return Err(unsupported("tokens")),
             }
-            Err(_) => return Err(unsupported("tokens")),
-        },
+        }
         _ => return Err(wrong_type("prompt", "a string")),
     };
     if text.trim().is_empty() {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::adapter::ask::{Ask, Attachment, FileKind, Role, Saying};
 use crate::adapter::attached::{self, AttachError};
-use crate::adapter::fields::{self, Fields};
+use crate::adapter::fields::{self, Fields, Part, items};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
@@ -19,16 +19,18 @@ enum Author {
 }
 
 /// Reads the input into the system text, the transcript and the question.
-pub(super) fn read(input: Value, ask: &mut Ask) -> Result<(), GatewayError> {
+pub(super) fn read(input: Part<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
     let (mut said, mut trailing) = (Vec::new(), Vec::new());
     let mut last = "input".to_owned();
     match input {
-        Value::String(text) => said.push(Saying::new(Role::User, text)),
-        Value::Array(items) => {
-            for (at, item) in items.into_iter().enumerate() {
+        Part::Text(text) => said.push(Saying::new(Role::User, text)),
+        Part::List(list) => {
+            let list = items(list);
+            said.reserve_exact(list.len());
+            for (at, item) in list.into_iter().enumerate() {
                 last = format!("input[{at}]");
                 let before = said.len();
-                read_item(Fields::of(last.as_str(), item)?, ask, (&mut said, &mut trailing))?;
+                read_item(Fields::of_text(last.as_str(), item)?, ask, (&mut said, &mut trailing))?;
                 if said.len() > before {
                     for text in trailing.drain(..) {
                         transcript::add_system(&mut ask.system, &text);
@@ -42,7 +44,7 @@ pub(super) fn read(input: Value, ask: &mut Ask) -> Result<(), GatewayError> {
 }
 
 fn read_item(
-    mut item: Fields,
+    mut item: Fields<'_>,
     ask: &mut Ask,
     (said, trailing): (&mut Vec<Saying>, &mut Vec<String>),
 ) -> Result<(), GatewayError> {
@@ -51,7 +53,7 @@ fn read_item(
         "message" => {
             let author = author(&mut item)?;
             let place = item.place("content");
-            let saying = content(author, place, item.need("content")?, ask)?;
+            let saying = content(author, place, item.need_part("content")?, ask)?;
             match author {
                 Author::System if saying.text.trim().is_empty() => {}
                 Author::System => trailing.push(saying.text),
@@ -66,10 +68,10 @@ fn read_item(
         }
         kind if kind.ends_with("_call_output") => {
             let place = item.place("output");
-            let saying = match item.take("output") {
+            let saying = match item.part("output") {
                 None => Saying { role: Role::Tool, ..Saying::default() },
                 // A screenshot, or what a shell did.
-                Some(Value::Object(_)) => {
+                Some(Part::Object(_)) => {
                     fields::pass_over(&mut ask.ignored, "input", kind);
                     Saying { role: Role::Tool, ..Saying::default() }
                 }
@@ -86,7 +88,7 @@ fn read_item(
     Ok(())
 }
 
-fn author(item: &mut Fields) -> Result<Author, GatewayError> {
+fn author(item: &mut Fields<'_>) -> Result<Author, GatewayError> {
     match item.need_text("role")?.as_str() {
         "system" | "developer" => Ok(Author::System),
         "user" => Ok(Author::Speaker(Role::User)),
@@ -102,7 +104,7 @@ fn author(item: &mut Fields) -> Result<Author, GatewayError> {
 fn content(
     author: Author,
     place: String,
-    content: Value,
+    content: Part<'_>,
     ask: &mut Ask,
 ) -> Result<Saying, GatewayError> {
     let role = match author {
@@ -111,12 +113,12 @@ fn content(
     };
     let mut saying = Saying { role, ..Saying::default() };
     let parts = match content {
-        Value::String(text) => return Ok(Saying { text, ..saying }),
-        Value::Array(parts) => parts,
+        Part::Text(text) => return Ok(Saying { text, ..saying }),
+        Part::List(parts) => items(parts),
         _ => return Err(fields::wrong_type(&place, "a string or a list of parts")),
     };
     for (at, part) in parts.into_iter().enumerate() {
-        let mut part = Fields::of(format!("{place}[{at}]"), part)?;
+        let mut part = Fields::of_text(format!("{place}[{at}]"), part)?;
         let kind = part.need_text("type")?;
         match (kind.as_str(), author) {
             ("input_text" | "output_text" | "text", _) => {
@@ -141,7 +143,7 @@ fn content(
 }
 
 /// `{"image_url", "detail"}`
-fn picture(part: &mut Fields, ask: &mut Ask) -> Result<Attachment, GatewayError> {
+fn picture(part: &mut Fields<'_>, ask: &mut Ask) -> Result<Attachment, GatewayError> {
     no_file_id(part)?;
     let url = part.need_text("image_url")?;
     let detail = part.text("detail")?;
@@ -153,7 +155,7 @@ fn picture(part: &mut Fields, ask: &mut Ask) -> Result<Attachment, GatewayError>
 }
 
 /// `{"file_data", "filename"}` or `{"file_url"}`
-fn file(part: &mut Fields) -> Result<Attachment, GatewayError> {
+fn file(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
     no_file_id(part)?;
     let name = part.text("filename")?;
     if let Some(url) = part.text("file_url")? {
@@ -165,7 +167,7 @@ fn file(part: &mut Fields) -> Result<Attachment, GatewayError> {
 }
 
 /// `{"input_audio": {"data", "format"}}`
-fn sound(part: &mut Fields) -> Result<Attachment, GatewayError> {
+fn sound(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
     let mut sound = part.fields("input_audio")?;
     let format = sound.need_text("format")?;
     if !matches!(format.as_str(), "wav" | "mp3") {
@@ -175,7 +177,7 @@ fn sound(part: &mut Fields) -> Result<Attachment, GatewayError> {
     attached::sound(&data, &format).map_err(|error| wrong(&sound, "data", error))
 }
 
-fn no_file_id(part: &mut Fields) -> Result<(), GatewayError> {
+fn no_file_id(part: &mut Fields<'_>) -> Result<(), GatewayError> {
     match part.take("file_id") {
         None => Ok(()),
         Some(_) => {
@@ -185,6 +187,6 @@ fn no_file_id(part: &mut Fields) -> Result<(), GatewayError> {
     }
 }
 
-fn wrong(part: &Fields, name: &str, error: AttachError) -> GatewayError {
+fn wrong(part: &Fields<'_>, name: &str, error: AttachError) -> GatewayError {
     fields::wrong_value(&part.place(name), error)
 }

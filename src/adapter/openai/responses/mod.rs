@@ -17,7 +17,7 @@ use self::object::Echo;
 pub use self::voice::ResponsesVoice;
 use crate::adapter::ask::Ask;
 use crate::adapter::extras;
-use crate::adapter::fields::{self, Fields};
+use crate::adapter::fields::{self, Fields, Part};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
@@ -28,16 +28,17 @@ const MAX_TOLD_ID: usize = 64;
 
 /// What a body asks for, and who tells the answer.
 pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, ResponsesVoice), GatewayError> {
-    let mut body = Fields::of_body(body)?;
+    let mut body = Fields::of_body(body.as_ref())?;
     let mut ask = Ask { model: model(&mut body)?, ..Ask::default() };
     let instructions = body.text("instructions")?;
     transcript::add_system(&mut ask.system, instructions.as_deref().unwrap_or(""));
-    items::read(body.need("input")?, &mut ask)?;
+    items::read(body.need_part("input")?, &mut ask)?;
     ask.streamed = body.flag("stream")?;
     ask.is_unstored = !body.take("store").map_or(Ok(true), |store| is_true("store", &store))?;
     // All of it is given back with the answer, so nothing of it is ignored.
     let metadata = body.object_text("metadata")?;
-    extras::take(&mut body, &mut extras::of_metadata(&metadata), &mut ask)?;
+    let mut known = Fields::of_object("metadata", metadata.text());
+    extras::take(&mut body, &mut known, &mut ask)?;
     continues(&mut body, &mut ask)?;
     tools(&mut body, &mut ask)?;
     refuse(&mut body, &mut ask)?;
@@ -70,7 +71,7 @@ pub fn unknown_previous(response_id: &str) -> GatewayError {
     GatewayError::invalid("previous_response_not_found", "previous_response_id", message)
 }
 
-fn model(body: &mut Fields) -> Result<String, GatewayError> {
+fn model(body: &mut Fields<'_>) -> Result<String, GatewayError> {
     let model = body.need_text("model")?;
     if model.is_empty() { Err(fields::missing("model")) } else { Ok(model) }
 }
@@ -80,7 +81,7 @@ fn is_true(place: &str, value: &Value) -> Result<bool, GatewayError> {
 }
 
 /// `previous_response_id`, which says another thing than `conversation`.
-fn continues(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
+fn continues(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
     let previous = body.text("previous_response_id")?.filter(|id| !id.is_empty());
     if previous.is_some() && ask.hints.conversation.is_some() {
         return Err(GatewayError::invalid(
@@ -95,15 +96,20 @@ fn continues(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
 
 /// Tools of the client that the model may leave alone are left alone. Those that it must call, and
 /// those that OpenAI runs, are refused.
-fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
-    let choice = body.take("tool_choice");
-    let mode = match &choice {
-        None => Some("auto"),
-        Some(Value::String(mode)) => Some(mode.as_str()),
-        Some(choice) if choice["type"] == "allowed_tools" => choice["mode"].as_str(),
+fn tools(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+    let choice = body.part("tool_choice");
+    let is_chosen = choice.is_some();
+    let mode = match choice {
+        None => Some("auto".to_owned()),
+        Some(Part::Text(mode)) => Some(mode),
+        Some(Part::Object(choice)) => {
+            let mut choice = Fields::of_text("tool_choice", choice)?;
+            let allows = choice.take("type").is_some_and(|kind| kind == "allowed_tools");
+            choice.text("mode").ok().flatten().filter(|_| allows)
+        }
         Some(_) => None,
     };
-    let is_off = match mode {
+    let is_off = match mode.as_deref() {
         Some("none") => true,
         Some("auto") => false,
         _ => {
@@ -111,24 +117,24 @@ fn tools(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
             return Err(fields::unsupported("tool_choice", why));
         }
     };
-    for (at, tool) in body.list("tools")?.into_iter().enumerate() {
+    for (at, tool) in body.items("tools")?.into_iter().enumerate() {
         if at == 0 && !is_off {
             ask.ignored.push("tools".to_owned());
         }
-        let mut tool = Fields::of(format!("tools[{at}]"), tool)?;
+        let mut tool = Fields::of_text(format!("tools[{at}]"), tool)?;
         if !matches!(tool.need_text("type")?.as_str(), "function" | "custom" | "namespace") {
             let why = "must be function or custom: give the app of Dify such a tool";
             return Err(fields::unsupported(&tool.place("type"), why));
         }
     }
-    if choice.is_some() && !is_off {
+    if is_chosen && !is_off {
         ask.ignored.push("tool_choice".to_owned());
     }
     Ok(())
 }
 
 /// What would change the form of the answer, or how it is fetched.
-fn refuse(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
+fn refuse(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
     if body.flag("background")? {
         let why = "must be false: answers are not kept, so they cannot be fetched later";
         return Err(fields::unsupported("background", why));
@@ -150,7 +156,15 @@ fn refuse(body: &mut Fields, ask: &mut Ask) -> Result<(), GatewayError> {
         ask.ignored.push("include".to_owned());
     }
     let mut text = body.fields("text")?;
-    if text.take("format").is_some_and(|format| format["type"] != "text") {
+    let is_text = match text.part("format") {
+        None => true,
+        Some(Part::Object(format)) => {
+            let kind = Fields::of_text("text.format", format)?.take("type");
+            kind.is_some_and(|kind| kind == "text")
+        }
+        Some(_) => false,
+    };
+    if !is_text {
         let why = "must be of type text: an app of Dify writes as it is built";
         return Err(fields::unsupported("text.format", why));
     }
