@@ -8,7 +8,7 @@ pub use wire::wire;
 
 use std::fmt::Debug;
 
-use difygate::adapter::{Finish, Heard, Hearing, Manner, Mode, State, anthropic, openai};
+use difygate::adapter::{FinishReason, AppEvent, StreamDecoder, DecodeOptions, Mode, DecodeState, anthropic, openai};
 use difygate::config::{self, Environment};
 use difygate::dify::multipart::MultipartScan;
 use difygate::dify::scan::{UserScan, facts_of};
@@ -89,26 +89,26 @@ pub fn sse(input: &[u8]) {
 pub fn decoder(input: &[u8]) {
     for mode in [Mode::Chat, Mode::AdvancedChat, Mode::Agent, Mode::Workflow] {
         same_in_pieces(input, |pieces| {
-            let mut hearing = Hearing::new(mode, Manner::default(), "model".to_owned());
+            let mut hearing = StreamDecoder::new(mode, DecodeOptions::default(), "model".to_owned());
             let (mut text, mut reasoning) = (String::new(), String::new());
-            let mut each = |heard: Heard| match heard {
-                Heard::Text(piece) => text.push_str(&piece),
-                Heard::Reasoning(piece) => reasoning.push_str(&piece),
+            let mut each = |heard: AppEvent| match heard {
+                AppEvent::Text(piece) => text.push_str(&piece),
+                AppEvent::Reasoning(piece) => reasoning.push_str(&piece),
                 _ => {}
             };
             for piece in pieces {
                 hearing.feed(piece, &mut each);
             }
-            let state = hearing.end(&mut each).clone();
-            assert_ne!(state, State::Running);
-            assert_eq!(reasoning, hearing.told().reasoning);
-            if hearing.told().finish != Finish::Filtered {
-                assert_eq!(text, hearing.told().text);
+            let state = hearing.finish(&mut each).clone();
+            assert_ne!(state, DecodeState::Running);
+            assert_eq!(reasoning, hearing.summary().reasoning);
+            if hearing.summary().finish != FinishReason::Filtered {
+                assert_eq!(text, hearing.summary().text);
             }
-            let told = hearing.told().clone();
+            let told = hearing.summary().clone();
             let more = b"\n\ndata: {\"event\": \"message\", \"answer\": \"more\"}\n\n";
             assert_eq!(hearing.feed(more, &mut |_| panic!("after the end")), &state);
-            assert_eq!(hearing.told(), &told);
+            assert_eq!(hearing.summary(), &told);
             (state, told)
         });
     }

@@ -18,7 +18,7 @@ pub const MAX_DEPTH: usize = 64;
 
 /// Why no tree was made of a text.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum ParseError {
     /// It is no JSON; where it stops being that.
     Syntax(serde_json::Error),
     /// It has more than [`MAX_ELEMENTS`].
@@ -31,15 +31,15 @@ pub(super) enum Broken {
 ///
 /// # Errors
 /// It is no JSON, or beyond the bounds.
-pub(super) fn parse(text: &[u8]) -> Result<Value, Broken> {
-    let budget = Budget { left: Cell::new(MAX_ELEMENTS), fault: Cell::new(None) };
+pub(super) fn parse(text: &[u8]) -> Result<Value, ParseError> {
+    let budget = Budget { left: Cell::new(MAX_ELEMENTS), error: Cell::new(None) };
     let mut json = serde_json::Deserializer::from_slice(text);
     let seed = Seed { budget: &budget, depth: 0 };
     let read = seed.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
-    read.map_err(|error| match budget.fault.take() {
-        Some(Bound::Elements) => Broken::TooMany,
-        Some(Bound::Depth) => Broken::TooDeep,
-        None => Broken::Syntax(error),
+    read.map_err(|error| match budget.error.take() {
+        Some(Bound::Elements) => ParseError::TooMany,
+        Some(Bound::Depth) => ParseError::TooDeep,
+        None => ParseError::Syntax(error),
     })
 }
 
@@ -52,12 +52,12 @@ enum Bound {
 /// What is left of the bounds, and which was hit.
 struct Budget {
     left: Cell<usize>,
-    fault: Cell<Option<Bound>>,
+    error: Cell<Option<Bound>>,
 }
 
 impl Budget {
     fn exceeded<E: serde::de::Error>(&self, bound: Bound) -> E {
-        self.fault.set(Some(bound));
+        self.error.set(Some(bound));
         E::custom("beyond the bounds")
     }
 
@@ -157,7 +157,7 @@ mod tests {
     use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
     use serde_json::Value;
 
-    use super::{Broken, MAX_DEPTH, MAX_ELEMENTS, parse};
+    use super::{MAX_DEPTH, MAX_ELEMENTS, ParseError, parse};
 
     fn list(items: usize) -> Vec<u8> {
         format!("[{}]", vec!["1"; items].join(",")).into_bytes()
@@ -166,28 +166,28 @@ mod tests {
     #[test]
     fn so_many_elements_are_read_and_not_one_more() {
         assert!(matches!(parse(&list(MAX_ELEMENTS)), Ok(Value::Array(_))));
-        assert!(matches!(parse(&list(MAX_ELEMENTS + 1)), Err(Broken::TooMany)));
+        assert!(matches!(parse(&list(MAX_ELEMENTS + 1)), Err(ParseError::TooMany)));
         // Wherever they are: half of them fields of objects in a list.
         let objects = format!("[{}]", vec!["{\"\":0}"; MAX_ELEMENTS / 2 + 1].join(","));
-        assert!(matches!(parse(objects.as_bytes()), Err(Broken::TooMany)));
+        assert!(matches!(parse(objects.as_bytes()), Err(ParseError::TooMany)));
         // Of the same name, too, which would leave one of them.
         let names = format!("{{{}}}", vec!["\"\":0"; MAX_ELEMENTS + 1].join(","));
-        assert!(matches!(parse(names.as_bytes()), Err(Broken::TooMany)));
+        assert!(matches!(parse(names.as_bytes()), Err(ParseError::TooMany)));
     }
 
     #[test]
     fn so_deep_and_no_deeper() {
         let nested = |depth| [vec![b'['; depth], vec![b']'; depth]].concat();
         assert!(parse(&nested(MAX_DEPTH)).is_ok());
-        assert!(matches!(parse(&nested(MAX_DEPTH + 1)), Err(Broken::TooDeep)));
+        assert!(matches!(parse(&nested(MAX_DEPTH + 1)), Err(ParseError::TooDeep)));
         let objects = [b"{\"a\":".repeat(65), b"1".to_vec(), vec![b'}'; 65]].concat();
-        assert!(matches!(parse(&objects), Err(Broken::TooDeep)));
+        assert!(matches!(parse(&objects), Err(ParseError::TooDeep)));
     }
 
     #[test]
     fn what_follows_the_text_and_what_is_none_is_refused() {
         for text in ["", "[1,]", "{} {}", "nul", "[1e999]", "\u{feff}{}", "{\"a\":1,\"a\"}"] {
-            assert!(matches!(parse(text.as_bytes()), Err(Broken::Syntax(_))), "{text}");
+            assert!(matches!(parse(text.as_bytes()), Err(ParseError::Syntax(_))), "{text}");
         }
     }
 

@@ -3,71 +3,71 @@
 
 use serde_json::{Map, Value};
 
-use super::common::ignore;
-use crate::adapter::ask::{Ask, Attachment, Role, Saying};
-use crate::adapter::attached::{self, AttachError};
-use crate::adapter::fields::{missing, pass_over, wrong_type, wrong_value};
+use super::request_fields::ignore;
+use crate::adapter::attachments::{self, AttachError};
+use crate::adapter::completion_request::{Attachment, CompletionRequest, Message, Role};
+use crate::adapter::json_object::{missing, pass_over, wrong_type, wrong_value};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
 /// Where `role` says that a text belongs.
-enum Place {
+enum MessageKind {
     System,
     Transcript(Role),
 }
 
 /// Reads `messages` into the system text, the transcript and the question.
-pub(super) fn read(messages: Value, ask: &mut Ask) -> Result<(), GatewayError> {
+pub(super) fn read(messages: Value, request: &mut CompletionRequest) -> Result<(), GatewayError> {
     let Value::Array(messages) = messages else { return Err(wrong_type("messages", "a list")) };
-    let mut said: Vec<Saying> = Vec::new();
+    let mut said: Vec<Message> = Vec::new();
     let (mut last, mut trailing) = (String::new(), Vec::new());
-    for (place, message) in messages.iter().enumerate() {
+    for (place, written) in messages.iter().enumerate() {
         let at = format!("messages[{place}]");
-        let Value::Object(message) = message else { return Err(wrong_type(&at, "an object")) };
-        let role = role(message, &at)?;
-        if message.get("name").is_some_and(|name| !name.is_null()) {
-            ignore(ask, "messages.name");
+        let Value::Object(written) = written else { return Err(wrong_type(&at, "an object")) };
+        let role = role(written, &at)?;
+        if written.get("name").is_some_and(|name| !name.is_null()) {
+            ignore(request, "messages.name");
         }
-        let saying = saying(message, &role, (&at, &mut *ask))?;
+        let message = content(written, &role, (&at, &mut *request))?;
         match role {
-            Place::System if saying.text.trim().is_empty() => {}
-            Place::System => trailing.push(saying.text),
-            Place::Transcript(role) => {
+            MessageKind::System if message.text.trim().is_empty() => {}
+            MessageKind::System => trailing.push(message.text),
+            MessageKind::Transcript(role) => {
                 for text in trailing.drain(..) {
-                    transcript::add_system(&mut ask.system, &text);
+                    transcript::add_system(&mut request.system, &text);
                 }
-                transcript::add(&mut said, Saying { role, ..saying });
+                transcript::add(&mut said, Message { role, ..message });
                 last = at;
             }
         }
     }
-    transcript::settle(ask, said, trailing, ("messages", &last))
+    transcript::settle(request, said, trailing, ("messages", &last))
 }
 
-fn role(message: &Map<String, Value>, at: &str) -> Result<Place, GatewayError> {
+fn role(message: &Map<String, Value>, at: &str) -> Result<MessageKind, GatewayError> {
     let at = format!("{at}.role");
     match message.get("role").and_then(Value::as_str) {
-        Some("system" | "developer") => Ok(Place::System),
-        Some("user") => Ok(Place::Transcript(Role::User)),
-        Some("assistant") => Ok(Place::Transcript(Role::Assistant)),
-        Some("tool" | "function") => Ok(Place::Transcript(Role::Tool)),
+        Some("system" | "developer") => Ok(MessageKind::System),
+        Some("user") => Ok(MessageKind::Transcript(Role::User)),
+        Some("assistant") => Ok(MessageKind::Transcript(Role::Assistant)),
+        Some("tool" | "function") => Ok(MessageKind::Transcript(Role::Tool)),
         _ => Err(wrong_value(&at, "must be system, developer, user, assistant or tool")),
     }
 }
 
 /// Texts and files of a message.
-fn saying(
+fn content(
     message: &Map<String, Value>,
-    place: &Place,
-    (at, ask): (&str, &mut Ask),
-) -> Result<Saying, GatewayError> {
+    place: &MessageKind,
+    (at, request): (&str, &mut CompletionRequest),
+) -> Result<Message, GatewayError> {
     let at = format!("{at}.content");
-    let mut said = Saying::default();
+    let mut said = Message::default();
     let parts = match message.get("content") {
-        Some(Value::String(text)) => return Ok(Saying { text: text.clone(), ..said }),
+        Some(Value::String(text)) => return Ok(Message { text: text.clone(), ..said }),
         Some(Value::Array(parts)) => parts,
         None | Some(Value::Null)
-            if matches!(place, Place::Transcript(Role::Assistant | Role::Tool)) =>
+            if matches!(place, MessageKind::Transcript(Role::Assistant | Role::Tool)) =>
         {
             // It called a tool of the client's, or is what that did not say.
             return Ok(said);
@@ -80,23 +80,23 @@ fn saying(
         let at = format!("{at}[{number}]");
         let Value::Object(part) = part else { return Err(wrong_type(&at, "an object")) };
         let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
-        if matches!(place, Place::System) && !matches!(kind, "" | "text") {
-            pass_over(&mut ask.ignored, "messages.content", kind);
+        if matches!(place, MessageKind::System) && !matches!(kind, "" | "text") {
+            pass_over(&mut request.ignored, "messages.content", kind);
             continue;
         }
         match kind {
             "text" | "refusal" => texts.push(text(part.get(kind), &format!("{at}.{kind}"))?),
-            "image_url" => said.attachments.push(picture(part, &at, ask)?),
+            "image_url" => said.attachments.push(picture(part, &at, request)?),
             "input_audio" => said.attachments.push(sound(part, &at)?),
             "file" => said.attachments.push(file(part, &at)?),
             "" => {
                 let why = "must be text, image_url, input_audio or file";
                 return Err(wrong_value(&format!("{at}.type"), why));
             }
-            // Of a newer protocol, or of another one: its text is what an app can be told.
+            // Of a newer protocol, or of another one: its text is what can be passed to an app.
             kind => match part.get("text") {
                 Some(Value::String(text)) => texts.push(text),
-                _ => pass_over(&mut ask.ignored, "messages.content", kind),
+                _ => pass_over(&mut request.ignored, "messages.content", kind),
             },
         }
     }
@@ -105,19 +105,23 @@ fn saying(
 }
 
 /// `{"image_url": {"url", "detail"}}`; some clients write the URL without the object.
-fn picture(part: &Map<String, Value>, at: &str, ask: &mut Ask) -> Result<Attachment, GatewayError> {
+fn picture(
+    part: &Map<String, Value>,
+    at: &str,
+    request: &mut CompletionRequest,
+) -> Result<Attachment, GatewayError> {
     let at = format!("{at}.image_url");
     let (url, at) = match part.get("image_url") {
         Some(Value::Object(picture)) => {
             let detail = picture.get("detail").and_then(Value::as_str).unwrap_or("auto");
             if detail != "auto" {
-                ignore(ask, "messages.content.image_url.detail");
+                ignore(request, "messages.content.image_url.detail");
             }
             (picture.get("url"), format!("{at}.url"))
         }
         other => (other, at),
     };
-    attached::picture(text(url, &at)?).map_err(|error| refused(&at, error))
+    attachments::picture(text(url, &at)?).map_err(|error| refused(&at, error))
 }
 
 /// `{"input_audio": {"data", "format"}}`
@@ -129,7 +133,7 @@ fn sound(part: &Map<String, Value>, at: &str) -> Result<Attachment, GatewayError
         _ => return Err(wrong_value(&format!("{at}.format"), "must be wav or mp3")),
     };
     let at = format!("{at}.data");
-    attached::sound(text(sound.get("data"), &at)?, format).map_err(|error| refused(&at, error))
+    attachments::sound(text(sound.get("data"), &at)?, format).map_err(|error| refused(&at, error))
 }
 
 /// `{"file": {"file_data", "filename"}}`
@@ -146,7 +150,7 @@ fn file(part: &Map<String, Value>, at: &str) -> Result<Attachment, GatewayError>
         name => Some(text(name, &format!("{at}.filename"))?),
     };
     let at = format!("{at}.file_data");
-    attached::file(text(file.get("file_data"), &at)?, name).map_err(|error| refused(&at, error))
+    attachments::file(text(file.get("file_data"), &at)?, name).map_err(|error| refused(&at, error))
 }
 
 fn refused(at: &str, error: AttachError) -> GatewayError {

@@ -43,7 +43,7 @@ use self::offload::Payload;
 use self::run::{Asked, run};
 use self::thread::Worth;
 use self::waiting::{Head, Late};
-use crate::adapter::{Ask, Protocol, Voice, anthropic, openai, task};
+use crate::adapter::{CompletionRequest, Protocol, ResponseEncoder, anthropic, openai, side_task};
 use crate::conversation::Thread;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::errors;
@@ -180,7 +180,7 @@ impl Arrival {
         };
         let is_task = app.doors.tasks != Tasks::InChat && is_task(&ask, &app.doors);
         if is_task && app.doors.tasks == Tasks::Refuse {
-            return Done::Error(self.record, task::refused());
+            return Done::Error(self.record, side_task::refused());
         }
         let user = if is_task { user + ":task" } else { user };
         let chat = ask.hints.chat.clone().filter(|_| !is_task);
@@ -210,19 +210,21 @@ impl Arrival {
 }
 
 /// Whether a request is a side task, by the words of its app.
-fn is_task(ask: &Ask, settings: &Settings) -> bool {
+fn is_task(ask: &CompletionRequest, settings: &Settings) -> bool {
     match &settings.task_words {
-        Some(words) => task::is_task(ask, words),
-        None => task::is_task(ask, &task::WORDS),
+        Some(words) => side_task::is_task(ask, words),
+        None => side_task::is_task(ask, &side_task::WORDS),
     }
 }
 
 /// A question, and who tells its answer.
-type Question = (Ask, Box<dyn Voice + Send>);
+type Question = (CompletionRequest, Box<dyn ResponseEncoder + Send>);
 
 /// What reads the question in a door's words.
 fn reader(call: Call<'_>) -> fn(Bytes) -> Result<Question, GatewayError> {
-    fn boxed<V: Voice + Send + 'static>((ask, voice): (Ask, V)) -> Question {
+    fn boxed<V: ResponseEncoder + Send + 'static>(
+        (ask, voice): (CompletionRequest, V),
+    ) -> Question {
         (ask, Box::new(voice))
     }
     match call {

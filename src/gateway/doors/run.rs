@@ -8,9 +8,12 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVal
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::adapter::call::{self, Run};
-use crate::adapter::foreign;
-use crate::adapter::{Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice};
+use crate::adapter::non_dify;
+use crate::adapter::run_request::{self, RunContext};
+use crate::adapter::{
+    AppInfo, CompletionRequest, DecodeOptions, FileRef, InputMapping, Mode, Protocol,
+    ResponseEncoder, StreamDecoder,
+};
 use crate::conversation::{Pending, Thread};
 use crate::dify::answer::explanation;
 use crate::dify::path;
@@ -46,9 +49,9 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// A question as it came.
 pub(super) struct Asked {
     /// What is asked.
-    pub ask: Payload<Ask>,
+    pub ask: Payload<CompletionRequest>,
     /// How the answer is told.
-    pub voice: Box<dyn Voice>,
+    pub voice: Box<dyn ResponseEncoder>,
     /// The protocol of the client.
     pub protocol: Protocol,
     /// Who asks, in which app and chat.
@@ -65,8 +68,8 @@ pub(super) struct Asked {
 
 /// A question that has its place in a conversation.
 struct Question {
-    ask: Payload<Ask>,
-    voice: Box<dyn Voice>,
+    ask: Payload<CompletionRequest>,
+    voice: Box<dyn ResponseEncoder>,
     protocol: Protocol,
     place: Place,
     /// What the book is to know of it, once Dify has been asked.
@@ -204,7 +207,7 @@ async fn take_up(errand: Errand, question: &mut Question) -> (Errand, Result<(),
 async fn call(
     errand: &Errand,
     question: &mut Question,
-    facts: &Arc<Facts>,
+    facts: &Arc<AppInfo>,
     files: &[FileRef],
 ) -> Result<Call, GatewayError> {
     let conversation = question.place.with.conversation();
@@ -233,7 +236,7 @@ async fn call(
 /// What is needed to write down a question for Dify and for the book.
 struct Writing {
     app: Arc<App>,
-    facts: Arc<Facts>,
+    facts: Arc<AppInfo>,
     user: String,
     conversation: Option<String>,
     files: Vec<FileRef>,
@@ -241,11 +244,11 @@ struct Writing {
 }
 
 impl Writing {
-    fn write(self, ask: &mut Ask) -> Result<(Bytes, Option<Pending>), GatewayError> {
+    fn write(self, ask: &mut CompletionRequest) -> Result<(Bytes, Option<Pending>), GatewayError> {
         let Self { app, facts, user, conversation, files, notice } = self;
         let pending = notice.map(|notice| notice.of(ask));
-        let run = Run { user: &user, conversation: conversation.as_deref(), files: &files };
-        let body = call::body(ask, &facts, &intake(&app.doors), run)?;
+        let run = RunContext { user: &user, conversation: conversation.as_deref(), files: &files };
+        let body = run_request::body(ask, &facts, &intake(&app.doors), run)?;
         Ok((json_of(body, &mut ask.question.text)?, pending))
     }
 }
@@ -273,7 +276,7 @@ async fn refusal(mut errand: Errand, forwarded: Forwarded) -> (Errand, GatewayEr
     upstream::note_refusal(&mut errand.record, &member, &answer.head);
     if answer.head.status.is_success() {
         // What is left of it is a page for people.
-        return (errand, foreign::page(), Meaning::Final);
+        return (errand, non_dify::page(), Meaning::Final);
     }
     let retry_after_s = upstream::retry_after_s(&answer.head);
     let connections = &errand.worker.connections;
@@ -332,7 +335,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     let web_url = member.web_url.as_deref().map(str::to_owned).or_else(|| own_url.clone());
     let files_base = member.files_url.as_deref().map(str::to_owned).or(own_url);
     let files_base = files_base.unwrap_or_default();
-    let manner = Manner { web_url, files_base, ..manner(&journey.app.doors, &ask) };
+    let manner = DecodeOptions { web_url, files_base, ..manner(&journey.app.doors, &ask) };
     let request_id = journey.record.request_id().clone();
     let shared = Arc::clone(journey.worker.shared());
     let AnswerBody::Coming(body) = body else {
@@ -345,7 +348,7 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     // An answer that is cut short is given away before it is told.
     relay.record.answered(&member, 200, arrived.into_std());
     let coming = Coming::new(relay);
-    let hearing = Hearing::new(mode, manner, ask.model.clone());
+    let hearing = StreamDecoder::new(mode, manner, ask.model.clone());
     let mut telling = Telling::new(coming, hearing, voice, after);
     let told = match ask.streamed {
         true => telling.first().await,
@@ -383,12 +386,12 @@ async fn tell(journey: Box<Journey>, forwarded: Forwarded, question: Question, m
     Done::Answer(response.map(|_| Outgoing::Framed(Box::new(telling))))
 }
 
-fn intake(settings: &Settings) -> Intake {
-    Intake { query_input: settings.query_input.clone(), system: settings.system.clone() }
+fn intake(settings: &Settings) -> InputMapping {
+    InputMapping { query_input: settings.query_input.clone(), system: settings.system.clone() }
 }
 
-fn manner(settings: &Settings, ask: &Ask) -> Manner {
-    Manner {
+fn manner(settings: &Settings, ask: &CompletionRequest) -> DecodeOptions {
+    DecodeOptions {
         reasoning: settings.reasoning,
         files: settings.files,
         human_input: settings.human_input,

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-use crate::adapter::{Begun, Heard, Hearing, State, Voice, pieces};
+use crate::adapter::{
+    AppEvent, DecodeState, ResponseEncoder, ResponseStart, StreamDecoder, event_split,
+};
 use crate::gateway::coming::Coming;
 use crate::gateway::doors::thread::{After, Writing};
 use crate::gateway::relay::Relay;
@@ -20,15 +22,15 @@ use crate::model::{GatewayError, Reason};
 /// An answer being told.
 pub(super) struct Telling {
     coming: Coming,
-    hearing: Hearing,
-    voice: Box<dyn Voice>,
+    hearing: StreamDecoder,
+    voice: Box<dyn ResponseEncoder>,
     /// The voice has begun.
     has_begun: bool,
     /// It has said something.
     has_said: bool,
     /// What is to go out next.
     frames: BytesMut,
-    heard: Vec<Heard>,
+    heard: Vec<AppEvent>,
     /// What becomes of the conversation when the answer is whole.
     after: After,
     stage: Stage,
@@ -36,7 +38,7 @@ pub(super) struct Telling {
 
 enum Stage {
     /// Dify is speaking.
-    Hearing,
+    Decoding,
     /// The answer is whole and is being written down.
     Keeping(Writing),
     /// All frames are made.
@@ -47,8 +49,8 @@ impl Telling {
     /// Begins to tell an answer whose head is here.
     pub(super) fn new(
         coming: Coming,
-        hearing: Hearing,
-        voice: Box<dyn Voice>,
+        hearing: StreamDecoder,
+        voice: Box<dyn ResponseEncoder>,
         after: After,
     ) -> Self {
         Self {
@@ -60,7 +62,7 @@ impl Telling {
             frames: BytesMut::new(),
             heard: Vec::new(),
             after,
-            stage: Stage::Hearing,
+            stage: Stage::Decoding,
         }
     }
 
@@ -100,7 +102,7 @@ impl Telling {
             Poll::Ready(Ok(()))
         })
         .await?;
-        let whole = self.voice.whole(&self.begun(), self.hearing.told());
+        let whole = self.voice.json_body(&self.begun(), self.hearing.summary());
         self.say_instead(whole);
         Ok(())
     }
@@ -112,8 +114,8 @@ impl Telling {
     }
 
     /// What is known of the answer since its first event.
-    pub(super) fn begun(&self) -> Begun {
-        self.hearing.begun().cloned().unwrap_or_default()
+    pub(super) fn begun(&self) -> ResponseStart {
+        self.hearing.response_start().cloned().unwrap_or_default()
     }
 
     /// The answer as Dify gives it; none once all was said.
@@ -146,35 +148,35 @@ impl Telling {
                 Err(_) => return Poll::Ready(Ok(())),
             },
             // Of an event stream the relay makes a proper end; anything else is cut.
-            Some(Err(_)) | None => self.hearing.end(&mut |one| heard.push(one)),
+            Some(Err(_)) | None => self.hearing.finish(&mut |one| heard.push(one)),
         };
         let state = state.clone();
         self.say();
         match state {
-            State::Running => {}
-            State::Over => self.keep(),
+            DecodeState::Running => {}
+            DecodeState::Finished => self.keep(),
             // What the client has got is where it goes on: Dify keeps little more.
-            State::Enough => {
+            DecodeState::StopReached => {
                 self.coming.cut_short();
                 self.keep();
             }
-            State::Failed(error) => return Poll::Ready(Err(error)),
+            DecodeState::Failed(error) => return Poll::Ready(Err(error)),
         }
         Poll::Ready(Ok(()))
     }
 
     fn say(&mut self) {
         if !self.has_begun
-            && let Some(begun) = self.hearing.begun()
+            && let Some(begun) = self.hearing.response_start()
         {
-            self.voice.begin(begun, &mut self.frames);
+            self.voice.start(begun, &mut self.frames);
             self.has_begun = true;
         }
-        self.has_said |= self.heard.iter().any(|heard| !matches!(heard, Heard::StillRunning));
+        self.has_said |= self.heard.iter().any(|heard| !matches!(heard, AppEvent::Ping));
         for heard in self.heard.drain(..) {
             match heard {
-                Heard::StillRunning => self.voice.still_here(&mut self.frames),
-                heard => pieces::say(&mut *self.voice, heard, &mut self.frames),
+                AppEvent::Ping => self.voice.keep_alive(&mut self.frames),
+                heard => event_split::encode(&mut *self.voice, heard, &mut self.frames),
             }
         }
     }
@@ -183,7 +185,7 @@ impl Telling {
     fn keep(&mut self) {
         let begun = self.begun();
         let kept = match std::mem::replace(&mut self.after, After::Nothing) {
-            After::Keep(keeping) => keeping.keep(&begun, self.hearing.told()),
+            After::Keep(keeping) => keeping.keep(&begun, self.hearing.summary()),
             After::Nothing => None,
             After::Delete => {
                 self.coming.delete_afterwards();
@@ -208,10 +210,10 @@ impl Telling {
             relay.record.note_if_none(remarks);
         }
         if !self.has_begun {
-            self.voice.begin(&self.begun(), &mut self.frames);
+            self.voice.start(&self.begun(), &mut self.frames);
             self.has_begun = true;
         }
-        self.voice.end(self.hearing.told(), &mut self.frames);
+        self.voice.finish(self.hearing.summary(), &mut self.frames);
         self.stage = Stage::Over;
     }
 
@@ -222,7 +224,7 @@ impl Telling {
             relay.record.note_if_none(remarks.unwrap_or(&error.message));
             relay.record.end(Reason::Answered);
         }
-        self.voice.fail(error, self.hearing.told(), &mut self.frames);
+        self.voice.fail(error, self.hearing.summary(), &mut self.frames);
         self.stage = Stage::Over;
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::adapter::openai::responses;
-use crate::adapter::{Ask, Begun, Role, Saying, Told};
+use crate::adapter::{CompletionRequest, Message, ResponseStart, ResponseSummary, Role};
 use crate::conversation::{
     self, Answered, Before, Conversation, Digest, Finished, Found, Known, Pending, Sought,
     StoreDown, Thread, Turn,
@@ -111,7 +111,7 @@ fn down(error: &StoreDown) -> GatewayError {
 pub(super) async fn place(
     shared: &Shared,
     thread: Thread,
-    ask: &mut Payload<Ask>,
+    ask: &mut Payload<CompletionRequest>,
 ) -> Result<Place, GatewayError> {
     let with = with(shared, &thread, ask).await?;
     let place = Place { thread, with, turn: None, worth: Worth::Kept };
@@ -121,7 +121,7 @@ pub(super) async fn place(
 async fn with(
     shared: &Shared,
     thread: &Thread,
-    ask: &mut Payload<Ask>,
+    ask: &mut Payload<CompletionRequest>,
 ) -> Result<With, GatewayError> {
     let book = shared.book();
     if let Some(named) = &ask.hints.conversation {
@@ -259,7 +259,7 @@ pub(super) struct Notice {
 
 impl Notice {
     /// With what is said in the turn. Goes through all of it.
-    pub(super) fn of(self, ask: &Ask) -> Pending {
+    pub(super) fn of(self, ask: &CompletionRequest) -> Pending {
         let turns: Vec<_>;
         let before = match self.named {
             Some(tail) => Before::Named(tail),
@@ -286,7 +286,7 @@ impl Keeping {
     /// Writes it down; durable when the future ends. None if there is nothing to write. Where it cannot be
     /// written and the operator wants no such turns, the future ends with what the client is told instead of
     /// the end of its answer.
-    pub(super) fn keep(self, begun: &Begun, told: &Told) -> Option<Writing> {
+    pub(super) fn keep(self, begun: &ResponseStart, told: &ResponseSummary) -> Option<Writing> {
         let conversation = Uuid::try_parse(begun.conversation.as_deref()?).ok()?;
         let message = Uuid::try_parse(&begun.id).ok();
         let text = told.text.clone();
@@ -298,11 +298,11 @@ impl Keeping {
     }
 }
 
-fn turns_of(sayings: &[Saying]) -> Vec<Turn<'_>> {
+fn turns_of(sayings: &[Message]) -> Vec<Turn<'_>> {
     sayings.iter().map(turn_of).collect()
 }
 
-fn turn_of(saying: &Saying) -> Turn<'_> {
+fn turn_of(saying: &Message) -> Turn<'_> {
     let role = match saying.role {
         Role::Assistant => conversation::Role::Assistant,
         Role::User | Role::Tool => conversation::Role::User,

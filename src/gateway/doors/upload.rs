@@ -5,7 +5,7 @@ use http::HeaderValue;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::adapter::{Attachment, Content, FileRef, Place};
+use crate::adapter::{Attachment, FileContent, FileLocation, FileRef};
 use crate::dify::path::CallKind;
 use crate::gateway::body::Kept;
 use crate::gateway::doors::answer_error::of_answer;
@@ -41,14 +41,14 @@ pub(super) async fn upload(
     let mut tie = conversation;
     for file in files {
         let place = match &file.content {
-            Content::Url(url) => Place::Url(url.clone()),
-            Content::Data { .. } => {
+            FileContent::Url(url) => FileLocation::Url(url.clone()),
+            FileContent::Data { .. } => {
                 let (back, id) = send(errand, file, tie).await;
                 errand = back;
                 match id {
                     Ok(id) => {
                         tie = tie.or_else(|| Uuid::try_parse(&id).ok());
-                        Place::Uploaded(id)
+                        FileLocation::Uploaded(id)
                     }
                     Err(error) => return (errand, Err(error)),
                 }
@@ -64,7 +64,7 @@ async fn send(
     file: &Attachment,
     tie: Option<Uuid>,
 ) -> (Errand, Result<String, GatewayError>) {
-    let Content::Data { name, media_type, bytes } = &file.content else {
+    let FileContent::Data { name, media_type, bytes } = &file.content else {
         return (errand, Ok(String::new()));
     };
     let form = Form::new().text("user", &errand.user).file("file", name, media_type, bytes);
