@@ -98,7 +98,7 @@ impl Reading {
         let mut families = gateway(shared, &snapshot, log_dropped);
         families.push(certificates(&snapshot));
         families.extend(owners(shared.owners().stats()));
-        families.extend(conversations(&shared.book().stats()));
+        families.extend(conversations(&shared.conversation_store().stats()));
         families.extend(apps(&snapshot));
         families.extend(remedies(&snapshot));
         families.extend(members(&snapshot));

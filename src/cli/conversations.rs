@@ -19,7 +19,7 @@ use crate::cli::printer::Printer;
 use crate::cli::reach::{Desk, Reach};
 use crate::cli::serve::block_on;
 use crate::config::parse_duration;
-use crate::conversation::{Imported, Parsed, Slice, now_s, parse};
+use crate::conversation::{ImportSummary, ParsedImport, Slice, now_s, parse};
 
 /// Conversations that are sent to the gateway at once.
 const PART: usize = 5000;
@@ -150,7 +150,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
                 }
             };
             let Some(desk) = gateway.desk(printer) else { return Ok(ExitStatus::Misused) };
-            let Imported { added, present, skipped } = import(&desk, parsed)?;
+            let ImportSummary { added, present, skipped } = import(&desk, parsed)?;
             let text = match json {
                 true => {
                     json!({ "added": added, "present": present, "skipped": skipped }).to_string()
@@ -227,11 +227,11 @@ fn export(
     Ok(())
 }
 
-fn import(desk: &Desk, parsed: Parsed) -> anyhow::Result<Imported> {
-    let mut all = Imported { skipped: parsed.skipped, ..Imported::default() };
+fn import(desk: &Desk, parsed: ParsedImport) -> anyhow::Result<ImportSummary> {
+    let mut all = ImportSummary { skipped: parsed.skipped, ..ImportSummary::default() };
     for rows in parsed.rows.chunks(PART) {
         let part = json!({ "header": parsed.header, "rows": rows });
-        let done: Imported = block_on(desk.ask("/conversations/import", &part))?;
+        let done: ImportSummary = block_on(desk.ask("/conversations/import", &part))?;
         all.added += done.added;
         all.present += done.present;
         all.skipped += done.skipped;

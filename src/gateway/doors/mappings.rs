@@ -22,7 +22,7 @@ const MAX_AGE_DAYS: u64 = 30;
 
 /// `GET /v1/conversation/mappings`
 pub(super) async fn show(arrival: Arrival, key: &Key) -> Done {
-    let found = arrival.worker.shared().book().mappings(whose(key)).await;
+    let found = arrival.worker.shared().conversation_store().mappings(whose(key)).await;
     match found {
         Ok(found) => {
             let mut value = json!(found);
@@ -56,7 +56,7 @@ pub(super) async fn clean_up(mut arrival: Arrival, body: Arriving, key: &Key) ->
     };
     let days = taken.asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
     let age = Duration::from_secs(days.saturating_mul(24 * 3600));
-    let removed = arrival.worker.shared().book().cleanup(whose(key), age).await;
+    let removed = arrival.worker.shared().conversation_store().cleanup(whose(key), age).await;
     match removed {
         Ok(removed) => {
             let value =

@@ -14,7 +14,7 @@ use crate::adapter::{
     AppInfo, CompletionRequest, DecodeOptions, FileRef, InputMapping, Mode, Protocol,
     ResponseEncoder, StreamDecoder,
 };
-use crate::conversation::{Pending, Thread};
+use crate::conversation::{PendingTurn, Thread};
 use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
@@ -73,7 +73,7 @@ struct Question {
     protocol: Protocol,
     place: Place,
     /// What the book is to know of it, once Dify has been asked.
-    pending: Option<Pending>,
+    pending: Option<PendingTurn>,
     late: Late,
     own_url: Option<String>,
     _held: Held,
@@ -244,7 +244,10 @@ struct Writing {
 }
 
 impl Writing {
-    fn write(self, ask: &mut CompletionRequest) -> Result<(Bytes, Option<Pending>), GatewayError> {
+    fn write(
+        self,
+        ask: &mut CompletionRequest,
+    ) -> Result<(Bytes, Option<PendingTurn>), GatewayError> {
         let Self { app, facts, user, conversation, files, notice } = self;
         let pending = notice.map(|notice| notice.of(ask));
         let run = RunContext { user: &user, conversation: conversation.as_deref(), files: &files };

@@ -15,8 +15,8 @@ use uuid::Uuid;
 use crate::adapter::openai::responses;
 use crate::adapter::{CompletionRequest, Message, ResponseStart, ResponseSummary, Role};
 use crate::conversation::{
-    self, Answered, Before, Conversation, Digest, Finished, Found, Known, Pending, Sought,
-    StoreDown, Thread, Turn,
+    self, AnswerMatch, Conversation, ConversationMatch, Digest, FinishedTurn, PendingTurn,
+    PriorTurns, StoreDown, Thread, TranscriptMatch, TranscriptQuery, Turn,
 };
 use crate::gateway::doors::offload::Payload;
 use crate::gateway::errors;
@@ -123,34 +123,42 @@ async fn with(
     thread: &Thread,
     ask: &mut Payload<CompletionRequest>,
 ) -> Result<With, GatewayError> {
-    let book = shared.book();
+    let conversation_store = shared.conversation_store();
     if let Some(named) = &ask.hints.conversation {
         let id = conversation_id(named)?;
-        return match book.by_id(thread, id).await.map_err(|error| down(&error))? {
-            Known::Mine(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
-            Known::Unknown => Ok(With::Named(id)),
-            Known::NotMine => Err(errors::no_conversation(named)),
+        return match conversation_store.by_id(thread, id).await.map_err(|error| down(&error))? {
+            ConversationMatch::Owned(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
+            ConversationMatch::Unknown => Ok(With::Named(id)),
+            ConversationMatch::Foreign => Err(errors::no_conversation(named)),
         };
     }
     if let Some(named) = &ask.hints.previous_response {
         let unknown = || responses::unknown_previous(named);
         let message = responses::message_of(named).ok_or_else(unknown)?;
-        return match book.by_answer(thread, message).await.map_err(|error| down(&error))? {
-            Answered::Tail(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
-            Answered::Past(known, message) => Ok(With::After { conversation: known.id, message }),
-            Answered::Unknown => Err(unknown()),
+        return match conversation_store
+            .by_answer(thread, message)
+            .await
+            .map_err(|error| down(&error))?
+        {
+            AnswerMatch::Tail(known) => Ok(With::Known(Box::new(known), Evidence::Named)),
+            AnswerMatch::Past(known, message) => {
+                Ok(With::After { conversation: known.id, message })
+            }
+            AnswerMatch::Unknown => Err(unknown()),
         };
     }
     let sought = match ask.before.is_empty() {
-        true => Sought::NOTHING,
+        true => TranscriptQuery::NOTHING,
         false => {
             let thread = thread.clone();
-            ask.work(|ask| Sought::new(thread, &turns_of(&ask.before))).await?
+            ask.work(|ask| TranscriptQuery::new(thread, &turns_of(&ask.before))).await?
         }
     };
-    match book.find(sought).await.map_err(|error| down(&error))? {
-        Found::Resume(known) => Ok(With::Known(Box::new(known), Evidence::Transcript)),
-        Found::New | Found::Branch | Found::Unknown => Ok(With::Nothing),
+    match conversation_store.find(sought).await.map_err(|error| down(&error))? {
+        TranscriptMatch::Resume(known) => Ok(With::Known(Box::new(known), Evidence::Transcript)),
+        TranscriptMatch::New | TranscriptMatch::Branch | TranscriptMatch::Unknown => {
+            Ok(With::Nothing)
+        }
     }
 }
 
@@ -169,7 +177,7 @@ impl Place {
     /// Waits for the turn before and notes that this one begins.
     async fn begin(mut self, shared: &Shared) -> Result<Self, GatewayError> {
         let Some(id) = self.with.conversation() else {
-            shared.book().check().await.map_err(|error| down(&error))?;
+            shared.conversation_store().check().await.map_err(|error| down(&error))?;
             return Ok(self);
         };
         let may_begin_anew = matches!(self.with, With::Known(_, Evidence::Transcript));
@@ -177,14 +185,16 @@ impl Place {
         self.turn = shared.turns().take(id, patience).await;
         let begun = match (&self.turn, &self.with) {
             (None, _) if !may_begin_anew => return Err(errors::turn_taken(id, patience)),
-            (Some(_), With::Known(conversation, _)) => {
-                shared.book().begin(conversation).await.map_err(|error| down(&error))?
-            }
+            (Some(_), With::Known(conversation, _)) => shared
+                .conversation_store()
+                .begin(conversation)
+                .await
+                .map_err(|error| down(&error))?,
             _ => false,
         };
         // Nothing was written of what does not begin here.
         if !begun {
-            shared.book().check().await.map_err(|error| down(&error))?;
+            shared.conversation_store().check().await.map_err(|error| down(&error))?;
         }
         // What the client names goes on there even if its last turn broke off: it knows.
         if !begun && may_begin_anew {
@@ -196,7 +206,7 @@ impl Place {
     /// Dify has refused the turn before it did anything.
     pub(super) async fn release(&self, shared: &Shared) {
         if let With::Known(conversation, _) = &self.with
-            && let Err(error) = shared.book().release(conversation).await
+            && let Err(error) = shared.conversation_store().release(conversation).await
         {
             tracing::debug!("a conversation begins anew at its next turn: {error}");
         }
@@ -217,7 +227,7 @@ impl Place {
     /// itself named it.
     pub(super) async fn leave(&mut self, shared: &Shared) -> bool {
         let With::Known(conversation, evidence) = &self.with else { return false };
-        if let Err(error) = shared.book().forget(conversation.id).await {
+        if let Err(error) = shared.conversation_store().forget(conversation.id).await {
             tracing::debug!("a conversation that Dify has lost is still known here: {error}");
         }
         let leaves = *evidence == Evidence::Transcript;
@@ -238,7 +248,7 @@ impl Place {
     }
 
     /// What is to be done when the turn has ended well.
-    pub(super) fn after(self, shared: &Arc<Shared>, pending: Option<Pending>) -> After {
+    pub(super) fn after(self, shared: &Arc<Shared>, pending: Option<PendingTurn>) -> After {
         match (self.worth, pending) {
             (Worth::Kept, Some(pending)) => {
                 let (shared, _turn) = (Arc::clone(shared), self.turn);
@@ -259,16 +269,16 @@ pub(super) struct Notice {
 
 impl Notice {
     /// With what is said in the turn. Goes through all of it.
-    pub(super) fn of(self, ask: &CompletionRequest) -> Pending {
+    pub(super) fn of(self, ask: &CompletionRequest) -> PendingTurn {
         let turns: Vec<_>;
         let before = match self.named {
-            Some(tail) => Before::Named(tail),
+            Some(tail) => PriorTurns::Named(tail),
             None => {
                 turns = turns_of(&ask.before);
-                Before::Transcript(&turns)
+                PriorTurns::Transcript(&turns)
             }
         };
-        Pending::new(self.thread, before, &turn_of(&ask.question))
+        PendingTurn::new(self.thread, before, &turn_of(&ask.question))
     }
 }
 
@@ -278,7 +288,7 @@ pub(super) type Writing = Pin<Box<dyn Future<Output = Result<(), GatewayError>>>
 /// What is written down when a turn ends well.
 pub(super) struct Keeping {
     shared: Arc<Shared>,
-    pending: Pending,
+    pending: PendingTurn,
     _turn: Option<turns::Turn>,
 }
 
@@ -292,8 +302,8 @@ impl Keeping {
         let text = told.text.clone();
         Some(Box::pin(async move {
             let Self { shared, pending, _turn } = self;
-            let finished = Finished { pending, conversation, assistant: &text, message };
-            shared.book().finish(finished).await.map_err(|error| down(&error))
+            let finished = FinishedTurn { pending, conversation, assistant: &text, message };
+            shared.conversation_store().finish(finished).await.map_err(|error| down(&error))
         }))
     }
 }

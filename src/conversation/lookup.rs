@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use super::chain::{Chain, Digest, Key, Thread};
-use super::row::{Conversation, Pointer, State};
+use super::codec::{Conversation, ConversationState, Pointer};
+use super::transcript_digest::{Digest, MacKey, Thread, TranscriptHash};
 use crate::store::{Store, StoreError, Table};
 
 /// What a transcript leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum TranscriptMatch {
     /// There is nothing before the user's turn: a new conversation.
     New,
     /// The transcript ends where this conversation does.
@@ -22,18 +22,18 @@ pub enum Found {
 
 /// What an id of a conversation that a client names leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum ConversationMatch {
     /// The conversation is of the same key, app and user; the chat may be another.
-    Mine(Conversation),
+    Owned(Conversation),
     /// It is somebody else's.
-    NotMine,
+    Foreign,
     /// No door of this gateway has seen it.
     Unknown,
 }
 
 /// What an id of a message that a client names leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answered {
+pub enum AnswerMatch {
     /// It is the last answer of this conversation, which can be resumed.
     Tail(Conversation),
     /// The conversation has gone on since, or a turn was cut.
@@ -46,59 +46,59 @@ pub enum Answered {
 #[derive(Clone, Debug)]
 pub(super) struct Transcript {
     pub(super) thread: Thread,
-    pub(super) root: Chain,
-    pub(super) at: Chain,
-    pub(super) ending: Option<Chain>,
+    pub(super) root: TranscriptHash,
+    pub(super) at: TranscriptHash,
+    pub(super) ending: Option<TranscriptHash>,
 }
 
 /// The store, and what is needed to understand it.
 #[derive(Clone, Copy)]
-pub(super) struct View<'a> {
+pub(super) struct StoreView<'a> {
     pub(super) store: &'a dyn Store,
-    pub(super) key: Key,
+    pub(super) key: MacKey,
     /// What was used before this second is too old.
     pub(super) oldest_s: u32,
 }
 
-impl View<'_> {
-    pub(super) fn find(&self, asked: &Transcript) -> Result<Found, StoreError> {
+impl StoreView<'_> {
+    pub(super) fn find(&self, asked: &Transcript) -> Result<TranscriptMatch, StoreError> {
         let at = self.key.digest(asked.at);
         if let Some(found) = self.pointed(Table::Turns, at)? {
-            let fits = found.tail == at && found.state == State::Clean;
-            return Ok(if fits { Found::Resume(found) } else { Found::Branch });
+            let fits = found.tail == at && found.state == ConversationState::Clean;
+            return Ok(if fits { TranscriptMatch::Resume(found) } else { TranscriptMatch::Branch });
         }
-        let Some(chat) = &asked.thread.chat else { return Ok(Found::Unknown) };
+        let Some(chat) = &asked.thread.chat else { return Ok(TranscriptMatch::Unknown) };
         let Some(newest) = self.pointed(Table::Chats, self.key.digest(asked.root))? else {
             return self.imported(&asked.thread, chat);
         };
         let ending = asked.ending.map(|ending| self.key.digest(ending));
         let fits = match newest.state {
-            State::Clean => Some(newest.ending) == ending,
-            State::Imported => true,
-            State::Open => false,
+            ConversationState::Clean => Some(newest.ending) == ending,
+            ConversationState::Imported => true,
+            ConversationState::Open => false,
         };
-        Ok(if fits { Found::Resume(newest) } else { Found::Unknown })
+        Ok(if fits { TranscriptMatch::Resume(newest) } else { TranscriptMatch::Unknown })
     }
 
-    pub(super) fn by_id(&self, thread: &Thread, id: Uuid) -> Result<Known, StoreError> {
+    pub(super) fn by_id(&self, thread: &Thread, id: Uuid) -> Result<ConversationMatch, StoreError> {
         Ok(match self.conversation(id)? {
-            Some(found) if found.is_of(thread) => Known::Mine(found),
-            Some(_) => Known::NotMine,
-            None => Known::Unknown,
+            Some(found) if found.is_of(thread) => ConversationMatch::Owned(found),
+            Some(_) => ConversationMatch::Foreign,
+            None => ConversationMatch::Unknown,
         })
     }
 
-    pub(super) fn by_answer(&self, thread: &Thread, id: Uuid) -> Result<Answered, StoreError> {
+    pub(super) fn by_answer(&self, thread: &Thread, id: Uuid) -> Result<AnswerMatch, StoreError> {
         let Some(answer) = self.pointer(Table::Answers, id.as_bytes())? else {
-            return Ok(Answered::Unknown);
+            return Ok(AnswerMatch::Unknown);
         };
         Ok(match self.conversation(answer.conversation)? {
-            Some(found) if !found.is_of(thread) => Answered::Unknown,
-            Some(found) if found.tail == answer.more && found.state == State::Clean => {
-                Answered::Tail(found)
+            Some(found) if !found.is_of(thread) => AnswerMatch::Unknown,
+            Some(found) if found.tail == answer.more && found.state == ConversationState::Clean => {
+                AnswerMatch::Tail(found)
             }
-            Some(found) => Answered::Past(found, id),
-            None => Answered::Unknown,
+            Some(found) => AnswerMatch::Past(found, id),
+            None => AnswerMatch::Unknown,
         })
     }
 
@@ -125,12 +125,12 @@ impl View<'_> {
 
     /// What another gateway knew of the chat. It does not say whose it was: Dify does, which knows
     /// the conversation for its own user alone.
-    fn imported(&self, thread: &Thread, chat: &str) -> Result<Found, StoreError> {
-        let at = self.key.digest(Chain::imported(&thread.app, chat));
+    fn imported(&self, thread: &Thread, chat: &str) -> Result<TranscriptMatch, StoreError> {
+        let at = self.key.digest(TranscriptHash::imported(&thread.app, chat));
         let Some(pointer) = self.pointer(Table::Imported, &at.0)? else {
-            return Ok(Found::Unknown);
+            return Ok(TranscriptMatch::Unknown);
         };
-        Ok(Found::Resume(pointer.begun(thread)))
+        Ok(TranscriptMatch::Resume(pointer.begun(thread)))
     }
 }
 
@@ -145,7 +145,7 @@ impl Pointer {
             turns: 0,
             created_s: u32::from_be_bytes([a, b, c, d]),
             used_s: self.used_s,
-            state: State::Imported,
+            state: ConversationState::Imported,
             tail: Digest::default(),
             ending: Digest::default(),
         }

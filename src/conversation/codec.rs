@@ -3,14 +3,14 @@
 
 use uuid::Uuid;
 
-use super::chain::{Digest, Thread};
+use super::transcript_digest::{Digest, Thread};
 
 /// The form of the rows.
 const VERSION: u8 = 1;
 
 /// Whether a conversation can be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ConversationState {
     /// Its last turn ended as it should.
     Clean,
     /// A turn is under way, or was cut.
@@ -19,7 +19,7 @@ pub enum State {
     Imported,
 }
 
-impl State {
+impl ConversationState {
     /// Its name in lists.
     pub fn label(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ pub struct Conversation {
     /// When a turn began or ended last, in seconds since 1970.
     pub used_s: u32,
     /// Whether it can be resumed.
-    pub state: State,
+    pub state: ConversationState,
     /// The transcript after its last turn.
     pub tail: Digest,
     /// The last question and answer.
@@ -68,9 +68,9 @@ impl Conversation {
     pub(super) fn write(&self) -> Vec<u8> {
         let mut row = begin(self.used_s);
         row.push(match self.state {
-            State::Clean => 0,
-            State::Open => 1,
-            State::Imported => 2,
+            ConversationState::Clean => 0,
+            ConversationState::Open => 1,
+            ConversationState::Imported => 2,
         });
         row.extend(self.created_s.to_be_bytes());
         row.extend(self.turns.to_be_bytes());
@@ -89,9 +89,9 @@ impl Conversation {
     pub(super) fn read(id: Uuid, row: &[u8]) -> Option<Self> {
         let (used_s, mut rest) = used_s(row)?;
         let state = match take::<1>(&mut rest)? {
-            [0] => State::Clean,
-            [1] => State::Open,
-            [2] => State::Imported,
+            [0] => ConversationState::Clean,
+            [1] => ConversationState::Open,
+            [2] => ConversationState::Imported,
             _ => return None,
         };
         let created_s = u32::from_be_bytes(take(&mut rest)?);
@@ -173,11 +173,15 @@ mod tests {
     use proptest::prop_assert_eq;
     use uuid::Uuid;
 
-    use super::{Conversation, Pointer, State};
-    use crate::conversation::chain::{Digest, Thread};
+    use super::{Conversation, ConversationState, Pointer};
+    use crate::conversation::transcript_digest::{Digest, Thread};
 
     fn conversations() -> impl Strategy<Value = Conversation> {
-        let state = prop_oneof![Just(State::Clean), Just(State::Open), Just(State::Imported)];
+        let state = prop_oneof![
+            Just(ConversationState::Clean),
+            Just(ConversationState::Open),
+            Just(ConversationState::Imported)
+        ];
         let texts = ("\\PC{0,9}", "\\PC{0,9}", "\\PC{0,9}", prop::option::of("\\PC{0,9}"));
         let numbers = (any::<u32>(), any::<u32>(), any::<u32>());
         (any::<[[u8; 16]; 4]>(), texts, numbers, state).prop_map(

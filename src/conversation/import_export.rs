@@ -1,6 +1,6 @@
 //! Conversations as text, to be taken from one gateway to another: our own form, and that of OpenDify.
 //!
-//! Our own form is lines of JSON: a [`Header`], then an [`Exchanged`] row for each conversation.
+//! Our own form is lines of JSON: a [`ExportHeader`], then an [`ExportRow`] row for each conversation.
 //! OpenDify's `conversation_mappings.json` is an object of chats, whose values are ids or objects
 //! with `dify_conversation_id`, `created_at` and `last_used`, or a list of such objects with
 //! `webui_chat_id`. Neither holds a text of a message.
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// The first line of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct ExportHeader {
     /// The form, 1.
     pub difygate_conversations: u32,
     /// Which key the digests were made with.
@@ -21,7 +21,7 @@ pub struct Header {
 /// A conversation of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Exchanged {
+pub struct ExportRow {
     /// Dify's id.
     pub conversation: String,
     /// The app.
@@ -74,11 +74,11 @@ pub enum ParseError {
 
 /// What a text holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
+pub struct ParsedImport {
     /// Of our own form.
-    pub header: Option<Header>,
+    pub header: Option<ExportHeader>,
     /// The conversations.
-    pub rows: Vec<Exchanged>,
+    pub rows: Vec<ExportRow>,
     /// Rows that name no conversation of Dify.
     pub skipped: usize,
 }
@@ -88,9 +88,9 @@ pub struct Parsed {
 ///
 /// # Errors
 /// The text is of neither form, or the app is missing.
-pub fn parse(text: &str, app: Option<&str>, now_s: u32) -> Result<Parsed, ParseError> {
+pub fn parse(text: &str, app: Option<&str>, now_s: u32) -> Result<ParsedImport, ParseError> {
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let header = lines.next().and_then(|(_, line)| serde_json::from_str::<Header>(line).ok());
+    let header = lines.next().and_then(|(_, line)| serde_json::from_str::<ExportHeader>(line).ok());
     let Some(header) = header else { return open_dify(text, app, now_s) };
     let refuse = |line, what: String| ParseError::Form { line: line + 1, what };
     if header.difygate_conversations != 1 {
@@ -100,10 +100,10 @@ pub fn parse(text: &str, app: Option<&str>, now_s: u32) -> Result<Parsed, ParseE
         serde_json::from_str(line).map_err(|error| refuse(number, error.to_string()))
     };
     let rows = lines.map(row).collect::<Result<_, _>>()?;
-    Ok(Parsed { header: Some(header), rows, skipped: 0 })
+    Ok(ParsedImport { header: Some(header), rows, skipped: 0 })
 }
 
-fn open_dify(text: &str, app: Option<&str>, now_s: u32) -> Result<Parsed, ParseError> {
+fn open_dify(text: &str, app: Option<&str>, now_s: u32) -> Result<ParsedImport, ParseError> {
     let refuse = |line: usize, what: &str| ParseError::Form { line, what: what.to_owned() };
     let all: Value = serde_json::from_str(text)
         .map_err(|error| refuse(error.line(), &format!("this is no JSON: {error}")))?;
@@ -115,7 +115,7 @@ fn open_dify(text: &str, app: Option<&str>, now_s: u32) -> Result<Parsed, ParseE
         _ => return Err(refuse(1, "neither an export of difygate nor OpenDify's mappings")),
     };
     let app = app.ok_or(ParseError::NoApp)?;
-    let mut parsed = Parsed::default();
+    let mut parsed = ParsedImport::default();
     for (chat, row) in rows {
         let names = ["dify_conversation_id", "conversation_id"];
         let id = row.as_str().map(str::to_owned).or_else(|| text_of(row, &names));
@@ -126,13 +126,13 @@ fn open_dify(text: &str, app: Option<&str>, now_s: u32) -> Result<Parsed, ParseE
         };
         let created = second(row, "created_at");
         let used = second(row, "last_used").or(created).unwrap_or(now_s);
-        parsed.rows.push(Exchanged {
+        parsed.rows.push(ExportRow {
             conversation: id.to_string(),
             app: app.to_owned(),
             chat: Some(chat),
             created: created.unwrap_or(used),
             used,
-            ..Exchanged::default()
+            ..ExportRow::default()
         });
     }
     Ok(parsed)
@@ -152,19 +152,19 @@ fn second(row: &Value, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exchanged, ParseError, parse};
+    use super::{ExportRow, ParseError, parse};
 
     const ID: &str = "91eff0d0-4d0e-4735-97c4-eb8cc4cd9784";
 
     #[test]
     fn the_mappings_of_opendify_are_read_in_each_of_their_forms() {
-        let row = |created, used| Exchanged {
+        let row = |created, used| ExportRow {
             conversation: ID.to_owned(),
             app: "shop".to_owned(),
             chat: Some("chat-1".to_owned()),
             created,
             used,
-            ..Exchanged::default()
+            ..ExportRow::default()
         };
         for (text, expected) in [
             (format!("{{\"chat-1\": \"{ID}\"}}"), row(99, 99)),

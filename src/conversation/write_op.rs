@@ -2,18 +2,18 @@
 
 use uuid::Uuid;
 
-use super::chain::{Chain, Thread};
-use super::look::View;
-use super::row::{Conversation, Pointer, State};
+use super::codec::{Conversation, ConversationState, Pointer};
+use super::lookup::StoreView;
+use super::transcript_digest::{Thread, TranscriptHash};
 use crate::store::{Change, Guard, Step, StoreError, Table};
 
 /// A change that somebody waits for. Without a text, so that it may be kept.
 #[derive(Clone, Debug)]
-pub(super) enum Write {
+pub(super) enum WriteOp {
     /// A turn begins.
     Begin(Conversation),
     /// A turn has ended.
-    Finish(Box<Ended>),
+    Finish(Box<EndedTurn>),
     /// A turn was refused before Dify did anything.
     Release(Conversation),
     /// Dify does not have the conversation.
@@ -28,19 +28,23 @@ const CHECK_BYTES: usize = 4096;
 
 /// A turn that has ended as it should.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedTurn {
     pub(super) thread: Thread,
-    pub(super) root: Chain,
-    pub(super) tail: Chain,
-    pub(super) ending: Option<Chain>,
+    pub(super) root: TranscriptHash,
+    pub(super) tail: TranscriptHash,
+    pub(super) ending: Option<TranscriptHash>,
     pub(super) conversation: Uuid,
     pub(super) message: Option<Uuid>,
     pub(super) at_s: u32,
 }
 
-impl Write {
+impl WriteOp {
     /// The step that makes the change; `None` if it cannot be made.
-    pub(super) fn step(&self, view: &View<'_>, now_s: u32) -> Result<Option<Step>, StoreError> {
+    pub(super) fn step(
+        &self,
+        view: &StoreView<'_>,
+        now_s: u32,
+    ) -> Result<Option<Step>, StoreError> {
         match self {
             Self::Begin(found) => begin(view, found, now_s),
             Self::Finish(ended) => finish(view, ended).map(Some),
@@ -61,34 +65,44 @@ pub(super) fn check() -> Change {
     Change { table: Table::Keys, key, value }
 }
 
-fn begin(view: &View<'_>, found: &Conversation, now_s: u32) -> Result<Option<Step>, StoreError> {
+fn begin(
+    view: &StoreView<'_>,
+    found: &Conversation,
+    now_s: u32,
+) -> Result<Option<Step>, StoreError> {
     let Some(row) = view.store.get(Table::Conversations, found.id.as_bytes())? else {
         return claim(view, found, now_s);
     };
     let Some(now) = Conversation::read(found.id, &row) else { return Ok(None) };
-    if now.state == State::Open || now.tail != found.tail {
+    if now.state == ConversationState::Open || now.tail != found.tail {
         return Ok(None);
     }
-    let open = Conversation { state: State::Open, used_s: now_s, ..now };
+    let open = Conversation { state: ConversationState::Open, used_s: now_s, ..now };
     Ok(Some(guarded(Table::Conversations, found.id.as_bytes(), row, vec![put(&open)])))
 }
 
 /// What was imported becomes a conversation of whoever continues it first.
-fn claim(view: &View<'_>, found: &Conversation, now_s: u32) -> Result<Option<Step>, StoreError> {
+fn claim(
+    view: &StoreView<'_>,
+    found: &Conversation,
+    now_s: u32,
+) -> Result<Option<Step>, StoreError> {
     let thread = &found.thread;
-    let (State::Imported, Some(chat)) = (found.state, &thread.chat) else { return Ok(None) };
-    let at = view.key.digest(Chain::imported(&thread.app, chat));
+    let (ConversationState::Imported, Some(chat)) = (found.state, &thread.chat) else {
+        return Ok(None);
+    };
+    let at = view.key.digest(TranscriptHash::imported(&thread.app, chat));
     let Some(row) = view.store.get(Table::Imported, &at.0)? else { return Ok(None) };
     if Pointer::read(&row).is_none_or(|pointer| pointer.conversation != found.id) {
         return Ok(None);
     }
-    let open = Conversation { state: State::Open, used_s: now_s, ..found.clone() };
+    let open = Conversation { state: ConversationState::Open, used_s: now_s, ..found.clone() };
     let gone = Change { table: Table::Imported, key: at.0.to_vec(), value: None };
-    let chat = point(view, Table::Chats, Chain::root(thread), &open);
+    let chat = point(view, Table::Chats, TranscriptHash::root(thread), &open);
     Ok(Some(guarded(Table::Imported, &at.0, row, vec![gone, put(&open), chat])))
 }
 
-fn finish(view: &View<'_>, ended: &Ended) -> Result<Step, StoreError> {
+fn finish(view: &StoreView<'_>, ended: &EndedTurn) -> Result<Step, StoreError> {
     let old = view.store.get(Table::Conversations, ended.conversation.as_bytes())?;
     let old = old.and_then(|row| Conversation::read(ended.conversation, &row));
     let tail = view.key.digest(ended.tail);
@@ -99,7 +113,7 @@ fn finish(view: &View<'_>, ended: &Ended) -> Result<Step, StoreError> {
         turns: old.as_ref().map_or(0, |old| old.turns).saturating_add(1),
         created_s: old.map_or(ended.at_s, |old| old.created_s),
         used_s: ended.at_s,
-        state: State::Clean,
+        state: ConversationState::Clean,
         tail,
         ending: ended.ending.map(|ending| view.key.digest(ending)).unwrap_or_default(),
     };
@@ -113,12 +127,12 @@ fn finish(view: &View<'_>, ended: &Ended) -> Result<Step, StoreError> {
     Ok(Step { guard: None, changes })
 }
 
-fn release(view: &View<'_>, begun: &Conversation) -> Result<Option<Step>, StoreError> {
+fn release(view: &StoreView<'_>, begun: &Conversation) -> Result<Option<Step>, StoreError> {
     let Some(row) = view.store.get(Table::Conversations, begun.id.as_bytes())? else {
         return Ok(None);
     };
     let now = Conversation::read(begun.id, &row);
-    let open = now.filter(|now| now.state == State::Open && now.tail == begun.tail);
+    let open = now.filter(|now| now.state == ConversationState::Open && now.tail == begun.tail);
     Ok(open.map(|open| {
         let back = Conversation { state: begun.state, ..open };
         guarded(Table::Conversations, begun.id.as_bytes(), row, vec![put(&back)])
@@ -146,7 +160,12 @@ pub(super) fn answer(message: Uuid, conversation: &Conversation) -> Change {
 }
 
 /// Sets a row that leads to a conversation.
-fn point(view: &View<'_>, table: Table, at: Chain, conversation: &Conversation) -> Change {
+fn point(
+    view: &StoreView<'_>,
+    table: Table,
+    at: TranscriptHash,
+    conversation: &Conversation,
+) -> Change {
     let pointer = Pointer {
         used_s: conversation.used_s,
         conversation: conversation.id,

@@ -5,8 +5,8 @@
 //! younger than that. So each table is swept for itself. An old row that is gone while its
 //! conversation lives costs nothing: it led to a branch, and now to nothing, which is treated alike.
 
-use super::Limits;
-use super::row::used_s;
+use super::codec::used_s;
+use super::limits::Limits;
 use crate::store::{Change, Guard, Page, Step, Store, StoreError, Table};
 
 /// Rows of one page.
@@ -20,7 +20,7 @@ const TABLES: [Table; 5] =
 
 /// One walk through all tables.
 #[derive(Debug)]
-pub(super) struct Sweep {
+pub(super) struct ExpiryScan {
     limits: Limits,
     now_s: u32,
     /// Tables that are still to be walked through.
@@ -37,7 +37,7 @@ enum Task {
     Remove(u32),
 }
 
-impl Sweep {
+impl ExpiryScan {
     pub(super) fn new(limits: Limits, now_s: u32) -> Self {
         let task = Task::Measure(Vec::new());
         Self { limits, now_s, left: &TABLES, from: None, task }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use proptest::prelude::{Strategy, any, prop, proptest};
 use uuid::Uuid;
 
-use super::chain::{Chain, Key, Thread, Turn};
-use super::look::{Found, Transcript, View};
-use super::row::Conversation;
-use super::write::{Ended, Write};
+use crate::conversation::codec::Conversation;
+use crate::conversation::lookup::{StoreView, Transcript, TranscriptMatch};
+use crate::conversation::transcript_digest::{MacKey, Thread, TranscriptHash, Turn};
+use crate::conversation::write_op::{EndedTurn, WriteOp};
 use crate::store::{Store, in_memory};
 
 /// How a turn ends.
@@ -65,15 +65,15 @@ struct Truth {
     cut: bool,
 }
 
-fn made(view: &View<'_>, write: &Write) -> bool {
+fn made(view: &StoreView<'_>, write: &WriteOp) -> bool {
     let step = write.step(view, 7).unwrap();
     step.is_some_and(|step| view.store.apply(&[step]).unwrap() == [true])
 }
 
-fn ask(view: &View<'_>, number: usize, before: &[u8]) -> Found {
+fn command(view: &StoreView<'_>, number: usize, before: &[u8]) -> TranscriptMatch {
     let (thread, turns) = (thread(number), turns(before));
-    let root = Chain::root(&thread);
-    let (at, ending) = (root.through(&turns), Chain::ending(&turns));
+    let root = TranscriptHash::root(&thread);
+    let (at, ending) = (root.through(&turns), TranscriptHash::ending(&turns));
     view.find(&Transcript { thread, root, at, ending }).unwrap()
 }
 
@@ -81,37 +81,45 @@ fn check(found: &Conversation, truth: &Truth, number: usize, before: &[u8]) {
     assert!(!truth.cut, "{found:?} was cut");
     assert_eq!(truth.thread, number, "{found:?} is another's");
     let shortened = thread(number).chat.is_some()
-        && Chain::ending(&turns(&truth.said)) == Chain::ending(&turns(before));
+        && TranscriptHash::ending(&turns(&truth.said)) == TranscriptHash::ending(&turns(before));
     assert!(truth.said == before || shortened, "{truth:?} is not where {before:?} ends");
 }
 
-fn ended(number: usize, said: &[u8], conversation: Uuid) -> Write {
+fn ended(number: usize, said: &[u8], conversation: Uuid) -> WriteOp {
     let (thread, turns) = (thread(number), turns(said));
-    let root = Chain::root(&thread);
-    let (tail, ending) = (root.through(&turns), Chain::ending(&turns));
+    let root = TranscriptHash::root(&thread);
+    let (tail, ending) = (root.through(&turns), TranscriptHash::ending(&turns));
     let message = Some(Uuid::new_v4());
-    Write::Finish(Box::new(Ended { thread, root, tail, ending, conversation, message, at_s: 7 }))
+    WriteOp::Finish(Box::new(EndedTurn {
+        thread,
+        root,
+        tail,
+        ending,
+        conversation,
+        message,
+        at_s: 7,
+    }))
 }
 
 fn play(store: &dyn Store, requests: Vec<Request>) {
-    let view = View { store, key: Key([7; 32]), oldest_s: 0 };
+    let view = StoreView { store, key: MacKey([7; 32]), oldest_s: 0 };
     let mut truths: HashMap<Uuid, Truth> = HashMap::new();
     for (number, before, question, end) in requests {
-        let resumed = match ask(&view, number, &before) {
-            Found::Resume(found) => Some(found),
+        let resumed = match command(&view, number, &before) {
+            TranscriptMatch::Resume(found) => Some(found),
             _ => None,
         };
         if let Some(found) = &resumed {
             check(found, &truths[&found.id], number, &before);
-            assert!(made(&view, &Write::Begin(found.clone())));
-            assert!(!made(&view, &Write::Begin(found.clone())), "two turns at a time");
+            assert!(made(&view, &WriteOp::Begin(found.clone())));
+            assert!(!made(&view, &WriteOp::Begin(found.clone())), "two turns at a time");
         }
         match (end, resumed) {
             (End::Answered(answer), resumed) => {
                 let id = resumed.map_or_else(Uuid::new_v4, |found| found.id);
                 let said = [&before[..], &[question, answer]].concat();
                 assert!(made(&view, &ended(number, &said, id)));
-                let Found::Resume(again) = ask(&view, number, &said) else {
+                let TranscriptMatch::Resume(again) = command(&view, number, &said) else {
                     panic!("{said:?} is not resumed");
                 };
                 assert_eq!(again.id, id);
@@ -120,8 +128,8 @@ fn play(store: &dyn Store, requests: Vec<Request>) {
             (End::Cut, Some(found)) => {
                 truths.get_mut(&found.id).unwrap().cut = true;
             }
-            (End::Refused, Some(found)) => assert!(made(&view, &Write::Release(found))),
-            (End::Gone, Some(found)) => assert!(made(&view, &Write::Forget(found.id))),
+            (End::Refused, Some(found)) => assert!(made(&view, &WriteOp::Release(found))),
+            (End::Gone, Some(found)) => assert!(made(&view, &WriteOp::Forget(found.id))),
             (_, None) => {}
         }
     }

@@ -1,5 +1,5 @@
-//! Work on the whole book: counting, listing, cleaning up, export and import. It is done beside the
-//! book's thread, page by page, and by one at a time.
+//! Work on the whole store: counting, listing, cleaning up, export and import. It is done beside the
+//! store's thread, page by page, and by one at a time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,13 +10,15 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::chain::{Chain, Digest, Key, LONGEST_CHAT, Thread};
-use super::exchange::{Exchanged, Header};
-use super::keeper::Ask;
-use super::row::{Conversation, Pointer, State, used_s};
-use super::sweep::removal;
-use super::write::{answer, put};
-use super::{Book, StoreDown, now_s};
+use super::codec::{Conversation, ConversationState, Pointer, used_s};
+use super::conversation_store::ConversationStore;
+use super::expiry::removal;
+use super::import_export::{ExportHeader, ExportRow};
+use super::limits::now_s;
+use super::store_failure::StoreDown;
+use super::store_thread::Command;
+use super::transcript_digest::{Digest, LONGEST_CHAT, MacKey, Thread, TranscriptHash};
+use super::write_op::{answer, put};
 use crate::store::{Change, Guard, Page, Step, Store, StoreError, Table};
 
 /// Rows that are read or written at once.
@@ -39,16 +41,16 @@ pub struct Mappings {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Slice {
     /// The first line of the export.
-    pub header: Header,
+    pub header: ExportHeader,
     /// The conversations.
-    pub rows: Vec<Exchanged>,
+    pub rows: Vec<ExportRow>,
     /// Where the next slice begins; `None` after the last one.
     pub next: Option<String>,
 }
 
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
+pub struct ImportSummary {
     /// Conversations that are known now.
     pub added: usize,
     /// Those that were known before, and stay as they are.
@@ -58,7 +60,7 @@ pub struct Imported {
     pub skipped: usize,
 }
 
-impl Book {
+impl ConversationStore {
     /// What there is, of one key or of all.
     ///
     /// # Errors
@@ -153,7 +155,7 @@ impl Book {
             let rows = page.rows.iter().filter_map(|(id, row)| read(id, row));
             let rows = rows.filter(|found| is_of(found, whose.as_deref()));
             let rows = rows.map(exchanged).collect();
-            let header = Header { difygate_conversations: 1, digests: key.mark() };
+            let header = ExportHeader { difygate_conversations: 1, digests: key.mark() };
             Ok(Slice { header, rows, next: page.next.as_deref().map(hex) })
         })
         .await
@@ -166,12 +168,12 @@ impl Book {
     /// The store fails; a part may have been taken in.
     pub async fn import(
         &self,
-        header: Option<Header>,
-        rows: Vec<Exchanged>,
-    ) -> Result<Imported, StoreDown> {
+        header: Option<ExportHeader>,
+        rows: Vec<ExportRow>,
+    ) -> Result<ImportSummary, StoreDown> {
         self.scan(move |store, key| {
             let keyed = header.is_some_and(|header| header.digests == key.mark());
-            let mut done = Imported { skipped: rows.len(), ..Imported::default() };
+            let mut done = ImportSummary { skipped: rows.len(), ..ImportSummary::default() };
             let mut rows = rows;
             // Of several conversations in a chat the newest is to be the one that is found.
             rows.sort_by_key(|row| row.used);
@@ -190,15 +192,15 @@ impl Book {
         .await
     }
 
-    /// Works on the store beside the book's thread.
+    /// Works on the store beside the store's thread.
     async fn scan<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&dyn Store, Key) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&dyn Store, MacKey) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreDown> {
         let closed = || StoreDown("it is closed".to_owned());
         let _alone = self.scans.acquire().await.map_err(|_| closed())?;
         let (reply, lent) = oneshot::channel();
-        self.asks.send(Ask::Lend(reply)).await.map_err(|_| closed())?;
+        self.commands.send(Command::Lend(reply)).await.map_err(|_| closed())?;
         let (store, key) = lent.await.map_err(|_| closed())??;
         let done = spawn_blocking(move || work(store.as_ref(), key)).await;
         let done = done.map_err(|error| StoreDown(error.to_string()))?;
@@ -257,9 +259,9 @@ fn remove(
     Ok(removed)
 }
 
-fn exchanged(found: Conversation) -> Exchanged {
+fn exchanged(found: Conversation) -> ExportRow {
     let Thread { key, app, user, chat } = found.thread;
-    Exchanged {
+    ExportRow {
         conversation: found.id.to_string(),
         app,
         key: Some(key),
@@ -278,8 +280,8 @@ fn exchanged(found: Conversation) -> Exchanged {
 /// The step that takes a conversation in if it is not there; `None` if it cannot be used.
 fn import(
     store: &dyn Store,
-    key: Key,
-    row: &Exchanged,
+    key: MacKey,
+    row: &ExportRow,
     keyed: bool,
 ) -> Result<Option<Step>, StoreError> {
     let Ok(id) = Uuid::parse_str(&row.conversation) else { return Ok(None) };
@@ -288,7 +290,7 @@ fn import(
     }
     let (Some(name), Some(user)) = (&row.key, &row.user) else {
         let step = row.chat.as_ref().map(|chat| {
-            let at = key.digest(Chain::imported(&row.app, chat)).0;
+            let at = key.digest(TranscriptHash::imported(&row.app, chat)).0;
             let pointer = Pointer::imported(id, row.created, row.used);
             absent(vec![set(Table::Imported, &at, &pointer)])
         });
@@ -304,11 +306,11 @@ fn import(
         let bytes = unhex(text.as_ref()?)?;
         bytes.try_into().ok().map(Digest)
     };
-    let state = row.state.as_deref().and_then(State::named).filter(|_| keyed);
+    let state = row.state.as_deref().and_then(ConversationState::named).filter(|_| keyed);
     let (tail, ending) = (digest(&row.tail), digest(&row.ending));
     let (state, tail, ending) = match (state, tail, ending) {
         (Some(state), Some(tail), Some(ending)) => (state, tail, ending),
-        _ => (State::Imported, Digest::default(), Digest::default()),
+        _ => (ConversationState::Imported, Digest::default(), Digest::default()),
     };
     let found = Conversation {
         id,
@@ -324,13 +326,13 @@ fn import(
     let mut changes = vec![put(&found)];
     let pointer = Pointer { used_s: row.used, conversation: id, more: tail };
     if found.thread.chat.is_some() {
-        let at = key.digest(Chain::root(&found.thread)).0;
+        let at = key.digest(TranscriptHash::root(&found.thread)).0;
         let now = store.get(Table::Chats, &at)?.and_then(|row| Pointer::read(&row));
         if now.is_none_or(|now| now.used_s < row.used) {
             changes.push(set(Table::Chats, &at, &pointer));
         }
     }
-    if state != State::Imported {
+    if state != ConversationState::Imported {
         changes.push(set(Table::Turns, &tail.0, &pointer));
         changes.extend(found.last_message.map(|message| answer(message, &found)));
     }

@@ -1,4 +1,4 @@
-//! The one thread that reads and writes the book: what waits is read together, written in one
+//! The one thread that reads and writes the store: what waits is read together, written in one
 //! commit, and answered after it.
 //!
 //! While the store fails nobody waits for it: for a second after each failure everything is answered
@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::chain::{Key, Thread};
-use super::look::{Answered, Found, Known, Transcript, View};
-use super::sweep::Sweep;
-use super::write::{Write, check};
-use super::{Limits, OnFailure, StoreDown, now_s};
+use super::expiry::ExpiryScan;
+use super::limits::{Limits, now_s};
+use super::lookup::{AnswerMatch, ConversationMatch, StoreView, Transcript, TranscriptMatch};
+use super::store_failure::{OnFailure, StoreDown};
+use super::transcript_digest::{MacKey, Thread};
+use super::write_op::{WriteOp, check};
 use crate::store::{Change, Store, StoreError, Table};
 use crate::telemetry::Counter;
 
@@ -44,21 +45,21 @@ const SURPLUS: Duration = Duration::from_secs(60);
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreDown>>;
 
 /// What the keeper is asked.
-pub(super) enum Ask {
-    Find(Box<Transcript>, Reply<Found>),
-    ById(Thread, Uuid, Reply<Known>),
-    ByAnswer(Thread, Uuid, Reply<Answered>),
+pub(super) enum Command {
+    Find(Box<Transcript>, Reply<TranscriptMatch>),
+    ById(Thread, Uuid, Reply<ConversationMatch>),
+    ByAnswer(Thread, Uuid, Reply<AnswerMatch>),
     /// Whether the change could be made.
-    Write(Write, Reply<bool>),
+    WriteOp(WriteOp, Reply<bool>),
     /// The store, for work that takes long.
-    Lend(Reply<(Arc<dyn Store>, Key)>),
+    Lend(Reply<(Arc<dyn Store>, MacKey)>),
     /// Write what is kept, let go of the store, say so, and end.
     Close(oneshot::Sender<()>),
 }
 
-/// How the book is doing.
+/// How the store is doing.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct StoreProgress {
     /// Conversations, as they were counted last.
     pub(super) rows: AtomicU64,
     /// Changes that wait for the store to work again.
@@ -71,32 +72,33 @@ pub(super) struct Progress {
     pub(super) error: ArcSwapOption<String>,
 }
 
-pub(super) struct Keeper {
+pub(super) struct StoreThread {
     pub(super) store: Arc<dyn Store>,
-    pub(super) asks: mpsc::Receiver<Ask>,
-    pub(super) progress: Arc<Progress>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) progress: Arc<StoreProgress>,
     pub(super) limits: Limits,
     pub(super) policy: OnFailure,
-    pub(super) key: Option<Key>,
-    pub(super) kept: VecDeque<Write>,
+    pub(super) key: Option<MacKey>,
+    pub(super) kept: VecDeque<WriteOp>,
     pub(super) rest_until: Option<Instant>,
 }
 
-impl Keeper {
+impl StoreThread {
     /// Works until it is told to close, or nobody can ask it any more.
     pub(super) fn run(mut self, runtime: &Runtime) {
-        let mut sweep = Some(Sweep::new(self.limits, now_s()));
+        let mut sweep = Some(ExpiryScan::new(self.limits, now_s()));
         let mut count_at = Instant::now();
         let (mut sweep_at, mut surplus_at) = (count_at + SWEEP, count_at + SURPLUS);
         loop {
-            let mut asks = Vec::with_capacity(BATCH);
+            let mut commands = Vec::with_capacity(BATCH);
             let patience = if sweep.is_some() && !self.rests() { Duration::ZERO } else { REST };
-            let some = runtime
-                .block_on(async { timeout(patience, self.asks.recv_many(&mut asks, BATCH)).await });
+            let some = runtime.block_on(async {
+                timeout(patience, self.commands.recv_many(&mut commands, BATCH)).await
+            });
             if some == Ok(0) {
                 break;
             }
-            let close = self.take(asks);
+            let close = self.take(commands);
             if let Some(closed) = close {
                 self.write_kept();
                 drop(self);
@@ -125,36 +127,36 @@ impl Keeper {
             let surplus = self.limits.is_exceeded_by(rows) && now >= surplus_at;
             if sweep.is_none() && (now >= sweep_at || surplus) {
                 (sweep_at, surplus_at) = (now + SWEEP, now + SURPLUS);
-                sweep = Some(Sweep::new(self.limits, now_s()));
+                sweep = Some(ExpiryScan::new(self.limits, now_s()));
             }
         }
         self.write_kept();
     }
 
     /// Answers what was asked. Gives back what has to be told when all is closed.
-    fn take(&mut self, asks: Vec<Ask>) -> Option<oneshot::Sender<()>> {
+    fn take(&mut self, commands: Vec<Command>) -> Option<oneshot::Sender<()>> {
         let (mut writes, mut close) = (Vec::new(), None);
-        let ready = !asks.is_empty() && !self.rests() && self.is_ready();
-        for ask in asks {
-            match ask {
-                Ask::Find(asked, reply) => {
+        let ready = !commands.is_empty() && !self.rests() && self.is_ready();
+        for command in commands {
+            match command {
+                Command::Find(asked, reply) => {
                     let found = self.read(ready, |view| view.find(&asked));
-                    answer(reply, found, self.policy, Found::Unknown);
+                    answer(reply, found, self.policy, TranscriptMatch::Unknown);
                 }
-                Ask::ById(thread, id, reply) => {
+                Command::ById(thread, id, reply) => {
                     let found = self.read(ready, |view| view.by_id(&thread, id));
-                    answer(reply, found, self.policy, Known::Unknown);
+                    answer(reply, found, self.policy, ConversationMatch::Unknown);
                 }
-                Ask::ByAnswer(thread, id, reply) => {
+                Command::ByAnswer(thread, id, reply) => {
                     let found = self.read(ready, |view| view.by_answer(&thread, id));
-                    answer(reply, found, self.policy, Answered::Unknown);
+                    answer(reply, found, self.policy, AnswerMatch::Unknown);
                 }
-                Ask::Write(write, reply) => writes.push((write, reply)),
-                Ask::Lend(reply) => {
+                Command::WriteOp(write, reply) => writes.push((write, reply)),
+                Command::Lend(reply) => {
                     let key = self.key.filter(|_| ready).ok_or_else(|| self.down());
                     let _ = reply.send(key.map(|key| (Arc::clone(&self.store), key)));
                 }
-                Ask::Close(closed) => close = Some(closed),
+                Command::Close(closed) => close = Some(closed),
             }
         }
         self.write(writes);
@@ -173,7 +175,7 @@ impl Keeper {
     fn read<T>(
         &mut self,
         ready: bool,
-        read: impl FnOnce(&View<'_>) -> Result<T, StoreError>,
+        read: impl FnOnce(&StoreView<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreDown> {
         let read = match self.view() {
             Some(view) if ready && self.rest_until.is_none() => read(&view),
@@ -183,12 +185,12 @@ impl Keeper {
     }
 
     /// The store as it can be read; `None` before there is a key.
-    fn view(&self) -> Option<View<'_>> {
+    fn view(&self) -> Option<StoreView<'_>> {
         let oldest_s = self.limits.oldest_s(now_s());
-        self.key.map(|key| View { store: self.store.as_ref(), key, oldest_s })
+        self.key.map(|key| StoreView { store: self.store.as_ref(), key, oldest_s })
     }
 
-    fn write(&mut self, writes: Vec<(Write, Reply<bool>)>) {
+    fn write(&mut self, writes: Vec<(WriteOp, Reply<bool>)>) {
         if writes.is_empty() {
             return;
         }
@@ -200,7 +202,7 @@ impl Keeper {
             return;
         }
         for (write, reply) in writes.into_iter().zip(replies) {
-            let begins = matches!(write, Write::Begin(_));
+            let begins = matches!(write, WriteOp::Begin(_));
             if self.policy == OnFailure::Continue && !begins {
                 self.keep(write);
             }
@@ -210,7 +212,7 @@ impl Keeper {
     }
 
     /// Makes changes in one commit, and tells which could be made. `None`: the store fails.
-    fn commit(&mut self, writes: &[Write]) -> Option<Vec<bool>> {
+    fn commit(&mut self, writes: &[WriteOp]) -> Option<Vec<bool>> {
         if self.rests() {
             return None;
         }
@@ -233,7 +235,7 @@ impl Keeper {
         Some(done)
     }
 
-    fn keep(&mut self, write: Write) {
+    fn keep(&mut self, write: WriteOp) {
         self.kept.push_back(write);
         if self.kept.len() > MOST_KEPT {
             self.kept.pop_front();
@@ -322,14 +324,14 @@ fn answer<T>(reply: Reply<T>, done: Result<T, StoreDown>, policy: OnFailure, wit
 }
 
 /// The key of all digests, which is made once for each store.
-fn make_key(store: &dyn Store) -> Result<Key, StoreError> {
+fn make_key(store: &dyn Store) -> Result<MacKey, StoreError> {
     const ROW: &[u8] = b"conversations";
     if let Some(row) = store.get(Table::Keys, ROW)? {
-        return Ok(Key::read(&row));
+        return Ok(MacKey::read(&row));
     }
     let made = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
     let change = Change { table: Table::Keys, key: ROW.to_vec(), value: Some(made.clone()) };
     store.swap(change, None)?;
     // Another gateway may have been faster.
-    Ok(Key::read(&store.get(Table::Keys, ROW)?.unwrap_or(made)))
+    Ok(MacKey::read(&store.get(Table::Keys, ROW)?.unwrap_or(made)))
 }

@@ -1,6 +1,6 @@
 //! From a transcript to the digest under which it is known. Pure.
 //!
-//! A [`Chain`] is a SHA-256 over who talks and over every turn so far, each field with its length
+//! A [`TranscriptHash`] is a SHA-256 over who talks and over every turn so far, each field with its length
 //! before it, so that no two transcripts run into one another. It stays in memory. What is stored is
 //! its [`Digest`]: a MAC of it, with a key that never leaves the store, so that nobody can try out
 //! texts against an export. Whoever has the store itself can.
@@ -34,7 +34,7 @@ impl Thread {
     /// As it is stored: with a digest in place of a name of a chat that is too long.
     pub(super) fn kept(self) -> Self {
         let kept = |chat: String| match chat.len() > LONGEST_CHAT {
-            true => format!("{:?}", Digest(Key([0; 32]).mac(chat.as_bytes()))),
+            true => format!("{:?}", Digest(MacKey([0; 32]).mac(chat.as_bytes()))),
             false => chat,
         };
         Self { chat: self.chat.map(kept), ..self }
@@ -89,16 +89,16 @@ impl<'a> Turn<'a> {
 
 /// What a transcript comes to, before the key. It never leaves the process.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chain([u8; 32]);
+pub(super) struct TranscriptHash([u8; 32]);
 
-impl fmt::Debug for Chain {
+impl fmt::Debug for TranscriptHash {
     /// Without the digest: texts could be tried out against it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Chain")
     }
 }
 
-impl Chain {
+impl TranscriptHash {
     /// The beginning of a thread.
     pub(super) fn root(thread: &Thread) -> Self {
         let chat = thread.chat.as_deref();
@@ -191,15 +191,15 @@ impl fmt::Debug for Digest {
 
 /// The key of all digests of a store.
 #[derive(Clone, Copy)]
-pub(super) struct Key(pub(super) [u8; 32]);
+pub(super) struct MacKey(pub(super) [u8; 32]);
 
-impl Key {
+impl MacKey {
     /// From the store's row, of any length.
     pub(super) fn read(row: &[u8]) -> Self {
         Self(Sha256::digest(row).into())
     }
 
-    pub(super) fn digest(&self, chain: Chain) -> Digest {
+    pub(super) fn digest(&self, chain: TranscriptHash) -> Digest {
         Digest(self.mac(&chain.0))
     }
 
@@ -259,7 +259,7 @@ mod tests {
     use proptest::prelude::{Strategy, any, prop, proptest};
     use proptest::{prop_assert, prop_assert_eq};
 
-    use super::{Chain, Key, Role, Thread, Turn, normal};
+    use super::{MacKey, Role, Thread, TranscriptHash, Turn, normal};
 
     fn thread(chat: Option<&str>) -> Thread {
         let [key, app, user] = ["k", "shop", "k:alice"].map(str::to_owned);
@@ -287,9 +287,12 @@ mod tests {
     #[test]
     fn a_digest_is_the_one_another_implementation_computes() {
         // Python's hashlib and hmac.
-        let root = Chain::root(&thread(Some("c")));
+        let root = TranscriptHash::root(&thread(Some("c")));
         let chain = root.through(&[Turn::user("hi"), Turn::assistant(" hello\r\n")]);
-        assert_eq!(format!("{:?}", Key([0; 32]).digest(chain)), "484f7f776585957b71f47488af8a53a3");
+        assert_eq!(
+            format!("{:?}", MacKey([0; 32]).digest(chain)),
+            "484f7f776585957b71f47488af8a53a3"
+        );
     }
 
     #[test]
@@ -297,7 +300,7 @@ mod tests {
         let root = |change: fn(&mut Thread)| {
             let mut thread = thread(Some(""));
             change(&mut thread);
-            Chain::root(&thread)
+            TranscriptHash::root(&thread)
         };
         let all = [
             root(|_| ()),
@@ -317,10 +320,13 @@ mod tests {
     fn an_ending_is_the_last_answer_and_its_question() {
         let whole =
             [Turn::user("1"), Turn::assistant("one"), Turn::user("2"), Turn::assistant("two")];
-        assert!(Chain::ending(&whole) == Chain::ending(&whole[2..]));
-        assert!(Chain::ending(&whole) != Chain::ending(&whole[..2]));
-        assert!(Chain::ending(&whole) != Chain::ending(&whole[3..]));
-        assert!(Chain::ending(&[Turn::user("1")]).is_none() && Chain::ending(&[]).is_none());
+        assert!(TranscriptHash::ending(&whole) == TranscriptHash::ending(&whole[2..]));
+        assert!(TranscriptHash::ending(&whole) != TranscriptHash::ending(&whole[..2]));
+        assert!(TranscriptHash::ending(&whole) != TranscriptHash::ending(&whole[3..]));
+        assert!(
+            TranscriptHash::ending(&[Turn::user("1")]).is_none()
+                && TranscriptHash::ending(&[]).is_none()
+        );
     }
 
     fn turns() -> impl Strategy<Value = Vec<Turn<'static>>> {
@@ -354,9 +360,9 @@ mod tests {
 
         #[test]
         fn two_transcripts_are_one_only_if_they_say_the_same(a in turns(), b in turns()) {
-            let root = Chain::root(&thread(None));
+            let root = TranscriptHash::root(&thread(None));
             prop_assert_eq!(root.through(&a) == root.through(&b), shape(&a) == shape(&b));
-            prop_assert!(root.through(&a) != Chain::root(&thread(Some(""))).through(&a));
+            prop_assert!(root.through(&a) != TranscriptHash::root(&thread(Some(""))).through(&a));
         }
     }
 }
