@@ -9,9 +9,9 @@ use std::fmt::Write;
 use bytes::BytesMut;
 use difygate::adapter::{DecodeOptions, Mode, ResponseEncoder, StreamDecoder, anthropic, openai};
 use difygate::balance::{HashAlgorithm, Rendezvous, Ring};
-use difygate::dify::answer::learn_json;
 use difygate::dify::path::{CallKind, Run};
-use difygate::dify::scan::UserScan;
+use difygate::dify::response_body::learn_json;
+use difygate::dify::scan::BodyScanner;
 use difygate::sse::Splitter;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -35,7 +35,7 @@ fn chat(bytes: usize) -> String {
 fn user_in_a_body(bencher: Bencher<'_, '_>, bytes: usize) {
     let body = chat(bytes);
     bencher.counter(BytesCount::new(bytes)).bench(|| {
-        let mut scan = UserScan::new();
+        let mut scan = BodyScanner::new();
         for piece in black_box(body.as_bytes()).chunks(16 << 10) {
             scan.feed(piece).unwrap();
         }

@@ -10,8 +10,8 @@ use std::fmt::Debug;
 
 use difygate::adapter::{FinishReason, AppEvent, StreamDecoder, DecodeOptions, Mode, DecodeState, anthropic, openai};
 use difygate::config::{self, Environment};
-use difygate::dify::multipart::MultipartScan;
-use difygate::dify::scan::{UserScan, facts_of};
+use difygate::dify::multipart::MultipartScanner;
+use difygate::dify::scan::{BodyScanner, scan_body};
 use difygate::sse::Splitter;
 
 /// A target.
@@ -42,11 +42,11 @@ fn same_in_pieces<T: PartialEq + Debug>(
 /// The scanner of JSON bodies: the same facts however a body is cut, and places within it.
 pub fn scanner(input: &[u8]) {
     same_in_pieces(input, |mut pieces| {
-        let mut scan = UserScan::new();
+        let mut scan = BodyScanner::new();
         Iterator::try_for_each(&mut pieces, |piece| scan.feed(piece)).ok()?;
         scan.finish().ok()
     });
-    if let Ok(facts) = facts_of(input)
+    if let Ok(facts) = scan_body(input)
         && let Some(user) = facts.user
     {
         assert!(!user.is_empty() && user.chars().count() <= 255, "{user:?}");
@@ -58,7 +58,7 @@ pub fn multipart(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(0);
     let Ok(kind) = str::from_utf8(&input[..end]) else { return };
     same_in_pieces(&input[end..], |mut pieces| {
-        let mut scan = MultipartScan::new(kind.trim_end()).ok()?;
+        let mut scan = MultipartScanner::new(kind.trim_end()).ok()?;
         Iterator::try_for_each(&mut pieces, |piece| scan.feed(piece)).ok()?;
         scan.finish().ok()
     });

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 use crate::model::GatewayError;
 
 /// Encodes what an app says in one protocol, event by event or at the end.

@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::affinity::{AppTag, Lasting, Owners, Scope, now_s};
-use crate::dify::answer::Learned;
 use crate::dify::path::{Call, CallKind, Id, Run};
-use crate::dify::scan::BodyFacts;
+use crate::dify::response_body::LearnedIds;
+use crate::dify::scan::BodyInfo;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::member::Member;
 use crate::gateway::policy::Storage;
@@ -49,7 +49,7 @@ pub(super) enum Ties {
 
 impl Claims {
     /// What path, query and body name.
-    pub(super) fn of(head: &RequestHead, call: Call<'_>, facts: &BodyFacts) -> Self {
+    pub(super) fn of(head: &RequestHead, call: Call<'_>, facts: &BodyInfo) -> Self {
         if let Some(id @ Id::Dataset(_)) = call.id {
             let (ids, looked_up) = (id.key().into_iter().collect(), id.key());
             return Self { ids, looked_up, any: true, ..Self::default() };
@@ -207,7 +207,7 @@ pub(super) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners:
 
 /// Remembers whose ids an answer named, and for whom. Where instances share their database only the task
 /// matters: nobody else may stop it.
-pub(super) fn remember(learned: &Learned, whose: Whose, member: &Member, owners: &Owners) {
+pub(super) fn remember(learned: &LearnedIds, whose: Whose, member: &Member, owners: &Owners) {
     let (now_s, scope) = (now_s(), whose.scope);
     remember_for_key(learned.lasting(), whose, member, owners);
     if whose.storage == Storage::Shared {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::dify::pairs;
-use crate::dify::scan::BodyFacts;
+use crate::dify::scan::BodyInfo;
 use crate::gateway::bodies::{Held, Room};
 use crate::gateway::body::Kept;
 use crate::gateway::end_user::{Speaker, TooLong, check_length};
@@ -51,12 +51,12 @@ impl FormPairs {
     ///
     /// # Errors
     /// 400: it is longer than Dify takes.
-    pub(super) fn facts(&self) -> Result<BodyFacts, GatewayError> {
+    pub(super) fn facts(&self) -> Result<BodyInfo, GatewayError> {
         let user = pairs::user(&self.text);
         if let Some(user) = &user {
             check_length(user).map_err(|TooLong| errors::too_long_for_dify())?;
         }
-        Ok(BodyFacts { user, ..BodyFacts::default() })
+        Ok(BodyInfo { user, ..BodyInfo::default() })
     }
 
     /// The same form with the speaker's own users in it.

@@ -11,7 +11,7 @@ use http_body::Body;
 use crate::adapter::Protocol;
 use crate::dify;
 use crate::dify::path::{Call, CallKind, normal};
-use crate::dify::scan::BodyFacts;
+use crate::dify::scan::BodyInfo;
 use crate::gateway::arriving::Arriving;
 use crate::gateway::body::Kept;
 use crate::gateway::claim::Claims;
@@ -195,7 +195,7 @@ impl Exchange {
             let most = identify::Most::any(&self.snapshot.limits);
             let body = identify::body(&self.head, &mut self.body, &self.snapshot, most).await?;
             self.record.body_read(None, body.len());
-            return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
+            return Ok(Caller { app, user: None, facts: BodyInfo::default(), body });
         }
         let (app, key) = app(&self.snapshot, &self.head.fields, native.call.kind)?;
         self.record.caller_known(&app);
@@ -268,7 +268,7 @@ impl Exchange {
 struct Caller {
     app: Arc<App>,
     user: Option<String>,
-    facts: BodyFacts,
+    facts: BodyInfo,
     body: Kept,
 }
 

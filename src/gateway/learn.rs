@@ -8,10 +8,10 @@ use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
 use crate::affinity::Owners;
-use crate::dify::answer::{
-    EventLearner, Learned, Pauses, Usage, dull, explanation, failed_flow, learn_json,
-};
 use crate::dify::path::{CallKind, Run};
+use crate::dify::response_body::{
+    EventLearner, LearnedIds, Pauses, Usage, explanation, failed_flow, is_skippable, learn_json,
+};
 use crate::gateway::claim::{self, Whose};
 use crate::gateway::heads::AnswerHead;
 use crate::gateway::journey::Journey;
@@ -51,7 +51,7 @@ pub(super) enum Tap {
     Refusal(BytesMut),
 }
 
-/// Whether a piece of a stream that is [`dull`] needs no look at what is known of the stream: of
+/// Whether a piece of a stream that is [`is_skippable`] needs no look at what is known of the stream: of
 /// thousands of streams that is far from the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Calm {
@@ -77,7 +77,7 @@ struct Asked {
 
 impl Asked {
     /// The conversation that was asked for, and the one that the answer is of, if they differ.
-    fn strays(self, learned: &Learned) -> Option<(Uuid, Uuid)> {
+    fn strays(self, learned: &LearnedIds) -> Option<(Uuid, Uuid)> {
         self.conversation.zip(learned.conversation_id).filter(|(asked, given)| asked != given)
     }
 }
@@ -113,7 +113,7 @@ impl Stream {
 pub(super) struct Json {
     kind: CallKind,
     prefix: BytesMut,
-    learned: Learned,
+    learned: LearnedIds,
     usage: Option<Usage>,
     failure: Option<String>,
     asked: Asked,
@@ -195,7 +195,7 @@ impl Tap {
     ) -> Passed {
         match self {
             Self::Off => {}
-            Self::Events(_, Calm::Yes) if dull(piece) => return Passed::Dull,
+            Self::Events(_, Calm::Yes) if is_skippable(piece) => return Passed::Dull,
             Self::Events(stream, calm) => {
                 stream.learner.feed(piece);
                 *calm = if stream.learner.is_calm() { Calm::Yes } else { Calm::No };
@@ -236,7 +236,7 @@ impl Tap {
     }
 
     /// The ids so far.
-    pub(super) fn learned(&self) -> Option<&Learned> {
+    pub(super) fn learned(&self) -> Option<&LearnedIds> {
         match self {
             Self::Off | Self::Refusal(_) => None,
             Self::Events(stream, _) => Some(stream.learner.learned()),

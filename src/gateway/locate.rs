@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 use crate::affinity::{Lasting, Scope, now_s};
 use crate::balance::Work;
-use crate::dify::answer::{KnownRefusal, refusal};
 use crate::dify::path::CallKind;
+use crate::dify::response_body::{KnownRefusal, refusal};
 use crate::gateway::attempt::AnswerBody;
 use crate::gateway::claim::Ties;
 use crate::gateway::errors;

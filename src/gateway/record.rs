@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use http::Version;
 use jiff::Timestamp;
 
-use crate::dify::answer::Usage;
 use crate::dify::path::without_secrets;
+use crate::dify::response_body::Usage;
 use crate::gateway::client::Client;
 use crate::gateway::heads::RequestHead;
 use crate::gateway::member::Member;

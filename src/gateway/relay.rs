@@ -20,9 +20,9 @@ use uuid::Uuid;
 
 use self::resumed::Step;
 use crate::balance::Sender;
-use crate::dify::answer::Learned;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
+use crate::dify::response_body::LearnedIds;
 use crate::gateway::attempt_error::{AttemptError, chain};
 use crate::gateway::connection::Inflow;
 use crate::gateway::errors;
@@ -461,7 +461,7 @@ impl Relay {
 }
 
 /// The last event of a stream that broke off, as Dify writes it.
-pub(super) fn error_event(error: &GatewayError, learned: Option<&Learned>) -> Bytes {
+pub(super) fn error_event(error: &GatewayError, learned: Option<&LearnedIds>) -> Bytes {
     let text = |id: Option<Uuid>| id.map(|id| id.to_string());
     let conversation_id = text(learned.and_then(|learned| learned.conversation_id));
     let message_id = text(learned.and_then(|learned| learned.message_id));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::dify::answer::explanation;
+use crate::dify::response_body::explanation;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::coming::Coming;
 use crate::gateway::journey::{Forwarded, Journey};

@@ -15,7 +15,7 @@ use crate::adapter::response_encoder::AppEvent;
 use crate::adapter::response_encoder::{
     FinishReason, ResponseEncoder, ResponseStart, ResponseSummary,
 };
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 use crate::model::GatewayError;
 
 /// Encodes one response for an Anthropic client.

@@ -1,7 +1,7 @@
 //! How large an event may be: what is used has a limit, and what nobody needs has none.
 
 use crate::adapter::mode::Mode;
-use crate::dify::answer::event_name;
+use crate::dify::response_body::event_name;
 use crate::sse::EventLimit;
 
 /// The most bytes of an answer and its reasoning.

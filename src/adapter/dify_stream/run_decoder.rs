@@ -15,7 +15,7 @@ use super::stop_sequences::StopSequences;
 use super::usage::usage;
 use crate::adapter::mode::Mode;
 use crate::adapter::response_encoder::{AppEvent, ResponseStart, ResponseSummary};
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 use crate::model::GatewayError;
 use crate::model::doors::Reasoning;
 use crate::sse;

@@ -1,7 +1,7 @@
 //! Token counts.
 
 use super::event::Counts;
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 
 /// Counts as Dify wrote them.
 pub(super) fn usage(counts: Counts) -> Usage {

@@ -10,7 +10,7 @@ use super::run_error::{is_stop, run_failed};
 use super::usage::usage;
 use crate::adapter::mode::Mode;
 use crate::adapter::response_encoder::AppEvent;
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 use crate::model::{ErrorKind, GatewayError};
 
 /// How a flow ended.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::error;
 use crate::adapter::frames::json as push;
 use crate::adapter::response_encoder::{FinishReason, ResponseStart, ResponseSummary};
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 use crate::model::GatewayError;
 
 /// The last frame of an answer that is whole.

@@ -11,8 +11,8 @@ use memchr::memrchr;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
+use super::limits::{MAX_FILES, MAX_RAW};
 use super::text;
-use super::{MAX_FILES, MAX_RAW};
 
 const KEY: &[u8] = b"\"upload_file_id\"";
 

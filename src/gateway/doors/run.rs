@@ -15,9 +15,9 @@ use crate::adapter::{
     ResponseEncoder, StreamDecoder,
 };
 use crate::conversation::{PendingTurn, Thread};
-use crate::dify::answer::explanation;
 use crate::dify::path;
 use crate::dify::path::CallKind;
+use crate::dify::response_body::explanation;
 use crate::gateway::attempt::{Answer, AnswerBody};
 use crate::gateway::bodies::Held;
 use crate::gateway::body::Kept;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use super::Relay;
-use crate::dify::answer::{CaughtUp, RunIds};
+use crate::dify::response_body::{CaughtUp, RunIds};
 use crate::gateway::attempt_error::AttemptError;
 use crate::gateway::learn::Left;
 use crate::gateway::resume::{Client, From, PING, Passed, Reconnected, Resumed};

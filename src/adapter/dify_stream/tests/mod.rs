@@ -9,7 +9,7 @@ use super::event_limits::MAX_EVENT_BYTES;
 use super::{DecodeOptions, DecodeState, StreamDecoder};
 use crate::adapter::mode::Mode;
 use crate::adapter::response_encoder::{AppEvent, FinishReason};
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 use crate::model::doors::{MadeFiles, Reasoning};
 
 /// What is decoded of a stream given in pieces.

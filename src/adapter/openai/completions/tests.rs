@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::adapter::response_encoder::AppEvent;
 use crate::adapter::response_encoder::{ResponseEncoder, ResponseStart, ResponseSummary, Source};
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 
 fn with(more: Value) -> Result<(CompletionRequest, CompletionsEncoder), GatewayError> {
     let mut body = json!({"model": "m", "prompt": "hi"});

@@ -14,15 +14,13 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use self::encoder::ResponsesEncoder;
-use self::response_object::Echo;
+use self::response_object::{Echo, RESPONSE};
 use crate::adapter::completion_request::CompletionRequest;
 use crate::adapter::extensions;
 use crate::adapter::json_object::{self, JsonObject};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
-/// What stands before the id of Dify's message in a response's id.
-const RESPONSE: &str = "resp_";
 /// The most characters of an unknown id that an error repeats.
 const MAX_TOLD_ID: usize = 64;
 

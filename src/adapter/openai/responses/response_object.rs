@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::RESPONSE;
 use crate::adapter::extensions::CONVERSATION;
 use crate::adapter::openai::x_dify;
 use crate::adapter::response_encoder::{FinishReason, ResponseStart, ResponseSummary, Source};
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 use crate::model::{ErrorKind, GatewayError};
 
+/// What stands before the id of Dify's message in a response's id.
+pub(super) const RESPONSE: &str = "resp_";
 /// What a response repeats of its request.
 #[derive(Clone, Debug)]
 pub(super) struct Echo {

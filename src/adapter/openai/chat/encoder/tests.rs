@@ -8,7 +8,7 @@ use crate::adapter::response_encoder::AppEvent;
 use crate::adapter::response_encoder::{
     FinishReason, ResponseEncoder, ResponseStart, ResponseSummary, Source,
 };
-use crate::dify::answer::Usage;
+use crate::dify::response_body::Usage;
 use crate::model::{ErrorKind, GatewayError};
 
 fn response_start() -> ResponseStart {

@@ -19,7 +19,7 @@ const SMALL: usize = 128;
 
 /// What is wrong with the brackets.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum NestingError {
     TooDeep,
     /// The place of a closing bracket that does not fit.
     Mismatch(usize),
@@ -27,7 +27,7 @@ pub(super) enum Fault {
 
 /// The open brackets and whether the place is inside a string.
 #[derive(Debug, Default)]
-pub(super) struct Nest {
+pub(super) struct Nesting {
     /// One bit per open bracket: set for `{`.
     kinds: [u64; MAX_DEPTH / 64],
     depth: usize,
@@ -36,10 +36,10 @@ pub(super) struct Nest {
     escaped: bool,
 }
 
-impl Nest {
+impl Nesting {
     /// Opens a bracket, `{` or `[`.
-    pub(super) fn open(&mut self, bracket: u8) -> Result<(), Fault> {
-        let word = self.kinds.get_mut(self.depth / 64).ok_or(Fault::TooDeep)?;
+    pub(super) fn open(&mut self, bracket: u8) -> Result<(), NestingError> {
+        let word = self.kinds.get_mut(self.depth / 64).ok_or(NestingError::TooDeep)?;
         let bit = 1_u64 << (self.depth % 64);
         *word = if bracket == b'{' { *word | bit } else { *word & !bit };
         self.depth += 1;
@@ -57,7 +57,7 @@ impl Nest {
 
     /// Skips until all brackets are closed and gives the place after the last one; `None` if that
     /// is not among these bytes. At least one bracket must be open.
-    pub(super) fn skip(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    pub(super) fn skip(&mut self, bytes: &[u8]) -> Result<Option<usize>, NestingError> {
         let mut at = 0;
         while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
             let (quotes, special) = survey(block);
@@ -86,7 +86,7 @@ impl Nest {
         block: &[u8; BLOCK],
         len: usize,
         at: usize,
-    ) -> Result<Option<usize>, Fault> {
+    ) -> Result<Option<usize>, NestingError> {
         if len == 0 {
             return Ok(None);
         }
@@ -100,7 +100,7 @@ impl Nest {
             brackets &= brackets - 1;
             match block[place] {
                 bracket @ (b'{' | b'[') => self.open(bracket)?,
-                bracket if !self.close(bracket) => return Err(Fault::Mismatch(at + place)),
+                bracket if !self.close(bracket) => return Err(NestingError::Mismatch(at + place)),
                 _ if self.depth == 0 => {
                     self.in_text = false;
                     self.escaped = false;

@@ -4,10 +4,10 @@ use memchr::memmem;
 use uuid::Uuid;
 
 use super::explain::{self, Outcome};
-use super::members::{id, items, members, text, value};
-use super::usage::{self, Tokens};
-use super::{Learned, Usage};
-use crate::dify::path::TextId;
+use super::json_members::{id, items, members, text, value};
+use super::learned_ids::LearnedIds;
+use super::usage::{self, Tokens, Usage};
+use crate::dify::path::{CallKind, Run, TextId};
 
 /// The longest task id kept as text, in bytes. Dify's are UUIDs.
 const MAX_TASK: usize = 64;
@@ -33,7 +33,7 @@ pub(super) enum Wanted {
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Envelope {
-    pub(super) learned: Learned,
+    pub(super) learned: LearnedIds,
     pub(super) usage: Option<Usage>,
     /// `event`, if it is one that ends something.
     pub(super) end: Option<End>,
@@ -244,4 +244,20 @@ impl Envelope {
         }
         Some(after)
     }
+}
+
+/// Reads a successful JSON answer, or its first bytes: what they name is given even if the rest is
+/// missing. Calls whose answers name nothing new give nothing.
+pub fn learn_json(kind: CallKind, prefix: &[u8]) -> (LearnedIds, Option<Usage>) {
+    let wanted = match kind {
+        CallKind::Run(Run::Chat | Run::Completion) => Wanted::Turn,
+        CallKind::Run(Run::Workflow) => Wanted::WorkflowRun,
+        CallKind::Upload => Wanted::Upload,
+        CallKind::Annotations | CallKind::AnnotationReply => Wanted::Made,
+        CallKind::DatasetList => Wanted::Made,
+        _ => return Default::default(),
+    };
+    let mut found = Envelope::default();
+    found.read(wanted, prefix);
+    (found.learned, found.usage)
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{EventLearner, MAX_OTHERS, learn_json};
 use crate::dify::path::{CallKind, TextId, classify};
+use crate::dify::response_body::{EventLearner, MAX_OTHERS, learn_json};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dify-sim/recordings-1.14")

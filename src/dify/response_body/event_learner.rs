@@ -10,7 +10,8 @@ use memchr::memchr;
 
 use super::envelope::{End, Envelope, Wanted, names_a_form};
 use super::explain::{Outcome, is_stop};
-use super::{Learned, Usage};
+use super::learned_ids::LearnedIds;
+use super::usage::Usage;
 
 /// The most bytes kept of an event that is cut over pieces of the stream. One that is whole in its
 /// piece is not copied, whatever its size.
@@ -83,7 +84,7 @@ impl EventLearner {
     }
 
     /// The ids seen so far.
-    pub fn learned(&self) -> &Learned {
+    pub fn learned(&self) -> &LearnedIds {
         &self.found.learned
     }
 
@@ -127,7 +128,7 @@ impl EventLearner {
         self.stopped
     }
 
-    /// Whether pieces that are [`dull`] change nothing for it.
+    /// Whether pieces that are [`is_skippable`] change nothing for it.
     pub fn is_calm(&self) -> bool {
         self.found.learned.task_text.is_some() && self.kept.is_empty() && !self.skipping
     }
@@ -265,7 +266,7 @@ fn says_something(event: &[u8]) -> bool {
 
 /// Whether a piece consists of whole lines that say nothing once the task is known: most of a
 /// stream does.
-pub fn dull(piece: &[u8]) -> bool {
+pub fn is_skippable(piece: &[u8]) -> bool {
     let mut rest = piece;
     while let Some(end) = memchr(b'\n', rest) {
         let line = &rest[..end];

@@ -6,8 +6,18 @@
 
 use serde::Deserialize;
 
-use super::Usage;
-use super::members::value;
+use super::json_members::value;
+
+/// What a run used, as Dify counted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// 0 where Dify says only the total (workflows).
+    pub prompt_tokens: u64,
+    /// 0 where Dify says only the total (workflows).
+    pub completion_tokens: u64,
+    /// The sum.
+    pub total_tokens: u64,
+}
 
 /// How deep values are passed over here.
 const MAX_DEPTH: usize = 16;

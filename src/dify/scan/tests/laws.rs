@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::files::Files;
-use super::{BodyFacts, MAX_FILES, MAX_USER_CHARS, ScanError, UserScan, UserSlot};
+use crate::dify::scan::files::Files;
+use crate::dify::scan::{BodyInfo, BodyScanner, MAX_FILES, MAX_USER_CHARS, ScanError, UserSlot};
 
 /// Every `upload_file_id` that is a string, duplicates included.
 #[derive(Default)]
@@ -64,7 +64,7 @@ fn inside(value: &RawValue) -> serde_json::Result<Vec<String>> {
 }
 
 /// The rules, from a parser that builds the whole map.
-fn expected(whole: &str) -> Result<BodyFacts, ()> {
+fn expected(whole: &str) -> Result<BodyInfo, ()> {
     let body = whole.strip_prefix('\u{feff}').unwrap_or(whole);
     serde_json::from_str::<IgnoredAny>(body).map_err(|_| ())?;
     let map: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(body).map_err(|_| ())?;
@@ -98,7 +98,7 @@ fn expected(whole: &str) -> Result<BodyFacts, ()> {
             if map.is_empty() { UserSlot::Only(end) } else { UserSlot::Before(end) }
         }
     };
-    Ok(BodyFacts {
+    Ok(BodyInfo {
         user_slot,
         user: user.filter(|user| !user.is_empty()),
         conversation_id: uuid("conversation_id"),
@@ -110,8 +110,8 @@ fn expected(whole: &str) -> Result<BodyFacts, ()> {
     })
 }
 
-fn scanned(body: &[u8], cuts: &[usize]) -> Result<BodyFacts, ScanError> {
-    let mut scan = UserScan::new();
+fn scanned(body: &[u8], cuts: &[usize]) -> Result<BodyInfo, ScanError> {
+    let mut scan = BodyScanner::new();
     let mut rest = body;
     for cut in cuts.iter().cycle().take(if cuts.is_empty() { 0 } else { body.len() }) {
         let (chunk, after) = rest.split_at((*cut).min(rest.len()));

@@ -13,9 +13,9 @@ use bytes::Bytes;
 use memchr::memmem;
 use serde_json::{Value, json};
 
-use super::Learned;
-use super::sent::{Kind, SentEvents, data, kind, node_number};
-use super::whole::each_event;
+use super::complete_events::each_event;
+use super::learned_ids::LearnedIds;
+use super::sent_events::{Kind, SentEvents, data, kind, node_number};
 
 /// The ids that the client knows the run by.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct RunIds {
 
 impl RunIds {
     /// Those that a stream has named so far; none if it has not named a workflow's run.
-    pub fn of(learned: &Learned) -> Option<Self> {
+    pub fn of(learned: &LearnedIds) -> Option<Self> {
         let ids = learned.conversation_id.zip(learned.message_id);
         Some(Self {
             task: learned.task_text.clone()?,
@@ -288,5 +288,4 @@ impl RunIds {
 }
 
 #[cfg(test)]
-#[path = "catch_up_tests.rs"]
 mod tests;

@@ -6,7 +6,11 @@ use std::path::Path;
 use proptest::prelude::{prop, prop_assert_eq, proptest};
 use serde_json::Value;
 
-use super::{EventLearner, Learned, Usage, dull, is_null_run, learn_json};
+mod ids;
+mod refusal;
+mod run_end;
+
+use super::{EventLearner, LearnedIds, Usage, is_null_run, is_skippable, learn_json};
 use crate::dify::path::{CallKind, Run, classify};
 
 /// One recorded answer.
@@ -59,10 +63,10 @@ fn named(case: &str) -> Recording {
     recording(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-fn learned(from: &Value) -> Learned {
+fn learned(from: &Value) -> LearnedIds {
     let text = |key: &str| from[key].as_str().map(str::to_owned);
     let id = |key: &str| text(key).and_then(|id| id.parse().ok());
-    Learned {
+    LearnedIds {
         conversation_id: id("conversation_id"),
         message_id: id("message_id"),
         task_id: id("task_id"),
@@ -129,10 +133,10 @@ fn an_upload_gives_the_id_of_its_file() {
 }
 
 /// The rules, from a parser that reads every event whole.
-fn expected(stream: &str) -> (Learned, Option<Usage>, bool) {
+fn expected(stream: &str) -> (LearnedIds, Option<Usage>, bool) {
     let data = stream.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
     let events: Vec<Value> = data.filter_map(|data| serde_json::from_str(data).ok()).collect();
-    let mut found = Learned::default();
+    let mut found = LearnedIds::default();
     let (mut exact, mut total, mut ended) = (None, None, false);
     for event in &events {
         let new = learned(event);
@@ -158,10 +162,10 @@ fn expected(stream: &str) -> (Learned, Option<Usage>, bool) {
     (found, exact.or(total), ended)
 }
 
-fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Learned, Option<Usage>, bool) {
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (LearnedIds, Option<Usage>, bool) {
     let mut learner = EventLearner::new();
     for piece in pieces {
-        let untouched = (learner.is_calm() && dull(piece)).then(|| format!("{learner:?}"));
+        let untouched = (learner.is_calm() && is_skippable(piece)).then(|| format!("{learner:?}"));
         learner.feed(piece);
         if let Some(untouched) = untouched {
             assert_eq!(format!("{learner:?}"), untouched, "a dull piece changes nothing");
@@ -219,8 +223,8 @@ fn what_is_no_stream_of_dify_costs_little_and_teaches_nothing() {
     for _ in 0..1000 {
         learner.feed(b"data: {\"choices\": []}\n\ndata: [DONE]\n\nid: 3\n: note\n\n");
     }
-    assert_eq!((learner.learned(), learner.ended()), (&Learned::default(), false));
-    assert_eq!(learner.without_task, super::events::PATIENCE);
+    assert_eq!((learner.learned(), learner.ended()), (&LearnedIds::default(), false));
+    assert_eq!(learner.without_task, super::event_learner::PATIENCE);
     // A line without end is not kept.
     for _ in 0..100 {
         learner.feed(&[b'x'; 65536]);
@@ -273,18 +277,18 @@ fn most_events_say_nothing_new() {
     let ping = "event: ping\n\n";
     let message = "data: {\"event\": \"message\", \"answer\": \"a\"}\n\n";
     for piece in ["", ping, message, &message.repeat(3), &message.replace(": \"", ":\"")] {
-        assert!(dull(piece.as_bytes()), "{piece}");
+        assert!(is_skippable(piece.as_bytes()), "{piece}");
     }
     let end = "data: {\"event\": \"message_end\"}\n\n";
     let reversed = "data: {\"answer\": \"a\", \"event\": \"error\"}\n\n";
     let form = "data: {\"event\":\"human_input_required\",\"data\":{}}\n\n";
     for piece in [end, form, reversed, &[message, end].concat(), message.trim_end(), "data: {\"ev"]
     {
-        assert!(!dull(piece.as_bytes()), "{piece}");
+        assert!(!is_skippable(piece.as_bytes()), "{piece}");
     }
     let dull_events = streams().flat_map(|answer| {
         let events = answer.body.split_inclusive("\n\n").map(str::to_owned);
-        events.filter(|event| dull(event.as_bytes())).collect::<Vec<_>>()
+        events.filter(|event| is_skippable(event.as_bytes())).collect::<Vec<_>>()
     });
     assert!(dull_events.count() > 100);
 }
@@ -327,7 +331,7 @@ fn compact_spaced_and_escaped_events_are_one() {
         r#"data: {"event":"message\u005fend","metadata":{"u\u0073age":{"total_tokens":3}}}"#,
         r#"data: {"a":"\/","event":"message_end","metadata":{"usage":{"total_tokens":3}}}"#,
     ] {
-        assert!(!dull(format!("{end}\n").as_bytes()), "{end}");
+        assert!(!is_skippable(format!("{end}\n").as_bytes()), "{end}");
         let stream = format!("{first}\n\n{end}\n\n");
         for size in [1, 5, stream.len()] {
             let (learned, usage, ended) = read(stream.as_bytes().chunks(size));

@@ -1,85 +1,15 @@
-//! What a body says, as it is found out value by value.
+//! Takes the values of wanted fields, one by one as they end.
 
-use std::ops::Range;
-
-use smallvec::SmallVec;
-use uuid::Uuid;
-
+use super::body_info::{Emptiness, UserSlot, UserValue};
+use super::files;
+use super::limits::MAX_RAW;
+use super::scanner::BodyScanner;
 use super::text::{self, Field};
-use super::{MAX_RAW, MAX_USER_CHARS, UserScan, files};
-
-/// The most file ids kept of a body. One is enough to find the owner; the rest are for the case
-/// that it is unknown.
-pub const MAX_FILES: usize = 16;
-
-/// What a body says about who asks, and which ids tie the request to an instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BodyFacts {
-    /// The `user`; `None` if it is missing, `null` or empty.
-    pub user: Option<String>,
-    /// Where the value of `user` stands, or can be put.
-    pub user_slot: UserSlot,
-    /// The `conversation_id`, if it is a UUID.
-    pub conversation_id: Option<Uuid>,
-    /// Where the value of the last `conversation_id` stands, in bytes of the body, quotes included;
-    /// `None` if it is no string.
-    pub conversation_place: Option<Range<u64>>,
-    /// The `message_id`, if it is a UUID.
-    pub message_id: Option<Uuid>,
-    /// The `workflow_id`, if it is a UUID: the version of a chatflow, after 1.5.0.
-    pub workflow_id: Option<Uuid>,
-    /// Whether the `response_mode` is `streaming`; anything else is blocking to Dify, or refused.
-    pub is_streamed: bool,
-    /// Every other `upload_file_id` that is a UUID, each once, at most [`MAX_FILES`].
-    pub files: SmallVec<[Uuid; 2]>,
-}
-
-/// Where a body says its user, in bytes of the body.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum UserSlot {
-    /// It has no place for one: no body, or one of another type.
-    #[default]
-    None,
-    /// The value that counts, whatever its type, quotes included. In a form: the text of the field.
-    Value(Range<u64>),
-    /// There is none: one can be put here, before the end of an object or of a form.
-    Before(u64),
-    /// The same, and nothing else stands in the object.
-    Only(u64),
-}
-
-/// The last `user` so far.
-#[derive(Debug)]
-pub(super) enum Found {
-    Absent,
-    TooLong,
-    User(String),
-}
-
-/// Whether anything stands in the object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Emptiness {
-    Empty,
-    HasMembers,
-}
 
 /// Reads what was sent; `None` for what counts as absent.
 type Reader = fn(&[u8]) -> Result<Option<String>, &'static str>;
 
-impl Found {
-    fn new(user: Option<String>) -> Self {
-        match user {
-            None => Self::Absent,
-            // Letters are only counted where there are bytes enough for too many of them.
-            Some(user) if user.len() > MAX_USER_CHARS && user.chars().count() > MAX_USER_CHARS => {
-                Self::TooLong
-            }
-            Some(user) => Self::User(user),
-        }
-    }
-}
-
-impl UserScan {
+impl BodyScanner {
     /// A value of this field begins.
     pub(super) fn begin(&mut self, field: Field, at: usize) {
         self.field = field;
@@ -139,7 +69,11 @@ impl UserScan {
     /// The value of `user` is whole with these last bytes: it replaces what was found before.
     fn settle(&mut self, last: &[u8], at: usize, read: Reader) -> Option<()> {
         let raw = self.whole(last);
-        let user = if raw.len() > MAX_RAW { Ok(Found::TooLong) } else { read(raw).map(Found::new) };
+        let user = if raw.len() > MAX_RAW {
+            Ok(UserValue::TooLong)
+        } else {
+            read(raw).map(UserValue::new)
+        };
         match user {
             Ok(user) => {
                 self.user = user;

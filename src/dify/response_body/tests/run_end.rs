@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::tests::{Recording, recordings_in, streamed};
-use super::{EventLearner, Pauses};
+use super::{Recording, recordings_in, streamed};
+use crate::dify::response_body::{EventLearner, Pauses};
 
 /// The streams of both folders of recordings.
 fn streams() -> Vec<Recording> {

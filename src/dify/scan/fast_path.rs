@@ -3,15 +3,16 @@
 //! Nearly every member of nearly every body is so, and the scanner's state need not be written and
 //! looked up between its tokens. Whatever is not so is left, from its key on, to the states.
 
-use super::facts::Emptiness;
+use super::body_info::Emptiness;
+use super::nesting;
+use super::scanner::{BodyScanner, State, is_blank, is_scalar};
 use super::text::{self, Field};
-use super::{State, UserScan, is_blank, is_scalar, nest};
 
-impl UserScan {
+impl BodyScanner {
     /// Reads members, the first from after its key's opening quote. Gives the bytes read, none if
     /// there is no usual member, and `None` if the scan has failed. The state is set to what
     /// follows.
-    pub(super) fn usual(&mut self, piece: &[u8], at: usize) -> Option<usize> {
+    pub(super) fn read_members(&mut self, piece: &[u8], at: usize) -> Option<usize> {
         let read = |rest: &[u8]| piece.len() - rest.len();
         let mut member = piece;
         loop {
@@ -35,7 +36,7 @@ impl UserScan {
                     }
                 }
                 [bracket @ (b'{' | b'['), inside @ ..] => {
-                    let Some(end) = nest::small(*bracket, inside) else {
+                    let Some(end) = nesting::small(*bracket, inside) else {
                         return Some(read(member));
                     };
                     if field != Field::Other {

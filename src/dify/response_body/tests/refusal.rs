@@ -1,8 +1,8 @@
 //! Recorded refusals of both generations of Dify, and texts that only look like them.
 
-use super::tests::{Recording, recordings_in};
-use super::{KnownRefusal, is_newer_route, refusal};
+use super::{Recording, recordings_in};
 use crate::dify::path::{CallKind, Run};
+use crate::dify::response_body::{KnownRefusal, is_newer_route, refusal};
 
 /// By what a refusal says in Dify's words, without a parser.
 fn expected(answer: &Recording) -> Option<KnownRefusal> {

@@ -3,7 +3,7 @@
 //! Such words stand in the `message` of an error answer or event, in `data.error` of a flow that has
 //! ended, and on a page of whatever stands between.
 
-use super::members::{members, value};
+use super::json_members::{members, value};
 
 /// The most bytes kept of an explanation.
 const MAX_BYTES: usize = 1000;

@@ -6,9 +6,9 @@ use std::path::Path;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::super::whole::each_event;
-use super::super::{EventLearner, SentEvents, Whole, WholeEvents};
 use super::{CatchUp, CaughtUp, OnDifference, RunIds};
+use crate::dify::response_body::complete_events::each_event;
+use crate::dify::response_body::{EventLearner, SentEvents, Whole, WholeEvents};
 
 fn body(case: &str) -> String {
     let path = format!("dify-sim/recordings-1.14/{case}.json");

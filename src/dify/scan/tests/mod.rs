@@ -2,16 +2,19 @@
 
 use uuid::Uuid;
 
-use super::{BodyFacts, JsonKind, MAX_FILES, MAX_RAW, ScanError, UserScan, facts_of};
+mod laws;
+
+use super::limits::MAX_RAW;
+use super::{BodyInfo, BodyScanner, JsonKind, MAX_FILES, ScanError, scan_body};
 
 const ID: &str = "02b4ca2f-e6b9-4817-9796-79ad0513ede0";
 
 fn user(body: &str) -> Result<Option<String>, ScanError> {
-    facts_of(body.as_bytes()).map(|facts| facts.user)
+    scan_body(body.as_bytes()).map(|facts| facts.user)
 }
 
-fn facts(body: &str) -> BodyFacts {
-    facts_of(body.as_bytes()).unwrap()
+fn facts(body: &str) -> BodyInfo {
+    scan_body(body.as_bytes()).unwrap()
 }
 
 fn id(number: usize) -> Uuid {
@@ -116,13 +119,13 @@ fn utf8_with_a_byte_order_mark_is_read_and_wider_encodings_are_refused() {
     let big: Vec<u8> = "{\"user\": \"a\"}".encode_utf16().flat_map(u16::to_be_bytes).collect();
     let marked = [&[0xFF, 0xFE][..], &little].concat();
     for body in [little, big, marked] {
-        assert_eq!(facts_of(&body), Err(ScanError::Utf16));
-        let mut scan = UserScan::new();
+        assert_eq!(scan_body(&body), Err(ScanError::Utf16));
+        let mut scan = BodyScanner::new();
         let fed = body.iter().try_for_each(|byte| scan.feed(&[*byte]));
         assert_eq!(fed, Err(ScanError::Utf16));
     }
     // A gzip-ed body: Dify answers 400 to it.
-    assert!(matches!(facts_of(b"\x1f\x8b\x08\0"), Err(ScanError::Malformed { offset: 0, .. })));
+    assert!(matches!(scan_body(b"\x1f\x8b\x08\0"), Err(ScanError::Malformed { offset: 0, .. })));
 }
 
 #[test]
@@ -157,7 +160,7 @@ fn faults_of_the_top_level_are_noticed() {
 
 #[test]
 fn an_error_stays() {
-    let mut scan = UserScan::new();
+    let mut scan = BodyScanner::new();
     let error = scan.feed(b"{]").unwrap_err();
     assert_eq!(scan.feed(b"{}"), Err(error));
     assert_eq!(scan.finish(), Err(error));
@@ -178,7 +181,7 @@ fn a_user_of_255_characters_passes_and_one_more_does_not() {
 
 #[test]
 fn memory_stays_small_however_long_the_user_is() {
-    let mut scan = UserScan::new();
+    let mut scan = BodyScanner::new();
     scan.feed(b"{\"user\": \"").unwrap();
     for _ in 0..64 {
         scan.feed(&[b'u'; 65536]).unwrap();

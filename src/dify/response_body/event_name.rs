@@ -1,6 +1,6 @@
 //! Which event of a stream it is, by its first bytes.
 
-use super::members::{members, text, value};
+use super::json_members::{members, text, value};
 
 /// The `event` of an event that begins with these lines, as far as that much tells it. Dify puts it
 /// first; where something stands before it, that must be there whole.

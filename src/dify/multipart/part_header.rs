@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::MultipartError;
+use super::error::MultipartError;
 
 /// What a part is to us.
 #[derive(Debug, PartialEq, Eq)]

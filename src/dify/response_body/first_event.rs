@@ -48,7 +48,7 @@ pub fn first_event(begin: &[u8]) -> FirstEvent {
 #[cfg(test)]
 mod tests {
     use super::{FirstEvent, first_event};
-    use crate::dify::answer::tests::{recordings_in, streamed};
+    use crate::dify::response_body::tests::{recordings_in, streamed};
 
     #[test]
     fn the_first_event_of_recorded_streams_is_told() {

@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-use super::members::{after_value, members, text, value};
+use super::json_members::{after_value, members, text, value};
 
 /// Nodes whose events are known by number. A flow with more of them is rare, and of its past nothing
 /// is told again then.
