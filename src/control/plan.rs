@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::balance::Keyed;
+use crate::balance::HashKey;
 use crate::config::{self, AppShape, Config, Environment, Setting, Settings, Shape};
 use crate::control::build;
 use crate::gateway::key;
@@ -355,10 +355,10 @@ fn instance(
 fn moves(before: &App, after: &App, sample: u32) -> Moves {
     let keyed = |app: &App| app.pool.method.keyed();
     match (keyed(before), keyed(after)) {
-        (Keyed::ByNothing, Keyed::ByNothing) => return Moves::NoHomes,
-        (Keyed::ByNothing, _) => return Moves::HomesGained,
-        (_, Keyed::ByNothing) => return Moves::HomesLost,
-        (Keyed::ByUser | Keyed::ByAddress, Keyed::ByUser | Keyed::ByAddress) => {}
+        (HashKey::ByNothing, HashKey::ByNothing) => return Moves::NoHomes,
+        (HashKey::ByNothing, _) => return Moves::HomesGained,
+        (_, HashKey::ByNothing) => return Moves::HomesLost,
+        (HashKey::ByUser | HashKey::ByAddress, HashKey::ByUser | HashKey::ByAddress) => {}
     }
     let mut between = BTreeMap::new();
     let mut moved = 0;
@@ -380,10 +380,10 @@ fn moves(before: &App, after: &App, sample: u32) -> Moves {
 fn made_up(app: &App, number: u32) -> String {
     match app.pool.method.keyed() {
         // Spread over all addresses: an odd factor gives each number another one.
-        Keyed::ByAddress => {
+        HashKey::ByAddress => {
             key(app.name.as_str(), &Ipv4Addr::from(number.wrapping_mul(0x9E37_79B1)).to_string())
         }
-        Keyed::ByUser | Keyed::ByNothing => key(app.name.as_str(), &format!("user-{number}")),
+        HashKey::ByUser | HashKey::ByNothing => key(app.name.as_str(), &format!("user-{number}")),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::codec::used_s;
 use super::limits::Limits;
-use crate::store::{Change, Guard, Page, Step, Store, StoreError, Table};
+use crate::store::{Change, ConditionalWrite, Guard, Page, Store, StoreError, Table};
 
 /// Rows of one page.
 const PAGE: usize = 512;
@@ -93,8 +93,8 @@ fn remove(store: &dyn Store, table: Table, page: &Page, before_s: u32) -> Result
 }
 
 /// Removes a row if it is still the one that was read.
-pub(super) fn removal(table: Table, (key, value): &(Vec<u8>, Vec<u8>)) -> Step {
-    Step {
+pub(super) fn removal(table: Table, (key, value): &(Vec<u8>, Vec<u8>)) -> ConditionalWrite {
+    ConditionalWrite {
         guard: Some(Guard { table, key: key.clone(), value: Some(value.clone()) }),
         changes: vec![Change { table, key: key.clone(), value: None }],
     }

@@ -19,7 +19,7 @@ use super::store_failure::StoreDown;
 use super::store_thread::Command;
 use super::transcript_digest::{Digest, LONGEST_CHAT, MacKey, Thread, TranscriptHash};
 use super::write_op::{answer, put};
-use crate::store::{Change, Guard, Page, Step, Store, StoreError, Table};
+use crate::store::{Change, ConditionalWrite, Guard, Page, Store, StoreError, Table};
 
 /// Rows that are read or written at once.
 const PAGE: usize = 512;
@@ -283,7 +283,7 @@ fn import(
     key: MacKey,
     row: &ExportRow,
     keyed: bool,
-) -> Result<Option<Step>, StoreError> {
+) -> Result<Option<ConditionalWrite>, StoreError> {
     let Ok(id) = Uuid::parse_str(&row.conversation) else { return Ok(None) };
     if row.chat.as_ref().is_some_and(|chat| chat.len() > LONGEST_CHAT) {
         return Ok(None);
@@ -340,13 +340,13 @@ fn import(
 }
 
 /// Changes that are made if the first one's row is not there.
-fn absent(changes: Vec<Change>) -> Step {
+fn absent(changes: Vec<Change>) -> ConditionalWrite {
     let guard = changes.first().map(|first| Guard {
         table: first.table,
         key: first.key.clone(),
         value: None,
     });
-    Step { guard, changes }
+    ConditionalWrite { guard, changes }
 }
 
 fn set(table: Table, key: &[u8], pointer: &Pointer) -> Change {

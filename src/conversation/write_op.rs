@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::codec::{Conversation, ConversationState, Pointer};
 use super::lookup::StoreView;
 use super::transcript_digest::{Thread, TranscriptHash};
-use crate::store::{Change, Guard, Step, StoreError, Table};
+use crate::store::{Change, ConditionalWrite, Guard, StoreError, Table};
 
 /// A change that somebody waits for. Without a text, so that it may be kept.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl WriteOp {
         &self,
         view: &StoreView<'_>,
         now_s: u32,
-    ) -> Result<Option<Step>, StoreError> {
+    ) -> Result<Option<ConditionalWrite>, StoreError> {
         match self {
             Self::Begin(found) => begin(view, found, now_s),
             Self::Finish(ended) => finish(view, ended).map(Some),
@@ -52,9 +52,9 @@ impl WriteOp {
             Self::Forget(id) => {
                 let key = id.as_bytes().to_vec();
                 let gone = Change { table: Table::Conversations, key, value: None };
-                Ok(Some(Step { guard: None, changes: vec![gone] }))
+                Ok(Some(ConditionalWrite { guard: None, changes: vec![gone] }))
             }
-            Self::Check => Ok(Some(Step { guard: None, changes: vec![check()] })),
+            Self::Check => Ok(Some(ConditionalWrite { guard: None, changes: vec![check()] })),
         }
     }
 }
@@ -69,7 +69,7 @@ fn begin(
     view: &StoreView<'_>,
     found: &Conversation,
     now_s: u32,
-) -> Result<Option<Step>, StoreError> {
+) -> Result<Option<ConditionalWrite>, StoreError> {
     let Some(row) = view.store.get(Table::Conversations, found.id.as_bytes())? else {
         return claim(view, found, now_s);
     };
@@ -86,7 +86,7 @@ fn claim(
     view: &StoreView<'_>,
     found: &Conversation,
     now_s: u32,
-) -> Result<Option<Step>, StoreError> {
+) -> Result<Option<ConditionalWrite>, StoreError> {
     let thread = &found.thread;
     let (ConversationState::Imported, Some(chat)) = (found.state, &thread.chat) else {
         return Ok(None);
@@ -102,7 +102,7 @@ fn claim(
     Ok(Some(guarded(Table::Imported, &at.0, row, vec![gone, put(&open), chat])))
 }
 
-fn finish(view: &StoreView<'_>, ended: &EndedTurn) -> Result<Step, StoreError> {
+fn finish(view: &StoreView<'_>, ended: &EndedTurn) -> Result<ConditionalWrite, StoreError> {
     let old = view.store.get(Table::Conversations, ended.conversation.as_bytes())?;
     let old = old.and_then(|row| Conversation::read(ended.conversation, &row));
     let tail = view.key.digest(ended.tail);
@@ -124,10 +124,13 @@ fn finish(view: &StoreView<'_>, ended: &EndedTurn) -> Result<Step, StoreError> {
     if let Some(message) = ended.message {
         changes.push(answer(message, &done));
     }
-    Ok(Step { guard: None, changes })
+    Ok(ConditionalWrite { guard: None, changes })
 }
 
-fn release(view: &StoreView<'_>, begun: &Conversation) -> Result<Option<Step>, StoreError> {
+fn release(
+    view: &StoreView<'_>,
+    begun: &Conversation,
+) -> Result<Option<ConditionalWrite>, StoreError> {
     let Some(row) = view.store.get(Table::Conversations, begun.id.as_bytes())? else {
         return Ok(None);
     };
@@ -139,8 +142,8 @@ fn release(view: &StoreView<'_>, begun: &Conversation) -> Result<Option<Step>, S
     }))
 }
 
-fn guarded(table: Table, key: &[u8], row: Vec<u8>, changes: Vec<Change>) -> Step {
-    Step { guard: Some(Guard { table, key: key.to_vec(), value: Some(row) }), changes }
+fn guarded(table: Table, key: &[u8], row: Vec<u8>, changes: Vec<Change>) -> ConditionalWrite {
+    ConditionalWrite { guard: Some(Guard { table, key: key.to_vec(), value: Some(row) }), changes }
 }
 
 /// Sets the conversation's own row.

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::balance::Cause;
+use crate::balance::EjectionCause;
 use crate::gateway::instance::Room;
 use crate::gateway::member::Member;
 use crate::gateway::runs::NoPlace;
@@ -70,14 +70,14 @@ impl AttemptError {
 
     /// What it says about the instance, which had that room when the attempt began; none for a
     /// failure that is not its fault.
-    pub(super) fn cause(&self, room: Room) -> Option<Cause> {
+    pub(super) fn cause(&self, room: Room) -> Option<EjectionCause> {
         match self.reason {
             Reason::InstanceTimeout if room == Room::Last => None,
             Reason::ConnectFailed | Reason::InstanceClosed | Reason::InstanceTimeout => {
-                Some(Cause::Unreachable)
+                Some(EjectionCause::Unreachable)
             }
             Reason::InstanceGarbled | Reason::AnswerCut | Reason::AnswerIdle => {
-                Some(Cause::BrokenAnswer)
+                Some(EjectionCause::BrokenAnswer)
             }
             _ => None,
         }

@@ -10,7 +10,7 @@ use http::Method;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use crate::affinity::{AppTag, Lasting, Owners, Scope, now_s};
+use crate::affinity::{AppTag, Durability, Owners, Scope, now_s};
 use crate::dify::path::{Call, CallKind, Id, Run};
 use crate::dify::response_body::LearnedIds;
 use crate::dify::scan::BodyInfo;
@@ -136,7 +136,7 @@ impl Claims {
     pub(super) fn remember(&self, kind: CallKind, app: AppTag, member: &Member, owners: &Owners) {
         let kindly = matches!(kind, CallKind::Stop(_) | CallKind::TextToAudio);
         if let Some(id) = self.looked_up.filter(|_| !kindly) {
-            owners.learn_all([(id, Lasting::Yes)], member.name(), app, now_s());
+            owners.learn_all([(id, Durability::Durable)], member.name(), app, now_s());
         }
     }
 
@@ -200,7 +200,7 @@ pub(super) struct Whose {
 pub(super) fn remember_more(ids: &[Uuid], whose: Whose, member: &Member, owners: &Owners) {
     remember_for_key(ids.iter().copied(), whose, member, owners);
     if whose.storage == Storage::Independent {
-        let ids = ids.iter().map(|id| (*id, Lasting::Yes));
+        let ids = ids.iter().map(|id| (*id, Durability::Durable));
         owners.learn_all(ids, member.name(), whose.scope.app(), now_s());
     }
 }
@@ -212,13 +212,13 @@ pub(super) fn remember(learned: &LearnedIds, whose: Whose, member: &Member, owne
     remember_for_key(learned.lasting(), whose, member, owners);
     if whose.storage == Storage::Shared {
         if let Some(task) = learned.task_id {
-            owners.learn_all([(task, Lasting::No)], member.name(), scope.app(), now_s);
+            owners.learn_all([(task, Durability::Transient)], member.name(), scope.app(), now_s);
             owners.used.note(scope.of(task), scope.app(), now_s);
         }
         return;
     }
-    let lasting = learned.lasting().map(|id| (id, Lasting::Yes));
-    let ids = lasting.chain(learned.task_id.map(|id| (id, Lasting::No)));
+    let lasting = learned.lasting().map(|id| (id, Durability::Durable));
+    let ids = lasting.chain(learned.task_id.map(|id| (id, Durability::Transient)));
     owners.learn_all(ids, member.name(), scope.app(), now_s);
     for id in learned.conversation_id.into_iter().chain(learned.task_id) {
         owners.used.note(scope.of(id), scope.app(), now_s);
@@ -233,7 +233,7 @@ fn remember_for_key(
     owners: &Owners,
 ) {
     if let Some(key) = whose.key {
-        let ids = ids.map(|id| (key.of(id), Lasting::Yes));
+        let ids = ids.map(|id| (key.of(id), Durability::Durable));
         owners.learn_all(ids, member.name(), whose.scope.app(), now_s());
     }
 }

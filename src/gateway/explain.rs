@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::balance::Work;
+use crate::balance::WorkKind;
 use crate::gateway::claim::{Claims, Ties};
 use crate::gateway::member::Member;
 use crate::gateway::select::{Asker, Candidates, Next, Tie, key_of};
@@ -81,7 +81,7 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     // A run, streamed if the app is known for flows: those need a worker. Asking must not use up the
     // trial of an instance where they do not start, so the next one is due at once.
     let run_span_ms = app.stats.kind.is_flow().then_some(0);
-    let asker = Asker { user, address, ties, work: Work::Run, run_span_ms };
+    let asker = Asker { user, address, ties, work: WorkKind::Run, run_span_ms };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
     let mut asked = Vec::new();
     let owner_out = loop {

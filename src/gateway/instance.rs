@@ -12,7 +12,7 @@ use http::uri::Authority;
 use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::balance::{Breaker, KeyedSilence};
+use crate::balance::{Breaker, KeyedStall};
 use crate::gateway::runs::Runs;
 use crate::gateway::tls::InstanceTls;
 use crate::model::Address;
@@ -51,7 +51,7 @@ pub struct Instance {
     version: ArcSwapOption<String>,
     probes: ProbeStats,
     runs: Runs,
-    silence: KeyedSilence,
+    silence: KeyedStall,
 }
 
 /// What is counted of the probes of an address, whichever apps they are for.
@@ -88,7 +88,7 @@ impl Instance {
             version: ArcSwapOption::empty(),
             probes: ProbeStats::default(),
             runs: Runs::new(),
-            silence: KeyedSilence::default(),
+            silence: KeyedStall::default(),
         }
     }
 
@@ -133,7 +133,7 @@ impl Instance {
     }
 
     /// Whether it still answers requests with a key.
-    pub fn silence(&self) -> &KeyedSilence {
+    pub fn silence(&self) -> &KeyedStall {
         &self.silence
     }
 

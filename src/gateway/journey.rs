@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::affinity::Scope;
-use crate::balance::Work;
+use crate::balance::WorkKind;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::attempt::Answer;
 use crate::gateway::claim::{Claims, Whose};
@@ -221,8 +221,8 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn work(run: Option<Run>) -> Work {
-    if run.is_some() { Work::Run } else { Work::Other }
+fn work(run: Option<Run>) -> WorkKind {
+    if run.is_some() { WorkKind::Run } else { WorkKind::Other }
 }
 
 /// A request at the end of its attempts.

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use crate::affinity::{Lasting, Scope, now_s};
-use crate::balance::Work;
+use crate::affinity::{Durability, Scope, now_s};
+use crate::balance::WorkKind;
 use crate::dify::path::CallKind;
 use crate::dify::response_body::{KnownRefusal, refusal};
 use crate::gateway::attempt::AnswerBody;
@@ -73,7 +73,7 @@ struct Asking<'a> {
 async fn locate(asking: Asking<'_>, kind: CallKind, outbound: Outbound) -> Located {
     let Asking { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let (ties, work) = (Ties::Unknown, Work::Other);
+    let (ties, work) = (Ties::Unknown, WorkKind::Other);
     let asker = Asker { user: None, address, ties, work, run_span_ms: None };
     let mut candidates = Candidates::new(app, asker, snapshot.last_resort);
     let outbound = Rc::new(outbound);
@@ -240,7 +240,7 @@ impl Journey {
         self.app.stats.located.add_one();
         let Some(member) = self.app.pool.members.get(place) else { return };
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
-        owners.learn_all([(id, Lasting::Yes)], member.name(), scope.app(), now_s);
+        owners.learn_all([(id, Durability::Durable)], member.name(), scope.app(), now_s);
         owners.used.note(scope.of(id), scope.app(), now_s);
         self.candidates.tie_to(place);
     }

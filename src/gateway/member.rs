@@ -15,7 +15,7 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use smallvec::SmallVec;
 
-use crate::balance::{Load, StatusBreaker, Statuses, Thresholds};
+use crate::balance::{Load, StatusBreaker, StatusSet, Thresholds};
 use crate::gateway::doors::known::FactsCell;
 use crate::gateway::instance::Instance;
 use crate::gateway::probed::Probed;
@@ -45,7 +45,7 @@ pub struct Member {
     /// The app's key there; none in [`Snapshot::everyone`](super::snapshot::Snapshot::everyone).
     pub authorization: Option<Bearer>,
     /// Statuses of answers that take it out when they come in a row.
-    pub fail_statuses: Statuses,
+    pub fail_statuses: StatusSet,
     /// When it is taken out.
     pub thresholds: Thresholds,
     /// The app's instances, of which not too many may be out.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::balance::Statuses;
+use crate::balance::StatusSet;
 use crate::gateway::turns::Turns;
 
 /// An app's rules for failures.
@@ -28,7 +28,7 @@ pub struct Retry {
     /// Retries as a share of requests, in thousandths.
     pub budget: u32,
     /// Statuses after which the next candidate is asked.
-    pub statuses: Statuses,
+    pub statuses: StatusSet,
     /// What an instance may have executed.
     pub executed: Executed,
     /// Whether a run is taken up again whose stream broke off.

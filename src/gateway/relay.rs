@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::resumed::Step;
-use crate::balance::Sender;
+use crate::balance::Requester;
 use crate::dify::error::StreamError;
 use crate::dify::path::Run;
 use crate::dify::response_body::LearnedIds;
@@ -95,7 +95,7 @@ pub(super) struct Relay {
     /// Of a run that may be a flow of 1.14 or later.
     resume: Option<Box<Resume>>,
     audience: Audience,
-    sender: Sender,
+    sender: Requester,
 }
 
 /// Who waits for an answer.

@@ -99,7 +99,7 @@ impl Drop for Allowance<'_> {
 #[cfg(test)]
 mod tests {
     use super::{Allowance, Denied, Repeat};
-    use crate::balance::Statuses;
+    use crate::balance::StatusSet;
     use crate::gateway::attempt_error::{AttemptError, Sent};
     use crate::gateway::policy::{Executed, Retry};
     use crate::gateway::select::Tie;
@@ -114,7 +114,7 @@ mod tests {
         Retry {
             attempts: 2,
             budget: 200,
-            statuses: Statuses::new([503]),
+            statuses: StatusSet::new([503]),
             executed,
             ..Retry::default()
         }

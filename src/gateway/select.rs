@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::balance::{CallerId, Keyed, MaxLoad, Order, Sender, Work, fraction};
+use crate::balance::{AttemptOrder, CallerId, HashKey, MaxLoad, Requester, WorkKind, fraction};
 use crate::gateway::claim::Ties;
 use crate::gateway::member::Member;
 use crate::gateway::policy::Storage;
@@ -17,13 +17,13 @@ use crate::gateway::trust::Trust;
 /// anybody else.
 pub(super) struct Candidates {
     app: Arc<App>,
-    order: Order,
+    order: AttemptOrder,
     owner: Option<Owner>,
     tie: Tie,
     max_load: Option<MaxLoad>,
     last_resort: LastResort,
     claim: Claim,
-    sender: Sender,
+    sender: Requester,
     run_span_ms: Option<u64>,
     skipped: SmallVec<[(Arc<Member>, Skipped); 2]>,
     found: Found,
@@ -67,7 +67,7 @@ pub(super) struct Asker<'a> {
     /// Where it must go because of what it names.
     pub ties: Ties,
     /// What it asks for.
-    pub work: Work,
+    pub work: WorkKind,
     /// Of a streamed flow: `timeouts.run_start` in ms.
     pub run_span_ms: Option<u64>,
 }
@@ -118,7 +118,7 @@ impl Candidates {
             max_load,
             last_resort,
             claim,
-            sender: Sender { caller: asker.caller(app), work: asker.work },
+            sender: Requester { caller: asker.caller(app), work: asker.work },
             run_span_ms: asker.run_span_ms,
             skipped: SmallVec::new(),
             found: Found::Nobody,
@@ -237,7 +237,7 @@ impl Candidates {
     }
 
     /// Who sends the request.
-    pub(super) fn sender(&self) -> Sender {
+    pub(super) fn sender(&self) -> Requester {
         self.sender
     }
 
@@ -288,9 +288,9 @@ impl Asker<'_> {
 /// What a request to an app is hashed by, if by anything.
 pub(super) fn key_of(app: &App, user: Option<&str>, address: IpAddr) -> Option<String> {
     match app.pool.method.keyed() {
-        Keyed::ByUser => user.map(|user| key(app.name.as_str(), user)),
-        Keyed::ByAddress => Some(key(app.name.as_str(), &address.to_canonical().to_string())),
-        Keyed::ByNothing => None,
+        HashKey::ByUser => user.map(|user| key(app.name.as_str(), user)),
+        HashKey::ByAddress => Some(key(app.name.as_str(), &address.to_canonical().to_string())),
+        HashKey::ByNothing => None,
     }
 }
 

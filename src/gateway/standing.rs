@@ -1,7 +1,8 @@
 //! Whether a member may be asked, and if not, why: probes, breaker, slow start and `drain` together.
 
 use crate::balance::{
-    BreakerState, HealthState, Pass, Sender, Standing, StatusBreaker, Whom, lets_in,
+    BreakerState, EjectionScope, HealthSnapshot, HealthState, Permit, Requester, StatusBreaker,
+    is_ramped_in,
 };
 use crate::gateway::member::{Drain, Member};
 
@@ -25,14 +26,14 @@ pub enum Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
     /// Of the instance's.
-    pub of_instance: Pass,
+    pub of_instance: Permit,
     /// Of the app's.
-    pub of_app: Pass,
+    pub of_app: Permit,
 }
 
 impl Passes {
     /// Nothing is in question.
-    pub(super) const NORMAL: Self = Self { of_instance: Pass::Normal, of_app: Pass::Normal };
+    pub(super) const NORMAL: Self = Self { of_instance: Permit::Normal, of_app: Permit::Normal };
 
     fn is_trial(self) -> bool {
         self != Self::NORMAL
@@ -131,7 +132,7 @@ pub struct MemberState {
 
 impl Member {
     /// Leave to send a request, which may be the trial of a breaker that is half open, or why not.
-    pub fn admit(&self, now_ms: u64, claim: Claim, sender: Sender) -> Result<Passes, Skipped> {
+    pub fn admit(&self, now_ms: u64, claim: Claim, sender: Requester) -> Result<Passes, Skipped> {
         let free = match claim {
             Claim::Owned => None,
             Claim::Free { key_fraction } => Some(key_fraction),
@@ -189,7 +190,7 @@ impl Member {
         &self,
         now_ms: u64,
         claim: Claim,
-        sender: Sender,
+        sender: Requester,
         span_ms: u64,
     ) -> Result<Passes, Skipped> {
         let starts = &self.instance.runs().starts;
@@ -218,7 +219,7 @@ impl Member {
     /// How it stands, for an operator.
     pub fn state(&self, now_ms: u64) -> MemberState {
         let probes = self.probed.as_ref().map(|probed| probed.health().standing());
-        if let Some(Standing { state: HealthState::Down, since_ms, .. }) = probes {
+        if let Some(HealthSnapshot { state: HealthState::Down, since_ms, .. }) = probes {
             let last = self.probed.as_ref().and_then(|probed| probed.last());
             let why = last.map_or_else(String::new, |last| format!(": {}", last.text));
             let reason = format!("its probe fails{why}");
@@ -248,7 +249,7 @@ impl Member {
         }
         let returned_ms = self.returned_ms();
         let elapsed_ms = now_ms.saturating_sub(returned_ms);
-        returned_ms == 0 || lets_in(key_fraction, elapsed_ms, self.slow_start_ms)
+        returned_ms == 0 || is_ramped_in(key_fraction, elapsed_ms, self.slow_start_ms)
     }
 
     fn ejection(&self, now_ms: u64) -> Option<MemberState> {
@@ -258,13 +259,13 @@ impl Member {
             return Some(MemberState { kind, reason, since_ms: Some(breaker.since_ms()) });
         }
         let statuses = self.statuses();
-        let (state, Whom::All) = statuses.state(now_ms) else { return None };
+        let (state, EjectionScope::All) = statuses.state(now_ms) else { return None };
         let (kind, until) = term(state, now_ms)?;
         let reason = Some(format!("for this app alone: {}; {until}", self.stats.last_bad()));
         Some(MemberState { kind, reason, since_ms: Some(statuses.since_ms()) })
     }
 
-    fn in_rotation(&self, probes: Option<Standing>, now_ms: u64) -> MemberState {
+    fn in_rotation(&self, probes: Option<HealthSnapshot>, now_ms: u64) -> MemberState {
         let (returned_ms, held_until_ms) = (self.returned_ms(), self.stats.held_until_ms());
         let slow_ms = now_ms.saturating_sub(returned_ms);
         let checking = probes.is_some_and(|probes| probes.state == HealthState::Checking);
@@ -288,7 +289,8 @@ impl Member {
             } else if now_ms < held_until_ms {
                 let last = self.stats.last_bad();
                 Some(format!("would be out, but `max_ejected_share` holds it in: {last}"))
-            } else if let (BreakerState::Open { .. }, Whom::Caller) = self.statuses().state(now_ms)
+            } else if let (BreakerState::Open { .. }, EjectionScope::Caller) =
+                self.statuses().state(now_ms)
             {
                 let last = self.stats.last_bad();
                 Some(format!("one user's requests fail there and go elsewhere: {last}"))

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::balance::{Cause, Sender, Settled, StatusSettled, Verdict, Whom};
+use crate::balance::{
+    BreakerOutcome, EjectionCause, EjectionScope, Requester, StatusOutcome, Verdict,
+};
 use crate::gateway::attempt::Answer;
 use crate::gateway::attempt_error::AttemptError;
 use crate::gateway::instance::{Instance, Room};
@@ -18,7 +20,7 @@ use crate::model::{AppName, Reason};
 pub(super) struct Trust {
     member: Arc<Member>,
     passes: Passes,
-    sender: Sender,
+    sender: Requester,
     /// What room the instance had when the request was about to be sent.
     room: Room,
     settled: bool,
@@ -26,7 +28,7 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Takes over the passes that [`Member::admit`] gave.
-    pub(super) fn new(member: Arc<Member>, passes: Passes, sender: Sender) -> Self {
+    pub(super) fn new(member: Arc<Member>, passes: Passes, sender: Requester) -> Self {
         let room = member.instance.room();
         Self { member, passes, sender, room, settled: false }
     }
@@ -51,7 +53,7 @@ impl Trust {
             return;
         }
         let settled = stats.statuses.good(self.passes.of_app, self.sender, now_ms);
-        if settled == StatusSettled::IsBack {
+        if settled == StatusOutcome::IsBack {
             let (address, app) = (instance.address(), &self.member.pool_mates.app);
             tracing::info!("instance {address} is back in rotation for app {app}: it answers well");
         }
@@ -69,7 +71,7 @@ impl Trust {
         let caller = (failure.reason != Reason::ConnectFailed).then_some(self.sender.caller);
         let bad = Verdict::Bad(cause, caller);
         let settled = instance.breaker().settle(self.passes.of_instance, bad, thresholds, now_ms);
-        if settled == Settled::Excused {
+        if settled == BreakerOutcome::Excused {
             self.failed_for_app(what, now_ms);
         } else {
             stats.statuses.give_back(self.passes.of_app);
@@ -80,7 +82,7 @@ impl Trust {
     /// An answer that was passed on broke off.
     pub(super) fn cut(
         member: &Arc<Member>,
-        sender: Sender,
+        sender: Requester,
         failure: &AttemptError,
         shared: &Shared,
     ) {
@@ -88,23 +90,23 @@ impl Trust {
     }
 
     /// What follows from the judgement of the instance itself.
-    fn follow(&self, settled: Settled, what: &str, now_ms: u64) {
+    fn follow(&self, settled: BreakerOutcome, what: &str, now_ms: u64) {
         let instance = &self.member.instance;
         let address = instance.address();
         match settled {
-            Settled::Unchanged | Settled::Excused => {}
-            Settled::Due(cause) => self.eject(cause, what, now_ms),
-            Settled::StaysOut => {
+            BreakerOutcome::Unchanged | BreakerOutcome::Excused => {}
+            BreakerOutcome::Due(cause) => self.eject(cause, what, now_ms),
+            BreakerOutcome::StaysOut => {
                 instance.ejected(what);
                 tracing::warn!("instance {address} stays out of rotation: {what}");
             }
-            Settled::IsBack => {
+            BreakerOutcome::IsBack => {
                 tracing::info!("instance {address} is back in rotation: a request was answered");
             }
         }
     }
 
-    fn eject(&self, cause: Cause, what: &str, now_ms: u64) {
+    fn eject(&self, cause: EjectionCause, what: &str, now_ms: u64) {
         let Member { instance, thresholds, .. } = &*self.member;
         let address = instance.address();
         if !self.may_be_lost(what, now_ms) {
@@ -125,18 +127,20 @@ impl Trust {
         let open = |whom| stats.statuses.open(whom, self.sender, thresholds, now_ms);
         let what_in_a_row = || format!("{what}, {} such answers in a row", thresholds.max_fails);
         match settled {
-            StatusSettled::Unchanged | StatusSettled::IsBack => {}
-            StatusSettled::Due(Whom::All) => {
+            StatusOutcome::Unchanged | StatusOutcome::IsBack => {}
+            StatusOutcome::Due(EjectionScope::All) => {
                 let what = what_in_a_row();
-                if self.may_be_lost(&what, now_ms) && open(Whom::All) {
+                if self.may_be_lost(&what, now_ms) && open(EjectionScope::All) {
                     stats.ejected(&what);
                     tracing::warn!(
                         "instance {address} is out of rotation for app {app} for {seconds} s: {what}"
                     );
                 }
             }
-            StatusSettled::Due(Whom::Caller) => {
-                if pool_mates.may_lose(instance, Whom::Caller) && open(Whom::Caller) {
+            StatusOutcome::Due(EjectionScope::Caller) => {
+                if pool_mates.may_lose(instance, EjectionScope::Caller)
+                    && open(EjectionScope::Caller)
+                {
                     let what = what_in_a_row();
                     stats.noted(&what);
                     tracing::warn!(
@@ -145,7 +149,7 @@ impl Trust {
                     );
                 }
             }
-            StatusSettled::StaysOut => {
+            StatusOutcome::StaysOut => {
                 stats.ejected(what);
                 tracing::warn!("instance {address} stays out of rotation for app {app}: {what}");
             }
@@ -155,7 +159,7 @@ impl Trust {
     /// Whether the app can do without it; else it is held in, which is said once.
     fn may_be_lost(&self, what: &str, now_ms: u64) -> bool {
         let Member { instance, stats, thresholds, pool_mates, .. } = &*self.member;
-        if pool_mates.may_lose(instance, Whom::All) {
+        if pool_mates.may_lose(instance, EjectionScope::All) {
             return true;
         }
         stats.noted(what);
@@ -203,11 +207,11 @@ impl PoolMates {
 
     /// Whether `instance` may be taken out too, for all or for one caller. Two workers that ask in the same instant may both be
     /// told that it may.
-    fn may_lose(&self, instance: &Arc<Instance>, whom: Whom) -> bool {
+    fn may_lose(&self, instance: &Arc<Instance>, whom: EjectionScope) -> bool {
         let is_out = |(other, stats): &&(Arc<Instance>, Arc<MemberStats>)| {
             let is_out_for_app = match whom {
-                Whom::All => stats.statuses.is_open(),
-                Whom::Caller => stats.statuses.until_ms().is_some(),
+                EjectionScope::All => stats.statuses.is_open(),
+                EjectionScope::Caller => stats.statuses.until_ms().is_some(),
             };
             !Arc::ptr_eq(other, instance) && (other.breaker().is_open() || is_out_for_app)
         };
@@ -220,7 +224,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::PoolMates;
-    use crate::balance::{CallerId, Cause, Sender, Thresholds, Whom, Work};
+    use crate::balance::{CallerId, EjectionCause, EjectionScope, Requester, Thresholds, WorkKind};
     use crate::gateway::instance::Instance;
     use crate::gateway::member::MemberStats;
     use crate::model::{Address, Scheme};
@@ -237,13 +241,13 @@ mod tests {
             let pairs: Vec<(_, Arc<MemberStats>)> = instances.iter().map(with_stats).collect();
             let mates = PoolMates::new("shop".into(), pairs.clone(), percent);
             let limits = Thresholds { max_fails: 1, fail_timeout_ms: 1000 };
-            let sender = Sender { caller: CallerId::new("shop", b"alice"), work: Work::Run };
+            let sender = Requester { caller: CallerId::new("shop", b"alice"), work: WorkKind::Run };
             // Whatever takes them out.
             let out = pairs.iter().enumerate().filter(|(place, (instance, stats))| {
-                mates.may_lose(instance, Whom::All)
+                mates.may_lose(instance, EjectionScope::All)
                     && match place % 2 {
-                        0 => instance.breaker().open(Cause::Unreachable, limits, 1),
-                        _ => stats.statuses.open(Whom::All, sender, &limits, 1),
+                        0 => instance.breaker().open(EjectionCause::Unreachable, limits, 1),
+                        _ => stats.statuses.open(EjectionScope::All, sender, &limits, 1),
                     }
             });
             assert_eq!(out.count(), most, "{percent} % of {count}");

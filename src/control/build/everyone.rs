@@ -14,7 +14,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Builder, Judgement};
-use crate::balance::{Method, Statuses};
+use crate::balance::{Method, StatusSet};
 use crate::config::{self, Config};
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::policy::{Policy, Retry, Storage};
@@ -36,7 +36,7 @@ impl Builder<'_> {
             if new.is_empty() {
                 continue;
             }
-            let fail_statuses = Statuses::default();
+            let fail_statuses = StatusSet::default();
             let stats: Vec<_> = app.instances.iter().map(|_| Arc::default()).collect();
             let judgement = Judgement { fail_statuses, ..self.judgement(name, app, &stats) };
             for instance in new {

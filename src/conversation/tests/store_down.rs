@@ -16,7 +16,9 @@ use crate::conversation::{
 };
 use crate::model::Token;
 use crate::store::redis_server::RedisServer;
-use crate::store::{Change, Page, Step, Store, StoreError, Table, in_memory, in_redis, open};
+use crate::store::{
+    Change, ConditionalWrite, Page, Store, StoreError, Table, in_memory, in_redis, open,
+};
 
 /// A disk that is full when it is told so.
 struct Full {
@@ -51,7 +53,7 @@ impl Store for Full {
         self.inner.get(table, key)
     }
 
-    fn apply(&self, steps: &[Step]) -> Result<Vec<bool>, StoreError> {
+    fn apply(&self, steps: &[ConditionalWrite]) -> Result<Vec<bool>, StoreError> {
         self.check()?;
         self.inner.apply(steps)
     }

@@ -7,7 +7,7 @@ use std::thread;
 use proptest::prelude::{Strategy, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use uuid::Uuid;
 
-use super::table::{AppTag, Row, Table};
+use super::{AppTag, Row, Table};
 
 fn id(number: u64) -> Uuid {
     Uuid::from_u128(u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835))

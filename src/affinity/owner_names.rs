@@ -10,9 +10,9 @@ use crate::model::InstanceName;
 /// Few and hardly ever changed, so a set that is copied when it grows. The operator chooses the names,
 /// not who sends requests: the hash need not withstand anybody.
 #[derive(Debug, Default)]
-pub(super) struct Names(ArcSwap<IndexSet<InstanceName, DefaultHashBuilder>>);
+pub(super) struct OwnerNames(ArcSwap<IndexSet<InstanceName, DefaultHashBuilder>>);
 
-impl Names {
+impl OwnerNames {
     pub(super) fn get(&self, number: u16) -> Option<InstanceName> {
         self.0.load().get_index(usize::from(number)).cloned()
     }

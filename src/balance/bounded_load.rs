@@ -5,7 +5,7 @@
 
 use std::num::NonZeroU32;
 
-use crate::balance::Load;
+use super::load::Load;
 
 /// A factor over the fair share, in thousandths; at least 1000, which is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +26,13 @@ impl MaxLoad {
 
 /// The bound at one instant.
 #[derive(Clone, Copy, Debug)]
-pub struct Bound {
+pub struct LoadBound {
     max_load: MaxLoad,
     in_flight: u64,
     weight: u64,
 }
 
-impl Bound {
+impl LoadBound {
     /// The bound over members with these loads.
     pub fn new(max_load: MaxLoad, loads: impl Iterator<Item = Load>) -> Self {
         let none = Self { max_load, in_flight: 0, weight: 0 };
@@ -62,14 +62,14 @@ impl Bound {
 mod laws {
     use proptest::prelude::{prop, prop_assert, proptest};
 
-    use super::{Bound, MaxLoad};
+    use super::{LoadBound, MaxLoad};
     use crate::balance::Load;
 
     #[test]
     fn the_limit_is_the_fair_share_times_the_factor_rounded_up() {
         let loads = [(3, 1), (4, 1), (2, 2)].map(|(in_flight, weight)| Load { in_flight, weight });
         let limits = |thousandths| {
-            let bound = Bound::new(MaxLoad::from_thousandths(thousandths), loads.into_iter());
+            let bound = LoadBound::new(MaxLoad::from_thousandths(thousandths), loads.into_iter());
             [1, 2].map(|weight| bound.limit(weight))
         };
         // Ten with this one, over four parts of weight: 2.5 and 5.
@@ -86,7 +86,7 @@ mod laws {
             thousandths in 1000_u32..3000,
         ) {
             let mut loads = loads.into_iter().map(|(in_flight, weight)| Load { in_flight, weight });
-            let bound = Bound::new(MaxLoad::from_thousandths(thousandths), loads.clone());
+            let bound = LoadBound::new(MaxLoad::from_thousandths(thousandths), loads.clone());
             prop_assert!(loads.any(|load| bound.admits(load)));
         }
     }

@@ -2,10 +2,12 @@
 
 use proptest::prelude::{Just, Strategy, prop, prop_assert, prop_oneof, proptest};
 
-use super::{Breaker, BreakerState, CallerId, Cause, Pass, Settled, Thresholds, Verdict};
+use super::{
+    Breaker, BreakerOutcome, BreakerState, CallerId, EjectionCause, Permit, Thresholds, Verdict,
+};
 
 const LIMITS: Thresholds = Thresholds { max_fails: 3, fail_timeout_ms: 30_000 };
-const BAD: Verdict = Verdict::Bad(Cause::Unreachable, None);
+const BAD: Verdict = Verdict::Bad(EjectionCause::Unreachable, None);
 
 const ALICE: (&str, &str) = ("shop", "alice");
 const BOB: (&str, &str) = ("shop", "bob");
@@ -20,18 +22,18 @@ fn good(who: (&str, &str)) -> Verdict {
 }
 
 fn bad(who: (&str, &str)) -> Verdict {
-    Verdict::Bad(Cause::BrokenAnswer, Some(caller(who)))
+    Verdict::Bad(EjectionCause::BrokenAnswer, Some(caller(who)))
 }
 
 /// Settles as the gateway does where nothing holds an instance in. True when that opened it.
 fn settle(breaker: &Breaker, verdict: Verdict, limits: Thresholds, now_ms: u64) -> bool {
-    match breaker.settle(Pass::Normal, verdict, &limits, now_ms) {
-        Settled::Due(cause) => breaker.open(cause, limits, now_ms),
+    match breaker.settle(Permit::Normal, verdict, &limits, now_ms) {
+        BreakerOutcome::Due(cause) => breaker.open(cause, limits, now_ms),
         _ => false,
     }
 }
 
-fn opened(cause: Cause) -> Breaker {
+fn opened(cause: EjectionCause) -> Breaker {
     let breaker = Breaker::default();
     for at in 0..3 {
         assert_eq!(settle(&breaker, Verdict::Bad(cause, None), LIMITS, at), at == 2);
@@ -41,7 +43,7 @@ fn opened(cause: Cause) -> Breaker {
 
 #[test]
 fn opens_at_max_fails_within_the_window() {
-    let breaker = opened(Cause::Unreachable);
+    let breaker = opened(EjectionCause::Unreachable);
     assert_eq!(breaker.admit(3), None);
     assert_eq!(breaker.state(3), BreakerState::Open { until_ms: 30_002 });
     assert_eq!(breaker.since_ms(), 2);
@@ -53,7 +55,7 @@ fn failures_further_apart_than_the_window_do_not_add_up() {
     for at in 0..20 {
         assert!(!settle(&breaker, BAD, LIMITS, at * 15_001));
     }
-    assert_eq!(breaker.admit(400_000), Some(Pass::Normal));
+    assert_eq!(breaker.admit(400_000), Some(Permit::Normal));
 }
 
 #[test]
@@ -69,58 +71,65 @@ fn an_answer_does_not_forgive_failures_of_other_kinds() {
 fn what_is_due_but_held_in_stays_due() {
     let breaker = Breaker::default();
     for at in 0..10 {
-        let settled = breaker.settle(Pass::Normal, BAD, &LIMITS, at);
-        let expected = if at < 2 { Settled::Unchanged } else { Settled::Due(Cause::Unreachable) };
+        let settled = breaker.settle(Permit::Normal, BAD, &LIMITS, at);
+        let expected = if at < 2 {
+            BreakerOutcome::Unchanged
+        } else {
+            BreakerOutcome::Due(EjectionCause::Unreachable)
+        };
         assert_eq!(settled, expected);
-        assert_eq!(breaker.admit(at), Some(Pass::Normal));
+        assert_eq!(breaker.admit(at), Some(Permit::Normal));
     }
-    assert!(breaker.open(Cause::Unreachable, LIMITS, 10));
-    assert!(!breaker.open(Cause::Unreachable, LIMITS, 11), "it is open already");
+    assert!(breaker.open(EjectionCause::Unreachable, LIMITS, 10));
+    assert!(!breaker.open(EjectionCause::Unreachable, LIMITS, 11), "it is open already");
 }
 
 #[test]
 fn half_open_admits_one_request_at_a_time() {
-    let breaker = opened(Cause::BrokenAnswer);
+    let breaker = opened(EjectionCause::BrokenAnswer);
     assert_eq!(breaker.admit(30_001), None);
-    assert_eq!(breaker.admit(30_002), Some(Pass::Trial));
+    assert_eq!(breaker.admit(30_002), Some(Permit::Trial));
     assert_eq!(breaker.admit(30_003), None);
-    assert_eq!(breaker.settle(Pass::Trial, good(ALICE), &LIMITS, 30_004), Settled::IsBack);
-    assert_eq!(breaker.admit(30_005), Some(Pass::Normal));
+    assert_eq!(breaker.settle(Permit::Trial, good(ALICE), &LIMITS, 30_004), BreakerOutcome::IsBack);
+    assert_eq!(breaker.admit(30_005), Some(Permit::Normal));
     assert_eq!(breaker.since_ms(), 30_004);
 }
 
 #[test]
 fn a_failed_trial_keeps_it_out_for_another_term() {
-    for cause in [Cause::Unreachable, Cause::BrokenAnswer] {
+    for cause in [EjectionCause::Unreachable, EjectionCause::BrokenAnswer] {
         let verdict = Verdict::Bad(cause, Some(caller(ALICE)));
-        let breaker = opened(Cause::Unreachable);
-        assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
-        assert_eq!(breaker.settle(Pass::Trial, verdict, &LIMITS, 40_001), Settled::StaysOut);
+        let breaker = opened(EjectionCause::Unreachable);
+        assert_eq!(breaker.admit(40_000), Some(Permit::Trial));
+        assert_eq!(
+            breaker.settle(Permit::Trial, verdict, &LIMITS, 40_001),
+            BreakerOutcome::StaysOut
+        );
         assert_eq!(breaker.admit(70_000), None);
-        assert_eq!(breaker.admit(70_001), Some(Pass::Trial));
+        assert_eq!(breaker.admit(70_001), Some(Permit::Trial));
         assert_eq!(breaker.since_ms(), 2, "it has been out all the time");
     }
 }
 
 #[test]
 fn a_trial_without_a_verdict_makes_room_for_the_next() {
-    let breaker = opened(Cause::Unreachable);
-    assert_eq!(breaker.admit(40_000), Some(Pass::Trial));
-    breaker.settle(Pass::Trial, Verdict::Unknown, &LIMITS, 40_001);
-    assert_eq!(breaker.admit(40_002), Some(Pass::Trial));
+    let breaker = opened(EjectionCause::Unreachable);
+    assert_eq!(breaker.admit(40_000), Some(Permit::Trial));
+    breaker.settle(Permit::Trial, Verdict::Unknown, &LIMITS, 40_001);
+    assert_eq!(breaker.admit(40_002), Some(Permit::Trial));
 }
 
 #[test]
 fn a_good_probe_ends_unreachable_but_not_broken_answers() {
-    let unreachable = opened(Cause::Unreachable);
+    let unreachable = opened(EjectionCause::Unreachable);
     assert!(unreachable.probed_well(4));
-    assert_eq!(unreachable.admit(5), Some(Pass::Normal));
-    let broken = opened(Cause::BrokenAnswer);
+    assert_eq!(unreachable.admit(5), Some(Permit::Normal));
+    let broken = opened(EjectionCause::BrokenAnswer);
     assert!(!broken.probed_well(4));
     assert_eq!(broken.admit(5), None);
     // Unless the probe before it failed: the instance was restarted, say.
     assert!(broken.probed_anew(6));
-    assert_eq!(broken.admit(7), Some(Pass::Normal));
+    assert_eq!(broken.admit(7), Some(Permit::Normal));
     assert!(!broken.probed_anew(8), "it is in");
 }
 
@@ -131,7 +140,7 @@ fn no_max_fails_means_never_out() {
     for at in 0..100 {
         assert!(!settle(&breaker, BAD, off, at));
     }
-    assert_eq!(breaker.admit(100), Some(Pass::Normal));
+    assert_eq!(breaker.admit(100), Some(Permit::Normal));
 }
 
 #[test]
@@ -152,7 +161,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         Just(bad(CAROL)),
         Just(Verdict::Unknown),
         Just(BAD),
-        Just(Verdict::Bad(Cause::BrokenAnswer, None)),
+        Just(Verdict::Bad(EjectionCause::BrokenAnswer, None)),
     ]
 }
 
@@ -172,53 +181,54 @@ proptest! {
                 prop_assert!(open, "nobody was let through although the term was over");
                 continue;
             };
-            if pass == Pass::Trial {
+            if pass == Permit::Trial {
                 prop_assert!(breaker.admit(now_ms).is_none(), "two trials at once");
             }
             let failed = matches!(verdict, Verdict::Bad(..));
             failures += u32::from(failed);
             match breaker.settle(pass, verdict, &limits, now_ms) {
-                Settled::Due(cause) => {
+                BreakerOutcome::Due(cause) => {
                     prop_assert!(failures >= max_fails);
                     prop_assert!(breaker.open(cause, limits, now_ms));
                 }
-                Settled::IsBack => failures = 0,
-                Settled::StaysOut => prop_assert!(failed),
-                Settled::Excused => prop_assert!(failures >= max_fails),
-                Settled::Unchanged => {}
+                BreakerOutcome::IsBack => failures = 0,
+                BreakerOutcome::StaysOut => prop_assert!(failed),
+                BreakerOutcome::Excused => prop_assert!(failures >= max_fails),
+                BreakerOutcome::Unchanged => {}
             }
         }
     }
 }
 
 /// What the last of these verdicts comes to, one each second.
-fn last(verdicts: &[Verdict]) -> Settled {
+fn last(verdicts: &[Verdict]) -> BreakerOutcome {
     let breaker = Breaker::default();
-    let settle =
-        |(at, verdict): (u64, &Verdict)| breaker.settle(Pass::Normal, *verdict, &LIMITS, at * 1000);
+    let settle = |(at, verdict): (u64, &Verdict)| {
+        breaker.settle(Permit::Normal, *verdict, &LIMITS, at * 1000)
+    };
     (0..).zip(verdicts).map(settle).last().unwrap()
 }
 
 #[test]
 fn who_fails_alone_while_others_succeed_is_excused() {
-    let due = Settled::Due(Cause::BrokenAnswer);
+    let due = BreakerOutcome::Due(EjectionCause::BrokenAnswer);
     let (alice, bob, carol) = (bad(ALICE), bad(BOB), bad(CAROL));
     assert_eq!(last(&[alice, alice, alice]), due, "nobody else was there");
     assert_eq!(last(&[good(ALICE), alice, alice, alice]), due);
-    assert_eq!(last(&[good(BOB), alice, alice, alice]), Settled::Excused);
-    assert_eq!(last(&[good(CAROL), alice, alice, alice]), Settled::Excused);
+    assert_eq!(last(&[good(BOB), alice, alice, alice]), BreakerOutcome::Excused);
+    assert_eq!(last(&[good(CAROL), alice, alice, alice]), BreakerOutcome::Excused);
     assert_eq!(last(&[good(BOB), alice, alice, bob]), due, "two users of one app");
-    assert_eq!(last(&[good(CAROL), alice, bob, bob]), Settled::Excused, "one app of two");
+    assert_eq!(last(&[good(CAROL), alice, bob, bob]), BreakerOutcome::Excused, "one app of two");
     assert_eq!(last(&[good(CAROL), good(BOB), alice, bob, carol]), due);
     // There is no connection, whoever asks.
-    assert_eq!(last(&[good(BOB), BAD, BAD, BAD]), Settled::Due(Cause::Unreachable));
+    assert_eq!(last(&[good(BOB), BAD, BAD, BAD]), BreakerOutcome::Due(EjectionCause::Unreachable));
     assert_eq!(last(&[good(BOB), alice, BAD, alice]), due);
 }
 
 #[test]
 fn what_others_got_long_ago_excuses_nobody() {
     let breaker = Breaker::default();
-    breaker.settle(Pass::Normal, good(BOB), &LIMITS, 0);
+    breaker.settle(Permit::Normal, good(BOB), &LIMITS, 0);
     for at in [40_000, 41_000] {
         assert!(!settle(&breaker, bad(ALICE), LIMITS, at));
     }

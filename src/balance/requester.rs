@@ -28,7 +28,7 @@ impl CallerId {
 
 /// Work that an instance may do well while it fails at the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
+pub enum WorkKind {
     /// It starts a run: a model, a queue, other services.
     Run,
     /// Anything else.
@@ -37,11 +37,11 @@ pub enum Work {
 
 /// Who sends a request, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sender {
+pub struct Requester {
     /// Who.
     pub caller: CallerId,
     /// What for.
-    pub work: Work,
+    pub work: WorkKind,
 }
 
 /// A time in whole seconds, never 0.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
-use super::{Load, Order};
+use super::{AttemptOrder, Load};
 use crate::balance::HashAlgorithm::{self, Crc32, Md5, Sha1, Sha256, Xxh3};
-use crate::balance::{Bound, Cycle, MaxLoad, Method, Rendezvous, Ring};
+use crate::balance::{LoadBound, MaxLoad, Method, Rendezvous, Ring, RoundRobin};
 
 const IDLE: Load = Load { in_flight: 0, weight: 1 };
 
@@ -20,7 +20,7 @@ const RING: Build = |members, hash| Method::ConsistentHash(Arc::new(Ring::new(me
 const RENDEZVOUS: Build = |members, hash| Method::Rendezvous(Rendezvous::new(members, hash).into());
 const ROUND_ROBIN: Build = |members, _| {
     let weights: Vec<_> = members.iter().map(|(_, weight)| *weight).collect();
-    Method::WeightedRoundRobin(Cycle::new(&weights).into())
+    Method::WeightedRoundRobin(RoundRobin::new(&weights).into())
 };
 const LEAST: Build = |_, _| Method::LeastConnections;
 const ADDRESS: Build = |members, hash| Method::IpHash(Arc::new(Ring::new(members, 40, hash)));
@@ -38,7 +38,7 @@ fn order(
     key: &str,
 ) -> Vec<String> {
     let method = method(build, members, algorithm);
-    let mut order = Order::new(&method, Some(key.as_bytes()), members.len(), || 0);
+    let mut order = AttemptOrder::new(&method, Some(key.as_bytes()), members.len(), || 0);
     std::iter::from_fn(|| order.next(&method, |_| IDLE))
         .map(|member| members[member].0.clone())
         .collect()
@@ -122,7 +122,7 @@ proptest! {
     ) {
         let names: Members = (0..loads.len()).map(|at| (format!("i{at}"), 1)).collect();
         let method = method(build, &names, Xxh3);
-        let mut order = Order::new(&method, None, loads.len(), || turn);
+        let mut order = AttemptOrder::new(&method, None, loads.len(), || turn);
         let load = |at: usize| Load { in_flight: loads[at].0, weight: loads[at].1 };
         let given: Vec<_> = std::iter::from_fn(|| order.next(&method, load)).collect();
         prop_assert_eq!(given.iter().collect::<HashSet<_>>().len(), loads.len());
@@ -142,8 +142,8 @@ proptest! {
         let method = method(build, &members, Sha256);
         let load = |at: usize| Load { in_flight: in_flight[at], weight: members[at].1 };
         let loads = (0..members.len()).map(load);
-        let bound = Bound::new(MaxLoad::from_thousandths(thousandths), loads);
-        let new = || Order::new(&method, Some(key.as_bytes()), members.len(), || 0);
+        let bound = LoadBound::new(MaxLoad::from_thousandths(thousandths), loads);
+        let new = || AttemptOrder::new(&method, Some(key.as_bytes()), members.len(), || 0);
         let (mut plain, mut bounded) = (new(), new());
         let plain: Vec<_> = std::iter::from_fn(|| plain.next(&method, load)).collect();
         let given: Vec<_> =
@@ -163,10 +163,10 @@ fn requests_in_flight_never_exceed_the_bound() {
         let mut in_flight = [0_u32; 5];
         for request in 0..2_000_u32 {
             let load = |at: usize| Load { in_flight: in_flight[at], weight: members[at].1 };
-            let bound = Bound::new(MaxLoad::from_thousandths(1250), (0..5).map(load));
+            let bound = LoadBound::new(MaxLoad::from_thousandths(1250), (0..5).map(load));
             // A few busy users, as in the worst case.
             let key = format!("shop:user-{}", request % 3);
-            let mut order = Order::new(&method, Some(key.as_bytes()), 5, || 0);
+            let mut order = AttemptOrder::new(&method, Some(key.as_bytes()), 5, || 0);
             let chosen = order.next_within(&bound, &method, load).unwrap();
             in_flight[chosen] += 1;
             assert!(u64::from(in_flight[chosen]) <= bound.limit(members[chosen].1));
@@ -178,7 +178,7 @@ fn requests_in_flight_never_exceed_the_bound() {
 fn one_turn_after_another_is_a_cycle_and_who_is_out_leaves_its_turns_to_all() {
     let members: Members = (0..3).map(|at| (format!("i{at}"), 1)).collect();
     let method = method(ROUND_ROBIN, &members, Sha256);
-    let new = || Order::new(&method, None, 3, || 0);
+    let new = || AttemptOrder::new(&method, None, 3, || 0);
     let firsts: Vec<_> = (0..6).filter_map(|_| new().next(&method, |_| IDLE)).collect();
     assert_eq!(firsts, [0, 1, 2, 0, 1, 2]);
     // 1 is out: each request asks on until it gets another.
@@ -199,7 +199,7 @@ fn the_shares_of_rendezvous_follow_the_weights() {
         let mut shares = [0_u32; 4];
         for user in 0..20_000 {
             let key = format!("shop:user-{user}");
-            let mut order = Order::new(&method, Some(key.as_bytes()), 4, || 0);
+            let mut order = AttemptOrder::new(&method, Some(key.as_bytes()), 4, || 0);
             shares[order.next(&method, |_| IDLE).unwrap()] += 1;
         }
         for (share, weight) in shares.into_iter().zip(1..) {

@@ -17,12 +17,12 @@ const MOST_STEPS: u64 = 1 << 16;
 
 /// Turns over the members of a pool, known by their index.
 #[derive(Debug)]
-pub struct Cycle {
+pub struct RoundRobin {
     steps: Vec<u16>,
     turn: AtomicUsize,
 }
 
-impl Cycle {
+impl RoundRobin {
     /// A cycle over members with these weights, each at least 1. More than 65,535 members are
     /// beyond its index and are left out.
     pub fn new(weights: &[u32]) -> Self {
@@ -91,10 +91,10 @@ fn steps(weights: &[u64]) -> Vec<u16> {
 mod laws {
     use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
 
-    use super::{Cycle, MOST_STEPS};
+    use super::{MOST_STEPS, RoundRobin};
 
     fn owners(weights: &[u32]) -> Vec<usize> {
-        let cycle = Cycle::new(weights);
+        let cycle = RoundRobin::new(weights);
         (0..cycle.len()).filter_map(|_| cycle.owner(cycle.draw())).collect()
     }
 

@@ -19,7 +19,7 @@ const LATE_GETS: u32 = 3;
 
 /// Requests with a key that wait for a first byte, and when one got it last.
 #[derive(Debug, Default)]
-pub struct KeyedSilence {
+pub struct KeyedStall {
     waiting: AtomicU32,
     /// When one got a first byte last, or the first of those that wait began.
     heard_ms: AtomicU64,
@@ -27,7 +27,7 @@ pub struct KeyedSilence {
     late_gets: AtomicU32,
 }
 
-impl KeyedSilence {
+impl KeyedStall {
     /// A request with a key is sent; [`ended`](Self::ended) follows.
     pub fn began(&self, now_ms: u64) {
         if self.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
@@ -72,11 +72,11 @@ impl KeyedSilence {
 
 #[cfg(test)]
 mod tests {
-    use super::KeyedSilence;
+    use super::KeyedStall;
 
     #[test]
     fn a_request_that_waits_is_suspicious_only_while_nobody_is_answered() {
-        let silence = KeyedSilence::default();
+        let silence = KeyedStall::default();
         assert!(!silence.is_suspicious(60_000));
         silence.began(60_000);
         assert!(!silence.is_suspicious(62_999) && silence.is_suspicious(63_000));
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_slow_run_alone_is_never_certain() {
-        let silence = KeyedSilence::default();
+        let silence = KeyedStall::default();
         silence.began(1);
         assert!(silence.is_suspicious(600_000) && !silence.is_certain());
         // The probe that it causes is answered.
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn gets_without_an_answer_are_certain_until_one_is_answered() {
-        let silence = KeyedSilence::default();
+        let silence = KeyedStall::default();
         silence.answered(1000);
         // It began before somebody was answered.
         silence.late_get(900);

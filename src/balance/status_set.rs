@@ -3,9 +3,9 @@
 /// A set of statuses from 500 to 599. Others cannot be in it: a 4xx is the client's or a model
 /// provider's doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statuses(u128);
+pub struct StatusSet(u128);
 
-impl Statuses {
+impl StatusSet {
     /// The set of these; what is not from 500 to 599 is left out.
     pub fn new(statuses: impl IntoIterator<Item = u16>) -> Self {
         Self(statuses.into_iter().filter_map(bit).fold(0, |set, bit| set | bit))
@@ -24,11 +24,11 @@ fn bit(status: u16) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
-    use super::Statuses;
+    use super::StatusSet;
 
     #[test]
     fn only_what_was_put_in_is_in_it() {
-        let statuses = Statuses::new([500, 503, 599, 429, 600, 0]);
+        let statuses = StatusSet::new([500, 503, 599, 429, 600, 0]);
         for status in 0..=u16::MAX {
             assert_eq!(statuses.contains(status), [500, 503, 599].contains(&status), "{status}");
         }
