@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Serialize, Serializer};
 
-use crate::telemetry::count::Counter;
+use crate::telemetry::counters::Counter;
 
 /// Batches that may wait for the writer.
 const QUEUE: usize = 256;
@@ -328,5 +328,4 @@ fn write(mut output: Output, messages: Receiver<Message>) {
 }
 
 #[cfg(test)]
-#[path = "access_tests.rs"]
 mod tests;
