@@ -72,7 +72,6 @@ impl Budget {
     }
 }
 
-/// Reads one value.
 #[derive(Clone, Copy)]
 struct Seed<'a> {
     budget: &'a Budget,

@@ -23,7 +23,6 @@ pub(super) struct Pasted<'t> {
     pub(super) before: &'t str,
     /// What stands behind it.
     pub(super) after: &'t str,
-    /// How it is written.
     pub(super) form: PastedFormat,
 }
 

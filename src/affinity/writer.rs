@@ -32,7 +32,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often rows that are too old are looked for.
 const PRUNE: Duration = Duration::from_secs(6 * 3600);
 
-/// What the writer is told.
 pub(super) enum WriteCommand {
     /// An id has an owner since a second, or no more.
     Row(Uuid, Option<(InstanceName, u32)>),
@@ -40,12 +39,10 @@ pub(super) enum WriteCommand {
     Finish(SyncSender<()>),
 }
 
-/// How the writer is doing.
 #[derive(Debug, Default)]
 pub(super) struct WriterProgress {
     /// Changes that wait for a commit.
     pub(super) pending: Gauge,
-    /// Changes committed.
     pub(super) written: Counter,
     /// Changes that will never be committed.
     pub(super) dropped: Counter,
@@ -190,7 +187,6 @@ impl Writer {
     }
 }
 
-/// What was in the queue.
 enum Taken {
     Nothing,
     Rows,

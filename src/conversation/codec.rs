@@ -29,7 +29,6 @@ impl ConversationState {
         }
     }
 
-    /// The one of that name.
     pub(super) fn named(name: &str) -> Option<Self> {
         [Self::Clean, Self::Open, Self::Imported].into_iter().find(|state| state.label() == name)
     }

@@ -9,7 +9,6 @@ use super::codec::used_s;
 use super::limits::Limits;
 use crate::store::{Change, ConditionalWrite, Guard, Page, Store, StoreError, Table};
 
-/// Rows of one page.
 const PAGE: usize = 512;
 
 /// Rows of the other tables for each conversation that may be kept.

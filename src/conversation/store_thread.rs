@@ -33,7 +33,6 @@ const MOST_KEPT: usize = 10_000;
 /// How long the store is left alone after a failure.
 const REST: Duration = Duration::from_secs(1);
 
-/// How often conversations are counted.
 const COUNT: Duration = Duration::from_secs(5);
 
 /// How often what is too old is looked for.
@@ -44,7 +43,6 @@ const SURPLUS: Duration = Duration::from_secs(60);
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreDown>>;
 
-/// What the keeper is asked.
 pub(super) enum Command {
     Find(Box<Transcript>, Reply<TranscriptMatch>),
     ById(Thread, Uuid, Reply<ConversationMatch>),
@@ -57,14 +55,12 @@ pub(super) enum Command {
     Close(oneshot::Sender<()>),
 }
 
-/// How the store is doing.
 #[derive(Debug, Default)]
 pub(super) struct StoreProgress {
     /// Conversations, as they were counted last.
     pub(super) rows: AtomicU64,
     /// Changes that wait for the store to work again.
     pub(super) pending: AtomicU64,
-    /// Changes committed.
     pub(super) written: Counter,
     /// Changes that were lost, because too many waited.
     pub(super) dropped: Counter,
@@ -288,7 +284,6 @@ impl StoreThread {
         }
     }
 
-    /// Notes that something was written.
     fn works(&self) {
         if self.progress.error.swap(None).is_some() {
             tracing::info!("the store of conversations works again");

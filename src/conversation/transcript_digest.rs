@@ -130,7 +130,6 @@ impl TranscriptHash {
         question.map_or(ending, |question| ending.and(question))
     }
 
-    /// With one more turn.
     pub(super) fn and(self, turn: &Turn<'_>) -> Self {
         let role: &[u8] = match turn.role {
             Role::User => b"user",
@@ -144,7 +143,6 @@ impl TranscriptHash {
         Self(hasher.0.finalize().into())
     }
 
-    /// With more turns.
     pub(super) fn through(self, turns: &[Turn<'_>]) -> Self {
         turns.iter().fold(self, Self::and)
     }

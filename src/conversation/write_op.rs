@@ -10,9 +10,7 @@ use crate::store::{Change, ConditionalWrite, Guard, StoreError, Table};
 /// A change that somebody waits for. Without a text, so that it may be kept.
 #[derive(Clone, Debug)]
 pub(super) enum WriteOp {
-    /// A turn begins.
     Begin(Conversation),
-    /// A turn has ended.
     Finish(Box<EndedTurn>),
     /// A turn was refused before Dify did anything.
     Release(Conversation),
@@ -146,7 +144,6 @@ fn guarded(table: Table, key: &[u8], row: Vec<u8>, changes: Vec<Change>) -> Cond
     ConditionalWrite { guard: Some(Guard { table, key: key.to_vec(), value: Some(row) }), changes }
 }
 
-/// Sets the conversation's own row.
 pub(super) fn put(conversation: &Conversation) -> Change {
     Change {
         table: Table::Conversations,

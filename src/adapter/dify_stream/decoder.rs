@@ -19,9 +19,7 @@ pub struct StreamDecoder {
 /// In which form the answer comes.
 #[derive(Debug)]
 enum StreamFormat {
-    /// Nothing has come.
     Unknown,
-    /// Events.
     Stream(Splitter),
     /// One JSON text: what stands before Dify may have made a stream one.
     Json(Vec<u8>),

@@ -33,7 +33,6 @@ impl Text<'_> {
         self.0.as_deref().unwrap_or("")
     }
 
-    /// The text as its own.
     pub(super) fn owned(&self) -> Option<String> {
         self.get().map(str::to_owned)
     }

@@ -16,9 +16,7 @@ const MAX_DETAILS_HEAD: usize = 512;
 /// A piece of what a model wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Segment<'a> {
-    /// Of the answer.
     Answer(&'a str),
-    /// Of the reasoning.
     Reasoning(&'a str),
 }
 
@@ -54,7 +52,6 @@ impl ReasoningSplitter {
         Self { place: Position::Answer, held: String::new() }
     }
 
-    /// The next piece of text.
     pub(super) fn feed(&mut self, text: &str, emit: &mut dyn FnMut(Segment<'_>)) {
         if self.place == Position::Answer && self.held.is_empty() {
             return give(Segment::Answer(text), emit);

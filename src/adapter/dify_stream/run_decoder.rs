@@ -101,7 +101,6 @@ impl RunDecoder {
         }
     }
 
-    /// An event of a stream.
     pub(super) fn framed(&mut self, event: sse::Event<'_>, emit: &mut dyn FnMut(AppEvent)) {
         if self.state != DecodeState::Running {
             return;
@@ -246,7 +245,6 @@ impl RunDecoder {
         self.fail(GatewayError::of_dify(status, code, message.unwrap_or("The run failed.")));
     }
 
-    /// The stream has ended.
     pub(super) fn finish(&mut self, emit: &mut dyn FnMut(AppEvent)) {
         if self.workflow_ended {
             self.state = self.over(emit);

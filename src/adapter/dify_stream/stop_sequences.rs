@@ -38,7 +38,6 @@ impl StopSequences {
     }
 }
 
-/// Whether a stop text came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StopMatch {
     Found,

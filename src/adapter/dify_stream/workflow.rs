@@ -13,7 +13,6 @@ use crate::adapter::response_encoder::AppEvent;
 use crate::dify::response_body::Usage;
 use crate::model::{ErrorKind, GatewayError};
 
-/// How a flow ended.
 enum Outcome {
     /// It has an answer, perhaps not a whole one.
     Succeeded,

@@ -2,22 +2,18 @@
 
 use serde_json::Value;
 
-/// No value at all.
 pub(super) fn nothing(_value: &Value) -> bool {
     false
 }
 
-/// One.
 pub(super) fn one(value: &Value) -> bool {
     value.as_f64() == Some(1.0)
 }
 
-/// False or zero.
 pub(super) fn off(value: &Value) -> bool {
     value == &Value::Bool(false) || value.as_f64() == Some(0.0)
 }
 
-/// An empty text.
 pub(super) fn empty(value: &Value) -> bool {
     value == ""
 }

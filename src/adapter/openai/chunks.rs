@@ -24,7 +24,6 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// Before an answer.
     pub(super) fn new(with_usage: bool) -> Self {
         Self { head: Vec::new(), with_usage }
     }

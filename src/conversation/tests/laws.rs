@@ -11,7 +11,6 @@ use crate::conversation::transcript_digest::{MacKey, Thread, TranscriptHash, Tur
 use crate::conversation::write_op::{EndedTurn, WriteOp};
 use crate::store::{Store, in_memory};
 
-/// How a turn ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
     /// As it should, with this answer.

@@ -20,7 +20,6 @@ const STEP: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Before the first boundary.
     Preamble,
     /// In the headers of a part.
     Headers,
@@ -28,7 +27,6 @@ enum State {
     Skip,
     /// In the first field `user`.
     User,
-    /// After the closing boundary.
     Epilogue,
 }
 

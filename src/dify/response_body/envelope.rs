@@ -15,14 +15,12 @@ const MAX_TASK: usize = 64;
 /// The longest token of a form, in bytes. Dify's have 22 letters and digits.
 const MAX_TOKEN: usize = 255;
 
-/// What the object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// A blocking answer of a chat or completion app.
     Turn,
     /// A blocking answer of a workflow app.
     WorkflowRun,
-    /// The answer to an upload.
     Upload,
     /// Something that was made, or a list of such.
     Made,
@@ -30,7 +28,6 @@ pub(super) enum Wanted {
     Event,
 }
 
-/// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Envelope {
     pub(super) learned: LearnedIds,
@@ -50,13 +47,10 @@ pub(super) struct Envelope {
 /// Events after which a run does no more, or nearly so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// `message_end`.
     Message,
-    /// `workflow_finished`.
     Workflow,
     /// `workflow_paused` of newer versions.
     Pause,
-    /// `error`.
     Other,
 }
 

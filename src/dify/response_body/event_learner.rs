@@ -27,7 +27,6 @@ pub(super) const PATIENCE: u8 = 64;
 
 /// What is known of a line by its first bytes.
 enum Line {
-    /// Read it whole.
     Wanted,
     /// No matter what follows.
     Skipped,
@@ -50,9 +49,7 @@ pub enum Pauses {
 enum Speech {
     #[default]
     None,
-    /// `tts_message` came.
     Begun,
-    /// `tts_message_end` came.
     Ended,
 }
 
@@ -61,9 +58,7 @@ enum Speech {
 pub struct EventLearner {
     found: Envelope,
     ended: bool,
-    /// `workflow_finished` came.
     flow_ended: bool,
-    /// `message_end` came.
     message_ended: bool,
     pauses: Pauses,
     speech: Speech,
@@ -289,7 +284,6 @@ enum Name<'a> {
     Event(&'a [u8]),
     /// Data that does not begin with the name.
     Elsewhere,
-    /// No line of data.
     NoData,
     Unsure,
 }

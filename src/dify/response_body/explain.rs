@@ -14,7 +14,6 @@ const ABORTED: &str = "Aborted: User requested stop";
 /// How the others do.
 const STOPPED: &str = "Stopped by user";
 
-/// How a flow ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Nothing was said of it, or it is not over.
@@ -22,9 +21,7 @@ pub(super) enum Outcome {
     Unknown,
     /// It went well, perhaps with exceptions that the flow has handled.
     Succeeded,
-    /// A user stopped it.
     Stopped,
-    /// It failed, and why.
     Failed(String),
 }
 

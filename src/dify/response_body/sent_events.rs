@@ -43,7 +43,6 @@ impl TextSum {
 /// What became of the text that went out before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wording {
-    /// It stands.
     Kept,
     /// A later event replaced it: Dify's moderation, whose word is the last.
     Replaced,
@@ -75,13 +74,9 @@ pub(super) enum Kind {
     Replacement,
     /// `node_started`, and what asks a person for something.
     NodeStarted,
-    /// `node_finished`.
     NodeFinished,
-    /// `message_end`.
     MessageEnd,
-    /// `workflow_started`.
     WorkflowStarted,
-    /// `workflow_finished`.
     WorkflowFinished,
     /// `workflow_paused`, `error`.
     OtherEnd,
@@ -145,7 +140,6 @@ pub(super) fn node_number(kind: Kind, json: &[u8]) -> Option<u64> {
     found
 }
 
-/// The text of an event.
 fn event_text(json: &[u8], mut each: impl FnMut(&str)) {
     members(json, |key, rest| match key {
         b"answer" => {
@@ -217,7 +211,6 @@ impl SentEvents {
         self.ended
     }
 
-    /// Whether `message_end` went out.
     pub(super) fn message_ended(&self) -> bool {
         self.message_ended
     }
@@ -242,7 +235,6 @@ impl SentEvents {
         self.text.rest_of(whole)
     }
 
-    /// Whether any text went out.
     pub(super) fn has_text(&self) -> bool {
         self.text.bytes > 0
     }

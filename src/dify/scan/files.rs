@@ -23,14 +23,10 @@ static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// No key yet.
     #[default]
     Search,
-    /// After the key.
     Colon,
-    /// After the colon.
     Value,
-    /// Inside the string.
     Text,
 }
 
@@ -66,7 +62,6 @@ impl Files {
         }
     }
 
-    /// The nested value has ended.
     pub(super) fn reset(&mut self) {
         (self.state, self.matched, self.after_backslash) = (State::Search, 0, false);
     }

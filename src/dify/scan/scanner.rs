@@ -9,31 +9,23 @@ use super::text::{self, Field, Key};
 /// Where the scanner stands between two bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum State {
-    /// Before the first byte.
     Begin,
     /// Inside the byte order mark: one or two of its bytes were seen.
     Mark(u8),
-    /// Before the object.
     Open,
     /// After `{`: a key or `}`.
     FirstKey,
     /// After a comma: a key.
     NextKey,
-    /// Inside a key.
     Key,
-    /// After a key.
     Colon,
-    /// After a colon.
     Value,
-    /// Inside a string value.
     Text,
-    /// Inside a number or literal.
     Scalar,
     /// Inside an object or array value.
     Nested,
     /// After a value: a comma or `}`.
     Comma,
-    /// After the object.
     End,
 }
 

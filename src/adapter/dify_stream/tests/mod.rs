@@ -198,7 +198,7 @@ fn a_workflow_answers_by_its_pieces_or_by_one_of_its_outputs() {
 fn a_failed_workflow_or_one_that_waits_for_nobody_is_no_answer() {
     let failed = r#"{"event": "workflow_finished", "workflow_run_id": "r1", "data": {"status": "failed", "error": "no sandbox", "outputs": {}}}"#;
     let paused = r#"{"event": "workflow_paused", "workflow_run_id": "r1", "data": {}}"#;
-    for (event, words) in [(failed, "no sandbox"), (paused, "waits for a person")] {
+    for (event, words) in [(failed, "no sandbox"), (paused, "waits for human input")] {
         let DecodeState::Failed(error) =
             hear(Mode::Workflow, DecodeOptions::default(), &[event]).state
         else {

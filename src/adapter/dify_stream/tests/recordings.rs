@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::*;
 
-/// A recorded stream.
 struct Recorded {
     case: String,
     key: String,

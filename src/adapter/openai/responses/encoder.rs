@@ -24,14 +24,12 @@ pub struct ResponsesEncoder {
     start: Option<ResponseStart>,
     /// The number of the next event.
     sequence: u64,
-    /// The items that have ended.
     done: Vec<Value>,
     open: Option<Item>,
     /// Sources that came while no text was open.
     sources: Vec<Source>,
 }
 
-/// An item under way.
 #[derive(Debug)]
 struct Item {
     kind: Kind,

@@ -13,7 +13,6 @@ mod run_end;
 use super::{EventLearner, LearnedIds, Usage, is_null_run, is_skippable, learn_json};
 use crate::dify::path::{CallKind, Run, classify};
 
-/// One recorded answer.
 pub(super) struct Recording {
     pub(super) case: String,
     pub(super) kind: CallKind,

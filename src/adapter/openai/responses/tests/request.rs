@@ -14,7 +14,6 @@ fn refused(fields: Value) -> GatewayError {
     read(request(fields)).unwrap_err()
 }
 
-/// A request with one item.
 fn item(item: Value) -> Value {
     json!({"input": [item]})
 }
