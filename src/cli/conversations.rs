@@ -200,7 +200,7 @@ fn export(
     loop {
         let path = path("/conversations/export", &[("key", key), ("from", from.as_deref())]);
         let slice = Slice::deserialize(block_on(desk.get(&path))?)
-            .context("the answer is not what it should be")?;
+            .context("unexpected response from the gateway")?;
         let mut text = String::new();
         if first {
             writeln!(text, "{}", serde_json::to_string(&slice.header)?)?;

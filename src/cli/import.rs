@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         printer.findings(&findings.render(style(printer)));
     }
     if checked.is_err() {
-        printer.error("nothing was written: mend the Lua file first");
+        printer.error("nothing was written: fix the Lua file first");
         return Ok(ExitStatus::Misused);
     }
     match &arguments.output {

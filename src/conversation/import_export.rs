@@ -106,7 +106,7 @@ pub fn parse(text: &str, app: Option<&str>, now_s: u32) -> Result<ParsedImport, 
 fn open_dify(text: &str, app: Option<&str>, now_s: u32) -> Result<ParsedImport, ParseError> {
     let refuse = |line: usize, what: &str| ParseError::Form { line, what: what.to_owned() };
     let all: Value = serde_json::from_str(text)
-        .map_err(|error| refuse(error.line(), &format!("this is no JSON: {error}")))?;
+        .map_err(|error| refuse(error.line(), &format!("not valid JSON: {error}")))?;
     let rows: Vec<(Option<String>, &Value)> = match &all {
         Value::Object(chats) => chats.iter().map(|(chat, row)| (Some(chat.clone()), row)).collect(),
         Value::Array(rows) => {
@@ -196,7 +196,7 @@ mod tests {
     fn what_is_wrong_is_said_with_its_line() {
         assert_eq!(parse("{}", None, 0), Err(ParseError::NoApp));
         let message = |text: &str| parse(text, Some("shop"), 0).unwrap_err().to_string();
-        assert!(message("{\n\"a\": x}").starts_with("line 2: this is no JSON"));
+        assert!(message("{\n\"a\": x}").starts_with("line 2: not valid JSON"));
         assert!(message("7").contains("neither an export"));
         let header = "{\"difygate_conversations\": 1, \"digests\": \"ab\"}";
         assert!(message(&format!("{header}\n\n{{\"app\": \"a\"}}")).starts_with("line 3: missing"));

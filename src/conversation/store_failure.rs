@@ -11,5 +11,5 @@ pub enum OnFailure {
 
 /// The store fails, and the policy is to refuse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store of conversations fails: {0}")]
+#[error("the conversation store failed: {0}")]
 pub struct StoreDown(pub(super) String);

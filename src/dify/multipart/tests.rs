@@ -171,7 +171,7 @@ fn limits_hold_and_say_what_they_are() {
     let error = user(&[&part]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "The request body is not valid multipart/form-data: the headers of a part are above 16 KiB."
+        "The request body is not valid multipart/form-data: the headers of a part are larger than 16 KiB."
     );
     let mut scan = MultipartScanner::new(TYPE).unwrap();
     scan.feed(format!("------recboundary7MA4YWxk\r\n{}", field("")).as_bytes()).unwrap();

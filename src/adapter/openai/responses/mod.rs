@@ -85,7 +85,7 @@ fn continues(body: &mut JsonObject, request: &mut CompletionRequest) -> Result<(
         return Err(GatewayError::invalid(
             "mutually_exclusive_parameters",
             "previous_response_id",
-            "`previous_response_id` and `conversation` cannot stand together: leave one out",
+            "`previous_response_id` and `conversation` are mutually exclusive: leave one out",
         ));
     }
     request.hints.previous_response = previous;
