@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use difygate::gateway::tls::{Identity, ListenerTls};
+use difygate::gateway::state::tls::{Identity, ListenerTls};
 use divan::Bencher;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::client::Resumption;

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::balance::{HashAlgorithm, HashKey};
-use crate::gateway::explain::{Explanation, Question, Ranked, WhenFull, explain};
-use crate::gateway::snapshot::{App, LastResort, Snapshot};
+use crate::gateway::proxy::explain::{Explanation, Question, Ranked, WhenFull, explain};
+use crate::gateway::state::app::App;
+use crate::gateway::state::snapshot::{LastResort, Snapshot};
 use crate::gateway::{Shared, Skipped};
 use crate::model::{AppName, Token};
 

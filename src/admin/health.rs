@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::gateway::Shared;
-use crate::gateway::member::Member;
+use crate::gateway::state::member::Member;
 
 /// What a Dify API container serves at a time where nothing is changed, in every release from 1.5 to
 /// 1.17.

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::admin::health;
 use crate::balance::{HashAlgorithm, MaxLoad, Method};
 use crate::control::plan::InFlight;
-use crate::gateway::member::Member;
-use crate::gateway::snapshot::{App, Snapshot};
-use crate::gateway::tls::ListenerTls;
+use crate::gateway::state::app::App;
+use crate::gateway::state::member::Member;
+use crate::gateway::state::snapshot::Snapshot;
+use crate::gateway::state::tls::listener::ListenerTls;
 use crate::gateway::{Departed, Shared};
 use crate::model::Reason;
 

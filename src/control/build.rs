@@ -18,14 +18,19 @@ use crate::control::host;
 use crate::control::labels::Labels;
 use crate::control::probes::Probes;
 use crate::control::tls::listener;
-use crate::gateway::bodies::Room;
-use crate::gateway::doors::settings::{Settings, UserJwt};
-use crate::gateway::member::{Bearer, Drain, Member, MemberStats};
-use crate::gateway::policy::{
+use crate::gateway::http::body_memory::Room;
+use crate::gateway::http::limits::{Limits, Timeouts};
+use crate::gateway::state::ai_settings::{Settings, UserJwt};
+use crate::gateway::state::app::App;
+use crate::gateway::state::member::{Bearer, Drain, Member};
+use crate::gateway::state::member_stats::MemberStats;
+use crate::gateway::state::policy::{
     Executed, OnDisconnect, OnOwnerDown, Policy, Resuming, Retry, Storage,
 };
-use crate::gateway::snapshot::{App, LastResort, Limits, Pool, Snapshot, Survivors, Timeouts};
-use crate::gateway::{Departed, Key, Models, PoolMates, TokenTable, Turns};
+use crate::gateway::state::pool::Pool;
+use crate::gateway::state::snapshot::{LastResort, Snapshot};
+use crate::gateway::state::survivors::{Survivors, departed};
+use crate::gateway::{EjectionGuard, Key, Models, TokenTable, Turns};
 use crate::model::{AppName, InstanceName, Token};
 
 /// What runs while a snapshot is built.
@@ -54,7 +59,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
     // From here on nothing can fail: instances are shared with what runs.
     builder.instances.settle();
     Ok(Snapshot {
-        departed: old.map(|old| Departed::after(old, &apps)).unwrap_or_default(),
+        departed: old.map(|old| departed(old, &apps)).unwrap_or_default(),
         apps,
         tokens: TokenTable::new(keys(config)),
         anonymous: anonymous.map(|written| Arc::new(key(config, written))),
@@ -346,7 +351,7 @@ impl<'a> Builder<'a> {
         let mates = app.instances.iter().map(instance).zip(stats.iter().cloned()).collect();
         Judgement {
             fail_statuses: StatusSet::new(app.fail_statuses.iter().copied()),
-            pool_mates: Arc::new(PoolMates::new(name.clone(), mates, app.max_ejected_percent)),
+            pool_mates: Arc::new(EjectionGuard::new(name.clone(), mates, app.max_ejected_percent)),
         }
     }
 
@@ -409,7 +414,7 @@ impl<'a> Builder<'a> {
 #[derive(Clone)]
 struct Judgement {
     fail_statuses: StatusSet,
-    pool_mates: Arc<PoolMates>,
+    pool_mates: Arc<EjectionGuard>,
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use crate::balance::Thresholds;
 use crate::config::Config;
 use crate::control::tls::Trust;
 use crate::gateway::Instance;
-use crate::gateway::member::{Member, QueueLimits};
-use crate::gateway::snapshot::Survivors;
-use crate::gateway::tls::InstanceTls;
+use crate::gateway::state::member::Member;
+use crate::gateway::state::policy::QueueLimits;
+use crate::gateway::state::survivors::Survivors;
+use crate::gateway::state::tls::instance::InstanceTls;
 use crate::model::Address;
 
 /// What all apps share of an address. Where they differ, the smallest value stands; the check of

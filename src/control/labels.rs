@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::gateway::member::Label;
+use crate::gateway::state::member::Label;
 use crate::model::InstanceName;
 
 /// The labels of a snapshot that is being built.

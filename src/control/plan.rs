@@ -18,8 +18,10 @@ use crate::balance::HashKey;
 use crate::config::{self, AppShape, Config, Environment, Setting, Settings, Shape};
 use crate::control::build;
 use crate::gateway::key;
-use crate::gateway::member::{Drain, Member};
-use crate::gateway::snapshot::{App, Pool, Snapshot};
+use crate::gateway::state::app::App;
+use crate::gateway::state::member::{Drain, Member};
+use crate::gateway::state::pool::Pool;
+use crate::gateway::state::snapshot::Snapshot;
 use crate::model::{AppName, InstanceName};
 
 /// How many made-up users [`plan`] asks for unless told otherwise. With so many, the share of those

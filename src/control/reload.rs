@@ -16,7 +16,7 @@ use crate::control::plan::{self, Changes, Question};
 use crate::control::tls::{self, AuthorityFiles};
 use crate::control::watch::Watch;
 use crate::gateway::Shared;
-use crate::gateway::tls::Certificate;
+use crate::gateway::state::tls::certificate::Certificate;
 
 /// How far the thread of a reload gives way, of 19: beside a busy one it has a quarter of a core.
 const NICE: i32 = 5;

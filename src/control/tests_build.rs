@@ -6,9 +6,9 @@ use super::{Before, snapshot};
 use crate::balance::Method;
 use crate::config::{Config, Environment, parse};
 use crate::gateway::Key;
-use crate::gateway::doors::settings::{History, UserForm};
-use crate::gateway::policy::Storage;
-use crate::gateway::snapshot::Snapshot;
+use crate::gateway::state::ai_settings::{History, UserForm};
+use crate::gateway::state::policy::Storage;
+use crate::gateway::state::snapshot::Snapshot;
 use crate::model::Token;
 
 fn of(top: &str) -> Snapshot {

@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::config::{self, Config};
-use crate::gateway::tls::{
-    Authorities, Certificate, ClientAuthorities, Identity, InstanceTls, ListenerTls, TlsFault,
-    Without,
+use crate::gateway::state::tls::certificate::Certificate;
+use crate::gateway::state::tls::instance::{Authorities, InstanceTls};
+use crate::gateway::state::tls::listener::{
+    ClientAuthorities, Identity, ListenerTls, TlsFault, Without,
 };
 use crate::model::Scheme;
 

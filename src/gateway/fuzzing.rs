@@ -1,16 +1,18 @@
 //! What `fuzz/` needs of rooms that are closed to everybody else. Nothing in the program uses it.
 
+mod h1;
+
 use std::path::PathBuf;
 
 use http::HeaderMap;
 use http::request::Parts;
 
-use crate::gateway::behind::Behind;
-use crate::gateway::framing;
-use crate::gateway::heads::RequestHead;
-use crate::gateway::http1::fuzzing as own;
-pub use crate::gateway::http1::fuzzing::{Coming, Front, Lines, Seen, answer};
-use crate::gateway::snapshot::Limits;
+use crate::gateway::fuzzing::h1 as own;
+pub use crate::gateway::fuzzing::h1::{Coming, Front, Lines, Seen, answer};
+use crate::gateway::http::framing;
+use crate::gateway::http::head::RequestHead;
+use crate::gateway::http::hop_by_hop::Behind;
+use crate::gateway::http::limits::Limits;
 
 /// The headers of a request that go on to an instance; none if its head is refused.
 pub fn passed_on(head: &Parts) -> Option<HeaderMap> {

@@ -12,35 +12,39 @@ use crate::adapter::Protocol;
 use crate::dify;
 use crate::dify::path::{Call, CallKind, normal};
 use crate::dify::scan::BodyInfo;
-use crate::gateway::arriving::Arriving;
-use crate::gateway::body::Kept;
-use crate::gateway::claim::Claims;
-use crate::gateway::client::Client;
-use crate::gateway::doors::{self, Arrival, Done, Door};
-use crate::gateway::end_user::Speaker;
-use crate::gateway::errors;
-use crate::gateway::fields::Fields;
-use crate::gateway::forwarded::origin;
-use crate::gateway::framing;
-use crate::gateway::heads::RequestHead;
-use crate::gateway::identify::{self, Asked, Packed};
-use crate::gateway::journey::{Departure, Journey, SpreadBy};
-use crate::gateway::learn;
-use crate::gateway::names::Name;
-use crate::gateway::outbound::{Key, Origin, Outbound};
-use crate::gateway::outlive::travel;
-use crate::gateway::own_url::own_url;
-use crate::gateway::own_users::rewrite;
-use crate::gateway::record::Record;
-use crate::gateway::reply::Reply;
-use crate::gateway::request_id::RequestId;
-use crate::gateway::respond;
+use crate::gateway::ai::request::{Arrival, Done};
+use crate::gateway::ai::{self, Door};
+use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::client_conn::Client;
+use crate::gateway::http::framing;
+use crate::gateway::http::head::RequestHead;
+use crate::gateway::http::header_name::Name;
+use crate::gateway::http::headers::Fields;
+use crate::gateway::http::limits::BodyLimit;
+use crate::gateway::http::request_body::Arriving;
+use crate::gateway::http::request_id::RequestId;
+use crate::gateway::proxy::detach::travel;
+use crate::gateway::proxy::end_user::Speaker;
+use crate::gateway::proxy::errors;
+use crate::gateway::proxy::exchange::{Departure, Journey, SpreadBy};
+use crate::gateway::proxy::forwarded::origin;
+use crate::gateway::proxy::identify::{self, Asked, Packed};
+use crate::gateway::proxy::local_reply;
+use crate::gateway::proxy::own_url::own_url;
+use crate::gateway::proxy::own_users::rewrite;
+use crate::gateway::proxy::record::Record;
+use crate::gateway::proxy::resource_ids::Claims;
+use crate::gateway::proxy::response::Reply;
+use crate::gateway::proxy::response::open;
+use crate::gateway::proxy::response_body::Outgoing;
+use crate::gateway::proxy::tap;
 use crate::gateway::route::{Access, Native, Route, route};
-use crate::gateway::shared::Visit;
-use crate::gateway::snapshot::{App, Snapshot};
-use crate::gateway::stream::{Outgoing, open};
-use crate::gateway::tokens::Key as ClientKey;
-use crate::gateway::worker::Worker;
+use crate::gateway::state::app::App;
+use crate::gateway::state::shared::Visit;
+use crate::gateway::state::snapshot::Snapshot;
+use crate::gateway::state::tokens::Key as ClientKey;
+use crate::gateway::upstream::upstream_request::{Key, Origin, Outbound};
+use crate::gateway::upstream::worker::Worker;
 use crate::model::{GatewayError, Reason};
 
 /// What a request has come to.
@@ -55,7 +59,7 @@ enum Outcome {
 }
 
 /// Answers one request. It always answers: what goes wrong becomes an error in the client's protocol.
-pub(super) async fn handle(
+pub(crate) async fn handle(
     worker: Rc<Worker>,
     client: Rc<Client>,
     head: Rc<RequestHead>,
@@ -76,17 +80,17 @@ pub(super) async fn handle(
     let exchange = Box::new(Exchange { worker, snapshot, origin, record, head, body });
     let mut reply = match exchange.run().await {
         Outcome::Forwarded(reply) => reply,
-        Outcome::Local(record, response) => respond::local(response, record).into(),
+        Outcome::Local(record, response) => local_reply::local(response, record).into(),
         Outcome::Error(record, error, protocol) => {
             if has_body {
                 client.leave_unread();
             }
-            respond::error(&error, protocol, &web_origin, record).into()
+            local_reply::error(&error, protocol, &web_origin, record).into()
         }
         Outcome::Unclear(record, error) => {
             client.leave_unread();
             close = true;
-            respond::error(&error, Protocol::Dify, &web_origin, record).into()
+            local_reply::error(&error, Protocol::Dify, &web_origin, record).into()
         }
         Outcome::Told(mut response) => {
             dify::cors::add(&web_origin, response.headers_mut());
@@ -116,7 +120,7 @@ impl Exchange {
         if let Some(path) = normal(head.uri.path()) {
             with_path(Rc::make_mut(&mut self.head), &path);
         }
-        if let Some(path) = doors::tidied(&self.head.method, self.head.uri.path()) {
+        if let Some(path) = ai::tidied(&self.head.method, self.head.uri.path()) {
             with_path(Rc::make_mut(&mut self.head), &path);
         }
         // What was found borrows from it, whatever becomes of the exchange's own.
@@ -142,9 +146,11 @@ impl Exchange {
             }
             Route::Client(door) => Box::pin(self.at_a_door(door)).await,
             Route::Desk => Box::pin(self.at_the_desk()).await,
-            Route::Preflight => Outcome::Local(self.record, respond::preflight(&head.to_parts())),
+            Route::Preflight => {
+                Outcome::Local(self.record, local_reply::preflight(&head.to_parts()))
+            }
             Route::ClientPreflight => {
-                Outcome::Local(self.record, respond::client_preflight(&head.to_parts()))
+                Outcome::Local(self.record, local_reply::client_preflight(&head.to_parts()))
             }
             Route::Nothing => Outcome::Error(self.record, errors::no_route(), Protocol::Dify),
         }
@@ -162,9 +168,9 @@ impl Exchange {
         let (address, headers) = (origin.client, head.fields.to_map());
         let own_url = own_url(&origin, &head);
         let arrival = Arrival { worker, snapshot, address, record, head, headers, own_url };
-        match doors::answer(arrival, body, door).await {
+        match ai::answer(arrival, body, door).await {
             Done::Answer(response) => Outcome::Told(response),
-            Done::Local(record, response) => Outcome::Told(respond::local(response, record)),
+            Done::Local(record, response) => Outcome::Told(local_reply::local(response, record)),
             Done::Error(record, error) => Outcome::Error(record, error, door.protocol),
         }
     }
@@ -192,7 +198,7 @@ impl Exchange {
         if native.access == Access::Path {
             let app = Arc::clone(&self.snapshot.everyone);
             self.record.caller_known(&app);
-            let most = identify::Most::any(&self.snapshot.limits);
+            let most = BodyLimit::any(&self.snapshot.limits);
             let body = identify::body(&self.head, &mut self.body, &self.snapshot, most).await?;
             self.record.body_read(None, body.len());
             return Ok(Caller { app, user: None, facts: BodyInfo::default(), body });
@@ -244,7 +250,7 @@ impl Exchange {
         let address = origin.client;
         let mut outbound = Outbound::new(head, body, origin, record.request_id().clone());
         outbound.use_key(key);
-        if run.is_some() || claims.is_any() || learn::tells(kind) {
+        if run.is_some() || claims.is_any() || tap::tells(kind) {
             outbound.refuse_packed_answers();
         }
         Ok(Journey::new(Departure {

@@ -4,16 +4,16 @@
 use http::Method;
 
 use crate::dify::path::{self, Call, CallKind, classify};
-use crate::gateway::doors::{Door, Entrance, entrance};
-use crate::gateway::heads::RequestHead;
-use crate::gateway::names::Name;
+use crate::gateway::ai::{Door, Entrance, entrance};
+use crate::gateway::http::head::RequestHead;
+use crate::gateway::http::header_name::Name;
 
 /// The paths that the gateway answers itself, beside the apps' own.
 pub const DESK_PATHS: [&str; 5] = ["/health", "/ready", "/status", "/reload-config", "/metrics"];
 
 /// What a request is for. It borrows from the request's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route<'p> {
+pub(crate) enum Route<'p> {
     /// One of [`DESK_PATHS`].
     Desk,
     /// A browser's question whether it may send the real request. It carries no token, so no app
@@ -31,7 +31,7 @@ pub(super) enum Route<'p> {
 
 /// A call of Dify's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Native<'p> {
+pub(crate) struct Native<'p> {
     /// Which.
     pub call: Call<'p>,
     /// What gives it leave.
@@ -42,7 +42,7 @@ pub(super) struct Native<'p> {
 
 /// What gives a request leave to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// A token, which names the app.
     Key,
     /// Its path: a signed link, or the code of a server of tools. Any instance may have what it leads
@@ -51,7 +51,7 @@ pub(super) enum Access {
 }
 
 /// The route of a request.
-pub(super) fn route(head: &RequestHead) -> Route<'_> {
+pub(crate) fn route(head: &RequestHead) -> Route<'_> {
     let path = head.uri.path();
     if DESK_PATHS.contains(&path) {
         return Route::Desk;
@@ -99,8 +99,8 @@ mod tests {
 
     use super::{Access, Native, Route, route};
     use crate::dify::path::{CallKind, Run};
-    use crate::gateway::fields::Fields;
-    use crate::gateway::heads::RequestHead;
+    use crate::gateway::http::head::RequestHead;
+    use crate::gateway::http::headers::Fields;
 
     fn head(method: Method, path: &'static str) -> RequestHead {
         let fields = Fields::of_lines(&[("access-control-request-method", "POST")]);

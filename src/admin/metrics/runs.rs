@@ -1,8 +1,8 @@
 //! Streamed flows at each address, for `/metrics`.
 
 use super::family::{Family, Labels, Line, count, counter, gauge, now};
-use crate::gateway::snapshot::Snapshot;
-use crate::gateway::{Resumed, Runs};
+use crate::gateway::state::snapshot::Snapshot;
+use crate::gateway::{ResumeOutcome, Runs};
 
 /// What is said of the streamed flows at each address.
 #[derive(Default)]
@@ -59,7 +59,7 @@ pub(super) fn resumed(snapshot: &Snapshot) -> Family {
         .iter()
         .flat_map(|app| app.pool.members.iter().map(move |member| (&app.name, member)));
     let lines = members.flat_map(|(app, member)| {
-        Resumed::ALL.map(|result| {
+        ResumeOutcome::ALL.map(|result| {
             let labels = vec![
                 ("app", app.to_string()),
                 ("instance", member.name().to_string()),

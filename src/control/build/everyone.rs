@@ -16,9 +16,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Builder, Judgement};
 use crate::balance::{Method, StatusSet};
 use crate::config::{self, Config};
-use crate::gateway::doors::settings::Settings;
-use crate::gateway::policy::{Policy, Retry, Storage};
-use crate::gateway::snapshot::{App, Pool};
+use crate::gateway::state::ai_settings::Settings;
+use crate::gateway::state::app::App;
+use crate::gateway::state::policy::{Policy, Retry, Storage};
+use crate::gateway::state::pool::Pool;
 use crate::model::{Address, AppName, InstanceName};
 
 impl Builder<'_> {

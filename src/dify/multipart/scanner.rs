@@ -224,7 +224,9 @@ impl MultipartScanner {
                 return Ok(place + 1);
             }
             if self.headers.len() >= MAX_HEADERS {
-                return Err(MultipartError::Malformed("the headers of a part are larger than 16 KiB"));
+                return Err(MultipartError::Malformed(
+                    "the headers of a part are larger than 16 KiB",
+                ));
             }
         }
         Ok(bytes.len())

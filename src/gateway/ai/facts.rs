@@ -1,0 +1,91 @@
+//! What the gateway knows of an app through its instances: its mode and its inputs.
+//!
+//! Each instance is asked once, and again after a while; meanwhile what is known is used.
+
+use std::sync::Arc;
+
+use crate::adapter::{AppInfo, non_dify};
+use crate::dify::path::CallKind;
+use crate::gateway::ai::answer_error::of_answer;
+use crate::gateway::ai::errand::{Call, Errand};
+use crate::gateway::ai::errors;
+use crate::gateway::ai::upstream;
+use crate::gateway::proxy::select::key_of;
+use crate::gateway::state::app::App;
+use crate::gateway::state::member::Member;
+use crate::model::GatewayError;
+
+/// The facts of the errand's app.
+///
+/// # Errors
+/// No instance says them.
+pub(super) async fn facts(errand: Errand) -> (Errand, Result<Arc<AppInfo>, GatewayError>) {
+    let now_ms = errand.worker.shared().now_ms();
+    let members = errand.app.pool.members.iter();
+    let home = home(&errand);
+    // Without a home any instance's word will do.
+    let mut asked =
+        members.filter(|member| home.as_ref().is_none_or(|home| Arc::ptr_eq(home, member)));
+    if let Some(facts) = asked.find_map(|member| member.stats.facts.known(now_ms)) {
+        return (errand, Ok(facts));
+    }
+    let old = any_known(&errand.app);
+    // The user's own instance is out: what another one said will do, too.
+    if let (Some(facts), false) = (&old, home.is_none_or(|member| member.is_in())) {
+        return (errand, Ok(Arc::clone(facts)));
+    }
+    let (errand, asked) = ask(errand).await;
+    match (asked, old) {
+        (Ok(facts), _) | (Err(_), Some(facts)) => (errand, Ok(facts)),
+        (Err(error), None) => (errand, Err(error)),
+    }
+}
+
+/// The first instance in the user's order; none where users have no order of their own.
+fn home(errand: &Errand) -> Option<Arc<Member>> {
+    let app = &errand.app;
+    let key = key_of(app, Some(&errand.user), errand.address)?;
+    let mut order = app.pool.order(Some(key.as_bytes()));
+    app.pool.next(&mut order, None).cloned()
+}
+
+fn any_known(app: &App) -> Option<Arc<AppInfo>> {
+    app.pool.members.iter().find_map(|member| member.stats.facts.at_any_age())
+}
+
+async fn ask(errand: Errand) -> (Errand, Result<Arc<AppInfo>, GatewayError>) {
+    let (errand, info) = get(errand, "/v1/info", CallKind::Info).await;
+    let (_, info) = match info {
+        Ok(info) => info,
+        Err(error) => return (errand, Err(error)),
+    };
+    let (errand, parameters) = get(errand, "/v1/parameters", CallKind::Parameters).await;
+    let (member, parameters) = match parameters {
+        Ok(parameters) => parameters,
+        Err(error) => return (errand, Err(error)),
+    };
+    let facts = AppInfo::read(&info, &parameters)
+        .map(Arc::new)
+        .map_err(|what| errors::unknown_app(&member, what));
+    if let Ok(facts) = &facts {
+        member.stats.facts.learn(facts, errand.worker.shared().now_ms());
+    }
+    (errand, facts)
+}
+
+async fn get(
+    errand: Errand,
+    path: &str,
+    kind: CallKind,
+) -> (Errand, Result<(Arc<Member>, bytes::Bytes), GatewayError>) {
+    let (errand, read) = errand.ask(Call::get(path.to_owned(), kind)).await;
+    let answer = match read {
+        Err(error) => Err(error),
+        Ok(read) if read.status == 200 && upstream::is_json(&read.body) => {
+            Ok((read.member, read.body))
+        }
+        Ok(read) if read.status == 200 => Err(non_dify::page()),
+        Ok(read) => Err(of_answer(&read)),
+    };
+    (errand, answer)
+}

@@ -1,0 +1,34 @@
+//! A request of Dify's own API: who asks, which instance answers, the retry loop, the response's way back.
+
+pub(crate) mod broadcast;
+pub(crate) mod detach;
+pub(crate) mod end_user;
+pub(crate) mod error_event;
+pub(crate) mod errors;
+pub(crate) mod exchange;
+pub mod explain;
+pub(crate) mod find_owner;
+pub(crate) mod first_turn;
+pub(crate) mod form_pairs;
+pub(crate) mod forward;
+pub(crate) mod forwarded;
+pub(crate) mod identify;
+pub(crate) mod local_reply;
+pub(crate) mod locate;
+pub(crate) mod orphan;
+pub(crate) mod own_ids;
+pub(crate) mod own_url;
+pub(crate) mod own_users;
+pub(crate) mod record;
+pub(crate) mod relay;
+pub(crate) mod resource_ids;
+pub(crate) mod response;
+pub(crate) mod response_body;
+pub(crate) mod response_guard;
+pub(crate) mod resume;
+pub(crate) mod retry;
+pub(crate) mod run_watch;
+pub(crate) mod select;
+pub(crate) mod stop;
+pub(crate) mod tap;
+pub(crate) mod unheard;

@@ -1,0 +1,30 @@
+//! What a request finds: the snapshot that `control` builds, what threads share, what is known of each
+//! instance, member and app.
+
+pub(crate) mod admission;
+pub mod ai_settings;
+pub mod app;
+pub mod app_info_cache;
+pub mod app_stats;
+pub(crate) mod conversation_lock;
+pub(crate) mod ejection_guard;
+pub(crate) mod instance;
+#[cfg(test)]
+pub(crate) mod layout_tests;
+pub mod member;
+pub mod member_stats;
+pub(crate) mod models;
+pub mod policy;
+pub mod pool;
+pub(crate) mod probed;
+pub(crate) mod removed_instance;
+pub(crate) mod resume_outcome;
+pub(crate) mod runs;
+pub(crate) mod searches;
+pub(crate) mod shared;
+pub(crate) mod slots;
+pub mod snapshot;
+pub mod survivors;
+pub mod tls;
+pub(crate) mod tokens;
+pub mod user_jwt;

@@ -1,0 +1,76 @@
+//! What the request path knows: built whole by `control`, then never changed.
+//!
+//! A request loads one snapshot, once, and keeps it to its end, so it never sees two configurations.
+//! What must survive a reload (instances, counters) is shared between snapshots by pointer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use crate::gateway::http::body_memory::Room;
+use crate::gateway::http::limits::{Limits, Timeouts};
+use crate::gateway::state::app::App;
+use crate::gateway::state::instance::Instance;
+use crate::gateway::state::models::Models;
+use crate::gateway::state::probed::Probed;
+use crate::gateway::state::removed_instance::Departed;
+use crate::gateway::state::tls::listener::ListenerTls;
+use crate::gateway::state::tokens::{Key, TokenTable};
+
+/// One configuration, ready for requests.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Apps in the order of the configuration.
+    pub apps: Vec<Arc<App>>,
+    /// The keys of clients, and the places in `apps` that they open.
+    pub tokens: TokenTable,
+    /// The key of requests that bring none, or one that nobody knows; none: they are refused.
+    pub anonymous: Option<Arc<Key>>,
+    /// Model ids to places in `apps`.
+    pub models: Models,
+    /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.
+    pub everyone: Arc<App>,
+    /// Everything that is probed, once.
+    pub probed: Vec<Arc<Probed>>,
+    /// Instances that earlier configurations had and that may still have requests.
+    pub departed: Vec<Departed>,
+    /// How TLS is spoken with clients; none: it is not.
+    pub tls: Option<ListenerTls>,
+    /// Limits on requests.
+    pub limits: Limits,
+    /// The memory of all request bodies; what they hold survives a reload.
+    pub room: Room,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Whether instances that are out are tried when all are.
+    pub last_resort: LastResort,
+    /// Proxies whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many configurations came before this one.
+    pub generation: u64,
+    /// When it was built.
+    pub loaded_at: Timestamp,
+}
+
+impl Snapshot {
+    /// Every instance of every app, once.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.everyone.pool.members.iter().map(|member| &member.instance)
+    }
+
+    /// Whether `address` is a proxy whose headers are believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
+}
+
+/// What happens when every instance of an app is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastResort {
+    /// They are tried anyway, in the request's own order.
+    Try,
+    /// 503 with `Retry-After`.
+    Refuse,
+}

@@ -1,0 +1,15 @@
+//! The way to an instance: connections, one attempt, what a response means, probes.
+
+pub(crate) mod attempt;
+pub(crate) mod attempt_error;
+pub(crate) mod attempt_permit;
+pub(crate) mod classify_response;
+pub(crate) mod conn_pool;
+pub(crate) mod dial;
+pub(crate) mod h1;
+pub(crate) mod held;
+pub(crate) mod keyed_wait;
+pub(crate) mod probe;
+pub(crate) mod probe_expect;
+pub(crate) mod upstream_request;
+pub(crate) mod worker;

@@ -1,0 +1,301 @@
+//! Asks every instance, all the time, whether it answers.
+//!
+//! The default probe is `GET /v1/`, which Dify answers without a key or a database, also behind its
+//! own nginx (where `/health` leads to the web interface): with 200 up to 1.7, with a 404 page from 1.8
+//! on. A probe is a connection like any other:
+//! it takes one of the instance's slots, and where all of them are ours the instance is busy and
+//! nothing is learned. Each [`Probed`] has a task of its own, which follows the snapshots, on a thread
+//! that all of them share.
+//!
+//! Without its Redis, Dify from 1.12 on answers such probes and lets every request with a key hang. So
+//! when requests with a key have got no first byte for a while ([`KeyedStall`]), the probe is
+//! `GET /v1/info` with an app's key, and whatever answers it is good. Once it was not answered, all
+//! probes are such until one is.
+//!
+//! [`KeyedStall`]: crate::balance::KeyedSilence
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{io, thread};
+
+use http::header::{AUTHORIZATION, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::balance::ProbeVerdict;
+use crate::gateway::http::buffered_body::Kept;
+use crate::gateway::http::buffered_body::Replay;
+use crate::gateway::http::framing;
+use crate::gateway::http::h1::io_buffers::Gear;
+use crate::gateway::http::send_state::Progress;
+use crate::gateway::state::instance::{IdleMark, Instance, Room};
+use crate::gateway::state::probed::Probed;
+use crate::gateway::state::shared::Shared;
+use crate::gateway::state::slots::Slot;
+use crate::gateway::upstream::attempt_error::chain;
+use crate::gateway::upstream::dial::dial;
+use crate::gateway::upstream::h1::{Connection, SendError};
+use crate::gateway::upstream::probe_expect::verify;
+
+const USER_AGENT_NAME: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
+
+/// What Dify answers from its database to any app's key.
+const KEYED_PATH: &str = "/v1/info";
+/// For that, at least: a busy Dify may take a second.
+const KEYED_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The thread that probes. It ends when this is dropped.
+pub struct Prober {
+    _stop: oneshot::Sender<Infallible>,
+}
+
+impl Prober {
+    /// Probes whatever the snapshot of the moment names.
+    ///
+    /// # Errors
+    /// The thread or its runtime could not be made.
+    pub fn start(shared: Arc<Shared>) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let mut runtime = Builder::new_current_thread();
+        let mut runtime = move || runtime.enable_all().build_local(LocalOptions::default());
+        thread::Builder::new().name("prober".to_owned()).spawn(move || match runtime() {
+            Ok(runtime) => runtime.block_on(async {
+                tokio::select! {
+                    () = run(shared) => {}
+                    _ = stopped => {}
+                }
+            }),
+            Err(error) => tracing::error!("nothing is probed: {error}"),
+        })?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+async fn run(shared: Arc<Shared>) {
+    let gear = Gear::new();
+    let mut tasks = JoinSet::new();
+    let mut running: HashMap<u64, AbortHandle> = HashMap::new();
+    loop {
+        let snapshot = shared.snapshot();
+        let named: HashSet<_> = snapshot.probed.iter().map(|probed| probed.id()).collect();
+        running.retain(|id, task| {
+            let stays = named.contains(id);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for probed in &snapshot.probed {
+            running.entry(probed.id()).or_insert_with(|| {
+                let watch = watch(Arc::clone(&shared), Arc::clone(probed), gear.clone());
+                tasks.spawn_local(watch)
+            });
+        }
+        drop(snapshot);
+        shared.swapped().await;
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+/// Probe after probe. After one that failed the next begins at once if its time has come: the time
+/// from one beginning to the next is what counts.
+async fn watch(shared: Arc<Shared>, probed: Arc<Probed>, gear: Gear) {
+    let mut place = None;
+    for round in 0_u64.. {
+        let began = Instant::now();
+        let now_ms = shared.ms_at(began.into_std());
+        let (verdict, text) = match place.take().or_else(|| Place::take(probed.instance())) {
+            Some(taken) => {
+                let outcome = match probed.key_to_ask_with(now_ms) {
+                    Some(key) => look_with_key(&probed, &gear, &key, taken.room, &shared).await,
+                    None => look(&probed, &gear, began, taken.room).await,
+                };
+                place = Some(taken);
+                outcome
+            }
+            None if probed.is_certainly_silent(now_ms) => {
+                probed.found_silent();
+                (ProbeVerdict::Bad, "GETs with a key get no answer".to_owned())
+            }
+            None => (ProbeVerdict::Busy, "busy: all connections are in use".to_owned()),
+        };
+        probed.settle(verdict, text, shared.now_ms());
+        // Until it is certain, requests that hang there must not take the place of the probe that
+        // finds out; but an only slot is theirs.
+        let uncertain = verdict == ProbeVerdict::Bad && !probed.health().is_down();
+        if !uncertain || probed.instance().slots().limit() == 1 {
+            place = None;
+        }
+        let seed = probed.id() << 32 ^ round;
+        let next_ms = probed.health().next_in_ms(probed.probe().rhythm, seed);
+        sleep_until(began + Duration::from_millis(next_ms)).await;
+    }
+}
+
+/// A slot for probing.
+struct Place {
+    room: Room,
+    _slot: Slot,
+    /// Who finds no slot meanwhile waits for the probe to end, also where nobody may queue.
+    _mark: IdleMark,
+}
+
+impl Place {
+    fn take(instance: &Arc<Instance>) -> Option<Self> {
+        let room = instance.room();
+        let slot = instance.slots().try_take()?;
+        Some(Self { room, _slot: slot, _mark: instance.mark_idle() })
+    }
+}
+
+async fn look(probed: &Probed, gear: &Gear, began: Instant, room: Room) -> (ProbeVerdict, String) {
+    let (instance, probe) = (probed.instance(), probed.probe());
+    let limit = probe.timeout;
+    let asked = timeout(limit, ask(probed, gear)).await;
+    let took = began.elapsed();
+    match asked {
+        Ok(Ok(answer)) => {
+            instance.probes().duration.observe(took);
+            let millis = took.as_secs_f64() * 1000.0;
+            let text = format!("{} in {millis:.1} ms", answer.status);
+            match answer.fault {
+                None => (ProbeVerdict::Good, text),
+                Some(fault) => (ProbeVerdict::Bad, format!("{text}{fault}")),
+            }
+        }
+        Ok(Err(error)) => (ProbeVerdict::Bad, chain(&error)),
+        Err(_) => {
+            let seconds = limit.as_secs_f64();
+            let text = format!("no answer within {seconds} s");
+            if room == Room::Last {
+                (ProbeVerdict::Busy, format!("busy: {text}, and all connections are in use"))
+            } else if took > limit + limit / 2 {
+                // This machine stood still; whether the instance did, nobody knows.
+                (ProbeVerdict::Busy, format!("{text}, but the gateway itself was late"))
+            } else {
+                (ProbeVerdict::Bad, text)
+            }
+        }
+    }
+}
+
+/// Asks whether requests with a key are answered, however.
+async fn look_with_key(
+    probed: &Probed,
+    gear: &Gear,
+    key: &HeaderValue,
+    room: Room,
+    shared: &Shared,
+) -> (ProbeVerdict, String) {
+    let limit = probed.probe().timeout.max(KEYED_PATIENCE);
+    let began = Instant::now();
+    let asked = timeout(limit, ask_with_key(probed, gear, key, limit)).await;
+    let took = began.elapsed();
+    match asked {
+        Ok(Ok(status)) => {
+            probed.found_answering(shared.now_ms());
+            let millis = took.as_secs_f64() * 1000.0;
+            (ProbeVerdict::Good, format!("{KEYED_PATH} with a key: {status} in {millis:.1} ms"))
+        }
+        Ok(Err(error)) => (ProbeVerdict::Bad, chain(&error)),
+        Err(_) => {
+            let text =
+                format!("{KEYED_PATH} with a key: no answer within {} s", limit.as_secs_f64());
+            if room == Room::Last {
+                return (
+                    ProbeVerdict::Busy,
+                    format!("busy: {text}, and all connections are in use"),
+                );
+            }
+            if took > limit + limit / 2 {
+                return (ProbeVerdict::Busy, format!("{text}, but the gateway itself was late"));
+            }
+            probed.found_silent();
+            (ProbeVerdict::Bad, format!("{text}; is Dify's Redis away?"))
+        }
+    }
+}
+
+/// The status of the answer.
+async fn ask_with_key(
+    probed: &Probed,
+    gear: &Gear,
+    key: &HeaderValue,
+    limit: Duration,
+) -> io::Result<u16> {
+    let connection = Box::new(Connection::new(dial(probed.instance()).await?, gear.clone()));
+    let mut headers = headers(probed)?;
+    headers.insert(AUTHORIZATION, key.clone());
+    let head = |out: &mut Vec<u8>| write_request_head(&Method::GET, KEYED_PATH, &headers, out);
+    let body = Replay::new(Kept::EMPTY, Progress::default());
+    let due = Instant::now() + 2 * limit;
+    let answer = connection.exchange(&Method::GET, head, body, due).await;
+    let (head, _) = answer.map_err(|(error, _)| unanswered(error))?;
+    Ok(head.status.as_u16())
+}
+
+fn unanswered(error: SendError) -> io::Error {
+    io::Error::other(match error {
+        SendError::Closed(what) | SendError::Broken(what) => what,
+        SendError::Garbled(what) => what.to_owned(),
+        SendError::Late => "no answer in time".to_owned(),
+    })
+}
+
+/// An answer to a probe.
+struct Answer {
+    status: u16,
+    /// What is wrong with it, to be read behind its status.
+    fault: Option<String>,
+}
+
+async fn ask(probed: &Probed, gear: &Gear) -> io::Result<Answer> {
+    let (instance, probe) = (probed.instance(), probed.probe());
+    let connection = Box::new(Connection::new(dial(instance).await?, gear.clone()));
+    let headers = headers(probed)?;
+    let head = |out: &mut Vec<u8>| {
+        write_request_head(&probe.method, probe.path.as_str(), &headers, out);
+    };
+    let body = Replay::new(Kept::EMPTY, Progress::default());
+    // Who asks times the whole of a probe, and has to be the first to see that it is late.
+    let due = Instant::now() + 2 * probe.timeout;
+    let answer = connection.exchange(&probe.method, head, body, due).await;
+    let (head, body) = answer.map_err(|(error, _)| unanswered(error))?;
+    if let Some(what) = framing::fault_of_answer(&head) {
+        return Err(io::Error::other(format!("an answer that cannot be passed on: {what}")));
+    }
+    let (status, headers) = (head.status, head.fields.to_map());
+    if let Some(version) = headers.get("x-version").and_then(|value| value.to_str().ok()) {
+        instance.learn_version(version);
+    }
+    let fault = verify(probe, (status, &headers), body).await?;
+    Ok(Answer { status: status.as_u16(), fault })
+}
+
+/// The fields of a probe. What is configured counts for more than the usual.
+fn headers(probed: &Probed) -> io::Result<HeaderMap> {
+    let probe = probed.probe();
+    let mut headers = HeaderMap::new();
+    let host = probed.instance().address().authority();
+    headers.insert(HOST, host.try_into().map_err(io::Error::other)?);
+    headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_NAME));
+    for (name, value) in &probe.headers {
+        headers.insert(name, value.clone());
+    }
+    Ok(headers)
+}
+
+fn write_request_head(method: &Method, path: &str, headers: &HeaderMap, out: &mut Vec<u8>) {
+    let line = [method.as_str(), " ", path, " HTTP/1.1\r\n"];
+    line.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    for (name, value) in headers {
+        let field = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
+        field.iter().for_each(|part| out.extend_from_slice(part));
+    }
+    out.extend_from_slice(b"\r\n");
+}
