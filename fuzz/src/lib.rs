@@ -8,7 +8,9 @@ pub use wire::wire;
 
 use std::fmt::Debug;
 
-use difygate::adapter::{FinishReason, AppEvent, StreamDecoder, DecodeOptions, Mode, DecodeState, anthropic, openai};
+use difygate::adapter::{
+    AppEvent, DecodeOptions, DecodeState, FinishReason, Mode, StreamDecoder, anthropic, openai,
+};
 use difygate::config::{self, Environment};
 use difygate::dify::multipart::MultipartScanner;
 use difygate::dify::scan::{BodyScanner, scan_body};
@@ -89,7 +91,8 @@ pub fn sse(input: &[u8]) {
 pub fn decoder(input: &[u8]) {
     for mode in [Mode::Chat, Mode::AdvancedChat, Mode::Agent, Mode::Workflow] {
         same_in_pieces(input, |pieces| {
-            let mut hearing = StreamDecoder::new(mode, DecodeOptions::default(), "model".to_owned());
+            let mut hearing =
+                StreamDecoder::new(mode, DecodeOptions::default(), "model".to_owned());
             let (mut text, mut reasoning) = (String::new(), String::new());
             let mut each = |heard: AppEvent| match heard {
                 AppEvent::Text(piece) => text.push_str(&piece),
