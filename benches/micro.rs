@@ -7,11 +7,11 @@
 use std::fmt::Write;
 
 use bytes::BytesMut;
-use difygate::adapter::{Hearing, Manner, Mode, Voice, anthropic, openai};
+use difygate::adapter::{DecodeOptions, Mode, ResponseEncoder, StreamDecoder, anthropic, openai};
 use difygate::balance::{HashAlgorithm, Rendezvous, Ring};
-use difygate::dify::answer::learn_json;
 use difygate::dify::path::{CallKind, Run};
-use difygate::dify::scan::UserScan;
+use difygate::dify::response_body::learn_json;
+use difygate::dify::scan::BodyScanner;
 use difygate::sse::Splitter;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -35,7 +35,7 @@ fn chat(bytes: usize) -> String {
 fn user_in_a_body(bencher: Bencher<'_, '_>, bytes: usize) {
     let body = chat(bytes);
     bencher.counter(BytesCount::new(bytes)).bench(|| {
-        let mut scan = UserScan::new();
+        let mut scan = BodyScanner::new();
         for piece in black_box(body.as_bytes()).chunks(16 << 10) {
             scan.feed(piece).unwrap();
         }
@@ -137,7 +137,7 @@ fn split_events(bencher: Bencher<'_, '_>, piece: usize) {
 
 const BODY: &str = r#"{"model": "m", "stream": true, "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}"#;
 
-fn voice_of(door: &str) -> Box<dyn Voice> {
+fn voice_of(door: &str) -> Box<dyn ResponseEncoder> {
     match door {
         "OpenAI" => Box::new(openai::chat::read(BODY.as_bytes()).unwrap().1),
         _ => Box::new(anthropic::messages::read(BODY.as_bytes()).unwrap().1),
@@ -149,18 +149,19 @@ fn voice_of(door: &str) -> Box<dyn Voice> {
 fn hear_and_tell(bencher: Bencher<'_, '_>, door: &str) {
     let stream = stream();
     bencher.counter(ItemsCount::new(EVENTS)).bench(|| {
-        let mut hearing = Hearing::new(Mode::AdvancedChat, Manner::default(), "m".to_owned());
+        let mut hearing =
+            StreamDecoder::new(Mode::AdvancedChat, DecodeOptions::default(), "m".to_owned());
         let (mut voice, mut out, mut begun) = (voice_of(door), BytesMut::new(), false);
         for piece in black_box(stream.as_bytes()).chunks(1_500) {
             let mut heard = Vec::new();
             hearing.feed(piece, &mut |one| heard.push(one));
-            if let (false, Some(known)) = (begun, hearing.begun()) {
-                voice.begin(known, &mut out);
+            if let (false, Some(known)) = (begun, hearing.response_start()) {
+                voice.start(known, &mut out);
                 begun = true;
             }
-            heard.iter().for_each(|one| voice.say(one, &mut out));
+            heard.iter().for_each(|one| voice.encode(one, &mut out));
         }
-        voice.end(hearing.told(), &mut out);
+        voice.finish(hearing.summary(), &mut out);
         out
     });
 }

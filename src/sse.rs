@@ -57,7 +57,6 @@ pub struct Splitter {
     limit: usize,
     /// The lines of an event whose end has not come. Empty while an event is whole in one piece.
     kept: Vec<u8>,
-    /// Several `data` lines, joined.
     joined: Vec<u8>,
     /// No blank line has come yet, so a byte order mark may stand at the start.
     at_start: bool,
@@ -73,7 +72,6 @@ pub struct Splitter {
     failed: Option<SseError>,
 }
 
-/// The line being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     Empty,

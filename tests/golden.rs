@@ -21,10 +21,11 @@ use std::path::{Path, PathBuf};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 
-use difygate::adapter::call::{Body, Intake, Run};
+use difygate::adapter::run_request::{Body, InputMapping, RunContext};
 use difygate::adapter::{
-    Ask, Attachment, Begun, Content, Facts, FileRef, Heard, Hearing, Manner, Place, Protocol,
-    State, Voice, anthropic, openai,
+    AppEvent, AppInfo, Attachment, CompletionRequest, DecodeOptions, DecodeState, FileContent,
+    FileLocation, FileRef, Protocol, ResponseEncoder, ResponseStart, StreamDecoder, anthropic,
+    openai,
 };
 use difygate::model::GatewayError;
 
@@ -32,7 +33,7 @@ use difygate::model::GatewayError;
 const WRITE: &str = "DIFYGATE_GOLDEN_WRITE";
 
 /// How a door reads a request.
-type Read = fn(&[u8]) -> Result<(Ask, Box<dyn Voice>), GatewayError>;
+type Read = fn(&[u8]) -> Result<(CompletionRequest, Box<dyn ResponseEncoder>), GatewayError>;
 
 /// The protocols, by the names of their folders.
 const DOORS: &[(&str, Protocol, Read)] = &[
@@ -49,7 +50,9 @@ type Files = BTreeMap<&'static str, String>;
 const EXPECTED: [&str; 5] =
     ["dify-request.json", "ignored.txt", "answer.sse", "answer.json", "refused.json"];
 
-fn boxed<V: Voice + 'static>((ask, voice): (Ask, V)) -> (Ask, Box<dyn Voice>) {
+fn boxed<V: ResponseEncoder + 'static>(
+    (ask, voice): (CompletionRequest, V),
+) -> (CompletionRequest, Box<dyn ResponseEncoder>) {
     (ask, Box::new(voice))
 }
 
@@ -65,45 +68,47 @@ fn name(path: &Path) -> &str {
 }
 
 /// The app of a case.
-fn facts(case: &Path) -> Facts {
+fn facts(case: &Path) -> AppInfo {
     let app = fs::read(case.join("app.json")).unwrap_or_else(|_| b"{\"mode\": \"chat\"}".to_vec());
-    Facts::read(&app, &app).unwrap()
+    AppInfo::read(&app, &app).unwrap()
 }
 
 /// What Dify is asked, with files as if they had been uploaded in turn.
-fn asked(ask: &Ask, facts: &Facts) -> Result<Value, GatewayError> {
+fn asked(ask: &CompletionRequest, facts: &AppInfo) -> Result<Value, GatewayError> {
     let place = |(number, attachment): (usize, &Attachment)| FileRef {
         kind: attachment.kind,
         place: match &attachment.content {
-            Content::Data { name, .. } => Place::Uploaded(format!("upload-{number}-{name}")),
-            Content::Url(url) => Place::Url(url.clone()),
+            FileContent::Data { name, .. } => {
+                FileLocation::Uploaded(format!("upload-{number}-{name}"))
+            }
+            FileContent::Url(url) => FileLocation::Url(url.clone()),
         },
     };
     let files: Vec<_> = ask.question.attachments.iter().enumerate().map(place).collect();
     let conversation = ask.hints.conversation.as_deref();
     let user = ask.user.as_deref().unwrap_or("key");
-    let run = Run { user, conversation, files: &files };
-    let body = Body::new(ask, facts, &Intake::default(), run)?;
+    let run = RunContext { user, conversation, files: &files };
+    let body = Body::new(ask, facts, &InputMapping::default(), run)?;
     Ok(serde_json::from_slice(&body.write().unwrap()).unwrap())
 }
 
 /// Hears a stream in pieces of so many bytes.
 struct Listened {
-    begun: Option<Begun>,
-    heard: Vec<Heard>,
-    state: State,
-    hearing: Hearing,
+    begun: Option<ResponseStart>,
+    heard: Vec<AppEvent>,
+    state: DecodeState,
+    hearing: StreamDecoder,
 }
 
-fn listen(ask: &Ask, facts: &Facts, events: &[u8], piece_bytes: usize) -> Listened {
-    let manner = Manner { stop: ask.stop.clone(), ..Manner::default() };
-    let mut hearing = Hearing::new(facts.mode, manner, ask.model.clone());
+fn listen(ask: &CompletionRequest, facts: &AppInfo, events: &[u8], piece_bytes: usize) -> Listened {
+    let manner = DecodeOptions { stop: ask.stop.clone(), ..DecodeOptions::default() };
+    let mut hearing = StreamDecoder::new(facts.mode, manner, ask.model.clone());
     let mut heard = Vec::new();
     for piece in events.chunks(piece_bytes) {
         hearing.feed(piece, &mut |one| heard.push(one));
     }
-    let state = hearing.end(&mut |one| heard.push(one)).clone();
-    Listened { begun: hearing.begun().cloned(), heard, state, hearing }
+    let state = hearing.finish(&mut |one| heard.push(one)).clone();
+    Listened { begun: hearing.response_start().cloned(), heard, state, hearing }
 }
 
 fn pretty(value: &Value) -> String {
@@ -122,16 +127,16 @@ fn refused(fault: &GatewayError, protocol: Protocol) -> String {
 
 /// The answer to a request that Dify answered with these events.
 fn answer(
-    read: (Ask, Box<dyn Voice>),
-    (facts, events): (&Facts, &[u8]),
+    read: (CompletionRequest, Box<dyn ResponseEncoder>),
+    (facts, events): (&AppInfo, &[u8]),
     (protocol, piece_bytes): (Protocol, usize),
 ) -> (&'static str, String) {
     let (ask, mut voice) = read;
     let listened = listen(&ask, facts, events, piece_bytes);
-    let told = listened.hearing.told();
+    let told = listened.hearing.summary();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let failed = match &listened.state {
-        State::Failed(fault) => Some(fault),
+        DecodeState::Failed(fault) => Some(fault),
         _ => None,
     };
     if let Some(fault) = failed.filter(|_| !ask.streamed || listened.heard.is_empty()) {
@@ -139,16 +144,16 @@ fn answer(
     }
     let begun = listened.begun.unwrap();
     if !ask.streamed {
-        return ("answer.json", text(&voice.whole(&begun, told)) + "\n");
+        return ("answer.json", text(&voice.json_body(&begun, told)) + "\n");
     }
     let mut out = BytesMut::new();
-    voice.begin(&begun, &mut out);
+    voice.start(&begun, &mut out);
     for heard in &listened.heard {
-        voice.say(heard, &mut out);
+        voice.encode(heard, &mut out);
     }
     match failed {
         Some(fault) => voice.fail(fault, told, &mut out),
-        None => voice.end(told, &mut out),
+        None => voice.finish(told, &mut out),
     }
     ("answer.sse", text(&out))
 }

@@ -8,10 +8,12 @@ pub use wire::wire;
 
 use std::fmt::Debug;
 
-use difygate::adapter::{Finish, Heard, Hearing, Manner, Mode, State, anthropic, openai};
+use difygate::adapter::{
+    AppEvent, DecodeOptions, DecodeState, FinishReason, Mode, StreamDecoder, anthropic, openai,
+};
 use difygate::config::{self, Environment};
-use difygate::dify::multipart::MultipartScan;
-use difygate::dify::scan::{UserScan, facts_of};
+use difygate::dify::multipart::MultipartScanner;
+use difygate::dify::scan::{BodyScanner, scan_body};
 use difygate::sse::Splitter;
 
 /// A target.
@@ -42,11 +44,11 @@ fn same_in_pieces<T: PartialEq + Debug>(
 /// The scanner of JSON bodies: the same facts however a body is cut, and places within it.
 pub fn scanner(input: &[u8]) {
     same_in_pieces(input, |mut pieces| {
-        let mut scan = UserScan::new();
+        let mut scan = BodyScanner::new();
         Iterator::try_for_each(&mut pieces, |piece| scan.feed(piece)).ok()?;
         scan.finish().ok()
     });
-    if let Ok(facts) = facts_of(input)
+    if let Ok(facts) = scan_body(input)
         && let Some(user) = facts.user
     {
         assert!(!user.is_empty() && user.chars().count() <= 255, "{user:?}");
@@ -58,7 +60,7 @@ pub fn multipart(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(0);
     let Ok(kind) = str::from_utf8(&input[..end]) else { return };
     same_in_pieces(&input[end..], |mut pieces| {
-        let mut scan = MultipartScan::new(kind.trim_end()).ok()?;
+        let mut scan = MultipartScanner::new(kind.trim_end()).ok()?;
         Iterator::try_for_each(&mut pieces, |piece| scan.feed(piece)).ok()?;
         scan.finish().ok()
     });
@@ -89,26 +91,27 @@ pub fn sse(input: &[u8]) {
 pub fn decoder(input: &[u8]) {
     for mode in [Mode::Chat, Mode::AdvancedChat, Mode::Agent, Mode::Workflow] {
         same_in_pieces(input, |pieces| {
-            let mut hearing = Hearing::new(mode, Manner::default(), "model".to_owned());
+            let mut hearing =
+                StreamDecoder::new(mode, DecodeOptions::default(), "model".to_owned());
             let (mut text, mut reasoning) = (String::new(), String::new());
-            let mut each = |heard: Heard| match heard {
-                Heard::Text(piece) => text.push_str(&piece),
-                Heard::Reasoning(piece) => reasoning.push_str(&piece),
+            let mut each = |heard: AppEvent| match heard {
+                AppEvent::Text(piece) => text.push_str(&piece),
+                AppEvent::Reasoning(piece) => reasoning.push_str(&piece),
                 _ => {}
             };
             for piece in pieces {
                 hearing.feed(piece, &mut each);
             }
-            let state = hearing.end(&mut each).clone();
-            assert_ne!(state, State::Running);
-            assert_eq!(reasoning, hearing.told().reasoning);
-            if hearing.told().finish != Finish::Filtered {
-                assert_eq!(text, hearing.told().text);
+            let state = hearing.finish(&mut each).clone();
+            assert_ne!(state, DecodeState::Running);
+            assert_eq!(reasoning, hearing.summary().reasoning);
+            if hearing.summary().finish != FinishReason::Filtered {
+                assert_eq!(text, hearing.summary().text);
             }
-            let told = hearing.told().clone();
+            let told = hearing.summary().clone();
             let more = b"\n\ndata: {\"event\": \"message\", \"answer\": \"more\"}\n\n";
             assert_eq!(hearing.feed(more, &mut |_| panic!("after the end")), &state);
-            assert_eq!(hearing.told(), &told);
+            assert_eq!(hearing.summary(), &told);
             (state, told)
         });
     }

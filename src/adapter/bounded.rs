@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use self::count::Count;
-use self::object::Fields;
+use self::object::JsonObject;
 
 /// The most values of a body: items of lists and fields of objects, at any depth.
 pub const MAX_ELEMENTS: usize = 100_000;
@@ -27,7 +27,7 @@ pub const MAX_DEPTH: usize = 64;
 
 /// Why no tree was made of a text.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum ParseError {
     /// It is no JSON; where it stops being that.
     Syntax(serde_json::Error),
     /// It has more than [`MAX_ELEMENTS`].
@@ -58,7 +58,7 @@ pub(super) struct Keep<'a> {
 ///
 /// # Errors
 /// The text is no JSON, or beyond the bounds.
-pub(super) fn object<'a>(text: &'a [u8], keep: Keep<'_>) -> Result<Option<Object<'a>>, Broken> {
+pub(super) fn object<'a>(text: &'a [u8], keep: Keep<'_>) -> Result<Option<Object<'a>>, ParseError> {
     // Before anything is kept: what is beyond the bounds is read no further.
     count(text)?;
     let is_object = text.trim_ascii_start().first() == Some(&b'{');
@@ -69,7 +69,7 @@ pub(super) fn object<'a>(text: &'a [u8], keep: Keep<'_>) -> Result<Option<Object
 pub(super) fn part<'a>(text: &'a [u8], keep: Keep<'_>) -> Object<'a> {
     let mut json = serde_json::Deserializer::from_slice(text);
     // It was read once: no error is left in it.
-    json.deserialize_map(Fields(keep)).unwrap_or_default()
+    json.deserialize_map(JsonObject(keep)).unwrap_or_default()
 }
 
 /// The items of a list that was part of an object.
@@ -85,14 +85,14 @@ pub(super) fn tree(text: &RawValue) -> Value {
 }
 
 /// Whether a text is one within the bounds.
-fn count(text: &[u8]) -> Result<(), Broken> {
-    let budget = Budget { left: Cell::new(MAX_ELEMENTS), fault: Cell::new(None) };
+fn count(text: &[u8]) -> Result<(), ParseError> {
+    let budget = Budget { left: Cell::new(MAX_ELEMENTS), error: Cell::new(None) };
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = Count { budget: &budget, depth: 0 }.deserialize(&mut json);
-    read.and_then(|()| json.end()).map_err(|error| match budget.fault.take() {
-        Some(Bound::Elements) => Broken::TooMany,
-        Some(Bound::Depth) => Broken::TooDeep,
-        None => Broken::Syntax(error),
+    read.and_then(|()| json.end()).map_err(|error| match budget.error.take() {
+        Some(Bound::Elements) => ParseError::TooMany,
+        Some(Bound::Depth) => ParseError::TooDeep,
+        None => ParseError::Syntax(error),
     })
 }
 
@@ -105,12 +105,12 @@ enum Bound {
 /// What is left of the bounds, and which was hit.
 struct Budget {
     left: Cell<usize>,
-    fault: Cell<Option<Bound>>,
+    error: Cell<Option<Bound>>,
 }
 
 impl Budget {
     fn exceeded<E: serde::de::Error>(&self, bound: Bound) -> E {
-        self.fault.set(Some(bound));
+        self.error.set(Some(bound));
         E::custom("beyond the bounds")
     }
 

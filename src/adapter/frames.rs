@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// Adds a value as JSON.
 pub fn json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
-    // A buffer in memory takes every write, and what doors write has text for keys.
+    // A buffer in memory takes every write, and what is written here has text for keys.
     let _ = serde_json::to_writer(out.writer(), value);
 }
 

@@ -23,13 +23,12 @@ pub(super) struct Pasted<'t> {
     pub(super) before: &'t str,
     /// What stands behind it.
     pub(super) after: &'t str,
-    /// How it is written.
-    pub(super) form: Form,
+    pub(super) form: PastedFormat,
 }
 
 /// How a transcript is written into a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum PastedFormat {
     /// Between tags, or as JSON: by a program.
     Marked,
     /// As lines that say who speaks: by a program, or by a person.
@@ -56,7 +55,7 @@ fn json(text: &str) -> Option<Pasted<'_>> {
     }
     let messages: Vec<Message<'_>> = serde_json::from_str(text).ok()?;
     let is_one = messages.iter().any(|message| matches!(&*message.role, "user" | "assistant"));
-    is_one.then_some(Pasted { before: "", after: "", form: Form::Marked })
+    is_one.then_some(Pasted { before: "", after: "", form: PastedFormat::Marked })
 }
 
 fn tagged(text: &str) -> Option<Pasted<'_>> {
@@ -66,7 +65,7 @@ fn tagged(text: &str) -> Option<Pasted<'_>> {
         let from = text.find(&open)?;
         let to = text.rfind(&close).filter(|to| *to >= from + open.len())?;
         let (before, after) = (text.get(..from)?, text.get(to + close.len()..)?);
-        Some(Pasted { before, after, form: Form::Marked })
+        Some(Pasted { before, after, form: PastedFormat::Marked })
     };
     TAGS.iter().find_map(|name| between(name))
 }
@@ -81,7 +80,7 @@ fn quoted(text: &str) -> Option<Pasted<'_>> {
     (!inner.trim().is_empty() && names_it && is_label).then_some(Pasted {
         before,
         after: "",
-        form: Form::Quoted,
+        form: PastedFormat::Quoted,
     })
 }
 
@@ -105,7 +104,7 @@ fn lines(text: &str) -> Option<Pasted<'_>> {
     }
     let tail = text.get(last?..)?;
     let after = tail.rfind("\n\n").and_then(|at| tail.get(at..)).unwrap_or("");
-    Some(Pasted { before: text.get(..first?)?, after, form: Form::Lines })
+    Some(Pasted { before: text.get(..first?)?, after, form: PastedFormat::Lines })
 }
 
 #[cfg(test)]
@@ -115,15 +114,19 @@ mod tests {
     #[test]
     fn a_transcript_is_found_however_it_is_written() {
         for (text, form, around) in [
-            ("name it\n<chat_history>\nhi\n</chat_history>\nnow", Form::Marked, ("name it", "now")),
-            ("<conversation><user>a</user></conversation>", Form::Marked, ("", "")),
-            (r#"[{"role": "user", "mainText": "hi"}]"#, Form::Marked, ("", "")),
-            ("The chat:\nUser: hi\nAI: hello\nthere", Form::Lines, ("The chat:", "")),
-            ("user: hi\nassistant: oh\n\nname it", Form::Lines, ("", "name it")),
-            ("用户：你好\n助手：您好", Form::Lines, ("", "")),
+            (
+                "name it\n<chat_history>\nhi\n</chat_history>\nnow",
+                PastedFormat::Marked,
+                ("name it", "now"),
+            ),
+            ("<conversation><user>a</user></conversation>", PastedFormat::Marked, ("", "")),
+            (r#"[{"role": "user", "mainText": "hi"}]"#, PastedFormat::Marked, ("", "")),
+            ("The chat:\nUser: hi\nAI: hello\nthere", PastedFormat::Lines, ("The chat:", "")),
+            ("user: hi\nassistant: oh\n\nname it", PastedFormat::Lines, ("", "name it")),
+            ("用户：你好\n助手：您好", PastedFormat::Lines, ("", "")),
             (
                 "What the assistant said:\n\"\"\"\nTea?\n\"\"\"",
-                Form::Quoted,
+                PastedFormat::Quoted,
                 ("What the assistant said:", ""),
             ),
         ] {

@@ -3,31 +3,31 @@
 //! What stands between two messages of the assistant is one saying, as the question is, so that a
 //! later request which repeats the transcript has the same sayings in it.
 
-use super::ask::{Ask, Role, Saying};
-use super::fields;
+use super::completion_request::{CompletionRequest, Message, Role};
+use super::json_object;
 use crate::model::GatewayError;
 
 /// What an app, which takes no empty question, is asked after a tool without a result.
 const NO_RESULT: &str = "(no result)";
 
 /// Adds what a message says.
-pub fn add(said: &mut Vec<Saying>, saying: Saying) {
+pub fn add(said: &mut Vec<Message>, message: Message) {
     match said.last_mut() {
-        Some(last) if last.role != Role::Assistant && saying.role != Role::Assistant => {
-            if saying.role == Role::User {
+        Some(last) if last.role != Role::Assistant && message.role != Role::Assistant => {
+            if message.role == Role::User {
                 last.role = Role::User;
             }
-            join(last, saying);
+            join(last, message);
         }
-        _ => said.push(saying),
+        _ => said.push(message),
     }
 }
 
 /// The transcript, whose last texts of the system are `trailing`. They are the question where nothing
 /// else is: chat programs ask for the summary of a chat that way. Else they are system texts.
 pub fn settle(
-    ask: &mut Ask,
-    mut said: Vec<Saying>,
+    request: &mut CompletionRequest,
+    mut said: Vec<Message>,
     trailing: Vec<String>,
     (list, last): (&str, &str),
 ) -> Result<(), GatewayError> {
@@ -37,13 +37,13 @@ pub fn settle(
     let from = if said.is_empty() { trailing.len().saturating_sub(1) } else { 0 };
     let asked = if is_asked { trailing.split_off(from) } else { Vec::new() };
     for text in trailing {
-        add_system(&mut ask.system, &text);
+        add_system(&mut request.system, &text);
     }
-    ask.is_asked_by_system = !asked.is_empty();
+    request.is_asked_by_system = !asked.is_empty();
     for text in asked {
-        add(&mut said, Saying::new(Role::User, text));
+        add(&mut said, Message::new(Role::User, text));
     }
-    (ask.before, ask.question) = split(said, list, last)?;
+    (request.before, request.question) = split(said, list, last)?;
     Ok(())
 }
 
@@ -52,44 +52,44 @@ pub fn settle(
 ///
 /// `list` is the field of the transcript, `last` the place of its last message.
 pub fn split(
-    mut said: Vec<Saying>,
+    mut said: Vec<Message>,
     list: &str,
     last: &str,
-) -> Result<(Vec<Saying>, Saying), GatewayError> {
-    let answered = said.iter().rposition(|saying| saying.role == Role::Assistant);
+) -> Result<(Vec<Message>, Message), GatewayError> {
+    let answered = said.iter().rposition(|message| message.role == Role::Assistant);
     let asked = said.split_off(answered.map_or(0, |at| at + 1));
     if asked.is_empty() && answered.is_some() {
         let why = "must be user: an app of Dify cannot go on with a message of the assistant";
-        return Err(fields::wrong_value(&format!("{last}.role"), why));
+        return Err(json_object::wrong_value(&format!("{last}.role"), why));
     }
     // A tool that gave nothing has answered all the same.
-    let has_result = asked.iter().any(|saying| saying.role == Role::Tool);
-    let mut question = Saying::default();
-    for saying in asked {
-        join(&mut question, saying);
+    let has_result = asked.iter().any(|message| message.role == Role::Tool);
+    let mut question = Message::default();
+    for message in asked {
+        join(&mut question, message);
     }
     if question.text.trim().is_empty() && question.attachments.is_empty() && has_result {
         question.text = NO_RESULT.to_owned();
     }
     if question.text.trim().is_empty() && question.attachments.is_empty() {
         let why = "must end with a message of the user that is not empty";
-        return Err(fields::wrong_value(list, why));
+        return Err(json_object::wrong_value(list, why));
     }
     Ok((said, question))
 }
 
-fn join(saying: &mut Saying, next: Saying) {
-    if saying.text.is_empty() {
+fn join(message: &mut Message, next: Message) {
+    if message.text.is_empty() {
         // It may be large.
-        saying.text = next.text;
-        saying.attachments.extend(next.attachments);
+        message.text = next.text;
+        message.attachments.extend(next.attachments);
         return;
     }
     if !next.text.is_empty() {
-        saying.text.push_str("\n\n");
+        message.text.push_str("\n\n");
     }
-    saying.text.push_str(&next.text);
-    saying.attachments.extend(next.attachments);
+    message.text.push_str(&next.text);
+    message.attachments.extend(next.attachments);
 }
 
 /// Adds a text on a line of its own.
@@ -118,10 +118,10 @@ mod tests {
 
     use Role::{Assistant, Tool, User};
 
-    fn said(list: &[(Role, &str)]) -> Vec<Saying> {
+    fn said(list: &[(Role, &str)]) -> Vec<Message> {
         let mut all = Vec::new();
         for (role, text) in list {
-            add(&mut all, Saying::new(*role, *text));
+            add(&mut all, Message::new(*role, *text));
         }
         all
     }
@@ -131,14 +131,14 @@ mod tests {
         let all = [(User, "a"), (Assistant, "b"), (User, "c"), (User, ""), (User, "d")];
         let (before, question) = split(said(&all), "x", "y").unwrap();
         assert_eq!(before, said(&all[..2]));
-        assert_eq!(question, Saying::new(User, "c\n\nd"));
+        assert_eq!(question, Message::new(User, "c\n\nd"));
     }
 
     #[test]
     fn a_result_of_a_tool_is_part_of_the_question() {
         let all = [(User, "a"), (Assistant, ""), (Tool, "r1"), (Tool, "r2"), (User, "b")];
         let (before, question) = split(said(&all), "x", "y").unwrap();
-        assert_eq!((before.len(), question), (2, Saying::new(User, "r1\n\nr2\n\nb")));
+        assert_eq!((before.len(), question), (2, Message::new(User, "r1\n\nr2\n\nb")));
     }
 
     #[test]
@@ -147,16 +147,16 @@ mod tests {
         let (_, question) = split(said(&first), "x", "y").unwrap();
         let later = [(User, "a"), (Tool, "r"), (User, "b"), (Assistant, "c"), (User, "d")];
         let (before, _) = split(said(&later), "x", "y").unwrap();
-        assert_eq!(before, [question, Saying::new(Assistant, "c")]);
+        assert_eq!(before, [question, Message::new(Assistant, "c")]);
     }
 
     #[test]
     fn texts_of_the_system_at_the_end_are_a_question_where_no_other_is() {
         let settled = |list: &[(Role, &str)], trailing: &[&str]| {
-            let mut ask = Ask::default();
+            let mut request = CompletionRequest::default();
             let trailing = trailing.iter().map(ToString::to_string).collect();
-            settle(&mut ask, said(list), trailing, ("m", "m[0]")).unwrap();
-            (ask.before.len(), ask.question.text, ask.system)
+            settle(&mut request, said(list), trailing, ("m", "m[0]")).unwrap();
+            (request.before.len(), request.question.text, request.system)
         };
         let chat = [(User, "a"), (Assistant, "b")];
         assert_eq!(settled(&chat, &["sum it up"]), (2, "sum it up".into(), None));
@@ -178,8 +178,8 @@ mod tests {
             (&[(User, " ")], "messages"),
             (&[(User, "a"), (Assistant, "b")], "messages[1].role"),
         ] {
-            let fault = split(said(all), "messages", "messages[1]").unwrap_err();
-            assert_eq!((fault.status, fault.param.as_deref()), (400, Some(place)), "{all:?}");
+            let error = split(said(all), "messages", "messages[1]").unwrap_err();
+            assert_eq!((error.status, error.param.as_deref()), (400, Some(place)), "{all:?}");
         }
     }
 

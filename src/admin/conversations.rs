@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Office, refuse};
-use crate::conversation::{Book, Conversation, Exchanged, Header, StoreDown};
+use crate::conversation::{Conversation, ConversationStore, ExportHeader, ExportRow, StoreDown};
 
 /// The largest part of an import, in bytes.
 const LARGEST_PART: usize = 16 << 20;
@@ -35,8 +35,8 @@ struct Exported {
 
 #[derive(Debug, Deserialize)]
 struct Part {
-    header: Option<Header>,
-    rows: Vec<Exchanged>,
+    header: Option<ExportHeader>,
+    rows: Vec<ExportRow>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,11 +68,12 @@ pub(super) fn router() -> Router<Arc<Office>> {
 }
 
 async fn list(State(office): State<Arc<Office>>, Query(asked): Query<Listed>) -> Response {
-    let Some(book) = book(&office) else { return ending() };
+    let Some(conversation_store) = conversation_store(&office) else { return ending() };
     let key = asked.key.as_deref();
     let limit = asked.limit.unwrap_or(100).min(LONGEST_LIST);
     let listed = async {
-        let (all, rows) = (book.mappings(key).await?, book.recent(key, limit).await?);
+        let (all, rows) =
+            (conversation_store.mappings(key).await?, conversation_store.recent(key, limit).await?);
         let rows: Vec<_> = rows.into_iter().map(Row::of).collect();
         Ok(json!({ "count": all.mapping_count, "conversations": rows }))
     };
@@ -80,24 +81,24 @@ async fn list(State(office): State<Arc<Office>>, Query(asked): Query<Listed>) ->
 }
 
 async fn export(State(office): State<Arc<Office>>, Query(asked): Query<Exported>) -> Response {
-    let Some(book) = book(&office) else { return ending() };
-    answer(book.export(asked.key.as_deref(), asked.from.as_deref()).await)
+    let Some(conversation_store) = conversation_store(&office) else { return ending() };
+    answer(conversation_store.export(asked.key.as_deref(), asked.from.as_deref()).await)
 }
 
 async fn import(State(office): State<Arc<Office>>, Json(part): Json<Part>) -> Response {
-    let Some(book) = book(&office) else { return ending() };
-    answer(book.import(part.header, part.rows).await)
+    let Some(conversation_store) = conversation_store(&office) else { return ending() };
+    answer(conversation_store.import(part.header, part.rows).await)
 }
 
 async fn cleanup(State(office): State<Arc<Office>>, Json(asked): Json<Cleanup>) -> Response {
-    let Some(book) = book(&office) else { return ending() };
+    let Some(conversation_store) = conversation_store(&office) else { return ending() };
     let max_age = Duration::from_secs(asked.max_age_s);
-    let removed = book.cleanup(asked.key.as_deref(), max_age).await;
+    let removed = conversation_store.cleanup(asked.key.as_deref(), max_age).await;
     answer(removed.map(|removed| json!({ "removed": removed })))
 }
 
-fn book(office: &Office) -> Option<Arc<Book>> {
-    office.shared.upgrade().map(|shared| Arc::clone(shared.book()))
+fn conversation_store(office: &Office) -> Option<Arc<ConversationStore>> {
+    office.shared.upgrade().map(|shared| Arc::clone(shared.conversation_store()))
 }
 
 fn ending() -> Response {

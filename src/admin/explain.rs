@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::balance::{HashAlgorithm, Keyed};
+use crate::balance::{HashAlgorithm, HashKey};
 use crate::gateway::proxy::explain::{Explanation, Question, Ranked, WhenFull, explain};
 use crate::gateway::state::app::App;
 use crate::gateway::state::snapshot::{LastResort, Snapshot};
@@ -32,7 +32,7 @@ pub(super) fn answer(shared: &Shared, asked: &Asked) -> Result<Value, String> {
     let snapshot = shared.snapshot();
     let app = app(&snapshot, asked)?;
     let keyed = app.pool.method.keyed();
-    if keyed == Keyed::ByAddress && asked.address.is_none() {
+    if keyed == HashKey::ByAddress && asked.address.is_none() {
         return Err(format!(
             "app `{}` goes by the client's address (`ip_hash`): give one",
             app.name

@@ -1,15 +1,16 @@
 //! `/metrics`: the gateway's counters for Prometheus, read when asked for.
 
+mod family;
 mod runs;
 
 use std::fmt;
 
 use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode as encode_text;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
+use self::family::{Family, Labels, Line, count, counter, gauge, now, seconds, spread, write};
 use self::runs::RunLines;
 use crate::affinity::OwnersStats;
 use crate::balance::ProbeVerdict;
@@ -22,7 +23,7 @@ use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tls::listener::ListenerTls;
 use crate::gateway::{Handshake, Shared};
 use crate::model::Reason;
-use crate::telemetry::{Counter, Histogram};
+use crate::telemetry::Counter;
 
 /// The exposition text.
 ///
@@ -34,28 +35,6 @@ pub(super) fn encode(shared: &Shared, log_dropped: u64) -> Result<String, fmt::E
     let mut text = String::new();
     encode_text(&mut text, &registry)?;
     Ok(text)
-}
-
-/// One family of numbers: name, help, unit, kind, and its lines.
-struct Family {
-    name: &'static str,
-    help: &'static str,
-    unit: Option<Unit>,
-    kind: MetricType,
-    lines: Vec<Line>,
-}
-
-type Labels = Vec<(&'static str, String)>;
-
-struct Line {
-    labels: Labels,
-    value: Value,
-}
-
-enum Value {
-    Counter(u64),
-    Gauge(u64),
-    Histogram { sum: f64, count: u64, buckets: Vec<(f64, u64)> },
 }
 
 /// All numbers at one moment.
@@ -85,23 +64,13 @@ impl Collector for Reading {
     }
 }
 
-fn write(metric: &mut MetricEncoder<'_>, value: &Value) -> Result<(), fmt::Error> {
-    match value {
-        Value::Counter(count) => metric.encode_counter::<NoLabelSet, _, u64>(count, None),
-        Value::Gauge(now) => metric.encode_gauge(now),
-        Value::Histogram { sum, count, buckets } => {
-            metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
-        }
-    }
-}
-
 impl Reading {
     fn of(shared: &Shared, log_dropped: u64) -> Self {
         let snapshot = shared.snapshot();
         let mut families = gateway(shared, &snapshot, log_dropped);
         families.push(certificates(&snapshot));
         families.extend(owners(shared.owners().stats()));
-        families.extend(conversations(&shared.book().stats()));
+        families.extend(conversations(&shared.conversation_store().stats()));
         families.extend(apps(&snapshot));
         families.extend(remedies(&snapshot));
         families.extend(members(&snapshot));
@@ -110,31 +79,6 @@ impl Reading {
         families.extend(probes(&snapshot));
         Self(families)
     }
-}
-
-fn counter(name: &'static str, help: &'static str, lines: Vec<Line>) -> Family {
-    Family { name, help, unit: None, kind: MetricType::Counter, lines }
-}
-
-fn gauge(name: &'static str, help: &'static str, lines: Vec<Line>) -> Family {
-    Family { name, help, unit: None, kind: MetricType::Gauge, lines }
-}
-
-fn seconds(name: &'static str, help: &'static str, lines: Vec<Line>) -> Family {
-    Family { name, help, unit: Some(Unit::Seconds), kind: MetricType::Histogram, lines }
-}
-
-fn count(labels: Labels, value: u64) -> Line {
-    Line { labels, value: Value::Counter(value) }
-}
-
-fn now(labels: Labels, value: u64) -> Line {
-    Line { labels, value: Value::Gauge(value) }
-}
-
-fn spread(labels: Labels, histogram: &Histogram) -> Line {
-    let (sum, count, buckets) = (histogram.sum_s(), histogram.count(), histogram.buckets());
-    Line { labels, value: Value::Histogram { sum, count, buckets } }
 }
 
 fn gateway(shared: &Shared, snapshot: &Snapshot, log_dropped: u64) -> Vec<Family> {

@@ -86,7 +86,7 @@ fn certificates(snapshot: &Snapshot) -> Vec<Value> {
 }
 
 fn conversations(shared: &Shared) -> Value {
-    let stats = shared.book().stats();
+    let stats = shared.conversation_store().stats();
     json!({
         "known": stats.rows,
         "store": stats.kind,

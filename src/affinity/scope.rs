@@ -45,12 +45,12 @@ impl Scope {
 /// What was noted not long ago: a set in a fixed piece of memory, without locks, as the table of
 /// owners. What was noted longest ago gives way. In memory alone.
 #[derive(Debug)]
-pub struct Recent {
+pub struct RecentSet {
     table: Table,
     max_age_s: u32,
 }
 
-impl Recent {
+impl RecentSet {
     /// A set of at least `entries`, each of which is in it for `max_age`. An entry takes 16 bytes.
     pub fn new(entries: usize, max_age: Duration) -> Self {
         let max_age_s = u32::try_from(max_age.as_secs()).unwrap_or(u32::MAX);
@@ -79,7 +79,7 @@ mod tests {
 
     use uuid::Uuid;
 
-    use super::{AppTag, Recent, Scope};
+    use super::{AppTag, RecentSet, Scope};
 
     #[test]
     fn what_is_one_users_is_nobody_elses() {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn what_was_noted_is_known_for_its_term() {
-        let (recent, id) = (Recent::new(8, Duration::from_secs(60)), Uuid::from_u128(7));
+        let (recent, id) = (RecentSet::new(8, Duration::from_secs(60)), Uuid::from_u128(7));
         assert!(!recent.has(id, 1000));
         recent.note(id, AppTag::default(), 1000);
         assert!(recent.has(id, 1059) && !recent.has(id, 1060));
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_set_is_bounded() {
-        let recent = Recent::new(64, Duration::from_secs(60));
+        let recent = RecentSet::new(64, Duration::from_secs(60));
         let app = AppTag::default();
         (0..10_000).for_each(|n| recent.note(Uuid::from_u128(n), app, 1000));
         let known = (0..10_000).filter(|n| recent.has(Uuid::from_u128(*n), 1000)).count();

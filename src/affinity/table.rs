@@ -202,3 +202,6 @@ fn unpack(key: u64, value: u64, check: u16) -> Option<Row> {
         app: AppTag((key & APP) as u8),
     })
 }
+
+#[cfg(test)]
+mod laws;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{AppTag, Lasting, Limits, Owners, Scope, now_s};
+use super::{AppTag, Durability, Limits, Owners, Scope, now_s};
 use crate::model::InstanceName;
-use crate::store::{Change, Page, Step, Store, StoreError, Table, in_memory, open};
+use crate::store::{Change, ConditionalWrite, Page, Store, StoreError, Table, in_memory, open};
 
 const DAY_S: u32 = 86_400;
 
@@ -48,12 +48,12 @@ fn owner(owners: &Owners, number: u128, now_s: u32) -> Option<String> {
 fn an_owner_is_known_until_it_is_forgotten_or_too_old() {
     let owners = Owners::start(in_memory(), Some("no disk".into()), LIMITS).unwrap();
     let now = now_s();
-    owners.learn(id(1), &name("dify1"), Lasting::Yes, now);
-    owners.learn(id(2), &name("dify2"), Lasting::No, now);
+    owners.learn(id(1), &name("dify1"), Durability::Durable, now);
+    owners.learn(id(2), &name("dify2"), Durability::Transient, now);
     assert_eq!(owner(&owners, 1, now).as_deref(), Some("dify1"));
     assert_eq!(owner(&owners, 2, now).as_deref(), Some("dify2"));
     assert_eq!(owner(&owners, 3, now), None);
-    owners.learn(id(1), &name("dify2"), Lasting::Yes, now + 1);
+    owners.learn(id(1), &name("dify2"), Durability::Durable, now + 1);
     assert_eq!(owner(&owners, 1, now + 1).as_deref(), Some("dify2"));
     owners.forget(id(2), now);
     assert_eq!(owner(&owners, 2, now), None);
@@ -61,7 +61,7 @@ fn an_owner_is_known_until_it_is_forgotten_or_too_old() {
     assert!(owner(&owners, 1, now + 29 * DAY_S).is_some());
     assert!(owner(&owners, 1, now + 58 * DAY_S).is_some());
     assert_eq!(owner(&owners, 1, now + 89 * DAY_S), None);
-    owners.learn(id(1), &name("dify2"), Lasting::Yes, now + 89 * DAY_S);
+    owners.learn(id(1), &name("dify2"), Durability::Durable, now + 89 * DAY_S);
     assert!(owner(&owners, 1, now + 89 * DAY_S).is_some());
     let stats = owners.stats();
     assert_eq!((stats.known, stats.learned, stats.written), (1, 3, 0));
@@ -75,17 +75,17 @@ fn a_restart_finds_owners_again() {
     let now = now_s();
     let owners = in_folder(folder.path(), LIMITS);
     for n in 0..500 {
-        owners.learn(id(n), &name(&format!("dify{}", n % 3)), Lasting::Yes, now);
+        owners.learn(id(n), &name(&format!("dify{}", n % 3)), Durability::Durable, now);
     }
-    owners.learn(id(900), &name("dify1"), Lasting::No, now);
-    owners.learn(id(7), &name("moved"), Lasting::Yes, now);
+    owners.learn(id(900), &name("dify1"), Durability::Transient, now);
+    owners.learn(id(7), &name("moved"), Durability::Durable, now);
     owners.forget(id(8), now);
     let kept: Vec<_> = (0..500).map(|n| owner(&owners, n, now)).collect();
     owners.finish();
     let stats = owners.stats();
     assert_eq!((stats.pending, stats.written >= 499, stats.error), (0, true, None));
     // Nobody waits for it, and nothing breaks.
-    owners.learn(id(901), &name("late"), Lasting::Yes, now);
+    owners.learn(id(901), &name("late"), Durability::Durable, now);
     assert_eq!(owners.stats().dropped, 1);
 
     let owners = in_folder(folder.path(), LIMITS);
@@ -104,7 +104,7 @@ fn a_restart_finds_owners_again() {
 fn an_owner_reaches_the_store_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let owners = in_folder(folder.path(), LIMITS);
-    owners.learn(id(1), &name("dify1"), Lasting::Yes, now_s());
+    owners.learn(id(1), &name("dify1"), Durability::Durable, now_s());
     until("the commit", || owners.stats().written == 1 && owners.stats().pending == 0);
     owners.finish();
 }
@@ -115,11 +115,11 @@ fn a_known_owner_is_written_once_a_day() {
     let owners = in_folder(folder.path(), LIMITS);
     let now = now_s();
     let midnight = now - now % DAY_S;
-    owners.learn(id(1), &name("dify1"), Lasting::Yes, midnight);
-    owners.learn(id(2), &name("dify1"), Lasting::No, midnight);
+    owners.learn(id(1), &name("dify1"), Durability::Durable, midnight);
+    owners.learn(id(2), &name("dify1"), Durability::Transient, midnight);
     until("the first commit", || owners.stats().written == 1);
     for seconds in (0..DAY_S).step_by(500) {
-        owners.learn(id(1), &name("dify1"), Lasting::Yes, midnight + seconds);
+        owners.learn(id(1), &name("dify1"), Durability::Durable, midnight + seconds);
         assert!(owner(&owners, 1, midnight + seconds + 250).is_some());
         assert!(owner(&owners, 2, midnight + seconds + 250).is_some());
     }
@@ -142,18 +142,18 @@ fn a_clock_that_goes_back_two_hours_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let owners = in_folder(folder.path(), LIMITS);
     let now = now_s();
-    owners.learn(id(1), &name("dify1"), Lasting::Yes, now);
-    owners.learn(id(2), &name("dify1"), Lasting::Yes, now - 7200);
+    owners.learn(id(1), &name("dify1"), Durability::Durable, now);
+    owners.learn(id(2), &name("dify1"), Durability::Durable, now - 7200);
     for back in [7200, 3600, 0] {
         assert!(owner(&owners, 1, now - back).is_some());
         assert!(owner(&owners, 2, now - back).is_some());
     }
-    owners.learn(id(1), &name("dify1"), Lasting::Yes, now - 7200);
+    owners.learn(id(1), &name("dify1"), Durability::Durable, now - 7200);
     assert!(owner(&owners, 1, now).is_some());
     owners.finish();
     // Also a store from the future.
     let owners = in_folder(folder.path(), LIMITS);
-    owners.learn(id(3), &name("dify2"), Lasting::Yes, now + 7200);
+    owners.learn(id(3), &name("dify2"), Durability::Durable, now + 7200);
     owners.finish();
     let owners = in_folder(folder.path(), LIMITS);
     assert!((1..=3).all(|n| owner(&owners, n, now).is_some()));
@@ -207,7 +207,7 @@ impl Store for Moody {
         self.inner.get(table, key)
     }
 
-    fn apply(&self, steps: &[Step]) -> Result<Vec<bool>, StoreError> {
+    fn apply(&self, steps: &[ConditionalWrite]) -> Result<Vec<bool>, StoreError> {
         self.inner.apply(steps)
     }
 
@@ -235,16 +235,16 @@ fn a_store_that_fails_holds_nobody_up_and_gets_it_all_later() {
     let limits = Limits { max_entries: 100_000, ..LIMITS };
     let owners = Owners::start(Arc::new(store), None, limits).unwrap();
     let now = now_s();
-    owners.learn(id(1), &name("dify1"), Lasting::Yes, now);
+    owners.learn(id(1), &name("dify1"), Durability::Durable, now);
     until("the failure", || owners.stats().error.is_some());
     let error = owners.stats().error.unwrap();
     assert!(error.contains("no space left") && error.contains("disk full"), "{error}");
     assert_eq!(owner(&owners, 1, now).as_deref(), Some("dify1"));
     assert_eq!((owners.stats().pending, owners.stats().written), (1, 0));
-    owners.learn(id(2), &name("dify1"), Lasting::Yes, now);
+    owners.learn(id(2), &name("dify1"), Durability::Durable, now);
     // More than is kept: it is counted and dropped, and nothing waits.
     for n in 0..90_000 {
-        owners.learn(id(1000 + n), &name("dify1"), Lasting::Yes, now);
+        owners.learn(id(1000 + n), &name("dify1"), Durability::Durable, now);
     }
     until("the drop", || owners.stats().dropped > 1000);
     fails.store(false, Ordering::Relaxed);
@@ -262,7 +262,7 @@ fn an_app_takes_no_more_than_half_of_what_others_need() {
     let (now, dify) = (now_s(), name("dify1"));
     let (good, greedy) = (Scope::new("shop", "").app(), Scope::new("flow", "").app());
     let learn = |from: u128, count: u128, app: AppTag, at_s: u32| {
-        let ids = (from..from + count).map(|n| (id(n), Lasting::Yes));
+        let ids = (from..from + count).map(|n| (id(n), Durability::Durable));
         owners.learn_all(ids, &dify, app, at_s);
     };
     let known = |from: u128, count: u128| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use uuid::Uuid;
 
-use super::{Limits, now_s};
+use super::limits::{Limits, now_s};
 use crate::model::InstanceName;
 use crate::store::{Change, Store, StoreError, Table};
 use crate::telemetry::{Counter, Gauge};
@@ -32,20 +32,17 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often rows that are too old are looked for.
 const PRUNE: Duration = Duration::from_secs(6 * 3600);
 
-/// What the writer is told.
-pub(super) enum Note {
+pub(super) enum WriteCommand {
     /// An id has an owner since a second, or no more.
     Row(Uuid, Option<(InstanceName, u32)>),
     /// Commit, let go of the store, say so, and end.
     Finish(SyncSender<()>),
 }
 
-/// How the writer is doing.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct WriterProgress {
     /// Changes that wait for a commit.
     pub(super) pending: Gauge,
-    /// Changes committed.
     pub(super) written: Counter,
     /// Changes that will never be committed.
     pub(super) dropped: Counter,
@@ -55,8 +52,8 @@ pub(super) struct Progress {
 
 pub(super) struct Writer {
     pub(super) store: Arc<dyn Store>,
-    pub(super) notes: Receiver<Note>,
-    pub(super) progress: Arc<Progress>,
+    pub(super) notes: Receiver<WriteCommand>,
+    pub(super) progress: Arc<WriterProgress>,
     pub(super) limits: Limits,
     /// Rows wait to be removed since the start.
     pub(super) prune_first: bool,
@@ -115,8 +112,8 @@ impl Writer {
         };
         while let Some(next) = note.take() {
             match next {
-                Note::Row(id, row) => self.add(batch, id, row),
-                Note::Finish(reply) => return Taken::End(Some(reply)),
+                WriteCommand::Row(id, row) => self.add(batch, id, row),
+                WriteCommand::Finish(reply) => return Taken::End(Some(reply)),
             }
             taken = Taken::Rows;
             if batch.len() < FULL {
@@ -190,7 +187,6 @@ impl Writer {
     }
 }
 
-/// What was in the queue.
 enum Taken {
     Nothing,
     Rows,

@@ -12,7 +12,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use super::caller::{BITS, CallerId, MASK, Seen};
+use super::requester::{BITS, CallerId, MASK, Seen};
 
 /// When an instance is taken out, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Thresholds {
 
 /// What kind of failure it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum EjectionCause {
     /// Connecting failed, the connection was reset, or no answer came in time. A good probe ends
     /// the ejection early.
     Unreachable,
@@ -35,7 +35,7 @@ pub enum Cause {
 
 /// Leave to send one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
+pub enum Permit {
     /// The breaker is closed.
     Normal,
     /// The instance is out; this one request finds out whether it is back.
@@ -48,18 +48,18 @@ pub enum Verdict {
     /// A response head came to this caller. The end of a stream is not waited for.
     Good(CallerId),
     /// It failed through the instance's fault; for this caller, where that may matter.
-    Bad(Cause, Option<CallerId>),
+    Bad(EjectionCause, Option<CallerId>),
     /// It says nothing about the instance: the client went away, a slot did not come free.
     Unknown,
 }
 
 /// What a verdict came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum BreakerOutcome {
     /// Nothing.
     Unchanged,
     /// It has failed often enough: the caller may [open](Breaker::open) the breaker.
-    Due(Cause),
+    Due(EjectionCause),
     /// It would be due, but who fails here fails alone: others have succeeded.
     Excused,
     /// The trial failed: it is out for another term.
@@ -109,10 +109,10 @@ pub struct Breaker {
 
 impl Breaker {
     /// Whether a request may be sent now, and as what.
-    pub fn admit(&self, now_ms: u64) -> Option<Pass> {
+    pub fn admit(&self, now_ms: u64) -> Option<Permit> {
         let state = self.state.load(Ordering::Acquire);
         if state == CLOSED {
-            return Some(Pass::Normal);
+            return Some(Permit::Normal);
         }
         if state & TRIAL_OUT != 0 || now_ms < state >> 1 {
             return None;
@@ -120,44 +120,46 @@ impl Breaker {
         self.state
             .compare_exchange(state, state | TRIAL_OUT, Ordering::AcqRel, Ordering::Acquire)
             .ok()
-            .map(|_| Pass::Trial)
+            .map(|_| Permit::Trial)
     }
 
     /// Takes the verdict of a request that was let through.
     pub fn settle(
         &self,
-        pass: Pass,
+        pass: Permit,
         verdict: Verdict,
         limits: &Thresholds,
         now_ms: u64,
-    ) -> Settled {
+    ) -> BreakerOutcome {
         if let Verdict::Good(caller) = verdict {
             self.users.note(caller.user, now_ms);
             self.apps.note(caller.app, now_ms);
         }
         match (pass, verdict) {
-            (Pass::Normal, Verdict::Unknown | Verdict::Good(_)) => Settled::Unchanged,
-            (Pass::Normal, Verdict::Bad(cause, caller)) => {
+            (Permit::Normal, Verdict::Unknown | Verdict::Good(_)) => BreakerOutcome::Unchanged,
+            (Permit::Normal, Verdict::Bad(cause, caller)) => {
                 let fails = self.count(*limits, caller, now_ms);
                 match self.due(fails, cause, *limits) {
-                    Settled::Due(_) if self.fails_alone(*limits, now_ms) => Settled::Excused,
+                    BreakerOutcome::Due(_) if self.fails_alone(*limits, now_ms) => {
+                        BreakerOutcome::Excused
+                    }
                     settled => settled,
                 }
             }
-            (Pass::Trial, Verdict::Good(_)) => {
+            (Permit::Trial, Verdict::Good(_)) => {
                 self.close(now_ms);
-                Settled::IsBack
+                BreakerOutcome::IsBack
             }
-            (Pass::Trial, Verdict::Bad(cause, _)) => self.stay_out(cause, *limits, now_ms),
-            (Pass::Trial, Verdict::Unknown) => {
+            (Permit::Trial, Verdict::Bad(cause, _)) => self.stay_out(cause, *limits, now_ms),
+            (Permit::Trial, Verdict::Unknown) => {
                 self.state.fetch_and(!TRIAL_OUT, Ordering::AcqRel);
-                Settled::Unchanged
+                BreakerOutcome::Unchanged
             }
         }
     }
 
     /// Takes the instance out for its term. False if it was out already.
-    pub fn open(&self, cause: Cause, limits: Thresholds, now_ms: u64) -> bool {
+    pub fn open(&self, cause: EjectionCause, limits: Thresholds, now_ms: u64) -> bool {
         let until = until(limits, now_ms);
         let opens = self
             .state
@@ -182,7 +184,7 @@ impl Breaker {
 
     /// An active probe answered: ends an ejection for being unreachable. True if it did.
     pub fn probed_well(&self, now_ms: u64) -> bool {
-        let ends = self.is_open() && self.cause() == Cause::Unreachable;
+        let ends = self.is_open() && self.cause() == EjectionCause::Unreachable;
         if ends {
             self.close(now_ms);
         }
@@ -209,10 +211,10 @@ impl Breaker {
     }
 
     /// Why it opened last.
-    pub fn cause(&self) -> Cause {
+    pub fn cause(&self) -> EjectionCause {
         match self.cause.load(Ordering::Relaxed) {
-            0 => Cause::Unreachable,
-            _ => Cause::BrokenAnswer,
+            0 => EjectionCause::Unreachable,
+            _ => EjectionCause::BrokenAnswer,
         }
     }
 
@@ -268,21 +270,25 @@ impl Breaker {
             || (failed & APPS_DIFFER == 0 && self.apps.has_other(app, within_ms, now_ms))
     }
 
-    fn due(&self, fails: u64, cause: Cause, limits: Thresholds) -> Settled {
+    fn due(&self, fails: u64, cause: EjectionCause, limits: Thresholds) -> BreakerOutcome {
         let enough = limits.max_fails != 0 && fails >= u64::from(limits.max_fails);
-        if enough && !self.is_open() { Settled::Due(cause) } else { Settled::Unchanged }
+        if enough && !self.is_open() {
+            BreakerOutcome::Due(cause)
+        } else {
+            BreakerOutcome::Unchanged
+        }
     }
 
-    fn stay_out(&self, cause: Cause, limits: Thresholds, now_ms: u64) -> Settled {
+    fn stay_out(&self, cause: EjectionCause, limits: Thresholds, now_ms: u64) -> BreakerOutcome {
         self.note(cause);
         self.state.store(until(limits, now_ms) << 1, Ordering::Release);
-        Settled::StaysOut
+        BreakerOutcome::StaysOut
     }
 
-    fn note(&self, cause: Cause) {
+    fn note(&self, cause: EjectionCause) {
         let number = match cause {
-            Cause::Unreachable => 0,
-            Cause::BrokenAnswer => 1,
+            EjectionCause::Unreachable => 0,
+            EjectionCause::BrokenAnswer => 1,
         };
         self.cause.store(number, Ordering::Relaxed);
     }
@@ -301,5 +307,4 @@ fn until(limits: Thresholds, now_ms: u64) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "breaker_tests.rs"]
 mod tests;

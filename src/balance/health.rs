@@ -33,7 +33,7 @@ impl ProbeVerdict {
 
 /// Probes in a row that change the judgement, each at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rules {
+pub struct HealthThresholds {
     /// Good ones that bring an instance back.
     pub rise: u32,
     /// Bad ones that take it out.
@@ -42,7 +42,7 @@ pub struct Rules {
 
 /// How often to probe, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rhythm {
+pub struct ProbeTiming {
     /// While nothing changes.
     pub interval_ms: u64,
     /// While the instance is out, or on its way out.
@@ -62,7 +62,7 @@ pub enum HealthState {
 
 /// A judgement that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum HealthChange {
     /// It was in and is out.
     WentDown,
     /// It was out and is in again.
@@ -71,7 +71,7 @@ pub enum Change {
 
 /// All that is known at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct HealthSnapshot {
     /// The judgement.
     pub state: HealthState,
     /// Whether the last probe that said something was bad.
@@ -82,7 +82,7 @@ pub struct Standing {
     pub since_ms: u64,
 }
 
-impl Standing {
+impl HealthSnapshot {
     /// Whether the judgement may change with the next probes, or is to be left behind soon.
     fn in_transition(self) -> bool {
         self.state == HealthState::Down || self.last_was_bad
@@ -104,7 +104,7 @@ const BAD: u64 = 1 << 2;
 const STREAK_SHIFT: u32 = 3;
 const SINCE_SHIFT: u32 = STREAK_SHIFT + STREAK_BITS;
 
-fn pack(standing: Standing) -> u64 {
+fn pack(standing: HealthSnapshot) -> u64 {
     let state = match standing.state {
         HealthState::Checking => 0,
         HealthState::Up => 1,
@@ -115,9 +115,9 @@ fn pack(standing: Standing) -> u64 {
     state | bad | streak | standing.since_ms << SINCE_SHIFT
 }
 
-fn unpack(word: u64) -> Standing {
+fn unpack(word: u64) -> HealthSnapshot {
     let streak = (word >> STREAK_SHIFT) & u64::from(STREAK_MAX);
-    Standing {
+    HealthSnapshot {
         state: match word & 3 {
             0 => HealthState::Checking,
             1 => HealthState::Up,
@@ -133,12 +133,12 @@ impl Health {
     /// Nothing is known yet.
     pub fn new(now_ms: u64) -> Self {
         let state = HealthState::Checking;
-        let unknown = Standing { state, last_was_bad: false, streak: 0, since_ms: now_ms };
+        let unknown = HealthSnapshot { state, last_was_bad: false, streak: 0, since_ms: now_ms };
         Self { word: AtomicU64::new(pack(unknown)), returned_ms: AtomicU64::new(0) }
     }
 
     /// All that is known.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> HealthSnapshot {
         unpack(self.word.load(Ordering::Acquire))
     }
 
@@ -153,7 +153,12 @@ impl Health {
     }
 
     /// Takes a probe's verdict. Only one caller at a time: the prober.
-    pub fn settle(&self, verdict: ProbeVerdict, rules: Rules, now_ms: u64) -> Option<Change> {
+    pub fn settle(
+        &self,
+        verdict: ProbeVerdict,
+        rules: HealthThresholds,
+        now_ms: u64,
+    ) -> Option<HealthChange> {
         let old = self.standing();
         let bad = match verdict {
             ProbeVerdict::Busy => return None,
@@ -171,13 +176,15 @@ impl Health {
             (unchanged, _) => unchanged,
         };
         let since_ms = if state == old.state { old.since_ms } else { now_ms };
-        let new = Standing { state, last_was_bad: bad, streak, since_ms };
+        let new = HealthSnapshot { state, last_was_bad: bad, streak, since_ms };
         self.word.store(pack(new), Ordering::Release);
         match (old.state, state) {
-            (HealthState::Checking | HealthState::Up, HealthState::Down) => Some(Change::WentDown),
+            (HealthState::Checking | HealthState::Up, HealthState::Down) => {
+                Some(HealthChange::WentDown)
+            }
             (HealthState::Down, HealthState::Up) => {
                 self.returned_ms.store(now_ms, Ordering::Relaxed);
-                Some(Change::CameBack)
+                Some(HealthChange::CameBack)
             }
             _ => None,
         }
@@ -189,7 +196,7 @@ impl Health {
     /// The result is 85 to 95 % of the interval, so that gateways that were started together do not
     /// probe together for ever, and that a second until the probe and two time limits of half a
     /// second stay below two seconds.
-    pub fn next_in_ms(&self, rhythm: Rhythm, seed: u64) -> u64 {
+    pub fn next_in_ms(&self, rhythm: ProbeTiming, seed: u64) -> u64 {
         let fast = self.standing().in_transition();
         let interval = if fast { rhythm.fast_interval_ms } else { rhythm.interval_ms };
         let share = 850 + xxh3_64_with_seed(&seed.to_le_bytes(), 0) % 101;
@@ -203,10 +210,13 @@ mod tests {
         Just, Strategy, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
     };
 
-    use super::{Change, Health, HealthState, ProbeVerdict, Rhythm, Rules, pack, unpack};
+    use super::{
+        Health, HealthChange, HealthState, HealthThresholds, ProbeTiming, ProbeVerdict, pack,
+        unpack,
+    };
 
-    const RULES: Rules = Rules { rise: 2, fall: 3 };
-    const RHYTHM: Rhythm = Rhythm { interval_ms: 1000, fast_interval_ms: 250 };
+    const RULES: HealthThresholds = HealthThresholds { rise: 2, fall: 3 };
+    const RHYTHM: ProbeTiming = ProbeTiming { interval_ms: 1000, fast_interval_ms: 250 };
 
     fn after(verdicts: &[ProbeVerdict]) -> Health {
         let health = Health::new(0);
@@ -225,11 +235,11 @@ mod tests {
         assert_eq!((health.standing().state, health.standing().since_ms), (HealthState::Up, 6));
         assert_eq!(health.settle(Bad, RULES, 7), None);
         assert_eq!(health.settle(Bad, RULES, 8), None);
-        assert_eq!(health.settle(Bad, RULES, 9), Some(Change::WentDown));
+        assert_eq!(health.settle(Bad, RULES, 9), Some(HealthChange::WentDown));
         assert_eq!((health.standing().streak, health.standing().since_ms), (3, 9));
         assert_eq!(health.settle(Good, RULES, 10), None);
         assert!(health.is_down());
-        assert_eq!(health.settle(Good, RULES, 11), Some(Change::CameBack));
+        assert_eq!(health.settle(Good, RULES, 11), Some(HealthChange::CameBack));
         assert_eq!((health.standing().state, health.standing().since_ms), (HealthState::Up, 11));
         assert_eq!(health.returned_ms(), 11);
     }
@@ -274,10 +284,10 @@ mod tests {
                     ProbeVerdict::Busy => {}
                 }
                 let was_down = health.is_down();
-                let change = health.settle(verdict, Rules { rise, fall }, at);
+                let change = health.settle(verdict, HealthThresholds { rise, fall }, at);
                 let expected = match was_down {
-                    false if bad >= fall => Some(Change::WentDown),
-                    true if good >= rise => Some(Change::CameBack),
+                    false if bad >= fall => Some(HealthChange::WentDown),
+                    true if good >= rise => Some(HealthChange::CameBack),
                     _ => None,
                 };
                 prop_assert_eq!(change, expected);
@@ -304,7 +314,7 @@ mod tests {
             seed: u64,
         ) {
             let health = after(&verdicts);
-            let next = health.next_in_ms(Rhythm { interval_ms, fast_interval_ms }, seed);
+            let next = health.next_in_ms(ProbeTiming { interval_ms, fast_interval_ms }, seed);
             let standing = health.standing();
             let fast = standing.state == HealthState::Down || standing.last_was_bad;
             let interval = if fast { fast_interval_ms } else { interval_ms };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::balance::{Cycle, HashAlgorithm, Rendezvous, Ring};
+use crate::balance::{HashAlgorithm, Rendezvous, Ring, RoundRobin};
 
 /// How a pool spreads its requests.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub enum Method {
     /// member.
     Rendezvous(Box<Rendezvous>),
     /// Each request takes the next turn, whoever asks.
-    WeightedRoundRobin(Box<Cycle>),
+    WeightedRoundRobin(Box<RoundRobin>),
     /// Each request goes to the least busy, whoever asks.
     LeastConnections,
     /// Each client address has an instance of its own.
@@ -22,7 +22,7 @@ pub enum Method {
 
 /// What tells requests apart: two that agree in it share an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keyed {
+pub enum HashKey {
     /// The user; requests without one go to the least busy.
     ByUser,
     /// The client's address.
@@ -33,11 +33,11 @@ pub enum Keyed {
 
 impl Method {
     /// What its choice is keyed by.
-    pub fn keyed(&self) -> Keyed {
+    pub fn keyed(&self) -> HashKey {
         match self {
-            Self::ConsistentHash(_) | Self::Rendezvous(_) => Keyed::ByUser,
-            Self::IpHash(_) => Keyed::ByAddress,
-            Self::WeightedRoundRobin(_) | Self::LeastConnections => Keyed::ByNothing,
+            Self::ConsistentHash(_) | Self::Rendezvous(_) => HashKey::ByUser,
+            Self::IpHash(_) => HashKey::ByAddress,
+            Self::WeightedRoundRobin(_) | Self::LeastConnections => HashKey::ByNothing,
         }
     }
 

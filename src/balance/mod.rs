@@ -3,36 +3,42 @@
 //! Nothing here does IO or reads a clock: the time is an argument, in milliseconds since any fixed
 //! point. What is shared between threads is atomic; there is no lock.
 
-mod bound;
+mod bounded_load;
 mod breaker;
 mod budget;
-mod caller;
-mod cycle;
 mod hash;
 mod health;
-mod keyed_silence;
+mod keyed_stall;
+mod load;
 mod method;
 mod order;
 mod rendezvous;
+mod requester;
 mod ring;
+mod round_robin;
 mod run_starts;
 mod slow_start;
 mod status_breaker;
-mod statuses;
+mod status_set;
 
+pub use self::bounded_load::{LoadBound, MaxLoad};
+pub use self::breaker::{
+    Breaker, BreakerOutcome, BreakerState, EjectionCause, Permit, Thresholds, Verdict,
+};
+pub use self::budget::Budget;
+pub use self::health::{
+    Health, HealthChange, HealthSnapshot, HealthState, HealthThresholds, ProbeTiming, ProbeVerdict,
+};
+pub use self::keyed_stall::KeyedStall;
+pub use self::load::Load;
+pub use self::method::{HashKey, Method};
+pub use self::order::AttemptOrder;
+pub use self::rendezvous::Rendezvous;
+pub use self::requester::{CallerId, Requester, WorkKind};
+pub use self::ring::Ring;
+pub use self::round_robin::RoundRobin;
+pub use self::run_starts::{RunChange, RunStarts};
+pub use self::slow_start::{fraction, is_ramped_in};
+pub use self::status_breaker::{EjectionScope, StatusBreaker, StatusOutcome};
+pub use self::status_set::StatusSet;
 pub use crate::model::HashAlgorithm;
-pub use bound::{Bound, MaxLoad};
-pub use breaker::{Breaker, BreakerState, Cause, Pass, Settled, Thresholds, Verdict};
-pub use budget::Budget;
-pub use caller::{CallerId, Sender, Work};
-pub use cycle::Cycle;
-pub use health::{Change, Health, HealthState, ProbeVerdict, Rhythm, Rules, Standing};
-pub use keyed_silence::KeyedSilence;
-pub use method::{Keyed, Method};
-pub use order::{Load, Order};
-pub use rendezvous::Rendezvous;
-pub use ring::Ring;
-pub use run_starts::{RunChange, RunStarts};
-pub use slow_start::{fraction, lets_in};
-pub use status_breaker::{StatusBreaker, StatusSettled, Whom};
-pub use statuses::Statuses;

@@ -2,31 +2,16 @@
 
 use smallvec::SmallVec;
 
-use crate::balance::{Bound, Method};
-
-/// What an instance has to do: requests in flight over its weight.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
-    /// Requests under way.
-    pub in_flight: u32,
-    /// The configured weight, at least 1.
-    pub weight: u32,
-}
-
-impl Load {
-    /// Less loaded first; the comparison is exact, by cross multiplication.
-    fn is_less_than(self, other: Self) -> bool {
-        u64::from(self.in_flight) * u64::from(other.weight)
-            < u64::from(other.in_flight) * u64::from(self.weight)
-    }
-}
+use super::bounded_load::LoadBound;
+use super::load::Load;
+use super::method::Method;
 
 /// A request's own order over the members of its pool: each member once, then none.
 ///
 /// It is computed step by step, because nearly every request needs only its first step, which
 /// allocates nothing.
 #[derive(Debug)]
-pub struct Order {
+pub struct AttemptOrder {
     walk: Walk,
     given: Members,
     members: usize,
@@ -45,7 +30,7 @@ enum Walk {
     LeastBusy(usize),
 }
 
-impl Order {
+impl AttemptOrder {
     /// The order of a request with `key` over `members` members, from which `method` was built.
     ///
     /// Where the method knows neither key nor turns, or the request has no key, the least busy come
@@ -83,7 +68,7 @@ impl Order {
     /// The next member that `bound` admits, and if it admits none of those that are left, the next.
     pub fn next_within(
         &mut self,
-        bound: &Bound,
+        bound: &LoadBound,
         method: &Method,
         load: impl Fn(usize) -> Load,
     ) -> Option<usize> {
@@ -168,5 +153,4 @@ impl Members {
 }
 
 #[cfg(test)]
-#[path = "order_laws.rs"]
 mod laws;

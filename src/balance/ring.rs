@@ -17,7 +17,6 @@ const POINTS_OF_AN_ARC: usize = 8;
 #[derive(Debug)]
 pub struct Ring {
     algorithm: HashAlgorithm,
-    /// Sorted by their hashes.
     points: Vec<Point>,
     /// What `points` leave out of their hashes, by the same places.
     tails: Vec<u16>,

@@ -14,7 +14,7 @@ pub fn fraction(key: &[u8]) -> u64 {
 }
 
 /// Whether a key with this fraction is let in, so long after an instance came back.
-pub fn lets_in(fraction: u64, elapsed_ms: u64, slow_start_ms: u64) -> bool {
+pub fn is_ramped_in(fraction: u64, elapsed_ms: u64, slow_start_ms: u64) -> bool {
     // The fraction of the whole time, in ms, below 2^64.
     let turn = (u128::from(fraction) * u128::from(slow_start_ms)) >> 64;
     u128::from(elapsed_ms) > turn || elapsed_ms >= slow_start_ms
@@ -24,13 +24,14 @@ pub fn lets_in(fraction: u64, elapsed_ms: u64, slow_start_ms: u64) -> bool {
 mod tests {
     use proptest::prelude::{any, prop_assert, proptest};
 
-    use super::{fraction, lets_in};
+    use super::{fraction, is_ramped_in};
 
     #[test]
     fn the_share_let_in_grows_with_the_time() {
         let users: Vec<_> =
             (0..1000).map(|number| fraction(format!("shop:user-{number}").as_bytes())).collect();
-        let share = |elapsed| users.iter().filter(|user| lets_in(**user, elapsed, 10_000)).count();
+        let share =
+            |elapsed| users.iter().filter(|user| is_ramped_in(**user, elapsed, 10_000)).count();
         assert_eq!((share(0), share(10_000)), (0, 1000));
         for (elapsed, expected) in [(1000, 100), (2500, 250), (5000, 500), (9000, 900)] {
             let share = share(elapsed);
@@ -40,7 +41,7 @@ mod tests {
 
     #[test]
     fn without_slow_start_everybody_is_let_in_at_once() {
-        assert!(lets_in(u64::MAX, 0, 0));
+        assert!(is_ramped_in(u64::MAX, 0, 0));
     }
 
     proptest! {
@@ -51,9 +52,9 @@ mod tests {
             later in 0_u64..100_000,
             slow_start in 0_u64..100_000,
         ) {
-            let before = lets_in(user, elapsed, slow_start);
-            prop_assert!(!before || lets_in(user, elapsed + later, slow_start));
-            prop_assert!(lets_in(user, slow_start, slow_start));
+            let before = is_ramped_in(user, elapsed, slow_start);
+            prop_assert!(!before || is_ramped_in(user, elapsed + later, slow_start));
+            prop_assert!(is_ramped_in(user, slow_start, slow_start));
         }
     }
 }

@@ -12,12 +12,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::breaker::{BreakerState, Pass, Thresholds};
-use super::caller::{BITS, CallerId, MASK, Sender, Work, second};
+use super::breaker::{BreakerState, Permit, Thresholds};
+use super::requester::{BITS, CallerId, MASK, Requester, WorkKind, second};
 
 /// For whom an instance is taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub enum EjectionScope {
     /// Everybody.
     All,
     /// The one caller who has had all the bad answers.
@@ -26,11 +26,11 @@ pub enum Whom {
 
 /// What an answer came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatusSettled {
+pub enum StatusOutcome {
     /// Nothing.
     Unchanged,
     /// Enough in a row: the caller may [open](StatusBreaker::open) the breaker.
-    Due(Whom),
+    Due(EjectionScope),
     /// The trial failed: it is out for another term.
     StaysOut,
     /// The trial succeeded: it is in again.
@@ -54,7 +54,7 @@ struct Open {
     /// For this one alone.
     alone: Option<u32>,
     /// What failed: only such work can be the trial.
-    work: Work,
+    work: WorkKind,
     has_trial: bool,
 }
 
@@ -71,7 +71,7 @@ impl Open {
         let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
         self.until_ms.clamp(1, MAX_UNTIL_MS) << UNTIL_SHIFT
             | u64::from(self.alone.unwrap_or(0)) << CALLER_SHIFT
-            | flag(self.work == Work::Run, RUNS)
+            | flag(self.work == WorkKind::Run, RUNS)
             | flag(self.alone.is_some(), ALONE)
             | flag(self.has_trial, TRIAL)
     }
@@ -85,7 +85,7 @@ impl Open {
         Some(Self {
             until_ms: word >> UNTIL_SHIFT,
             alone: (word & ALONE != 0).then_some(caller),
-            work: if word & RUNS != 0 { Work::Run } else { Work::Other },
+            work: if word & RUNS != 0 { WorkKind::Run } else { WorkKind::Other },
             has_trial: word & TRIAL != 0,
         })
     }
@@ -97,14 +97,14 @@ impl Open {
 
 impl StatusBreaker {
     /// Whether a request for this work may be sent now, and as what.
-    pub fn admit(&self, now_ms: u64, sender: Sender) -> Option<Pass> {
+    pub fn admit(&self, now_ms: u64, sender: Requester) -> Option<Permit> {
         let word = self.state.load(Ordering::Acquire);
         let Some(open) = Open::of(word).filter(|open| open.concerns(sender.caller)) else {
-            return Some(Pass::Normal);
+            return Some(Permit::Normal);
         };
         if open.has_trial
             || now_ms < open.until_ms
-            || (open.work == Work::Run && sender.work != open.work)
+            || (open.work == WorkKind::Run && sender.work != open.work)
         {
             return None;
         }
@@ -112,18 +112,18 @@ impl StatusBreaker {
         self.state
             .compare_exchange(word, with_trial, Ordering::AcqRel, Ordering::Acquire)
             .ok()
-            .map(|_| Pass::Trial)
+            .map(|_| Permit::Trial)
     }
 
     /// Takes an answer with a status that does not count.
-    pub fn good(&self, pass: Pass, sender: Sender, now_ms: u64) -> StatusSettled {
+    pub fn good(&self, pass: Permit, sender: Requester, now_ms: u64) -> StatusOutcome {
         let row = self.row(sender.work);
         row.good(sender.caller, now_ms);
         let word = self.state.load(Ordering::Acquire);
-        let Some(open) = Open::of(word) else { return StatusSettled::Unchanged };
+        let Some(open) = Open::of(word) else { return StatusOutcome::Unchanged };
         // Where another one succeeds, it is not the instance's fault.
         let others = !open.concerns(sender.caller) && open.work == sender.work;
-        let ends = others || pass == Pass::Trial;
+        let ends = others || pass == Permit::Trial;
         if ends
             && self
                 .state
@@ -135,43 +135,49 @@ impl StatusBreaker {
             if open.alone.is_none() {
                 self.since_ms.store(now_ms.max(1), Ordering::Relaxed);
             }
-            return StatusSettled::IsBack;
+            return StatusOutcome::IsBack;
         }
-        StatusSettled::Unchanged
+        StatusOutcome::Unchanged
     }
 
     /// Takes an answer with a status that counts.
     pub fn bad(
         &self,
-        pass: Pass,
-        sender: Sender,
+        pass: Permit,
+        sender: Requester,
         limits: &Thresholds,
         now_ms: u64,
-    ) -> StatusSettled {
-        if pass == Pass::Trial {
+    ) -> StatusOutcome {
+        if pass == Permit::Trial {
             let until_ms = now_ms.saturating_add(limits.fail_timeout_ms);
             let stays = |word| {
                 Open::of(word).map(|open| Open { until_ms, has_trial: false, ..open }.word())
             };
             self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, stays).ok();
-            return StatusSettled::StaysOut;
+            return StatusOutcome::StaysOut;
         }
         match self.row(sender.work).bad(sender.caller, limits, now_ms) {
-            Some(whom) => StatusSettled::Due(whom),
-            None => StatusSettled::Unchanged,
+            Some(whom) => StatusOutcome::Due(whom),
+            None => StatusOutcome::Unchanged,
         }
     }
 
     /// A trial that says nothing: the next one may be sent.
-    pub fn give_back(&self, pass: Pass) {
-        if pass == Pass::Trial {
+    pub fn give_back(&self, pass: Permit) {
+        if pass == Permit::Trial {
             self.state.fetch_and(!TRIAL, Ordering::AcqRel);
         }
     }
 
     /// Takes the instance out for its term. False if it was out for them already.
-    pub fn open(&self, whom: Whom, sender: Sender, limits: &Thresholds, now_ms: u64) -> bool {
-        let alone = (whom == Whom::Caller).then_some(sender.caller.user);
+    pub fn open(
+        &self,
+        whom: EjectionScope,
+        sender: Requester,
+        limits: &Thresholds,
+        now_ms: u64,
+    ) -> bool {
+        let alone = (whom == EjectionScope::Caller).then_some(sender.caller.user);
         let until_ms = now_ms.saturating_add(limits.fail_timeout_ms);
         let opened = Open { until_ms, alone, work: sender.work, has_trial: false };
         // Who is out alone is out with all others, too.
@@ -180,7 +186,7 @@ impl StatusBreaker {
             _ => Some(opened.word()),
         };
         let opens = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, opens).is_ok();
-        if opens && whom == Whom::All {
+        if opens && whom == EjectionScope::All {
             self.since_ms.store(now_ms.max(1), Ordering::Relaxed);
         }
         opens
@@ -211,22 +217,22 @@ impl StatusBreaker {
     }
 
     /// Where it stands, and for whom.
-    pub fn state(&self, now_ms: u64) -> (BreakerState, Whom) {
+    pub fn state(&self, now_ms: u64) -> (BreakerState, EjectionScope) {
         let Some(open) = Open::of(self.state.load(Ordering::Acquire)) else {
-            return (BreakerState::Closed, Whom::All);
+            return (BreakerState::Closed, EjectionScope::All);
         };
-        let whom = if open.alone.is_some() { Whom::Caller } else { Whom::All };
+        let whom = if open.alone.is_some() { EjectionScope::Caller } else { EjectionScope::All };
         match now_ms < open.until_ms {
             true => (BreakerState::Open { until_ms: open.until_ms }, whom),
             false => (BreakerState::HalfOpen, whom),
         }
     }
 
-    fn row(&self, work: Work) -> &Row {
+    fn row(&self, work: WorkKind) -> &Row {
         let [of_runs, of_others] = &self.rows;
         match work {
-            Work::Run => of_runs,
-            Work::Other => of_others,
+            WorkKind::Run => of_runs,
+            WorkKind::Other => of_others,
         }
     }
 }
@@ -327,7 +333,7 @@ impl Row {
     }
 
     /// For whom the instance is to be taken out, if for anybody.
-    fn bad(&self, caller: CallerId, limits: &Thresholds, now_ms: u64) -> Option<Whom> {
+    fn bad(&self, caller: CallerId, limits: &Thresholds, now_ms: u64) -> Option<EjectionScope> {
         let next = |word| Some(Answers::of(word).with_bad(u64::from(caller.user)).word());
         let before = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next).ok()?;
         let after = next(before).map(Answers::of)?;
@@ -338,8 +344,8 @@ impl Row {
         let within_s = limits.fail_timeout_ms.div_ceil(1000);
         let others_succeed = good_s != 0 && ago_s(second(now_ms), good_s) <= within_s;
         match (mixed, others_succeed) {
-            (true, _) => Some(Whom::All),
-            (false, false) => Some(Whom::Caller),
+            (true, _) => Some(EjectionScope::All),
+            (false, false) => Some(EjectionScope::Caller),
             (false, true) => None,
         }
     }
@@ -355,5 +361,4 @@ fn ago_s(now_s: u64, at_s: u64) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "status_breaker_tests.rs"]
 mod tests;

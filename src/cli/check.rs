@@ -59,7 +59,6 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     Ok(status)
 }
 
-/// How findings look here.
 pub(super) fn style(printer: &Printer) -> Style {
     if printer.is_terminal() { Style::Colour } else { Style::Plain }
 }

@@ -18,7 +18,7 @@ use crate::cli::admin_client::{AdminClient, AdminOption};
 use crate::cli::config_source::ConfigOption;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
-use crate::conversation::{Imported, Parsed, Slice, now_s, parse};
+use crate::conversation::{ImportSummary, ParsedImport, Slice, now_s, parse};
 use crate::model::units::parse_duration;
 
 /// Conversations that are sent to the gateway at once.
@@ -149,7 +149,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
                 }
             };
             let Some(admin) = gateway.admin(printer) else { return Ok(ExitStatus::Misused) };
-            let Imported { added, present, skipped } = import(&admin, parsed)?;
+            let ImportSummary { added, present, skipped } = import(&admin, parsed)?;
             let text = match json {
                 true => {
                     json!({ "added": added, "present": present, "skipped": skipped }).to_string()
@@ -226,11 +226,11 @@ fn export(
     Ok(())
 }
 
-fn import(admin: &AdminClient, parsed: Parsed) -> anyhow::Result<Imported> {
-    let mut all = Imported { skipped: parsed.skipped, ..Imported::default() };
+fn import(admin: &AdminClient, parsed: ParsedImport) -> anyhow::Result<ImportSummary> {
+    let mut all = ImportSummary { skipped: parsed.skipped, ..ImportSummary::default() };
     for rows in parsed.rows.chunks(PART) {
         let part = json!({ "header": parsed.header, "rows": rows });
-        let done: Imported = block_on(admin.ask("/conversations/import", &part))?;
+        let done: ImportSummary = block_on(admin.ask("/conversations/import", &part))?;
         all.added += done.added;
         all.present += done.present;
         all.skipped += done.skipped;

@@ -237,7 +237,6 @@ fn all_out(answer: &Value) -> bool {
     list(&answer["instances"]).all(|instance| instance["status"] != "healthy")
 }
 
-/// Rows as a table.
 fn aligned(rows: &[[String; 8]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<_> = (0..8).map(|column| width(column).unwrap_or(0)).collect();

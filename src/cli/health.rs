@@ -35,7 +35,6 @@ fn parse_url(text: &str) -> Result<Uri, String> {
     Ok(url)
 }
 
-/// Asks once.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let url = &arguments.url;
     let status = block_on(async {

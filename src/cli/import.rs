@@ -33,7 +33,6 @@ pub(super) struct Arguments {
     force: bool,
 }
 
-/// Reads, checks and writes.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let path = arguments.file.display().to_string();
     let text = fs::read(&arguments.file).with_context(|| format!("cannot read {path}"))?;

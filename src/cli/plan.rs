@@ -54,7 +54,6 @@ fn parse_share(text: &str) -> Result<f64, String> {
     share.map(|percent| percent / 100.0).ok_or_else(|| "write it as `10%`".to_owned())
 }
 
-/// Prints a plan.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let source = arguments.new.source();
     let Some(new) = load(&source, printer) else { return Ok(ExitStatus::Misused) };

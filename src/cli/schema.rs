@@ -18,7 +18,6 @@ pub(super) struct Arguments {
     markdown: bool,
 }
 
-/// Prints the schema.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     if arguments.markdown {
         printer.out(&config::markdown())?;

@@ -20,7 +20,7 @@ use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
-use crate::conversation::{self, Book};
+use crate::conversation::{self, ConversationStore};
 use crate::gateway::{Prober, Shared, Stores, WorkerConfig, Workers, bind};
 use crate::store::{self, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
@@ -132,7 +132,7 @@ impl Gateway {
         };
         // After the listeners: who finds the port taken would also find the store in use.
         let (local, warning) = local_store(&config, source.path());
-        let book = Arc::new(book(&config, &local, warning.clone())?);
+        let conversation_store = Arc::new(conversation_store(&config, &local, warning.clone())?);
         let owners = Arc::new(owners(&config, local, warning)?);
         let (reloader, requests) = Reloader::new(Arc::clone(&config));
         let access = Arc::new(ArcSwap::from_pointee(access(&config)));
@@ -148,7 +148,7 @@ impl Gateway {
         };
         let shared = Arc::new_cyclic(|shared| {
             let admin = Box::new(AdminDesk::new(office(shared)));
-            let kept = Stores { owners, book };
+            let kept = Stores { owners, conversation_store };
             Shared::new(Arc::new(snapshot), kept, admin, setup.workers)
         });
         let mut tasks = JoinSet::new();
@@ -219,7 +219,7 @@ impl Gateway {
         let Self { shared, workers, access_log, prober, mut tasks, .. } = self;
         shared.drain();
         // The admin listener answers until the end, so that an operator can see what still runs.
-        let book = Arc::clone(shared.book());
+        let conversation_store = Arc::clone(shared.conversation_store());
         let joined = spawn_blocking(move || {
             workers.join();
             access_log.into_iter().for_each(AccessLog::finish);
@@ -228,7 +228,7 @@ impl Gateway {
         if joined.await.is_err() {
             tracing::error!("cannot wait for the workers");
         }
-        book.close().await;
+        conversation_store.close().await;
         drop(prober);
         tasks.shutdown().await;
     }
@@ -261,15 +261,19 @@ fn local_store(config: &Config, path: Option<&Path>) -> (Arc<dyn Store>, Option<
 }
 
 /// The book of conversations, in Redis where that is named.
-fn book(config: &Config, local: &Arc<dyn Store>, warning: Option<String>) -> anyhow::Result<Book> {
+fn conversation_store(
+    config: &Config,
+    local: &Arc<dyn Store>,
+    warning: Option<String>,
+) -> anyhow::Result<ConversationStore> {
     let (store, warning) = match &config.store.redis {
         Some(url) => (store::in_redis(url)?, None),
         None => (Arc::clone(local), warning),
     };
     let config::Conversations { max_entries, max_age, on_store_failure } = config.conversations;
     let limits = conversation::Limits { max_entries, max_age };
-    let book = Book::start(store, warning, limits, on_store_failure);
-    book.context("cannot start the thread that keeps the conversations")
+    let conversation_store = ConversationStore::start(store, warning, limits, on_store_failure);
+    conversation_store.context("cannot start the thread that keeps the conversations")
 }
 
 /// The owners of ids, from the store where they are kept.

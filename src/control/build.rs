@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use crate::balance::{Cycle, MaxLoad, Method, Rendezvous, Ring, Statuses};
+use crate::balance::{MaxLoad, Method, Rendezvous, Ring, RoundRobin, StatusSet};
 use crate::config::{self, BodiesMemory, Config, ConsistentHash};
 use crate::control::by_address::Instances;
 use crate::control::host;
@@ -176,7 +176,7 @@ fn retry(app: &config::App) -> Retry {
     Retry {
         attempts: app.retry.attempts,
         budget: app.retry.budget,
-        statuses: Statuses::new(app.retry.statuses.iter().copied()),
+        statuses: StatusSet::new(app.retry.statuses.iter().copied()),
         executed: match app.retry.non_idempotent {
             true => Executed::Again,
             false => Executed::Once,
@@ -296,7 +296,7 @@ impl<'a> Builder<'a> {
             }
             config::Method::WeightedRoundRobin => {
                 let weights: Vec<_> = members.iter().map(|member| member.weight).collect();
-                Method::WeightedRoundRobin(Cycle::new(&weights).into())
+                Method::WeightedRoundRobin(RoundRobin::new(&weights).into())
             }
             config::Method::LeastConnections => Method::LeastConnections,
         }
@@ -313,7 +313,7 @@ impl<'a> Builder<'a> {
         };
         let mates = app.instances.iter().map(instance).zip(stats.iter().cloned()).collect();
         Judgement {
-            fail_statuses: Statuses::new(app.fail_statuses.iter().copied()),
+            fail_statuses: StatusSet::new(app.fail_statuses.iter().copied()),
             pool_mates: Arc::new(EjectionGuard::new(name.clone(), mates, app.max_ejected_percent)),
         }
     }
@@ -376,7 +376,7 @@ impl<'a> Builder<'a> {
 /// What the members of an app share of its judgement.
 #[derive(Clone)]
 struct Judgement {
-    fail_statuses: Statuses,
+    fail_statuses: StatusSet,
     pool_mates: Arc<EjectionGuard>,
 }
 

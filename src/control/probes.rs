@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::balance::{Rhythm, Rules};
+use crate::balance::{HealthThresholds, ProbeTiming};
 use crate::config::{self, ProbeMethod};
 use crate::gateway::{Instance, Probe, ProbeTarget};
 use crate::model::Address;
@@ -81,12 +81,12 @@ fn probe(instance: &config::Instance) -> Option<Probe> {
             ProbeMethod::Options => Method::OPTIONS,
         },
         headers,
-        rhythm: Rhythm {
+        rhythm: ProbeTiming {
             interval_ms: millis(written.interval),
             fast_interval_ms: millis(written.fast_interval),
         },
         timeout: written.timeout,
-        rules: Rules { rise: written.rise, fall: written.fall },
+        rules: HealthThresholds { rise: written.rise, fall: written.fall },
         expect: written.expect.clone(),
         expect_body: written.expect_body.clone(),
     })

@@ -4,10 +4,10 @@
 //! or a state machine fed with bytes: no IO, no clock, and no knowledge of which instance a
 //! request goes to.
 
-pub mod answer;
 pub mod cors;
 pub mod error;
 pub mod multipart;
 pub mod pairs;
 pub mod path;
+pub mod response_body;
 pub mod scan;

@@ -11,7 +11,7 @@ use http_body::Body;
 use crate::adapter::Protocol;
 use crate::dify;
 use crate::dify::path::{Call, CallKind, normal};
-use crate::dify::scan::BodyFacts;
+use crate::dify::scan::BodyInfo;
 use crate::gateway::ai::request::{AiRequest, AiResponse};
 use crate::gateway::ai::{self, AiRoute};
 use crate::gateway::http::buffered_body::BufferedBody;
@@ -217,7 +217,7 @@ impl IncomingRequest {
             let most = BodyLimit::any(&self.snapshot.limits);
             let body = identify::body(&self.head, &mut self.body, &self.snapshot, most).await?;
             self.record.body_read(None, body.len());
-            return Ok(Caller { app, user: None, facts: BodyFacts::default(), body });
+            return Ok(Caller { app, user: None, facts: BodyInfo::default(), body });
         }
         let (app, key) = identify::app(&self.snapshot, &self.head.headers)?;
         self.record.caller_known(&app);
@@ -298,7 +298,7 @@ fn finish((exchange, result): ForwardResult) -> Outcome {
 struct Caller {
     app: Arc<App>,
     user: Option<String>,
-    facts: BodyFacts,
+    facts: BodyInfo,
     body: BufferedBody,
 }
 

@@ -18,19 +18,21 @@ use redb::{
     ReadableTableMetadata, StorageError, TableDefinition, TableError, WriteTransaction,
 };
 
-use super::{Change, Page, Step, Store, StoreError, Table};
+use super::error::StoreError;
+use super::key_value::{Change, ConditionalWrite, Page, Store};
+use super::table::Table;
 
 /// What redb may keep of the file in memory, in bytes. The system keeps the rest of what is used.
 const CACHE: usize = 8 << 20;
 
-pub(super) struct Disk {
+pub(super) struct RedbStore {
     path: PathBuf,
     /// `None` after an error: redb refuses everything after one, so the file is opened again.
     #[expect(clippy::disallowed_types, reason = "a store is no part of a request's path")]
     database: Mutex<Option<Database>>,
 }
 
-impl Disk {
+impl RedbStore {
     /// Opens the file, or makes it. Every page is read and checked, after a crash or not: redb may
     /// panic on a file that somebody else has changed.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
@@ -144,7 +146,7 @@ impl<'t> Tables<'t> {
     }
 
     /// Makes the changes of a step if its guard holds, and tells whether it does.
-    fn take(&mut self, step: &Step) -> Result<bool, redb::Error> {
+    fn take(&mut self, step: &ConditionalWrite) -> Result<bool, redb::Error> {
         if let Some(guard) = &step.guard {
             let row = self.rows(guard.table)?.get(&guard.key[..])?;
             if row.as_ref().map(|row| row.value()) != guard.value.as_deref() {
@@ -156,7 +158,7 @@ impl<'t> Tables<'t> {
     }
 }
 
-impl Store for Disk {
+impl Store for RedbStore {
     fn load(&self, table: Table, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         self.with(|database| {
             let rows = match database.begin_read()?.open_table(definition(table)) {
@@ -189,7 +191,7 @@ impl Store for Disk {
         })
     }
 
-    fn apply(&self, steps: &[Step]) -> Result<Vec<bool>, StoreError> {
+    fn apply(&self, steps: &[ConditionalWrite]) -> Result<Vec<bool>, StoreError> {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;

@@ -7,17 +7,19 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use super::{Change, Page, Step, Store, StoreError, Table};
+use super::error::StoreError;
+use super::key_value::{Change, ConditionalWrite, Page, Store};
+use super::table::Table;
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct MemoryStore {
     #[expect(clippy::disallowed_types, reason = "a store is no part of a request's path")]
     tables: Mutex<BTreeMap<Table, Rows>>,
 }
 
-impl Memory {
+impl MemoryStore {
     /// A panic elsewhere leaves whole rows, so the tables stay good.
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<Table, Rows>) -> T) -> T {
         work(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner))
@@ -34,7 +36,7 @@ fn make(tables: &mut BTreeMap<Table, Rows>, changes: &[Change]) {
     }
 }
 
-impl Store for Memory {
+impl Store for MemoryStore {
     fn load(&self, table: Table, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         self.with(|tables| {
             tables.get(&table).into_iter().flatten().for_each(|(key, value)| each(key, value));
@@ -51,9 +53,9 @@ impl Store for Memory {
         Ok(self.with(|tables| tables.get(&table)?.get(key).cloned()))
     }
 
-    fn apply(&self, steps: &[Step]) -> Result<Vec<bool>, StoreError> {
+    fn apply(&self, steps: &[ConditionalWrite]) -> Result<Vec<bool>, StoreError> {
         Ok(self.with(|tables| {
-            let mut take = |step: &Step| {
+            let mut take = |step: &ConditionalWrite| {
                 let holds = step.guard.as_ref().is_none_or(|guard| {
                     let row = tables.get(&guard.table).and_then(|rows| rows.get(&guard.key));
                     row == guard.value.as_ref()

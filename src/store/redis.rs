@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use redis::{Client, Connection, IntoConnectionInfo, Pipeline, RedisError, cmd, pipe};
 
-use super::{Change, Page, Step, Store, StoreError, Table};
+use super::error::StoreError;
+use super::key_value::{Change, ConditionalWrite, Page, Store};
+use super::table::Table;
 use crate::model::Token;
 
 /// How long connecting, and each read and write, may take.
@@ -42,7 +44,7 @@ for at = 5, #ARGV, 4 do
 end
 return 1";
 
-pub(super) struct Redis {
+pub(super) struct RedisStore {
     client: Client,
     place: String,
     /// `None` before the first use and after an error.
@@ -50,7 +52,7 @@ pub(super) struct Redis {
     connection: Mutex<Option<Connection>>,
 }
 
-impl Redis {
+impl RedisStore {
     pub(super) fn new(url: &Token) -> Result<Self, StoreError> {
         let open = || {
             let info = url.expose().into_connection_info()?;
@@ -122,7 +124,7 @@ fn add(pipeline: &mut Pipeline, change: &Change) {
 }
 
 /// Adds a step; tells whether it is one with an answer.
-fn add_step(pipeline: &mut Pipeline, step: &Step) -> bool {
+fn add_step(pipeline: &mut Pipeline, step: &ConditionalWrite) -> bool {
     let Some(guard) = &step.guard else {
         step.changes.iter().for_each(|change| add(pipeline, change));
         return false;
@@ -140,7 +142,7 @@ fn add_step(pipeline: &mut Pipeline, step: &Step) -> bool {
     true
 }
 
-impl Store for Redis {
+impl Store for RedisStore {
     fn load(&self, table: Table, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         let mut page = self.page(table, None, PAGE)?;
         loop {
@@ -151,7 +153,7 @@ impl Store for Redis {
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        self.apply(&[Step { guard: None, changes: changes.to_vec() }]).map(|_| ())
+        self.apply(&[ConditionalWrite { guard: None, changes: changes.to_vec() }]).map(|_| ())
     }
 
     fn count(&self, table: Table) -> Result<u64, StoreError> {
@@ -162,7 +164,7 @@ impl Store for Redis {
         self.with(|connection| cmd("HGET").arg(hash(table)).arg(key).query(connection))
     }
 
-    fn apply(&self, steps: &[Step]) -> Result<Vec<bool>, StoreError> {
+    fn apply(&self, steps: &[ConditionalWrite]) -> Result<Vec<bool>, StoreError> {
         let mut pipeline = pipe();
         pipeline.atomic();
         let guarded: Vec<_> = steps.iter().map(|step| add_step(&mut pipeline, step)).collect();

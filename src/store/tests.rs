@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::open::FILE;
 use super::redis_server::RedisServer;
-use super::{Change, FILE, Guard, Step, Store, Table, in_memory, in_redis, open};
+use super::{Change, ConditionalWrite, Guard, Store, Table, in_memory, in_redis, open};
 use crate::model::Token;
 
 fn set(key: &str, value: &str) -> Change {
@@ -49,12 +50,15 @@ fn keeps_rows(store: &dyn Store) {
 }
 
 /// Changes a row of another table if its value is as expected.
-fn step(key: &str, expected: Option<&str>, value: Option<&str>) -> Step {
+fn step(key: &str, expected: Option<&str>, value: Option<&str>) -> ConditionalWrite {
     let bytes = |text: &str| text.as_bytes().to_vec();
     let (table, key) = (Table::Turns, bytes(key));
     let change = Change { table, key: key.clone(), value: value.map(bytes) };
     let guard = Guard { table, key, value: expected.map(bytes) };
-    Step { guard: Some(guard), changes: vec![change, set("guarded", value.unwrap_or("-"))] }
+    ConditionalWrite {
+        guard: Some(guard),
+        changes: vec![change, set("guarded", value.unwrap_or("-"))],
+    }
 }
 
 fn takes_steps(store: &dyn Store) {
@@ -65,7 +69,7 @@ fn takes_steps(store: &dyn Store) {
         step("x", Some("0"), Some("no")),
         step("x", None, Some("1")),
         step("x", None, Some("2")),
-        Step { guard: None, changes: vec![set("free", "f")] },
+        ConditionalWrite { guard: None, changes: vec![set("free", "f")] },
         step("x", Some("1"), Some("")),
         step("y", Some(""), Some("no")),
     ];

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use difygate::conversation::{
-    Before, Finished, Found, Known, Pending, Sought, State, Thread, Turn, now_s,
+    ConversationMatch, ConversationState, FinishedTurn, PendingTurn, PriorTurns, Thread,
+    TranscriptMatch, TranscriptQuery, Turn, now_s,
 };
 use http::{Request, StatusCode};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -21,16 +22,21 @@ fn thread(key: &str, chat: &str) -> Thread {
 }
 
 async fn turn(rig: &Rig, thread: &Thread, conversation: Uuid) {
-    let (user, before) = (Turn::user("question"), Before::Transcript(&[]));
-    let pending = Pending::new(thread.clone(), before, &user);
+    let (user, before) = (Turn::user("question"), PriorTurns::Transcript(&[]));
+    let pending = PendingTurn::new(thread.clone(), before, &user);
     let (assistant, message) = ("answer", Some(Uuid::new_v4()));
-    let finished = Finished { pending, conversation, assistant, message };
-    rig.gateway.shared().book().finish(finished).await.unwrap();
+    let finished = FinishedTurn { pending, conversation, assistant, message };
+    rig.gateway.shared().conversation_store().finish(finished).await.unwrap();
 }
 
-async fn found(rig: &Rig, thread: &Thread) -> Found {
+async fn found(rig: &Rig, thread: &Thread) -> TranscriptMatch {
     let before = [Turn::user("question"), Turn::assistant("answer")];
-    rig.gateway.shared().book().find(Sought::new(thread.clone(), &before)).await.unwrap()
+    rig.gateway
+        .shared()
+        .conversation_store()
+        .find(TranscriptQuery::new(thread.clone(), &before))
+        .await
+        .unwrap()
 }
 
 /// Runs the command against the rig's admin listener, and gives its exit code and what it printed.
@@ -87,19 +93,24 @@ async fn an_operator_lists_exports_cleans_up_and_imports() {
     });
     std::fs::write(&file, aged.collect::<String>()).unwrap();
     for id in &ids {
-        rig.gateway.shared().book().forget(*id).await.unwrap();
+        rig.gateway.shared().conversation_store().forget(*id).await.unwrap();
     }
     let (_, out, _) = run(&rig, &["import", path]).await;
     assert_eq!(out, "3 conversations taken in, 0 were known, 0 cannot be used\n");
-    let Found::Resume(resumed) = found(&rig, &web).await else { panic!("it is not resumed") };
-    assert_eq!((resumed.id, resumed.state), (ids[0], State::Clean));
+    let TranscriptMatch::Resume(resumed) = found(&rig, &web).await else {
+        panic!("it is not resumed")
+    };
+    assert_eq!((resumed.id, resumed.state), (ids[0], ConversationState::Clean));
     let (_, out, _) = run(&rig, &["cleanup", "--max-age", "1d", "--key", "app", "--json"]).await;
     assert_eq!(out, "{\"removed\":1}\n");
     let (_, out, _) = run(&rig, &["import", path, "--json"]).await;
     assert_eq!(out, "{\"added\":1,\"present\":2,\"skipped\":0}\n");
-    let book = rig.gateway.shared().book();
+    let conversation_store = rig.gateway.shared().conversation_store();
     let app = thread("app", "");
-    assert!(matches!(book.by_id(&app, ids[2]).await.unwrap(), Known::Mine(_)));
+    assert!(matches!(
+        conversation_store.by_id(&app, ids[2]).await.unwrap(),
+        ConversationMatch::Owned(_)
+    ));
 }
 
 #[tokio::test]
@@ -119,8 +130,10 @@ async fn the_mappings_of_opendify_are_taken_over() {
     assert!(error.contains("name it with `--app`"), "{error}");
     let (_, out, _) = run(&rig, &["import", path, "--app", "shop"]).await;
     assert_eq!(out, "1 conversations taken in, 0 were known, 1 cannot be used\n");
-    let Found::Resume(resumed) = found(&rig, &thread("web", "chat-1")).await else { panic!() };
-    assert_eq!((resumed.id, resumed.state), (id, State::Imported));
+    let TranscriptMatch::Resume(resumed) = found(&rig, &thread("web", "chat-1")).await else {
+        panic!()
+    };
+    assert_eq!((resumed.id, resumed.state), (id, ConversationState::Imported));
 }
 
 #[tokio::test]

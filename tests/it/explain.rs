@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dify_sim::Fault;
-use difygate::affinity::{AppTag, Lasting, now_s};
+use difygate::affinity::{AppTag, Durability, now_s};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -174,7 +174,7 @@ async fn a_loaded_instance_is_passed_over_by_new_work_and_not_by_a_conversation(
     // Who has it, once that has been learned.
     let id = "0b799e6d-9af7-4a5f-9f9a-2a5a2e4c1f4a".parse().unwrap();
     rig.gateway.shared().owners().learn_all(
-        [(id, Lasting::Yes)],
+        [(id, Durability::Durable)],
         &"dify2".into(),
         AppTag::default(),
         now_s(),

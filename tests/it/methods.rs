@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dify_sim::Fault;
-use difygate::balance::{HashAlgorithm, Load, Method, Order, Rendezvous, Ring};
+use difygate::balance::{AttemptOrder, HashAlgorithm, Load, Method, Rendezvous, Ring};
 use difygate::gateway::key;
 use http::{Request, StatusCode};
 use hyper::Response;
@@ -209,7 +209,7 @@ fn owners(method: &Method, members: usize) -> Vec<usize> {
     let load = |_| Load { in_flight: 0, weight: 1 };
     let owner = |user| {
         let key = key("customer_service", &format!("user-{user}"));
-        Order::new(method, Some(key.as_bytes()), members, || 0).next(method, load).unwrap()
+        AttemptOrder::new(method, Some(key.as_bytes()), members, || 0).next(method, load).unwrap()
     };
     (0..USERS).map(owner).collect()
 }

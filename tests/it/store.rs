@@ -111,9 +111,9 @@ async fn conversations_are_kept_beside_the_owners_or_in_redis() {
 }
 
 async fn until_failing(rig: &Rig, failing: bool) {
-    let book = rig.gateway.shared().book();
+    let conversation_store = rig.gateway.shared().conversation_store();
     let reached = async {
-        while book.stats().error.is_some() != failing {
+        while conversation_store.stats().error.is_some() != failing {
             sleep(Duration::from_millis(10)).await;
         }
     };

@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use crate::model::{ErrorKind, GatewayError};
 
 /// The body of an error.
-pub fn body(fault: &GatewayError, request_id: &str) -> Bytes {
-    let mut value = value(fault);
+pub fn body(error: &GatewayError, request_id: &str) -> Bytes {
+    let mut value = value(error);
     value["request_id"] = request_id.into();
     Bytes::from(value.to_string())
 }
 
 /// The same as a value without the request's id, for an event of a stream.
-pub fn value(fault: &GatewayError) -> Value {
-    json!({"type": "error", "error": {"type": kind(fault.kind), "message": fault.message}})
+pub fn value(error: &GatewayError) -> Value {
+    json!({"type": "error", "error": {"type": kind(error.kind), "message": error.message}})
 }
 
 /// Anthropic's `type` of an error.

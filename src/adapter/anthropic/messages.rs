@@ -8,58 +8,63 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::content;
-use super::voice::MessagesVoice;
-use crate::adapter::ask::{Ask, Role};
-use crate::adapter::extras;
-use crate::adapter::fields::{self, Fields, Part, items};
+use super::encoder::MessagesEncoder;
+use crate::adapter::completion_request::{CompletionRequest, Role};
+use crate::adapter::extensions;
+use crate::adapter::json_object::{self, JsonObject, Part, items};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
 /// The most texts in `stop_sequences`.
 const MAX_STOPS: usize = 64;
 
-/// What a body asks for, and who tells the answer.
-pub fn read(body: impl AsRef<[u8]>) -> Result<(Ask, MessagesVoice), GatewayError> {
-    let mut body = Fields::of_body(body.as_ref())?;
-    let mut ask = Ask { model: body.need_text("model")?, ..Ask::default() };
-    needs_length(&mut body, &mut ask)?;
-    finish(body, ask)
+/// Reads a request; the encoder is for its response.
+pub fn read(body: impl AsRef<[u8]>) -> Result<(CompletionRequest, MessagesEncoder), GatewayError> {
+    let mut body = JsonObject::of_body(body.as_ref())?;
+    let mut request =
+        CompletionRequest { model: body.need_text("model")?, ..CompletionRequest::default() };
+    needs_length(&mut body, &mut request)?;
+    finish(body, request)
 }
 
 /// All but the model and the length.
-fn finish(mut body: Fields<'_>, mut ask: Ask) -> Result<(Ask, MessagesVoice), GatewayError> {
-    system(&mut body, &mut ask)?;
-    messages(&mut body, &mut ask)?;
-    ask.streamed = body.flag("stream")?;
-    ask.stop = stops(&mut body)?;
+fn finish(
+    mut body: JsonObject<'_>,
+    mut request: CompletionRequest,
+) -> Result<(CompletionRequest, MessagesEncoder), GatewayError> {
+    system(&mut body, &mut request)?;
+    messages(&mut body, &mut request)?;
+    request.streamed = body.flag("stream")?;
+    request.stop = stops(&mut body)?;
     let mut metadata = body.fields("metadata")?;
-    extras::take(&mut body, &mut metadata, &mut ask)?;
-    metadata.leave(&mut ask.ignored);
-    tools(&mut body, &mut ask)?;
-    output(&mut body, &mut ask)?;
-    let thinks = thinking(&mut body, &mut ask)?;
-    body.leave(&mut ask.ignored);
-    let voice = MessagesVoice::new(thinks, ask.stop.clone());
-    Ok((ask, voice))
+    extensions::take(&mut body, &mut metadata, &mut request)?;
+    metadata.leave(&mut request.ignored);
+    tools(&mut body, &mut request)?;
+    output(&mut body, &mut request)?;
+    let thinks = thinking(&mut body, &mut request)?;
+    body.leave(&mut request.ignored);
+    let encoder = MessagesEncoder::new(thinks, request.stop.clone());
+    Ok((request, encoder))
 }
 
 /// `POST /v1/messages/count_tokens`: the model, and how many tokens its messages have by an estimate.
 /// Dify counts only what it has run, and each model in its own way.
 pub fn count_tokens(body: impl AsRef<[u8]>) -> Result<(String, u64), GatewayError> {
-    let mut body = Fields::of_body(body.as_ref())?;
-    let ask = Ask { model: body.need_text("model")?, ..Ask::default() };
+    let mut body = JsonObject::of_body(body.as_ref())?;
+    let request =
+        CompletionRequest { model: body.need_text("model")?, ..CompletionRequest::default() };
     // It is all of a request but its length.
-    let (ask, _) = finish(body, ask)?;
-    let said = ask.before.iter().chain([&ask.question]);
+    let (request, _) = finish(body, request)?;
+    let said = request.before.iter().chain([&request.question]);
     let of_sayings: u64 = said
-        .map(|saying| {
-            tokens(&saying.text) + PER_MESSAGE + PER_FILE * saying.attachments.len() as u64
+        .map(|message| {
+            tokens(&message.text) + PER_MESSAGE + PER_FILE * message.attachments.len() as u64
         })
         .sum();
-    Ok((ask.model, of_sayings + ask.system.as_deref().map_or(0, tokens)))
+    Ok((request.model, of_sayings + request.system.as_deref().map_or(0, tokens)))
 }
 
-/// What an estimate is told as: it says that it is one.
+/// What an estimate is sent as: it says that it is one.
 pub fn counted(tokens: u64) -> Bytes {
     let answer = json!({"input_tokens": tokens, "x_dify": {"usage_source": "estimate"}});
     Bytes::from(answer.to_string())
@@ -78,153 +83,164 @@ fn tokens(text: &str) -> u64 {
 }
 
 /// The protocol wants `max_tokens`; an app of Dify has its own.
-fn needs_length(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+fn needs_length(
+    body: &mut JsonObject<'_>,
+    request: &mut CompletionRequest,
+) -> Result<(), GatewayError> {
     let length = body.need("max_tokens")?;
     if length.as_u64().is_none_or(|length| length == 0) {
-        return Err(fields::wrong_value("max_tokens", "must be a whole number of at least 1"));
+        return Err(json_object::wrong_value("max_tokens", "must be a whole number of at least 1"));
     }
-    ask.ignored.push("max_tokens".to_owned());
+    request.ignored.push("max_tokens".to_owned());
     Ok(())
 }
 
-fn system(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+fn system(body: &mut JsonObject<'_>, request: &mut CompletionRequest) -> Result<(), GatewayError> {
     match body.part("system") {
         None => {}
-        Some(Part::Text(text)) => transcript::add_system(&mut ask.system, &text),
+        Some(Part::Text(text)) => transcript::add_system(&mut request.system, &text),
         Some(Part::List(blocks)) => {
             for (at, block) in items(blocks).into_iter().enumerate() {
-                let mut block = Fields::of_text(format!("system[{at}]"), block)?;
+                let mut block = JsonObject::of_text(format!("system[{at}]"), block)?;
                 if block.need_text("type")? != "text" {
-                    return Err(fields::wrong_value(&block.place("type"), "must be text"));
+                    return Err(json_object::wrong_value(&block.place("type"), "must be text"));
                 }
-                transcript::add_system(&mut ask.system, &block.need_text("text")?);
+                transcript::add_system(&mut request.system, &block.need_text("text")?);
             }
         }
-        Some(_) => return Err(fields::wrong_type("system", "a string or a list of text blocks")),
+        Some(_) => {
+            return Err(json_object::wrong_type("system", "a string or a list of text blocks"));
+        }
     }
     Ok(())
 }
 
-fn messages(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+fn messages(
+    body: &mut JsonObject<'_>,
+    request: &mut CompletionRequest,
+) -> Result<(), GatewayError> {
     let Part::List(messages) = body.need_part("messages")? else {
-        return Err(fields::wrong_type("messages", "a list"));
+        return Err(json_object::wrong_type("messages", "a list"));
     };
     let messages = items(messages);
     let mut said = Vec::with_capacity(messages.len());
     let mut last = String::new();
     for (at, message) in messages.into_iter().enumerate() {
-        let mut message = Fields::of_text(format!("messages[{at}]"), message)?;
+        let mut message = JsonObject::of_text(format!("messages[{at}]"), message)?;
         let role = match message.need_text("role")?.as_str() {
             "user" => Role::User,
             "assistant" => Role::Assistant,
             _ => {
                 let why = "must be user or assistant; system texts belong into `system`";
-                return Err(fields::wrong_value(&message.place("role"), why));
+                return Err(json_object::wrong_value(&message.place("role"), why));
             }
         };
         let place = message.place("content");
-        for saying in
-            content::sayings(role, &place, message.need_part("content")?, &mut ask.ignored)?
+        for message in
+            content::messages(role, &place, message.need_part("content")?, &mut request.ignored)?
         {
-            transcript::add(&mut said, saying);
+            transcript::add(&mut said, message);
         }
         last = format!("messages[{at}]");
     }
-    (ask.before, ask.question) = transcript::split(said, "messages", &last)?;
+    (request.before, request.question) = transcript::split(said, "messages", &last)?;
     Ok(())
 }
 
-fn stops(body: &mut Fields<'_>) -> Result<Vec<String>, GatewayError> {
+fn stops(body: &mut JsonObject<'_>) -> Result<Vec<String>, GatewayError> {
     let list = body.list("stop_sequences")?;
     if list.len() > MAX_STOPS {
         let why = format!("has more than {MAX_STOPS} texts");
-        return Err(fields::wrong_value("stop_sequences", why));
+        return Err(json_object::wrong_value("stop_sequences", why));
     }
     let texts = list.into_iter().enumerate().map(|(at, value)| match value {
         Value::String(text) if !text.trim().is_empty() => Ok(text),
         _ => {
             let place = format!("stop_sequences[{at}]");
-            Err(fields::wrong_value(&place, "must be a string that is not blank"))
+            Err(json_object::wrong_value(&place, "must be a string that is not blank"))
         }
     });
     texts.collect()
 }
 
 /// Tools that the model may leave alone are left alone; those that it must use are refused.
-fn tools(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+fn tools(body: &mut JsonObject<'_>, request: &mut CompletionRequest) -> Result<(), GatewayError> {
     let choice = match body.part("tool_choice") {
         None => None,
         Some(Part::Object(choice)) => {
-            Some(Fields::of_text("tool_choice", choice)?.need_text("type")?)
+            Some(JsonObject::of_text("tool_choice", choice)?.need_text("type")?)
         }
-        Some(_) => return Err(fields::wrong_type("tool_choice", "an object")),
+        Some(_) => return Err(json_object::wrong_type("tool_choice", "an object")),
     };
     match choice.as_deref() {
         None | Some("auto" | "none") => {}
         Some("any" | "tool") => {
             let why = "must be auto or none: an app of Dify uses its own tools only";
-            return Err(fields::unsupported("tool_choice", why));
+            return Err(json_object::unsupported("tool_choice", why));
         }
         Some(_) => {
-            return Err(fields::wrong_value("tool_choice.type", "must be auto or none"));
+            return Err(json_object::wrong_value("tool_choice.type", "must be auto or none"));
         }
     }
     for (at, tool) in body.items("tools")?.into_iter().enumerate() {
         if at == 0 && choice.as_deref() != Some("none") {
-            ask.ignored.push("tools".to_owned());
+            request.ignored.push("tools".to_owned());
         }
-        let mut tool = Fields::of_text(format!("tools[{at}]"), tool)?;
+        let mut tool = JsonObject::of_text(format!("tools[{at}]"), tool)?;
         let kind = tool.text("type")?.unwrap_or_default();
         if ["web_search_", "web_fetch_", "code_execution_"].iter().any(|k| kind.starts_with(k)) {
             let why = "is a tool that runs on Anthropic's servers; give the app of Dify one";
-            return Err(fields::unsupported(&tool.place("type"), why));
+            return Err(json_object::unsupported(&tool.place("type"), why));
         }
     }
     if choice.is_some_and(|choice| choice == "auto") {
-        ask.ignored.push("tool_choice".to_owned());
+        request.ignored.push("tool_choice".to_owned());
     }
     Ok(())
 }
 
 /// What would change the form or the sources of the answer.
-fn output(body: &mut Fields<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+fn output(body: &mut JsonObject<'_>, request: &mut CompletionRequest) -> Result<(), GatewayError> {
     let mut config = body.fields("output_config")?;
     if config.take("format").is_some() {
         let why = "is not served: an app of Dify writes as it is built";
-        return Err(fields::unsupported("output_config.format", why));
+        return Err(json_object::unsupported("output_config.format", why));
     }
-    config.leave(&mut ask.ignored);
+    config.leave(&mut request.ignored);
     for (field, why) in [
         ("output_format", "is not served: an app of Dify writes as it is built"),
         ("container", "is not served: give the app of Dify a tool that runs code"),
     ] {
         if body.take(field).is_some() {
-            return Err(fields::unsupported(field, why));
+            return Err(json_object::unsupported(field, why));
         }
     }
     if !body.items("mcp_servers")?.is_empty() {
         let why = "are not served: give the app of Dify these tools";
-        return Err(fields::unsupported("mcp_servers", why));
+        return Err(json_object::unsupported("mcp_servers", why));
     }
     Ok(())
 }
 
 /// Whether the client wants to see what the app thinks. How much it thinks, the app decides.
-fn thinking(body: &mut Fields<'_>, ask: &mut Ask) -> Result<bool, GatewayError> {
+fn thinking(
+    body: &mut JsonObject<'_>,
+    request: &mut CompletionRequest,
+) -> Result<bool, GatewayError> {
     let mut thinking = match body.part("thinking") {
         None => return Ok(false),
-        Some(Part::Object(thinking)) => Fields::of_text("thinking", thinking)?,
-        Some(_) => return Err(fields::wrong_type("thinking", "an object")),
+        Some(Part::Object(thinking)) => JsonObject::of_text("thinking", thinking)?,
+        Some(_) => return Err(json_object::wrong_type("thinking", "an object")),
     };
     let thinks = match thinking.need_text("type")?.as_str() {
         "disabled" => false,
         "enabled" | "adaptive" => true,
         _ => {
             let why = "must be enabled, adaptive or disabled";
-            return Err(fields::wrong_value("thinking.type", why));
+            return Err(json_object::wrong_value("thinking.type", why));
         }
     };
     let hidden = thinking.text("display")?.is_some_and(|display| display == "omitted");
-    thinking.leave(&mut ask.ignored);
+    thinking.leave(&mut request.ignored);
     Ok(thinks && !hidden)
 }

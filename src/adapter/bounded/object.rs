@@ -7,12 +7,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Keep, Object};
-use crate::adapter::fields::is_tellable;
+use crate::adapter::json_object::is_tellable;
 
 /// Reads the fields of an object.
-pub(super) struct Fields<'a>(pub Keep<'a>);
+pub(super) struct JsonObject<'a>(pub Keep<'a>);
 
-impl<'de> Visitor<'de> for Fields<'_> {
+impl<'de> Visitor<'de> for JsonObject<'_> {
     type Value = Object<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

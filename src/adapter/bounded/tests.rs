@@ -2,7 +2,7 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Broken, Keep, MAX_DEPTH, MAX_ELEMENTS, Object, items, object, part, tree};
+use super::{Keep, MAX_DEPTH, MAX_ELEMENTS, Object, ParseError, items, object, part, tree};
 
 const NOTHING: Keep<'_> = Keep { named: &[], others: 0 };
 /// The field that the tests' parts are in.
@@ -13,7 +13,7 @@ fn list(items: usize) -> String {
 }
 
 /// A part that is kept, told, and neither.
-fn each(part: &str, look: impl Fn(Result<Option<Object<'_>>, Broken>)) {
+fn each(part: &str, look: impl Fn(Result<Option<Object<'_>>, ParseError>)) {
     let body = format!("{{\"{PART}\":{part}}}");
     for (named, others) in [(&[PART][..], 0), (&[], 1), (&[], 0)] {
         look(object(body.as_bytes(), Keep { named, others }));
@@ -32,14 +32,14 @@ fn so_many_elements_are_read_and_not_one_more() {
         each(&part, |read| assert!(read.is_ok()));
     }
     for part in [list(most + 1), names(most + 1), objects(half + 1)] {
-        each(&part, |read| assert!(matches!(read, Err(Broken::TooMany))));
+        each(&part, |read| assert!(matches!(read, Err(ParseError::TooMany))));
     }
     assert!(matches!(object(list(MAX_ELEMENTS).as_bytes(), NOTHING), Ok(None)));
     let many = list(MAX_ELEMENTS + 1);
-    assert!(matches!(object(many.as_bytes(), NOTHING), Err(Broken::TooMany)));
+    assert!(matches!(object(many.as_bytes(), NOTHING), Err(ParseError::TooMany)));
     // Of several parts together.
     let parts = format!("{{\"a\":{0},\"b\":{0}}}", list(MAX_ELEMENTS / 2));
-    assert!(matches!(object(parts.as_bytes(), NOTHING), Err(Broken::TooMany)));
+    assert!(matches!(object(parts.as_bytes(), NOTHING), Err(ParseError::TooMany)));
 }
 
 #[test]
@@ -51,31 +51,31 @@ fn so_deep_and_no_deeper() {
         each(&part, |read| assert!(read.is_ok()));
     }
     for part in [nested(MAX_DEPTH), objects(MAX_DEPTH), nested(2_000_000)] {
-        each(&part, |read| assert!(matches!(read, Err(Broken::TooDeep))));
+        each(&part, |read| assert!(matches!(read, Err(ParseError::TooDeep))));
     }
     assert!(matches!(object(nested(MAX_DEPTH).as_bytes(), NOTHING), Ok(None)));
     let deep = nested(MAX_DEPTH + 1);
-    assert!(matches!(object(deep.as_bytes(), NOTHING), Err(Broken::TooDeep)));
+    assert!(matches!(object(deep.as_bytes(), NOTHING), Err(ParseError::TooDeep)));
 }
 
 #[test]
 fn what_follows_the_text_and_what_is_none_is_refused() {
     for text in ["", "[1,]", "{} {}", "nul", "[1e999]", "\u{feff}{}", "{\"a\":1,\"a\"}"] {
         let read = object(text.as_bytes(), NOTHING);
-        assert!(matches!(read, Err(Broken::Syntax(_))), "{text}");
+        assert!(matches!(read, Err(ParseError::Syntax(_))), "{text}");
     }
     for part in ["[1,]", "[1e999]", "{\"a\":1,\"a\"}", "[\"\\ud800\"]", "[\"\u{1}\"]", "{1:2}"] {
-        each(part, |read| assert!(matches!(read, Err(Broken::Syntax(_))), "{part}"));
+        each(part, |read| assert!(matches!(read, Err(ParseError::Syntax(_))), "{part}"));
     }
     let invalid = [b"{\"a\":[\"".as_slice(), b"\xff\"]}"].concat();
-    assert!(matches!(object(&invalid, NOTHING), Err(Broken::Syntax(_))));
+    assert!(matches!(object(&invalid, NOTHING), Err(ParseError::Syntax(_))));
 }
 
 #[test]
 fn what_is_broken_is_found_at_its_place_in_the_whole_text() {
     let text = b"{\"a\": 1,\n \"part\": [\n1e999]}";
     for named in [&[PART][..], &[]] {
-        let Err(Broken::Syntax(error)) = object(text, Keep { named, others: 0 }) else {
+        let Err(ParseError::Syntax(error)) = object(text, Keep { named, others: 0 }) else {
             panic!("it is broken")
         };
         assert_eq!((error.line(), error.column()), (3, 5));

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::common::{self, RefusedField};
-use super::pass;
-use crate::adapter::attached;
-use crate::adapter::fields::{Fields, missing, wrong_type, wrong_value};
+use super::allowed_values;
+use super::request_fields::{self, RefusedField};
+use crate::adapter::attachments;
+use crate::adapter::json_object::{JsonObject, missing, wrong_type, wrong_value};
 use crate::model::{ErrorKind, GatewayError};
 
 /// The most characters of a text to be spoken, as OpenAI has it.
@@ -71,7 +71,7 @@ pub enum Written {
 pub struct FilePart<'a> {
     /// The part's `filename`.
     pub name: Option<&'a str>,
-    /// The part's `Content-Type`.
+    /// The part's `FileContent-Type`.
     pub media_type: Option<&'a str>,
 }
 
@@ -110,7 +110,7 @@ pub fn transcription(
     }
     let (file_name, media_type) = sound(file.ok_or_else(|| missing("file"))?);
     let mut ignored = Vec::new();
-    Fields::of("", others).leave(&mut ignored);
+    JsonObject::of("", others).leave(&mut ignored);
     Ok(Transcription { model, user, file_name, media_type, written, ignored })
 }
 
@@ -119,7 +119,7 @@ pub fn transcription(
 fn sound(file: FilePart<'_>) -> (String, String) {
     let sent = file.media_type.unwrap_or_default();
     let sent = sent.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let by_name = file.name.and_then(attached::ending).and_then(|ending| {
+    let by_name = file.name.and_then(attachments::ending).and_then(|ending| {
         SOUNDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(ending)).map(|(_, media)| *media)
     });
     let by_type = || RENAMED.iter().find(|(known, _)| *known == sent).map(|(_, media)| *media);
@@ -130,8 +130,8 @@ fn sound(file: FilePart<'_>) -> (String, String) {
     };
     let ending = SOUNDS.iter().find(|(_, known)| *known == media_type).map(|(ending, _)| *ending);
     let nameless = format!("audio.{}", ending.unwrap_or("bin"));
-    let name = file.name.filter(|name| attached::ending(name).is_some()).unwrap_or(&nameless);
-    (attached::file_name(Some(name), &media_type), media_type)
+    let name = file.name.filter(|name| attachments::ending(name).is_some()).unwrap_or(&nameless);
+    (attachments::file_name(Some(name), &media_type), media_type)
 }
 
 /// Content type and body of the answer, from Dify's.
@@ -175,17 +175,17 @@ pub struct Speech {
 
 /// The fields of speech that Dify cannot serve.
 pub(super) const REFUSED: &[RefusedField] = &[
-    ("response_format", pass::mp3, "Dify speaks MP3: leave it out, or set it to `mp3`."),
-    ("stream_format", pass::audio, "Leave out `stream_format`, or set it to `audio`."),
+    ("response_format", allowed_values::mp3, "Dify speaks MP3: leave it out, or set it to `mp3`."),
+    ("stream_format", allowed_values::audio, "Leave out `stream_format`, or set it to `audio`."),
 ];
 
 /// Reads a request for speech.
 ///
 /// Errors are 400, with the place of what is wrong as `param`.
 pub fn speech(body: impl AsRef<[u8]>) -> Result<Speech, GatewayError> {
-    let mut body = Fields::of_body(body.as_ref())?;
-    let model = common::model(&mut body)?;
-    common::refuse(&mut body, REFUSED)?;
+    let mut body = JsonObject::of_body(body.as_ref())?;
+    let model = request_fields::model(&mut body)?;
+    request_fields::refuse(&mut body, REFUSED)?;
     let text = body.need_text("input")?;
     if text.trim().is_empty() {
         return Err(wrong_value("input", "must not be empty"));
@@ -220,8 +220,8 @@ mod tests {
         transcription(&fields, Some(FilePart { name: Some("a.mp3"), media_type: None }))
     }
 
-    fn place(fault: &GatewayError) -> (u16, &str, &str) {
-        (fault.status, &fault.code, fault.param.as_deref().unwrap_or(""))
+    fn place(error: &GatewayError) -> (u16, &str, &str) {
+        (error.status, &error.code, error.param.as_deref().unwrap_or(""))
     }
 
     #[test]
@@ -266,8 +266,8 @@ mod tests {
             assert_eq!(place(&form(&fields).unwrap_err()), (400, code, name), "{value}");
         }
         let fields = [("model".to_owned(), "m".to_owned())];
-        let fault = transcription(&fields, None).unwrap_err();
-        assert_eq!(place(&fault), (400, "missing_required_parameter", "file"));
+        let error = transcription(&fields, None).unwrap_err();
+        assert_eq!(place(&error), (400, "missing_required_parameter", "file"));
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(transcript(Written::Json, b"{}").unwrap_err().status, 502);
     }
 
-    fn say(more: Value) -> Result<Speech, GatewayError> {
+    fn speech_of(more: Value) -> Result<Speech, GatewayError> {
         let mut body = json!({"model": "m", "input": "hello"});
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_text_is_to_be_spoken() {
-        let found = say(json!({
+        let found = speech_of(json!({
             "voice": {"id": "v1"},
             "user": "u",
             "response_format": "mp3",
@@ -328,9 +328,9 @@ mod tests {
             ignored: vec!["speed".into(), "instructions".into()],
         };
         assert_eq!(found, expected);
-        assert_eq!(say(json!({"voice": "alloy"})).unwrap().voice.as_deref(), Some("alloy"));
-        assert_eq!(say(json!({"voice": ""})).unwrap().voice, None);
-        assert!(say(json!({"input": "ü".repeat(MAX_INPUT_CHARS)})).is_ok());
+        assert_eq!(speech_of(json!({"voice": "alloy"})).unwrap().voice.as_deref(), Some("alloy"));
+        assert_eq!(speech_of(json!({"voice": ""})).unwrap().voice, None);
+        assert!(speech_of(json!({"input": "ü".repeat(MAX_INPUT_CHARS)})).is_ok());
     }
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
             (json!({"stream_format": "sse"}), "unsupported_parameter", "stream_format"),
             (json!({"model": null}), "missing_required_parameter", "model"),
         ] {
-            assert_eq!(place(&say(fields).unwrap_err()), (400, code, param));
+            assert_eq!(place(&speech_of(fields).unwrap_err()), (400, code, param));
         }
     }
 }

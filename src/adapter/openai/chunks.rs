@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::error;
 use crate::adapter::frames::json as push;
-use crate::adapter::voice::{Begun, Finish, Told};
-use crate::dify::answer::Usage;
+use crate::adapter::response_encoder::{FinishReason, ResponseStart, ResponseSummary};
+use crate::dify::response_body::Usage;
 use crate::model::GatewayError;
 
 /// The last frame of an answer that is whole.
@@ -24,21 +24,20 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// Before an answer.
     pub(super) fn new(with_usage: bool) -> Self {
         Self { head: Vec::new(), with_usage }
     }
 
     /// The answer begins: `id` and `object` are those of its chunks.
-    pub(super) fn begin(&mut self, id: &str, object: &str, begun: &Begun) {
+    pub(super) fn start(&mut self, id: &str, object: &str, start: &ResponseStart) {
         let mut head = BytesMut::from(&b"data: {\"id\":"[..]);
         push(&mut head, id);
         head.put_slice(b",\"object\":");
         push(&mut head, object);
         head.put_slice(b",\"created\":");
-        push(&mut head, &begun.created_s);
+        push(&mut head, &start.created_s);
         head.put_slice(b",\"model\":");
-        push(&mut head, &begun.model);
+        push(&mut head, &start.model);
         head.put_slice(b",\"system_fingerprint\":null,\"choices\":[");
         self.head = head.to_vec();
     }
@@ -59,8 +58,8 @@ impl Chunks {
     }
 
     /// The chunk of usage, where it is wanted and known, and the end.
-    pub(super) fn end(&self, told: &Told, out: &mut BytesMut) {
-        if let (true, Some(used)) = (self.with_usage, &told.usage) {
+    pub(super) fn finish(&self, summary: &ResponseSummary, out: &mut BytesMut) {
+        if let (true, Some(used)) = (self.with_usage, &summary.usage) {
             self.open(out);
             out.put_slice(b"],\"usage\":");
             push(out, &usage(used));
@@ -73,9 +72,9 @@ impl Chunks {
 }
 
 /// The frame of a failure. No `[DONE]` may follow.
-pub(super) fn fail(fault: &GatewayError, out: &mut BytesMut) {
+pub(super) fn fail(error: &GatewayError, out: &mut BytesMut) {
     out.put_slice(b"data: ");
-    push(out, &error::value(fault));
+    push(out, &error::value(error));
     out.put_slice(b"\n\n");
 }
 
@@ -95,9 +94,9 @@ pub(super) fn usage_source(used: &Usage) -> &'static str {
 }
 
 /// OpenAI's `finish_reason`.
-pub(super) fn finish_reason(finish: Finish) -> &'static str {
+pub(super) fn finish_reason(finish: FinishReason) -> &'static str {
     match finish {
-        Finish::Stop | Finish::StopText => "stop",
-        Finish::Filtered => "content_filter",
+        FinishReason::Stop | FinishReason::StopSequence => "stop",
+        FinishReason::Filtered => "content_filter",
     }
 }

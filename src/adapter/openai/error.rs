@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 use crate::model::{ErrorKind, GatewayError, Reason};
 
 /// The body of an error.
-pub fn body(fault: &GatewayError) -> Bytes {
-    Bytes::from(value(fault).to_string())
+pub fn body(error: &GatewayError) -> Bytes {
+    Bytes::from(value(error).to_string())
 }
 
 /// The same as a value, for an event of a stream.
-pub fn value(fault: &GatewayError) -> Value {
+pub fn value(error: &GatewayError) -> Value {
     json!({"error": {
-        "message": fault.message,
-        "type": kind(fault.kind),
-        "param": fault.param,
-        "code": code(fault),
+        "message": error.message,
+        "type": kind(error.kind),
+        "param": error.param,
+        "code": code(error),
     }})
 }
 

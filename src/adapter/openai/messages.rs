@@ -3,54 +3,59 @@
 
 use serde_json::Value;
 
-use super::common::ignore;
-use crate::adapter::ask::{Ask, Attachment, Role, Saying};
-use crate::adapter::attached::{self, AttachError};
-use crate::adapter::fields::{Fields, Part, items, missing, pass_over, wrong_type, wrong_value};
+use super::request_fields::ignore;
+use crate::adapter::attachments::{self, AttachError};
+use crate::adapter::completion_request::{Attachment, CompletionRequest, Message, Role};
+use crate::adapter::json_object::{
+    JsonObject, Part, items, missing, pass_over, wrong_type, wrong_value,
+};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
 /// Where `role` says that a text belongs.
-enum Place {
+enum MessageKind {
     System,
     Transcript(Role),
 }
 
 /// Reads `messages` into the system text, the transcript and the question.
-pub(super) fn read(messages: Part<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+pub(super) fn read(
+    messages: Part<'_>,
+    request: &mut CompletionRequest,
+) -> Result<(), GatewayError> {
     let Part::List(messages) = messages else { return Err(wrong_type("messages", "a list")) };
     let messages = items(messages);
-    let mut said: Vec<Saying> = Vec::with_capacity(messages.len());
+    let mut said: Vec<Message> = Vec::with_capacity(messages.len());
     let (mut last, mut trailing) = (String::new(), Vec::new());
     for (place, message) in messages.into_iter().enumerate() {
         let at = format!("messages[{place}]");
-        let mut message = Fields::of_text(at.as_str(), message)?;
+        let mut message = JsonObject::of_text(at.as_str(), message)?;
         let role = role(&mut message)?;
         if message.take("name").is_some() {
-            ignore(ask, "messages.name");
+            ignore(request, "messages.name");
         }
-        let saying = saying(&mut message, &role, ask)?;
+        let message = content(&mut message, &role, request)?;
         match role {
-            Place::System if saying.text.trim().is_empty() => {}
-            Place::System => trailing.push(saying.text),
-            Place::Transcript(role) => {
+            MessageKind::System if message.text.trim().is_empty() => {}
+            MessageKind::System => trailing.push(message.text),
+            MessageKind::Transcript(role) => {
                 for text in trailing.drain(..) {
-                    transcript::add_system(&mut ask.system, &text);
+                    transcript::add_system(&mut request.system, &text);
                 }
-                transcript::add(&mut said, Saying { role, ..saying });
+                transcript::add(&mut said, Message { role, ..message });
                 last = at;
             }
         }
     }
-    transcript::settle(ask, said, trailing, ("messages", &last))
+    transcript::settle(request, said, trailing, ("messages", &last))
 }
 
-fn role(message: &mut Fields<'_>) -> Result<Place, GatewayError> {
+fn role(message: &mut JsonObject<'_>) -> Result<MessageKind, GatewayError> {
     match message.take("role").as_ref().and_then(Value::as_str) {
-        Some("system" | "developer") => Ok(Place::System),
-        Some("user") => Ok(Place::Transcript(Role::User)),
-        Some("assistant") => Ok(Place::Transcript(Role::Assistant)),
-        Some("tool" | "function") => Ok(Place::Transcript(Role::Tool)),
+        Some("system" | "developer") => Ok(MessageKind::System),
+        Some("user") => Ok(MessageKind::Transcript(Role::User)),
+        Some("assistant") => Ok(MessageKind::Transcript(Role::Assistant)),
+        Some("tool" | "function") => Ok(MessageKind::Transcript(Role::Tool)),
         _ => {
             let why = "must be system, developer, user, assistant or tool";
             Err(wrong_value(&message.place("role"), why))
@@ -59,13 +64,17 @@ fn role(message: &mut Fields<'_>) -> Result<Place, GatewayError> {
 }
 
 /// Texts and files of a message.
-fn saying(message: &mut Fields<'_>, place: &Place, ask: &mut Ask) -> Result<Saying, GatewayError> {
+fn content(
+    message: &mut JsonObject<'_>,
+    place: &MessageKind,
+    request: &mut CompletionRequest,
+) -> Result<Message, GatewayError> {
     let at = message.place("content");
-    let mut said = Saying::default();
+    let mut said = Message::default();
     let parts = match message.part("content") {
-        Some(Part::Text(text)) => return Ok(Saying { text, ..said }),
+        Some(Part::Text(text)) => return Ok(Message { text, ..said }),
         Some(Part::List(parts)) => items(parts),
-        None if matches!(place, Place::Transcript(Role::Assistant | Role::Tool)) => {
+        None if matches!(place, MessageKind::Transcript(Role::Assistant | Role::Tool)) => {
             // It called a tool of the client's, or is what that did not say.
             return Ok(said);
         }
@@ -82,16 +91,16 @@ fn saying(message: &mut Fields<'_>, place: &Place, ask: &mut Ask) -> Result<Sayi
         }
     };
     for (number, part) in parts.into_iter().enumerate() {
-        let mut part = Fields::of_text(format!("{at}[{number}]"), part)?;
+        let mut part = JsonObject::of_text(format!("{at}[{number}]"), part)?;
         let kind = part.take("type");
         let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
-        if matches!(place, Place::System) && !matches!(kind, "" | "text") {
-            pass_over(&mut ask.ignored, "messages.content", kind);
+        if matches!(place, MessageKind::System) && !matches!(kind, "" | "text") {
+            pass_over(&mut request.ignored, "messages.content", kind);
             continue;
         }
         match kind {
             "text" | "refusal" => add(part.need_text(kind)?),
-            "image_url" => said.attachments.push(picture(&mut part, ask)?),
+            "image_url" => said.attachments.push(picture(&mut part, request)?),
             "input_audio" => said.attachments.push(sound(&mut part)?),
             "file" => said.attachments.push(file(&mut part)?),
             "" => {
@@ -101,7 +110,7 @@ fn saying(message: &mut Fields<'_>, place: &Place, ask: &mut Ask) -> Result<Sayi
             // Of a newer protocol, or of another one: its text is what an app can be told.
             kind => match part.part("text") {
                 Some(Part::Text(text)) => add(text),
-                _ => pass_over(&mut ask.ignored, "messages.content", kind),
+                _ => pass_over(&mut request.ignored, "messages.content", kind),
             },
         }
     }
@@ -110,25 +119,28 @@ fn saying(message: &mut Fields<'_>, place: &Place, ask: &mut Ask) -> Result<Sayi
 }
 
 /// `{"image_url": {"url", "detail"}}`; some clients write the URL without the object.
-fn picture(part: &mut Fields<'_>, ask: &mut Ask) -> Result<Attachment, GatewayError> {
+fn picture(
+    part: &mut JsonObject<'_>,
+    request: &mut CompletionRequest,
+) -> Result<Attachment, GatewayError> {
     let at = part.place("image_url");
     let (url, at) = match part.need_part("image_url")? {
         Part::Object(picture) => {
-            let mut picture = Fields::of_text(at, picture)?;
+            let mut picture = JsonObject::of_text(at, picture)?;
             let detail = picture.take("detail");
             if detail.as_ref().and_then(Value::as_str).is_some_and(|detail| detail != "auto") {
-                ignore(ask, "messages.content.image_url.detail");
+                ignore(request, "messages.content.image_url.detail");
             }
             (picture.need_text("url")?, picture.place("url"))
         }
         Part::Text(url) => (url, at),
         _ => return Err(wrong_type(&at, "a string")),
     };
-    attached::picture(&url).map_err(|error| refused(&at, error))
+    attachments::picture(&url).map_err(|error| refused(&at, error))
 }
 
 /// `{"input_audio": {"data", "format"}}`
-fn sound(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
+fn sound(part: &mut JsonObject<'_>) -> Result<Attachment, GatewayError> {
     let mut sound = part.need_fields("input_audio")?;
     let format = sound.take("format");
     let format = match format.as_ref().and_then(Value::as_str) {
@@ -136,11 +148,11 @@ fn sound(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
         _ => return Err(wrong_value(&sound.place("format"), "must be wav or mp3")),
     };
     let data = sound.need_text("data")?;
-    attached::sound(&data, format).map_err(|error| refused(&sound.place("data"), error))
+    attachments::sound(&data, format).map_err(|error| refused(&sound.place("data"), error))
 }
 
 /// `{"file": {"file_data", "filename"}}`
-fn file(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
+fn file(part: &mut JsonObject<'_>) -> Result<Attachment, GatewayError> {
     let mut file = part.need_fields("file")?;
     if file.take("file_id").is_some() {
         let why = "This gateway keeps no files: send the file itself as `file_data`, a data URL, \
@@ -149,7 +161,8 @@ fn file(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
     }
     let name = file.text("filename")?;
     let data = file.need_text("file_data")?;
-    attached::file(&data, name.as_deref()).map_err(|error| refused(&file.place("file_data"), error))
+    attachments::file(&data, name.as_deref())
+        .map_err(|error| refused(&file.place("file_data"), error))
 }
 
 fn refused(at: &str, error: AttachError) -> GatewayError {

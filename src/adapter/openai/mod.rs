@@ -3,14 +3,16 @@
 pub mod audio;
 pub mod chat;
 mod chunks;
-mod common;
+
 pub mod completions;
 pub mod error;
-mod extra;
+
+mod allowed_values;
 mod messages;
 pub mod models;
-mod pass;
+mod request_fields;
 pub mod responses;
+mod x_dify;
 
 #[cfg(test)]
 mod tests;

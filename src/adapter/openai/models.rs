@@ -38,10 +38,10 @@ mod tests {
 
     #[test]
     fn an_unknown_model_is_named() {
-        let fault = GatewayError::no_model("x");
-        assert_eq!(fault.status, 404);
+        let error = GatewayError::no_model("x");
+        assert_eq!(error.status, 404);
         assert_eq!(
-            Protocol::OpenAi.body(&fault, ""),
+            Protocol::OpenAi.body(&error, ""),
             "{\"error\":{\"message\":\"The model `x` does not exist or you do not have access to \
              it.\",\"type\":\"invalid_request_error\",\"param\":\"model\",\
              \"code\":\"model_not_found\"}}"

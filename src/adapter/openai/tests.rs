@@ -1,9 +1,9 @@
-//! The pages about these doors say what they do.
+//! The pages in docs/ about these endpoints are true.
 
 use serde_json::json;
 
 use super::{audio, chat, completions};
-use crate::adapter::page;
+use crate::adapter::docs_table;
 
 const PAGE: &str = include_str!("../../../docs/openai.md");
 const PAGE_ZH: &str = include_str!("../../../docs/openai.zh-CN.md");
@@ -23,8 +23,8 @@ fn the_page_says_of_every_field_of_a_chat_what_becomes_of_it() {
         "modalities": ["audio"],
     });
     let least = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-    page::is_true((PAGE, "Chat completions"), &least, &samples, |body| {
-        chat::read(body.to_string().as_bytes()).map(|(ask, _)| ask.ignored)
+    docs_table::is_true((PAGE, "Chat completions"), &least, &samples, |body| {
+        chat::read(body.to_string().as_bytes()).map(|(request, _)| request.ignored)
     });
 }
 
@@ -32,28 +32,28 @@ fn the_page_says_of_every_field_of_a_chat_what_becomes_of_it() {
 fn the_page_says_of_every_field_of_a_completion_what_becomes_of_it() {
     let samples = json!({"n": 2, "best_of": 2, "echo": true, "suffix": "x"});
     let least = json!({"model": "m", "prompt": "hi"});
-    page::is_true((PAGE, "Completions"), &least, &samples, |body| {
-        completions::read(body.to_string().as_bytes()).map(|(ask, _)| ask.ignored)
+    docs_table::is_true((PAGE, "Completions"), &least, &samples, |body| {
+        completions::read(body.to_string().as_bytes()).map(|(request, _)| request.ignored)
     });
 }
 
 #[test]
 fn the_page_says_of_every_field_of_speech_what_becomes_of_it() {
     let least = json!({"model": "m", "input": "hi"});
-    page::is_true((PAGE, "Speech"), &least, &json!({}), |body| {
+    docs_table::is_true((PAGE, "Speech"), &least, &json!({}), |body| {
         audio::speech(body.to_string().as_bytes()).map(|speech| speech.ignored)
     });
 }
 
 #[test]
 fn what_is_refused_stands_on_the_page() {
-    let doors = [
+    let endpoints = [
         ("Chat completions", chat::REFUSED),
         ("Completions", completions::REFUSED),
         ("Speech", audio::REFUSED),
     ];
-    for (heading, refused) in doors {
-        let rows = page::table(PAGE, heading);
+    for (heading, refused) in endpoints {
+        let rows = docs_table::table(PAGE, heading);
         let rows = rows.iter().filter(|(_, what)| what.starts_with("refused"));
         assert!(
             rows.map(|(field, _)| field).eq(refused.iter().map(|(name, ..)| name)),
@@ -75,7 +75,8 @@ fn the_pages_in_chinese_have_the_same_rows() {
         ((ANTHROPIC, ANTHROPIC_ZH), "Fields", "字段"),
     ];
     for ((page, page_zh), heading, heading_zh) in tables {
-        let (here, there) = (page::table(page, heading), page::table(page_zh, heading_zh));
+        let (here, there) =
+            (docs_table::table(page, heading), docs_table::table(page_zh, heading_zh));
         assert_eq!(here.len(), there.len(), "{heading}");
         for ((field, what), (field_zh, what_zh)) in here.iter().zip(there) {
             assert!(*field == field_zh || *field == "any other", "{heading}: {field}: {field_zh}");

@@ -1,6 +1,6 @@
 //! Streamed flows at each address, for `/metrics`.
 
-use super::{Family, Labels, Line, count, counter, gauge, now};
+use super::family::{Family, Labels, Line, count, counter, gauge, now};
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::{ResumeOutcome, Runs};
 
@@ -9,7 +9,6 @@ use crate::gateway::{ResumeOutcome, Runs};
 pub(super) struct RunLines([Vec<Line>; 6]);
 
 impl RunLines {
-    /// Adds those of an address.
     pub(super) fn push(&mut self, labels: Labels, runs: &Runs) {
         let [no_worker, under_way, waiting, queued, late, not_started] = &mut self.0;
         no_worker.push(now(labels.clone(), u64::from(runs.starts.is_out())));
@@ -20,7 +19,6 @@ impl RunLines {
         not_started.push(count(labels, runs.not_started.get()));
     }
 
-    /// The families of all.
     pub(super) fn into_families(self) -> [Family; 6] {
         let [no_worker, under_way, waiting, queued, late, not_started] = self.0;
         [

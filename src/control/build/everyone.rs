@@ -14,7 +14,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Builder, Judgement};
-use crate::balance::{Method, Statuses};
+use crate::balance::{Method, StatusSet};
 use crate::config::{self, Config};
 use crate::gateway::state::ai_settings::AiSettings;
 use crate::gateway::state::app::App;
@@ -37,7 +37,7 @@ impl Builder<'_> {
             if new.is_empty() {
                 continue;
             }
-            let fail_statuses = Statuses::default();
+            let fail_statuses = StatusSet::default();
             let stats: Vec<_> = app.instances.iter().map(|_| Arc::default()).collect();
             let judgement = Judgement { fail_statuses, ..self.judgement(name, app, &stats) };
             for instance in new {

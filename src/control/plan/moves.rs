@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::balance::Keyed;
+use crate::balance::HashKey;
 use crate::gateway::key;
 use crate::gateway::state::app::App;
 use crate::gateway::state::member::{Drain, Member};
@@ -61,10 +61,10 @@ impl Moves {
 pub(super) fn moves(before: &App, after: &App, sample: u32) -> Moves {
     let keyed = |app: &App| app.pool.method.keyed();
     match (keyed(before), keyed(after)) {
-        (Keyed::ByNothing, Keyed::ByNothing) => return Moves::NoHomes,
-        (Keyed::ByNothing, _) => return Moves::HomesGained,
-        (_, Keyed::ByNothing) => return Moves::HomesLost,
-        (Keyed::ByUser | Keyed::ByAddress, Keyed::ByUser | Keyed::ByAddress) => {}
+        (HashKey::ByNothing, HashKey::ByNothing) => return Moves::NoHomes,
+        (HashKey::ByNothing, _) => return Moves::HomesGained,
+        (_, HashKey::ByNothing) => return Moves::HomesLost,
+        (HashKey::ByUser | HashKey::ByAddress, HashKey::ByUser | HashKey::ByAddress) => {}
     }
     let mut between = BTreeMap::new();
     let mut moved = 0;
@@ -86,10 +86,10 @@ pub(super) fn moves(before: &App, after: &App, sample: u32) -> Moves {
 pub(super) fn made_up(app: &App, number: u32) -> String {
     match app.pool.method.keyed() {
         // Spread over all addresses: an odd factor gives each number another one.
-        Keyed::ByAddress => {
+        HashKey::ByAddress => {
             key(app.name.as_str(), &Ipv4Addr::from(number.wrapping_mul(0x9E37_79B1)).to_string())
         }
-        Keyed::ByUser | Keyed::ByNothing => key(app.name.as_str(), &format!("user-{number}")),
+        HashKey::ByUser | HashKey::ByNothing => key(app.name.as_str(), &format!("user-{number}")),
     }
 }
 

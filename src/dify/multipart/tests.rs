@@ -2,7 +2,8 @@
 
 use proptest::prelude::{Strategy, prop, prop_assert_eq, proptest};
 
-use super::{MAX_HEADERS, MultipartError, MultipartScan};
+use super::scanner::MAX_HEADERS;
+use super::{MultipartError, MultipartScanner};
 
 const TYPE: &str = "multipart/form-data; boundary=----recboundary7MA4YWxk";
 
@@ -12,7 +13,7 @@ const PNG: &str = "Content-Disposition: form-data; name=\"file\"; filename=\"c.p
 const USER: &str = "Content-Disposition: form-data; name=\"user\"\r\n\r\nalice";
 
 fn scan(kind: &str, chunks: &[&[u8]]) -> Result<Option<String>, MultipartError> {
-    let mut scan = MultipartScan::new(kind)?;
+    let mut scan = MultipartScanner::new(kind)?;
     chunks.iter().try_for_each(|chunk| scan.feed(chunk))?;
     Ok(scan.finish()?.user)
 }
@@ -135,13 +136,13 @@ fn the_content_type_must_be_a_form_with_a_boundary() {
         ("multipart/form-data; boundary=\u{e9}", MultipartError::Boundary),
         (&long, MultipartError::Boundary),
     ] {
-        assert_eq!(MultipartScan::new(kind).unwrap_err(), error, "{kind}");
+        assert_eq!(MultipartScanner::new(kind).unwrap_err(), error, "{kind}");
     }
     let body = b"--a:b c\r\nContent-Disposition: form-data; name=user\r\n\r\nx\r\n--a:b c--";
     let kind = "Multipart/Form-Data; charset=utf-8; BOUNDARY=\"a:b c\"";
     assert_eq!(scan(kind, &[body]), Ok(Some("x".into())));
     let longest = long.strip_suffix('b').unwrap();
-    assert!(MultipartScan::new(longest).is_ok());
+    assert!(MultipartScanner::new(longest).is_ok());
 }
 
 #[test]
@@ -170,9 +171,9 @@ fn limits_hold_and_say_what_they_are() {
     let error = user(&[&part]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "The request body is not valid multipart/form-data: the headers of a part are above 16 KiB."
+        "The request body is not valid multipart/form-data: the headers of a part are larger than 16 KiB."
     );
-    let mut scan = MultipartScan::new(TYPE).unwrap();
+    let mut scan = MultipartScanner::new(TYPE).unwrap();
     scan.feed(format!("------recboundary7MA4YWxk\r\n{}", field("")).as_bytes()).unwrap();
     for _ in 0..64 {
         if scan.feed(&[b'u'; 4096]).is_err() {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{MAX_USER_CHARS, nest};
+use super::limits::MAX_USER_CHARS;
+use super::nesting;
 
 /// What a body is when it is not an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub enum ScanError {
         what: &'static str,
     },
     /// More than 512 brackets are open.
-    #[error("The request body nests deeper than {} levels: flatten it.", nest::MAX_DEPTH)]
+    #[error("The request body nests deeper than {} levels: flatten it.", nesting::MAX_DEPTH)]
     TooDeep,
     /// The `user` that counts has more than 255 characters.
     #[error("`user` is longer than {MAX_USER_CHARS} characters: shorten it.")]

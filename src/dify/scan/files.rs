@@ -11,8 +11,8 @@ use memchr::memrchr;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
+use super::limits::{MAX_FILES, MAX_RAW};
 use super::text;
-use super::{MAX_FILES, MAX_RAW};
 
 const KEY: &[u8] = b"\"upload_file_id\"";
 
@@ -23,14 +23,10 @@ static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// No key yet.
     #[default]
     Search,
-    /// After the key.
     Colon,
-    /// After the colon.
     Value,
-    /// Inside the string.
     Text,
 }
 
@@ -66,7 +62,6 @@ impl Files {
         }
     }
 
-    /// The nested value has ended.
     pub(super) fn reset(&mut self) {
         (self.state, self.matched, self.after_backslash) = (State::Search, 0, false);
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::adapter::{Facts, foreign};
+use crate::adapter::{AppInfo, non_dify};
 use crate::dify::path::CallKind;
 use crate::gateway::ai::dify_call::{Call, DifyCalls};
 use crate::gateway::ai::errors;
@@ -19,7 +19,7 @@ use crate::model::GatewayError;
 ///
 /// # Errors
 /// No instance says them.
-pub(super) async fn facts(calls: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, GatewayError>) {
+pub(super) async fn facts(calls: DifyCalls) -> (DifyCalls, Result<Arc<AppInfo>, GatewayError>) {
     let now_ms = calls.worker.shared().now_ms();
     let members = calls.app.pool.members.iter();
     let home = home(&calls);
@@ -49,11 +49,11 @@ fn home(calls: &DifyCalls) -> Option<Arc<Member>> {
     app.pool.next(&mut order, None).cloned()
 }
 
-fn any_known(app: &App) -> Option<Arc<Facts>> {
+fn any_known(app: &App) -> Option<Arc<AppInfo>> {
     app.pool.members.iter().find_map(|member| member.stats.facts.at_any_age())
 }
 
-async fn ask(calls: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, GatewayError>) {
+async fn ask(calls: DifyCalls) -> (DifyCalls, Result<Arc<AppInfo>, GatewayError>) {
     let (calls, info) = get(calls, "/v1/info", CallKind::Info).await;
     let (_, info) = match info {
         Ok(info) => info,
@@ -64,7 +64,7 @@ async fn ask(calls: DifyCalls) -> (DifyCalls, Result<Arc<Facts>, GatewayError>) 
         Ok(parameters) => parameters,
         Err(error) => return (calls, Err(error)),
     };
-    let facts = Facts::read(&info, &parameters)
+    let facts = AppInfo::read(&info, &parameters)
         .map(Arc::new)
         .map_err(|what| errors::unknown_app(&member, what));
     if let Ok(facts) = &facts {
@@ -84,7 +84,7 @@ async fn get(
         Ok(read) if read.status == 200 && upstream::is_json(&read.body) => {
             Ok((read.member, read.body))
         }
-        Ok(read) if read.status == 200 => Err(foreign::page()),
+        Ok(read) if read.status == 200 => Err(non_dify::page()),
         Ok(read) => Err(of_answer(&read)),
     };
     (calls, answer)

@@ -7,14 +7,15 @@ use http::Response;
 use http::header::HeaderValue;
 use uuid::Uuid;
 
-use crate::adapter::call::{Body, Run};
+use crate::adapter::run_request::{Body, RunContext};
 use crate::adapter::{
-    Ask, Facts, FileRef, Hearing, Intake, Manner, Mode, Protocol, Voice, foreign,
+    AppInfo, CompletionRequest, DecodeOptions, FileRef, InputMapping, Mode, Protocol,
+    ResponseEncoder, StreamDecoder, non_dify,
 };
-use crate::conversation::{Pending, Thread};
-use crate::dify::answer::explanation;
+use crate::conversation::{PendingTurn, Thread};
 use crate::dify::path;
 use crate::dify::path::CallKind;
+use crate::dify::response_body::explanation;
 use crate::gateway::ai::conversation::{self, ConversationSlot, Persistence, Resume, TurnStart};
 use crate::gateway::ai::dify_call::{Call, DifyCalls, MAX_ANSWER_BYTES, Read};
 use crate::gateway::ai::history::transcript;
@@ -42,8 +43,8 @@ use crate::gateway::upstream::classify_response;
 use crate::model::{GatewayError, Reason};
 
 pub(super) struct Completion {
-    pub ask: Payload<Ask>,
-    pub encoder: Box<dyn Voice>,
+    pub ask: Payload<CompletionRequest>,
+    pub encoder: Box<dyn ResponseEncoder>,
     pub protocol: Protocol,
     /// Who asks, in which app and chat.
     pub thread: Thread,
@@ -59,12 +60,12 @@ pub(super) struct Completion {
 
 /// A question that has its place in a conversation.
 struct PlacedCompletion {
-    ask: Payload<Ask>,
-    encoder: Box<dyn Voice>,
+    ask: Payload<CompletionRequest>,
+    encoder: Box<dyn ResponseEncoder>,
     protocol: Protocol,
     place: ConversationSlot,
     /// What the conversation store is to know of it, once Dify has been asked.
-    pending: Option<Pending>,
+    pending: Option<PendingTurn>,
     late: HeadSent,
     own_url: Option<String>,
     _held: BodyMemoryGuard,
@@ -202,7 +203,7 @@ async fn take_up(
 async fn call(
     calls: &DifyCalls,
     question: &mut PlacedCompletion,
-    facts: &Arc<Facts>,
+    facts: &Arc<AppInfo>,
     files: &[FileRef],
 ) -> Result<Call, GatewayError> {
     let conversation = question.place.with.conversation();
@@ -231,7 +232,7 @@ async fn call(
 /// What is needed to write down a question for Dify and for the conversation store.
 struct BodyBuilder {
     app: Arc<App>,
-    facts: Arc<Facts>,
+    facts: Arc<AppInfo>,
     user: String,
     conversation: Option<String>,
     files: Vec<FileRef>,
@@ -239,10 +240,10 @@ struct BodyBuilder {
 }
 
 impl BodyBuilder {
-    fn write(self, ask: &Ask) -> Result<(Bytes, Option<Pending>), GatewayError> {
+    fn write(self, ask: &CompletionRequest) -> Result<(Bytes, Option<PendingTurn>), GatewayError> {
         let Self { app, facts, user, conversation, files, notice } = self;
         let pending = notice.map(|notice| notice.of(ask));
-        let run = Run { user: &user, conversation: conversation.as_deref(), files: &files };
+        let run = RunContext { user: &user, conversation: conversation.as_deref(), files: &files };
         let body = Body::new(ask, &facts, &intake(&app.ai), run)?;
         let json = body.write().map_err(|error| errors::internal(&error))?;
         Ok((json.into(), pending))
@@ -259,7 +260,7 @@ async fn refusal(
     upstream::note_refusal(&mut calls.record, &member, &answer.head);
     if answer.head.status.is_success() {
         // What is left of it is a page for people.
-        return (calls, foreign::page(), Meaning::Final);
+        return (calls, non_dify::page(), Meaning::Final);
     }
     let retry_after_s = upstream::retry_after_s(&answer.head);
     let connections = &calls.worker.connections;
@@ -325,7 +326,7 @@ async fn tell(
     let files_base = files_base.unwrap_or_default();
     let settings = exchange.call.as_ref().map(|call| &call.app.ai);
     let decode_options = settings.map(|ai| decode_options(ai, &ask)).unwrap_or_default();
-    let decode_options = Manner { web_url, files_base, ..decode_options };
+    let decode_options = DecodeOptions { web_url, files_base, ..decode_options };
     let request_id = exchange.record.request_id().clone();
     let shared = Arc::clone(exchange.worker.shared());
     let AttemptBody::Coming(body) = body else {
@@ -338,7 +339,7 @@ async fn tell(
     // An answer that is cut short is given away before it is encoded.
     relay.record.answered(&member, 200, arrived.into_std());
     let coming = ResponseGuard::new(relay);
-    let hearing = Hearing::new(mode, decode_options, ask.model.clone());
+    let hearing = StreamDecoder::new(mode, decode_options, ask.model.clone());
     let mut translated = TranslatedBody::new(coming, hearing, encoder, after);
     let result = match ask.streamed {
         true => translated.first().await,
@@ -376,12 +377,12 @@ async fn tell(
     AiResponse::Answer(response.map(|_| ResponseBody::Framed(Box::new(translated))))
 }
 
-fn intake(settings: &AiSettings) -> Intake {
-    Intake { query_input: settings.query_input.clone(), system: settings.system.clone() }
+fn intake(settings: &AiSettings) -> InputMapping {
+    InputMapping { query_input: settings.query_input.clone(), system: settings.system.clone() }
 }
 
-fn decode_options(settings: &AiSettings, ask: &Ask) -> Manner {
-    Manner {
+fn decode_options(settings: &AiSettings, ask: &CompletionRequest) -> DecodeOptions {
+    DecodeOptions {
         reasoning: settings.reasoning,
         files: settings.files,
         human_input: settings.human_input,

@@ -13,10 +13,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::adapter::openai::responses;
-use crate::adapter::{Ask, Begun, Role, Saying, Told};
+use crate::adapter::{CompletionRequest, Message, ResponseStart, ResponseSummary, Role};
 use crate::conversation::{
-    self, Answered, Before, Conversation, Digest, Finished, Found, Known, Pending, Sought,
-    StoreDown, Thread, Turn,
+    self, AnswerMatch, Conversation, ConversationMatch, Digest, FinishedTurn, PendingTurn,
+    PriorTurns, StoreDown, Thread, TranscriptMatch, TranscriptQuery, Turn,
 };
 use crate::gateway::ai::errors;
 use crate::gateway::ai::offload::Payload;
@@ -98,7 +98,7 @@ fn down(error: &StoreDown) -> GatewayError {
 pub(super) async fn place(
     shared: &Shared,
     thread: Thread,
-    ask: &mut Payload<Ask>,
+    ask: &mut Payload<CompletionRequest>,
 ) -> Result<ConversationSlot, GatewayError> {
     let with = with(shared, &thread, ask).await?;
     let place = ConversationSlot { thread, with, turn: None, worth: Persistence::Kept };
@@ -108,38 +108,44 @@ pub(super) async fn place(
 async fn with(
     shared: &Shared,
     thread: &Thread,
-    ask: &mut Payload<Ask>,
+    ask: &mut Payload<CompletionRequest>,
 ) -> Result<Resume, GatewayError> {
-    let book = shared.book();
+    let conversation_store = shared.conversation_store();
     if let Some(named) = &ask.hints.conversation {
         let id = conversation_id(named)?;
-        return match book.by_id(thread, id).await.map_err(|error| down(&error))? {
-            Known::Mine(known) => Ok(Resume::Known(Box::new(known), Evidence::Named)),
-            Known::Unknown => Ok(Resume::Named(id)),
-            Known::NotMine => Err(errors::no_conversation(named)),
+        return match conversation_store.by_id(thread, id).await.map_err(|error| down(&error))? {
+            ConversationMatch::Owned(known) => Ok(Resume::Known(Box::new(known), Evidence::Named)),
+            ConversationMatch::Unknown => Ok(Resume::Named(id)),
+            ConversationMatch::Foreign => Err(errors::no_conversation(named)),
         };
     }
     if let Some(named) = &ask.hints.previous_response {
         let unknown = || responses::unknown_previous(named);
         let message = responses::message_of(named).ok_or_else(unknown)?;
-        return match book.by_answer(thread, message).await.map_err(|error| down(&error))? {
-            Answered::Tail(known) => Ok(Resume::Known(Box::new(known), Evidence::Named)),
-            Answered::Past(known, message) => {
+        return match conversation_store
+            .by_answer(thread, message)
+            .await
+            .map_err(|error| down(&error))?
+        {
+            AnswerMatch::Tail(known) => Ok(Resume::Known(Box::new(known), Evidence::Named)),
+            AnswerMatch::Past(known, message) => {
                 Ok(Resume::AfterMessage { conversation: known.id, message })
             }
-            Answered::Unknown => Err(unknown()),
+            AnswerMatch::Unknown => Err(unknown()),
         };
     }
     let sought = match ask.before.is_empty() {
-        true => Sought::NOTHING,
+        true => TranscriptQuery::NOTHING,
         false => {
             let thread = thread.clone();
-            ask.work(|ask| Sought::new(thread, &turns_of(&ask.before))).await?
+            ask.work(|ask| TranscriptQuery::new(thread, &turns_of(&ask.before))).await?
         }
     };
-    match book.find(sought).await.map_err(|error| down(&error))? {
-        Found::Resume(known) => Ok(Resume::Known(Box::new(known), Evidence::Transcript)),
-        Found::New | Found::Branch | Found::Unknown => Ok(Resume::Nothing),
+    match conversation_store.find(sought).await.map_err(|error| down(&error))? {
+        TranscriptMatch::Resume(known) => Ok(Resume::Known(Box::new(known), Evidence::Transcript)),
+        TranscriptMatch::New | TranscriptMatch::Branch | TranscriptMatch::Unknown => {
+            Ok(Resume::Nothing)
+        }
     }
 }
 
@@ -158,7 +164,7 @@ impl ConversationSlot {
     /// Waits for the turn before and notes that this one begins.
     async fn begin(mut self, shared: &Shared) -> Result<Self, GatewayError> {
         let Some(id) = self.with.conversation() else {
-            shared.book().check().await.map_err(|error| down(&error))?;
+            shared.conversation_store().check().await.map_err(|error| down(&error))?;
             return Ok(self);
         };
         let may_begin_anew = matches!(self.with, Resume::Known(_, Evidence::Transcript));
@@ -166,14 +172,16 @@ impl ConversationSlot {
         self.turn = shared.turns().take(id, patience).await;
         let begun = match (&self.turn, &self.with) {
             (None, _) if !may_begin_anew => return Err(errors::turn_taken(id, patience)),
-            (Some(_), Resume::Known(conversation, _)) => {
-                shared.book().begin(conversation).await.map_err(|error| down(&error))?
-            }
+            (Some(_), Resume::Known(conversation, _)) => shared
+                .conversation_store()
+                .begin(conversation)
+                .await
+                .map_err(|error| down(&error))?,
             _ => false,
         };
         // Nothing was written of what does not begin here.
         if !begun {
-            shared.book().check().await.map_err(|error| down(&error))?;
+            shared.conversation_store().check().await.map_err(|error| down(&error))?;
         }
         // What the client names goes on there even if its last turn broke off: it knows.
         if !begun && may_begin_anew {
@@ -185,7 +193,7 @@ impl ConversationSlot {
     /// Dify has refused the turn before it did anything.
     pub(super) async fn release(&self, shared: &Shared) {
         if let Resume::Known(conversation, _) = &self.with
-            && let Err(error) = shared.book().release(conversation).await
+            && let Err(error) = shared.conversation_store().release(conversation).await
         {
             tracing::debug!("a conversation begins anew at its next turn: {error}");
         }
@@ -206,7 +214,7 @@ impl ConversationSlot {
     /// itself named it.
     pub(super) async fn leave(&mut self, shared: &Shared) -> bool {
         let Resume::Known(conversation, evidence) = &self.with else { return false };
-        if let Err(error) = shared.book().forget(conversation.id).await {
+        if let Err(error) = shared.conversation_store().forget(conversation.id).await {
             tracing::debug!("a conversation that Dify has lost is still known here: {error}");
         }
         let leaves = *evidence == Evidence::Transcript;
@@ -227,7 +235,7 @@ impl ConversationSlot {
     }
 
     /// What is to be done when the turn has ended well.
-    pub(super) fn after(self, shared: &Arc<Shared>, pending: Option<Pending>) -> AtEnd {
+    pub(super) fn after(self, shared: &Arc<Shared>, pending: Option<PendingTurn>) -> AtEnd {
         match (self.worth, pending) {
             (Persistence::Kept, Some(pending)) => {
                 let (shared, _turn) = (Arc::clone(shared), self.turn);
@@ -248,16 +256,16 @@ pub(super) struct TurnStart {
 
 impl TurnStart {
     /// Resume what is said in the turn. Goes through all of it.
-    pub(super) fn of(self, ask: &Ask) -> Pending {
+    pub(super) fn of(self, ask: &CompletionRequest) -> PendingTurn {
         let turns: Vec<_>;
         let before = match self.named {
-            Some(tail) => Before::Named(tail),
+            Some(tail) => PriorTurns::Named(tail),
             None => {
                 turns = turns_of(&ask.before);
-                Before::Transcript(&turns)
+                PriorTurns::Transcript(&turns)
             }
         };
-        Pending::new(self.thread, before, &turn_of(&ask.question))
+        PendingTurn::new(self.thread, before, &turn_of(&ask.question))
     }
 }
 
@@ -267,7 +275,7 @@ pub(super) type Save = Pin<Box<dyn Future<Output = Result<(), GatewayError>>>>;
 /// What is written down when a turn ends well.
 pub(super) struct PendingSave {
     shared: Arc<Shared>,
-    pending: Pending,
+    pending: PendingTurn,
     _turn: Option<conversation_lock::ConversationGuard>,
 }
 
@@ -275,23 +283,23 @@ impl PendingSave {
     /// Writes it down; durable when the future ends. None if there is nothing to write. Where it cannot be
     /// written and the operator wants no such turns, the future ends with what the client is told instead of
     /// the end of its answer.
-    pub(super) fn keep(self, begun: &Begun, told: &Told) -> Option<Save> {
+    pub(super) fn keep(self, begun: &ResponseStart, told: &ResponseSummary) -> Option<Save> {
         let conversation = Uuid::try_parse(begun.conversation.as_deref()?).ok()?;
         let message = Uuid::try_parse(&begun.id).ok();
         let text = told.text.clone();
         Some(Box::pin(async move {
             let Self { shared, pending, _turn } = self;
-            let finished = Finished { pending, conversation, assistant: &text, message };
-            shared.book().finish(finished).await.map_err(|error| down(&error))
+            let finished = FinishedTurn { pending, conversation, assistant: &text, message };
+            shared.conversation_store().finish(finished).await.map_err(|error| down(&error))
         }))
     }
 }
 
-fn turns_of(sayings: &[Saying]) -> Vec<Turn<'_>> {
+fn turns_of(sayings: &[Message]) -> Vec<Turn<'_>> {
     sayings.iter().map(turn_of).collect()
 }
 
-fn turn_of(saying: &Saying) -> Turn<'_> {
+fn turn_of(saying: &Message) -> Turn<'_> {
     let role = match saying.role {
         Role::Assistant => conversation::Role::Assistant,
         Role::User | Role::Tool => conversation::Role::User,

@@ -22,7 +22,7 @@ const MAX_AGE_DAYS: u64 = 30;
 
 /// `GET /v1/conversation/mappings`
 pub(super) async fn show(request: AiRequest, key: &Key) -> AiResponse {
-    let found = request.worker.shared().book().mappings(id_scope(key)).await;
+    let found = request.worker.shared().conversation_store().mappings(id_scope(key)).await;
     match found {
         Ok(found) => {
             let mut value = json!(found);
@@ -56,7 +56,7 @@ pub(super) async fn clean_up(mut request: AiRequest, body: IncomingBody, key: &K
     };
     let days = taken.asked.max_age_days.unwrap_or(MAX_AGE_DAYS);
     let age = Duration::from_secs(days.saturating_mul(24 * 3600));
-    let removed = request.worker.shared().book().cleanup(id_scope(key), age).await;
+    let removed = request.worker.shared().conversation_store().cleanup(id_scope(key), age).await;
     match removed {
         Ok(removed) => {
             let value =

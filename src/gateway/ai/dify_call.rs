@@ -11,8 +11,8 @@ use http::header::HeaderValue;
 use uuid::Uuid;
 
 use crate::affinity::Scope;
-use crate::dify::answer::{explanation, learn_json};
 use crate::dify::path::{CallKind, Run};
+use crate::dify::response_body::{explanation, learn_json};
 use crate::gateway::ai::errors;
 use crate::gateway::ai::upstream;
 use crate::gateway::http::buffered_body::BufferedBody;

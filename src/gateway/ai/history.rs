@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::adapter::{Role, Saying};
+use crate::adapter::{Message, Role};
 use crate::dify::path::CallKind;
 use crate::gateway::ai::dify_call::{Call, DifyCalls};
 use crate::gateway::ai::upstream_error::of_answer;
@@ -15,11 +15,11 @@ const LIMIT: usize = 100;
 
 #[derive(Deserialize)]
 struct Messages {
-    data: Vec<Message>,
+    data: Vec<HistoryMessage>,
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct HistoryMessage {
     id: String,
     #[serde(default)]
     created_at: i64,
@@ -38,7 +38,7 @@ pub(super) async fn transcript(
     calls: DifyCalls,
     conversation: Uuid,
     last: Uuid,
-) -> (DifyCalls, Result<Vec<Saying>, GatewayError>) {
+) -> (DifyCalls, Result<Vec<Message>, GatewayError>) {
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("conversation_id", &conversation.to_string())
         .append_pair("user", &calls.user)
@@ -54,14 +54,14 @@ pub(super) async fn transcript(
     (calls, found)
 }
 
-fn said(body: &[u8], last: Uuid) -> Vec<Saying> {
+fn said(body: &[u8], last: Uuid) -> Vec<Message> {
     let Ok(Messages { mut data }) = serde_json::from_slice(body) else { return Vec::new() };
     data.sort_by_key(|message| message.created_at);
     if let Some(at) = data.iter().position(|message| Uuid::try_parse(&message.id) == Ok(last)) {
         data.truncate(at + 1);
     }
-    let both = |message: Message| {
-        [Saying::new(Role::User, message.query), Saying::new(Role::Assistant, message.answer)]
+    let both = |message: HistoryMessage| {
+        [Message::new(Role::User, message.query), Message::new(Role::Assistant, message.answer)]
     };
     data.into_iter().flat_map(both).collect()
 }

@@ -38,7 +38,7 @@ use self::offload::Payload;
 use self::read_request::ReadBody;
 use self::route::Call;
 pub(super) use self::route::{AiRoute, PathMatch, match_path, tidied};
-use crate::adapter::{Ask, Protocol, Voice, anthropic, openai, task};
+use crate::adapter::{CompletionRequest, Protocol, ResponseEncoder, anthropic, openai, side_task};
 use crate::conversation::Thread;
 use crate::gateway::ai::request::{AiRequest, AiResponse, local};
 use crate::gateway::http::request_body::IncomingBody;
@@ -142,7 +142,7 @@ impl AiRequest {
         };
         let is_task = app.ai.tasks != Tasks::InChat && is_task(&ask, &app.ai);
         if is_task && app.ai.tasks == Tasks::Refuse {
-            return AiResponse::Error(self.record, task::refused());
+            return AiResponse::Error(self.record, side_task::refused());
         }
         let user = if is_task { user + ":task" } else { user };
         let chat = ask.hints.chat.clone().filter(|_| !is_task);
@@ -173,19 +173,21 @@ impl AiRequest {
 }
 
 /// Whether a request is a side task, by the words of its app.
-fn is_task(ask: &Ask, settings: &AiSettings) -> bool {
+fn is_task(ask: &CompletionRequest, settings: &AiSettings) -> bool {
     match &settings.task_words {
-        Some(words) => task::is_task(ask, words),
-        None => task::is_task(ask, &task::WORDS),
+        Some(words) => side_task::is_task(ask, words),
+        None => side_task::is_task(ask, &side_task::WORDS),
     }
 }
 
 /// A question, and the encoder of its answer.
-type Question = (Ask, Box<dyn Voice + Send>);
+type Question = (CompletionRequest, Box<dyn ResponseEncoder + Send>);
 
 /// What reads the question in its protocol.
 fn reader(call: Call<'_>) -> fn(Bytes) -> Result<Question, GatewayError> {
-    fn boxed<V: Voice + Send + 'static>((ask, encoder): (Ask, V)) -> Question {
+    fn boxed<V: ResponseEncoder + Send + 'static>(
+        (ask, encoder): (CompletionRequest, V),
+    ) -> Question {
         (ask, Box::new(encoder))
     }
     match call {

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-use crate::adapter::{Begun, Heard, Hearing, State, Voice, pieces};
+use crate::adapter::{
+    AppEvent, DecodeState, ResponseEncoder, ResponseStart, StreamDecoder, event_split,
+};
 use crate::gateway::ai::conversation::{AtEnd, Save};
 use crate::gateway::proxy::relay::Relay;
 use crate::gateway::proxy::response_body::FrameSource;
@@ -20,13 +22,13 @@ use crate::model::{GatewayError, Reason};
 /// An answer of Dify on its way to a client in its protocol.
 pub(super) struct TranslatedBody {
     guard: ResponseGuard,
-    hearing: Hearing,
-    encoder: Box<dyn Voice>,
+    hearing: StreamDecoder,
+    encoder: Box<dyn ResponseEncoder>,
     has_begun: bool,
     has_said: bool,
     /// What is to go out next.
     frames: BytesMut,
-    heard: Vec<Heard>,
+    heard: Vec<AppEvent>,
     /// What becomes of the conversation when the answer is whole.
     after: AtEnd,
     stage: Stage,
@@ -34,7 +36,7 @@ pub(super) struct TranslatedBody {
 
 enum Stage {
     /// Dify is speaking.
-    Hearing,
+    Decoding,
     /// The answer is whole and is being written down.
     Keeping(Save),
     Over,
@@ -44,8 +46,8 @@ impl TranslatedBody {
     /// Begins to tell an answer whose head is here.
     pub(super) fn new(
         guard: ResponseGuard,
-        hearing: Hearing,
-        encoder: Box<dyn Voice>,
+        hearing: StreamDecoder,
+        encoder: Box<dyn ResponseEncoder>,
         after: AtEnd,
     ) -> Self {
         Self {
@@ -57,7 +59,7 @@ impl TranslatedBody {
             frames: BytesMut::new(),
             heard: Vec::new(),
             after,
-            stage: Stage::Hearing,
+            stage: Stage::Decoding,
         }
     }
 
@@ -97,7 +99,7 @@ impl TranslatedBody {
             Poll::Ready(Ok(()))
         })
         .await?;
-        let whole = self.encoder.whole(&self.begun(), self.hearing.told());
+        let whole = self.encoder.json_body(&self.begun(), self.hearing.summary());
         self.say_instead(whole);
         Ok(())
     }
@@ -109,8 +111,8 @@ impl TranslatedBody {
     }
 
     /// What is known of the answer since its first event.
-    pub(super) fn begun(&self) -> Begun {
-        self.hearing.begun().cloned().unwrap_or_default()
+    pub(super) fn begun(&self) -> ResponseStart {
+        self.hearing.response_start().cloned().unwrap_or_default()
     }
 
     /// The answer as Dify gives it; none once all was said.
@@ -143,35 +145,35 @@ impl TranslatedBody {
                 Err(_) => return Poll::Ready(Ok(())),
             },
             // Of an event stream the relay makes a proper end; anything else is cut.
-            Some(Err(_)) | None => self.hearing.end(&mut |one| heard.push(one)),
+            Some(Err(_)) | None => self.hearing.finish(&mut |one| heard.push(one)),
         };
         let state = state.clone();
         self.say();
         match state {
-            State::Running => {}
-            State::Over => self.keep(),
+            DecodeState::Running => {}
+            DecodeState::Finished => self.keep(),
             // What the client has got is where it goes on: Dify keeps little more.
-            State::Enough => {
+            DecodeState::StopReached => {
                 self.guard.cut_short();
                 self.keep();
             }
-            State::Failed(error) => return Poll::Ready(Err(error)),
+            DecodeState::Failed(error) => return Poll::Ready(Err(error)),
         }
         Poll::Ready(Ok(()))
     }
 
     fn say(&mut self) {
         if !self.has_begun
-            && let Some(begun) = self.hearing.begun()
+            && let Some(begun) = self.hearing.response_start()
         {
-            self.encoder.begin(begun, &mut self.frames);
+            self.encoder.start(begun, &mut self.frames);
             self.has_begun = true;
         }
-        self.has_said |= self.heard.iter().any(|heard| !matches!(heard, Heard::StillRunning));
+        self.has_said |= self.heard.iter().any(|heard| !matches!(heard, AppEvent::Ping));
         for heard in self.heard.drain(..) {
             match heard {
-                Heard::StillRunning => self.encoder.still_here(&mut self.frames),
-                heard => pieces::say(&mut *self.encoder, heard, &mut self.frames),
+                AppEvent::Ping => self.encoder.keep_alive(&mut self.frames),
+                heard => event_split::encode(&mut *self.encoder, heard, &mut self.frames),
             }
         }
     }
@@ -179,7 +181,7 @@ impl TranslatedBody {
     fn keep(&mut self) {
         let begun = self.begun();
         let kept = match std::mem::replace(&mut self.after, AtEnd::Nothing) {
-            AtEnd::Keep(keeping) => keeping.keep(&begun, self.hearing.told()),
+            AtEnd::Keep(keeping) => keeping.keep(&begun, self.hearing.summary()),
             AtEnd::Nothing => None,
             AtEnd::Delete => {
                 self.guard.delete_afterwards();
@@ -204,10 +206,10 @@ impl TranslatedBody {
             relay.record.note_if_none(remarks);
         }
         if !self.has_begun {
-            self.encoder.begin(&self.begun(), &mut self.frames);
+            self.encoder.start(&self.begun(), &mut self.frames);
             self.has_begun = true;
         }
-        self.encoder.end(self.hearing.told(), &mut self.frames);
+        self.encoder.finish(self.hearing.summary(), &mut self.frames);
         self.stage = Stage::Over;
     }
 
@@ -218,7 +220,7 @@ impl TranslatedBody {
             relay.record.note_if_none(remarks.unwrap_or(&error.message));
             relay.record.end(Reason::Answered);
         }
-        self.encoder.fail(error, self.hearing.told(), &mut self.frames);
+        self.encoder.fail(error, self.hearing.summary(), &mut self.frames);
         self.stage = Stage::Over;
     }
 }

@@ -5,7 +5,7 @@ use http::HeaderValue;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::adapter::{Attachment, Content, FileRef, Place};
+use crate::adapter::{Attachment, FileContent, FileLocation, FileRef};
 use crate::dify::path::CallKind;
 use crate::gateway::ai::dify_call::{Call, DifyCalls};
 use crate::gateway::ai::errors;
@@ -41,14 +41,14 @@ pub(super) async fn upload(
     let mut binding = conversation;
     for file in files {
         let place = match &file.content {
-            Content::Url(url) => Place::Url(url.clone()),
-            Content::Data { .. } => {
+            FileContent::Url(url) => FileLocation::Url(url.clone()),
+            FileContent::Data { .. } => {
                 let (back, id) = send(calls, file, binding).await;
                 calls = back;
                 match id {
                     Ok(id) => {
                         binding = binding.or_else(|| Uuid::try_parse(&id).ok());
-                        Place::Uploaded(id)
+                        FileLocation::Uploaded(id)
                     }
                     Err(error) => return (calls, Err(error)),
                 }
@@ -64,7 +64,7 @@ async fn send(
     file: &Attachment,
     binding: Option<Uuid>,
 ) -> (DifyCalls, Result<String, GatewayError>) {
-    let Content::Data { name, media_type, bytes } = &file.content else {
+    let FileContent::Data { name, media_type, bytes } = &file.content else {
         return (calls, Ok(String::new()));
     };
     let form = Form::new().text("user", &calls.user).file("file", name, media_type, bytes);

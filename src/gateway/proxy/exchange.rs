@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::affinity::Scope;
-use crate::balance::Work;
+use crate::balance::WorkKind;
 use crate::dify::path::{CallKind, Run};
 use crate::gateway::http::send_state::SendState;
 use crate::gateway::proxy::errors;
@@ -137,7 +137,7 @@ impl Exchange {
             user: None,
             address,
             owner: OwnerLookup::None,
-            work: Work::Other,
+            work: WorkKind::Other,
             storage: Storage::Shared,
             run_span_ms: None,
         };
@@ -249,8 +249,8 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn work(run: Option<Run>) -> Work {
-    if run.is_some() { Work::Run } else { Work::Other }
+fn work(run: Option<Run>) -> WorkKind {
+    if run.is_some() { WorkKind::Run } else { WorkKind::Other }
 }
 
 /// A request at the end of its attempts.

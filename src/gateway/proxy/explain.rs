@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::balance::Work;
+use crate::balance::WorkKind;
 use crate::gateway::proxy::resource_ids::{OwnerLookup, ResourceIds};
 use crate::gateway::proxy::select::{Binding, Candidates, Next, SelectContext, key_of};
 use crate::gateway::state::admission::SkipReason;
@@ -82,7 +82,7 @@ pub fn explain(shared: &Shared, snapshot: &Snapshot, question: Question<'_>) -> 
     // A run, streamed if the app is known for flows: those need a worker. Asking must not use up the
     // trial of an instance where they do not start, so the next one is due at once.
     let run_span_ms = app.stats.kind.is_flow().then_some(0);
-    let (work, storage) = (Work::Run, app.policy.storage);
+    let (work, storage) = (WorkKind::Run, app.policy.storage);
     let context = SelectContext { user, address, owner, work, storage, run_span_ms };
     let mut candidates = Candidates::new(&app.pool, context, snapshot.last_resort);
     let mut asked = Vec::new();

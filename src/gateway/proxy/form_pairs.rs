@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::dify::pairs;
-use crate::dify::scan::BodyFacts;
+use crate::dify::scan::BodyInfo;
 use crate::gateway::http::body_memory::{BodyMemory, BodyMemoryGuard};
 use crate::gateway::http::buffered_body::BufferedBody;
 use crate::gateway::proxy::end_user::{KeyUsers, TooLong, check_length};
@@ -50,12 +50,12 @@ impl FormPairs {
     ///
     /// # Errors
     /// 400: it is longer than Dify takes.
-    pub(crate) fn facts(&self) -> Result<BodyFacts, GatewayError> {
+    pub(crate) fn facts(&self) -> Result<BodyInfo, GatewayError> {
         let user = pairs::user(&self.text);
         if let Some(user) = &user {
             check_length(user).map_err(|TooLong| errors::too_long_for_dify())?;
         }
-        Ok(BodyFacts { user, ..BodyFacts::default() })
+        Ok(BodyInfo { user, ..BodyInfo::default() })
     }
 
     /// The same form with the speaker's own users in it.

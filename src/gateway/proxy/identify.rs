@@ -14,8 +14,8 @@ use percent_encoding::percent_decode_str;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dify;
-use crate::dify::multipart::{FormFacts, MultipartScan};
-use crate::dify::scan::{BodyFacts, UserScan};
+use crate::dify::multipart::{FormInfo, MultipartScanner};
+use crate::dify::scan::{BodyInfo, BodyScanner};
 use crate::gateway::http::body_memory::BodyMemory;
 use crate::gateway::http::buffered_body::BodyBuffer;
 use crate::gateway::http::buffered_body::BufferedBody;
@@ -92,7 +92,7 @@ pub(crate) struct Identified {
     /// That of header `X-User-ID`, query `user_id`, cookie `user_id`, JSON or form field `user`, query
     /// `user`; the first of these that is not empty.
     pub user: Option<String>,
-    pub facts: BodyFacts,
+    pub facts: BodyInfo,
     pub body: BufferedBody,
     /// The same as pairs, where that is its type.
     pub pairs: Option<Box<FormPairs>>,
@@ -126,7 +126,7 @@ pub(crate) async fn user(
     let most = BodyLimit::any(&snapshot.limits);
     let body = take_in(head, body, snapshot, (&mut scan, most)).await?;
     let (facts, pairs) = match scan {
-        _ if body.is_empty() => (BodyFacts::default(), None),
+        _ if body.is_empty() => (BodyInfo::default(), None),
         Scan::Pairs(pairs) => (pairs.facts()?, Some(pairs)),
         scan => (scan.finish()?, None),
     };
@@ -168,12 +168,12 @@ fn in_cookie(headers: &Headers) -> Option<String> {
 /// What looks for the user and for ids while the body comes in.
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual case, and lives once")]
 enum Scan {
-    Json(UserScan),
+    Json(BodyScanner),
     /// Boxed: it is larger than the usual case.
-    Form(Box<MultipartScan>),
+    Form(Box<MultipartScanner>),
     /// JSON that is said to be encoded. Dify unpacks nothing: what is JSON all the same counts for it, and
     /// of anything else it says itself what is wrong. None: it is no JSON.
-    Encoded(Option<Box<UserScan>>),
+    Encoded(Option<Box<BodyScanner>>),
     /// Pairs, as long as there are not too many of them.
     Pairs(Box<FormPairs>),
     /// Any other type: Dify answers 415 itself.
@@ -190,7 +190,7 @@ impl Scan {
             return Err(bad_request(errors::TWO_TYPES));
         }
         if headers.get(KnownHeader::ContentType) == Some(b"application/json") && !is_packed {
-            return Ok(Self::Json(UserScan::new()));
+            return Ok(Self::Json(BodyScanner::new()));
         }
         let kind = headers.text(KnownHeader::ContentType).unwrap_or("");
         let essence = kind.split(';').next().unwrap_or("").trim();
@@ -200,12 +200,13 @@ impl Scan {
         {
             match is_packed {
                 true => Ok(Self::Encoded(Some(Box::default()))),
-                false => Ok(Self::Json(UserScan::new())),
+                false => Ok(Self::Json(BodyScanner::new())),
             }
         } else if is_packed {
             Ok(Self::None)
         } else if essence.eq_ignore_ascii_case("multipart/form-data") {
-            let scan = MultipartScan::new(kind).map_err(|error| bad_request(error.to_string()))?;
+            let scan =
+                MultipartScanner::new(kind).map_err(|error| bad_request(error.to_string()))?;
             Ok(Self::Form(Box::new(scan)))
         } else if FormPairs::is_type(essence) {
             Ok(Self::Pairs(Box::new(FormPairs::new(room))))
@@ -227,19 +228,19 @@ impl Scan {
         }
     }
 
-    fn finish(self) -> Result<BodyFacts, GatewayError> {
+    fn finish(self) -> Result<BodyInfo, GatewayError> {
         match self {
             Self::Json(scan) => scan.finish().map_err(|error| bad_request(error.to_string())),
             Self::Form(scan) => {
-                let FormFacts { user, slot: user_slot } =
+                let FormInfo { user, slot: user_slot } =
                     scan.finish().map_err(|error| bad_request(error.to_string()))?;
-                Ok(BodyFacts { user, user_slot, ..BodyFacts::default() })
+                Ok(BodyInfo { user, user_slot, ..BodyInfo::default() })
             }
             Self::Pairs(pairs) => pairs.facts(),
             Self::Encoded(encoded) => {
                 Ok(encoded.and_then(|scan| scan.finish().ok()).unwrap_or_default())
             }
-            Self::None => Ok(BodyFacts::default()),
+            Self::None => Ok(BodyInfo::default()),
         }
     }
 }

@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use crate::affinity::{Lasting, Scope, now_s};
-use crate::balance::Work;
-use crate::dify::answer::{KnownRefusal, refusal};
+use crate::affinity::{Durability, Scope, now_s};
+use crate::balance::WorkKind;
 use crate::dify::path::CallKind;
+use crate::dify::response_body::{KnownRefusal, refusal};
 use crate::gateway::proxy::broadcast::Query;
 use crate::gateway::proxy::errors;
 use crate::gateway::proxy::exchange::{DifyCall, Exchange, UpstreamResponse};
@@ -69,7 +69,7 @@ struct QueryContext<'a> {
 async fn locate(asking: QueryContext<'_>, kind: CallKind, outbound: UpstreamRequest) -> Located {
     let QueryContext { user, worker, snapshot, app } = asking;
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let (owner, work) = (OwnerLookup::Unknown, Work::Other);
+    let (owner, work) = (OwnerLookup::Unknown, WorkKind::Other);
     let storage = Storage::Independent;
     let context = SelectContext { user: None, address, owner, work, storage, run_span_ms: None };
     let mut candidates = Candidates::new(&app.pool, context, snapshot.last_resort);
@@ -207,7 +207,7 @@ impl Exchange {
         app.stats.located.add_one();
         let Some(member) = app.pool.members.get(place) else { return };
         let (owners, now_s) = (self.worker.shared().owners(), now_s());
-        owners.learn_all([(id, Lasting::Yes)], member.name(), scope.app(), now_s);
+        owners.learn_all([(id, Durability::Durable)], member.name(), scope.app(), now_s);
         owners.used.note(scope.of(id), scope.app(), now_s);
         self.candidates.tie_to(place);
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use http::Uri;
 
-use crate::dify::multipart::MultipartScan;
+use crate::dify::multipart::MultipartScanner;
 use crate::dify::pairs;
 use crate::dify::path::CallKind;
 use crate::dify::scan::UserSlot;
@@ -107,7 +107,7 @@ fn body(
         (UserSlot::Value(place), true) => (place, user.clone()),
         (UserSlot::Value(place), false) => (place, quoted()),
         (UserSlot::Before(at), true) => {
-            let part = MultipartScan::part_of(content_type, &user);
+            let part = MultipartScanner::part_of(content_type, &user);
             let part = part.map_err(|error| bad_request(error.to_string()))?;
             (at..at, String::from_utf8_lossy(&part).into_owned())
         }

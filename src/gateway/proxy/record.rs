@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use http::Version;
 use jiff::Timestamp;
 
-use crate::dify::answer::Usage;
 use crate::dify::path::without_secrets;
+use crate::dify::response_body::Usage;
 use crate::gateway::http::client_conn::ClientConn;
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::header_name::KnownHeader;

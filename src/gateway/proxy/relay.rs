@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::step::Step;
-use crate::balance::Sender;
+use crate::balance::Requester;
 use crate::dify::path::Run;
 use crate::gateway::http::head::ResponseHead;
 use crate::gateway::http::header_name::KnownHeader;
@@ -97,7 +97,7 @@ pub(crate) struct Relay {
     /// Of a run that may be a flow of 1.14 or later.
     resume: Option<Box<Resume>>,
     audience: Audience,
-    sender: Sender,
+    sender: Requester,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

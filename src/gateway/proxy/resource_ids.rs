@@ -10,10 +10,10 @@ use http::Method;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use crate::affinity::{AppTag, Lasting, Owners, Scope, now_s};
-use crate::dify::answer::Learned;
+use crate::affinity::{AppTag, Durability, Owners, Scope, now_s};
 use crate::dify::path::{Call, CallKind, Id, Run};
-use crate::dify::scan::BodyFacts;
+use crate::dify::response_body::LearnedIds;
+use crate::dify::scan::BodyInfo;
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::query;
 use crate::gateway::state::app::App;
@@ -46,7 +46,7 @@ pub(crate) enum OwnerLookup {
 
 impl ResourceIds {
     /// What path, query and body name.
-    pub(crate) fn of(head: &RequestHead, call: Call<'_>, facts: &BodyFacts) -> Self {
+    pub(crate) fn of(head: &RequestHead, call: Call<'_>, facts: &BodyInfo) -> Self {
         if let Some(id @ Id::Dataset(_)) = call.id {
             let (ids, looked_up) = (id.key().into_iter().collect(), id.key());
             return Self { ids, looked_up, any: true, ..Self::default() };
@@ -132,7 +132,7 @@ impl ResourceIds {
     pub(crate) fn remember(&self, kind: CallKind, app: AppTag, member: &Member, owners: &Owners) {
         let kindly = matches!(kind, CallKind::Stop(_) | CallKind::TextToAudio);
         if let Some(id) = self.looked_up.filter(|_| !kindly) {
-            owners.learn_all([(id, Lasting::Yes)], member.name(), app, now_s());
+            owners.learn_all([(id, Durability::Durable)], member.name(), app, now_s());
         }
     }
 
@@ -195,25 +195,25 @@ pub(crate) struct IdScope {
 pub(crate) fn remember_more(ids: &[Uuid], id_scope: IdScope, member: &Member, owners: &Owners) {
     remember_for_key(ids.iter().copied(), id_scope, member, owners);
     if id_scope.storage == Storage::Independent {
-        let ids = ids.iter().map(|id| (*id, Lasting::Yes));
+        let ids = ids.iter().map(|id| (*id, Durability::Durable));
         owners.learn_all(ids, member.name(), id_scope.scope.app(), now_s());
     }
 }
 
 /// Remembers whose ids a response named, and for whom. Where instances share their database only the task
 /// matters: nobody else may stop it.
-pub(crate) fn remember(learned: &Learned, id_scope: IdScope, member: &Member, owners: &Owners) {
+pub(crate) fn remember(learned: &LearnedIds, id_scope: IdScope, member: &Member, owners: &Owners) {
     let (now_s, scope) = (now_s(), id_scope.scope);
     remember_for_key(learned.lasting(), id_scope, member, owners);
     if id_scope.storage == Storage::Shared {
         if let Some(task) = learned.task_id {
-            owners.learn_all([(task, Lasting::No)], member.name(), scope.app(), now_s);
+            owners.learn_all([(task, Durability::Transient)], member.name(), scope.app(), now_s);
             owners.used.note(scope.of(task), scope.app(), now_s);
         }
         return;
     }
-    let lasting = learned.lasting().map(|id| (id, Lasting::Yes));
-    let ids = lasting.chain(learned.task_id.map(|id| (id, Lasting::No)));
+    let lasting = learned.lasting().map(|id| (id, Durability::Durable));
+    let ids = lasting.chain(learned.task_id.map(|id| (id, Durability::Transient)));
     owners.learn_all(ids, member.name(), scope.app(), now_s);
     for id in learned.conversation_id.into_iter().chain(learned.task_id) {
         owners.used.note(scope.of(id), scope.app(), now_s);
@@ -228,7 +228,7 @@ fn remember_for_key(
     owners: &Owners,
 ) {
     if let Some(key) = id_scope.key {
-        let ids = ids.map(|id| (key.of(id), Lasting::Yes));
+        let ids = ids.map(|id| (key.of(id), Durability::Durable));
         owners.learn_all(ids, member.name(), id_scope.scope.app(), now_s());
     }
 }

@@ -4,7 +4,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use smallvec::SmallVec;
 
-use crate::dify::answer::explanation;
+use crate::dify::response_body::explanation;
 use crate::gateway::http::head::ResponseHead;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::headers::{Header, Headers, decimal};

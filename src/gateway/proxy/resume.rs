@@ -4,7 +4,7 @@
 //! `/workflow/{run}/events` (recorded: after `kill -9` connections hang for 10 to 11 s until the new
 //! process answers, and a run of 25 s came to its end there). So its events are asked for at the same
 //! instance, for a bounded time, and go to the same client: what it has already is not said again, and
-//! the text that it lacks comes as one piece (`dify::answer::CatchUp`). While that lasts it gets pings.
+//! the text that it lacks comes as one piece (`dify::response_body::CatchUp`). While that lasts it gets pings.
 //!
 //! Deliberately absent: a stream that falls silent. Its API process may live, and go on with it.
 
@@ -19,7 +19,7 @@ use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use crate::dify::answer::{
+use crate::dify::response_body::{
     CatchUp, CaughtUp, OnDifference, RunIds, SentEvents, Whole, WholeEvents,
 };
 use crate::gateway::http::buffered_body::BufferedBody;

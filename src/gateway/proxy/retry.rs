@@ -97,7 +97,7 @@ impl Drop for RetryState<'_> {
 #[cfg(test)]
 mod tests {
     use super::{Denied, Repeat, RetryState};
-    use crate::balance::Statuses;
+    use crate::balance::StatusSet;
     use crate::gateway::proxy::select::Binding;
     use crate::gateway::state::policy::{Executed, Retry};
     use crate::gateway::state::pool_stats::PoolStats;
@@ -112,7 +112,7 @@ mod tests {
         Retry {
             attempts: 2,
             budget: 200,
-            statuses: Statuses::new([503]),
+            statuses: StatusSet::new([503]),
             executed,
             ..Retry::default()
         }

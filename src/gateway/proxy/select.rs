@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::balance::{CallerId, Keyed, MaxLoad, Order, Sender, Work, fraction};
+use crate::balance::{AttemptOrder, CallerId, HashKey, MaxLoad, Requester, WorkKind, fraction};
 use crate::gateway::proxy::resource_ids::OwnerLookup;
 use crate::gateway::state::admission::{Affinity, Permits, SkipReason};
 use crate::gateway::state::member::Member;
@@ -20,13 +20,13 @@ use crate::model::AppName;
 pub(crate) struct Candidates {
     pool: Arc<Pool>,
     storage: Storage,
-    order: Order,
+    order: AttemptOrder,
     owner: Option<Owner>,
     binding: Binding,
     max_load: Option<MaxLoad>,
     last_resort: LastResort,
     claim: Affinity,
-    sender: Sender,
+    sender: Requester,
     run_span_ms: Option<u64>,
     skipped: SmallVec<[(Arc<Member>, SkipReason); 2]>,
     found: InRotation,
@@ -68,7 +68,7 @@ pub(crate) struct SelectContext<'a> {
     pub address: IpAddr,
     /// Where it must go because of what it names.
     pub owner: OwnerLookup,
-    pub work: Work,
+    pub work: WorkKind,
     /// Whether what one member made is on the others as well.
     pub storage: Storage,
     /// Of a streamed flow: `timeouts.run_start` in ms.
@@ -125,7 +125,7 @@ impl Candidates {
             max_load,
             last_resort,
             claim,
-            sender: Sender { caller: context.caller(&pool.name), work: context.work },
+            sender: Requester { caller: context.caller(&pool.name), work: context.work },
             run_span_ms: context.run_span_ms,
             skipped: SmallVec::new(),
             found: InRotation::Nobody,
@@ -242,7 +242,7 @@ impl Candidates {
         Candidate { member: Arc::clone(member), permit }
     }
 
-    pub(crate) fn sender(&self) -> Sender {
+    pub(crate) fn sender(&self) -> Requester {
         self.sender
     }
 
@@ -293,9 +293,9 @@ impl SelectContext<'_> {
 /// What a request to a pool is hashed by, if by anything.
 pub(crate) fn key_of(pool: &Pool, user: Option<&str>, address: IpAddr) -> Option<String> {
     match pool.method.keyed() {
-        Keyed::ByUser => user.map(|user| key(pool.name.as_str(), user)),
-        Keyed::ByAddress => Some(key(pool.name.as_str(), &address.to_canonical().to_string())),
-        Keyed::ByNothing => None,
+        HashKey::ByUser => user.map(|user| key(pool.name.as_str(), user)),
+        HashKey::ByAddress => Some(key(pool.name.as_str(), &address.to_canonical().to_string())),
+        HashKey::ByNothing => None,
     }
 }
 

@@ -8,10 +8,10 @@ use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
 use crate::affinity::Owners;
-use crate::dify::answer::{
-    EventLearner, Learned, Pauses, Usage, dull, explanation, failed_flow, learn_json,
-};
 use crate::dify::path::{CallKind, Run};
+use crate::dify::response_body::{
+    EventLearner, LearnedIds, Pauses, Usage, explanation, failed_flow, is_skippable, learn_json,
+};
 use crate::gateway::http::head::ResponseHead;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::proxy::exchange::Exchange;
@@ -48,7 +48,7 @@ pub(crate) enum Tap {
     Refusal(BytesMut),
 }
 
-/// Whether a piece of a stream that is [`dull`] needs no look at what is known of the stream: of
+/// Whether a piece of a stream that is [`is_skippable`] needs no look at what is known of the stream: of
 /// thousands of streams that is far from the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Skippable {
@@ -73,7 +73,7 @@ struct Request {
 
 impl Request {
     /// The conversation that was asked for, and the one that the response is of, if they differ.
-    fn strays(self, learned: &Learned) -> Option<(Uuid, Uuid)> {
+    fn strays(self, learned: &LearnedIds) -> Option<(Uuid, Uuid)> {
         self.conversation.zip(learned.conversation_id).filter(|(asked, given)| asked != given)
     }
 }
@@ -109,7 +109,7 @@ impl Stream {
 pub(crate) struct Json {
     kind: CallKind,
     prefix: BytesMut,
-    learned: Learned,
+    learned: LearnedIds,
     usage: Option<Usage>,
     failure: Option<String>,
     asked: Request,
@@ -192,7 +192,7 @@ impl Tap {
     ) -> Passed {
         match self {
             Self::Off => {}
-            Self::Events(_, Skippable::Yes) if dull(piece) => return Passed::Dull,
+            Self::Events(_, Skippable::Yes) if is_skippable(piece) => return Passed::Dull,
             Self::Events(stream, calm) => {
                 stream.learner.feed(piece);
                 *calm = if stream.learner.is_calm() { Skippable::Yes } else { Skippable::No };
@@ -232,7 +232,7 @@ impl Tap {
         }
     }
 
-    pub(crate) fn learned(&self) -> Option<&Learned> {
+    pub(crate) fn learned(&self) -> Option<&LearnedIds> {
         match self {
             Self::Off | Self::Refusal(_) => None,
             Self::Events(stream, _) => Some(stream.learner.learned()),

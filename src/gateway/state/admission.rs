@@ -1,7 +1,8 @@
 //! Whether a member may be asked, and if not, why: probes, breaker, slow start and `drain` together.
 
 use crate::balance::{
-    BreakerState, HealthState, Pass, Sender, Standing, StatusBreaker, Whom, lets_in,
+    BreakerState, EjectionScope, HealthSnapshot, HealthState, Permit, Requester, StatusBreaker,
+    is_ramped_in,
 };
 use crate::gateway::state::member::{Drain, Member};
 
@@ -25,13 +26,13 @@ pub enum Affinity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permits {
     /// Of the instance's.
-    pub of_instance: Pass,
+    pub of_instance: Permit,
     /// Of the app's.
-    pub of_app: Pass,
+    pub of_app: Permit,
 }
 
 impl Permits {
-    pub(crate) const NORMAL: Self = Self { of_instance: Pass::Normal, of_app: Pass::Normal };
+    pub(crate) const NORMAL: Self = Self { of_instance: Permit::Normal, of_app: Permit::Normal };
 
     fn is_trial(self) -> bool {
         self != Self::NORMAL
@@ -134,7 +135,7 @@ impl Member {
         &self,
         now_ms: u64,
         claim: Affinity,
-        sender: Sender,
+        sender: Requester,
     ) -> Result<Permits, SkipReason> {
         let free = match claim {
             Affinity::Owned => None,
@@ -193,7 +194,7 @@ impl Member {
         &self,
         now_ms: u64,
         claim: Affinity,
-        sender: Sender,
+        sender: Requester,
         span_ms: u64,
     ) -> Result<Permits, SkipReason> {
         let starts = &self.instance.runs().starts;
@@ -222,7 +223,7 @@ impl Member {
     /// How it stands, for an operator.
     pub fn state(&self, now_ms: u64) -> MemberState {
         let probes = self.probed.as_ref().map(|probed| probed.health().standing());
-        if let Some(Standing { state: HealthState::Down, since_ms, .. }) = probes {
+        if let Some(HealthSnapshot { state: HealthState::Down, since_ms, .. }) = probes {
             let last = self.probed.as_ref().and_then(|probed| probed.last());
             let why = last.map_or_else(String::new, |last| format!(": {}", last.text));
             let reason = format!("its probe fails{why}");
@@ -252,7 +253,7 @@ impl Member {
         }
         let returned_ms = self.returned_ms();
         let elapsed_ms = now_ms.saturating_sub(returned_ms);
-        returned_ms == 0 || lets_in(key_fraction, elapsed_ms, self.slow_start_ms)
+        returned_ms == 0 || is_ramped_in(key_fraction, elapsed_ms, self.slow_start_ms)
     }
 
     fn ejection(&self, now_ms: u64) -> Option<MemberState> {
@@ -262,13 +263,13 @@ impl Member {
             return Some(MemberState { kind, reason, since_ms: Some(breaker.since_ms()) });
         }
         let statuses = self.statuses();
-        let (state, Whom::All) = statuses.state(now_ms) else { return None };
+        let (state, EjectionScope::All) = statuses.state(now_ms) else { return None };
         let (kind, until) = term(state, now_ms)?;
         let reason = Some(format!("for this app alone: {}; {until}", self.stats.last_bad()));
         Some(MemberState { kind, reason, since_ms: Some(statuses.since_ms()) })
     }
 
-    fn in_rotation(&self, probes: Option<Standing>, now_ms: u64) -> MemberState {
+    fn in_rotation(&self, probes: Option<HealthSnapshot>, now_ms: u64) -> MemberState {
         let (returned_ms, held_until_ms) = (self.returned_ms(), self.stats.held_until_ms());
         let slow_ms = now_ms.saturating_sub(returned_ms);
         let checking = probes.is_some_and(|probes| probes.state == HealthState::Checking);
@@ -292,7 +293,8 @@ impl Member {
             } else if now_ms < held_until_ms {
                 let last = self.stats.last_bad();
                 Some(format!("would be out, but `max_ejected_share` holds it in: {last}"))
-            } else if let (BreakerState::Open { .. }, Whom::Caller) = self.statuses().state(now_ms)
+            } else if let (BreakerState::Open { .. }, EjectionScope::Caller) =
+                self.statuses().state(now_ms)
             {
                 let last = self.stats.last_bad();
                 Some(format!("one user's requests fail there and go elsewhere: {last}"))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::balance::Whom;
+use crate::balance::EjectionScope;
 use crate::gateway::state::instance::Instance;
 use crate::gateway::state::member_stats::MemberStats;
 use crate::model::AppName;
@@ -29,11 +29,11 @@ impl EjectionGuard {
 
     /// Whether `instance` may be taken out too, for all or for one caller. Two workers that ask in the same instant may both be
     /// told that it may.
-    pub(crate) fn may_lose(&self, instance: &Arc<Instance>, whom: Whom) -> bool {
+    pub(crate) fn may_lose(&self, instance: &Arc<Instance>, whom: EjectionScope) -> bool {
         let is_out = |(other, stats): &&(Arc<Instance>, Arc<MemberStats>)| {
             let is_out_for_app = match whom {
-                Whom::All => stats.statuses.is_open(),
-                Whom::Caller => stats.statuses.until_ms().is_some(),
+                EjectionScope::All => stats.statuses.is_open(),
+                EjectionScope::Caller => stats.statuses.until_ms().is_some(),
             };
             !Arc::ptr_eq(other, instance) && (other.breaker().is_open() || is_out_for_app)
         };
@@ -46,7 +46,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::EjectionGuard;
-    use crate::balance::{CallerId, Cause, Sender, Thresholds, Whom, Work};
+    use crate::balance::{CallerId, EjectionCause, EjectionScope, Requester, Thresholds, WorkKind};
     use crate::gateway::state::instance::Instance;
     use crate::gateway::state::member_stats::MemberStats;
     use crate::model::{Address, Scheme};
@@ -63,13 +63,13 @@ mod tests {
             let pairs: Vec<(_, Arc<MemberStats>)> = instances.iter().map(with_stats).collect();
             let mates = EjectionGuard::new("shop".into(), pairs.clone(), percent);
             let limits = Thresholds { max_fails: 1, fail_timeout_ms: 1000 };
-            let sender = Sender { caller: CallerId::new("shop", b"alice"), work: Work::Run };
+            let sender = Requester { caller: CallerId::new("shop", b"alice"), work: WorkKind::Run };
             // Whatever takes them out.
             let out = pairs.iter().enumerate().filter(|(place, (instance, stats))| {
-                mates.may_lose(instance, Whom::All)
+                mates.may_lose(instance, EjectionScope::All)
                     && match place % 2 {
-                        0 => instance.breaker().open(Cause::Unreachable, limits, 1),
-                        _ => stats.statuses.open(Whom::All, sender, &limits, 1),
+                        0 => instance.breaker().open(EjectionCause::Unreachable, limits, 1),
+                        _ => stats.statuses.open(EjectionScope::All, sender, &limits, 1),
                     }
             });
             assert_eq!(out.count(), most, "{percent} % of {count}");

@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use http::uri::Authority;
 use tokio::net::lookup_host;
 
-use crate::balance::{Breaker, KeyedSilence};
+use crate::balance::{Breaker, KeyedStall};
 use crate::gateway::state::runs::Runs;
 use crate::gateway::state::slots::Slots;
 use crate::gateway::state::tls::instance::InstanceTls;
@@ -51,7 +51,7 @@ pub struct Instance {
     version: ArcSwapOption<String>,
     probes: ProbeStats,
     runs: Runs,
-    silence: KeyedSilence,
+    silence: KeyedStall,
 }
 
 /// What is counted of the probes of an address, whichever apps they are for.
@@ -88,7 +88,7 @@ impl Instance {
             version: ArcSwapOption::empty(),
             probes: ProbeStats::default(),
             runs: Runs::new(),
-            silence: KeyedSilence::default(),
+            silence: KeyedStall::default(),
         }
     }
 
@@ -133,7 +133,7 @@ impl Instance {
     }
 
     /// Whether it still answers requests with a key.
-    pub fn silence(&self) -> &KeyedSilence {
+    pub fn silence(&self) -> &KeyedStall {
         &self.silence
     }
 

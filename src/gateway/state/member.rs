@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use smallvec::SmallVec;
 
-use crate::balance::{Load, Statuses, Thresholds};
+use crate::balance::{Load, StatusSet, Thresholds};
 use crate::gateway::state::ejection_guard::EjectionGuard;
 use crate::gateway::state::instance::Instance;
 use crate::gateway::state::member_stats::MemberStats;
@@ -40,7 +40,7 @@ pub struct Member {
     /// The app's key there; none in [`Snapshot::everyone`](super::snapshot::Snapshot::everyone).
     pub authorization: Option<Bearer>,
     /// Statuses of responses that take it out when they come in a row.
-    pub fail_statuses: Statuses,
+    pub fail_statuses: StatusSet,
     /// When it is taken out.
     pub thresholds: Thresholds,
     /// The app's instances, of which not too many may be out.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::balance::Statuses;
+use crate::balance::StatusSet;
 use crate::gateway::state::conversation_lock::ConversationLocks;
 pub use crate::model::{OnDisconnect, OnOwnerDown, Storage};
 
@@ -29,7 +29,7 @@ pub struct Retry {
     /// Retries as a share of requests, in thousandths.
     pub budget: u32,
     /// Statuses after which the next candidate is asked.
-    pub statuses: Statuses,
+    pub statuses: StatusSet,
     /// What an instance may have executed.
     pub executed: Executed,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::balance::{Bound, MaxLoad, Method, Order};
+use crate::balance::{AttemptOrder, LoadBound, MaxLoad, Method};
 use crate::gateway::state::member::Member;
 use crate::gateway::state::policy::Retry;
 use crate::gateway::state::pool_stats::PoolStats;
@@ -42,13 +42,17 @@ impl Pool {
     }
 
     /// The order in which a request of `key` tries the members.
-    pub fn order(&self, key: Option<&[u8]>) -> Order {
+    pub fn order(&self, key: Option<&[u8]>) -> AttemptOrder {
         let turn = || self.turn.fetch_add(1, Ordering::Relaxed) as usize;
-        Order::new(&self.method, key, self.members.len(), turn)
+        AttemptOrder::new(&self.method, key, self.members.len(), turn)
     }
 
     /// The next member of an order that this pool gave; with a bound, the next that it admits.
-    pub fn next(&self, order: &mut Order, bound: Option<&Bound>) -> Option<&Arc<Member>> {
+    pub fn next(
+        &self,
+        order: &mut AttemptOrder,
+        bound: Option<&LoadBound>,
+    ) -> Option<&Arc<Member>> {
         let load = |index: usize| self.members[index].load();
         let index = match bound {
             None => order.next(&self.method, load),
@@ -63,8 +67,8 @@ impl Pool {
     }
 
     /// The bound of this instant. An instance that is out has no share: the others bear it.
-    pub fn bound(&self, max_load: MaxLoad) -> Bound {
+    pub fn bound(&self, max_load: MaxLoad) -> LoadBound {
         let is_in = |member: &&Arc<Member>| member.is_in();
-        Bound::new(max_load, self.members.iter().filter(is_in).map(|member| member.load()))
+        LoadBound::new(max_load, self.members.iter().filter(is_in).map(|member| member.load()))
     }
 }

@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::balance::{Change, Health, ProbeVerdict, Rhythm, Rules};
+use crate::balance::{Health, HealthChange, HealthThresholds, ProbeTiming, ProbeVerdict};
 use crate::gateway::state::instance::Instance;
 use crate::model::ProbeExpect;
 
@@ -25,11 +25,11 @@ pub struct Probe {
     /// Sent with it, values marked sensitive; the app's key may be among them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How often.
-    pub rhythm: Rhythm,
+    pub rhythm: ProbeTiming,
     /// For the whole of a probe.
     pub timeout: Duration,
     /// How many decide.
-    pub rules: Rules,
+    pub rules: HealthThresholds,
     /// What a good response is.
     pub expect: ProbeExpect,
     /// What a good response holds in its first 64 KiB.
@@ -153,11 +153,11 @@ impl ProbeTarget {
             (ProbeVerdict::Bad | ProbeVerdict::Busy, _) => false,
         };
         match change {
-            Some(Change::WentDown) => {
+            Some(HealthChange::WentDown) => {
                 stats.changes.add_one();
                 tracing::warn!("instance {address} is out of rotation: its probe {path}: {text}");
             }
-            Some(Change::CameBack) => {
+            Some(HealthChange::CameBack) => {
                 stats.changes.add_one();
                 tracing::info!("instance {address} is back in rotation: its probe {path}: {text}");
             }

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use crate::affinity::Owners;
-use crate::conversation::Book;
+use crate::conversation::ConversationStore;
 use crate::gateway::http::conn_limit::ConnectionLimiter;
 use crate::gateway::state::conversation_lock::ConversationLocks;
 use crate::gateway::state::snapshot::Snapshot;
@@ -50,7 +50,7 @@ pub struct Stores {
     /// Which instance owns which id of Dify.
     pub owners: Arc<Owners>,
     /// Which conversation a transcript continues.
-    pub book: Arc<Book>,
+    pub conversation_store: Arc<ConversationStore>,
 }
 
 /// What all workers and the rest of the process share.
@@ -170,8 +170,8 @@ impl Shared {
     }
 
     /// Which conversation of Dify a client's transcript continues.
-    pub fn book(&self) -> &Arc<Book> {
-        &self.kept.book
+    pub fn conversation_store(&self) -> &Arc<ConversationStore> {
+        &self.kept.conversation_store
     }
 
     /// Where turns at the doors wait for each other, by conversation.

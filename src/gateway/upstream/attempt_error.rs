@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::balance::Cause;
+use crate::balance::EjectionCause;
 use crate::gateway::state::instance::Headroom;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::runs::NoRunPermit;
@@ -68,14 +68,14 @@ impl AttemptError {
 
     /// What it says about the instance, which had that room when the attempt began; none for a
     /// failure that is not its fault.
-    pub(crate) fn cause(&self, room: Headroom) -> Option<Cause> {
+    pub(crate) fn cause(&self, room: Headroom) -> Option<EjectionCause> {
         match self.reason {
             Reason::InstanceTimeout if room == Headroom::Last => None,
             Reason::ConnectFailed | Reason::InstanceClosed | Reason::InstanceTimeout => {
-                Some(Cause::Unreachable)
+                Some(EjectionCause::Unreachable)
             }
             Reason::InstanceGarbled | Reason::AnswerCut | Reason::AnswerIdle => {
-                Some(Cause::BrokenAnswer)
+                Some(EjectionCause::BrokenAnswer)
             }
             _ => None,
         }

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::balance::{Cause, Sender, Settled, StatusSettled, Verdict, Whom};
+use crate::balance::{
+    BreakerOutcome, EjectionCause, EjectionScope, Requester, StatusOutcome, Verdict,
+};
 use crate::gateway::state::admission::Permits;
 use crate::gateway::state::instance::Headroom;
 use crate::gateway::state::member::Member;
@@ -18,7 +20,7 @@ use crate::model::Reason;
 pub(crate) struct AttemptPermit {
     member: Arc<Member>,
     passes: Permits,
-    sender: Sender,
+    sender: Requester,
     /// What room the instance had when the request was about to be sent.
     room: Headroom,
     settled: bool,
@@ -26,7 +28,7 @@ pub(crate) struct AttemptPermit {
 
 impl AttemptPermit {
     /// Takes over the passes that [`Member::admit`] gave.
-    pub(crate) fn new(member: Arc<Member>, passes: Permits, sender: Sender) -> Self {
+    pub(crate) fn new(member: Arc<Member>, passes: Permits, sender: Requester) -> Self {
         let room = member.instance.room();
         Self { member, passes, sender, room, settled: false }
     }
@@ -51,7 +53,7 @@ impl AttemptPermit {
             return;
         }
         let settled = stats.statuses.good(self.passes.of_app, self.sender, now_ms);
-        if settled == StatusSettled::IsBack {
+        if settled == StatusOutcome::IsBack {
             let (address, app) = (instance.address(), &self.member.pool_mates.app);
             tracing::info!(
                 "instance {address} is back in rotation for app {app}: its responses are good again"
@@ -71,7 +73,7 @@ impl AttemptPermit {
         let caller = (failure.reason != Reason::ConnectFailed).then_some(self.sender.caller);
         let bad = Verdict::Bad(cause, caller);
         let settled = instance.breaker().settle(self.passes.of_instance, bad, thresholds, now_ms);
-        if settled == Settled::Excused {
+        if settled == BreakerOutcome::Excused {
             self.failed_for_app(what, now_ms);
         } else {
             stats.statuses.give_back(self.passes.of_app);
@@ -82,7 +84,7 @@ impl AttemptPermit {
     /// A response that was passed on broke off.
     pub(crate) fn cut(
         member: &Arc<Member>,
-        sender: Sender,
+        sender: Requester,
         failure: &AttemptError,
         shared: &Shared,
     ) {
@@ -90,23 +92,23 @@ impl AttemptPermit {
     }
 
     /// What follows from the judgement of the instance itself.
-    fn follow(&self, settled: Settled, what: &str, now_ms: u64) {
+    fn follow(&self, settled: BreakerOutcome, what: &str, now_ms: u64) {
         let instance = &self.member.instance;
         let address = instance.address();
         match settled {
-            Settled::Unchanged | Settled::Excused => {}
-            Settled::Due(cause) => self.eject(cause, what, now_ms),
-            Settled::StaysOut => {
+            BreakerOutcome::Unchanged | BreakerOutcome::Excused => {}
+            BreakerOutcome::Due(cause) => self.eject(cause, what, now_ms),
+            BreakerOutcome::StaysOut => {
                 instance.ejected(what);
                 tracing::warn!("instance {address} stays out of rotation: {what}");
             }
-            Settled::IsBack => {
+            BreakerOutcome::IsBack => {
                 tracing::info!("instance {address} is back in rotation: a request was answered");
             }
         }
     }
 
-    fn eject(&self, cause: Cause, what: &str, now_ms: u64) {
+    fn eject(&self, cause: EjectionCause, what: &str, now_ms: u64) {
         let Member { instance, thresholds, .. } = &*self.member;
         let address = instance.address();
         if !self.may_be_lost(what, now_ms) {
@@ -127,18 +129,20 @@ impl AttemptPermit {
         let open = |whom| stats.statuses.open(whom, self.sender, thresholds, now_ms);
         let what_in_a_row = || format!("{what}, {} such answers in a row", thresholds.max_fails);
         match settled {
-            StatusSettled::Unchanged | StatusSettled::IsBack => {}
-            StatusSettled::Due(Whom::All) => {
+            StatusOutcome::Unchanged | StatusOutcome::IsBack => {}
+            StatusOutcome::Due(EjectionScope::All) => {
                 let what = what_in_a_row();
-                if self.may_be_lost(&what, now_ms) && open(Whom::All) {
+                if self.may_be_lost(&what, now_ms) && open(EjectionScope::All) {
                     stats.ejected(&what);
                     tracing::warn!(
                         "instance {address} is out of rotation for app {app} for {seconds} s: {what}"
                     );
                 }
             }
-            StatusSettled::Due(Whom::Caller) => {
-                if pool_mates.may_lose(instance, Whom::Caller) && open(Whom::Caller) {
+            StatusOutcome::Due(EjectionScope::Caller) => {
+                if pool_mates.may_lose(instance, EjectionScope::Caller)
+                    && open(EjectionScope::Caller)
+                {
                     let what = what_in_a_row();
                     stats.noted(&what);
                     tracing::warn!(
@@ -147,7 +151,7 @@ impl AttemptPermit {
                     );
                 }
             }
-            StatusSettled::StaysOut => {
+            StatusOutcome::StaysOut => {
                 stats.ejected(what);
                 tracing::warn!("instance {address} stays out of rotation for app {app}: {what}");
             }
@@ -157,7 +161,7 @@ impl AttemptPermit {
     /// Whether the app can do without it; else it is held in, which is said once.
     fn may_be_lost(&self, what: &str, now_ms: u64) -> bool {
         let Member { instance, stats, thresholds, pool_mates, .. } = &*self.member;
-        if pool_mates.may_lose(instance, Whom::All) {
+        if pool_mates.may_lose(instance, EjectionScope::All) {
             return true;
         }
         stats.noted(what);

@@ -11,11 +11,11 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::dify::answer::{
-    FirstEvent, KnownRefusal, first_event, is_newer_route, is_null_run, is_strange_code,
-    is_strange_link, may_be_strange_code, refusal,
-};
 use crate::dify::path::CallKind;
+use crate::dify::response_body::{
+    FirstEvent, KnownRefusal, first_event, is_newer_route, is_null_run, is_unknown_code,
+    is_unknown_link, may_be_unknown_code, refusal,
+};
 use crate::gateway::http::head::ResponseHead;
 use crate::gateway::http::header_name::KnownHeader;
 use crate::gateway::http::headers::decimal;
@@ -60,7 +60,7 @@ impl Inspection {
             400 => self.names_an_id || self.starts_run,
             // Dify up to 1.12 answers with nulls when it does not have the run.
             200 => self.kind == CallKind::WorkflowRunDetail && self.names_an_id,
-            status => self.names_an_id && may_be_strange_code(self.kind, status),
+            status => self.names_an_id && may_be_unknown_code(self.kind, status),
         };
         matters && is_small_json(head)
     }
@@ -68,7 +68,7 @@ impl Inspection {
     /// Whether the head alone says that the instance does not have what the request names.
     fn is_unknown_route(self, head: &ResponseHead) -> bool {
         let kind = head.headers.get(KnownHeader::ContentType);
-        if self.names_an_id && is_strange_link(self.kind, head.status.as_u16()) {
+        if self.names_an_id && is_unknown_link(self.kind, head.status.as_u16()) {
             return true;
         }
         self.names_an_id
@@ -82,7 +82,7 @@ impl Inspection {
             Some(KnownRefusal::NotHere) if self.names_an_id => ResponseClass::NotHere,
             Some(KnownRefusal::Busy) if self.starts_run => ResponseClass::Busy,
             _ if status == 200 && is_null_run(body) => ResponseClass::NotHere,
-            _ if may_be_strange_code(self.kind, status) && is_strange_code(body) => {
+            _ if may_be_unknown_code(self.kind, status) && is_unknown_code(body) => {
                 ResponseClass::NotHere
             }
             _ => ResponseClass::Fine,

@@ -1,6 +1,6 @@
-//! A request with a key that waits for a first byte: what [`KeyedSilence`] hears of it.
+//! A request with a key that waits for a first byte: what [`KeyedStall`] hears of it.
 //!
-//! [`KeyedSilence`]: crate::balance::KeyedSilence
+//! [`KeyedStall`]: crate::balance::KeyedSilence
 
 use crate::gateway::state::instance::{Headroom, Instance};
 use crate::gateway::state::member::Member;

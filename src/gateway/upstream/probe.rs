@@ -8,11 +8,11 @@
 //! that all of them share.
 //!
 //! Without its Redis, Dify from 1.12 on responses such probes and lets every request with a key hang. So
-//! when requests with a key have got no first byte for a while ([`KeyedSilence`]), the probe is
+//! when requests with a key have got no first byte for a while ([`KeyedStall`]), the probe is
 //! `GET /v1/info` with an app's key, and whatever answers it is good. Once it was not answered, all
 //! probes are such until one is.
 //!
-//! [`KeyedSilence`]: crate::balance::KeyedSilence
+//! [`KeyedStall`]: crate::balance::KeyedSilence
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;

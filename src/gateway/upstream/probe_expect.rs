@@ -160,9 +160,9 @@ mod tests {
             path: "/v1/".parse().unwrap(),
             method: http::Method::GET,
             headers: Vec::new(),
-            rhythm: crate::balance::Rhythm { interval_ms: 1000, fast_interval_ms: 250 },
+            rhythm: crate::balance::ProbeTiming { interval_ms: 1000, fast_interval_ms: 250 },
             timeout: std::time::Duration::from_secs(1),
-            rules: crate::balance::Rules { rise: 1, fall: 2 },
+            rules: crate::balance::HealthThresholds { rise: 1, fall: 2 },
             expect,
             expect_body: None,
         }

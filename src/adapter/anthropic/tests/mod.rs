@@ -1,7 +1,7 @@
 //! Every field of a request, and every sequence of events of an answer.
 
-mod answer;
 mod request;
+mod response;
 
 use serde_json::{Value, json};
 

@@ -2,11 +2,11 @@ use serde_json::{Value, json};
 
 use super::request;
 use crate::adapter::anthropic::{count_tokens, counted, read};
-use crate::adapter::ask::{Ask, Content, FileKind, Role, Saying};
-use crate::adapter::page;
+use crate::adapter::completion_request::{CompletionRequest, FileContent, FileKind, Message, Role};
+use crate::adapter::docs_table;
 use crate::model::{ErrorKind, GatewayError};
 
-fn asked(fields: Value) -> Ask {
+fn asked(fields: Value) -> CompletionRequest {
     read(request(fields)).unwrap().0
 }
 
@@ -21,11 +21,11 @@ fn content(blocks: Value) -> Value {
 
 #[test]
 fn the_smallest_request_is_a_question() {
-    let expected = Ask {
+    let expected = CompletionRequest {
         model: "m".into(),
-        question: Saying::new(Role::User, "Hi"),
+        question: Message::new(Role::User, "Hi"),
         ignored: vec!["max_tokens".into()],
-        ..Ask::default()
+        ..CompletionRequest::default()
     };
     assert_eq!(asked(json!({})), expected);
 }
@@ -43,7 +43,7 @@ fn system_is_a_text_or_blocks() {
 
 #[test]
 fn a_transcript_is_what_was_said_before_the_question() {
-    let ask = asked(json!({"messages": [
+    let request = asked(json!({"messages": [
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": [
             {"type": "thinking", "thinking": "hm", "signature": ""},
@@ -63,18 +63,18 @@ fn a_transcript_is_what_was_said_before_the_question() {
         {"role": "user", "content": "e"},
     ]}));
     let before = [
-        Saying::new(Role::User, "a"),
-        Saying::new(Role::Assistant, "b"),
-        Saying::new(Role::Tool, "r"),
-        Saying::new(Role::Assistant, ""),
+        Message::new(Role::User, "a"),
+        Message::new(Role::Assistant, "b"),
+        Message::new(Role::Tool, "r"),
+        Message::new(Role::Assistant, ""),
     ];
-    assert_eq!(ask.before, before);
-    assert_eq!(ask.question, Saying::new(Role::User, "s\n\nc\nd\n\ne"));
+    assert_eq!(request.before, before);
+    assert_eq!(request.question, Message::new(Role::User, "s\n\nc\nd\n\ne"));
 }
 
 #[test]
 fn pictures_and_documents_are_attached() {
-    let ask = asked(content(json!([
+    let request = asked(content(json!([
         {"type": "text", "text": "Look"},
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw=="}},
         {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}},
@@ -84,22 +84,22 @@ fn pictures_and_documents_are_attached() {
         {"type": "document", "title": "notes.md",
          "source": {"type": "text", "media_type": "text/plain", "data": "grüß"}},
     ])));
-    let data = |name: &str, media_type: &str, bytes: &[u8]| Content::Data {
+    let data = |name: &str, media_type: &str, bytes: &[u8]| FileContent::Data {
         name: name.into(),
         media_type: media_type.into(),
         bytes: bytes.to_vec().into(),
     };
     let expected = [
         (FileKind::Image, data("image.png", "image/png", b"\x89PNG")),
-        (FileKind::Image, Content::Url("https://a.example/b.png".into())),
+        (FileKind::Image, FileContent::Url("https://a.example/b.png".into())),
         (FileKind::Document, data("No. 7.pdf", "application/pdf", b"%PDF-")),
-        (FileKind::Document, Content::Url("https://a.example/c.pdf".into())),
+        (FileKind::Document, FileContent::Url("https://a.example/c.pdf".into())),
         (FileKind::Document, data("notes.md", "text/plain", "grüß".as_bytes())),
     ];
     let found: Vec<_> =
-        ask.question.attachments.into_iter().map(|file| (file.kind, file.content)).collect();
+        request.question.attachments.into_iter().map(|file| (file.kind, file.content)).collect();
     assert_eq!(found, expected);
-    assert_eq!(ask.question.text, "Look");
+    assert_eq!(request.question.text, "Look");
 }
 
 #[test]
@@ -112,26 +112,26 @@ fn a_picture_alone_is_a_question_and_a_tool_may_find_one() {
 
 #[test]
 fn what_says_who_asks_and_where_is_read() {
-    let ask = asked(json!({
+    let request = asked(json!({
         "metadata": {"user_id": "u1", "chat_id": "c1"},
         "conversation": "conv_1b9d6bcdbbfd4b2d9b5dab8dfbbd4bed",
         "inputs": {"x": 1},
         "stream": true,
         "stop_sequences": ["END", "\n\nHuman:"],
     }));
-    assert_eq!(ask.user.as_deref(), Some("u1"));
-    assert_eq!(ask.hints.chat.as_deref(), Some("c1"));
-    let conversation = ask.hints.conversation.as_deref();
+    assert_eq!(request.user.as_deref(), Some("u1"));
+    assert_eq!(request.hints.chat.as_deref(), Some("c1"));
+    let conversation = request.hints.conversation.as_deref();
     assert_eq!(conversation, Some("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"));
-    assert_eq!(ask.inputs.text(), r#"{"x":1}"#);
-    assert!(ask.streamed);
-    assert_eq!(ask.stop, ["END", "\n\nHuman:"]);
-    assert_eq!(ask.ignored, ["max_tokens"]);
+    assert_eq!(request.inputs.text(), r#"{"x":1}"#);
+    assert!(request.streamed);
+    assert_eq!(request.stop, ["END", "\n\nHuman:"]);
+    assert_eq!(request.ignored, ["max_tokens"]);
 }
 
 #[test]
 fn what_means_nothing_to_dify_is_named() {
-    let ask = asked(json!({
+    let request = asked(json!({
         "temperature": 0.5,
         "top_p": 0.9,
         "top_k": 5,
@@ -160,7 +160,7 @@ fn what_means_nothing_to_dify_is_named() {
         "context_management",
         "never_heard_of",
     ];
-    assert_eq!(ask.ignored, expected);
+    assert_eq!(request.ignored, expected);
     let tools = json!({"tools": [{"name": "n"}], "tool_choice": {"type": "none"}});
     assert_eq!(asked(tools).ignored, ["max_tokens"]);
 }
@@ -187,18 +187,18 @@ fn what_no_app_can_do_is_refused_by_name() {
             "messages[0].content[0].source.content",
         ),
     ] {
-        let fault = refused(fields);
-        assert_eq!((fault.status, &*fault.code), (400, "unsupported_parameter"), "{place}");
-        assert_eq!(fault.param.as_deref(), Some(place));
+        let error = refused(fields);
+        assert_eq!((error.status, &*error.code), (400, "unsupported_parameter"), "{place}");
+        assert_eq!(error.param.as_deref(), Some(place));
     }
 }
 
 #[test]
 fn what_must_be_there_is_asked_for() {
     for name in ["model", "max_tokens", "messages"] {
-        let fault = refused(json!({name: null}));
-        assert_eq!((fault.status, &*fault.code), (400, "missing_required_parameter"), "{name}");
-        assert_eq!(fault.param.as_deref(), Some(name));
+        let error = refused(json!({name: null}));
+        assert_eq!((error.status, &*error.code), (400, "missing_required_parameter"), "{name}");
+        assert_eq!(error.param.as_deref(), Some(name));
     }
 }
 
@@ -256,9 +256,9 @@ fn wrong_values_are_refused_by_their_place() {
         (json!({"output_config": 1}), "output_config".into()),
     ];
     for (fields, place) in cases {
-        let fault = refused(fields.clone());
-        assert_eq!((fault.status, fault.kind), (400, ErrorKind::InvalidRequest), "{fields}");
-        assert_eq!(fault.param, Some(place), "{fields}");
+        let error = refused(fields.clone());
+        assert_eq!((error.status, error.kind), (400, ErrorKind::InvalidRequest), "{fields}");
+        assert_eq!(error.param, Some(place), "{fields}");
     }
 }
 
@@ -269,9 +269,9 @@ fn tokens_are_estimated_and_said_to_be() {
     ]});
     let (model, tokens) = count_tokens(body.to_string().as_bytes()).unwrap();
     assert_eq!((model.as_str(), tokens), ("m", 4 + 2 + 2 + 1));
-    let told: Value = serde_json::from_slice(&counted(tokens)).unwrap();
+    let summary: Value = serde_json::from_slice(&counted(tokens)).unwrap();
     assert_eq!(
-        (&told["input_tokens"], &told["x_dify"]["usage_source"]),
+        (&summary["input_tokens"], &summary["x_dify"]["usage_source"]),
         (&json!(9), &json!("estimate"))
     );
     assert_eq!(count_tokens(b"[]").unwrap_err().code, "invalid_json");
@@ -287,11 +287,15 @@ fn what_has_no_text_is_passed_over_and_told() {
             {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_reference"}]},
         ]},
     ]});
-    let (ask, _) = read(body.to_string().as_bytes()).unwrap();
+    let (request, _) = read(body.to_string().as_bytes()).unwrap();
     for kind in ["container_upload", "tool_reference"] {
-        assert!(ask.ignored.contains(&format!("messages.content.{kind}")), "{:?}", ask.ignored);
+        assert!(
+            request.ignored.contains(&format!("messages.content.{kind}")),
+            "{:?}",
+            request.ignored
+        );
     }
-    assert_eq!(ask.question.text, "(no result)");
+    assert_eq!(request.question.text, "(no result)");
 }
 
 #[test]
@@ -308,7 +312,7 @@ fn the_page_says_of_every_field_what_becomes_of_it() {
         "messages": [{"role": "user", "content": "Hi"}],
     });
     let page = include_str!("../../../../docs/anthropic.md");
-    page::is_true((page, "Fields"), &least, &samples, |body| {
-        read(body.to_string().as_bytes()).map(|(ask, _)| ask.ignored)
+    docs_table::is_true((page, "Fields"), &least, &samples, |body| {
+        read(body.to_string().as_bytes()).map(|(request, _)| request.ignored)
     });
 }

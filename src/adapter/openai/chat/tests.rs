@@ -1,11 +1,11 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::adapter::ask::{Content, FileKind, Hints, Role, Saying};
+use crate::adapter::completion_request::{ConversationHints, FileContent, FileKind, Message, Role};
 use crate::model::ErrorKind;
 
-fn try_read(body: &Value) -> Result<Ask, GatewayError> {
-    read(body.to_string().as_bytes()).map(|(ask, _)| ask)
+fn try_read(body: &Value) -> Result<CompletionRequest, GatewayError> {
+    read(body.to_string().as_bytes()).map(|(request, _)| request)
 }
 
 /// A request of one message with these fields added.
@@ -17,28 +17,31 @@ fn request(more: Value) -> Value {
     body
 }
 
-fn with(more: Value) -> Result<Ask, GatewayError> {
+fn with(more: Value) -> Result<CompletionRequest, GatewayError> {
     try_read(&request(more))
 }
 
-fn chat(messages: Value) -> Result<Ask, GatewayError> {
+fn chat(messages: Value) -> Result<CompletionRequest, GatewayError> {
     try_read(&json!({"model": "m", "messages": messages}))
 }
 
-fn place(fault: &GatewayError) -> (u16, &str, &str) {
-    (fault.status, &fault.code, fault.param.as_deref().unwrap_or(""))
+fn place(error: &GatewayError) -> (u16, &str, &str) {
+    (error.status, &error.code, error.param.as_deref().unwrap_or(""))
 }
 
 #[test]
 fn the_plainest_request_is_a_question() {
-    let expected =
-        Ask { model: "m".into(), question: Saying::new(Role::User, "hi"), ..Ask::default() };
+    let expected = CompletionRequest {
+        model: "m".into(),
+        question: Message::new(Role::User, "hi"),
+        ..CompletionRequest::default()
+    };
     assert_eq!(with(json!({})), Ok(expected));
 }
 
 #[test]
 fn a_chat_is_system_transcript_and_question() {
-    let ask = chat(json!([
+    let request = chat(json!([
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "one"},
         {"role": "user", "content": [{"type": "text", "text": "two"}, {"type": "text", "text": "2"}]},
@@ -51,16 +54,16 @@ fn a_chat_is_system_transcript_and_question() {
         {"role": "user", "content": "five"},
     ]))
     .unwrap();
-    assert_eq!(ask.system.as_deref(), Some("Be kind.\n\nBe brief."));
+    assert_eq!(request.system.as_deref(), Some("Be kind.\n\nBe brief."));
     let before = [
-        Saying::new(Role::User, "one\n\ntwo\n2"),
-        Saying::new(Role::Assistant, ""),
-        Saying::new(Role::Tool, "42"),
-        Saying::new(Role::Assistant, "three"),
+        Message::new(Role::User, "one\n\ntwo\n2"),
+        Message::new(Role::Assistant, ""),
+        Message::new(Role::Tool, "42"),
+        Message::new(Role::Assistant, "three"),
     ];
-    assert_eq!(ask.before, before);
-    assert_eq!(ask.question, Saying::new(Role::User, "four\n\nfive"));
-    assert_eq!(ask.ignored, ["messages.name"]);
+    assert_eq!(request.before, before);
+    assert_eq!(request.question, Message::new(Role::User, "four\n\nfive"));
+    assert_eq!(request.ignored, ["messages.name"]);
 }
 
 #[test]
@@ -75,25 +78,25 @@ fn a_transcript_repeated_later_has_the_same_sayings() {
     later.push(json!({"role": "assistant", "content": "answer"}));
     later.push(json!({"role": "user", "content": "c"}));
     let second = chat(later.into()).unwrap();
-    assert_eq!(second.before, [first.question, Saying::new(Role::Assistant, "answer")]);
+    assert_eq!(second.before, [first.question, Message::new(Role::Assistant, "answer")]);
 }
 
 #[test]
 fn what_a_clients_tool_found_is_the_question() {
-    let ask = chat(json!([
+    let request = chat(json!([
         {"role": "user", "content": "weather?"},
         {"role": "assistant", "tool_calls": [{"id": "1"}]},
         {"role": "tool", "content": "rain"},
         {"role": "user", "content": "and now?"},
     ]))
     .unwrap();
-    assert_eq!(ask.question, Saying::new(Role::User, "rain\n\nand now?"));
-    assert_eq!(ask.before.len(), 2);
+    assert_eq!(request.question, Message::new(Role::User, "rain\n\nand now?"));
+    assert_eq!(request.before.len(), 2);
 }
 
 #[test]
 fn files_come_along_and_say_what_they_are() {
-    let ask = chat(json!([{"role": "user", "content": [
+    let request = chat(json!([{"role": "user", "content": [
         {"type": "text", "text": "look"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw==", "detail": "high"}},
         {"type": "image_url", "image_url": "https://example.com/a.jpg"},
@@ -102,15 +105,15 @@ fn files_come_along_and_say_what_they_are() {
         {"type": "file", "file": {"file_data": "AAAA", "filename": "b.csv", "file_id": null}},
     ]}]))
     .unwrap();
-    let found: Vec<_> = ask
+    let found: Vec<_> = request
         .question
         .attachments
         .iter()
         .map(|attachment| match &attachment.content {
-            Content::Data { name, media_type, .. } => {
+            FileContent::Data { name, media_type, .. } => {
                 (attachment.kind, format!("{name} {media_type}"))
             }
-            Content::Url(url) => (attachment.kind, url.clone()),
+            FileContent::Url(url) => (attachment.kind, url.clone()),
         })
         .collect();
     let expected = [
@@ -121,20 +124,20 @@ fn files_come_along_and_say_what_they_are() {
         (FileKind::Document, "b.csv text/csv"),
     ];
     assert_eq!(found, expected.map(|(kind, text)| (kind, text.to_owned())));
-    assert_eq!(ask.question.text, "look");
-    assert_eq!(ask.ignored, ["messages.content.image_url.detail"]);
+    assert_eq!(request.question.text, "look");
+    assert_eq!(request.ignored, ["messages.content.image_url.detail"]);
 }
 
 #[test]
 fn a_picture_alone_is_a_question() {
     let picture = json!({"type": "image_url", "image_url": {"url": "https://a/b.png"}});
-    let ask = chat(json!([{"role": "user", "content": [picture]}])).unwrap();
-    assert_eq!((ask.question.text.as_str(), ask.question.attachments.len()), ("", 1));
+    let request = chat(json!([{"role": "user", "content": [picture]}])).unwrap();
+    assert_eq!((request.question.text.as_str(), request.question.attachments.len()), ("", 1));
 }
 
 #[test]
 fn what_has_no_text_is_passed_over_and_told() {
-    let ask = chat(json!([
+    let request = chat(json!([
         {"role": "system", "content": [{"type": "image_url"}, {"type": "text", "text": "s"}]},
         {"role": "user", "content": [
             {"type": "text", "text": "a"},
@@ -147,24 +150,27 @@ fn what_has_no_text_is_passed_over_and_told() {
     ]))
     .unwrap();
     assert_eq!(
-        ask.ignored,
+        request.ignored,
         ["image_url", "video_url", "thinking"].map(|k| format!("messages.content.{k}"))
     );
-    assert_eq!((ask.before[0].text.as_str(), ask.system.as_deref()), ("a\nb", Some("s")));
-    assert_eq!(ask.question.text, "(no result)");
+    assert_eq!((request.before[0].text.as_str(), request.system.as_deref()), ("a\nb", Some("s")));
+    assert_eq!(request.question.text, "(no result)");
 }
 
 #[test]
 fn a_chat_that_ends_with_the_system_is_a_question() {
-    let ask = chat(json!([
+    let request = chat(json!([
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": "b"},
         {"role": "system", "content": "Sum up what was said."},
     ]))
     .unwrap();
-    assert_eq!((ask.before.len(), ask.question.text.as_str()), (2, "Sum up what was said."));
-    let ask = chat(json!([{"role": "system", "content": "s"}])).unwrap();
-    assert_eq!(ask.question, Saying::new(Role::User, "s"));
+    assert_eq!(
+        (request.before.len(), request.question.text.as_str()),
+        (2, "Sum up what was said.")
+    );
+    let request = chat(json!([{"role": "system", "content": "s"}])).unwrap();
+    assert_eq!(request.question, Message::new(Role::User, "s"));
 }
 
 #[test]
@@ -221,21 +227,21 @@ fn errors_name_the_place() {
             "messages[0].content[1].file.file_data",
         ),
     ] {
-        let fault = chat(messages.clone()).unwrap_err();
-        assert_eq!(place(&fault), (400, code, param), "{messages}: {}", fault.message);
-        assert_eq!(fault.kind, ErrorKind::InvalidRequest);
+        let error = chat(messages.clone()).unwrap_err();
+        assert_eq!(place(&error), (400, code, param), "{messages}: {}", error.message);
+        assert_eq!(error.kind, ErrorKind::InvalidRequest);
     }
 }
 
 #[test]
 fn a_broken_body_is_told_by_line_and_column_and_not_quoted() {
-    let fault = read(b"{\"model\": \"secret\",\n nonsense}").unwrap_err();
-    assert_eq!(fault.message, "the body is not valid JSON (line 2, column 2)");
-    assert_eq!((fault.status, &*fault.code), (400, "invalid_json"));
+    let error = read(b"{\"model\": \"secret\",\n nonsense}").unwrap_err();
+    assert_eq!(error.message, "the body is not valid JSON (line 2, column 2)");
+    assert_eq!((error.status, &*error.code), (400, "invalid_json"));
     for body in [&b""[..], b"\xff\xfe{\0}\0", b"[]", b"null", b"\"secret\""] {
-        let fault = read(body).unwrap_err();
-        assert_eq!((fault.status, &*fault.code), (400, "invalid_json"));
-        assert!(!fault.message.contains("secret"));
+        let error = read(body).unwrap_err();
+        assert_eq!((error.status, &*error.code), (400, "invalid_json"));
+        assert!(!error.message.contains("secret"));
     }
 }
 
@@ -246,11 +252,11 @@ fn the_model_has_to_be_there() {
         (json!(""), "invalid_value"),
         (json!(4), "invalid_type"),
     ] {
-        let fault = with(json!({"model": model})).unwrap_err();
-        assert_eq!(place(&fault), (400, code, "model"));
+        let error = with(json!({"model": model})).unwrap_err();
+        assert_eq!(place(&error), (400, code, "model"));
     }
-    let fault = try_read(&json!({"model": "m"})).unwrap_err();
-    assert_eq!(place(&fault), (400, "missing_required_parameter", "messages"));
+    let error = try_read(&json!({"model": "m"})).unwrap_err();
+    assert_eq!(place(&error), (400, "missing_required_parameter", "messages"));
 }
 
 #[test]
@@ -263,9 +269,9 @@ fn the_user_is_the_first_that_is_named() {
         (json!({"user": true}), Some("true")),
         (json!({"metadata": {"user_id": ""}}), None),
     ] {
-        let ask = with(fields.clone()).unwrap();
-        assert_eq!(ask.user.as_deref(), user, "{fields}");
-        assert!(ask.ignored.is_empty(), "{fields}: {:?}", ask.ignored);
+        let request = with(fields.clone()).unwrap();
+        assert_eq!(request.user.as_deref(), user, "{fields}");
+        assert!(request.ignored.is_empty(), "{fields}: {:?}", request.ignored);
     }
     for (fields, param) in [
         (json!({"user": {}}), "user"),
@@ -288,11 +294,12 @@ fn a_conversation_may_be_named_in_four_ways() {
         json!({"metadata": {"conversation_id": format!("conv_{ID}")}}),
         json!({"conversation": ID, "conversation_id": "11111111-1111-4111-8111-111111111111"}),
     ] {
-        let hints = Hints { conversation: Some(ID.into()), ..Hints::default() };
+        let hints =
+            ConversationHints { conversation: Some(ID.into()), ..ConversationHints::default() };
         assert_eq!(with(fields.clone()).unwrap().hints, hints, "{fields}");
     }
     for fields in [json!({"conversation": ""}), json!({"conversation_id": null})] {
-        assert_eq!(with(fields).unwrap().hints, Hints::default());
+        assert_eq!(with(fields).unwrap().hints, ConversationHints::default());
     }
     for (fields, code, param) in [
         (json!({"conversation": "x"}), "invalid_value", "conversation"),
@@ -312,19 +319,19 @@ fn a_conversation_may_be_named_in_four_ways() {
 #[test]
 fn metadata_may_name_the_chat_and_say_that_it_is_a_side_task() {
     let metadata = json!({"chat_id": "c1", "task": "title_generation"});
-    let ask = with(json!({"metadata": metadata})).unwrap();
-    assert_eq!((ask.hints.chat.as_deref(), ask.is_task), (Some("c1"), true));
-    assert!(ask.ignored.is_empty());
-    let ask = with(json!({"metadata": {"chat_id": "", "task": null, "color": "red"}})).unwrap();
-    assert_eq!((ask.hints.chat, ask.is_task), (None, false));
-    assert_eq!(ask.ignored, ["metadata.color"]);
+    let request = with(json!({"metadata": metadata})).unwrap();
+    assert_eq!((request.hints.chat.as_deref(), request.is_task), (Some("c1"), true));
+    assert!(request.ignored.is_empty());
+    let request = with(json!({"metadata": {"chat_id": "", "task": null, "color": "red"}})).unwrap();
+    assert_eq!((request.hints.chat, request.is_task), (None, false));
+    assert_eq!(request.ignored, ["metadata.color"]);
 }
 
 #[test]
 fn inputs_and_stop_are_taken_as_they_are() {
-    let ask = with(json!({"inputs": {"a": 1}, "stop": ["x", "", "y"]})).unwrap();
-    assert_eq!(ask.inputs.text(), r#"{"a":1}"#);
-    assert_eq!(ask.stop, ["x", "y"]);
+    let request = with(json!({"inputs": {"a": 1}, "stop": ["x", "", "y"]})).unwrap();
+    assert_eq!(request.inputs.text(), r#"{"a":1}"#);
+    assert_eq!(request.stop, ["x", "y"]);
     assert_eq!(with(json!({"stop": "end"})).unwrap().stop, ["end"]);
     for (fields, code, param) in [
         (json!({"inputs": []}), "invalid_type", "inputs"),
@@ -380,12 +387,12 @@ fn every_unsupported_field_is_refused_by_name() {
     );
     for (name, bad, fine) in refused {
         for value in *bad {
-            let fault = with(json!({*name: value})).unwrap_err();
-            assert_eq!(place(&fault), (400, "unsupported_parameter", *name), "{value}");
+            let error = with(json!({*name: value})).unwrap_err();
+            assert_eq!(place(&error), (400, "unsupported_parameter", *name), "{value}");
         }
         for value in fine.iter().chain([&Value::Null]) {
-            let ask = with(json!({*name: value})).unwrap();
-            assert!(ask.ignored.is_empty(), "{name}: {value}");
+            let request = with(json!({*name: value})).unwrap();
+            assert!(request.ignored.is_empty(), "{name}: {value}");
         }
     }
 }
@@ -395,6 +402,6 @@ fn what_is_ignored_is_told_of_in_order() {
     let fields = json!({"top_k": 1, "tools": [{}], "seed": 0, "store": false, "top_p": null, "functions": []});
     assert_eq!(with(fields).unwrap().ignored, ["top_k", "tools", "seed", "store"]);
     let options = json!({"include_usage": true, "include_obfuscation": true, "other": 1});
-    let ask = with(json!({"stream": true, "stream_options": options})).unwrap();
-    assert_eq!(ask.ignored, ["stream_options.include_obfuscation", "stream_options.other"]);
+    let request = with(json!({"stream": true, "stream_options": options})).unwrap();
+    assert_eq!(request.ignored, ["stream_options.include_obfuscation", "stream_options.other"]);
 }

@@ -3,11 +3,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::adapter::object_text::ObjectText;
-use crate::adapter::voice::Heard;
-use crate::adapter::voice::{Begun, Source, Told, Voice};
-use crate::dify::answer::Usage;
+use crate::adapter::response_encoder::AppEvent;
+use crate::adapter::response_encoder::{ResponseEncoder, ResponseStart, ResponseSummary, Source};
+use crate::dify::response_body::Usage;
 
-fn with(more: Value) -> Result<(Ask, CompletionsVoice), GatewayError> {
+fn with(more: Value) -> Result<(CompletionRequest, CompletionsEncoder), GatewayError> {
     let mut body = json!({"model": "m", "prompt": "hi"});
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
@@ -15,8 +15,8 @@ fn with(more: Value) -> Result<(Ask, CompletionsVoice), GatewayError> {
     read(body.to_string().as_bytes())
 }
 
-fn place(fault: &GatewayError) -> (u16, &str, &str) {
-    (fault.status, &fault.code, fault.param.as_deref().unwrap_or(""))
+fn place(error: &GatewayError) -> (u16, &str, &str) {
+    (error.status, &error.code, error.param.as_deref().unwrap_or(""))
 }
 
 #[test]
@@ -24,17 +24,17 @@ fn a_prompt_is_the_question() {
     for prompt in [json!("hi"), json!(["hi"])] {
         let more =
             json!({"prompt": prompt, "user": "u", "stop": "x", "stream": true, "inputs": {"a": 1}});
-        let (ask, _) = with(more).unwrap();
-        let expected = Ask {
+        let (request, _) = with(more).unwrap();
+        let expected = CompletionRequest {
             model: "m".into(),
-            question: Saying::new(Role::User, "hi"),
+            question: Message::new(Role::User, "hi"),
             streamed: true,
             user: Some("u".into()),
             stop: vec!["x".into()],
-            ..Ask::default()
+            ..CompletionRequest::default()
         };
-        assert_eq!(ask.inputs.text(), r#"{"a":1}"#);
-        assert_eq!(Ask { inputs: ObjectText::default(), ..ask }, expected);
+        assert_eq!(request.inputs.text(), r#"{"a":1}"#);
+        assert_eq!(CompletionRequest { inputs: ObjectText::default(), ..request }, expected);
     }
 }
 
@@ -50,8 +50,8 @@ fn a_prompt_is_one_text() {
         (json!([1, 2]), "unsupported_parameter"),
         (json!([[1, 2]]), "unsupported_parameter"),
     ] {
-        let fault = with(json!({"prompt": prompt})).unwrap_err();
-        assert_eq!(place(&fault), (400, code, "prompt"), "{prompt}");
+        let error = with(json!({"prompt": prompt})).unwrap_err();
+        assert_eq!(place(&error), (400, code, "prompt"), "{prompt}");
     }
 }
 
@@ -66,30 +66,31 @@ fn every_unsupported_field_is_refused_by_name() {
     ];
     assert!(REFUSED.iter().map(|(name, ..)| *name).eq(refused.iter().map(|(name, ..)| *name)));
     for (name, bad, fine) in refused {
-        let fault = with(json!({name: bad})).unwrap_err();
-        assert_eq!(place(&fault), (400, "unsupported_parameter", name));
+        let error = with(json!({name: bad})).unwrap_err();
+        assert_eq!(place(&error), (400, "unsupported_parameter", name));
         for fine in [fine, Value::Null] {
             assert!(with(json!({name: fine})).unwrap().0.ignored.is_empty());
         }
     }
 }
 
-fn begun() -> Begun {
-    Begun { id: "1".into(), conversation: None, created_s: 9, model: "m".into() }
+fn response_start() -> ResponseStart {
+    ResponseStart { id: "1".into(), conversation: None, created_s: 9, model: "m".into() }
 }
 
 #[test]
 fn a_stream_is_texts_and_a_reason() {
     let options = json!({"stream": true, "stream_options": {"include_usage": true}});
-    let (_, mut voice) = with(options).unwrap();
+    let (_, mut encoder) = with(options).unwrap();
     let mut out = BytesMut::new();
-    voice.begin(&begun(), &mut out);
-    voice.say(&Heard::Reasoning("hm".into()), &mut out);
-    voice.say(&Heard::Text("a".into()), &mut out);
-    voice.say(&Heard::StillRunning, &mut out);
-    voice.say(&Heard::Sources(vec![Source { raw: json!(1), ..Source::default() }]), &mut out);
+    encoder.start(&response_start(), &mut out);
+    encoder.encode(&AppEvent::Reasoning("hm".into()), &mut out);
+    encoder.encode(&AppEvent::Text("a".into()), &mut out);
+    encoder.encode(&AppEvent::Ping, &mut out);
+    encoder
+        .encode(&AppEvent::Sources(vec![Source { raw: json!(1), ..Source::default() }]), &mut out);
     let usage = Usage { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 };
-    voice.end(&Told { usage: Some(usage), ..Told::default() }, &mut out);
+    encoder.finish(&ResponseSummary { usage: Some(usage), ..ResponseSummary::default() }, &mut out);
     let head = "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"created\":9,\
                 \"model\":\"m\",\"system_fingerprint\":null,\"choices\":[";
     let text = std::str::from_utf8(&out).unwrap();
@@ -114,8 +115,12 @@ fn a_stream_is_texts_and_a_reason() {
 
 #[test]
 fn a_whole_answer_has_all_fields() {
-    let (_, mut voice) = with(json!({})).unwrap();
-    let told = Told { text: "yes".into(), reasoning: "hm".into(), ..Told::default() };
+    let (_, mut encoder) = with(json!({})).unwrap();
+    let summary = ResponseSummary {
+        text: "yes".into(),
+        reasoning: "hm".into(),
+        ..ResponseSummary::default()
+    };
     let expected = json!({
         "id": "cmpl-1",
         "object": "text_completion",
@@ -125,5 +130,5 @@ fn a_whole_answer_has_all_fields() {
         "usage": null,
         "system_fingerprint": null,
     });
-    assert_eq!(voice.whole(&begun(), &told), expected.to_string());
+    assert_eq!(encoder.json_body(&response_start(), &summary), expected.to_string());
 }

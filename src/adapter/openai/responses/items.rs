@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::adapter::ask::{Ask, Attachment, FileKind, Role, Saying};
-use crate::adapter::attached::{self, AttachError};
-use crate::adapter::fields::{self, Fields, Part, items};
+use crate::adapter::attachments::{self, AttachError};
+use crate::adapter::completion_request::{Attachment, CompletionRequest, FileKind, Message, Role};
+use crate::adapter::json_object::{self, JsonObject, Part, items};
 use crate::adapter::transcript;
 use crate::model::GatewayError;
 
@@ -19,83 +19,87 @@ enum Author {
 }
 
 /// Reads the input into the system text, the transcript and the question.
-pub(super) fn read(input: Part<'_>, ask: &mut Ask) -> Result<(), GatewayError> {
+pub(super) fn read(input: Part<'_>, request: &mut CompletionRequest) -> Result<(), GatewayError> {
     let (mut said, mut trailing) = (Vec::new(), Vec::new());
     let mut last = "input".to_owned();
     match input {
-        Part::Text(text) => said.push(Saying::new(Role::User, text)),
+        Part::Text(text) => said.push(Message::new(Role::User, text)),
         Part::List(list) => {
             let list = items(list);
             said.reserve_exact(list.len());
             for (at, item) in list.into_iter().enumerate() {
                 last = format!("input[{at}]");
                 let before = said.len();
-                read_item(Fields::of_text(last.as_str(), item)?, ask, (&mut said, &mut trailing))?;
+                read_item(
+                    JsonObject::of_text(last.as_str(), item)?,
+                    request,
+                    (&mut said, &mut trailing),
+                )?;
                 if said.len() > before {
                     for text in trailing.drain(..) {
-                        transcript::add_system(&mut ask.system, &text);
+                        transcript::add_system(&mut request.system, &text);
                     }
                 }
             }
         }
-        _ => return Err(fields::wrong_type("input", "a string or a list of items")),
+        _ => return Err(json_object::wrong_type("input", "a string or a list of items")),
     }
-    transcript::settle(ask, said, trailing, ("input", &last))
+    transcript::settle(request, said, trailing, ("input", &last))
 }
 
 fn read_item(
-    mut item: Fields<'_>,
-    ask: &mut Ask,
-    (said, trailing): (&mut Vec<Saying>, &mut Vec<String>),
+    mut item: JsonObject<'_>,
+    request: &mut CompletionRequest,
+    (said, trailing): (&mut Vec<Message>, &mut Vec<String>),
 ) -> Result<(), GatewayError> {
     let kind = item.text("type")?;
     match kind.as_deref().unwrap_or("message") {
         "message" => {
             let author = author(&mut item)?;
             let place = item.place("content");
-            let saying = content(author, place, item.need_part("content")?, ask)?;
+            let message = content(author, place, item.need_part("content")?, request)?;
             match author {
-                Author::System if saying.text.trim().is_empty() => {}
-                Author::System => trailing.push(saying.text),
-                Author::Speaker(_) => transcript::add(said, saying),
+                Author::System if message.text.trim().is_empty() => {}
+                Author::System => trailing.push(message.text),
+                Author::Speaker(_) => transcript::add(said, message),
             }
         }
         // What a model thought is not its answer.
         "reasoning" => {}
         "item_reference" => {
             let why = "is not served, for answers are not kept: send the item itself";
-            return Err(fields::unsupported(&item.place("id"), why));
+            return Err(json_object::unsupported(&item.place("id"), why));
         }
         kind if kind.ends_with("_call_output") => {
             let place = item.place("output");
-            let saying = match item.part("output") {
-                None => Saying { role: Role::Tool, ..Saying::default() },
+            let message = match item.part("output") {
+                None => Message { role: Role::Tool, ..Message::default() },
                 // A screenshot, or what a shell did.
                 Some(Part::Object(_)) => {
-                    fields::pass_over(&mut ask.ignored, "input", kind);
-                    Saying { role: Role::Tool, ..Saying::default() }
+                    json_object::pass_over(&mut request.ignored, "input", kind);
+                    Message { role: Role::Tool, ..Message::default() }
                 }
-                Some(output) => content(Author::Speaker(Role::Tool), place, output, ask)?,
+                Some(output) => content(Author::Speaker(Role::Tool), place, output, request)?,
             };
-            transcript::add(said, saying);
+            transcript::add(said, message);
         }
         // The turn is kept, so that what stands on both sides of it stays apart.
         kind if kind.ends_with("_call") => {
-            transcript::add(said, Saying::new(Role::Assistant, ""));
+            transcript::add(said, Message::new(Role::Assistant, ""));
         }
-        kind => fields::pass_over(&mut ask.ignored, "input", kind),
+        kind => json_object::pass_over(&mut request.ignored, "input", kind),
     }
     Ok(())
 }
 
-fn author(item: &mut Fields<'_>) -> Result<Author, GatewayError> {
+fn author(item: &mut JsonObject<'_>) -> Result<Author, GatewayError> {
     match item.need_text("role")?.as_str() {
         "system" | "developer" => Ok(Author::System),
         "user" => Ok(Author::Speaker(Role::User)),
         "assistant" => Ok(Author::Speaker(Role::Assistant)),
         _ => {
             let why = "must be system, developer, user or assistant";
-            Err(fields::wrong_value(&item.place("role"), why))
+            Err(json_object::wrong_value(&item.place("role"), why))
         }
     }
 }
@@ -105,88 +109,91 @@ fn content(
     author: Author,
     place: String,
     content: Part<'_>,
-    ask: &mut Ask,
-) -> Result<Saying, GatewayError> {
+    request: &mut CompletionRequest,
+) -> Result<Message, GatewayError> {
     let role = match author {
         Author::System => Role::User,
         Author::Speaker(role) => role,
     };
-    let mut saying = Saying { role, ..Saying::default() };
+    let mut message = Message { role, ..Message::default() };
     let parts = match content {
-        Part::Text(text) => return Ok(Saying { text, ..saying }),
+        Part::Text(text) => return Ok(Message { text, ..message }),
         Part::List(parts) => items(parts),
-        _ => return Err(fields::wrong_type(&place, "a string or a list of parts")),
+        _ => return Err(json_object::wrong_type(&place, "a string or a list of parts")),
     };
     for (at, part) in parts.into_iter().enumerate() {
-        let mut part = Fields::of_text(format!("{place}[{at}]"), part)?;
+        let mut part = JsonObject::of_text(format!("{place}[{at}]"), part)?;
         let kind = part.need_text("type")?;
         match (kind.as_str(), author) {
             ("input_text" | "output_text" | "text", _) => {
-                transcript::add_line(&mut saying.text, &part.need_text("text")?);
+                transcript::add_line(&mut message.text, &part.need_text("text")?);
             }
             ("refusal", _) => {
-                transcript::add_line(&mut saying.text, &part.need_text("refusal")?);
+                transcript::add_line(&mut message.text, &part.need_text("refusal")?);
             }
             ("input_image", Author::Speaker(_)) => {
-                saying.attachments.push(picture(&mut part, ask)?);
+                message.attachments.push(picture(&mut part, request)?);
             }
-            ("input_file", Author::Speaker(_)) => saying.attachments.push(file(&mut part)?),
-            ("input_audio", Author::Speaker(_)) => saying.attachments.push(sound(&mut part)?),
-            // Of a newer protocol: its text is what an app can be told.
+            ("input_file", Author::Speaker(_)) => message.attachments.push(file(&mut part)?),
+            ("input_audio", Author::Speaker(_)) => message.attachments.push(sound(&mut part)?),
+            // Of a newer protocol: its text is what can be passed to an app.
             (kind, _) => match part.take("text") {
-                Some(Value::String(text)) => transcript::add_line(&mut saying.text, &text),
-                _ => fields::pass_over(&mut ask.ignored, "input.content", kind),
+                Some(Value::String(text)) => transcript::add_line(&mut message.text, &text),
+                _ => json_object::pass_over(&mut request.ignored, "input.content", kind),
             },
         }
     }
-    Ok(saying)
+    Ok(message)
 }
 
 /// `{"image_url", "detail"}`
-fn picture(part: &mut Fields<'_>, ask: &mut Ask) -> Result<Attachment, GatewayError> {
+fn picture(
+    part: &mut JsonObject<'_>,
+    request: &mut CompletionRequest,
+) -> Result<Attachment, GatewayError> {
     no_file_id(part)?;
     let url = part.need_text("image_url")?;
     let detail = part.text("detail")?;
-    let is_new = !ask.ignored.iter().any(|name| name == DETAIL);
+    let is_new = !request.ignored.iter().any(|name| name == DETAIL);
     if is_new && detail.is_some_and(|detail| detail != "auto") {
-        ask.ignored.push(DETAIL.to_owned());
+        request.ignored.push(DETAIL.to_owned());
     }
-    attached::picture(&url).map_err(|error| wrong(part, "image_url", error))
+    attachments::picture(&url).map_err(|error| wrong(part, "image_url", error))
 }
 
 /// `{"file_data", "filename"}` or `{"file_url"}`
-fn file(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
+fn file(part: &mut JsonObject<'_>) -> Result<Attachment, GatewayError> {
     no_file_id(part)?;
     let name = part.text("filename")?;
     if let Some(url) = part.text("file_url")? {
-        let document = attached::remote(FileKind::Document, &url);
+        let document = attachments::remote(FileKind::Document, &url);
         return document.map_err(|error| wrong(part, "file_url", error));
     }
     let data = part.need_text("file_data")?;
-    attached::file(&data, name.as_deref()).map_err(|error| wrong(part, "file_data", error))
+    attachments::file(&data, name.as_deref()).map_err(|error| wrong(part, "file_data", error))
 }
 
 /// `{"input_audio": {"data", "format"}}`
-fn sound(part: &mut Fields<'_>) -> Result<Attachment, GatewayError> {
+fn sound(part: &mut JsonObject<'_>) -> Result<Attachment, GatewayError> {
     let mut sound = part.fields("input_audio")?;
     let format = sound.need_text("format")?;
     if !matches!(format.as_str(), "wav" | "mp3") {
-        return Err(fields::wrong_value(&sound.place("format"), "must be wav or mp3"));
+        return Err(json_object::wrong_value(&sound.place("format"), "must be wav or mp3"));
     }
     let data = sound.need_text("data")?;
-    attached::sound(&data, &format).map_err(|error| wrong(&sound, "data", error))
+    attachments::sound(&data, &format).map_err(|error| wrong(&sound, "data", error))
 }
 
-fn no_file_id(part: &mut Fields<'_>) -> Result<(), GatewayError> {
+fn no_file_id(part: &mut JsonObject<'_>) -> Result<(), GatewayError> {
     match part.take("file_id") {
         None => Ok(()),
         Some(_) => {
             let why = "is not served, for the gateway keeps no files: send the file itself";
-            Err(fields::unsupported(&part.place("file_id"), why))
+            Err(json_object::unsupported(&part.place("file_id"), why))
         }
     }
 }
 
-fn wrong(part: &Fields<'_>, name: &str, error: AttachError) -> GatewayError {
-    fields::wrong_value(&part.place(name), error)
+fn wrong(part: &JsonObject<'_>, name: &str, error: AttachError) -> GatewayError {
+    json_object::wrong_value(&part.place(name), error)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use super::Relay;
-use crate::dify::answer::{CaughtUp, RunIds};
+use crate::dify::response_body::{CaughtUp, RunIds};
 use crate::gateway::proxy::relay::step::Step;
 use crate::gateway::proxy::resume::{ClientProtocol, Held, PING, Reconnect, ResumeContext};
 use crate::gateway::proxy::tap::Left;

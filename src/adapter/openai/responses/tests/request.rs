@@ -1,12 +1,12 @@
 use serde_json::{Value, json};
 
 use super::request;
-use crate::adapter::ask::{Ask, Content, FileKind, Role, Saying};
+use crate::adapter::completion_request::{CompletionRequest, FileContent, FileKind, Message, Role};
+use crate::adapter::docs_table;
 use crate::adapter::openai::responses::{message_of, read, unknown_previous};
-use crate::adapter::page;
 use crate::model::{ErrorKind, GatewayError};
 
-fn asked(fields: Value) -> Ask {
+fn asked(fields: Value) -> CompletionRequest {
     read(request(fields)).unwrap().0
 }
 
@@ -14,7 +14,6 @@ fn refused(fields: Value) -> GatewayError {
     read(request(fields)).unwrap_err()
 }
 
-/// A request with one item.
 fn item(item: Value) -> Value {
     json!({"input": [item]})
 }
@@ -26,25 +25,28 @@ fn part(part: Value) -> Value {
 
 #[test]
 fn the_smallest_request_is_a_question() {
-    let expected =
-        Ask { model: "m".into(), question: Saying::new(Role::User, "Hi"), ..Ask::default() };
+    let expected = CompletionRequest {
+        model: "m".into(),
+        question: Message::new(Role::User, "Hi"),
+        ..CompletionRequest::default()
+    };
     assert_eq!(asked(json!({})), expected);
 }
 
 #[test]
 fn instructions_and_messages_of_the_system_are_one_text() {
-    let ask = asked(json!({"instructions": "a", "input": [
+    let request = asked(json!({"instructions": "a", "input": [
         {"role": "developer", "content": "b"},
         {"role": "user", "content": "Hi"},
         {"role": "system", "content": [{"type": "input_text", "text": "c"}]},
     ]}));
-    assert_eq!(ask.system.as_deref(), Some("a\n\nb\n\nc"));
-    assert_eq!(ask.question, Saying::new(Role::User, "Hi"));
+    assert_eq!(request.system.as_deref(), Some("a\n\nb\n\nc"));
+    assert_eq!(request.question, Message::new(Role::User, "Hi"));
 }
 
 #[test]
 fn items_are_a_transcript_and_a_question() {
-    let ask = asked(json!({"input": [
+    let request = asked(json!({"input": [
         {"type": "message", "role": "user", "content": "a"},
         {"type": "reasoning", "id": "rs_1", "summary": []},
         {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [
@@ -61,20 +63,20 @@ fn items_are_a_transcript_and_a_question() {
         {"role": "user", "content": [{"type": "input_text", "text": "e"}, {"type": "input_text", "text": "f"}]},
     ]}));
     let before = [
-        Saying::new(Role::User, "a"),
-        Saying::new(Role::Assistant, "b\nc"),
-        Saying::new(Role::User, "d"),
-        Saying::new(Role::Assistant, ""),
-        Saying::new(Role::Tool, "r"),
-        Saying::new(Role::Assistant, ""),
+        Message::new(Role::User, "a"),
+        Message::new(Role::Assistant, "b\nc"),
+        Message::new(Role::User, "d"),
+        Message::new(Role::Assistant, ""),
+        Message::new(Role::Tool, "r"),
+        Message::new(Role::Assistant, ""),
     ];
-    assert_eq!(ask.before, before);
-    assert_eq!(ask.question, Saying::new(Role::User, "s\n\ne\nf"));
+    assert_eq!(request.before, before);
+    assert_eq!(request.question, Message::new(Role::User, "s\n\ne\nf"));
 }
 
 #[test]
 fn pictures_files_and_sounds_are_attached() {
-    let ask = asked(item(json!({"role": "user", "content": [
+    let request = asked(item(json!({"role": "user", "content": [
         {"type": "input_text", "text": "Look"},
         {"type": "input_image", "image_url": "data:image/png;base64,iVBORw==", "detail": "high"},
         {"type": "input_image", "image_url": "https://a.example/b.png", "file_id": null, "detail": "low"},
@@ -82,27 +84,27 @@ fn pictures_files_and_sounds_are_attached() {
         {"type": "input_file", "file_url": "https://a.example/c.pdf"},
         {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
     ]})));
-    let data = |name: &str, media_type: &str, bytes: &[u8]| Content::Data {
+    let data = |name: &str, media_type: &str, bytes: &[u8]| FileContent::Data {
         name: name.into(),
         media_type: media_type.into(),
         bytes: bytes.to_vec().into(),
     };
     let expected = [
         (FileKind::Image, data("image.png", "image/png", b"\x89PNG")),
-        (FileKind::Image, Content::Url("https://a.example/b.png".into())),
+        (FileKind::Image, FileContent::Url("https://a.example/b.png".into())),
         (FileKind::Document, data("r.pdf", "application/pdf", b"%PDF-")),
-        (FileKind::Document, Content::Url("https://a.example/c.pdf".into())),
+        (FileKind::Document, FileContent::Url("https://a.example/c.pdf".into())),
         (FileKind::Audio, data("audio.wav", "audio/wav", &[0; 3])),
     ];
     let found: Vec<_> =
-        ask.question.attachments.into_iter().map(|file| (file.kind, file.content)).collect();
+        request.question.attachments.into_iter().map(|file| (file.kind, file.content)).collect();
     assert_eq!(found, expected);
-    assert_eq!(ask.ignored, ["input.content.detail"]);
+    assert_eq!(request.ignored, ["input.content.detail"]);
 }
 
 #[test]
 fn what_says_who_asks_and_where_is_read() {
-    let ask = asked(json!({
+    let request = asked(json!({
         "user": "u1",
         "safety_identifier": "u2",
         "metadata": {"user_id": "u3", "chat_id": "c1", "own": "x"},
@@ -111,12 +113,12 @@ fn what_says_who_asks_and_where_is_read() {
         "stream": true,
         "store": false,
     }));
-    assert_eq!(ask.user.as_deref(), Some("u1"));
-    assert_eq!(ask.hints.chat.as_deref(), Some("c1"));
-    assert_eq!(ask.hints.previous_response.as_deref(), Some("resp_1"));
-    assert_eq!(ask.inputs.text(), r#"{"x":1}"#);
-    assert!(ask.streamed && ask.is_unstored);
-    assert!(ask.ignored.is_empty());
+    assert_eq!(request.user.as_deref(), Some("u1"));
+    assert_eq!(request.hints.chat.as_deref(), Some("c1"));
+    assert_eq!(request.hints.previous_response.as_deref(), Some("resp_1"));
+    assert_eq!(request.inputs.text(), r#"{"x":1}"#);
+    assert!(request.streamed && request.is_unstored);
+    assert!(request.ignored.is_empty());
     let by_id = asked(json!({"conversation": {"id": "conv_1b9d6bcdbbfd4b2d9b5dab8dfbbd4bed"}}));
     let conversation = by_id.hints.conversation.as_deref();
     assert_eq!(conversation, Some("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"));
@@ -125,17 +127,17 @@ fn what_says_who_asks_and_where_is_read() {
 
 #[test]
 fn a_response_and_a_conversation_cannot_both_be_gone_on_from() {
-    let fault = refused(json!({
+    let error = refused(json!({
         "previous_response_id": "resp_1",
         "conversation": "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
     }));
-    assert_eq!((fault.status, &*fault.code), (400, "mutually_exclusive_parameters"));
-    assert_eq!(fault.param.as_deref(), Some("previous_response_id"));
+    assert_eq!((error.status, &*error.code), (400, "mutually_exclusive_parameters"));
+    assert_eq!(error.param.as_deref(), Some("previous_response_id"));
 }
 
 #[test]
 fn what_means_nothing_to_dify_is_named() {
-    let ask = asked(json!({
+    let request = asked(json!({
         "tools": [{"type": "function", "name": "n"}],
         "tool_choice": "auto",
         "parallel_tool_calls": true,
@@ -179,7 +181,7 @@ fn what_means_nothing_to_dify_is_named() {
         "moderation",
         "never_heard_of",
     ];
-    assert_eq!(ask.ignored, expected);
+    assert_eq!(request.ignored, expected);
     let tools = json!([{"type": "custom", "name": "n"}]);
     let none = json!({"tools": tools, "tool_choice": "none", "stream_options": {"include_obfuscation": false}});
     assert!(asked(none).ignored.is_empty());
@@ -210,25 +212,25 @@ fn what_no_app_can_do_is_refused_by_name() {
         (part(json!({"type": "input_image", "file_id": "f"})), "input[0].content[0].file_id"),
         (part(json!({"type": "input_file", "file_id": "f"})), "input[0].content[0].file_id"),
     ] {
-        let fault = refused(fields);
-        assert_eq!((fault.status, &*fault.code), (400, "unsupported_parameter"), "{place}");
-        assert_eq!(fault.param.as_deref(), Some(place));
+        let error = refused(fields);
+        assert_eq!((error.status, &*error.code), (400, "unsupported_parameter"), "{place}");
+        assert_eq!(error.param.as_deref(), Some(place));
     }
 }
 
 #[test]
 fn what_must_be_there_is_asked_for() {
     for name in ["model", "input"] {
-        let fault = refused(json!({name: null}));
-        assert_eq!((fault.status, &*fault.code), (400, "missing_required_parameter"), "{name}");
-        assert_eq!(fault.param.as_deref(), Some(name));
+        let error = refused(json!({name: null}));
+        assert_eq!((error.status, &*error.code), (400, "missing_required_parameter"), "{name}");
+        assert_eq!(error.param.as_deref(), Some(name));
     }
     assert_eq!(refused(json!({"model": ""})).param.as_deref(), Some("model"));
 }
 
 #[test]
 fn what_has_no_text_is_passed_over_and_told() {
-    let ask = asked(json!({"input": [
+    let request = asked(json!({"input": [
         {"role": "system", "content": [{"type": "input_image"}]},
         {"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "x"}]},
         {"type": "compaction", "encrypted_content": "e"},
@@ -237,10 +239,11 @@ fn what_has_no_text_is_passed_over_and_told() {
         {"type": "function_call_output", "call_id": "d"},
     ]}));
     let ignored = ["content.input_image", "content.x", "compaction", "computer_call_output"];
-    assert_eq!(ask.ignored, ignored.map(|name| format!("input.{name}")));
-    assert_eq!((ask.before.len(), ask.question.text.as_str()), (2, "(no result)"));
-    let ask = asked(json!({"instructions": "i", "input": [{"role": "system", "content": "s"}]}));
-    assert_eq!((ask.system.as_deref(), ask.question.text.as_str()), (Some("i"), "s"));
+    assert_eq!(request.ignored, ignored.map(|name| format!("input.{name}")));
+    assert_eq!((request.before.len(), request.question.text.as_str()), (2, "(no result)"));
+    let request =
+        asked(json!({"instructions": "i", "input": [{"role": "system", "content": "s"}]}));
+    assert_eq!((request.system.as_deref(), request.question.text.as_str()), (Some("i"), "s"));
 }
 
 #[test]
@@ -293,9 +296,9 @@ fn wrong_values_are_refused_by_their_place() {
         (json!({"stream_options": []}), "stream_options".into()),
     ];
     for (fields, place) in cases {
-        let fault = refused(fields.clone());
-        assert_eq!((fault.status, fault.kind), (400, ErrorKind::InvalidRequest), "{fields}");
-        assert_eq!(fault.param, Some(place), "{fields}");
+        let error = refused(fields.clone());
+        assert_eq!((error.status, error.kind), (400, ErrorKind::InvalidRequest), "{fields}");
+        assert_eq!(error.param, Some(place), "{fields}");
     }
 }
 
@@ -318,11 +321,11 @@ fn a_response_of_ours_names_its_message() {
 }
 
 #[test]
-fn an_unknown_response_is_told_in_the_doors_words() {
-    let fault = unknown_previous("resp_1");
-    assert_eq!((fault.status, &*fault.code), (400, "previous_response_not_found"));
-    assert_eq!(fault.param.as_deref(), Some("previous_response_id"));
-    assert!(fault.message.contains("resp_1"));
+fn an_unknown_previous_response_is_an_error_of_the_protocol() {
+    let error = unknown_previous("resp_1");
+    assert_eq!((error.status, &*error.code), (400, "previous_response_not_found"));
+    assert_eq!(error.param.as_deref(), Some("previous_response_id"));
+    assert!(error.message.contains("resp_1"));
     assert!(!unknown_previous("<b>").message.contains("<b>"));
 }
 
@@ -336,7 +339,7 @@ fn the_page_says_of_every_field_what_becomes_of_it() {
     });
     let least = json!({"model": "m", "input": "Hi"});
     let page = include_str!("../../../../../docs/openai-responses.md");
-    page::is_true((page, "Fields"), &least, &samples, |body| {
-        read(body.to_string().as_bytes()).map(|(ask, _)| ask.ignored)
+    docs_table::is_true((page, "Fields"), &least, &samples, |body| {
+        read(body.to_string().as_bytes()).map(|(request, _)| request.ignored)
     });
 }
