@@ -173,7 +173,9 @@ fn modules_of(file: &Path) -> Vec<String> {
 
 /// A text without comments and without the test module at its end.
 fn code(text: &str) -> String {
-    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let modules = text.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at);
+    let is_inline = |at: &usize| text[*at..].lines().nth(1).is_some_and(|line| line.ends_with('{'));
+    let end = modules.into_iter().find(is_inline).unwrap_or(text.len());
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     text[..end].lines().filter(is_code).flat_map(|line| [line, "\n"]).collect()
 }
@@ -327,8 +329,7 @@ fn reaches(arrows: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) ->
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let arrows = arrows();
-    let gateway = arrows.keys().filter(|file| file.starts_with("gateway"));
-    let circle: Vec<_> = gateway.filter(|file| reaches(&arrows, file, file)).collect();
+    let circle: Vec<_> = arrows.keys().filter(|file| reaches(&arrows, file, file)).collect();
     assert!(circle.is_empty(), "in a circle: {circle:#?}");
 }
 

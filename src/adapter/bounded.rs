@@ -5,25 +5,23 @@
 //! stay the text that they are until they are looked into, one by one, and what nobody looks into stays
 //! text for good.
 
+mod budget;
 mod count;
 mod object;
 #[cfg(test)]
 mod tests;
 
 use std::cell::Cell;
-use std::collections::HashMap;
 
 use serde::de::{DeserializeSeed, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
+use self::budget::{Bound, Budget};
+pub(crate) use self::budget::{MAX_DEPTH, MAX_ELEMENTS};
 use self::count::Count;
-use self::object::JsonObject;
-
-/// The most values of a body: items of lists and fields of objects, at any depth.
-pub const MAX_ELEMENTS: usize = 100_000;
-/// The most objects and lists within each other.
-pub const MAX_DEPTH: usize = 64;
+use self::object::ObjectVisitor;
+pub(super) use self::object::{Keep, MAX_IGNORED_NAME, Object, is_tellable};
 
 /// Why no tree was made of a text.
 #[derive(Debug)]
@@ -34,24 +32,6 @@ pub(super) enum ParseError {
     TooMany,
     /// It is deeper than [`MAX_DEPTH`].
     TooDeep,
-}
-
-/// An object whose objects and lists are still text.
-#[derive(Debug, Default)]
-pub(super) struct Object<'a> {
-    /// Its fields. In the place of what is text stands `true`, or an empty list if nothing is in it.
-    pub map: Map<String, Value>,
-    /// Objects and lists, within the bounds.
-    pub texts: HashMap<String, &'a RawValue>,
-}
-
-/// Which fields of an object are kept.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Keep<'a> {
-    /// These, in their order.
-    pub named: &'a [&'a str],
-    /// And so many of the others that say something; `true` stands for what they say.
-    pub others: usize,
 }
 
 /// Reads a body that is an object; none of any other value.
@@ -69,7 +49,7 @@ pub(super) fn object<'a>(text: &'a [u8], keep: Keep<'_>) -> Result<Option<Object
 pub(super) fn part<'a>(text: &'a [u8], keep: Keep<'_>) -> Object<'a> {
     let mut json = serde_json::Deserializer::from_slice(text);
     // It was read once: no error is left in it.
-    json.deserialize_map(JsonObject(keep)).unwrap_or_default()
+    json.deserialize_map(ObjectVisitor(keep)).unwrap_or_default()
 }
 
 /// The items of a list that was part of an object.
@@ -94,33 +74,4 @@ fn count(text: &[u8]) -> Result<(), ParseError> {
         Some(Bound::Depth) => ParseError::TooDeep,
         None => ParseError::Syntax(error),
     })
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Bound {
-    Elements,
-    Depth,
-}
-
-/// What is left of the bounds, and which was hit.
-struct Budget {
-    left: Cell<usize>,
-    error: Cell<Option<Bound>>,
-}
-
-impl Budget {
-    fn exceeded<E: serde::de::Error>(&self, bound: Bound) -> E {
-        self.error.set(Some(bound));
-        E::custom("beyond the bounds")
-    }
-
-    fn take_one<E: serde::de::Error>(&self) -> Result<(), E> {
-        match self.left.get().checked_sub(1) {
-            Some(left) => {
-                self.left.set(left);
-                Ok(())
-            }
-            None => Err(self.exceeded(Bound::Elements)),
-        }
-    }
 }

@@ -10,12 +10,11 @@ use serde_json::{Map, Value};
 
 use super::bounded::{self, Keep, MAX_DEPTH, MAX_ELEMENTS, Object, ParseError};
 use super::object_text::ObjectText;
+use crate::adapter::bounded::{MAX_IGNORED_NAME, is_tellable};
 use crate::model::{ErrorKind, GatewayError};
 
 /// The most names that are reported as ignored.
 const MAX_IGNORED: usize = 32;
-/// The most bytes of such a name.
-const MAX_IGNORED_NAME: usize = 64;
 
 /// The most bytes of an identifier. Nobody's is nearly as long; one as large as a body would be copied
 /// and hashed again and again.
@@ -300,12 +299,6 @@ impl<'a> JsonObject<'a> {
             }
         }
     }
-}
-
-/// Whether a field's name may stand in a header.
-pub(super) fn is_tellable(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    name.len() <= MAX_IGNORED_NAME && name.bytes().all(is_plain)
 }
 
 /// Notes once that a part of this kind at a place is passed over.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{Bound, Budget, MAX_DEPTH};
+use super::budget::{Bound, Budget, MAX_DEPTH};
 
 /// Reads one value and keeps nothing of it.
 #[derive(Clone, Copy)]

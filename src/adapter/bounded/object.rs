@@ -1,18 +1,16 @@
 //! The fields of an object: texts, numbers and the like as values, objects and lists as text.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Error, MapAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
-
-use super::{Keep, Object};
-use crate::adapter::json_object::is_tellable;
+use serde_json::{Map, Value};
 
 /// Reads the fields of an object.
-pub(super) struct JsonObject<'a>(pub Keep<'a>);
+pub(super) struct ObjectVisitor<'a>(pub Keep<'a>);
 
-impl<'de> Visitor<'de> for JsonObject<'_> {
+impl<'de> Visitor<'de> for ObjectVisitor<'_> {
     type Value = Object<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,3 +50,30 @@ fn says_something(text: &RawValue) -> bool {
         text => !matches!(text, b"null" | b"\"\""),
     }
 }
+
+/// An object whose objects and lists are still text.
+#[derive(Debug, Default)]
+pub(crate) struct Object<'a> {
+    /// Its fields. In the place of what is text stands `true`, or an empty list if nothing is in it.
+    pub map: Map<String, Value>,
+    /// Objects and lists, within the bounds.
+    pub texts: HashMap<String, &'a RawValue>,
+}
+
+/// Which fields of an object are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keep<'a> {
+    /// These, in their order.
+    pub named: &'a [&'a str],
+    /// And so many of the others that say something; `true` stands for what they say.
+    pub others: usize,
+}
+
+/// Whether a field's name may stand in a header.
+pub(crate) fn is_tellable(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    name.len() <= MAX_IGNORED_NAME && name.bytes().all(is_plain)
+}
+
+/// The most bytes of such a name.
+pub(crate) const MAX_IGNORED_NAME: usize = 64;
