@@ -242,6 +242,16 @@ impl Stage {
 
     /// How long clients wait at a rate that all can do, or for events, through a contender or straight.
     pub(super) async fn waited(&self, work: &Work, to: To) -> anyhow::Result<Option<Waited>> {
+        self.waited_while(work, to, || false).await
+    }
+
+    /// The same for a round's length, and for longer while something else is not done.
+    pub(super) async fn waited_while(
+        &self,
+        work: &Work,
+        to: To,
+        goes_on: impl Fn() -> bool,
+    ) -> anyhow::Result<Option<Waited>> {
         let load = self.load(work, to);
         let going = match work.kind {
             Kind::Answers(rate) => {
@@ -255,6 +265,12 @@ impl Stage {
         sleep(SETTLE).await;
         going.note(Noting::On);
         sleep(self.length).await;
+        let _ = timeout(PATIENCE, async {
+            while goes_on() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
         going.note(Noting::Off);
         self.instances.let_go();
         Ok(waited(&going.end()?.latencies_ns))
