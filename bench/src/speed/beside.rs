@@ -153,7 +153,7 @@ fn text() -> String {
     asked(&format!("{{\"role\": \"user\", \"content\": \"{}\"}}", line.repeat(BYTES / line.len())))
 }
 
-/// The run that asks about it is small, and its answer has to end.
+/// The run that asks about it is small, and only in brief it is answered at once.
 fn picture() -> String {
     let data = "iVBORw0KGgoAAAANSUhEUgAA";
     asked(&format!(
@@ -163,10 +163,11 @@ fn picture() -> String {
     ))
 }
 
-/// Of a message, the message itself and its two fields count.
+/// Of a message, the message itself and its two fields count. The run has the last ones of them, and is
+/// small, too.
 fn parts() -> String {
     let many = 29_999;
-    let text = "x".repeat(BYTES / many - 40);
+    let text = format!("in brief: {}", "x".repeat(BYTES / many - 50));
     let message = |number: usize| {
         let role = if number.is_multiple_of(2) { "user" } else { "assistant" };
         format!("{{\"role\": \"{role}\", \"content\": \"{text}\"}}")
