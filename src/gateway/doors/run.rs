@@ -22,7 +22,7 @@ use crate::gateway::coming::Coming;
 use crate::gateway::doors::answer_error::{Meaning, meaning, of_answer};
 use crate::gateway::doors::errand::{Call, Errand, MAX_ANSWER_BYTES, Read};
 use crate::gateway::doors::history::transcript;
-use crate::gateway::doors::offload::Payload;
+use crate::gateway::doors::offload::{Payload, into_bytes};
 use crate::gateway::doors::settings::Settings;
 use crate::gateway::doors::telling::Telling;
 use crate::gateway::doors::thread::{self, Notice, Place, With, Worth};
@@ -263,7 +263,7 @@ fn json_of(mut body: Map<String, Value>, question: &mut String) -> Result<Bytes,
         *question = text;
     }
     written.map_err(|error| errors::internal(&error))?;
-    Ok(json.into())
+    Ok(into_bytes(json))
 }
 
 /// What Dify's error is to the client and to us.
