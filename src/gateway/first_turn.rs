@@ -5,7 +5,7 @@
 //! end user before it answers, so the next turns wait for the head of the first one's answer. Lists and
 //! uploads make one, too, and so do the gateway's own questions for conversations.
 //!
-//! Limits: 2 s; 65,536 users are remembered as met; a thousand places to wait at.
+//! Limits: 2 s; 65,536 users are remembered as met.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use uuid::Uuid;
 
 use crate::affinity::{AppTag, Owners, Scope, now_s};
 use crate::dify::path::CallKind;
+use crate::gateway::first_turns::{Found, Turn};
 use crate::gateway::journey::Journey;
 use crate::gateway::member::Member;
 use crate::gateway::shared::Shared;
 use crate::gateway::snapshot::AppStats;
-use crate::gateway::turns::Turn;
 
 /// What waits longer goes on all the same.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -44,11 +44,13 @@ pub(super) async fn meet(shared: &Shared, stats: &AppStats, user: Uuid) -> Optio
         return None;
     }
     let turns = shared.first_turns();
-    if let Some(turn) = turns.try_take(user) {
-        return Some(FirstTurn { user, _turn: Some(turn) });
-    }
+    let before = match turns.find(user) {
+        Found::Free(turn) => return Some(FirstTurn { user, _turn: Some(turn) }),
+        Found::Others => return Some(FirstTurn { user, _turn: None }),
+        Found::Before(place) => place,
+    };
     stats.waited_for_first.add_one();
-    let turn = turns.take(user, PATIENCE).await;
+    let turn = turns.take(user, before, PATIENCE).await;
     // Whoever was before may have met it meanwhile.
     (!has_met()).then_some(FirstTurn { user, _turn: turn })
 }

@@ -33,6 +33,7 @@ mod farewell;
 mod fields;
 mod find_owner;
 mod first_turn;
+mod first_turns;
 mod form_pairs;
 mod forward;
 mod forwarded;

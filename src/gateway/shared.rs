@@ -17,13 +17,11 @@ use tokio::sync::Notify;
 use crate::affinity::Owners;
 use crate::conversation::Book;
 use crate::gateway::crowd::Crowd;
+use crate::gateway::first_turns::FirstTurns;
 use crate::gateway::snapshot::Snapshot;
 use crate::gateway::turns::Turns;
 use crate::model::Reason;
 use crate::telemetry::{Counter, Gauge};
-
-/// How many first turns there can be side by side before two users may share a place.
-const FIRST_TURNS: usize = 1 << 10;
 
 /// What answers `/health`, `/status` and the like. `admin` implements it; this is the seam through
 /// which the main listener reaches it without knowing it.
@@ -58,7 +56,7 @@ pub struct Shared {
     /// Made when the first conversation goes on: it has a place for each of thousands.
     turns: OnceLock<Turns>,
     /// Made when the first turn of a user comes.
-    first_turns: OnceLock<Turns>,
+    first_turns: OnceLock<FirstTurns>,
     /// Made when the first connection of a limited address comes.
     crowd: OnceLock<Arc<Crowd>>,
     started: Instant,
@@ -172,8 +170,8 @@ impl Shared {
     }
 
     /// Where turns wait for the first of the same user at the same instance.
-    pub(super) fn first_turns(&self) -> &Turns {
-        self.first_turns.get_or_init(|| Turns::with_places(FIRST_TURNS))
+    pub(super) fn first_turns(&self) -> &FirstTurns {
+        self.first_turns.get_or_init(FirstTurns::default)
     }
 
     /// The connections of each address.

@@ -25,21 +25,11 @@ pub struct Turn(#[expect(dead_code, reason = "held for its end")] OwnedSemaphore
 
 impl Default for Turns {
     fn default() -> Self {
-        Self::with_places(PLACES)
+        Self((0..PLACES).map(|_| Arc::new(Semaphore::new(1))).collect())
     }
 }
 
 impl Turns {
-    /// So many places.
-    pub fn with_places(places: usize) -> Self {
-        Self((0..places.max(1)).map(|_| Arc::new(Semaphore::new(1))).collect())
-    }
-
-    /// The turn of a conversation, if nobody has it.
-    pub fn try_take(&self, conversation: Uuid) -> Option<Turn> {
-        Arc::clone(self.place(conversation)).try_acquire_owned().ok().map(Turn)
-    }
-
     /// The next turn of a conversation; first come, first served. None if the one before did not end
     /// within `patience`.
     pub async fn take(&self, conversation: Uuid, patience: Duration) -> Option<Turn> {
