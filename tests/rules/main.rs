@@ -11,3 +11,4 @@ mod examples;
 mod golden;
 mod layers;
 mod links;
+mod yaml_in_pages;
