@@ -157,7 +157,7 @@ fn numbers_out_of_range() {
 fn idle_connections_that_dify_closes_first() {
     insta::assert_snapshot!(shown(&with("timeouts: { upstream_idle: 2s }")), @"
     warning: Dify closes idle connections after 2 s, so some requests will be sent on a connection that is being closed
-     --> gateway.yaml:1:30
+     --> gateway.yaml:1:28
       |
     1 | timeouts: { upstream_idle: 2s }
       |                            ^^
