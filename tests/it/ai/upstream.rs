@@ -53,7 +53,7 @@ async fn a_server_that_redirects_is_named_and_where_to_is_for_the_log() {
     assert_eq!(answer.json()["error"]["code"], "upstream_not_dify");
     assert_eq!(answer.header("x-should-retry"), Some("false"));
     let text = answer.text();
-    assert!(text.contains("redirects") && !text.contains("elsewhere"), "{text}");
+    assert!(text.contains("redirects") && !text.contains("elsewhere.example"), "{text}");
     let log = canned.logged().await;
     let detail = log[0]["detail"].as_str().unwrap();
     assert!(detail.contains("https://elsewhere.example/signin"), "{detail}");
