@@ -1,6 +1,6 @@
 //! difygate: one program in front of several Dify instances.
 //!
-//! `ARCHITECTURE.md` is the map; `tests/layers.rs` keeps the walls between the rooms.
+//! `ARCHITECTURE.md` is the map; `tests/rules/layers.rs` keeps the walls between the rooms.
 
 pub mod adapter;
 pub mod admin;

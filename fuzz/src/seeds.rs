@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-#[path = "../../tests/it/strict/case.rs"]
+#[path = "../../tests/it/http/strict/case.rs"]
 mod case;
 
 /// The seeds of a target; none if nobody knows it.
@@ -38,7 +38,7 @@ const APART: &[&[u8]] = &[
 
 /// What the cases of the strict tests send, of those that are not long.
 fn cases(root: &Path, folder: &str, bytes: fn(&case::Case) -> Vec<u8>) -> Vec<Vec<u8>> {
-    let texts = files(&root.join("tests/it/strict").join(folder), "txt");
+    let texts = files(&root.join("tests/it/http/strict").join(folder), "txt");
     let texts = texts.iter().filter_map(|text| str::from_utf8(text).ok());
     let sent = texts.flat_map(case::parse).map(|case| bytes(&case));
     sent.filter(|bytes| !bytes.is_empty() && bytes.len() < 4096).collect()

@@ -45,7 +45,9 @@ const FULL: &str = include_str!("../../examples/full.yaml");
 pub fn markdown() -> String {
     let schema = schema::schema();
     // Without an example a key stands there all the same, and a test reads the file.
-    let example = serde_saphyr::from_str(FULL).unwrap_or_default();
+    // `off` is a word there, not a boolean.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let example = serde_saphyr::from_str_with_options(FULL, options).unwrap_or_default();
     let root = Section { paths: vec![String::new()], schema: &schema, rows: String::new() };
     let mut page = Page { schema: &schema, example, sections: vec![root] };
     let mut described = 0;
@@ -169,13 +171,21 @@ impl<'s> Page<'s> {
         match value {
             Value::String(text) => Some(format!("`{text}`")),
             Value::Array(items) if items.iter().all(Value::is_string) => {
-                let items: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+                let items = items.iter().filter_map(Value::as_str);
+                let items: Vec<_> = items.map(in_a_list).collect();
                 Some(format!("`[{}]`", items.join(", ")))
             }
             Value::Object(_) | Value::Array(_) | Value::Null => None,
             single => Some(format!("`{single}`")),
         }
     }
+}
+
+/// A text as one writes it between brackets: in quotes where YAML would read a sign of its own.
+fn in_a_list(text: &str) -> String {
+    let is_plain =
+        text.starts_with(char::is_alphanumeric) && !text.contains([',', '[', ']', '{', '}']);
+    if is_plain { text.to_owned() } else { format!("\"{text}\"") }
 }
 
 /// The first value at a path, whose steps are `key`, `key[]` for any item and `<name>` for any key.

@@ -54,6 +54,11 @@ pub struct Timeouts {
     #[serde(with = "duration")]
     #[schemars(schema_with = "value_schema::duration")]
     pub keep_alive: Duration,
+    /// How long an idle connection to an instance is kept for reuse. Keep it below 2s, when Dify closes
+    /// idle connections.
+    #[serde(with = "duration")]
+    #[schemars(schema_with = "value_schema::duration")]
+    pub upstream_idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -69,6 +74,7 @@ impl Default for Timeouts {
             body: Duration::from_secs(60),
             write: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
+            upstream_idle: Duration::from_secs(1),
         }
     }
 }

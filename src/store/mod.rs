@@ -20,7 +20,7 @@ mod redis;
 mod table;
 
 #[cfg(test)]
-#[path = "../../tests/it/redis_server.rs"]
+#[path = "../../tests/it/rig/redis_server.rs"]
 pub(crate) mod redis_server;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod app;
 mod keys;
 mod probes;
 mod store;
+mod timeouts;
 mod tls;
 mod upgrade;
 
@@ -63,6 +64,7 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
     ai::check(raw, places, sink);
     probes::check(raw, places, sink);
     store::check(raw, places, sink);
+    timeouts::check(raw, places, sink);
     tls::check(raw, places, sink);
     engine(raw, places, sink);
     former_names(raw, places, sink);

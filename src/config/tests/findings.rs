@@ -154,6 +154,20 @@ fn numbers_out_of_range() {
 }
 
 #[test]
+fn idle_connections_that_dify_closes_first() {
+    insta::assert_snapshot!(shown(&with("timeouts: { upstream_idle: 2s }")), @"
+    warning: Dify closes idle connections after 2 s, so some requests will be sent on a connection that is being closed
+     --> gateway.yaml:1:28
+      |
+    1 | timeouts: { upstream_idle: 2s }
+      |                            ^^
+      |
+      = hint: keep `upstream_idle` below `2s`, or raise `keepalive` of Dify's gunicorn above it
+    ");
+    assert_eq!(lines(&with("timeouts: { upstream_idle: 1999ms }")), "");
+}
+
+#[test]
 fn values_of_a_wrong_kind() {
     let text = "pin_cpus: maybe\nlast_resort: [try]\naccess_log: xml\nadmin: yes\n\
                 trusted_proxies: 10.0.0.0/8\nspool_dir: { a: b }\n\

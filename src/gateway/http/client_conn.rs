@@ -295,6 +295,7 @@ mod tests {
             body: std::time::Duration::ZERO,
             write: std::time::Duration::from_secs(60),
             keep_alive: std::time::Duration::from_secs(1),
+            upstream_idle: std::time::Duration::from_secs(1),
         }
     }
 

@@ -10,8 +10,6 @@ pub(crate) mod conversation_lock;
 pub(crate) mod ejection_guard;
 pub(crate) mod first_turn_locks;
 pub(crate) mod instance;
-#[cfg(test)]
-pub(crate) mod layout_tests;
 pub mod member;
 pub mod member_stats;
 pub(crate) mod models;
@@ -30,3 +28,6 @@ pub mod survivors;
 pub mod tls;
 pub(crate) mod tokens;
 pub mod user_jwt;
+
+#[cfg(test)]
+mod tests;

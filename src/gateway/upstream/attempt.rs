@@ -94,7 +94,7 @@ impl Attempt<'_> {
     async fn lease(&self, wanted: Reuse) -> Result<PooledConnection, AttemptError> {
         let Self { connections, member, deadlines, .. } = self;
         if wanted == Reuse::Any
-            && let Some(lease) = connections.reuse(member, deadlines.now)
+            && let Some(lease) = connections.reuse(member, deadlines.timeouts, deadlines.now)
         {
             return Ok(lease);
         }

@@ -2,7 +2,7 @@
 //!
 //! Dify's server closes an idle connection after exactly 2.0 s and gives each open one, idle or
 //! busy, one of its few slots. So a connection of ours holds a [`Slot`] for as long as it is open,
-//! is dropped after one idle second, and is given up at once when somebody waits for the slot.
+//! is dropped after [`Timeouts::upstream_idle`], and is given up at once when somebody waits for the slot.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,9 +26,6 @@ use crate::gateway::upstream::attempt_error::{AttemptError, Sent};
 use crate::gateway::upstream::dial::dial;
 use crate::gateway::upstream::h1::{Connection, H1Body};
 use crate::model::Reason;
-
-/// An idle connection older than this is not used again: half of what Dify's server allows.
-const IDLE_MS: u64 = 1000;
 
 /// By then an idle connection of another worker has given way, if there was one.
 const GIVING_WAY: Duration = Duration::from_millis(20);
@@ -55,8 +52,9 @@ struct IdleConnection {
 }
 
 impl IdleConnection {
-    fn is_fit(&self, now_ms: u64) -> bool {
-        self.connection.is_fit() && now_ms.saturating_sub(self.since_ms) < IDLE_MS
+    fn is_fit(&self, now_ms: u64, limit: Duration) -> bool {
+        let idle = Duration::from_millis(now_ms.saturating_sub(self.since_ms));
+        self.connection.is_fit() && idle < limit
     }
 }
 
@@ -67,9 +65,15 @@ impl ConnectionPool {
     }
 
     /// An idle connection to a member's instance, if there is one.
-    pub(crate) fn reuse(&self, member: &Member, now: Instant) -> Option<PooledConnection> {
+    pub(crate) fn reuse(
+        &self,
+        member: &Member,
+        timeouts: &Timeouts,
+        now: Instant,
+    ) -> Option<PooledConnection> {
         let now_ms = self.shared.ms_at(now.into_std());
-        Some(PooledConnection { connection: self.take(&member.instance, now_ms)?, reused: true })
+        let connection = self.take(&member.instance, now_ms, timeouts.upstream_idle)?;
+        Some(PooledConnection { connection, reused: true })
     }
 
     /// A new connection to a member's instance, waiting for a slot within the queue's limits.
@@ -140,11 +144,11 @@ impl ConnectionPool {
     }
 
     /// An open connection to an instance, if there is one.
-    fn take(&self, instance: &Instance, now_ms: u64) -> Option<Box<Connection>> {
+    fn take(&self, instance: &Instance, now_ms: u64, limit: Duration) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let list = &mut idle.get_mut(&instance.id())?.list;
         while let Some(connection) = list.pop() {
-            if connection.is_fit(now_ms) {
+            if connection.is_fit(now_ms, limit) {
                 return Some(connection.connection);
             }
         }
@@ -170,11 +174,11 @@ impl ConnectionPool {
         self.idle.borrow_mut().remove(&instance.id());
     }
 
-    /// Drops what has been idle for too long.
-    pub(crate) fn drop_idle(&self) {
+    /// Drops what has been idle for `limit`.
+    pub(crate) fn drop_idle(&self, limit: Duration) {
         let now_ms = self.shared.now_ms();
         self.idle.borrow_mut().retain(|_, idle| {
-            idle.list.retain(|connection| connection.is_fit(now_ms));
+            idle.list.retain(|connection| connection.is_fit(now_ms, limit));
             !idle.list.is_empty()
         });
     }

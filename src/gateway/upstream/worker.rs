@@ -164,10 +164,10 @@ impl Worker {
     fn sweep_once(&self) {
         let now_ms = self.shared.now_ms();
         self.clock.set(now_ms);
-        self.connections.drop_idle();
         self.batch.borrow_mut().flush();
         self.early_log.flush(now_ms);
         let snapshot = self.shared.snapshot();
+        self.connections.drop_idle(snapshot.timeouts.upstream_idle);
         let min_rate = snapshot.limits.min_answer_rate;
         for (_, client) in self.clients.borrow().iter() {
             if let Some(ending) = client.overdue(&snapshot.timeouts, min_rate, now_ms) {

@@ -5,7 +5,7 @@ use dify_sim::Release;
 use http::{Request, StatusCode};
 use serde_json::json;
 
-use super::{by, rig, stranger};
+use super::landscapes::{by, rig, stranger};
 use crate::rig::{has_event, post, upload};
 
 fn with_file(file: &str, user: &str, mode: &str) -> Request<Bytes> {

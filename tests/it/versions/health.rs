@@ -6,7 +6,7 @@ use dify_sim::{Fault, Release};
 use http::{Request, StatusCode};
 use tokio::time::{sleep, timeout};
 
-use super::{landscapes, rig};
+use super::landscapes::{landscapes, rig};
 use crate::rig::{Plan, Rig, open, send, stream};
 
 /// Waits until an instance is in this state.

@@ -5,7 +5,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use super::{id, landscapes, rig, stranger, turn};
+use super::landscapes::{id, landscapes, rig, stranger, turn};
 use crate::rig::{has_event, open, post, request};
 
 /// Begins a long stream and reads it until its task is known.

@@ -4,7 +4,7 @@ use dify_sim::{Fault, Release};
 use http::StatusCode;
 use serde_json::json;
 
-use super::{by, counted, id, landscapes, rig, stranger, turn, turns_of};
+use super::landscapes::{by, counted, id, landscapes, rig, stranger, turn, turns_of};
 use crate::rig::{has_event, post, request};
 
 const NOBODYS: &str = "11111111-2222-4333-8444-555555555555";
@@ -140,7 +140,8 @@ async fn at_the_ai_endpoints_a_lost_conversation_begins_anew_with_the_transcript
                 let _ = crate::rig::send(dify.addr(), delete).await;
             }
         }
-        // Other ids have pushed it out: nobody is known to have it any more.
+        // Other ids push it out: nobody is known to have it any more. The table counts ages in whole
+        // seconds, so these have to be of a later one.
         tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
         for number in 0..10 {
             rig.chat(&format!("other-{number}")).await;
@@ -196,7 +197,7 @@ async fn first_turns_at_once_are_one_users() {
     for release in [Release::V1_12, Release::V1_14, Release::Main] {
         // Dify takes its time to make a user, so all are there before the first is known.
         let plan = crate::rig::Plan::new(1).with_difys(|_| {
-            let mut setup = super::setup(release, 1);
+            let mut setup = super::landscapes::setup(release, 1);
             setup.pace.newcomer = std::time::Duration::from_millis(300);
             setup
         });
@@ -235,7 +236,7 @@ async fn what_says_nothing_of_the_conversation_is_no_answer_to_the_search() {
         (401, r#"{"code": "unauthorized", "message": "Access token is invalid", "status": 401}"#),
         (200, "<h1>login</h1>"),
     ] {
-        let (between, addr) = crate::versions::between(status, body).await;
+        let (between, addr) = super::landscapes::between(status, body).await;
         let rig = rig(&[Release::Main], "probe: { enabled: false }").await;
         // Something else answers for an instance that may have the conversation.
         let text = std::fs::read_to_string(&rig.config_path).unwrap().replacen(

@@ -1,0 +1,5 @@
+//! The admin listener.
+
+mod browser;
+mod endpoints;
+mod listener;

@@ -1,0 +1,3 @@
+//! The client libraries people use.
+
+mod libraries;

@@ -1,0 +1,6 @@
+//! Instances fail: what clients see, and what is sent a second time.
+
+mod instances;
+mod once;
+mod promises;
+mod retries;

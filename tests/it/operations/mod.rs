@@ -1,0 +1,9 @@
+//! The program as its operators see it: commands, reloads, deployment.
+
+mod commands;
+mod deploy;
+mod descriptors;
+mod import;
+mod opendify;
+mod plan;
+mod reload;

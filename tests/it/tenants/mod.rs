@@ -1,0 +1,5 @@
+//! Users, keys and apps beside each other.
+
+mod fairness;
+mod keys;
+mod own_users;

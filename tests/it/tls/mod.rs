@@ -1,0 +1,4 @@
+//! TLS with clients and with instances.
+
+mod clients;
+mod instances;
