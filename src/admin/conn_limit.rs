@@ -14,7 +14,6 @@ use crate::control::ADMIN_CONNECTIONS;
 /// What a client's address says before the client has said anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// It may ask.
     Allowed,
     /// The client may show the token, or ask for what everybody may.
     Other,

@@ -23,13 +23,11 @@ pub(super) const TIMEOUTS: Timeouts = Timeouts {
     idle: Duration::from_secs(75),
 };
 
-/// What a connection is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Phase {
     /// Its next request has begun to come.
     Head,
-    /// A request is answered.
     Request,
     /// The last response is made, and perhaps still goes out.
     Idle,
@@ -70,7 +68,6 @@ impl ConnState {
         self.now.store(millis * 4 + phase as u64, Ordering::Relaxed);
     }
 
-    /// Bytes of a request came.
     pub(super) fn bytes_read(&self) {
         if self.now().0 == Phase::Idle {
             self.enter(Phase::Head);
@@ -100,12 +97,10 @@ impl ConnState {
         timeout.saturating_sub(now.saturating_duration_since(since))
     }
 
-    /// Ends the connection.
     pub(super) fn close(&self) {
         self.closed.cancel();
     }
 
-    /// Waits until it is.
     pub(super) fn closed(&self) -> WaitForCancellationFutureOwned {
         self.closed.clone().cancelled_owned()
     }

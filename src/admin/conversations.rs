@@ -45,7 +45,6 @@ struct Cleanup {
     max_age_s: u64,
 }
 
-/// A conversation of the list.
 #[derive(Debug, Serialize)]
 struct Row {
     conversation: String,

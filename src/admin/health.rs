@@ -27,7 +27,6 @@ pub(super) fn probe(shared: &Shared, member: &Member) -> Value {
     })
 }
 
-/// What an operator should change.
 pub(super) fn hint(member: &Member) -> Option<String> {
     let instance = &member.instance;
     let (limit, queued) = (instance.slots().limit(), instance.queued());

@@ -37,7 +37,6 @@ pub(super) fn encode(shared: &Shared, log_dropped: u64) -> Result<String, fmt::E
     Ok(text)
 }
 
-/// All numbers at one moment.
 struct Reading(Vec<Family>);
 
 impl fmt::Debug for Reading {

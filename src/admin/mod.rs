@@ -63,7 +63,6 @@ pub enum Listener {
     Main,
 }
 
-/// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
 struct Visitor {
     listener: Listener,

@@ -15,7 +15,6 @@ use crate::gateway::state::tls::listener::ListenerTls;
 use crate::gateway::{RemovedInstance, Shared};
 use crate::model::Reason;
 
-/// The whole status.
 pub(super) fn status(shared: &Shared) -> Value {
     let snapshot = shared.snapshot();
     let stats = &shared.stats;

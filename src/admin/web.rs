@@ -12,7 +12,6 @@ use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN, REFERER};
 use axum::http::{HeaderMap, Method};
 
-/// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Alien {
     /// This host is none by which operators ask.

@@ -18,7 +18,6 @@ pub(super) struct Shared {
     pub(super) instance: Arc<Instance>,
     tls: Option<Arc<InstanceTls>>,
     slots: u32,
-    /// None: no limit.
     runs: Option<u32>,
     pub(super) thresholds: Thresholds,
     pub(super) queue: Queue,
@@ -34,7 +33,6 @@ impl Shared {
     }
 }
 
-/// The instances of a configuration.
 pub(super) struct Instances {
     pub(super) by_address: HashMap<Address, Shared>,
 }

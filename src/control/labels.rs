@@ -20,7 +20,6 @@ impl Labels {
         Self { by_name: HashMap::new(), are_shown }
     }
 
-    /// The label of a name.
     pub(super) fn of(&mut self, name: &InstanceName) -> Arc<Label> {
         if let Some(known) = self.by_name.get(name) {
             return Arc::clone(known);

@@ -52,7 +52,6 @@ impl Probes {
         Ok(Some(probed))
     }
 
-    /// Names one that runs already.
     pub(super) fn keep(&mut self, probed: &Arc<ProbeTarget>) {
         self.named.entry(Arc::as_ptr(probed)).or_insert_with(|| Arc::clone(probed));
     }

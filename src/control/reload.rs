@@ -84,7 +84,6 @@ pub struct Requests {
     configs: Arc<Configs>,
 }
 
-/// The configurations that run.
 #[derive(Debug)]
 struct Configs {
     /// What listeners and threads were set up by, without its apps.

@@ -163,7 +163,6 @@ pub(super) fn listener(
     Ok(Some(tls))
 }
 
-/// The content of a file.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text));

@@ -49,7 +49,6 @@ enum Weight {
     Opens,
     Closes,
     Operates,
-    /// Ends an expression.
     Parts,
     Joins,
 }

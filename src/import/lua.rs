@@ -15,12 +15,9 @@ use full_moon::tokenizer::{StringLiteralQuoteType, TokenReference, TokenType};
 use super::Remark;
 use super::value::{Kind, Part, Spot, Table, Value, joined};
 
-/// What a text comes to.
 #[derive(Default)]
 pub(super) struct Module {
-    /// What it returns.
     pub(super) returned: Option<Value>,
-    /// Its variables, local ones too.
     pub(super) variables: HashMap<String, Value>,
     /// Statements that would have to be run.
     pub(super) passed_over: Vec<Remark>,

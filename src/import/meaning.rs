@@ -85,7 +85,6 @@ impl Writer {
         self.ignored.push(Remark { line, column, message, hint: Some(hint) });
     }
 
-    /// What stands beside the applications.
     fn root(&mut self, root: Option<&Value>) {
         let Some(table) = root.and_then(Value::table) else { return };
         for field in &table.borrow().fields {
@@ -189,7 +188,6 @@ impl Writer {
         }
     }
 
-    /// One key of an instance.
     fn pair(&mut self, field: &Field) -> Option<String> {
         let Field { key, value, .. } = field;
         let text = match key.as_str() {
@@ -278,7 +276,6 @@ fn shown(key: &str) -> String {
     if named { format!("`{key}`") } else { "a key".to_owned() }
 }
 
-/// A YAML flow map.
 fn flow(pairs: &[String]) -> String {
     if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
 }

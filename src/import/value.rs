@@ -25,7 +25,6 @@ pub(super) enum Kind {
     Unknown(&'static str),
 }
 
-/// A piece of a text.
 #[derive(Clone, PartialEq)]
 pub(super) enum Part {
     Literal(String),

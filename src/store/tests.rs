@@ -33,7 +33,6 @@ fn row(key: &str, value: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
-/// What every store does.
 fn keeps_rows(store: &dyn Store) {
     assert_eq!((rows(store), store.count(Table::Owners).unwrap()), (vec![], 0));
     store.commit(&[]).unwrap();
