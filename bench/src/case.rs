@@ -8,7 +8,7 @@ use dify_sim::{App, Dify, Fault, Mode, Pace, Setup};
 use tokio::time::{Instant, sleep};
 
 use crate::client::Clients;
-use crate::contender::{APP_KEY, Contender};
+use crate::contender::{APP_KEY, Contender, SLOTS};
 use crate::load;
 use crate::measure::{Broken, Measured, measure};
 use crate::process::Running;
@@ -208,7 +208,7 @@ async fn reloads(running: &mut Running, contender: &Contender) -> anyhow::Result
 /// An instance as all cases use it.
 #[must_use]
 pub fn setup() -> Setup {
-    Setup::default().with_app(App::new(Mode::Chat, APP_KEY)).with_slots(1000).with_pace(Pace {
+    Setup::default().with_app(App::new(Mode::Chat, APP_KEY)).with_slots(SLOTS).with_pace(Pace {
         blocking: RUN,
         first_token: RUN,
         ..Pace::default()

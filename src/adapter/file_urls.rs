@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use crate::dify::path::{CallKind, classify};
+use crate::dify::path::CallKind;
+use crate::dify::path::classify;
 
 /// With this the path of every link to a file begins, after what `FILES_URL` has of a path.
 const FILES: &str = "/files/";

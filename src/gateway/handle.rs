@@ -10,7 +10,8 @@ use http_body::Body;
 
 use crate::adapter::Protocol;
 use crate::dify;
-use crate::dify::path::{Call, CallKind, normal};
+use crate::dify::path::normal;
+use crate::dify::path::{Call, CallKind};
 use crate::dify::scan::BodyInfo;
 use crate::gateway::ai::request::{AiRequest, AiResponse};
 use crate::gateway::ai::{self, AiRoute};

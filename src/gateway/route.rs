@@ -3,7 +3,8 @@
 
 use http::Method;
 
-use crate::dify::path::{self, Call, CallKind, classify};
+use crate::dify::path::{self, classify};
+use crate::dify::path::{Call, CallKind};
 use crate::gateway::ai::{AiRoute, PathMatch, match_path};
 use crate::gateway::http::head::RequestHead;
 use crate::gateway::http::header_name::KnownHeader;

@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use dify_sim::{App, Dify, Mode, Pace, Setup};
 use difygate_bench::choice::chosen;
 use difygate_bench::client::Clients;
-use difygate_bench::contender::{self, APP_KEY};
+use difygate_bench::contender::{self, APP_KEY, SLOTS};
 use difygate_bench::process::Running;
 use difygate_bench::soak::{
     Done, HARMS, Sample, Tally, Trouble, all_served, grown, hostile, reloading, sample, working,
@@ -154,7 +154,7 @@ async fn start_instances() -> anyhow::Result<Vec<Dify>> {
     for _ in 0..INSTANCES {
         let pace = Pace { blocking: Duration::from_millis(20), ..Pace::default() };
         let app = App::new(Mode::Chat, APP_KEY);
-        let setup = Setup::default().with_app(app).with_slots(1000).with_pace(pace);
+        let setup = Setup::default().with_app(app).with_slots(SLOTS).with_pace(pace);
         instances.push(Dify::start(setup).await.context("no simulated Dify")?);
     }
     Ok(instances)

@@ -1,8 +1,9 @@
-//! difygate with nothing but what it must be told: its defaults are what people run.
+//! difygate with nothing but what it must be told: its defaults are what people run. As the documentation of
+//! `max_concurrent` asks, it is told how many connections an instance serves.
 
 use rustix::process::Signal;
 
-use crate::contender::{APP_KEY, Contender, Scene, gateway};
+use crate::contender::{APP_KEY, Contender, SLOTS, Scene, gateway};
 
 const TOKEN: &str = "usertoken--shop";
 
@@ -19,7 +20,8 @@ fn configure(scene: &Scene) -> anyhow::Result<Vec<String>> {
     let Scene { listen, admin, .. } = scene;
     let instances = scene.lines(|number, addr, weight| {
         format!(
-            "      - {{ name: dify{number}, url: \"http://{addr}\", token: {APP_KEY}, weight: {weight} }}\n"
+            "      - {{ name: dify{number}, url: \"http://{addr}\", token: {APP_KEY}, \
+             max_concurrent: {SLOTS}, weight: {weight} }}\n"
         )
     });
     let text = format!(

@@ -42,6 +42,10 @@ pub const OURS: Contender = difygate::CONTENDER;
 /// The app key that every instance accepts.
 pub const APP_KEY: &str = "app-shop";
 
+/// Requests that an instance serves at a time: more than any fault holds up, so that what a contender does
+/// about the fault is seen and not that an instance is full.
+pub const SLOTS: usize = 1000;
+
 /// Where a contender has its place.
 #[derive(Debug)]
 pub struct Scene {

@@ -96,19 +96,18 @@ impl Large {
 }
 
 impl Stage {
-    /// How long clients wait in a quiet moment, and beside each kind of large body.
+    /// How long clients wait in a quiet moment, and beside each kind of large body. Each kind has a quiet
+    /// moment of its own right before: machines change their speed.
     pub(super) async fn beside(&self, work: &Work, to: To, cell: &mut Cell) -> anyhow::Result<()> {
-        let quiet = self.waited(work, to).await?.context("nobody was answered")?;
-        cell.waited_us.push(quiet);
-        for large in KINDS {
+        let mut all: Vec<_> = KINDS.iter().map(|large| (large, to)).collect();
+        all.extend(self.instances.addresses.first().map(|to| (DIRECT, To::Instance(*to))));
+        for (large, to) in all {
+            let quiet = self.waited(work, to).await?.context("nobody was answered")?;
+            if large.what != DIRECT.what {
+                cell.waited_us.push(quiet);
+            }
             let ratio = self.waited_beside(large, work, to).await? / quiet.1;
             cell.beside.entry(large.what).or_default().push(ratio);
-        }
-        if let Some(instance) = self.instances.addresses.first() {
-            let to = To::Instance(*instance);
-            let quiet = self.waited(work, to).await?.context("nobody was answered")?;
-            let ratio = self.waited_beside(DIRECT, work, to).await? / quiet.1;
-            cell.beside.entry(DIRECT.what).or_default().push(ratio);
         }
         let rounds = cell.beside.iter();
         cell.more.extend(rounds.filter_map(|(what, ratios)| Some((*what, median(ratios)?))));
@@ -123,7 +122,8 @@ impl Stage {
         to: To,
     ) -> anyhow::Result<f64> {
         let going = large.start(to, self.cores.ours)?;
-        let waited = self.waited(work, to).await?;
+        // At least one has come and gone.
+        let waited = self.waited_while(work, to, || going.done() == 0).await?;
         let (sent, done) = (going.done(), going.end()?);
         let failure = done.failures.keys().next().map_or("none was answered", String::as_str);
         ensure!(sent > 0 && done.failures.is_empty(), "{}: {failure}", large.what);
@@ -153,19 +153,21 @@ fn text() -> String {
     asked(&format!("{{\"role\": \"user\", \"content\": \"{}\"}}", line.repeat(BYTES / line.len())))
 }
 
+/// The run that asks about it is small, and only in brief it is answered at once.
 fn picture() -> String {
     let data = "iVBORw0KGgoAAAANSUhEUgAA";
     asked(&format!(
-        "{{\"role\": \"user\", \"content\": [{{\"type\": \"text\", \"text\": \"what is it?\"}}, \
+        "{{\"role\": \"user\", \"content\": [{{\"type\": \"text\", \"text\": \"in brief: what is it?\"}}, \
          {{\"type\": \"image_url\", \"image_url\": {{\"url\": \"data:image/png;base64,{}\"}}}}]}}",
         data.repeat(BYTES / data.len())
     ))
 }
 
-/// Of a message, the message itself and its two fields count.
+/// Of a message, the message itself and its two fields count. The run has the last ones of them, and is
+/// small, too.
 fn parts() -> String {
     let many = 29_999;
-    let text = "x".repeat(BYTES / many - 40);
+    let text = format!("in brief: {}", "x".repeat(BYTES / many - 50));
     let message = |number: usize| {
         let role = if number.is_multiple_of(2) { "user" } else { "assistant" };
         format!("{{\"role\": \"{role}\", \"content\": \"{text}\"}}")

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::speed::beside::DIRECT;
 use crate::speed::cell::{Cell, median, medians};
+use crate::speed::reloads::RATIO;
 use crate::speed::results::Results;
 
 /// A figure of difygate's that has to be small.
@@ -35,6 +36,7 @@ const GOALS: &[Goal] = &[
     goal("failed of the crowd", (0.0, 0.0), |r| Some(own(r, "crowd")?.failed() as f64)),
     goal("crowd's p99 ÷ nginx+Lua", (2.0, 2.0), |r| crowd_p99(r, "nginx+Lua")),
     goal("p99 beside 30 MB ÷ quiet", (1.5, 1.2), beside_large),
+    goal("p99 beside reloads ÷ quiet", (1.2, 1.2), |r| more(r, "reloads", RATIO)),
     goal("many ÷ full", (1.05, 1.05), |r| works(r, "many", "full")),
     goal("s to start with many", (1.0, 1.0), |r| more(r, "many", "s to start")),
     goal("ms to reload many", (100.0, 100.0), |r| more(r, "many", "ms to reload")),

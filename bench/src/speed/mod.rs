@@ -19,6 +19,7 @@ pub mod instance;
 pub mod line;
 pub mod load;
 pub mod plot;
+pub mod reloads;
 pub mod results;
 pub mod round;
 pub mod scene;

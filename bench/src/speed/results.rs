@@ -130,6 +130,11 @@ impl Results {
                 if let Some(why) = &cell.absent {
                     let _ = writeln!(text, "{bullet}{}: without {name}: {why}", work.name);
                 }
+                for (what, ratios) in &cell.beside {
+                    let ratios: Vec<_> = ratios.iter().map(|one| format!("{one:.2}")).collect();
+                    let ratios = ratios.join(", ");
+                    let _ = writeln!(text, "{bullet}{}: {name}: {what}: {ratios}", work.name);
+                }
                 for (what, times) in &cell.failures {
                     let _ = writeln!(text, "{bullet}{}: {name}: {times} × {what}", work.name);
                 }

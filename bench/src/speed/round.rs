@@ -16,15 +16,16 @@ use crate::speed::cost::Program;
 use crate::speed::crowd::{self, Step};
 use crate::speed::entry::Entry;
 use crate::speed::instance::Instances;
-use crate::speed::line::{Expected, Line};
+use crate::speed::line::Line;
 use crate::speed::load::{Going, Load, Noting};
+use crate::speed::reloads::ask_to_reload;
 use crate::speed::results::Row;
 use crate::speed::scene::Setup;
 use crate::speed::streams;
 use crate::speed::work::{Kind, Sends, To, Work};
 
 /// For connections to be made before anything is measured.
-const SETTLE: Duration = Duration::from_millis(400);
+pub(super) const SETTLE: Duration = Duration::from_millis(400);
 /// For all of many clients to do a step.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -159,7 +160,9 @@ impl Stage {
                 row.direct_us.extend(self.direct(row.work).await?);
             }
         }
-        for at in all.iter_mut().filter(|at| at.work.setup == Setup::Many) {
+        let reloads =
+            |work: &Work| work.setup == Setup::Many && matches!(work.kind, Kind::Answers(_));
+        for at in all.iter_mut().filter(|at| reloads(at.work)) {
             self.reload(at).await?;
         }
         Ok(())
@@ -175,7 +178,7 @@ impl Stage {
         }
     }
 
-    fn load(&self, work: &Work, to: To) -> Load {
+    pub(super) fn load(&self, work: &Work, to: To) -> Load {
         let (To::Proxy(target) | To::Instance(target)) = to;
         // A client has a descriptor at each end, and both ends are in this process.
         let connections = work.connections.min(self.descriptors.saturating_sub(200) / 2);
@@ -185,8 +188,14 @@ impl Stage {
 
     async fn round(&self, at: &mut At) -> anyhow::Result<()> {
         let work = at.work;
-        if let Kind::Beside(_) = work.kind {
-            self.beside(work, To::Proxy(at.running.listen), &mut at.cell).await?;
+        if let Kind::Beside(_) | Kind::Reloads(_) = work.kind {
+            match work.kind {
+                Kind::Reloads(_) => {
+                    let contender = (at.entry.setup)(work.setup);
+                    self.beside_reloads(work, (&mut at.running, &contender), &mut at.cell).await?;
+                }
+                _ => self.beside(work, To::Proxy(at.running.listen), &mut at.cell).await?,
+            }
             ensure!(at.program.lives(), "it ended");
             return Ok(());
         }
@@ -242,12 +251,22 @@ impl Stage {
 
     /// How long clients wait at a rate that all can do, or for events, through a contender or straight.
     pub(super) async fn waited(&self, work: &Work, to: To) -> anyhow::Result<Option<Waited>> {
+        self.waited_while(work, to, || false).await
+    }
+
+    /// The same for a round's length, and for longer while something else is not done.
+    pub(super) async fn waited_while(
+        &self,
+        work: &Work,
+        to: To,
+        goes_on: impl Fn() -> bool,
+    ) -> anyhow::Result<Option<Waited>> {
         let load = self.load(work, to);
         let going = match work.kind {
             Kind::Answers(rate) => {
                 Load { rate: rate.map(f64::from), ..load }.start(self.cores.ours)?
             }
-            Kind::Beside(rate) => {
+            Kind::Beside(rate) | Kind::Reloads(rate) => {
                 Load { rate: Some(f64::from(rate)), ..load }.start(self.cores.ours)?
             }
             Kind::Streams | Kind::Crowd => self.open(load).await?,
@@ -255,6 +274,12 @@ impl Stage {
         sleep(SETTLE).await;
         going.note(Noting::On);
         sleep(self.length).await;
+        let _ = timeout(PATIENCE, async {
+            while goes_on() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
         going.note(Noting::Off);
         self.instances.let_go();
         Ok(waited(&going.end()?.latencies_ns))
@@ -282,11 +307,7 @@ impl Stage {
         let going = load.start(self.cores.ours)?;
         sleep(SETTLE).await;
         going.note(Noting::On);
-        let began = Instant::now();
-        let request = b"POST /reload-config HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n";
-        let mut line = Line::open(at.running.admin()).await.map_err(anyhow::Error::msg)?;
-        line.exchange(request, Expected::Made(2)).await.map_err(anyhow::Error::msg)?;
-        let took = began.elapsed();
+        let took = ask_to_reload(&at.running).await?;
         sleep(SETTLE).await;
         going.note(Noting::Off);
         let done = going.end()?;

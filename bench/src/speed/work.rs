@@ -45,6 +45,8 @@ pub enum Kind {
     Crowd,
     /// One request after the other at this rate, in a quiet moment and beside large bodies.
     Beside(u32),
+    /// One request after the other at this rate, in a quiet moment and beside reloads.
+    Reloads(u32),
 }
 
 /// What a request is.
@@ -141,6 +143,13 @@ pub const ALL: &[Work] = &[
         name: "large",
         title: "full at 1,000 a second, quiet and beside a body of 30 MB (native JSON: 14 MB)",
         kind: Kind::Beside(1_000),
+        ..FULL
+    },
+    Work {
+        name: "reloads",
+        title: "many at 1,000 a second, quiet and while one reload follows the other",
+        setup: Setup::Many,
+        kind: Kind::Reloads(1_000),
         ..FULL
     },
     Work {

@@ -20,7 +20,7 @@ use crate::gateway::ai::conversation::{self, ConversationSlot, Persistence, Resu
 use crate::gateway::ai::dify_call::{Call, DifyCalls, MAX_ANSWER_BYTES, Read};
 use crate::gateway::ai::history::transcript;
 use crate::gateway::ai::keepalive::HeadSent;
-use crate::gateway::ai::offload::Payload;
+use crate::gateway::ai::offload::{Payload, into_bytes};
 use crate::gateway::ai::request::AiResponse;
 use crate::gateway::ai::response_headers::{ignored, json, stream_headers};
 use crate::gateway::ai::translate::TranslatedBody;
@@ -246,7 +246,7 @@ impl BodyBuilder {
         let run = RunContext { user: &user, conversation: conversation.as_deref(), files: &files };
         let body = Body::new(ask, &facts, &intake(&app.ai), run)?;
         let json = body.write().map_err(|error| errors::internal(&error))?;
-        Ok((json.into(), pending))
+        Ok((into_bytes(json), pending))
     }
 }
 

@@ -5,7 +5,7 @@
 //! end user before it answers, so the next turns wait for the head of the first one's answer. Lists and
 //! uploads make one, too, and so do the gateway's own questions for conversations.
 //!
-//! Limits: 2 s; 65,536 users are remembered as met; a thousand places to wait at.
+//! Limits: 2 s; 65,536 users are remembered as met.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::dify::path::CallKind;
 use crate::gateway::proxy::exchange::Exchange;
 use crate::gateway::state::app::App;
 use crate::gateway::state::app_stats::AppStats;
-use crate::gateway::state::conversation_lock::ConversationGuard;
+use crate::gateway::state::first_turn_locks::{FirstTurnGuard, Lookup};
 use crate::gateway::state::member::Member;
 use crate::gateway::state::shared::Shared;
 
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A run of a user whom the instance may not have met.
 pub(crate) struct FirstTurn {
     user: Uuid,
-    _turn: Option<ConversationGuard>,
+    _turn: Option<FirstTurnGuard>,
 }
 
 impl FirstTurn {
@@ -45,11 +45,13 @@ pub(crate) async fn meet(shared: &Shared, stats: &AppStats, user: Uuid) -> Optio
         return None;
     }
     let turns = shared.first_turns();
-    if let Some(turn) = turns.try_take(user) {
-        return Some(FirstTurn { user, _turn: Some(turn) });
-    }
+    let before = match turns.find(user) {
+        Lookup::Free(turn) => return Some(FirstTurn { user, _turn: Some(turn) }),
+        Lookup::Others => return Some(FirstTurn { user, _turn: None }),
+        Lookup::Before(place) => place,
+    };
     stats.waited_for_first.add_one();
-    let turn = turns.take(user, PATIENCE).await;
+    let turn = turns.take(user, before, PATIENCE).await;
     // Whoever was before may have met it meanwhile.
     (!has_met()).then_some(FirstTurn { user, _turn: turn })
 }

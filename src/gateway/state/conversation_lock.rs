@@ -27,21 +27,11 @@ pub struct ConversationGuard(
 
 impl Default for ConversationLocks {
     fn default() -> Self {
-        Self::with_places(PLACES)
+        Self((0..PLACES).map(|_| Arc::new(Semaphore::new(1))).collect())
     }
 }
 
 impl ConversationLocks {
-    /// So many places.
-    pub fn with_places(places: usize) -> Self {
-        Self((0..places.max(1)).map(|_| Arc::new(Semaphore::new(1))).collect())
-    }
-
-    /// The turn of a conversation, if nobody has it.
-    pub fn try_take(&self, conversation: Uuid) -> Option<ConversationGuard> {
-        Arc::clone(self.place(conversation)).try_acquire_owned().ok().map(ConversationGuard)
-    }
-
     /// The next turn of a conversation; first come, first served. None if the one before did not end
     /// within `patience`.
     pub async fn take(&self, conversation: Uuid, patience: Duration) -> Option<ConversationGuard> {

@@ -8,6 +8,7 @@ pub mod app_info_cache;
 pub mod app_stats;
 pub(crate) mod conversation_lock;
 pub(crate) mod ejection_guard;
+pub(crate) mod first_turn_locks;
 pub(crate) mod instance;
 pub mod member;
 pub mod member_stats;

@@ -18,12 +18,10 @@ use crate::affinity::Owners;
 use crate::conversation::ConversationStore;
 use crate::gateway::http::conn_limit::ConnectionLimiter;
 use crate::gateway::state::conversation_lock::ConversationLocks;
+use crate::gateway::state::first_turn_locks::FirstTurnLocks;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::model::Reason;
 use crate::telemetry::{Counter, Gauge};
-
-/// How many first turns there can be side by side before two users may share a place.
-const FIRST_TURNS: usize = 1 << 10;
 
 /// What answers `/health`, `/status` and the like. `admin` implements it; this is the seam through
 /// which the main listener reaches it without knowing it.
@@ -61,7 +59,7 @@ pub struct Shared {
     /// Made when the first conversation goes on: it has a place for each of thousands.
     turns: OnceLock<ConversationLocks>,
     /// Made when the first turn of a user comes.
-    first_turns: OnceLock<ConversationLocks>,
+    first_turns: OnceLock<FirstTurnLocks>,
     /// Made when the first connection of a limited address comes.
     connection_limiter: OnceLock<Arc<ConnectionLimiter>>,
     started: Instant,
@@ -180,8 +178,8 @@ impl Shared {
     }
 
     /// Where turns wait for the first of the same user at the same instance.
-    pub(crate) fn first_turns(&self) -> &ConversationLocks {
-        self.first_turns.get_or_init(|| ConversationLocks::with_places(FIRST_TURNS))
+    pub(crate) fn first_turns(&self) -> &FirstTurnLocks {
+        self.first_turns.get_or_init(FirstTurnLocks::default)
     }
 
     pub(crate) fn connection_limiter(&self) -> &Arc<ConnectionLimiter> {

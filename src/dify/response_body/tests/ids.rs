@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::dify::path::{CallKind, TextId, classify};
+use crate::dify::path::classify;
+use crate::dify::path::{CallKind, TextId};
 use crate::dify::response_body::{EventLearner, MAX_OTHERS, learn_json};
 
 fn folder() -> PathBuf {

@@ -11,7 +11,8 @@ mod refusal;
 mod run_end;
 
 use super::{EventLearner, LearnedIds, Usage, is_null_run, is_skippable, learn_json};
-use crate::dify::path::{CallKind, Run, classify};
+use crate::dify::path::classify;
+use crate::dify::path::{CallKind, Run};
 
 pub(super) struct Recording {
     pub(super) case: String,
