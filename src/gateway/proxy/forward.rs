@@ -189,10 +189,8 @@ impl<'a> RetryLoop<'a> {
                     ResponseClass::NotHere => AttemptOutcome::NotHere(forwarded),
                     ResponseClass::Busy => {
                         exchange.progress.take_back();
-                        AttemptOutcome::Failed(
-                            Arc::clone(&forwarded.member),
-                            AttemptError::busy(&forwarded.member),
-                        )
+                        let busy = AttemptError::busy(&forwarded.member);
+                        AttemptOutcome::Failed(forwarded.member, busy)
                     }
                     ResponseClass::Fine
                         if self.retries.discards(status, binding)

@@ -109,13 +109,7 @@ mod tests {
     }
 
     fn retry(executed: Executed) -> Retry {
-        Retry {
-            attempts: 2,
-            budget: 200,
-            statuses: StatusSet::new([503]),
-            executed,
-            ..Retry::default()
-        }
+        Retry { attempts: 2, budget: 200, statuses: StatusSet::new([503]), executed }
     }
 
     #[test]
