@@ -5,12 +5,13 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::gateway::http::buffered_body::ReplayBody;
@@ -189,8 +190,10 @@ impl Connection {
                 };
             }
             if left == 0 {
-                // It takes all as quickly as it is read: others have their turn.
-                context.waker().wake_by_ref();
+                // It takes all as quickly as it is read: others have their turn. Woken by itself, the task
+                // would come again before the runtime looks who else has sent something, which it does
+                // once in 61 polls.
+                let _ = pin!(yield_now()).poll(context);
                 return Ok(());
             }
             let mut piece = match Pin::new(&mut sending.body).poll_frame(context) {
