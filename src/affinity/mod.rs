@@ -11,12 +11,11 @@
 //! Beside the owners, in memory alone: which user an id is known for, what nobody has, and whom an
 //! instance has met.
 //!
-//! Limits: `owners.max_entries` rows, the ones used longest ago give way, and those of an app first that
+//! Retention: `owners.max_entries` rows, the ones used longest ago give way, and those of an app first that
 //! has more than half of them; `owners.max_age` since
 //! the last use; 32,768 names of instances in the life of a process; the sets of what was noted not
 //! long ago have their own.
 
-mod limits;
 mod owner_names;
 mod owners;
 mod scope;
@@ -26,7 +25,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use self::limits::{Limits, now_s};
 pub use self::owners::{Durability, Owners, OwnersStats};
 pub use self::scope::{RecentSet, Scope};
 pub use self::table::AppTag;
+pub use crate::store::{Retention, now_s};

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::limits::{Limits, now_s};
 use super::owner_names::OwnerNames;
 use super::scope::RecentSet;
 use super::table::{AppTag, Row, Table};
 use super::writer::{self, WriteCommand, Writer, WriterProgress};
 use crate::model::InstanceName;
 use crate::store::{self, Store};
+use crate::store::{Retention, now_s};
 use crate::telemetry::Counter;
 
 /// How many changes wait for the writer at most.
@@ -58,7 +58,7 @@ pub enum Durability {
 pub struct Owners {
     table: Table,
     names: OwnerNames,
-    limits: Limits,
+    limits: Retention,
     /// To the writer; `None` if nothing outlives the process anyway.
     notes: Option<SyncSender<WriteCommand>>,
     progress: Arc<WriterProgress>,
@@ -113,7 +113,7 @@ impl Owners {
     pub fn start(
         store: Arc<dyn Store>,
         warning: Option<String>,
-        limits: Limits,
+        limits: Retention,
     ) -> io::Result<Self> {
         let mut owners = Self {
             table: Table::new(limits.max_entries),

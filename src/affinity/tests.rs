@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{AppTag, Durability, Limits, Owners, Scope, now_s};
+use super::{AppTag, Durability, Owners, Retention, Scope, now_s};
 use crate::model::InstanceName;
 use crate::store::{Change, ConditionalWrite, Page, Store, StoreError, Table, in_memory, open};
 
 const DAY_S: u32 = 86_400;
 
-const LIMITS: Limits =
-    Limits { max_entries: 1000, max_age: Duration::from_secs(30 * DAY_S as u64) };
+const LIMITS: Retention =
+    Retention { max_entries: 1000, max_age: Duration::from_secs(30 * DAY_S as u64) };
 
 fn id(number: u128) -> Uuid {
     Uuid::from_u128(number + (7 << 100))
@@ -25,7 +25,7 @@ fn name(text: &str) -> InstanceName {
     text.into()
 }
 
-fn in_folder(folder: &Path, limits: Limits) -> Owners {
+fn in_folder(folder: &Path, limits: Retention) -> Owners {
     let (store, warning) = open(folder);
     assert_eq!(warning, None);
     Owners::start(store, None, limits).unwrap()
@@ -176,7 +176,7 @@ fn rows_that_are_too_old_or_too_many_leave_the_store() {
     store.commit(&changes).unwrap();
     drop(store);
     for (max_entries, left) in [(1000, 100), (40, 40), (1000, 40)] {
-        let owners = in_folder(folder.path(), Limits { max_entries, ..LIMITS });
+        let owners = in_folder(folder.path(), Retention { max_entries, ..LIMITS });
         assert!(owners.stats().known <= left.min(max_entries as u64));
         // The writer prunes before it takes anything else.
         owners.finish();
@@ -232,7 +232,7 @@ impl Store for Moody {
 fn a_store_that_fails_holds_nobody_up_and_gets_it_all_later() {
     let (inner, fails) = (in_memory(), Arc::new(AtomicBool::new(true)));
     let store = Moody { inner: Arc::clone(&inner), fails: Arc::clone(&fails) };
-    let limits = Limits { max_entries: 100_000, ..LIMITS };
+    let limits = Retention { max_entries: 100_000, ..LIMITS };
     let owners = Owners::start(Arc::new(store), None, limits).unwrap();
     let now = now_s();
     owners.learn(id(1), &name("dify1"), Durability::Durable, now);
@@ -257,7 +257,7 @@ fn a_store_that_fails_holds_nobody_up_and_gets_it_all_later() {
 
 #[test]
 fn an_app_takes_no_more_than_half_of_what_others_need() {
-    let limits = Limits { max_entries: 8000, ..LIMITS };
+    let limits = Retention { max_entries: 8000, ..LIMITS };
     let owners = Owners::start(in_memory(), None, limits).unwrap();
     let (now, dify) = (now_s(), name("dify1"));
     let (good, greedy) = (Scope::new("shop", "").app(), Scope::new("flow", "").app());

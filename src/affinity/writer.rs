@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use uuid::Uuid;
 
-use super::limits::{Limits, now_s};
 use crate::model::InstanceName;
 use crate::store::{Change, Store, StoreError, Table};
+use crate::store::{Retention, now_s};
 use crate::telemetry::{Counter, Gauge};
 
 /// How long changes are gathered before they are committed.
@@ -54,7 +54,7 @@ pub(super) struct Writer {
     pub(super) store: Arc<dyn Store>,
     pub(super) notes: Receiver<WriteCommand>,
     pub(super) progress: Arc<WriterProgress>,
-    pub(super) limits: Limits,
+    pub(super) limits: Retention,
     /// Rows wait to be removed since the start.
     pub(super) prune_first: bool,
 }

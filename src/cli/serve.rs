@@ -13,16 +13,16 @@ use tokio::runtime::Builder;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::admin::{self, Access, AdminDesk, Office};
-use crate::affinity::{Limits, Owners};
+use crate::affinity::Owners;
 use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
 use crate::cli::printer::Printer;
 use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
-use crate::conversation::{self, ConversationStore};
+use crate::conversation::ConversationStore;
 use crate::gateway::{Prober, Shared, Stores, WorkerConfig, Workers, bind};
-use crate::store::{self, Store};
+use crate::store::{self, Retention, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
 /// Serve the apps of a configuration file.
@@ -271,7 +271,7 @@ fn conversation_store(
         None => (Arc::clone(local), warning),
     };
     let config::Conversations { max_entries, max_age, on_store_failure } = config.conversations;
-    let limits = conversation::Limits { max_entries, max_age };
+    let limits = Retention { max_entries, max_age };
     let conversation_store = ConversationStore::start(store, warning, limits, on_store_failure);
     conversation_store.context("cannot start the thread that keeps the conversations")
 }
@@ -283,7 +283,7 @@ fn owners(
     warning: Option<String>,
 ) -> anyhow::Result<Owners> {
     let config::Owners { max_entries, max_age } = config.owners;
-    let owners = Owners::start(store, warning, Limits { max_entries, max_age });
+    let owners = Owners::start(store, warning, Retention { max_entries, max_age });
     owners.context("cannot start the thread that writes to the store")
 }
 

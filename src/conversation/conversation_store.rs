@@ -13,7 +13,6 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::codec::Conversation;
-use super::limits::{Limits, now_s};
 use super::lookup::{AnswerMatch, ConversationMatch, TranscriptMatch};
 use super::pending_turn::{PendingTurn, TranscriptQuery};
 use super::store_failure::StoreDown;
@@ -22,6 +21,7 @@ use super::transcript_digest::{Thread, Turn};
 use super::write_op::{EndedTurn, WriteOp};
 use crate::model::OnStoreFailure;
 use crate::store::Store;
+use crate::store::{Retention, now_s};
 
 /// How many questions and changes wait for the store's thread; more wait in their tasks.
 const QUEUE: usize = 4096;
@@ -85,7 +85,7 @@ impl ConversationStore {
     pub fn start(
         store: Arc<dyn Store>,
         warning: Option<String>,
-        limits: Limits,
+        limits: Retention,
         policy: OnStoreFailure,
     ) -> io::Result<Self> {
         let (commands, receiver) = mpsc::channel(QUEUE);

@@ -6,7 +6,7 @@
 //! conversation lives costs nothing: it led to a branch, and now to nothing, which is treated alike.
 
 use super::codec::used_s;
-use super::limits::Limits;
+use crate::store::Retention;
 use crate::store::{Change, ConditionalWrite, Guard, Page, Store, StoreError, Table};
 
 const PAGE: usize = 512;
@@ -20,7 +20,7 @@ const TABLES: [Table; 5] =
 /// One walk through all tables.
 #[derive(Debug)]
 pub(super) struct ExpiryScan {
-    limits: Limits,
+    limits: Retention,
     now_s: u32,
     /// Tables that are still to be walked through.
     left: &'static [Table],
@@ -37,7 +37,7 @@ enum Task {
 }
 
 impl ExpiryScan {
-    pub(super) fn new(limits: Limits, now_s: u32) -> Self {
+    pub(super) fn new(limits: Retention, now_s: u32) -> Self {
         let task = Task::Measure(Vec::new());
         Self { limits, now_s, left: &TABLES, from: None, task }
     }

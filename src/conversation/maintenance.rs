@@ -14,11 +14,11 @@ use super::codec::{Conversation, ConversationState, Pointer, used_s};
 use super::conversation_store::ConversationStore;
 use super::expiry::removal;
 use super::import_export::{ExportHeader, ExportRow};
-use super::limits::now_s;
 use super::store_failure::StoreDown;
 use super::store_thread::Command;
 use super::transcript_digest::{Digest, LONGEST_CHAT, MacKey, Thread, TranscriptHash};
 use super::write_op::{answer, put};
+use crate::store::now_s;
 use crate::store::{Change, ConditionalWrite, Guard, Page, Store, StoreError, Table};
 
 /// Rows that are read or written at once.

@@ -10,7 +10,7 @@
 //! and writes, and commits what waits together. What is acknowledged is durable. No text of any
 //! message is stored.
 //!
-//! Limits: `conversations.max_entries` conversations, 16 times as many turns, answers and chats, all
+//! Retention: `conversations.max_entries` conversations, 16 times as many turns, answers and chats, all
 //! for `conversations.max_age` after their last use; 10,000 changes while the store fails; names of
 //! chats of 256 bytes, in place of longer ones stands a digest.
 //!
@@ -21,7 +21,6 @@ mod codec;
 mod conversation_store;
 mod expiry;
 mod import_export;
-mod limits;
 mod lookup;
 mod maintenance;
 mod pending_turn;
@@ -36,10 +35,10 @@ mod tests;
 pub use self::codec::{Conversation, ConversationState};
 pub use self::conversation_store::{ConversationStore, FinishedTurn, Stats};
 pub use self::import_export::{ExportHeader, ExportRow, ParseError, ParsedImport, parse};
-pub use self::limits::{Limits, now_s};
 pub use self::lookup::{AnswerMatch, ConversationMatch, TranscriptMatch};
 pub use self::maintenance::{ImportSummary, Mappings, Slice};
 pub use self::pending_turn::{PendingTurn, PriorTurns, TranscriptQuery};
 pub use self::store_failure::StoreDown;
 pub use self::transcript_digest::{Digest, Role, Thread, Turn};
 pub use crate::model::OnStoreFailure;
+pub use crate::store::{Retention, now_s};

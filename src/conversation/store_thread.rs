@@ -16,13 +16,13 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::expiry::ExpiryScan;
-use super::limits::{Limits, now_s};
 use super::lookup::{AnswerMatch, ConversationMatch, StoreView, Transcript, TranscriptMatch};
 use super::store_failure::StoreDown;
 use super::transcript_digest::{MacKey, Thread};
 use super::write_op::{WriteOp, check};
 use crate::model::OnStoreFailure;
 use crate::store::{Change, Store, StoreError, Table};
+use crate::store::{Retention, now_s};
 use crate::telemetry::Counter;
 
 /// How many questions and changes are taken at once.
@@ -73,7 +73,7 @@ pub(super) struct StoreThread {
     pub(super) store: Arc<dyn Store>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) progress: Arc<StoreProgress>,
-    pub(super) limits: Limits,
+    pub(super) limits: Retention,
     pub(super) policy: OnStoreFailure,
     pub(super) key: Option<MacKey>,
     pub(super) kept: VecDeque<WriteOp>,

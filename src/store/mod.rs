@@ -17,6 +17,7 @@ mod key_value;
 mod memory;
 mod open;
 mod redis;
+mod retention;
 mod table;
 
 #[cfg(test)]
@@ -28,4 +29,5 @@ mod tests;
 pub use self::error::StoreError;
 pub use self::key_value::{Change, ConditionalWrite, Guard, Page, Store};
 pub use self::open::{in_memory, in_redis, open};
+pub use self::retention::{Retention, now_s};
 pub use self::table::Table;

@@ -10,15 +10,15 @@ use uuid::Uuid;
 
 use crate::conversation::{
     AnswerMatch, Conversation, ConversationMatch, ConversationState, ConversationStore,
-    FinishedTurn, Limits, OnStoreFailure, PendingTurn, PriorTurns, Thread, TranscriptMatch,
+    FinishedTurn, OnStoreFailure, PendingTurn, PriorTurns, Retention, Thread, TranscriptMatch,
     TranscriptQuery, Turn, now_s,
 };
 use crate::model::Token;
 use crate::store::redis_server::RedisServer;
 use crate::store::{Store, Table, in_memory, in_redis, open};
 
-pub(super) const LIMITS: Limits =
-    Limits { max_entries: 1000, max_age: Duration::from_secs(30 * 24 * 3600) };
+pub(super) const LIMITS: Retention =
+    Retention { max_entries: 1000, max_age: Duration::from_secs(30 * 24 * 3600) };
 
 pub(super) fn conversation_store(store: &Arc<dyn Store>) -> ConversationStore {
     ConversationStore::start(Arc::clone(store), None, LIMITS, OnStoreFailure::Refuse).unwrap()
@@ -376,7 +376,7 @@ async fn what_is_too_old_and_the_oldest_of_too_many_go() {
         for (max_entries, hours, left) in [(1000, 30, 30), (10, 1000, 10)] {
             // Half an hour more, so that no row lies on the border.
             let max_age = Duration::from_secs(hours * 3600 - 1800);
-            let limits = Limits { max_entries, max_age };
+            let limits = Retention { max_entries, max_age };
             let conversation_store =
                 ConversationStore::start(Arc::clone(&store), None, limits, OnStoreFailure::Refuse)
                     .unwrap();

@@ -10,7 +10,7 @@ pub use crate::model::ai::{History, HumanInput, MadeFiles, Reasoning, System, Ta
 pub struct AiSettings {
     /// The input variable that the question goes to, for apps without conversations; none: found.
     pub query_input: Option<String>,
-    /// The output variable of a workflow that is the response; none: found.
+    /// The output variable of a workflow that is the answer; none: found.
     pub answer_output: Option<String>,
     /// Where a system text goes.
     pub system: System,

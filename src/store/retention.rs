@@ -2,23 +2,28 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How much is kept.
+/// How much is kept of a table.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Ids in memory, and in the store, at most. In memory each takes 16 bytes.
+pub struct Retention {
+    /// Rows at most.
     pub max_entries: usize,
-    /// How long an id is known after its last use.
+    /// How long a row is kept after its last use.
     pub max_age: Duration,
 }
 
-impl Limits {
+impl Retention {
     /// What was used before this second since 1970 is too old.
-    pub(super) fn oldest_s(&self, now_s: u32) -> u32 {
+    pub fn oldest_s(&self, now_s: u32) -> u32 {
         now_s.saturating_sub(u32::try_from(self.max_age.as_secs()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether there are so many more that the oldest are to be taken out now.
+    pub fn is_exceeded_by(&self, rows: u64) -> bool {
+        usize::try_from(rows).unwrap_or(usize::MAX) > self.max_entries + self.max_entries / 64
     }
 }
 
-/// Seconds since 1970, as this room counts them; the year 2106 is the last.
+/// Seconds since 1970, as tables count them; the year 2106 is the last.
 pub fn now_s() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
