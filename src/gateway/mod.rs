@@ -1,11 +1,10 @@
 //! The data plane, in the order in which a request travels:
 //!
-//! `listen → handle → route → identify → select → forward (attempt, outbound) → stream → record`
+//! `server → route → handle → proxy (identify, exchange, forward) → upstream (attempt) → proxy (relay, record)`
 //!
-//! `snapshot` is what it knows, `shared` what all threads see, `worker` what one keeps, `instance`
-//! what is known of one Dify, `member` how one app sees it, `connection` the way there, `framing` what
-//! must not pass; `probe` and `trust` judge instances by probes and by requests, `standing` says what
-//! follows.
+//! `http` is the wire, `state` what a request finds, `upstream` the way to an instance, `proxy` a native
+//! request, `ai` OpenAI's and Anthropic's protocols, `server` the clients' connections. Each imports only
+//! those before it in this list; `route` and `handle` stand before `server`.
 //! It never sees the configuration; `control` builds its snapshots.
 
 mod ai;

@@ -5,9 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What places users and instances on the ring.
-///
-/// These numbers decide which instance holds a user's conversations, so they must never change: tests
-/// pin them. Two gateways with the same configuration agree because of it.
+// These numbers decide which instance holds a user's conversations, so they must never change: tests
+// pin them. Two gateways with the same configuration agree because of it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]

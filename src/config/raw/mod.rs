@@ -178,7 +178,7 @@ fn default_listen() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))
 }
 
-/// What once chose who speaks HTTP/1.1.
+/// No effect any more: it chose the HTTP/1.1 engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Engine {

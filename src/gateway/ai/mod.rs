@@ -1,8 +1,8 @@
 //! OpenAI's and Anthropic's protocols in front of the apps.
 //!
-//! A request of an AI client becomes one or more native calls of Dify (`calls`), each with the same
+//! A request of an AI client becomes one or more native calls of Dify (`dify_call`), each with the same
 //! routing, affinity and failover as a client's own; what Dify answers is translated to the client's protocol
-//! (`translated`). Which conversation a transcript goes on with is decided in `thread`.
+//! (`translate`). Which conversation a transcript continues is decided in `conversation`.
 
 mod app_info;
 mod audio;

@@ -1,6 +1,6 @@
 //! The retry loop: candidate after candidate, until one answers or none may be asked any more.
 //!
-//! What may be repeated is decided in `retry`; what a response says, in `classify`.
+//! What may be repeated is decided in `retry`; what a response says, in `classify_response`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! hyper and h2 keep the rules of RFC 9113: frames, flow control, pseudo headers, no headers of one
 //! connection, bodies as long as they say. What is bounded here: streams at a time, sizes of heads,
 //! what is buffered for a slow reader, how long a stream stands still beside others that move
-//! (`standstill`), and how often a client may take requests back, since each of them has cost an
+//! (`h2_write_timeout`), and how often a client may take requests back, since each of them has cost an
 //! instance something (CVE-2023-44487). What is in a head is checked where HTTP/1's
 //! is (`framing`). Towards instances it stays HTTP/1.1.
 

@@ -68,7 +68,7 @@ pub(crate) async fn write_response(
     let framing = framing(&reply, &manner);
     let ProxyResponse { head, body } = reply;
     let closes = head.closes || framing == Framing::Close || !line.is_whole();
-    let mut telling = ResponseWriter {
+    let mut writer = ResponseWriter {
         line,
         head: Some((head, manner)),
         body: Some(body),
@@ -79,13 +79,13 @@ pub(crate) async fn write_response(
     let done = poll_fn(|context| {
         match line.client.asked_to_end(context) {
             // It is told too late to be said in the head; the connection closes all the same.
-            Some(CloseReason::Drain) => telling.stays = KeepAlive::Closes,
+            Some(CloseReason::Drain) => writer.stays = KeepAlive::Closes,
             Some(ending) => return Poll::Ready(Err(ending)),
             None => {}
         }
-        telling.poll(context).map(Ok)
+        writer.poll(context).map(Ok)
     });
-    let last = done.await?.is_err() || telling.stays == KeepAlive::Closes;
+    let last = done.await?.is_err() || writer.stays == KeepAlive::Closes;
     Ok(if last { ConnState::Last } else { ConnState::Whole })
 }
 

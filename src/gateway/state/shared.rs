@@ -172,7 +172,7 @@ impl Shared {
         &self.kept.conversation_store
     }
 
-    /// Where turns at the doors wait for each other, by conversation.
+    /// Where turns of AI clients wait for each other, by conversation.
     pub(crate) fn turns(&self) -> &ConversationLocks {
         self.turns.get_or_init(ConversationLocks::default)
     }
