@@ -97,6 +97,9 @@ mod tests {
             assert!(findings.contains("not the URL of a Redis"), "{findings}");
             assert!(!findings.contains("geheim"), "{findings}");
         }
+        let findings = read("store: { path: \"redis://u:geheim@host/0\" }").unwrap_err();
+        assert!(findings.contains("is a folder, and this is a URL"), "{findings}");
+        assert!(!findings.contains("geheim"), "{findings}");
         let findings = read("store: [redis]").unwrap_err();
         assert!(findings.contains("`path` and `redis`"), "{findings}");
     }

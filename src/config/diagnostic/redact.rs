@@ -246,7 +246,9 @@ impl Walk {
         let bare = word.trim_matches(['"', '\'']);
         let harmless = !word.contains('@') && is_closed(word) && !is_dify_key(bare);
         match value {
-            Some(Kind::Open | Kind::Headers) => harmless,
+            Some(Kind::Open) => harmless,
+            // The limit of that name; where a map belongs, anything else may be a secret.
+            Some(Kind::Headers) => word.bytes().all(|byte| byte.is_ascii_digit()),
             Some(Kind::OpenList) => is_network(word),
             Some(_) => false,
             None => {

@@ -146,6 +146,11 @@ fn no_header_of_a_probe_is_shown() {
         let shown = shown(&text);
         assert!(shown.contains("rise: 0") && !shown.contains("hush"), "{shown}");
     }
+    for headers in ["hush", "X-Key=hush", "'X-Key: hush'"] {
+        let text = with(&format!("probe: {{ rise: 0, headers: {headers} }}"));
+        let shown = shown(&text);
+        assert!(shown.contains("rise: 0") && !shown.contains("hush"), "{shown}");
+    }
     let block = "probe:\n  headers:\n    X-Api-Key: hush\n    host: hush\n    colour\n";
     assert!(!shown(&with(block)).contains("hush"), "{}", shown(&with(block)));
     let text = with("probe: { headers: { X-Api-Key: hush } }");
