@@ -12,7 +12,9 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Office, refuse};
+use super::AdminState;
+use super::json_body::JsonBody;
+use super::refusal::refuse;
 use crate::conversation::{Conversation, ConversationStore, ExportHeader, ExportRow, StoreDown};
 
 /// The largest part of an import, in bytes.
@@ -58,7 +60,7 @@ struct Row {
     used: u32,
 }
 
-pub(super) fn router() -> Router<Arc<Office>> {
+pub(super) fn router() -> Router<Arc<AdminState>> {
     Router::new()
         .route("/conversations", get(list))
         .route("/conversations/export", get(export))
@@ -66,8 +68,8 @@ pub(super) fn router() -> Router<Arc<Office>> {
         .route("/conversations/cleanup", post(cleanup))
 }
 
-async fn list(State(office): State<Arc<Office>>, Query(asked): Query<Listed>) -> Response {
-    let Some(conversation_store) = conversation_store(&office) else { return ending() };
+async fn list(State(state): State<Arc<AdminState>>, Query(asked): Query<Listed>) -> Response {
+    let Some(conversation_store) = conversation_store(&state) else { return ending() };
     let key = asked.key.as_deref();
     let limit = asked.limit.unwrap_or(100).min(LONGEST_LIST);
     let listed = async {
@@ -79,25 +81,28 @@ async fn list(State(office): State<Arc<Office>>, Query(asked): Query<Listed>) ->
     answer(listed.await)
 }
 
-async fn export(State(office): State<Arc<Office>>, Query(asked): Query<Exported>) -> Response {
-    let Some(conversation_store) = conversation_store(&office) else { return ending() };
+async fn export(State(state): State<Arc<AdminState>>, Query(asked): Query<Exported>) -> Response {
+    let Some(conversation_store) = conversation_store(&state) else { return ending() };
     answer(conversation_store.export(asked.key.as_deref(), asked.from.as_deref()).await)
 }
 
-async fn import(State(office): State<Arc<Office>>, Json(part): Json<Part>) -> Response {
-    let Some(conversation_store) = conversation_store(&office) else { return ending() };
+async fn import(State(state): State<Arc<AdminState>>, JsonBody(part): JsonBody<Part>) -> Response {
+    let Some(conversation_store) = conversation_store(&state) else { return ending() };
     answer(conversation_store.import(part.header, part.rows).await)
 }
 
-async fn cleanup(State(office): State<Arc<Office>>, Json(asked): Json<Cleanup>) -> Response {
-    let Some(conversation_store) = conversation_store(&office) else { return ending() };
+async fn cleanup(
+    State(state): State<Arc<AdminState>>,
+    JsonBody(asked): JsonBody<Cleanup>,
+) -> Response {
+    let Some(conversation_store) = conversation_store(&state) else { return ending() };
     let max_age = Duration::from_secs(asked.max_age_s);
     let removed = conversation_store.cleanup(asked.key.as_deref(), max_age).await;
     answer(removed.map(|removed| json!({ "removed": removed })))
 }
 
-fn conversation_store(office: &Office) -> Option<Arc<ConversationStore>> {
-    office.shared.upgrade().map(|shared| Arc::clone(shared.conversation_store()))
+fn conversation_store(state: &AdminState) -> Option<Arc<ConversationStore>> {
+    state.shared.upgrade().map(|shared| Arc::clone(shared.conversation_store()))
 }
 
 fn ending() -> Response {

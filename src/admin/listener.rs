@@ -24,7 +24,7 @@ use super::conn_limit::{ConnLimit, Source};
 use super::conn_state::{ConnState, Phase, TIMEOUTS};
 use super::timed_body::TimedBody;
 use super::timed_io::TimedIo;
-use super::{Access, Listener, Office, Visitor, router};
+use super::{Access, AdminState, Listener, Visitor, router};
 
 /// How long accepting pauses when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,10 +33,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// None at present: what goes wrong with one connection is that connection's end.
-pub async fn serve(tcp: TcpListener, office: Arc<Office>) -> io::Result<()> {
-    let access = Arc::clone(&office.access);
+pub async fn serve(tcp: TcpListener, state: Arc<AdminState>) -> io::Result<()> {
+    let access = Arc::clone(&state.access);
     let listener = AdminListener { tcp, access, limit: ConnLimit::new(TIMEOUTS) };
-    serve_app(listener, router(office)).await
+    serve_app(listener, router(state)).await
 }
 
 async fn serve_app(listener: AdminListener, app: Router) -> io::Result<()> {

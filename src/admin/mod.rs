@@ -1,6 +1,6 @@
 //! What the operator asks the running gateway: health, readiness, status, metrics, reload.
 //!
-//! The same router answers on the admin listener and, through [`AdminDesk`], on the main one. Who may
+//! The same router answers on the admin listener and, through [`AdminRouter`], on the main one. Who may
 //! ask is decided in `access`, in one place for both.
 
 mod access;
@@ -9,8 +9,10 @@ mod conn_state;
 mod conversations;
 mod explain;
 mod health;
+mod json_body;
 mod listener;
 mod metrics;
+mod refusal;
 mod status;
 mod timed_body;
 mod timed_io;
@@ -37,13 +39,15 @@ use tower::ServiceExt;
 pub use access::Access;
 pub use listener::serve;
 
+use self::json_body::JsonBody;
+use self::refusal::refuse;
 use crate::control::plan::{Answer, Question};
 use crate::control::{ReloadError, Reloader};
 use crate::gateway::{AdminHandler, AdminRequest, Shared};
 use crate::telemetry::Counter;
 
 /// What the router needs of the rest of the process.
-pub struct Office {
+pub struct AdminState {
     /// The gateway; it outlives the admin that it owns.
     pub shared: Weak<Shared>,
     /// Who may ask.
@@ -70,19 +74,19 @@ struct Visitor {
     address: Option<IpAddr>,
 }
 
-/// The admin on the main listener.
-pub struct AdminDesk {
+/// The admin endpoints on the main listener.
+pub struct AdminRouter {
     router: Router,
 }
 
-impl AdminDesk {
-    /// A admin on the main listener.
-    pub fn new(office: Arc<Office>) -> Self {
-        Self { router: router(office) }
+impl AdminRouter {
+    /// The endpoints on the main listener.
+    pub fn new(state: Arc<AdminState>) -> Self {
+        Self { router: router(state) }
     }
 }
 
-impl AdminHandler for AdminDesk {
+impl AdminHandler for AdminRouter {
     fn answer(
         &self,
         visit: AdminRequest,
@@ -101,7 +105,7 @@ impl AdminHandler for AdminDesk {
     }
 }
 
-fn router(office: Arc<Office>) -> Router {
+fn router(state: Arc<AdminState>) -> Router {
     let guarded = Router::new()
         .route("/ready", get(ready))
         .route("/status", get(status))
@@ -110,7 +114,7 @@ fn router(office: Arc<Office>) -> Router {
         .route("/shape", post(shape))
         .route("/explain", post(explain))
         .merge(conversations::router())
-        .route_layer(from_fn_with_state(Arc::clone(&office), guard));
+        .route_layer(from_fn_with_state(Arc::clone(&state), guard));
     Router::new()
         .route("/health", get(health))
         .merge(guarded)
@@ -119,17 +123,12 @@ fn router(office: Arc<Office>) -> Router {
             let text = format!("The method {method} is not allowed here.");
             refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &text)
         })
-        .with_state(office)
+        .with_state(state)
 }
 
-fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
-    let body = json!({ "code": code, "message": message, "status": status.as_u16() });
-    (status, Json(body)).into_response()
-}
-
-async fn guard(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
+async fn guard(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
     let visitor = request.extensions().get::<Visitor>().copied();
-    let access = office.access.load();
+    let access = state.access.load();
     let allowed = visitor
         .is_some_and(|visitor| access.allows(visitor.address, request.headers(), visitor.listener));
     if !allowed {
@@ -160,8 +159,8 @@ async fn health(headers: HeaderMap) -> Response {
     Json(json!({ "status": "ok", "timestamp": now.to_string() })).into_response()
 }
 
-async fn ready(State(office): State<Arc<Office>>) -> Response {
-    with_gateway(&office, |shared| {
+async fn ready(State(state): State<Arc<AdminState>>) -> Response {
+    with_gateway(&state, |shared| {
         let without = status::apps_without_instance(shared);
         let ready = without.is_empty() && !shared.is_draining();
         let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -175,31 +174,37 @@ async fn ready(State(office): State<Arc<Office>>) -> Response {
     })
 }
 
-async fn status(State(office): State<Arc<Office>>) -> Response {
-    with_gateway(&office, |shared| Json(status::status(shared)).into_response())
+async fn status(State(state): State<Arc<AdminState>>) -> Response {
+    with_gateway(&state, |shared| Json(status::status(shared)).into_response())
 }
 
 /// What runs, for `difygate plan`. Only the admin listener leads here.
-async fn shape(State(office): State<Arc<Office>>, Json(question): Json<Question>) -> Response {
-    with_gateway(&office, |shared| {
-        let shape = office.reloader.shape(&question);
+async fn shape(
+    State(state): State<Arc<AdminState>>,
+    JsonBody(question): JsonBody<Question>,
+) -> Response {
+    with_gateway(&state, |shared| {
+        let shape = state.reloader.shape(&question);
         let in_flight = status::in_flight(&shared.snapshot());
         Json(Answer { shape, in_flight }).into_response()
     })
 }
 
 /// Where a request would go, for `difygate explain`. Only the admin listener leads here.
-async fn explain(State(office): State<Arc<Office>>, Json(asked): Json<explain::Asked>) -> Response {
-    with_gateway(&office, |shared| match explain::answer(shared, &asked) {
+async fn explain(
+    State(state): State<Arc<AdminState>>,
+    JsonBody(asked): JsonBody<explain::Asked>,
+) -> Response {
+    with_gateway(&state, |shared| match explain::answer(shared, &asked) {
         Ok(answer) => Json(answer).into_response(),
         Err(message) => refuse(StatusCode::BAD_REQUEST, "invalid_param", &message),
     })
 }
 
-async fn metrics(State(office): State<Arc<Office>>) -> Response {
+async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let dropped = office.log_dropped.as_ref().map_or(0, |dropped| dropped.get());
-    with_gateway(&office, |shared| match metrics::encode(shared, dropped) {
+    let dropped = state.log_dropped.as_ref().map_or(0, |dropped| dropped.get());
+    with_gateway(&state, |shared| match metrics::encode(shared, dropped) {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => {
             tracing::error!("metrics cannot be encoded: {error}");
@@ -208,15 +213,15 @@ async fn metrics(State(office): State<Arc<Office>>) -> Response {
     })
 }
 
-fn with_gateway(office: &Office, answer: impl FnOnce(&Shared) -> Response) -> Response {
-    match office.shared.upgrade() {
+fn with_gateway(state: &AdminState, answer: impl FnOnce(&Shared) -> Response) -> Response {
+    match state.shared.upgrade() {
         Some(shared) => answer(&shared),
         None => refuse(StatusCode::SERVICE_UNAVAILABLE, "ending", "The gateway is ending."),
     }
 }
 
-async fn reload(State(office): State<Arc<Office>>) -> Response {
-    let (status, body): (_, Value) = match office.reloader.reload().await {
+async fn reload(State(state): State<Arc<AdminState>>) -> Response {
+    let (status, body): (_, Value) = match state.reloader.reload().await {
         Ok(done) => {
             let mut body = json!({ "status": "success", "message": "Configuration reloaded" });
             if !done.warnings.is_empty() {

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::admin::{self, Access, AdminDesk, Office};
+use crate::admin::{self, Access, AdminRouter, AdminState};
 use crate::affinity::Owners;
 use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
@@ -138,8 +138,8 @@ impl Gateway {
         let access = Arc::new(ArcSwap::from_pointee(access(&config)));
         let sink = access_log.as_ref().map(AccessLog::sink);
         let log_dropped = sink.as_ref().map(telemetry::Sink::dropped);
-        let office = |shared: &Weak<Shared>| {
-            Arc::new(Office {
+        let state = |shared: &Weak<Shared>| {
+            Arc::new(AdminState {
                 shared: shared.clone(),
                 access: Arc::clone(&access),
                 reloader: reloader.clone(),
@@ -147,12 +147,12 @@ impl Gateway {
             })
         };
         let shared = Arc::new_cyclic(|shared| {
-            let admin = Box::new(AdminDesk::new(office(shared)));
+            let admin = Box::new(AdminRouter::new(state(shared)));
             let kept = Stores { owners, conversation_store };
             Shared::new(Arc::new(snapshot), kept, admin, setup.workers)
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(answer_admin(admin_listener, office(&Arc::downgrade(&shared))));
+        tasks.spawn(answer_admin(admin_listener, state(&Arc::downgrade(&shared))));
         let apply = move |config: &Config| access.store(Arc::new(self::access(config)));
         let watch = Watch::start(source.path(), &config.watched_files);
         let (environment, shared_) = (environment(), Arc::clone(&shared));
@@ -234,8 +234,8 @@ impl Gateway {
     }
 }
 
-async fn answer_admin(listener: TcpListener, office: Arc<Office>) {
-    if let Err(error) = admin::serve(listener, office).await {
+async fn answer_admin(listener: TcpListener, state: Arc<AdminState>) {
+    if let Err(error) = admin::serve(listener, state).await {
         tracing::error!("the admin listener ended: {error}");
     }
 }

@@ -168,3 +168,26 @@ async fn head_and_no_content_travel_without_a_body() {
     let gone = rig.send(delete).await;
     assert_eq!((gone.status, gone.body.len()), (StatusCode::NO_CONTENT, 0));
 }
+
+#[tokio::test]
+async fn a_body_that_is_not_what_a_call_takes_is_an_error_like_all_others() {
+    let rig = Rig::start(1).await;
+    for (kind, body, status, code) in [
+        ("application/json", "[]", 400, "invalid_param"),
+        ("application/json", "{", 400, "invalid_param"),
+        ("text/plain", "{}", 415, "unsupported_media_type"),
+    ] {
+        for path in ["/explain", "/shape", "/conversations/cleanup"] {
+            let request = Request::post(path).header("content-type", kind).body(body).unwrap();
+            let answer = send(rig.gateway.admin(), request).await;
+            let shown = answer.text();
+            let expected = (status, json!(code));
+            assert_eq!(
+                (answer.status.as_u16(), answer.json()["code"].clone()),
+                expected,
+                "{shown}"
+            );
+            assert!(!shown.contains("struct"), "{path} {body}: {shown}");
+        }
+    }
+}
