@@ -70,11 +70,11 @@ pub struct Owners {
     warned_s: AtomicU32,
     /// Requests for which other instances were asked, because nobody was known to own their id.
     pub asked_around: Counter,
-    /// Tasks and conversations in the hands of the user whose answer named them ([`Scope::of`]).
+    /// Tasks and conversations in the hands of the user whose answer named them ([`Scope::of`](crate::affinity::Scope::of)).
     pub used: RecentSet,
     /// Ids that no instance has, in the hands of the user who named them.
     pub nowhere: RecentSet,
-    /// Instances in the hands of users whose turn they have answered ([`Scope::of_text`]).
+    /// Instances in the hands of users whose turn they have answered ([`Scope::of_text`](crate::affinity::Scope::of_text)).
     pub met: RecentSet,
 }
 

@@ -1,6 +1,6 @@
 //! A request with a key that waits for a first byte: what [`KeyedStall`] hears of it.
 //!
-//! [`KeyedStall`]: crate::balance::KeyedSilence
+//! [`KeyedStall`]: crate::balance::KeyedStall
 
 use crate::gateway::state::instance::{Headroom, Instance};
 use crate::gateway::state::member::Member;

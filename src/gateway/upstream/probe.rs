@@ -12,7 +12,7 @@
 //! `GET /v1/info` with an app's key, and whatever answers it is good. Once it was not answered, all
 //! probes are such until one is.
 //!
-//! [`KeyedStall`]: crate::balance::KeyedSilence
+//! [`KeyedStall`]: crate::balance::KeyedStall
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
