@@ -124,7 +124,7 @@ test_image() {
 }
 
 test_opendify() {
-  readme "In the place of OpenDify"
+  readme "In place of OpenDify"
   for _ in $(seq 50); do ask -o /dev/null http://127.0.0.1:5000/health 2>/dev/null && break; sleep 0.1; done
   equal "its models" "$(ask http://127.0.0.1:5000/v1/models -H 'Authorization: Bearer sk-change-me' |
     grep -o '"id":"[^"]*"')" '"id":"customer-service"'
