@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use ipnet::IpNet;
 
-use crate::admin::Listener;
+use crate::admin::visitor::Listener;
 use crate::model::Token;
 
 /// The rules of access.
@@ -56,7 +56,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::Access;
-    use crate::admin::Listener;
+    use crate::admin::visitor::Listener;
     use crate::model::Token;
 
     const LOCAL: &str = "127.0.0.1";

@@ -7,8 +7,9 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
+use super::access::Access;
 use super::conn_state::{ConnState, Timeouts};
-use super::{Access, Listener};
+use super::visitor::Listener;
 use crate::control::ADMIN_CONNECTIONS;
 
 /// What a client's address says before the client has said anything.

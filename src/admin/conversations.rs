@@ -12,9 +12,9 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::AdminState;
 use super::json_body::JsonBody;
 use super::refusal::refuse;
+use super::state::AdminState;
 use crate::conversation::{Conversation, ConversationStore, ExportHeader, ExportRow, StoreDown};
 
 /// The largest part of an import, in bytes.

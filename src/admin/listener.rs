@@ -20,11 +20,14 @@ use axum::serve::IncomingStream;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+use super::access::Access;
 use super::conn_limit::{ConnLimit, Source};
 use super::conn_state::{ConnState, Phase, TIMEOUTS};
+use super::router::router;
+use super::state::AdminState;
 use super::timed_body::TimedBody;
 use super::timed_io::TimedIo;
-use super::{Access, AdminState, Listener, Visitor, router};
+use super::visitor::{Listener, Visitor};
 
 /// How long accepting pauses when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
-use crate::cli::environment;
+use crate::cli::environment::environment;
 use crate::cli::http_get::{get, post};
 use crate::cli::printer::Printer;
 use crate::config::Config;

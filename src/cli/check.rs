@@ -4,8 +4,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::config_source::ConfigArgument;
+use crate::cli::environment::environment;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
-use crate::cli::{ExitStatus, environment};
 use crate::config::{Config, Diagnostics, Style};
 use crate::control;
 

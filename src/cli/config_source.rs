@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::environment;
+use crate::cli::environment::environment;
 use crate::config::Source;
 
 /// The configuration of `--config`, or of the environment.

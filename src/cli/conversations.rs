@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cli::ExitStatus;
 use crate::cli::admin_client::{AdminClient, AdminOption};
 use crate::cli::config_source::ConfigOption;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 use crate::conversation::{ImportSummary, ParsedImport, Slice, now_s, parse};

@@ -9,10 +9,11 @@ use dify_sim::{App, Dify, Mode, Release, Setup};
 use tokio::net::TcpListener;
 
 use crate::cli::check::style;
+use crate::cli::environment::environment;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::cli::serve::{Gateway, block_on};
 use crate::cli::sim::pace;
-use crate::cli::{ExitStatus, environment};
 use crate::config;
 use crate::control;
 use crate::telemetry::{self, Destination, Format};

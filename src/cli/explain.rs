@@ -9,9 +9,9 @@ use anyhow::Context;
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
-use crate::cli::ExitStatus;
 use crate::cli::admin_client::AdminOption;
 use crate::cli::config_source::ConfigOption;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 

@@ -9,7 +9,7 @@ use http::{StatusCode, Uri};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cli::ExitStatus;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::http_get::get;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;

@@ -9,11 +9,12 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tempfile::NamedTempFile;
 
-use crate::cli::ExitStatus;
 use crate::cli::check::style;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::config::{self, Environment};
-use crate::import::{self, Remark};
+use crate::import;
+use crate::import::Remark;
 
 /// Make a configuration of a Lua configuration.
 #[derive(Debug, Args)]

@@ -7,6 +7,8 @@ mod check;
 mod config_source;
 mod conversations;
 mod demo;
+mod environment;
+mod exit_status;
 mod explain;
 mod health;
 mod http_get;
@@ -19,34 +21,11 @@ mod sim;
 mod status;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
 use printer::Printer;
 
-use crate::config::Environment;
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// It did what was asked.
-    Done,
-    /// It could not.
-    Failed,
-    /// The command line or the configuration is wrong.
-    Misused,
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> Self {
-        match status {
-            ExitStatus::Done => Self::SUCCESS,
-            ExitStatus::Failed => Self::from(1),
-            ExitStatus::Misused => Self::from(2),
-        }
-    }
-}
+pub use self::exit_status::ExitStatus;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -121,14 +100,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         printer.error(&format!("{error:#}"));
         ExitStatus::Failed
     })
-}
-
-/// What `${NAME}` in a configuration stands for. Values that are not UTF-8 stand for nothing.
-fn environment() -> Environment {
-    let text = |(name, value): (OsString, OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    Environment { vars: std::env::vars_os().filter_map(text).collect(), ..Environment::default() }
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use uuid::Uuid;
 use crate::cli::admin_client::{AdminClient, AdminOption};
 use crate::cli::check::style;
 use crate::cli::config_source::ConfigArgument;
+use crate::cli::environment::environment;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
-use crate::cli::{ExitStatus, environment};
 use crate::config::{Config, FlatConfig, Source, flatten, mark};
 use crate::control::plan::Moves;
 use crate::control::plan::{

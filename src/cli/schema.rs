@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::ExitStatus;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::config;
 

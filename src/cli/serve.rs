@@ -12,12 +12,14 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::admin::{self, Access, AdminRouter, AdminState};
+use crate::admin::AdminState;
+use crate::admin::{self, Access, AdminRouter};
 use crate::affinity::Owners;
 use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
+use crate::cli::environment::environment;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
-use crate::cli::{ExitStatus, environment};
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::ConversationStore;

@@ -8,7 +8,7 @@ use clap::Args;
 use dify_sim::{App, Dify, Flow, Pace, Release, Setup, Unknown};
 use tokio::net::TcpListener;
 
-use crate::cli::ExitStatus;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 use crate::control;

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::ExitStatus;
 use crate::cli::admin_client::AdminOption;
 use crate::cli::config_source::ConfigOption;
+use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 

@@ -52,7 +52,7 @@ enum Outcome {
     Error(Box<Record>, GatewayError, Protocol),
     /// Its head can be read in two ways, so nothing that follows it can be trusted.
     Unclear(Box<Record>, GatewayError),
-    Told(Response<ResponseBody>),
+    Ai(Response<ResponseBody>),
 }
 
 /// Answers one request. It always answers: what goes wrong becomes an error in the client's protocol.
@@ -76,8 +76,8 @@ pub(crate) async fn handle(
 
     // One box from here on, so that what waits is small.
     let request = Box::new(IncomingRequest { worker, snapshot, client_info, record, head, body });
-    let mut reply = match request.run().await {
-        Outcome::Forwarded(reply) => reply,
+    let mut response = match request.run().await {
+        Outcome::Forwarded(response) => response,
         Outcome::Local(record, response) => local_reply::local(response, record).into(),
         Outcome::Error(record, error, protocol) => {
             if has_body {
@@ -90,13 +90,13 @@ pub(crate) async fn handle(
             close = true;
             local_reply::error(&error, Protocol::Dify, &web_origin, record).into()
         }
-        Outcome::Told(mut response) => {
+        Outcome::Ai(mut response) => {
             dify::cors::add(&web_origin, response.headers_mut());
             response.into()
         }
     };
-    reply.head.closes = close;
-    reply
+    response.head.closes = close;
+    response
 }
 
 /// A request between its head and its first attempt.
@@ -156,8 +156,8 @@ impl IncomingRequest {
 
     async fn admin(self: Box<Self>) -> Outcome {
         let Self { worker, client_info, record, head, .. } = *self;
-        let visit = AdminRequest { head: head.to_parts(), client: client_info.known_client() };
-        let response = worker.shared().admin().answer(visit).await;
+        let asked = AdminRequest { head: head.to_parts(), client: client_info.known_client() };
+        let response = worker.shared().admin().answer(asked).await;
         Outcome::Local(record, response)
     }
 
@@ -165,11 +165,11 @@ impl IncomingRequest {
         let Self { worker, snapshot, client_info, record, head, body, .. } = *self;
         let (address, headers) = (client_info.client, head.headers.to_map());
         let own_url = own_url(&client_info, &head);
-        let arrival = AiRequest { worker, snapshot, address, record, head, headers, own_url };
-        match ai::answer(arrival, body, route).await {
-            AiResponse::Answer(response) => Outcome::Told(response),
+        let request = AiRequest { worker, snapshot, address, record, head, headers, own_url };
+        match ai::answer(request, body, route).await {
+            AiResponse::Answer(response) => Outcome::Ai(response),
             AiResponse::Local(record, response) => {
-                Outcome::Told(local_reply::local(response, record))
+                Outcome::Ai(local_reply::local(response, record))
             }
             AiResponse::Error(record, error) => Outcome::Error(record, error, route.protocol),
         }
@@ -224,17 +224,17 @@ impl IncomingRequest {
         self.record.caller_known(&app);
         self.record.came_by(key);
         let of_users = !native.call.kind.wants_dataset_key();
-        let speaker = match of_users {
+        let key_users = match of_users {
             true => KeyUsers::of(key, &app, &self.head.headers)?,
             false => None,
         };
-        let packed = if speaker.is_some() { Encoded::Refused } else { Encoded::Allowed };
+        let encoded = if key_users.is_some() { Encoded::Refused } else { Encoded::Allowed };
         let snapshot = &self.snapshot;
-        let mut asked = identify::user(&self.head, &mut self.body, snapshot, packed).await?;
-        if let Some(speaker) = &speaker {
-            rewrite(speaker, &mut self.head, native.call.kind, &mut asked)?;
+        let mut identified = identify::user(&self.head, &mut self.body, snapshot, encoded).await?;
+        if let Some(key_users) = &key_users {
+            rewrite(key_users, &mut self.head, native.call.kind, &mut identified)?;
         }
-        let Identified { user, facts, body, .. } = asked;
+        let Identified { user, facts, body, .. } = identified;
         self.record.body_read(user.clone(), body.len());
         Ok(Caller { app, user, facts, body })
     }

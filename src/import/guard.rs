@@ -3,7 +3,7 @@
 use full_moon::LuaVersion;
 use full_moon::tokenizer::{Lexer, LexerResult, Position, Symbol, TokenType};
 
-use super::Remark;
+use super::remark::Remark;
 
 /// Brackets and blocks within each other.
 const DEEPEST: usize = 50;

@@ -12,7 +12,7 @@ use full_moon::ast::{
 use full_moon::node::Node;
 use full_moon::tokenizer::{StringLiteralQuoteType, TokenReference, TokenType};
 
-use super::Remark;
+use super::remark::Remark;
 use super::value::{Kind, Part, Spot, Table, Value, joined};
 
 #[derive(Default)]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::lua::Module;
+use super::remark::{Imported, Remark, whole};
 use super::value::{Field, Kind, Part, Spot, Table, Value};
-use super::{Imported, Remark, whole};
 
 /// Keys of an instance that hold a whole number or a text of one.
 const NUMBERS: [&str; 5] = ["port", "weight", "max_fails", "max_concurrent", "virtual_nodes"];

@@ -11,39 +11,18 @@
 mod guard;
 mod lua;
 mod meaning;
+mod remark;
 mod value;
 
-use std::collections::BTreeSet;
 use std::thread;
+
+use self::remark::whole;
+pub use self::remark::{Imported, Remark};
 
 /// A configuration for people is smaller.
 const LARGEST: usize = 1 << 20;
 /// What the parser may use of it is bounded by `guard`; only what is used is taken.
 const STACK_BYTES: usize = 256 << 20;
-
-/// Something about a place in the Lua text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
-    /// From 1; 0 if it is about the whole text.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
-    /// What is wrong or was left out. No secret.
-    pub message: String,
-    /// How to mend it.
-    pub hint: Option<&'static str>,
-}
-
-/// What an import gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imported {
-    /// The configuration, with the secrets in it.
-    pub yaml: String,
-    /// What has no counterpart and was left out.
-    pub ignored: Vec<Remark>,
-    /// The environment variables that the configuration refers to without a default.
-    pub variables: BTreeSet<String>,
-}
 
 /// Makes a configuration from a Lua text; `name` is what its head calls the text.
 ///
@@ -61,10 +40,6 @@ pub fn import(name: &str, text: &str) -> Result<Imported, Vec<Remark>> {
         parser.ok().and_then(|parser| parser.join().ok())
     });
     done.unwrap_or_else(|| Err(vec![whole("the file could not be parsed", "is it Lua 5.1?")]))
-}
-
-fn whole(message: &str, hint: &'static str) -> Remark {
-    Remark { line: 0, column: 0, message: message.to_owned(), hint: Some(hint) }
 }
 
 #[cfg(test)]

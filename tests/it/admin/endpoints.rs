@@ -188,6 +188,9 @@ async fn a_body_that_is_not_what_a_call_takes_is_an_error_like_all_others() {
                 "{shown}"
             );
             assert!(!shown.contains("struct"), "{path} {body}: {shown}");
+            // It says where, or what to send.
+            let mends = shown.contains("at line 1 column") || shown.contains("application/json");
+            assert!(mends, "{path} {body}: {shown}");
         }
     }
 }
