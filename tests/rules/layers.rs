@@ -188,12 +188,39 @@ fn paths(text: &str, own: &[String]) -> BTreeSet<String> {
             if before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':') {
                 continue;
             }
+            // The `super` of a module within the file is the file.
+            let inner = [own, &["inner".to_owned()]].concat();
+            let own = if is_in_inner_module(&code, at) { &inner } else { own };
             for leaf in leaves(&code[at..]) {
                 paths.extend(absolute(&leaf, own));
             }
         }
     }
+    paths.extend(children(&code, own));
     paths
+}
+
+/// Whether a place lies in a module that is written within the file.
+fn is_in_inner_module(code: &str, at: usize) -> bool {
+    let before = &code[..at];
+    let begins = |line: &str| line.split_once("mod ").is_some_and(|(_, rest)| rest.ends_with('{'));
+    let is_module = |line: &str| !line.starts_with(' ') && begins(line);
+    let last = before.lines().rfind(|line| *line == "}" || is_module(line));
+    last.is_some_and(is_module)
+}
+
+/// The modules that a text declares and names by a bare path, as in `mod child; … child::run()`.
+fn children(code: &str, own: &[String]) -> BTreeSet<String> {
+    let lines = code.lines().filter_map(|line| line.trim_end().strip_suffix(';'));
+    let declared = lines.filter_map(|line| line.rsplit_once("mod ").map(|(_, name)| name));
+    let is_named = |name: &&str| {
+        code.match_indices(&format!("{name}::")).any(|(at, _)| {
+            let before = code[..at].chars().next_back();
+            before.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '_' && c != ':')
+        })
+    };
+    let named = declared.filter(is_named);
+    named.map(|name| [own, &[name.to_owned()]].concat().join("::")).collect()
 }
 
 /// What a path or a tree of paths names that a text begins with.
@@ -340,6 +367,8 @@ fn a_circle_is_seen_through_a_re_export() {
     let of = |path: &str| module_of(path, &modules, &exports);
     assert_eq!(of("room::Thing").as_deref(), Some("room::leaf"));
     assert_eq!(of("room::own").as_deref(), Some("room"));
+    let bare = "mod leaf;\nmod other;\nfn f() { leaf::run(); another::run() }";
+    assert_eq!(paths(bare, &own("room")), ["room::leaf".to_owned()].into());
     let named =
         paths("use super::{Thing, leaf::X};\nfn f(a: crate::room::own) {}", &own("room::b"));
     let expected = ["room::Thing", "room::leaf::X", "room::own"].map(str::to_owned);
