@@ -204,10 +204,11 @@ impl IncomingRequest {
             Err(error) => return Outcome::Error(record, error, Protocol::Dify),
         };
         record.body_read(None, body.len());
-        let (address, pool) = (client_info.client, Arc::clone(&snapshot.everyone.pool));
+        let (address, everyone) = (client_info.client, Arc::clone(&snapshot.everyone));
         let id = record.request_id().clone();
         let outbound = UpstreamRequest::new(head, body, client_info, id);
-        let exchange = Exchange::to_pool((worker, snapshot), pool, address, outbound, record);
+        let exchange =
+            Exchange::to_pool((worker, snapshot), &everyone.pool, address, outbound, record);
         finish(run(exchange).await)
     }
 

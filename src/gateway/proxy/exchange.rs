@@ -34,8 +34,6 @@ use crate::model::GatewayError;
 pub(crate) struct Exchange {
     pub worker: Rc<Worker>,
     pub snapshot: Arc<Snapshot>,
-    /// The instances, and how often it may be tried.
-    pub pool: Arc<Pool>,
     pub candidates: Candidates,
     pub outbound: UpstreamRequest,
     pub progress: SendState,
@@ -107,7 +105,6 @@ impl Exchange {
         let (work, storage) = (work(run), app.policy.storage);
         let context = SelectContext { user, address, owner, work, storage, run_span_ms };
         let candidates = Candidates::new(&app.pool, context, snapshot.last_resort);
-        let pool = Arc::clone(&app.pool);
         let (place, turn, nowhere, restarted) = Default::default();
         let call = DifyCall {
             app,
@@ -122,13 +119,13 @@ impl Exchange {
             restarted,
         };
         let (call, progress) = (Some(call), SendState::default());
-        Box::new(Self { worker, snapshot, pool, candidates, outbound, progress, record, call })
+        Box::new(Self { worker, snapshot, candidates, outbound, progress, record, call })
     }
 
     /// Any request, to whichever instance of a pool the client's address or its turn leads.
     pub(crate) fn to_pool(
         (worker, snapshot): (Rc<Worker>, Arc<Snapshot>),
-        pool: Arc<Pool>,
+        pool: &Arc<Pool>,
         address: IpAddr,
         outbound: UpstreamRequest,
         record: Box<Record>,
@@ -141,9 +138,9 @@ impl Exchange {
             storage: Storage::Shared,
             run_span_ms: None,
         };
-        let candidates = Candidates::new(&pool, context, snapshot.last_resort);
+        let candidates = Candidates::new(pool, context, snapshot.last_resort);
         let (call, progress) = (None, SendState::default());
-        Box::new(Self { worker, snapshot, pool, candidates, outbound, progress, record, call })
+        Box::new(Self { worker, snapshot, candidates, outbound, progress, record, call })
     }
 
     /// Which responses must be understood before they are passed on; none: none has to.

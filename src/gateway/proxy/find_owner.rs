@@ -25,7 +25,7 @@ impl Exchange {
         else {
             return Ok(());
         };
-        let members = self.pool.members.iter();
+        let members = self.candidates.pool().members.iter();
         let patience = members.map(|member| member.queue.timeout).max().unwrap_or_default();
         call.turn = Box::pin(turns.take(conversation, patience)).await;
         match call.turn {

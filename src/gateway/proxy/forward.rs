@@ -32,7 +32,7 @@ const OWNER_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sends the request to its candidates in turn.
 pub(crate) async fn forward(mut exchange: Box<Exchange>) -> ForwardResult {
-    let pool = Arc::clone(&exchange.pool);
+    let pool = Arc::clone(exchange.candidates.pool());
     let ready = match exchange.take_turn().await {
         Ok(()) => exchange.find_owner().await,
         refused => refused,

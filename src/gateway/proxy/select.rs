@@ -242,6 +242,10 @@ impl Candidates {
         Candidate { member: Arc::clone(member), permit }
     }
 
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     pub(crate) fn sender(&self) -> Requester {
         self.sender
     }
