@@ -15,7 +15,7 @@ use crate::gateway::state::app::App;
 use crate::gateway::state::member::Member;
 use crate::model::GatewayError;
 
-/// The facts of the calls's app.
+/// The facts of the calls' app.
 ///
 /// # Errors
 /// No instance says them.

@@ -131,7 +131,7 @@ pub(super) async fn speak(mut request: AiRequest, body: IncomingBody, key: &Key)
     }
 }
 
-/// The calls of a call that belongs to no conversation.
+/// The calls of a request that belongs to no conversation.
 fn calls<T>(
     mut request: AiRequest,
     key: &Key,

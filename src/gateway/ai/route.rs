@@ -52,7 +52,7 @@ pub(crate) struct AiRoute<'a> {
     pub(crate) protocol: Protocol,
 }
 
-/// The match_path of a request. A prefix without anything below it is Dify's business, or nobody's.
+/// What a path leads to. A prefix without anything below it is Dify's business, or nobody's.
 pub(crate) fn match_path<'a>(method: &Method, path: &'a str) -> PathMatch<'a> {
     if let Some(rest) = below(path, "/dify") {
         return PathMatch::Dify(rest);

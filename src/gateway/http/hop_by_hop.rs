@@ -22,7 +22,7 @@ const FRAMING: HeaderSet = HeaderSet::of(&[KnownHeader::ContentLength, KnownHead
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StrippedHeaders {
     names: HeaderSet,
-    /// HeaderSet that only `Connection` knows.
+    /// Names that only `Connection` knows.
     others: Vec<Box<[u8]>>,
 }
 

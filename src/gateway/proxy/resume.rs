@@ -1,6 +1,6 @@
 //! A streamed flow goes on although the API process that passed it on has died.
 //!
-//! ResumeContext Dify 1.13 on a worker does it, and from 1.14 on another API process tells it at
+//! From Dify 1.13 on a worker does it, and from 1.14 on another API process tells it at
 //! `/workflow/{run}/events` (recorded: after `kill -9` connections hang for 10 to 11 s until the new
 //! process answers, and a run of 25 s came to its end there). So its events are asked for at the same
 //! instance, for a bounded time, and go to the same client: what it has already is not said again, and

@@ -38,7 +38,7 @@ pub(crate) enum Denied {
 }
 
 impl<'a> RetryState<'a> {
-    /// The retries of a request that has just come.
+    /// What is left to a request that has just come.
     pub(crate) fn new(retry: &'a Retry, stats: &'a PoolStats, repeat: Repeat) -> Self {
         Self { retry, stats, repeat, left: retry.attempts }
     }

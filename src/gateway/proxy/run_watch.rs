@@ -63,7 +63,7 @@ enum Seen {
     Ping,
 }
 
-/// What a stream has event_of by a piece of it.
+/// What a stream has said by a piece of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     Ping,
@@ -125,11 +125,11 @@ impl RunWatch {
         }))
     }
 
-    /// A piece of the stream came. Of what is event_of of the run as a whole, `is_flow` knows more:
+    /// A piece of the stream came. Of what is said of the run as a whole, `is_flow` knows more:
     /// an event named a workflow's run.
     pub(crate) fn passed(&mut self, piece: &[u8], is_flow: bool, shared: &Shared) -> RunProgress {
-        let event_of = event_of(piece);
-        let next = match (self.stage, event_of) {
+        let event = event_of(piece);
+        let next = match (self.stage, event) {
             (Stage::Started | Stage::NoFlow, _) => self.stage,
             (Stage::Unknown, Event::Ping) if self.leads() => Stage::Waiting(Seen::Ping),
             (Stage::Unknown, Event::Event) if is_flow => Stage::Started,
@@ -167,7 +167,7 @@ impl RunWatch {
         self.first_byte + self.began.elapsed() < LEADS_WITHIN
     }
 
-    /// Ready once, when the run has event_of nothing for `timeouts.run_start`. That is noted.
+    /// Ready once, when the run has said nothing for `timeouts.run_start`. That is noted.
     pub(crate) fn poll_silent(&mut self, context: &mut Context<'_>, shared: &Shared) -> Poll<()> {
         loop {
             let seen = match self.stage {

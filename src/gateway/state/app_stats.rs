@@ -26,7 +26,7 @@ pub struct AppStats {
     pub wrong_conversation: Counter,
     /// Turns that waited because their user was new to the instance.
     pub waited_for_first: Counter,
-    /// SearchLimiter that are under way.
+    /// Searches that are under way.
     pub searches: Arc<SearchLimiter>,
     /// Runs that were stopped because their client went away.
     pub stopped: Counter,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::affinity::Scope;
 
-/// SearchLimiter at a time, of an app and of one of its users.
+/// Searches at a time, of an app and of one of its users.
 const MOST: usize = 20;
 const MOST_OF_A_USER: usize = 5;
 

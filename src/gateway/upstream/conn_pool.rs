@@ -1,4 +1,4 @@
-//! ConnectionPool to instances.
+//! Connections to instances.
 //!
 //! Dify's server closes an idle connection after exactly 2.0 s and gives each open one, idle or
 //! busy, one of its few slots. So a connection of ours holds a [`Slot`] for as long as it is open,

@@ -164,7 +164,7 @@ impl UpstreamRequest {
         let authority = self.head.uri.authority().map(|name| name.as_str().as_bytes());
         let named = authority.or_else(|| self.head.headers.get(KnownHeader::Host));
         let own_host = member.filter(|member| {
-            // StrippedHeaders TLS stands a server for several names, which goes by the host.
+            // Behind TLS stands a server for several names, which goes by the host.
             member.instance.address().scheme == Scheme::Https || named.is_none()
         });
         let own_host = own_host.and_then(|member| member.instance.authority());

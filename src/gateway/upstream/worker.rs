@@ -148,7 +148,7 @@ impl Worker {
                 _ = ticks.tick() => self.sweep_once(),
                 () = self.shared.woken(self.index) => {}
             }
-            // ConnectionPool that others wait for are given up on each wake, not only on each tick.
+            // Connections that others wait for are given up on each wake, not only on each tick.
             self.connections.make_room();
         }
     }
