@@ -37,7 +37,7 @@ pub use self::conversation_store::{ConversationStore, FinishedTurn, Stats};
 pub use self::import_export::{ExportHeader, ExportRow, ParseError, ParsedImport, parse};
 pub use self::lookup::{AnswerMatch, ConversationMatch, TranscriptMatch};
 pub use self::maintenance::{ImportSummary, Mappings, Slice};
-pub use self::pending_turn::{PendingTurn, PriorTurns, TranscriptQuery};
+pub use self::pending_turn::{PendingTurn, TranscriptQuery};
 pub use self::store_failure::StoreDown;
 pub use self::transcript_digest::{Digest, Role, Thread, Turn};
 pub use crate::model::OnStoreFailure;

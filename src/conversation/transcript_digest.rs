@@ -8,7 +8,7 @@
 //! Clients do not send texts back as they got them: line ends, blanks around them, invisible
 //! characters and blocks of reasoning differ. [`normal`] takes that out.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -118,10 +118,13 @@ impl TranscriptHash {
 
     /// The end of a transcript that a client may have shortened: the last answer and the question
     /// before it. None without an answer.
-    pub(super) fn ending(turns: &[Turn<'_>]) -> Option<Self> {
-        let at = turns.iter().rposition(|turn| turn.role == Role::Assistant)?;
-        let question = turns[..at].iter().rfind(|turn| turn.role == Role::User);
-        Some(Self::ending_with(question).and(&turns[at]))
+    pub(super) fn ending<'a, T: Borrow<Turn<'a>>>(
+        turns: impl IntoIterator<Item = T, IntoIter: DoubleEndedIterator>,
+    ) -> Option<Self> {
+        let mut turns = turns.into_iter();
+        let answer = turns.rfind(|turn| turn.borrow().role == Role::Assistant)?;
+        let question = turns.rfind(|turn| turn.borrow().role == Role::User);
+        Some(Self::ending_with(question.as_ref().map(Borrow::borrow)).and(answer.borrow()))
     }
 
     /// The same without its answer.
@@ -143,8 +146,11 @@ impl TranscriptHash {
         Self(hasher.0.finalize().into())
     }
 
-    pub(super) fn through(self, turns: &[Turn<'_>]) -> Self {
-        turns.iter().fold(self, Self::and)
+    pub(super) fn through<'a, T: Borrow<Turn<'a>>>(
+        self,
+        turns: impl IntoIterator<Item = T>,
+    ) -> Self {
+        turns.into_iter().fold(self, |hash, turn| hash.and(turn.borrow()))
     }
 
     fn of(kind: &str, fields: &[&str]) -> Self {
@@ -323,7 +329,7 @@ mod tests {
         assert!(TranscriptHash::ending(&whole) != TranscriptHash::ending(&whole[3..]));
         assert!(
             TranscriptHash::ending(&[Turn::user("1")]).is_none()
-                && TranscriptHash::ending(&[]).is_none()
+                && TranscriptHash::ending(&[] as &[Turn<'_>]).is_none()
         );
     }
 

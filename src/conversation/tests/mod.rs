@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::conversation::{
     AnswerMatch, Conversation, ConversationMatch, ConversationState, ConversationStore,
-    FinishedTurn, OnStoreFailure, PendingTurn, PriorTurns, Retention, Thread, TranscriptMatch,
-    TranscriptQuery, Turn, now_s,
+    FinishedTurn, OnStoreFailure, PendingTurn, Retention, Thread, TranscriptMatch, TranscriptQuery,
+    Turn, now_s,
 };
 use crate::model::Token;
 use crate::store::redis_server::RedisServer;
@@ -50,7 +50,7 @@ pub(super) async fn turn(
     message: u128,
 ) {
     let (before, [user, assistant]) = texts.split_last_chunk::<2>().unwrap();
-    let before = PriorTurns::Transcript(&talk(before));
+    let before = talk(before);
     let finished = FinishedTurn {
         pending: PendingTurn::new(thread.clone(), before, &Turn::user(*user)),
         conversation: id(conversation),
@@ -230,11 +230,7 @@ async fn what_a_client_names_is_its_own_or_not() {
         );
         // A client that names what it goes on with sends no transcript.
         let finished = FinishedTurn {
-            pending: PendingTurn::new(
-                alice.clone(),
-                PriorTurns::Named(mine.tail),
-                &Turn::user("c"),
-            ),
+            pending: PendingTurn::after(alice.clone(), mine.tail, &Turn::user("c")),
             conversation: id(1),
             assistant: "d",
             message: Some(id(12)),

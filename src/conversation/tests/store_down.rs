@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{LIMITS, conversation_store, found, id, resumed, talk, thread, turn};
 use crate::conversation::{
-    ConversationMatch, ConversationStore, FinishedTurn, OnStoreFailure, PendingTurn, PriorTurns,
-    Stats, StoreDown, Thread, TranscriptMatch, TranscriptQuery, Turn,
+    ConversationMatch, ConversationStore, FinishedTurn, OnStoreFailure, PendingTurn, Stats,
+    StoreDown, Thread, TranscriptMatch, TranscriptQuery, Turn,
 };
 use crate::model::Token;
 use crate::store::redis_server::RedisServer;
@@ -94,7 +94,7 @@ async fn try_turn(
 ) -> Result<(), StoreDown> {
     let (before, [user, assistant]) = texts.split_last_chunk::<2>().unwrap();
     let (before, user) = (talk(before), Turn::user(*user));
-    let pending = PendingTurn::new(thread.clone(), PriorTurns::Transcript(&before), &user);
+    let pending = PendingTurn::new(thread.clone(), &before, &user);
     let (conversation, message) = (id(7), Some(id(70)));
     conversation_store.finish(FinishedTurn { pending, conversation, assistant, message }).await
 }

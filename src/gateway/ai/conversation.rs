@@ -16,7 +16,7 @@ use crate::adapter::openai::responses;
 use crate::adapter::{CompletionRequest, Message, ResponseStart, ResponseSummary, Role};
 use crate::conversation::{
     self, AnswerMatch, Conversation, ConversationMatch, Digest, FinishedTurn, PendingTurn,
-    PriorTurns, StoreDown, Thread, TranscriptMatch, TranscriptQuery, Turn,
+    StoreDown, Thread, TranscriptMatch, TranscriptQuery, Turn,
 };
 use crate::gateway::ai::errors;
 use crate::gateway::ai::offload::Payload;
@@ -138,7 +138,7 @@ async fn with(
         true => TranscriptQuery::NOTHING,
         false => {
             let thread = thread.clone();
-            ask.work(|ask| TranscriptQuery::new(thread, &turns_of(&ask.before))).await?
+            ask.work(|ask| TranscriptQuery::new(thread, turns_of(&ask.before))).await?
         }
     };
     match conversation_store.find(sought).await.map_err(|error| down(&error))? {
@@ -257,15 +257,11 @@ pub(super) struct TurnStart {
 impl TurnStart {
     /// Resume what is said in the turn. Goes through all of it.
     pub(super) fn of(self, ask: &CompletionRequest) -> PendingTurn {
-        let turns: Vec<_>;
-        let before = match self.named {
-            Some(tail) => PriorTurns::Named(tail),
-            None => {
-                turns = turns_of(&ask.before);
-                PriorTurns::Transcript(&turns)
-            }
-        };
-        PendingTurn::new(self.thread, before, &turn_of(&ask.question))
+        let user = turn_of(&ask.question);
+        match self.named {
+            Some(tail) => PendingTurn::after(self.thread, tail, &user),
+            None => PendingTurn::new(self.thread, turns_of(&ask.before), &user),
+        }
     }
 }
 
@@ -295,15 +291,15 @@ impl PendingSave {
     }
 }
 
-fn turns_of(sayings: &[Message]) -> Vec<Turn<'_>> {
-    sayings.iter().map(turn_of).collect()
+fn turns_of(messages: &[Message]) -> impl DoubleEndedIterator<Item = Turn<'_>> + Clone {
+    messages.iter().map(turn_of)
 }
 
-fn turn_of(saying: &Message) -> Turn<'_> {
-    let role = match saying.role {
+fn turn_of(message: &Message) -> Turn<'_> {
+    let role = match message.role {
         Role::Assistant => conversation::Role::Assistant,
         Role::User | Role::Tool => conversation::Role::User,
     };
-    let files = saying.attachments.iter().map(|file| Cow::Owned(file.digest())).collect();
-    Turn { role, text: Cow::Borrowed(&saying.text), files }
+    let files = message.attachments.iter().map(|file| Cow::Owned(file.digest())).collect();
+    Turn { role, text: Cow::Borrowed(&message.text), files }
 }

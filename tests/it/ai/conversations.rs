@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use difygate::conversation::{
-    ConversationMatch, ConversationState, FinishedTurn, PendingTurn, PriorTurns, Thread,
-    TranscriptMatch, TranscriptQuery, Turn, now_s,
+    ConversationMatch, ConversationState, FinishedTurn, PendingTurn, Thread, TranscriptMatch,
+    TranscriptQuery, Turn, now_s,
 };
 use http::{Request, StatusCode};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -22,8 +22,8 @@ fn thread(key: &str, chat: &str) -> Thread {
 }
 
 async fn turn(rig: &Rig, thread: &Thread, conversation: Uuid) {
-    let (user, before) = (Turn::user("question"), PriorTurns::Transcript(&[]));
-    let pending = PendingTurn::new(thread.clone(), before, &user);
+    let user = Turn::user("question");
+    let pending = PendingTurn::new(thread.clone(), &[] as &[Turn<'_>], &user);
     let (assistant, message) = ("answer", Some(Uuid::new_v4()));
     let finished = FinishedTurn { pending, conversation, assistant, message };
     rig.gateway.shared().conversation_store().finish(finished).await.unwrap();

@@ -196,7 +196,15 @@ async fn so_does_one_of_as_many_values_as_there_may_be() {
     let many_fields: Vec<_> = (0..99_000).map(|number| format!("\"k{number}\":1")).collect();
     let many_fields = many_fields.join(",");
     let many_fields = format!("{{\"model\":\"shop\",\"messages\":[{question}],{many_fields}}}");
+    let pair = r#"{"role":"user","content":"q"},{"role":"assistant","content":"a"}"#;
+    let messages = |name: &str| {
+        let list = vec![pair; 16_500].join(",");
+        format!("{{\"model\":\"shop\",\"max_tokens\":9,\"{name}\":[{list},{question}]}}")
+    };
     for (what, path, body) in [
+        ("messages", "/v1/chat/completions", messages("messages")),
+        ("messages", "/v1/messages", messages("messages")),
+        ("messages", "/v1/responses", messages("input")),
         ("inputs", "/v1/chat/completions", free("inputs", "1")),
         ("inputs", "/v1/responses", free("inputs", "1")),
         ("inputs", "/v1/messages", free("inputs", "1")),
