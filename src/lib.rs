@@ -5,6 +5,7 @@
 pub mod adapter;
 pub mod admin;
 pub mod affinity;
+mod background;
 pub mod balance;
 pub mod cli;
 pub mod config;

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 
 use arc_swap::ArcSwap;
-use rustix::process::setpriority_process;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::background;
 use crate::config::{self, Config, Diagnostics, Difference, Environment, FlatConfig, Source};
 use crate::control::build;
 use crate::control::plan::{self, Changes, Question};
@@ -17,9 +16,6 @@ use crate::control::tls::{self, AuthorityFiles};
 use crate::control::watch::Watch;
 use crate::gateway::Shared;
 use crate::gateway::state::tls::certificate::Certificate;
-
-/// How far the thread of a reload gives way, of 19: beside a busy one it has a quarter of a core.
-const NICE: i32 = 5;
 
 /// What a reload did.
 #[derive(Clone, Debug)]
@@ -198,12 +194,11 @@ async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReloadError> {
     let (done, answer) = oneshot::channel();
-    let thread = thread::Builder::new().name("reload".to_owned()).spawn(move || {
-        // Of this thread alone. Where it is refused, the work is done all the same.
-        let _ = setpriority_process(None, NICE);
+    let begun = background::spawn("reload", move || {
+        // Who waited may have gone.
         let _ = done.send(work());
     });
-    thread.map_err(|error| ReloadError::NotBuilt(format!("no thread for it: {error}")))?;
+    begun.map_err(|error| ReloadError::NotBuilt(format!("no thread for it: {error}")))?;
     answer.await.map_err(|_| ReloadError::NotBuilt("it broke off".to_owned()))
 }
 

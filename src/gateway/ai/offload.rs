@@ -4,18 +4,15 @@
 //! A millisecond is long: it is about what a megabyte of JSON takes to be read or written. What is
 //! smaller stays on the worker's thread, where it costs no change of threads.
 //!
-//! Not a thread of the runtime's pool: those have the priority of a worker, and where there are no more
-//! cores than workers, the worker would wait its turn behind them. A thread cannot raise its priority
-//! again, so each is used once; for such a body that is little.
+//! Such a thread gives way to the workers, and is used once; for such a body that is little.
 
 use std::mem;
 use std::ops::{Deref, DerefMut};
-use std::{io, thread};
 
 use bytes::Bytes;
-use rustix::process::setpriority_process;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::background;
 use crate::gateway::ai::errors;
 use crate::model::GatewayError;
 
@@ -26,8 +23,8 @@ pub(super) const LARGE_BYTES: u64 = 1 << 20;
 /// three times its size in memory.
 static PERMITS: Semaphore = Semaphore::const_new(2);
 
-/// How such a thread gives way: beside a worker that never rests, it has a quarter of a core.
-const NICE: i32 = 5;
+/// The name of such a thread.
+const THREAD: &str = "large body";
 
 /// Does something that takes long on another thread, once there is one for it.
 ///
@@ -39,23 +36,13 @@ pub(super) async fn offload<T: Send + 'static>(
     // The semaphore is never closed. Who waits may go away while the work goes on, and its permit stays.
     let permit = PERMITS.acquire().await.ok();
     let (done, answer) = oneshot::channel();
-    let begun = aside(move || {
+    let begun = background::spawn(THREAD, move || {
         let _permit = permit;
         // Who waited may have gone.
         let _ = done.send(work());
     });
     begun.map_err(|error| errors::internal(&error))?;
     answer.await.map_err(|error| errors::internal(&error))
-}
-
-/// Begins something on a thread of its own, which gives way to those that serve requests.
-fn aside(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let thread = thread::Builder::new().name("large body".to_owned()).spawn(move || {
-        // Of this thread alone. Where it is refused, the work is done all the same.
-        let _ = setpriority_process(None, NICE);
-        work();
-    });
-    thread.map(drop)
 }
 
 /// What a body was read into. Of a large one it is worked on, and given up, away from the worker's
@@ -113,7 +100,7 @@ impl<T: Default + Send + 'static> Drop for Payload<T> {
         if self.bytes > LARGE_BYTES {
             let value = mem::take(&mut self.value);
             // Where there is no thread, it is dropped here.
-            let _ = aside(move || drop(value));
+            let _ = background::spawn(THREAD, move || drop(value));
         }
     }
 }
