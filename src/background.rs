@@ -28,6 +28,13 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Res
     thread.map(drop)
 }
 
+/// Lets those that serve requests run, where they wait for this thread's core: the kernel may let them wait
+/// until its next tick, up to 4 ms. To be called every few hundred microseconds of such work; it takes less
+/// than one.
+pub(crate) fn give_way() {
+    thread::yield_now();
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;

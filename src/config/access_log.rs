@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Where the record of each request goes. RawConfig as `json`, `combined`, `off`, or a map of `path`
+/// Where the record of each request goes. Written as `json`, `combined`, `off`, or a map of `path`
 /// and `format`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLog {

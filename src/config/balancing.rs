@@ -47,7 +47,7 @@ impl Method {
     }
 }
 
-/// How far above its fair share of the requests in flight an instance may be. RawConfig as a number
+/// How far above its fair share of the requests in flight an instance may be. Written as a number
 /// from 1 to 100 or `off`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MaxLoad {

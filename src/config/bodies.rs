@@ -4,7 +4,7 @@ use serde::{Deserializer, Serializer};
 
 use crate::model::units::{format_size, from_text, parse_size};
 
-/// How much memory all buffered bodies may take. RawConfig as a share such as `25%`, or as a size.
+/// How much memory all buffered bodies may take. Written as a share such as `25%`, or as a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodiesMemory {
     /// Of the machine's memory, or of the control group's limit where that is less, in percent.

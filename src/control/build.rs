@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use crate::background;
 use crate::balance::{MaxLoad, Method, Rendezvous, Ring, RoundRobin, StatusSet};
 use crate::config::{self, BodiesMemory, Config, ConsistentHash};
 use crate::control::by_address::Instances;
@@ -242,6 +243,7 @@ impl<'a> Builder<'a> {
     }
 
     fn app(&mut self, name: &AppName, app: &Arc<config::App>) -> Result<Arc<App>, String> {
+        background::give_way();
         if let Some(kept) = self.kept(name, app) {
             let kept = Arc::clone(kept);
             for probed in kept.pool.members.iter().filter_map(|member| member.probed.as_ref()) {

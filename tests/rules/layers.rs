@@ -43,7 +43,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("adapter", &["dify", "model", "sse"]),
     ("dify", &["model", "sse"]),
-    ("config", &["model"]),
+    ("config", &["background", "model"]),
     ("balance", &["model"]),
     ("import", &[]),
     ("affinity", &["model", "store", "telemetry"]),

@@ -15,6 +15,7 @@ mod upgrade;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::background;
 use crate::config::balancing::Method;
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
 use crate::config::raw::{RawApp, RawConfig, RawInstance};
@@ -58,6 +59,7 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
         );
     }
     for (name, app) in &raw.apps {
+        background::give_way();
         app::check(name, app, &raw.keys, places, sink);
     }
     keys::check(raw, places, sink);

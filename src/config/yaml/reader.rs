@@ -11,6 +11,7 @@ use serde::forward_to_deserialize_any;
 
 use super::fault::{Fault, What, key_hint};
 use super::tree::{Content, Entry, Piece, Tree};
+use crate::background;
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink, MAX_FINDINGS};
 use crate::config::key_table::shown_key;
 use crate::config::spelling::intended;
@@ -216,6 +217,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
+        background::give_way();
         let entries = self.entries("a map of keys")?;
         self.refuse_unknown(entries, fields);
         let at = Cell::new(0);

@@ -8,6 +8,7 @@ use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanErr
 
 use super::expand::{Unexpanded, expand};
 use super::references::Hidden;
+use crate::background;
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
 use crate::config::key_table::shown_key;
 
@@ -282,6 +283,7 @@ impl<'a> Builder<'a> {
     }
 
     fn close(&mut self, end: usize) -> Built {
+        background::give_way();
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let span = frame.start..end.max(frame.start);
         let content = match frame.kind {
