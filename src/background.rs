@@ -6,6 +6,8 @@
 //!
 //! Not `SCHED_IDLE`: beside any program that keeps the cores busy, such a thread never runs.
 
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use rustix::process::{getpriority_process, setpriority_process};
@@ -28,11 +30,25 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Res
     thread.map(drop)
 }
 
+/// How long such work goes on at a time. A thread that gives way too often falls behind for good: since
+/// Linux 6.18 it loses the rest of its slice each time.
+const TURN: Duration = Duration::from_millis(1);
+
+thread_local! {
+    static TURN_BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
 /// Lets those that serve requests run, where they wait for this thread's core: the kernel may let them wait
-/// until its next tick, up to 4 ms. To be called every few hundred microseconds of such work; it takes less
-/// than one.
+/// until its next tick, up to 4 ms. To be called every few hundred microseconds of long work, or more often.
 pub(crate) fn give_way() {
-    thread::yield_now();
+    let now = Instant::now();
+    TURN_BEGAN.with(|began| match began.get() {
+        Some(at) if now.duration_since(at) < TURN => {}
+        _ => {
+            thread::yield_now();
+            began.set(Some(now));
+        }
+    });
 }
 
 #[cfg(test)]
