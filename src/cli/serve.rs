@@ -19,11 +19,13 @@ use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
 use crate::cli::environment::environment;
 use crate::cli::exit_status::ExitStatus;
+use crate::cli::logs;
 use crate::cli::printer::Printer;
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::ConversationStore;
-use crate::gateway::{Prober, Shared, Stores, WorkerConfig, Workers, bind};
+use crate::gateway::{Bound, Prober, Shared, Stores, WorkerConfig, Workers, bind};
+use crate::model::TlsMode;
 use crate::store::{self, Retention, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
@@ -31,7 +33,7 @@ use crate::telemetry::{self, AccessLog, Destination, Format};
 #[derive(Debug, Args)]
 #[command(
     after_help = "SIGTERM and SIGINT stop it after the running responses, a second one at once; SIGHUP reloads \
-    the file, as does a change of it;\nSIGUSR1 reopens the access log. RUST_LOG sets the level of the error log on standard error."
+    the file, as does a change of it;\nSIGUSR1 opens the files of the logs again. RUST_LOG sets the level of the error log."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -51,16 +53,15 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     if !loaded.warnings.is_empty() {
         printer.findings(&loaded.warnings.render(style(printer)));
     }
-    telemetry::start_error_log(loaded.config.log_level.unwrap_or("info"));
+    logs::error_log(&loaded.config)?;
     loaded.changes.warnings().for_each(|warning| tracing::warn!("{warning}"));
-    let log = access_log(&loaded.config.access_log);
+    let log = logs::access_log(&loaded.config.access_log);
     block_on(async {
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
         let signals = control::signals().context("cannot watch signals")?;
         let gateway = Gateway::start(loaded.config, source, log).await?;
-        let scheme = if gateway.shared.snapshot().tls.is_some() { "https" } else { "http" };
-        let (listen, admin) = (gateway.listen(), gateway.admin());
-        tracing::info!("serving on {scheme}://{listen}, admin on http://{admin}");
+        let (listen, admin) = (gateway.listening(), gateway.admin());
+        tracing::info!("serving on {listen}, admin on http://{admin}");
         Ok(gateway.run_until_ended(signals).await)
     })
 }
@@ -77,23 +78,13 @@ pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
     done
 }
 
-fn access_log(written: &config::AccessLog) -> Option<(Format, Destination)> {
-    let format = |format: config::LogFormat| match format {
-        config::LogFormat::Json => Format::Json,
-        config::LogFormat::Combined => Format::Combined,
-    };
-    match written {
-        config::AccessLog::Off => None,
-        config::AccessLog::Stdout(written) => Some((format(*written), Destination::Stdout)),
-        config::AccessLog::File { path, format: written } => {
-            Some((format(*written), Destination::File(path.clone())))
-        }
-    }
-}
+/// Where clients connect: addresses, and whether TLS is spoken there.
+type Listens = Vec<(SocketAddr, TlsMode)>;
 
 /// A running gateway.
 pub struct Gateway {
-    listen: SocketAddr,
+    /// Not empty.
+    listen: Listens,
     admin: SocketAddr,
     shared: Arc<Shared>,
     workers: Workers,
@@ -121,15 +112,13 @@ impl Gateway {
         for warning in control::certificate_warnings(snapshot.tls.as_ref()) {
             tracing::warn!("{warning}; {}", control::RENEW);
         }
-        let listeners = bind(config.listen, setup.workers, setup.backlog)
-            .with_context(|| format!("cannot listen on {} (`listen`)", config.listen))?;
-        let listen = listeners.first().context("no worker")?.local_addr()?;
+        let (listeners, listen) = bind_all(&config, setup)?;
         let admin_listener = TcpListener::bind(config.admin.listen).await.with_context(|| {
             format!("cannot listen on {} (`admin.listen`)", config.admin.listen)
         })?;
         let admin = admin_listener.local_addr()?;
         let access_log = match log {
-            Some((format, destination)) => Some(AccessLog::start(format, destination)?),
+            Some((format, destination)) => Some(logs::start_access_log(format, destination)?),
             None => None,
         };
         // After the listeners: who finds the port taken would also find the store in use.
@@ -165,9 +154,25 @@ impl Gateway {
         Ok(Self { listen, admin, shared, workers, access_log, reloader, prober, tasks })
     }
 
-    /// Where clients connect.
+    /// Where clients connect; the first address of several.
     pub fn listen(&self) -> SocketAddr {
-        self.listen
+        self.listens().next().unwrap_or(self.admin)
+    }
+
+    /// All addresses where clients connect, in the order of the configuration.
+    pub fn listens(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().map(|(address, _)| *address)
+    }
+
+    /// The same as URLs, for the log.
+    fn listening(&self) -> String {
+        let certificates = self.shared.snapshot().tls.is_some();
+        let url = |(address, tls): &(SocketAddr, TlsMode)| match tls {
+            TlsMode::On => format!("https://{address}"),
+            TlsMode::Auto if certificates => format!("https://{address}"),
+            TlsMode::Auto | TlsMode::Off => format!("http://{address}"),
+        };
+        self.listen.iter().map(url).collect::<Vec<_>>().join(", ")
     }
 
     /// Where operators connect.
@@ -190,7 +195,10 @@ impl Gateway {
         loop {
             match signals.next().await {
                 Signal::Drain => break,
-                Signal::ReopenLogs => self.access_log.iter().for_each(AccessLog::reopen),
+                Signal::ReopenLogs => {
+                    self.access_log.iter().for_each(AccessLog::reopen);
+                    telemetry::reopen_error_log();
+                }
                 Signal::Reload => {
                     // The result is logged where the reload happens.
                     let _ = self.reloader.reload().await;
@@ -236,6 +244,18 @@ impl Gateway {
     }
 }
 
+/// Binds every address of `listen`.
+fn bind_all(config: &Config, setup: WorkerConfig) -> anyhow::Result<(Vec<Bound>, Listens)> {
+    let (mut bound, mut listen) = (Vec::new(), Vec::new());
+    for &config::Listener { address, tls } in config.listen.listeners() {
+        let sockets = bind(address, setup.workers, setup.backlog)
+            .with_context(|| format!("cannot listen on {address} (`listen`)"))?;
+        listen.push((sockets.first().context("no worker")?.local_addr()?, tls));
+        bound.push(Bound { sockets, tls });
+    }
+    Ok((bound, listen))
+}
+
 async fn answer_admin(listener: TcpListener, state: Arc<AdminState>) {
     if let Err(error) = admin::serve(listener, state).await {
         tracing::error!("the admin listener ended: {error}");
@@ -255,7 +275,13 @@ fn setup(config: &Config) -> anyhow::Result<WorkerConfig> {
 
 /// The store of this gateway alone, and what is wrong with it.
 fn local_store(config: &Config, path: Option<&Path>) -> (Arc<dyn Store>, Option<String>) {
-    let (store, warning) = store::open(&state_folder(config, path, &environment()));
+    let folder = state_folder(config, path, &environment());
+    let (store, warning) = store::open(&folder);
+    let warning =
+        warning.map(|warning| match config::access_hint(&folder, config::Wanted::Write) {
+            Some(hint) => format!("{warning}; {hint}"),
+            None => warning,
+        });
     if let Some(warning) = &warning {
         tracing::warn!("{warning}");
     }

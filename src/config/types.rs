@@ -4,7 +4,6 @@
 //! differs between the two stands in `raw`; what is the same on both sides is defined once, in
 //! `limits`, `admin`, `tls` and the like, or in `model` if other rooms use it as it is written.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +16,10 @@ use super::access_log::AccessLog;
 use super::admin::Admin;
 use super::ai::Ai;
 use super::balancing::{ConsistentHash, MaxLoad, Method};
+use super::error_log::ErrorLog;
 use super::keys::Key;
 use super::limits::{Limits, Owners};
+use super::listen::Listen;
 use super::probe::Probe;
 use super::retry::Retry;
 use super::store::{Conversations, Store};
@@ -33,7 +34,7 @@ use crate::model::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Config {
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The certificates that clients are shown; empty: they are spoken to in the clear.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls: Vec<Certificate>,
@@ -47,6 +48,8 @@ pub struct Config {
     pub pin_cpus: bool,
     /// Where the record of each request goes.
     pub access_log: AccessLog,
+    /// Where what goes wrong is told.
+    pub error_log: ErrorLog,
     /// Proxies whose `X-Forwarded-For` is believed.
     #[serde(with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
