@@ -134,7 +134,7 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
         ("MODEL_CONFIG", "{'app-hush': None}", "has a key where a model is expected"),
         ("DIFY_API_BASE", "", "`DIFY_API_BASE` is not set"),
         ("DIFY_API_BASE", "dify:5001", "`DIFY_API_BASE`: its URL has no scheme"),
-        ("DIFY_API_BASE", "http://dify/api", "`DIFY_API_BASE`: its URL contains a path"),
+        ("DIFY_API_BASE", "http://dify/a//b", "`DIFY_API_BASE`: the path in its URL cannot stand"),
         ("DIFY_API_BASE", "http://me:hush@dify/v1", "contains a user name or a password"),
         ("SERVER_HOST", "dify.example", "`SERVER_HOST` must be an IP address"),
         ("SERVER_PORT", "70000", "`SERVER_PORT` must be a number"),
