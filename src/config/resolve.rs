@@ -80,6 +80,7 @@ fn resolve_app(app: RawApp, top: &Top) -> Option<App> {
     Some(App {
         user_tokens: app.user_tokens,
         name_is_model: true,
+        named_by_dify: false,
         aliases: app.aliases,
         method: app.method.unwrap_or(top.method),
         max_load: app.max_load.unwrap_or(top.max_load),

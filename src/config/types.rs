@@ -90,6 +90,9 @@ pub struct App {
     /// have.
     #[serde(skip)]
     pub name_is_model: bool,
+    /// Whether its model id is what Dify calls it, which is asked there.
+    #[serde(skip)]
+    pub named_by_dify: bool,
     /// More model ids beside its name. No two apps have the same.
     pub aliases: Vec<String>,
     /// How requests are spread over the instances.

@@ -40,6 +40,7 @@ use crate::gateway::state::slots::Slot;
 use crate::gateway::upstream::attempt_error::chain;
 use crate::gateway::upstream::dial::dial;
 use crate::gateway::upstream::h1::Connection;
+use crate::gateway::upstream::name_apps::name_apps;
 use crate::gateway::upstream::own_request::{
     KEYED_PATH, USER_AGENT_NAME, unanswered, write_request_head,
 };
@@ -65,7 +66,8 @@ impl Prober {
         thread::Builder::new().name("prober".to_owned()).spawn(move || match runtime() {
             Ok(runtime) => runtime.block_on(async {
                 tokio::select! {
-                    () = run(shared) => {}
+                    () = run(Arc::clone(&shared)) => {}
+                    () = name_apps(shared) => {}
                     _ = stopped => {}
                 }
             }),
