@@ -53,6 +53,7 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     }
     telemetry::start_error_log(loaded.config.log_level.unwrap_or("info"));
     loaded.changes.warnings().for_each(|warning| tracing::warn!("{warning}"));
+    loaded.notes.iter().for_each(|note| tracing::info!("{note}"));
     let log = access_log(&loaded.config.access_log);
     block_on(async {
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
@@ -121,11 +122,13 @@ impl Gateway {
         for warning in control::certificate_warnings(snapshot.tls.as_ref()) {
             tracing::warn!("{warning}; {}", control::RENEW);
         }
-        let listeners = bind(config.listen, setup.workers, setup.backlog)
-            .with_context(|| format!("cannot listen on {} (`listen`)", config.listen))?;
+        let listeners = bind(config.listen, setup.workers, setup.backlog).with_context(|| {
+            format!("cannot listen on {} ({})", config.listen, source.says("listen"))
+        })?;
         let listen = listeners.first().context("no worker")?.local_addr()?;
         let admin_listener = TcpListener::bind(config.admin.listen).await.with_context(|| {
-            format!("cannot listen on {} (`admin.listen`)", config.admin.listen)
+            let says = source.says("admin.listen");
+            format!("cannot listen on {} ({says})", config.admin.listen)
         })?;
         let admin = admin_listener.local_addr()?;
         let access_log = match log {
@@ -133,7 +136,7 @@ impl Gateway {
             None => None,
         };
         // After the listeners: who finds the port taken would also find the store in use.
-        let (local, warning) = local_store(&config, source.path());
+        let (local, warning) = local_store(&config, &source);
         let conversation_store = Arc::new(conversation_store(&config, &local, warning.clone())?);
         let owners = Arc::new(owners(&config, local, warning)?);
         let (reloader, requests) = Reloader::new(Arc::clone(&config));
@@ -254,8 +257,9 @@ fn setup(config: &Config) -> anyhow::Result<WorkerConfig> {
 }
 
 /// The store of this gateway alone, and what is wrong with it.
-fn local_store(config: &Config, path: Option<&Path>) -> (Arc<dyn Store>, Option<String>) {
-    let (store, warning) = store::open(&state_folder(config, path, &environment()));
+fn local_store(config: &Config, source: &Source) -> (Arc<dyn Store>, Option<String>) {
+    let (store, warning) = store::open(&state_folder(config, source.path(), &environment()));
+    let warning = warning.map(|text| text.replace("`store.path`", &source.says("store.path")));
     if let Some(warning) = &warning {
         tracing::warn!("{warning}");
     }
@@ -289,7 +293,8 @@ fn owners(
     owners.context("cannot start the thread that writes to the store")
 }
 
-/// `store.path`, else the first folder of `$STATE_DIRECTORY`, else one beside the configuration.
+/// `store.path`, else the first folder of `$STATE_DIRECTORY`, else one beside the configuration. A process
+/// that is one of several there has its own in it.
 fn state_folder(
     config: &Config,
     path: Option<&Path>,
@@ -299,9 +304,13 @@ fn state_folder(
         return folder.clone();
     }
     let given = environment.vars.get("STATE_DIRECTORY").and_then(|list| list.split(':').next());
+    let name = config.state_name.as_deref();
     match given.filter(|folder| !folder.is_empty()) {
-        Some(folder) => PathBuf::from(folder),
-        None => path.and_then(Path::parent).unwrap_or(Path::new("")).join("difygate-data"),
+        Some(folder) => name.map_or(PathBuf::from(folder), |name| Path::new(folder).join(name)),
+        None => {
+            let beside = path.and_then(Path::parent).unwrap_or(Path::new(""));
+            beside.join(name.unwrap_or("difygate-data"))
+        }
     }
 }
 

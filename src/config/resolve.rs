@@ -51,6 +51,7 @@ pub(super) fn resolve(raw: RawConfig) -> Option<Config> {
         keys: raw.keys.into_iter().map(Into::into).collect(),
         conversations: raw.conversations,
         log_level: None,
+        state_name: None,
         watched_files: raw.watched_files,
     })
 }

@@ -75,6 +75,9 @@ pub struct Config {
     /// What the error log holds, where the environment says it.
     #[serde(skip)]
     pub log_level: Option<&'static str>,
+    /// What the default folder of the store is called, if not as usual: several processes may run in one folder.
+    #[serde(skip)]
+    pub state_name: Option<String>,
     /// Files beside the configuration that it is made of: of secrets and of certificates.
     #[serde(skip)]
     pub watched_files: Vec<PathBuf>,

@@ -1,9 +1,13 @@
 //! The program as its operators see it: commands, reloads, deployment.
 
+mod alive;
 mod commands;
 mod deploy;
 mod descriptors;
 mod import;
 mod opendify;
+mod opendify_documents;
+mod opendify_names;
+mod opendify_processes;
 mod plan;
 mod reload;
