@@ -59,6 +59,25 @@ struct Parameters {
     user_input_form: Vec<Map<String, Value>>,
 }
 
+/// What an app is called, by the body of `GET /v1/info`, in one line.
+///
+/// # Errors
+/// It is not what Dify says, or the app has no name; the text says what.
+pub fn name(info: &[u8]) -> Result<String, String> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(default)]
+        name: String,
+    }
+    let Named { name } = serde_json::from_slice(info)
+        .map_err(|error| format!("/v1/info is not what Dify says: {error}"))?;
+    let words = name.split(|c: char| c.is_control() || c.is_whitespace());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    // Dify's own limit is less.
+    let name: String = words.join(" ").chars().take(255).collect();
+    if name.is_empty() { Err("the app has no name in Dify".to_owned()) } else { Ok(name) }
+}
+
 impl AppInfo {
     /// Reads the bodies of both answers.
     ///
@@ -80,5 +99,26 @@ impl AppInfo {
             })
         });
         Ok(Self { mode, form: InputForm { inputs: inputs.collect() } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn an_apps_name_is_one_line() {
+        for (info, expected) in [
+            (r#"{"name": "Help desk", "mode": "chat"}"#, Ok("Help desk")),
+            (r#"{"name": " 客服\n\u0000 助手 "}"#, Ok("客服 助手")),
+            (r#"{"name": "  "}"#, Err("the app has no name in Dify")),
+            (r#"{"mode": "chat"}"#, Err("the app has no name in Dify")),
+        ] {
+            let found = name(info.as_bytes());
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{info}");
+        }
+        assert!(name(b"<html>").unwrap_err().starts_with("/v1/info is not what Dify says"));
+        let long = format!("{{\"name\": \"{}\"}}", "长".repeat(300));
+        assert_eq!(name(long.as_bytes()).unwrap().chars().count(), 255);
     }
 }

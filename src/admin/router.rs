@@ -82,6 +82,13 @@ async fn guard(State(state): State<Arc<AdminState>>, request: Request, next: Nex
     let access = state.access.load();
     let allowed = visitor
         .is_some_and(|visitor| access.allows(visitor.address, request.headers(), visitor.listener));
+    // A kubelet asks from anywhere and needs no more than the status.
+    let probes =
+        request.uri().path() == "/ready" && matches!(*request.method(), Method::GET | Method::HEAD);
+    if !allowed && probes && visitor.is_some_and(|visitor| visitor.listener == Listener::Main) {
+        drop(access);
+        return next.run(request).await.status().into_response();
+    }
     if !allowed {
         let message = "This is for the gateway's operators: ask on the admin listener, from an address in \
             `admin.allow`, or with `Authorization: Bearer <admin.token>`.";

@@ -9,6 +9,7 @@ use crate::admin::health;
 use crate::balance::{HashAlgorithm, MaxLoad, Method};
 use crate::control::plan::InFlight;
 use crate::gateway::state::app::App;
+use crate::gateway::state::app_names::Naming;
 use crate::gateway::state::member::Member;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::state::tls::listener::ListenerTls;
@@ -24,8 +25,25 @@ pub(super) fn status(shared: &Shared) -> Value {
         .filter(|(_, count)| *count > 0)
         .map(|(reason, count)| (reason.label().to_owned(), json!(count)))
         .collect();
-    let applications: Map<_, _> =
-        snapshot.apps.iter().map(|app| (app.name.to_string(), application(shared, app))).collect();
+    let mut models = vec![Vec::new(); snapshot.apps.len()];
+    for (id, place) in snapshot.models.iter() {
+        models[place].push(&**id);
+    }
+    let unnamed = |app: &Arc<App>| {
+        let is_named_by_dify = snapshot.named_by_dify.iter().any(|one| Arc::ptr_eq(one, app));
+        is_named_by_dify.then(|| shared.app_names().of(&app.name)).and_then(unnamed)
+    };
+    let applications: Map<_, _> = snapshot
+        .apps
+        .iter()
+        .zip(&models)
+        .map(|(app, models)| {
+            let mut shown = application(shared, app);
+            shown["models"] = json!(models);
+            shown["unnamed"] = json!(unnamed(app));
+            (app.name.to_string(), shown)
+        })
+        .collect();
     let owners = shared.owners().stats();
     let method = snapshot.apps.first().map(|app| &app.pool.method);
     json!({
@@ -67,6 +85,13 @@ pub(super) fn status(shared: &Shared) -> Value {
         "applications": applications,
         "draining_instances": snapshot.removed.iter().filter_map(draining).collect::<Vec<_>>(),
     })
+}
+
+/// Why an app that Dify names is no model yet.
+fn unnamed(naming: Naming) -> Option<String> {
+    let fault =
+        naming.fault.unwrap_or_else(|| "Dify has not been asked for its name yet".to_owned());
+    naming.name.is_none().then_some(fault)
 }
 
 /// Those that are shown to clients.

@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             Ok(expiring) => {
                 let mut findings = loaded.warnings;
                 expiring.iter().for_each(|warning| findings.warn(warning, control::RENEW));
-                (Some((loaded.config, loaded.changes)), findings)
+                (Some((loaded.config, loaded.changes, loaded.notes)), findings)
             }
             Err(fault) => (None, Diagnostics::of_error(&source.to_string(), &fault, CERTIFICATES)),
         },
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     };
     let status = if checked.is_some() { ExitStatus::Done } else { ExitStatus::Misused };
     if arguments.json {
-        let changes = checked.as_ref().map(|(_, changes)| changes.to_json());
+        let changes = checked.as_ref().map(|(_, changes, _)| changes.to_json());
         let report = json!({
             "valid": checked.is_some(),
             "findings": findings.to_json(),
@@ -51,10 +51,13 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     if !findings.is_empty() {
         printer.findings(&findings.render(style(printer)));
     }
-    if let Some((config, changes)) = checked {
+    if let Some((config, changes, notes)) = checked {
         printer.line(&format!("{source} is valid: {}", summary(&config)))?;
         if !changes.is_empty() {
             printer.line(&changes.to_string())?;
+        }
+        for note in notes {
+            printer.line(&format!("note: {note}"))?;
         }
     }
     Ok(status)

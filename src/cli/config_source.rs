@@ -29,9 +29,9 @@ pub(super) struct ConfigArgument {
 
 #[derive(Debug, Args)]
 struct Variables {
-    /// Serve without a configuration file: read OpenDify's variables, such as MODEL_CONFIG and
-    /// DIFY_API_BASE, from this file [default: .env]
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    /// Read variables from this file, too: those of `${NAME}` in the configuration file, or without one
+    /// OpenDify's, such as MODEL_CONFIG and DIFY_API_BASE [default: .env, without a configuration file]
+    #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
 }
 

@@ -55,6 +55,7 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     }
     logs::error_log(&loaded.config)?;
     loaded.changes.warnings().for_each(|warning| tracing::warn!("{warning}"));
+    loaded.notes.iter().for_each(|note| tracing::info!("{note}"));
     let log = logs::access_log(&loaded.config.access_log);
     block_on(async {
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
@@ -112,9 +113,10 @@ impl Gateway {
         for warning in control::certificate_warnings(snapshot.tls.as_ref()) {
             tracing::warn!("{warning}; {}", control::RENEW);
         }
-        let (listeners, listen) = bind_all(&config, setup)?;
+        let (listeners, listen) = bind_all(&config, setup, &source)?;
         let admin_listener = TcpListener::bind(config.admin.listen).await.with_context(|| {
-            format!("cannot listen on {} (`admin.listen`)", config.admin.listen)
+            let says = source.says("admin.listen");
+            format!("cannot listen on {} ({says})", config.admin.listen)
         })?;
         let admin = admin_listener.local_addr()?;
         let access_log = match log {
@@ -122,7 +124,7 @@ impl Gateway {
             None => None,
         };
         // After the listeners: who finds the port taken would also find the store in use.
-        let (local, warning) = local_store(&config, source.path());
+        let (local, warning) = local_store(&config, &source);
         let conversation_store = Arc::new(conversation_store(&config, &local, warning.clone())?);
         let owners = Arc::new(owners(&config, local, warning)?);
         let (reloader, requests) = Reloader::new(Arc::clone(&config));
@@ -245,11 +247,15 @@ impl Gateway {
 }
 
 /// Binds every address of `listen`.
-fn bind_all(config: &Config, setup: WorkerConfig) -> anyhow::Result<(Vec<Bound>, Listens)> {
+fn bind_all(
+    config: &Config,
+    setup: WorkerConfig,
+    source: &Source,
+) -> anyhow::Result<(Vec<Bound>, Listens)> {
     let (mut bound, mut listen) = (Vec::new(), Vec::new());
     for &config::Listener { address, tls } in config.listen.listeners() {
         let sockets = bind(address, setup.workers, setup.backlog)
-            .with_context(|| format!("cannot listen on {address} (`listen`)"))?;
+            .with_context(|| format!("cannot listen on {address} ({})", source.says("listen")))?;
         listen.push((sockets.first().context("no worker")?.local_addr()?, tls));
         bound.push(Bound { sockets, tls });
     }
@@ -274,9 +280,10 @@ fn setup(config: &Config) -> anyhow::Result<WorkerConfig> {
 }
 
 /// The store of this gateway alone, and what is wrong with it.
-fn local_store(config: &Config, path: Option<&Path>) -> (Arc<dyn Store>, Option<String>) {
-    let folder = state_folder(config, path, &environment());
+fn local_store(config: &Config, source: &Source) -> (Arc<dyn Store>, Option<String>) {
+    let folder = state_folder(config, source.path(), &environment());
     let (store, warning) = store::open(&folder);
+    let warning = warning.map(|text| text.replace("`store.path`", &source.says("store.path")));
     let warning =
         warning.map(|warning| match config::access_hint(&folder, config::Wanted::Write) {
             Some(hint) => format!("{warning}; {hint}"),
@@ -315,7 +322,8 @@ fn owners(
     owners.context("cannot start the thread that writes to the store")
 }
 
-/// `store.path`, else the first folder of `$STATE_DIRECTORY`, else one beside the configuration.
+/// `store.path`, else the first folder of `$STATE_DIRECTORY`, else one beside the configuration. A process
+/// that is one of several there has its own in it.
 fn state_folder(
     config: &Config,
     path: Option<&Path>,
@@ -325,9 +333,13 @@ fn state_folder(
         return folder.clone();
     }
     let given = environment.vars.get("STATE_DIRECTORY").and_then(|list| list.split(':').next());
+    let name = config.state_name.as_deref();
     match given.filter(|folder| !folder.is_empty()) {
-        Some(folder) => PathBuf::from(folder),
-        None => path.and_then(Path::parent).unwrap_or(Path::new("")).join("difygate-data"),
+        Some(folder) => name.map_or(PathBuf::from(folder), |name| Path::new(folder).join(name)),
+        None => {
+            let beside = path.and_then(Path::parent).unwrap_or(Path::new(""));
+            beside.join(name.unwrap_or("difygate-data"))
+        }
     }
 }
 

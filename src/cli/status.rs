@@ -99,6 +99,11 @@ fn table(status: &Value) -> String {
             let _ = writeln!(text, "\n{app}/{name}: hint: {hint}");
         }
     }
+    for (app, value) in status["applications"].as_object().into_iter().flatten() {
+        if let Some(why) = value["unnamed"].as_str() {
+            let _ = writeln!(text, "\n{app}: no model yet: {why}");
+        }
+    }
     for certificate in status["certificates"].as_array().into_iter().flatten() {
         if let Some(warning) = certificate["warning"].as_str() {
             let _ = writeln!(text, "\nwarning: {warning}");

@@ -26,7 +26,7 @@ pub(super) fn from_host(host: &str, port: Option<u16>) -> Result<Address, Unusab
     }
     let port = port.unwrap_or(DIFY_PORT);
     if let Some(host) = valid_host(host) {
-        return Ok(Address { host, port, scheme: Scheme::Http });
+        return Ok(Address { host, port, scheme: Scheme::Http, base_path: String::new() });
     }
     let named = host.rsplit_once(':').filter(|(name, _)| valid_host(name).is_some());
     if named.is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
@@ -44,18 +44,15 @@ pub(super) fn from_url(url: &str) -> Result<Address, Unusable> {
         "https" => (Scheme::Https, 443),
         _ => return unusable("`url` must begin with `http://` or `https://`", FORM),
     };
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.contains('@') {
+    if rest.contains('@') {
         let hint = "remove them: the gateway authenticates to Dify with `token`";
         return unusable("`url` contains a user name or a password", hint);
     }
-    if authority.contains(['?', '#']) {
+    if rest.contains(['?', '#']) {
         return unusable("`url` contains a query or a fragment", FORM);
     }
-    if authority.contains('/') {
-        let hint = "remove the path: the gateway forwards the path of each request, `/v1/…`";
-        return unusable("`url` contains a path", hint);
-    }
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let base_path = base_path(path)?;
     let (host, port) = match authority.rsplit_once(':') {
         // What ends in a bracket is an IPv6 address without a port.
         Some((host, port)) if !authority.ends_with(']') => match port.parse() {
@@ -69,9 +66,26 @@ pub(super) fn from_url(url: &str) -> Result<Address, Unusable> {
         return unusable("the host in `url` is neither a name nor an IP address", hint);
     }
     match valid_host(host) {
-        Some(host) => Ok(Address { host, port, scheme }),
+        Some(host) => Ok(Address { host, port, scheme, base_path }),
         None => unusable("the host in `url` is neither a name nor an IP address", FORM),
     }
+}
+
+/// What stands before each path that is asked for, without a slash at its end.
+fn base_path(path: &str) -> Result<String, Unusable> {
+    let path = path.trim_end_matches('/');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let fits = |name: &str| !matches!(name, "" | "." | "..") && name.bytes().all(plain);
+    if !path.is_empty() && !path[1..].split('/').all(fits) {
+        let hint =
+            "write letters, digits and `-._~` between single slashes: `http://10.0.0.2/dify`";
+        return unusable("the path in `url` cannot stand before others", hint);
+    }
+    if path.ends_with("/v1") {
+        let hint = "remove `/v1`: it begins the path of each request, and the path in `url` is put before it";
+        return unusable("`url` ends with `/v1`", hint);
+    }
+    Ok(path.to_owned())
 }
 
 /// A host in lower case and without brackets, if it is one.
@@ -111,6 +125,8 @@ mod tests {
             ("https://Dify.example.org", "https://dify.example.org:443"),
             ("HTTPS://[::1]:8443/", "https://[::1]:8443"),
             ("http://[::1]:5001/", "[::1]:5001"),
+            ("http://Dify/Dify", "dify:80/Dify"),
+            ("https://dify.example.org/a/b-c//", "https://dify.example.org:443/a/b-c"),
         ] {
             assert_eq!(from_url(url).unwrap().to_string(), shown);
         }
@@ -123,12 +139,18 @@ mod tests {
         assert_eq!(host("dify:5001"), "`host` takes no port");
         assert_eq!(host("dify/v1"), "`host` is neither a name nor an IP address");
         assert_eq!(host("a b"), "`host` is neither a name nor an IP address");
-        let url = |url| from_url(url).unwrap_err().message;
+        let url = |url: &str| from_url(url).unwrap_err().message;
         assert_eq!(url("dify:5001"), "`url` has no scheme");
         assert_eq!(url("ftp://dify"), "`url` must begin with `http://` or `https://`");
         assert_eq!(url("http://u:p@dify"), "`url` contains a user name or a password");
         assert_eq!(url("http://dify?x"), "`url` contains a query or a fragment");
-        assert_eq!(url("http://dify/v1"), "`url` contains a path");
+        assert_eq!(url("http://dify/v1"), "`url` ends with `/v1`");
+        assert_eq!(url("http://dify/dify/v1/"), "`url` ends with `/v1`");
+        for path in ["a b", "a//b", "/a", "..", "a/../b", "a/./b", "\u{e4}", "a%"] {
+            let written = format!("http://dify/{path}");
+            let said = url(&written);
+            assert_eq!(said, "the path in `url` cannot stand before others", "{path}");
+        }
         assert_eq!(url("http://dify:0"), "the port in `url` is not a number from 1 to 65535");
         assert_eq!(url("http://"), "the host in `url` is neither a name nor an IP address");
         assert_eq!(url("http://::1"), "the host in `url` is neither a name nor an IP address");

@@ -124,7 +124,12 @@ fn flat_app(
 ) -> FlatApp {
     let wanted = app.instances.iter().filter(|instance| is_wanted(instance));
     let instance = |one: &Instance| (one.name.clone(), nameless(values(one), mark));
-    FlatApp { settings: flat(values(app), mark), instances: wanted.map(instance).collect() }
+    let mut own = values(app);
+    if app.named_by_dify {
+        // Nobody wrote them, and a configuration that is only read does not have them yet.
+        own.shift_remove("aliases");
+    }
+    FlatApp { settings: flat(own, mark), instances: wanted.map(instance).collect() }
 }
 
 fn values(part: &impl Serialize) -> Map<String, Value> {

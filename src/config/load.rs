@@ -46,6 +46,8 @@ pub struct Loaded {
     pub warnings: Diagnostics,
     /// What an earlier version did otherwise with it.
     pub changes: Diagnostics,
+    /// What is to be said once, at the start.
+    pub notes: Vec<String>,
 }
 
 /// Reads and checks a configuration file. Files of secrets are read too; nothing else is touched.
@@ -92,7 +94,8 @@ pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagno
     match config {
         Some(config) => {
             let changes = Diagnostics::new(name, text, sink.take_changes());
-            Ok(Loaded { config, warnings: Diagnostics::new(name, text, sink), changes })
+            let warnings = Diagnostics::new(name, text, sink);
+            Ok(Loaded { config, warnings, changes, notes: Vec::new() })
         }
         None => {
             if !sink.has_errors() {

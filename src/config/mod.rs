@@ -35,6 +35,7 @@ mod key_table;
 mod keys;
 mod limits;
 mod listen;
+mod listening;
 mod literal;
 mod load;
 mod markdown;
@@ -70,6 +71,7 @@ pub use flat::{
 pub use keys::Key;
 pub use limits::{Limits, Owners};
 pub use listen::{Listen, Listener};
+pub use listening::Listening;
 pub use load::{Environment, Loaded, load, parse};
 pub use markdown::markdown;
 pub use probe::{Probe, ProbeMethod};

@@ -1,86 +1,83 @@
 //! The configuration that the variables of OpenDify stand for.
 //!
 //! They become the text of a configuration, which takes the way of any other, so that nothing is
-//! checked twice or not at all. Findings name the variable and the model, never a key.
+//! checked twice or not at all. Findings name the variable and the model, never a key. Here are the models and
+//! who may ask for them; `listen` says where it listens, `settings` what is about the process, and `variables`
+//! which names there are.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::address;
-use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
+use super::diagnostic::{DiagnosticSink, Diagnostics};
 use super::key_table::is_name;
 use super::literal;
 use super::load::{Environment, Loaded, parse};
 use crate::model::Token;
 
-/// The variables that it takes at least.
-pub(super) const NEEDED: [&str; 2] = ["MODEL_CONFIG", "DIFY_API_BASE"];
+pub(super) mod listen;
+mod reader;
+mod settings;
+pub(super) mod variables;
 
-/// Where OpenDify listens unless told otherwise.
-const PORT: u16 = 5000;
+use reader::Reader;
 
-/// The configuration, or all that is wrong with the variables, what `sink` has already included.
+/// The configuration, or all that is wrong with the variables, what `sink` has already included. `file` is
+/// where some of them stand.
 pub(super) fn load(
     name: &str,
+    file: Option<&Path>,
     vars: BTreeMap<String, String>,
     mut sink: DiagnosticSink,
 ) -> Result<Loaded, Diagnostics> {
-    let mut reader = Reader { vars: &vars, sink: &mut sink };
+    let mut reader = Reader { vars: &vars, file, sink: &mut sink };
+    reader.ask_about_others();
     let models = reader.models();
-    let text = reader.text(&models);
+    let app_keys = reader.app_keys(&models);
+    if models.is_empty() && app_keys.is_empty() && !reader.sink.has_errors() {
+        reader.error("`MODEL_CONFIG` and `DIFY_API_KEYS` name no app", MODELS);
+    }
+    let text = reader.text(&models, &app_keys);
     let log_level = reader.log_level();
+    let (notes, state_name) = (reader.notes(), reader.state_name());
+    let before = |sink| Diagnostics::new(name, "", sink);
     if sink.has_errors() {
-        return Err(Diagnostics::new(name, "", sink));
+        return Err(before(sink));
     }
     let environment = Environment { vars, base: PathBuf::new() };
-    let mut loaded = parse(name, &text, &environment)?;
+    let parsed = parse(name, &text, &environment);
+    let mut loaded = match parsed {
+        Ok(loaded) => loaded,
+        Err(findings) => return Err(findings.and(before(sink))),
+    };
+    loaded.warnings = loaded.warnings.and(before(sink));
     // The text is ours.
     loaded.changes = Diagnostics::new(name, "", DiagnosticSink::default());
+    loaded.notes = notes;
     loaded.config.log_level = log_level;
+    loaded.config.state_name = state_name;
     for (name, app) in &mut loaded.config.apps {
-        Arc::make_mut(app).name_is_model = models.iter().any(|(model, _)| model == name.as_str());
+        let app = Arc::make_mut(app);
+        app.name_is_model = models.iter().any(|(model, _)| model == name.as_str());
+        app.named_by_dify = app_keys.iter().any(|key| unnamed(key) == name.as_str());
     }
     Ok(loaded)
 }
 
-struct Reader<'a> {
-    vars: &'a BTreeMap<String, String>,
-    sink: &'a mut DiagnosticSink,
-}
+const MODELS: &str =
+    "write `{\"model name\": \"app-…\"}`: the key of an app in Dify for each model";
 
 impl Reader<'_> {
-    /// A variable that is set and not empty. Docker's own env files keep the quotes that others take
-    /// away.
-    fn var(&self, name: &str) -> Option<&str> {
-        let value = self.vars.get(name)?.trim();
-        let quoted = ['"', '\''].into_iter().find_map(|quote| {
-            value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote))
-        });
-        Some(quoted.unwrap_or(value).trim()).filter(|value| !value.is_empty())
-    }
-
-    fn error(&mut self, message: impl Into<String>, hint: impl Into<String>) {
-        self.sink.add(DiagnosticBuilder::placeless(message).hint(hint));
-    }
-
-    fn needed(&mut self, name: &str, hint: &str) -> Option<String> {
-        let value = self.var(name).map(str::to_owned);
-        if value.is_none() {
-            self.error(format!("`{name}` is not set, and there is no `difygate.yaml`"), hint);
-        }
-        value
-    }
-
     /// Models and the keys of their apps, in their order.
     fn models(&mut self) -> Vec<(String, String)> {
-        const HINT: &str = "write `{\"model name\": \"app-…\"}`: the key of an app in Dify for each \
-                            model";
-        let Some(written) = self.needed("MODEL_CONFIG", HINT) else { return Vec::new() };
+        if self.var("MODEL_CONFIG").is_none() && self.var("DIFY_API_KEYS").is_some() {
+            return Vec::new();
+        }
+        let Some(written) = self.needed("MODEL_CONFIG", MODELS) else { return Vec::new() };
         let entries = match literal::dictionary(&written) {
             Ok(entries) => entries,
             Err(fault) => {
@@ -89,12 +86,12 @@ impl Reader<'_> {
                     "`MODEL_CONFIG` is neither JSON nor a Python dictionary: at character {column}, \
                      {expected} was expected"
                 );
-                self.error(message, HINT);
+                self.error(message, MODELS);
                 return Vec::new();
             }
         };
-        if entries.is_empty() {
-            self.error("`MODEL_CONFIG` has no model", HINT);
+        if entries.is_empty() && self.var("DIFY_API_KEYS").is_none() {
+            self.error("`MODEL_CONFIG` has no model", MODELS);
         }
         // As a name a key would stand in every log.
         let is_key = |text: &str| text.trim().starts_with("app-");
@@ -102,7 +99,7 @@ impl Reader<'_> {
             is_key(model) && !key.as_deref().is_some_and(is_key)
         };
         if entries.iter().any(swapped) {
-            self.error("`MODEL_CONFIG` has a key where a model is expected", HINT);
+            self.error("`MODEL_CONFIG` has a key where a model is expected", MODELS);
             return Vec::new();
         }
         let mut models: Vec<(String, String)> = Vec::new();
@@ -110,7 +107,7 @@ impl Reader<'_> {
             let model = model.trim().to_owned();
             let key = key.filter(|key| !key.trim().is_empty());
             if model.is_empty() {
-                self.error("`MODEL_CONFIG` has a model without a name", HINT);
+                self.error("`MODEL_CONFIG` has a model without a name", MODELS);
             } else if models.iter().any(|(other, _)| *other == model) {
                 let message = format!("`MODEL_CONFIG` has the model `{}` twice", shown(&model));
                 self.error(message, "remove one of them");
@@ -118,7 +115,7 @@ impl Reader<'_> {
                 if key.is_none() {
                     let message =
                         format!("the model `{}` in `MODEL_CONFIG` has no key", shown(&model));
-                    self.error(message, HINT);
+                    self.error(message, MODELS);
                 }
                 models.push((model, key.unwrap_or_default()));
             }
@@ -126,19 +123,29 @@ impl Reader<'_> {
         models
     }
 
+    /// The keys of apps that Dify names. One that has a model already is not another.
+    fn app_keys(&mut self, models: &[(String, String)]) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for key in self.list("DIFY_API_KEYS", "app-…") {
+            if !keys.contains(&key) && models.iter().all(|(_, other)| *other != key) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
     /// The text of the configuration.
-    fn text(&mut self, models: &[(String, String)]) -> String {
+    fn text(&mut self, models: &[(String, String)], app_keys: &[String]) -> String {
         let addresses = self.addresses();
         let keys = self.keys();
         let listen = self.listen(&keys);
-        let app = |(model, key): &(String, String)| {
+        let app = |key: &str, aliases: &[&str]| {
             let instances = (1..).zip(&addresses).map(|(number, url)| {
                 json!({ "name": format!("dify{number}"), "url": url, "token": key })
             });
-            let name = app_name(model);
             let mut app = Map::new();
-            if name != *model {
-                app.insert("aliases".into(), json!([model]));
+            if !aliases.is_empty() {
+                app.insert("aliases".into(), json!(aliases));
             }
             // With one key for all of them they have one database.
             app.insert(
@@ -146,16 +153,25 @@ impl Reader<'_> {
                 json!(if addresses.len() > 1 { "shared" } else { "independent" }),
             );
             app.insert("instances".into(), instances.collect());
-            (name, Value::from(app))
+            Value::from(app)
         };
+        let of_model = |(model, key): &(String, String)| {
+            let name = app_name(model);
+            let aliases: &[&str] = if name == *model { &[] } else { &[model] };
+            let app = app(key, aliases);
+            (name, app)
+        };
+        let of_key = |key: &String| (unnamed(key), app(key, &[]));
+        let apps = models.iter().map(of_model).chain(app_keys.iter().map(of_key));
         let mut config = json!({
             "listen": listen.to_string(),
             "ai": { "users": "open_webui" },
             "keys": keys,
-            "apps": models.iter().map(app).collect::<Map<_, _>>(),
+            "admin": { "listen": self.admin_listen(listen.port()) },
+            "apps": apps.collect::<Map<_, _>>(),
         });
-        if let Some(listen) = self.var("DIFYGATE_ADMIN_LISTEN") {
-            config["admin"] = json!({ "listen": listen });
+        if let Some(config) = config.as_object_mut() {
+            config.extend(self.settings());
         }
         format!("{config:#}\n")
     }
@@ -183,29 +199,10 @@ impl Reader<'_> {
 
     /// The keys of clients. OpenDify believes whoever says which user it is.
     fn keys(&mut self) -> Vec<Value> {
-        let written = self.var("VALID_API_KEYS").unwrap_or_default().to_owned();
-        let mut secrets: Vec<String> = Vec::new();
-        if written.starts_with('[') {
-            match literal::list(&written) {
-                Ok(items) => secrets.extend(items.into_iter().flatten()),
-                Err(fault) => {
-                    let (column, expected) = (fault.column, fault.expected);
-                    let message = format!(
-                        "`VALID_API_KEYS` is not a list: at character {column}, {expected} was expected"
-                    );
-                    self.error(
-                        message,
-                        "separate the keys by commas, or write `[\"sk-…\", \"sk-…\"]`",
-                    );
-                }
-            }
-        } else {
-            secrets.extend(written.split(',').map(str::to_owned));
-        }
+        let secrets = self.list("VALID_API_KEYS", "sk-…");
         let mut keys: BTreeMap<String, Value> = BTreeMap::new();
-        for secret in secrets.iter().map(|secret| secret.trim()).filter(|secret| !secret.is_empty())
-        {
-            let name = Token::new(secret).fingerprint();
+        for secret in secrets {
+            let name = Token::new(&*secret).fingerprint();
             let key = json!({ "name": name, "secret": secret, "trusted_proxy": true });
             keys.insert(name, key);
         }
@@ -214,57 +211,6 @@ impl Reader<'_> {
             keys.push(json!({ "name": "anonymous", "anonymous": true, "trusted_proxy": true }));
         }
         keys
-    }
-
-    fn allows_anonymous(&mut self) -> bool {
-        let said = self.var("ALLOW_ANONYMOUS").unwrap_or("false").to_ascii_lowercase();
-        let is_true = matches!(&*said, "true" | "1" | "yes" | "on");
-        if !is_true && !matches!(&*said, "false" | "0" | "no" | "off") {
-            self.error("`ALLOW_ANONYMOUS` must be `true` or `false`", "leave it out for `false`");
-        }
-        is_true
-    }
-
-    /// Where it listens: on this machine alone, unless it is said who may come in.
-    fn listen(&mut self, keys: &[Value]) -> SocketAddr {
-        let host = self.var("SERVER_HOST").unwrap_or("127.0.0.1");
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let host = if host.eq_ignore_ascii_case("localhost") { "127.0.0.1" } else { host };
-        let host = host.parse::<IpAddr>().ok();
-        let port = self.var("SERVER_PORT").map_or(Some(PORT), |port| port.parse().ok());
-        if host.is_none() {
-            let hint = "write `127.0.0.1` for this machine alone, `0.0.0.0` for all";
-            self.error("`SERVER_HOST` must be an IP address", hint);
-        }
-        if port.is_none() {
-            self.error("`SERVER_PORT` must be a number from 0 to 65535", "OpenDify's is `5000`");
-        }
-        let said = self.var("ALLOW_ANONYMOUS").is_some() && self.allows_anonymous();
-        let anybody = !said && keys.iter().all(|key| key.get("secret").is_none());
-        if anybody && host.is_some_and(|host| !host.is_loopback()) {
-            let message = "`SERVER_HOST` lets other machines in without any key";
-            let hint = "set `VALID_API_KEYS` to the keys of clients, or `ALLOW_ANONYMOUS=true` to \
-                        let anybody in";
-            self.error(message, hint);
-        }
-        SocketAddr::new(host.unwrap_or(Ipv4Addr::LOCALHOST.into()), port.unwrap_or(PORT))
-    }
-
-    /// `LOG_LEVEL` in the names of Python, as the filter of the error log.
-    fn log_level(&mut self) -> Option<&'static str> {
-        let level = self.var("LOG_LEVEL")?.to_ascii_uppercase();
-        let filter = match &*level {
-            "DEBUG" => "debug",
-            "INFO" => "info",
-            "WARNING" | "WARN" => "warn",
-            "ERROR" | "CRITICAL" | "FATAL" => "error",
-            _ => {
-                let hint = "write `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`";
-                self.error("`LOG_LEVEL` has an unknown value", hint);
-                return None;
-            }
-        };
-        Some(filter)
     }
 }
 
@@ -279,6 +225,11 @@ fn app_name(model: &str) -> String {
     let digest = Sha256::digest(model.as_bytes());
     let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{digest}", similar.trim_matches('-')).trim_start_matches('-').to_owned()
+}
+
+/// The name of an app that Dify names: it stays the same whatever the app is called there.
+fn unnamed(key: &str) -> String {
+    format!("dify-{}", Token::new(key).fingerprint())
 }
 
 /// A model's name for a message, in one line.

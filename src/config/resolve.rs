@@ -52,6 +52,7 @@ pub(super) fn resolve(raw: RawConfig) -> Option<Config> {
         keys: raw.keys.into_iter().map(Into::into).collect(),
         conversations: raw.conversations,
         log_level: None,
+        state_name: None,
         watched_files: raw.watched_files,
     })
 }
@@ -81,6 +82,7 @@ fn resolve_app(app: RawApp, top: &Top) -> Option<App> {
     Some(App {
         user_tokens: app.user_tokens,
         name_is_model: true,
+        named_by_dify: false,
         aliases: app.aliases,
         method: app.method.unwrap_or(top.method),
         max_load: app.max_load.unwrap_or(top.max_load),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
 use super::env_file;
 use super::load::{Environment, Loaded, load};
-use super::opendify;
+use super::opendify::{self, variables};
 use super::secret::reason;
 
 /// The file that is taken where none is named.
@@ -22,6 +23,13 @@ const ENV_FILE: &str = ".env";
 pub enum Source {
     /// A YAML file.
     File(PathBuf),
+    /// A YAML file whose `${NAME}` a file of variables fills, too.
+    Filled {
+        /// The YAML file.
+        path: PathBuf,
+        /// The file of variables; what the process has itself counts before it.
+        variables: PathBuf,
+    },
     /// The variables of OpenDify, some of them perhaps in a file.
     Environment {
         /// The file; what the process has itself counts before it.
@@ -30,11 +38,12 @@ pub enum Source {
 }
 
 impl Source {
-    /// The file that is named, or the file of variables that is. Where neither is: `difygate.yaml` if
+    /// The file that is named, filled by the file of variables that is, or the latter alone. Where neither is: `difygate.yaml` if
     /// it is there or if no variable of OpenDify is set, be it in `.env`.
     pub fn choose(config: Option<PathBuf>, env_file: Option<PathBuf>, env: &Environment) -> Self {
         match (config, env_file) {
-            (Some(path), _) => return Self::File(path),
+            (Some(path), None) => return Self::File(path),
+            (Some(path), Some(variables)) => return Self::Filled { path, variables },
             (None, Some(file)) => return Self::Environment { file: Some(file) },
             (None, None) => {}
         }
@@ -43,7 +52,7 @@ impl Source {
         let text = fs::read_to_string(beside).ok();
         let vars = text.as_deref().map(|text| env_file::parse(text).vars).unwrap_or_default();
         let is_set = |name: &&str| env.vars.contains_key(*name) || vars.contains_key(*name);
-        if default.exists() || !opendify::NEEDED.iter().any(is_set) {
+        if default.exists() || !variables::NEEDED.iter().any(is_set) {
             return Self::File(default);
         }
         Self::Environment { file: text.map(|_| beside.to_owned()) }
@@ -56,18 +65,42 @@ impl Source {
     pub fn load(&self, env: &Environment) -> Result<Loaded, Diagnostics> {
         match self {
             Self::File(path) => load(path, env),
+            Self::Filled { path, variables: file } => {
+                let mut sink = DiagnosticSink::default();
+                let vars = variables(Some(file), env, &mut sink);
+                let is_faulty = sink.has_errors();
+                let of_file = Diagnostics::new(&file.display().to_string(), "", sink);
+                if is_faulty {
+                    return Err(of_file);
+                }
+                let env = Environment { vars, base: env.base.clone() };
+                let mut loaded =
+                    load(path, &env).map_err(|findings| findings.and(of_file.clone()))?;
+                loaded.warnings = loaded.warnings.and(of_file);
+                loaded.config.watched_files.push(file.clone());
+                Ok(loaded)
+            }
             Self::Environment { file } => {
                 let mut sink = DiagnosticSink::default();
                 let vars = variables(file.as_deref(), env, &mut sink);
-                opendify::load(&self.to_string(), vars, sink)
+                opendify::load(&self.to_string(), file.as_deref(), vars, sink)
             }
         }
+    }
+
+    /// What says a key's value here, for a message: the key, or a variable.
+    pub fn says(&self, key: &str) -> String {
+        let variable = match self {
+            Self::Environment { .. } => variables::of_key(key),
+            Self::File(_) | Self::Filled { .. } => None,
+        };
+        variable.map_or_else(|| format!("`{key}`"), str::to_owned)
     }
 
     /// The file that it is in, if any.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::File(path) => Some(path),
+            Self::File(path) | Self::Filled { path, .. } => Some(path),
             Self::Environment { file } => file.as_deref(),
         }
     }
@@ -82,7 +115,7 @@ impl From<PathBuf> for Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) | Self::Filled { path, .. } => path.display().fmt(f),
             Self::Environment { file: None } => f.write_str("the environment"),
             Self::Environment { file: Some(path) } => {
                 write!(f, "the environment with {}", path.display())
@@ -92,7 +125,7 @@ impl fmt::Display for Source {
 }
 
 /// The variables of the process, and of the file those that the process has not.
-fn variables(
+pub(super) fn variables(
     file: Option<&Path>,
     env: &Environment,
     sink: &mut DiagnosticSink,
@@ -114,6 +147,12 @@ fn variables(
             return vars;
         }
     };
+    if is_open(path) {
+        let message =
+            format!("{} holds keys, and other users of this machine may read it", path.display());
+        let hint = format!("`chmod 600 {}`", path.display());
+        sink.add(DiagnosticBuilder::placeless(message).into_warning().hint(hint));
+    }
     let parsed = env_file::parse(&text);
     for line in parsed.faults {
         let message = format!("line {line} of the env file is not valid");
@@ -126,4 +165,9 @@ fn variables(
         vars.entry(name).or_insert(value);
     }
     vars
+}
+
+/// Whether users beside its owner and group may read a file.
+fn is_open(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
 }

@@ -78,6 +78,9 @@ pub struct Config {
     /// What the error log holds, where the environment says it.
     #[serde(skip)]
     pub log_level: Option<&'static str>,
+    /// What the default folder of the store is called, if not as usual: several processes may run in one folder.
+    #[serde(skip)]
+    pub state_name: Option<String>,
     /// Files beside the configuration that it is made of: of secrets and of certificates.
     #[serde(skip)]
     pub watched_files: Vec<PathBuf>,
@@ -93,6 +96,9 @@ pub struct App {
     /// have.
     #[serde(skip)]
     pub name_is_model: bool,
+    /// Whether its model id is what Dify calls it, which is asked there.
+    #[serde(skip)]
+    pub named_by_dify: bool,
     /// More model ids beside its name. No two apps have the same.
     pub aliases: Vec<String>,
     /// How requests are spread over the instances.

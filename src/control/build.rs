@@ -55,11 +55,14 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
     let anonymous = config.keys.iter().find(|key| key.secret.is_none());
     let everyone = builder.everyone(config)?;
     let tls = listener(config, old.and_then(|old| old.tls.as_ref()))?;
+    let named = apps.iter().zip(config.apps.values()).filter(|(_, app)| app.named_by_dify);
+    let named_by_dify = named.map(|(app, _)| Arc::clone(app)).collect();
     // From here on nothing can fail: instances are shared with what runs.
     builder.instances.settle();
     Ok(Snapshot {
         removed: old.map(|old| removed_instances(old, &apps)).unwrap_or_default(),
         apps,
+        named_by_dify,
         tokens: TokenTable::new(keys(config)),
         anonymous: anonymous.map(|written| Arc::new(key(config, written))),
         models: models(config),

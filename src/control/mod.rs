@@ -6,6 +6,7 @@ mod by_address;
 mod host;
 mod labels;
 mod lifecycle;
+mod naming;
 pub mod plan;
 mod probes;
 mod reload;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::background;
 use crate::config::{self, Config, Diagnostics, Difference, Environment, FlatConfig, Source};
 use crate::control::build;
+use crate::control::naming;
 use crate::control::plan::{self, Changes, Question};
 use crate::control::tls::{self, AuthorityFiles};
 use crate::control::watch::Watch;
@@ -150,7 +151,7 @@ impl Reloader {
     }
 
     /// Works off reloads for as long as the process lives: those that are asked for, and one after
-    /// each change of the files. `apply` gives what the snapshot does not
+    /// each change of the files. Names that Dify has for apps are taken as they are learned. `apply` gives what the snapshot does not
     /// hold to those who need it, and cannot fail.
     pub async fn serve(mut requests: Requests, mut running: Running, apply: impl Fn(&Config)) {
         loop {
@@ -160,6 +161,12 @@ impl Reloader {
                     None => return,
                 },
                 () = running.watch.changed() => None,
+                () = running.shared.app_names().changed() => {
+                    if let Err(error) = running.rename(&requests.configs).await {
+                        tracing::error!("the apps keep their old model ids: {error}");
+                    }
+                    continue;
+                }
             };
             let done = running.reload(&requests.configs, &apply).await;
             log(&running.source, &done);
@@ -184,8 +191,28 @@ impl Running {
         let (reloaded, config) =
             aside(move || replace(&source, &environment, &shared, &configs)).await??;
         apply(&config);
+        self.shared.app_names().ask_again();
         self.watch.follow(self.source.path(), &config.watched_files);
         Ok(reloaded)
+    }
+}
+
+impl Running {
+    /// Gives apps the names that were learned; nothing is read again.
+    async fn rename(&self, configs: &Arc<Configs>) -> Result<(), ReloadError> {
+        let (shared, configs) = (Arc::clone(&self.shared), Arc::clone(configs));
+        aside(move || {
+            let (current, old) = (configs.current.load_full(), shared.snapshot());
+            let mut config = Config::clone(&current);
+            naming::apply(&mut config, &shared.app_names().all(), &current);
+            let before = build::Before { config: &current, snapshot: &old };
+            let snapshot = build::snapshot(&config, Some(before)).map_err(ReloadError::NotBuilt)?;
+            shared.swap(Arc::new(snapshot));
+            naming::log(&current, &config);
+            configs.current.store(Arc::new(config));
+            Ok(())
+        })
+        .await?
     }
 }
 
@@ -211,6 +238,7 @@ fn replace(
 ) -> Result<(Reloaded, Arc<Config>), ReloadError> {
     let (current, old) = (configs.current.load_full(), shared.snapshot());
     let mut loaded = source.load(environment).map_err(ReloadError::Refused)?;
+    naming::apply(&mut loaded.config, &shared.app_names().all(), &current);
     let before = build::Before { config: &current, snapshot: &old };
     let snapshot = build::snapshot(&loaded.config, Some(before)).map_err(ReloadError::NotBuilt)?;
     let (was, now) = (old.tls.as_ref(), snapshot.tls.as_ref());
@@ -222,6 +250,7 @@ fn replace(
     let files = tls::authority_files(&loaded.config);
     let authorities = tls::exchanged_files(&configs.authorities.load(), &files);
     configs.authorities.store(Arc::new(files));
+    naming::log(&current, &loaded.config);
     let config = Arc::new(loaded.config);
     configs.current.store(Arc::clone(&config));
     let warnings = loaded.warnings;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A host, a TCP port and what is spoken there.
+/// A host, a TCP port, what is spoken there and where below it Dify is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     /// A name or an IP address; an IPv6 address stands without its brackets.
@@ -13,6 +13,9 @@ pub struct Address {
     pub port: u16,
     /// What is spoken there.
     pub scheme: Scheme,
+    /// What stands before each path that is asked for there: `/dify`, without a slash at its end; empty where
+    /// Dify is at the root.
+    pub base_path: String,
 }
 
 /// What is spoken at an address.
@@ -47,15 +50,15 @@ impl Address {
 }
 
 impl fmt::Display for Address {
-    /// `host:port`, and with `https://` before it where TLS is spoken.
+    /// `host:port`, with `https://` before it where TLS is spoken and the base path behind it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.scheme == Scheme::Https {
             f.write_str("https://")?;
         }
         if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
+            write!(f, "[{}]:{}{}", self.host, self.port, self.base_path)
         } else {
-            write!(f, "{}:{}", self.host, self.port)
+            write!(f, "{}:{}{}", self.host, self.port, self.base_path)
         }
     }
 }

@@ -27,6 +27,7 @@ async fn serves(name: &str, vars: &[(&str, &str)]) {
     text = text.replace("/run/secrets", folder.path().to_str().unwrap());
     text = text.replace("access.log", folder.path().join("access.log").to_str().unwrap());
     fs::write(&path, &text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let (source, option) = match path.extension().is_some_and(|ending| ending == "env") {
         true => (Source::Environment { file: Some(path.clone()) }, Some("--env-file")),
         false => (Source::File(path.clone()), None),

@@ -8,6 +8,7 @@
 
 mod docs;
 mod examples;
+mod from_opendify;
 mod golden;
 mod layers;
 mod links;

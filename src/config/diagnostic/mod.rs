@@ -50,6 +50,13 @@ impl Diagnostics {
         Self::new(name, "", sink)
     }
 
+    /// These, and behind them those of another text.
+    #[must_use]
+    pub(super) fn and(mut self, more: Self) -> Self {
+        self.findings.extend(more.findings);
+        self
+    }
+
     /// Adds a warning that is about no place in the text.
     pub fn warn(&mut self, message: &str, hint: &str) {
         let mut sink = DiagnosticSink::default();

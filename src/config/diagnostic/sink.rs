@@ -91,9 +91,12 @@ impl DiagnosticSink {
         self.drafts.iter().any(|draft| draft.severity == Severity::Error)
     }
 
-    /// In the order of the text; what has no place comes first.
+    /// In the order of the text; what has no place comes first, and errors of one place before its warnings.
     pub(crate) fn into_sorted(mut self) -> Vec<DiagnosticBuilder> {
-        self.drafts.sort_by_key(|draft| draft.span.as_ref().map(|span| (span.start, span.end)));
+        self.drafts.sort_by_key(|draft| {
+            let place = draft.span.as_ref().map(|span| (span.start, span.end));
+            (place, draft.severity != Severity::Error)
+        });
         self.drafts
     }
 }

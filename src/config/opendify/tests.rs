@@ -1,9 +1,13 @@
 //! Configurations of the variables of OpenDify.
 
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use super::{app_name, is_name};
-use crate::config::{Config, Diagnostics, Environment, Loaded, Source, Style};
+use crate::config::{
+    AccessLog, Config, Diagnostics, Environment, Loaded, LogFormat, Source, Style,
+};
 use crate::model::Storage;
 use crate::model::ai::UserForm;
 use proptest::prelude::*;
@@ -109,7 +113,8 @@ fn without_keys_it_listens_on_loopback_alone() {
         for anonymous in ["", "false", "0"] {
             let said = refused(&[("SERVER_HOST", host), ("ALLOW_ANONYMOUS", anonymous)]);
             assert!(said.contains("`SERVER_HOST` lets other machines in"), "{said}");
-            assert!(said.contains("VALID_API_KEYS") && said.contains("ALLOW_ANONYMOUS=true"));
+            assert!(said.contains("add one line: `VALID_API_KEYS=sk-"), "{said}");
+            assert!(said.contains("`ALLOW_ANONYMOUS=true`"), "{said}");
         }
     }
 }
@@ -134,7 +139,7 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
         ("MODEL_CONFIG", "{'app-hush': None}", "has a key where a model is expected"),
         ("DIFY_API_BASE", "", "`DIFY_API_BASE` is not set"),
         ("DIFY_API_BASE", "dify:5001", "`DIFY_API_BASE`: its URL has no scheme"),
-        ("DIFY_API_BASE", "http://dify/api", "`DIFY_API_BASE`: its URL contains a path"),
+        ("DIFY_API_BASE", "http://dify/a//b", "`DIFY_API_BASE`: the path in its URL cannot stand"),
         ("DIFY_API_BASE", "http://me:hush@dify/v1", "contains a user name or a password"),
         ("SERVER_HOST", "dify.example", "`SERVER_HOST` must be an IP address"),
         ("SERVER_PORT", "70000", "`SERVER_PORT` must be a number"),
@@ -142,6 +147,14 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
         ("ALLOW_ANONYMOUS", "perhaps", "`ALLOW_ANONYMOUS` must be `true` or `false`"),
         ("VALID_API_KEYS", "['sk-hush", "`VALID_API_KEYS` is not a list: at character 2"),
         ("VALID_API_KEYS", "sk hush", "the secret of key `"),
+        ("DIFY_API_KEYS", "['app-hush", "`DIFY_API_KEYS` is not a list: at character 2"),
+        ("GUNICORN_WORKERS", "0", "`GUNICORN_WORKERS` must be a number from 1 to 1024"),
+        ("DIFYGATE_WORKERS", "auto", "`DIFYGATE_WORKERS` must be a number from 1 to 1024"),
+        ("HTTP_TIMEOUT", "-1", "`HTTP_TIMEOUT` must be a number of seconds up to 86400"),
+        ("GUNICORN_TIMEOUT", "1e9", "`GUNICORN_TIMEOUT` must be a number of seconds"),
+        ("DIFYGATE_ADMIN_LISTEN", "localhost", "`DIFYGATE_ADMIN_LISTEN` must be an IP address"),
+        ("DIFYGATE_REDIS_URL", "host:hush", "`DIFYGATE_REDIS_URL` is not the URL of a Redis"),
+        ("SERVER_PORT", "tcp://10.0.0.1:80", "`enableServiceLinks: false`"),
     ] {
         let shown = refused(&[(name, value)]);
         assert!(shown.contains(said), "{name}={value}: {shown}");
@@ -184,6 +197,116 @@ fn a_file_of_variables_gives_what_the_process_has_not() {
     fs::remove_file(&path).unwrap();
     let faults = source.load(&environment).unwrap_err().to_string();
     assert!(faults.contains("the env file cannot be read: no such file"), "{faults}");
+}
+
+#[test]
+fn what_is_about_the_process_is_honoured() {
+    let config = good(&[]);
+    assert_eq!((config.workers, config.timeouts, config.store), Default::default());
+    for (names, workers) in [
+        (&["GUNICORN_WORKERS"][..], 4),
+        (&["WEB_CONCURRENCY"], 4),
+        (&["WEB_CONCURRENCY", "GUNICORN_WORKERS", "DIFYGATE_WORKERS"], 6),
+    ] {
+        let numbers = ["4", "5", "6"];
+        let vars: Vec<_> = names.iter().copied().zip(numbers).collect();
+        assert_eq!(good(&vars).workers, Some(workers), "{names:?}");
+    }
+    let seconds = |text: &str| Duration::from_secs_f64(text.parse().unwrap());
+    for (client, gunicorn, wait) in
+        [("30.0", "", "30"), ("", "60", "60"), ("90", "60", "60"), ("0.25", "None", "0.25")]
+    {
+        let vars = [("HTTP_TIMEOUT", client), ("GUNICORN_TIMEOUT", gunicorn)];
+        let timeouts = good(&vars).timeouts;
+        assert_eq!((timeouts.first_byte, timeouts.idle), (seconds(wait), seconds(wait)));
+    }
+    assert_eq!(good(&[("GUNICORN_TIMEOUT", "0")]).timeouts, config.timeouts);
+    assert_eq!(good(&[("HTTP_TIMEOUT", "30")]).timeouts.all_attempts, config.timeouts.all_attempts);
+    assert_eq!(good(&[("HTTP_TIMEOUT", "3600")]).timeouts.all_attempts, seconds("3660"));
+    assert_eq!(good(&[("GUNICORN_KEEPALIVE", "2")]).timeouts.keep_alive, seconds("2"));
+    let url = "redis://:hush@host:6379/1";
+    let store = good(&[("DIFYGATE_STORE", "/x"), ("DIFYGATE_REDIS_URL", url)]).store;
+    assert_eq!(store.path.as_deref(), Some(Path::new("/x")));
+    assert_eq!(store.redis.unwrap().expose(), url);
+    for (written, log) in [
+        ("off", AccessLog::Off),
+        ("Combined", AccessLog::Stdout(LogFormat::Combined)),
+        ("/x.log", AccessLog::File { path: "/x.log".into(), format: LogFormat::Json }),
+    ] {
+        assert_eq!(good(&[("DIFYGATE_ACCESS_LOG", written)]).access_log, log);
+    }
+}
+
+#[test]
+fn processes_on_neighbouring_ports_do_not_collide() {
+    for (port, admin, folder) in [
+        ("5000", 9090, None),
+        ("5001", 9091, Some("difygate-data-5001")),
+        ("5002", 9092, Some("difygate-data-5002")),
+        ("8080", 9090, None),
+        ("0", 9090, None),
+    ] {
+        let config = good(&[("SERVER_PORT", port)]);
+        let found = (config.admin.listen.port(), config.state_name.as_deref());
+        assert_eq!(found, (admin, folder), "{port}");
+    }
+    let config = good(&[("SERVER_PORT", "5001"), ("DIFYGATE_ADMIN_LISTEN", "127.0.0.1:1")]);
+    assert_eq!(config.admin.listen.port(), 1);
+}
+
+#[test]
+fn development_is_a_log_of_details_unless_a_level_is_said() {
+    for (place, level, filter) in [
+        ("development", "", Some("debug")),
+        ("Development", "warning", Some("warn")),
+        ("production", "", None),
+        ("staging", "", None),
+    ] {
+        let vars = [("ENVIRONMENT", place), ("LOG_LEVEL", level)];
+        assert_eq!(good(&vars).log_level, filter, "{place} {level}");
+    }
+}
+
+#[test]
+fn a_base_may_be_below_a_path() {
+    for base in ["http://dify/dify/v1", "http://dify/dify/v1/", "http://dify/dify"] {
+        let config = good(&[("DIFY_API_BASE", base)]);
+        assert_eq!(config.apps[0].instances[0].address.to_string(), "dify:80/dify", "{base}");
+    }
+}
+
+#[test]
+fn keys_that_dify_names_are_apps_that_are_no_models_yet() {
+    let config = good(&[("DIFY_API_KEYS", "app-hush-3,app-hush-1, app-hush-3")]);
+    let [.., (name, app)] = &config.apps.iter().collect::<Vec<_>>()[..] else { panic!() };
+    let named = |app: &crate::config::App| (app.named_by_dify, app.name_is_model);
+    assert_eq!((config.apps.len(), named(app), app.aliases.len()), (3, (true, false), 0));
+    assert_eq!(app.instances[0].token.expose(), "app-hush-3");
+    let mark = app.instances[0].token.fingerprint();
+    assert_eq!(name.as_str(), format!("dify-{mark}"));
+    assert_eq!(named(&config.apps[0]), (false, true));
+}
+
+#[test]
+fn what_nothing_reads_is_warned_of_and_what_is_not_needed_is_noted() {
+    let vars = [
+        ("MODEL_CONFIG", MODELS),
+        ("DIFY_API_BASE", BASE),
+        ("VALID_API_KEY", "sk-hush"),
+        ("GUNICORN_RELOAD", "true"),
+        ("GUNICORN_WORKERS", "2"),
+    ];
+    let loaded = load(&vars).unwrap();
+    let warnings = loaded.warnings.render(Style::Plain);
+    assert!(warnings.contains("`VALID_API_KEY` is set, and nothing reads it"), "{warnings}");
+    assert!(warnings.contains("did you mean `VALID_API_KEYS`?"), "{warnings}");
+    assert!(!warnings.contains("hush"), "{warnings}");
+    let [note] = &loaded.notes[..] else { panic!("{:?}", loaded.notes) };
+    assert!(note.starts_with("not needed here: `GUNICORN_RELOAD`. "), "{note}");
+    assert!(load(&vars[..2]).unwrap().notes.is_empty());
+    // Where the configuration is refused, too: it may be why.
+    let said = refused(&[("VALID_API_KEY", "sk-hush"), ("SERVER_HOST", "0.0.0.0")]);
+    assert!(said.contains("did you mean `VALID_API_KEYS`?"), "{said}");
 }
 
 proptest! {

@@ -30,8 +30,8 @@ pub(crate) struct RawInstance {
     #[serde(default, deserialize_with = "maybe_whole::<_, _, 1, 65535>")]
     #[schemars(schema_with = "value_schema::whole::<1, 65535>")]
     pub(crate) port: Option<u16>,
-    /// Instead of `host` and `port`: `http://10.0.0.2:5001`, or `https://` and a name, without a
-    /// path.
+    /// Instead of `host` and `port`: `http://10.0.0.2:5001`, or `https://` and a name. A path,
+    /// `http://10.0.0.2/dify`, is put before each path that is asked for there.
     pub(crate) url: Option<String>,
     /// Where clients get this instance's files (Dify's `FILES_URL`, as clients reach it): file
     /// links for AI clients begin with it. Absent: with the address at which the client reached the

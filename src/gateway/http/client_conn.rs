@@ -192,8 +192,12 @@ impl ClientConn {
         let (limit, ending) = match self.phase.get() {
             Phase::Idle => (timeouts.keep_alive, CloseReason::Idle),
             Phase::Head => (timeouts.header, CloseReason::HeaderTimeout),
-            // A response that has not begun may take longer than a pause within one.
-            Phase::Exchange => (timeouts.idle.max(timeouts.first_byte), CloseReason::Idle),
+            // A response that has not begun may take longer than a pause within one, and what goes wrong on
+            // the way is to be told.
+            Phase::Exchange => {
+                let response = timeouts.first_byte.max(timeouts.all_attempts);
+                (timeouts.idle.max(response), CloseReason::Idle)
+            }
         };
         let stood_still = Duration::from_millis(now_ms.saturating_sub(self.since_ms.get()));
         (stood_still > limit).then_some(ending)
@@ -322,6 +326,18 @@ mod tests {
         client.end_exchange(5_000);
         assert_eq!(client.overdue(&timeouts, 0, 5_500), None);
         assert_eq!(client.overdue(&timeouts, 0, 6_500), Some(CloseReason::Idle));
+    }
+
+    #[test]
+    fn who_waits_for_all_attempts_is_not_idle() {
+        let client = ClientConn::new(([127, 0, 0, 1], 1).into(), 0);
+        let short = Duration::from_secs(1);
+        let all_attempts = Duration::from_secs(20);
+        let mut timeouts = timeouts();
+        (timeouts.idle, timeouts.first_byte, timeouts.all_attempts) = (short, short, all_attempts);
+        client.begin_exchange(0);
+        assert_eq!(client.overdue(&timeouts, 0, 19_000), None);
+        assert_eq!(client.overdue(&timeouts, 0, 21_000), Some(CloseReason::Idle));
     }
 
     #[test]

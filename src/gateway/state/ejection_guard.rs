@@ -56,7 +56,12 @@ mod tests {
         for (count, percent, most) in
             [(4, 50, 2), (3, 50, 1), (3, 10, 1), (1, 1, 1), (4, 100, 4), (5, 60, 3)]
         {
-            let at = |port| Address { host: "127.0.0.1".into(), port, scheme: Scheme::Http };
+            let at = |port| Address {
+                host: "127.0.0.1".into(),
+                port,
+                scheme: Scheme::Http,
+                base_path: String::new(),
+            };
             let instance = |port| Arc::new(Instance::new(at(port), 10));
             let instances: Vec<_> = (1..=count).map(instance).collect();
             let with_stats = |instance: &Arc<Instance>| (Arc::clone(instance), Arc::default());

@@ -15,7 +15,7 @@ use crate::balance::{Breaker, KeyedStall};
 use crate::gateway::state::runs::Runs;
 use crate::gateway::state::slots::Slots;
 use crate::gateway::state::tls::instance::InstanceTls;
-use crate::model::Address;
+use crate::model::{Address, Scheme};
 use crate::telemetry::{Counter, Gauge, Histogram};
 
 /// The socket addresses to try, in order. A name is asked for again at each connection, so a
@@ -36,6 +36,8 @@ pub struct Instance {
     id: u64,
     address: Address,
     authority: Option<Authority>,
+    /// Whether what stands there is a server for several names or paths, which goes by the host.
+    goes_by_host: bool,
     /// How TLS is spoken with it, where its address says so.
     tls: ArcSwapOption<InstanceTls>,
     slots: Slots,
@@ -73,6 +75,7 @@ impl Instance {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             authority: address.authority().parse().ok(),
+            goes_by_host: address.scheme == Scheme::Https || !address.base_path.is_empty(),
             tls: ArcSwapOption::empty(),
             address,
             slots: Slots::new(slots),
@@ -105,6 +108,12 @@ impl Instance {
     /// `host:port`, for a request without a host of its own.
     pub fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
+    }
+
+    /// Whether it is told its own host, and not the one that the client named: behind TLS or a path stands a
+    /// server for several names.
+    pub(crate) fn goes_by_host(&self) -> bool {
+        self.goes_by_host
     }
 
     /// How TLS is spoken with it; none where it is not.
@@ -295,7 +304,12 @@ mod tests {
 
     fn instance(slots: u32) -> Arc<Instance> {
         Arc::new(Instance::new(
-            Address { host: "::1".into(), port: 5001, scheme: Scheme::Http },
+            Address {
+                host: "::1".into(),
+                port: 5001,
+                scheme: Scheme::Http,
+                base_path: String::new(),
+            },
             slots,
         ))
     }

@@ -5,6 +5,7 @@ pub(crate) mod admission;
 pub mod ai_settings;
 pub mod app;
 pub mod app_info_cache;
+pub mod app_names;
 pub mod app_stats;
 pub(crate) mod conversation_lock;
 pub(crate) mod ejection_guard;

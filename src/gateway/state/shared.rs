@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::affinity::Owners;
 use crate::conversation::ConversationStore;
 use crate::gateway::http::conn_limit::ConnectionLimiter;
+use crate::gateway::state::app_names::AppNames;
 use crate::gateway::state::conversation_lock::ConversationLocks;
 use crate::gateway::state::first_turn_locks::FirstTurnLocks;
 use crate::gateway::state::snapshot::Snapshot;
@@ -55,6 +56,7 @@ pub struct Stores {
 pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     admin: Box<dyn AdminHandler>,
+    app_names: AppNames,
     kept: Stores,
     /// Made when the first conversation goes on: it has a place for each of thousands.
     turns: OnceLock<ConversationLocks>,
@@ -128,6 +130,7 @@ impl Shared {
         Self {
             snapshot: ArcSwap::new(snapshot),
             admin,
+            app_names: AppNames::default(),
             kept,
             turns: OnceLock::new(),
             first_turns: OnceLock::new(),
@@ -155,6 +158,11 @@ impl Shared {
     /// Returns after the snapshot was replaced. For one caller: the prober.
     pub(crate) async fn swapped(&self) {
         self.swapped.notified().await;
+    }
+
+    /// What Dify calls the apps that it names.
+    pub fn app_names(&self) -> &AppNames {
+        &self.app_names
     }
 
     /// What answers the admin paths.

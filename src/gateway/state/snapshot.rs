@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub tokens: TokenTable,
     /// The key of requests that bring none, or one that nobody knows; none: they are refused.
     pub anonymous: Option<Arc<Key>>,
+    /// The apps whose model ids are what Dify calls them.
+    pub named_by_dify: Vec<Arc<App>>,
     /// Model ids to places in `apps`.
     pub models: Models,
     /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.

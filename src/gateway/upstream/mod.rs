@@ -10,6 +10,8 @@ pub(crate) mod dial;
 pub(crate) mod h1;
 pub(crate) mod held_slot;
 pub(crate) mod keyed_wait;
+pub(crate) mod name_apps;
+pub(crate) mod own_request;
 pub(crate) mod probe;
 pub(crate) mod probe_expect;
 pub(crate) mod upstream_request;

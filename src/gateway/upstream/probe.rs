@@ -39,14 +39,14 @@ use crate::gateway::state::shared::Shared;
 use crate::gateway::state::slots::Slot;
 use crate::gateway::upstream::attempt_error::chain;
 use crate::gateway::upstream::dial::dial;
-use crate::gateway::upstream::h1::{Connection, SendError};
+use crate::gateway::upstream::h1::Connection;
+use crate::gateway::upstream::name_apps::name_apps;
+use crate::gateway::upstream::own_request::{
+    KEYED_PATH, USER_AGENT_NAME, unanswered, write_request_head,
+};
 use crate::gateway::upstream::probe_expect::verify;
 
-const USER_AGENT_NAME: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
-
-/// What Dify answers from its database to any app's key.
-const KEYED_PATH: &str = "/v1/info";
-/// For that, at least: a busy Dify may take a second.
+/// For [`KEYED_PATH`], at least: a busy Dify may take a second.
 const KEYED_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread that probes. It ends when this is dropped.
@@ -66,7 +66,8 @@ impl Prober {
         thread::Builder::new().name("prober".to_owned()).spawn(move || match runtime() {
             Ok(runtime) => runtime.block_on(async {
                 tokio::select! {
-                    () = run(shared) => {}
+                    () = run(Arc::clone(&shared)) => {}
+                    () = name_apps(shared) => {}
                     _ = stopped => {}
                 }
             }),
@@ -234,20 +235,15 @@ async fn ask_with_key(
     let connection = Box::new(Connection::new(dial(probed.instance()).await?, buffers.clone()));
     let mut headers = headers(probed)?;
     headers.insert(AUTHORIZATION, key.clone());
-    let head = |out: &mut Vec<u8>| write_request_head(&Method::GET, KEYED_PATH, &headers, out);
+    let base_path = &probed.instance().address().base_path;
+    let head = |out: &mut Vec<u8>| {
+        write_request_head(&Method::GET, [base_path, KEYED_PATH], &headers, out);
+    };
     let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     let due = Instant::now() + 2 * limit;
     let response = connection.send_request(&Method::GET, head, body, due).await;
     let (head, _) = response.map_err(|(error, _)| unanswered(error))?;
     Ok(head.status.as_u16())
-}
-
-fn unanswered(error: SendError) -> io::Error {
-    io::Error::other(match error {
-        SendError::Closed(what) | SendError::Broken(what) => what,
-        SendError::Garbled(what) => what.to_owned(),
-        SendError::Late => "no answer in time".to_owned(),
-    })
 }
 
 struct ProbeResponse {
@@ -261,7 +257,8 @@ async fn ask(probed: &ProbeTarget, buffers: &IoBuffers) -> io::Result<ProbeRespo
     let connection = Box::new(Connection::new(dial(instance).await?, buffers.clone()));
     let headers = headers(probed)?;
     let head = |out: &mut Vec<u8>| {
-        write_request_head(&probe.method, probe.path.as_str(), &headers, out);
+        let path = [&*instance.address().base_path, probe.path.as_str()];
+        write_request_head(&probe.method, path, &headers, out);
     };
     let body = ReplayBody::new(BufferedBody::EMPTY, SendState::default());
     // Who asks times the whole of a probe, and has to be the first to see that it is late.
@@ -290,14 +287,4 @@ fn headers(probed: &ProbeTarget) -> io::Result<HeaderMap> {
         headers.insert(name, value.clone());
     }
     Ok(headers)
-}
-
-fn write_request_head(method: &Method, path: &str, headers: &HeaderMap, out: &mut Vec<u8>) {
-    let line = [method.as_str(), " ", path, " HTTP/1.1\r\n"];
-    line.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
-    for (name, value) in headers {
-        let field = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
-        field.iter().for_each(|part| out.extend_from_slice(part));
-    }
-    out.extend_from_slice(b"\r\n");
 }

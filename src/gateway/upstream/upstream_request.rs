@@ -19,7 +19,6 @@ use crate::gateway::http::request_id::RequestId;
 use crate::gateway::http::send_state::SendState;
 use crate::gateway::state::member::Member;
 use crate::gateway::upstream::client_info::ClientInfo;
-use crate::model::Scheme;
 
 /// What the gateway calls itself in requests of its own.
 const AGENT: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
@@ -163,10 +162,7 @@ impl UpstreamRequest {
         // RFC 9112 §3.2.2: the host of an absolute URI counts, not the header.
         let authority = self.head.uri.authority().map(|name| name.as_str().as_bytes());
         let named = authority.or_else(|| self.head.headers.get(KnownHeader::Host));
-        let own_host = member.filter(|member| {
-            // Behind TLS stands a server for several names, which goes by the host.
-            member.instance.address().scheme == Scheme::Https || named.is_none()
-        });
+        let own_host = member.filter(|member| member.instance.goes_by_host() || named.is_none());
         let own_host = own_host.and_then(|member| member.instance.authority());
         let own_host = own_host.map(|host| host.as_str().as_bytes());
         own_host.or(named).into_iter().for_each(|host| add(KnownHeader::Host, host));
@@ -231,6 +227,10 @@ impl UpstreamRequest {
     pub(crate) fn write_head(&self, member: &Member, out: &mut Vec<u8>) {
         out.extend_from_slice(self.head.method.as_str().as_bytes());
         out.push(b' ');
+        let base_path = &member.instance.address().base_path;
+        if !base_path.is_empty() {
+            out.extend_from_slice(base_path.as_bytes());
+        }
         out.extend_from_slice(self.target().as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
         self.headers(Some(member), |field| {

@@ -29,7 +29,7 @@ async fn the_rest_is_for_operators() {
     let token = "admin: { listen: 127.0.0.1:0, token: admin-secret }";
     let rig = Rig::start(1).await;
     let text = std::fs::read_to_string(&rig.config_path).unwrap();
-    for path in ["/ready", "/status", "/metrics", "/reload-config"] {
+    for path in ["/status", "/metrics", "/reload-config"] {
         assert_eq!(rig.send(get(path)).await.status, StatusCode::FORBIDDEN, "{path}");
         assert_eq!(send(rig.gateway.admin(), get(path)).await.status, StatusCode::OK, "{path}");
         // A user token is not an admin's.
@@ -37,7 +37,7 @@ async fn the_rest_is_for_operators() {
         assert_eq!(rig.send(as_user).await.status, StatusCode::FORBIDDEN, "{path}");
     }
     let by_reason = &rig.status().await["stats"]["by_reason"];
-    assert_eq!(by_reason["forbidden"], 8, "{by_reason}");
+    assert_eq!(by_reason["forbidden"], 6, "{by_reason}");
     // A token for operators closes the admin listener to others and opens the main one; it takes
     // effect with a reload.
     std::fs::write(&rig.config_path, text.replace("admin: { listen: 127.0.0.1:0 }", token))
@@ -48,6 +48,30 @@ async fn the_rest_is_for_operators() {
         let shown = Request::get("/status").header("authorization", "Bearer admin-secret");
         assert_eq!(send(addr, shown.body("").unwrap()).await.status, StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn a_kubelet_gets_the_status_of_ready_on_the_main_listener_and_no_more() {
+    let rig = Rig::start(1).await;
+    let ready = || rig.send(get("/ready"));
+    let answer = ready().await;
+    assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, 0), "{answer:?}");
+    rig.difys[0].set_fault(Fault::Refused).await.unwrap();
+    for _ in 0..3 {
+        rig.chat("alice").await;
+    }
+    let answer = ready().await;
+    assert_eq!((answer.status, answer.body.len()), (StatusCode::SERVICE_UNAVAILABLE, 0));
+    let posted = rig.send(Request::post("/ready").body("").unwrap()).await;
+    assert!(!posted.status.is_success() && !posted.text().contains("shop"), "{posted:?}");
+    // Whoever may ask for the rest is told which apps they are.
+    let text = std::fs::read_to_string(&rig.config_path).unwrap();
+    let allowed = "admin: { listen: 127.0.0.1:0, allow: [127.0.0.1] }";
+    std::fs::write(&rig.config_path, text.replace("admin: { listen: 127.0.0.1:0 }", allowed))
+        .unwrap();
+    rig.gateway.reloader().reload().await.unwrap();
+    let told = ready().await.json();
+    assert_eq!(told["applications_without_instance"], json!(["shop", "flow"]), "{told}");
 }
 
 #[tokio::test]

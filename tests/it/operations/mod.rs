@@ -1,11 +1,15 @@
 //! The program as its operators see it: commands, reloads, deployment.
 
+mod alive;
 mod commands;
 mod deploy;
 mod descriptors;
 mod import;
 mod listeners;
 mod opendify;
+mod opendify_documents;
+mod opendify_names;
+mod opendify_processes;
 mod openresty;
 mod owner;
 mod plan;

@@ -1,5 +1,6 @@
 //! Which instance answers whom, and why.
 
+mod base_path;
 mod explain;
 mod identify;
 mod methods;

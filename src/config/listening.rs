@@ -1,0 +1,164 @@
+//! Where a gateway listens, by what is written alone: whoever asks whether it is alive may lack its secrets, and
+//! a fault elsewhere in the file does not concern them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::admin::Admin;
+use super::diagnostic::DiagnosticSink;
+use super::listen::{Listen, Listener};
+use super::load::Environment;
+use super::opendify::listen::endpoint;
+use super::secret::reason;
+use super::source::{Source, variables};
+use super::yaml::{build, read};
+use crate::model::{TlsMode, units};
+
+/// Where a gateway listens, as somebody on the same machine reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For clients.
+    pub listen: SocketAddr,
+    /// For operators.
+    pub admin: SocketAddr,
+    /// Whether clients are spoken to over TLS.
+    pub has_tls: bool,
+}
+
+impl Source {
+    /// Where a gateway of this configuration listens.
+    ///
+    /// # Errors
+    /// Its file cannot be read; the text says which and why.
+    pub fn listening(&self, env: &Environment) -> Result<Listening, String> {
+        // Faults of variables are the gateway's to say.
+        let mut sink = DiagnosticSink::default();
+        match self {
+            Self::File(path) => of_file(path, &env.vars),
+            Self::Filled { path, variables: file } => {
+                of_file(path, &variables(Some(file), env, &mut sink))
+            }
+            Self::Environment { file } => {
+                let vars = variables(file.as_deref(), env, &mut sink);
+                let [listen, admin] = endpoint(&vars);
+                Ok(Listening { listen: near(listen), admin: near(admin), has_tls: false })
+            }
+        }
+    }
+}
+
+/// The few keys that say it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Written {
+    listen: Listen,
+    admin: WrittenAdmin,
+    tls: Vec<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct WrittenAdmin {
+    #[serde(deserialize_with = "units::listen")]
+    listen: SocketAddr,
+}
+
+impl Default for WrittenAdmin {
+    fn default() -> Self {
+        Self { listen: Admin::default().listen }
+    }
+}
+
+fn of_file(path: &Path, vars: &BTreeMap<String, String>) -> Result<Listening, String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("{} cannot be read: {}", path.display(), reason(&error)))?;
+    Ok(of_text(&text, vars))
+}
+
+fn of_text(text: &str, vars: &BTreeMap<String, String>) -> Listening {
+    let mut sink = DiagnosticSink::default();
+    let tree = build(text, vars, &mut sink);
+    let written = tree.and_then(|tree| read::<Written>(&tree, &mut sink).0).unwrap_or_default();
+    let Written { listen, admin, tls } = written;
+    let is_plain = |listener: &&Listener| match listener.tls {
+        TlsMode::Auto => tls.is_empty(),
+        TlsMode::On => false,
+        TlsMode::Off => true,
+    };
+    let plain = listen.listeners().iter().find(is_plain);
+    let address = plain.map_or(listen.first(), |listener| listener.address);
+    Listening { listen: near(address), admin: near(admin.listen), has_tls: plain.is_none() }
+}
+
+/// What listens on all addresses of a machine is reached on its loopback.
+fn near(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{Listening, of_text};
+    use crate::config::{Environment, Source};
+
+    fn shown(listening: Listening) -> String {
+        let tls = if listening.has_tls { " tls" } else { "" };
+        format!("{} {}{tls}", listening.listen, listening.admin)
+    }
+
+    #[test]
+    fn a_file_says_it_whatever_else_is_wrong_with_it() {
+        let vars = [("PORT".to_owned(), "81".to_owned())].into();
+        for (text, expected) in [
+            ("", "127.0.0.1:8080 127.0.0.1:9090"),
+            ("listen: 0.0.0.0:5000\napps: { a: ${SECRET} }", "127.0.0.1:5000 127.0.0.1:9090"),
+            (
+                "listen: \"[::]:80\"\nadmin: { listen: 0.0.0.0:1, token: ${X} }",
+                "[::1]:80 127.0.0.1:1",
+            ),
+            ("listen: 10.0.0.1:${PORT}\nunknown: 1", "10.0.0.1:81 127.0.0.1:9090"),
+            ("tls: [{ cert: a, key: b }]", "127.0.0.1:8080 127.0.0.1:9090 tls"),
+            (
+                "listen: [{ address: 0.0.0.0:443, tls: true }, 0.0.0.0:82]\ntls: [{ cert: a }]",
+                "127.0.0.1:443 127.0.0.1:9090 tls",
+            ),
+            (
+                "listen: [0.0.0.0:443, { address: 0.0.0.0:82, tls: false }]\ntls: [{ cert: a }]",
+                "127.0.0.1:82 127.0.0.1:9090",
+            ),
+            ("listen: [", "127.0.0.1:8080 127.0.0.1:9090"),
+            ("listen: nowhere", "127.0.0.1:8080 127.0.0.1:9090"),
+        ] {
+            assert_eq!(shown(of_text(text, &vars)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_variables_say_it_and_each_port_has_its_own_admin_listener() {
+        for (host, port, expected) in [
+            ("", "", "127.0.0.1:5000 127.0.0.1:9090"),
+            ("0.0.0.0", "5002", "127.0.0.1:5002 127.0.0.1:9092"),
+            ("10.0.0.1", "8080", "10.0.0.1:8080 127.0.0.1:9090"),
+        ] {
+            let vars = [("SERVER_HOST", host), ("SERVER_PORT", port)];
+            let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let env = Environment { vars: vars.into(), ..Environment::default() };
+            let listening = Source::Environment { file: None }.listening(&env).unwrap();
+            assert_eq!(shown(listening), expected);
+        }
+        let nowhere = Source::File(PathBuf::from("/nowhere/difygate.yaml"));
+        let fault = nowhere.listening(&Environment::default()).unwrap_err();
+        assert_eq!(fault, "/nowhere/difygate.yaml cannot be read: no such file");
+    }
+}
