@@ -50,7 +50,8 @@ use retry::RawRetry;
 #[serde(deny_unknown_fields, rename = "Configuration")]
 #[schemars(transform = object_schema::finish)]
 pub(crate) struct RawConfig {
-    /// Where clients connect. Port 0 lets the system choose.
+    /// Where clients connect. Port 0 lets the system choose. Absent: `$DIFYGATE_LISTEN`, which the
+    /// container image sets to `0.0.0.0:8080`, else the default.
     #[serde(default = "default_listen", deserialize_with = "units::listen")]
     #[schemars(schema_with = "value_schema::listen")]
     pub(crate) listen: SocketAddr,
