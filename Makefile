@@ -19,7 +19,7 @@ COUNTS = $(abspath $(TARGET))/profiling/difygate.profdata
 STATIC_FLAGS = -C target-feature=+crt-static
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build profiled static image image-context check test lint format unit doc docs docker-test clients clients-test \
+.PHONY: help demo build profiled static image image-context dist check test lint manifests format unit doc docs docker-test clients clients-test \
   recordings tools certs bench bench-micro faults soak slow contenders strict fuzz fuzz-mutate fuzz-cargo-fuzz
 
 help: ## List the targets
@@ -38,8 +38,11 @@ $(COUNTS): Cargo.lock bench/profile.sh $(shell find src -name '*.rs')
 	$(CARGO) build --release --locked -p difygate-bench
 	CARGO=$(CARGO) FLAGS="$(STATIC_FLAGS)" bench/profile.sh $(TARGET) $(TARGET)/release/speed
 
+# A kernel of arm64 has pages of 4, 16 or 64 KiB; built with the largest, jemalloc runs on each.
+PAGES = $(if $(filter aarch64%,$(HOST)),JEMALLOC_SYS_WITH_LG_PAGE=16)
+
 static: ## Build a release binary that needs no libraries
-	RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --profile $(STATIC_PROFILE) --locked --bin difygate --target $(HOST)
+	$(PAGES) RUSTFLAGS="$(STATIC_FLAGS)" $(CARGO) build --profile $(STATIC_PROFILE) --locked --bin difygate --target $(HOST)
 	@! readelf --program-headers $(STATIC) | grep INTERP || { echo "$(STATIC) is not static" >&2; exit 1; }
 	deploy/notices.py $(HOST) > $(dir $(STATIC))licenses.txt
 	@echo "static: $(STATIC), with $(dir $(STATIC))licenses.txt to go with it"
@@ -47,11 +50,14 @@ static: ## Build a release binary that needs no libraries
 image-context: $(if $(PROFILED),profiled,static)
 	rm -rf $(TARGET)/image
 	mkdir -p $(TARGET)/image/tmp $(TARGET)/image/state
-	cp $(STATIC) $(TARGET)/image/difygate
-	deploy/notices.py $(HOST) > $(TARGET)/image/licenses.txt
+	strip -o $(TARGET)/image/difygate $(STATIC)
+	cp $(dir $(STATIC))licenses.txt $(TARGET)/image/
 
 image: image-context ## Build the container image, difygate:latest
 	docker build -t $(IMAGE) -f deploy/Dockerfile $(TARGET)/image
+
+dist: image-context ## Make the files of a release in target/dist: program, .deb, image for `docker load`, sums
+	scripts/dist.sh $(TARGET)
 
 # The stores' tests need redis-server.
 WITHOUT_REDIS = $(shell command -v redis-server >/dev/null 2>&1 || echo --skip store:: --skip conversation::)
@@ -62,7 +68,7 @@ check: ## Format, lints and unit tests, in two minutes; needs nothing but Rust a
 	$(CARGO) test --workspace --lib --locked --quiet -- $(WITHOUT_REDIS)
 	$(CARGO) test -p difygate --test rules --locked --quiet
 
-test: lint unit doc docker-test ## Install what the tests need, then format, lints, all tests, docs
+test: lint manifests unit doc docker-test ## Install what the tests need, then format, lints, all tests, docs
 
 # Packages of their own. Pingora's crates would take minutes, so `make bench` alone builds those.
 ASIDE = fuzz bench/pingora
@@ -73,6 +79,18 @@ lint: tools ## Check the format, the lints, and what crates and licences are bui
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) --locked -- -D warnings
 	target/deny/bin/cargo-deny --locked check licenses bans sources
+
+# Kubernetes' own schemas, as a wheel. An unknown field is an error, and one is put in to see that it is.
+MANIFESTS = kubernetes-validate==1.37.0
+VALIDATE = target/manifests/bin/kubernetes-validate --strict --quiet --kubernetes-version
+
+manifests: ## Hold deploy/kubernetes to the schemas of the oldest and the newest Kubernetes that it is for
+	@[ "$$(cat target/manifests/installed 2>/dev/null)" = "$(MANIFESTS)" ] || { rm -rf target/manifests && \
+	  python3 -m venv target/manifests && target/manifests/bin/pip install --quiet --disable-pip-version-check $(MANIFESTS) && \
+	  echo "$(MANIFESTS)" > target/manifests/installed; }
+	for version in 1.30.0 1.37.0; do $(VALIDATE) $$version deploy/kubernetes/*.yaml || exit 1; done
+	sed 's/readinessProbe:/readinessProb:/' deploy/kubernetes/deployment.yaml > target/manifests/misspelt.yaml
+	! $(VALIDATE) 1.37.0 target/manifests/misspelt.yaml
 
 format: ## Format the code
 	$(CARGO) fmt --all

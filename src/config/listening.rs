@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use super::admin::Admin;
 use super::diagnostic::DiagnosticSink;
 use super::listen::{Listen, Listener};
-use super::load::Environment;
+use super::load::{Environment, LISTEN};
 use super::opendify::listen::endpoint;
 use super::secret::reason;
 use super::source::{Source, variables};
@@ -56,7 +56,7 @@ impl Source {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Written {
-    listen: Listen,
+    listen: Option<Listen>,
     admin: WrittenAdmin,
     tls: Vec<IgnoredAny>,
 }
@@ -85,6 +85,8 @@ fn of_text(text: &str, vars: &BTreeMap<String, String>) -> Listening {
     let tree = build(text, vars, &mut sink);
     let written = tree.and_then(|tree| read::<Written>(&tree, &mut sink).0).unwrap_or_default();
     let Written { listen, admin, tls } = written;
+    let by_variable = || vars.get(LISTEN)?.parse::<SocketAddr>().ok().map(Listen::from);
+    let listen = listen.or_else(by_variable).unwrap_or_default();
     let is_plain = |listener: &&Listener| match listener.tls {
         TlsMode::Auto => tls.is_empty(),
         TlsMode::On => false,
@@ -142,6 +144,14 @@ mod tests {
         ] {
             assert_eq!(shown(of_text(text, &vars)), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn where_a_file_says_nothing_a_variable_does() {
+        let vars = [("DIFYGATE_LISTEN".to_owned(), "0.0.0.0:8000".to_owned())].into();
+        let expected = |listen: &str| format!("{listen} 127.0.0.1:9090");
+        assert_eq!(shown(of_text("apps: {}", &vars)), expected("127.0.0.1:8000"));
+        assert_eq!(shown(of_text("listen: 127.0.0.1:1", &vars)), expected("127.0.0.1:1"));
     }
 
     #[test]

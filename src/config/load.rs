@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::certificate_paths;
@@ -14,7 +15,7 @@ use super::raw::RawConfig;
 use super::resolve::resolve;
 use super::secret::{fetch_all, reason};
 use super::types::Config;
-use super::yaml::{Places, build, read};
+use super::yaml::{Places, Step, build, read};
 
 /// A configuration is a text for people; a larger file is something else.
 const LARGEST: usize = 16 << 20;
@@ -116,8 +117,26 @@ fn examine(text: &str, env: &Environment, sink: &mut DiagnosticSink) -> Option<R
     let (raw, dropped) = read::<RawConfig>(&tree, sink);
     let mut raw = raw?;
     let places = Places::new(&tree, dropped);
+    if !places.has(&[Step::Key("listen")]) {
+        listen_by_default(&mut raw, env, sink);
+    }
     fetch_all(&mut raw, &places, &env.base, sink);
     certificate_paths::settle(&mut raw, &env.base);
     check(&raw, &places, sink);
     Some(raw)
+}
+
+/// Where a file that has no `listen` is served, if not on this machine alone. In a container that
+/// would be nowhere, and its image sets this.
+pub(super) const LISTEN: &str = "DIFYGATE_LISTEN";
+
+fn listen_by_default(raw: &mut RawConfig, env: &Environment, sink: &mut DiagnosticSink) {
+    let Some(text) = env.vars.get(LISTEN).filter(|text| !text.is_empty()) else { return };
+    match text.parse::<SocketAddr>() {
+        Ok(address) => raw.listen = address.into(),
+        Err(_) => sink.add(
+            DiagnosticBuilder::placeless(format!("`{LISTEN}` must be an IP address with a port"))
+                .hint("write `0.0.0.0:8080` for all networks of this machine, or add `listen`"),
+        ),
+    }
 }

@@ -53,7 +53,8 @@ use retry::RawRetry;
 pub(crate) struct RawConfig {
     /// Where clients connect: an address, or a list of them, of which each may say whether it
     /// speaks TLS: `[0.0.0.0:82, { address: "0.0.0.0:443", tls: true }]`. Port 0 lets the system
-    /// choose.
+    /// choose. Absent: `$DIFYGATE_LISTEN`, which the container image sets to `0.0.0.0:8080`, else the
+    /// default.
     #[serde(default)]
     #[schemars(schema_with = "listen::schema")]
     pub(crate) listen: Listen,

@@ -42,6 +42,20 @@ apps:
 ";
 
 #[test]
+fn a_file_without_listen_is_served_where_the_environment_says() {
+    let without = MINIMAL.replace("listen: 127.0.0.1:8080\n", "");
+    let listen = |text: &str, value: &str| {
+        loaded(text, &[("DIFYGATE_LISTEN", value)]).config.listen.to_string()
+    };
+    assert_eq!(listen(&without, "0.0.0.0:8000"), "0.0.0.0:8000");
+    assert_eq!(listen(&without, ""), "127.0.0.1:8080");
+    assert_eq!(listen(MINIMAL, "0.0.0.0:8000"), "127.0.0.1:8080");
+    let refused = parse("gateway.yaml", &without, &env(&[("DIFYGATE_LISTEN", "localhost")]));
+    let said = refused.unwrap_err().render(Style::Plain);
+    assert!(said.contains("`DIFYGATE_LISTEN` must be an IP address with a port"), "{said}");
+}
+
+#[test]
 fn the_minimal_file_gets_every_default() {
     let config = good(MINIMAL);
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");

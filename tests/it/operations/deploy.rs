@@ -1,4 +1,5 @@
-//! What `deploy` holds for systemd and as configuration. `scripts/docker.sh` tests the containers.
+//! What `deploy` holds for systemd and as configuration. `scripts/docker.sh` tests the containers and the
+//! package, `make manifests` what Kubernetes reads.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -25,18 +26,68 @@ fn run(program: &str, arguments: &[&str]) -> Option<Output> {
     Some(Command::new(Path::new(folder).join(program)).args(arguments).output().unwrap())
 }
 
+const CONFIG_MAP: &str = "kubernetes/configmap.yaml";
+
+/// A configuration, be it in a file or in a ConfigMap.
+fn configuration(file: &str) -> String {
+    let text = deploy(file);
+    match text.split_once("  difygate.yaml: |\n") {
+        Some((_, inner)) => {
+            assert_eq!(file, CONFIG_MAP);
+            inner.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap())).collect()
+        }
+        None => text,
+    }
+}
+
+/// What a text says after `before` wherever it has that, as far as a name or a path goes.
+fn said(text: &str, before: &str) -> Vec<String> {
+    let name = |c: char| c.is_alphanumeric() || "_-./".contains(c);
+    let after = text.split(before).skip(1);
+    after.map(|rest| rest.chars().take_while(|c| name(*c)).collect()).collect()
+}
+
 #[test]
-fn the_configurations_for_compose_are_valid() {
+fn what_kubernetes_mounts_is_what_the_configuration_reads() {
+    let deployment = deploy("kubernetes/deployment.yaml");
+    assert_eq!(said(&deployment, "configMap: { name: "), ["difygate"]);
+    assert_eq!(said(&deployment, "secretName: "), ["difygate"]);
+    assert!(deployment.contains("mountPath: /etc/difygate,"), "where the image reads it");
+    assert!(deployment.contains("mountPath: /run/secrets/difygate,"));
+    let secret = deploy("kubernetes/secret.yaml");
+    let read = said(&configuration(CONFIG_MAP), "file:/run/secrets/difygate/");
+    assert_eq!(read.len(), 4);
+    for key in read {
+        assert!(secret.contains(&format!("\n  {key}: ")), "{key}");
+    }
+    let stack = said(&deploy("swarm.yaml"), "source: ");
+    let read = said(&configuration("swarm/difygate.yaml"), "file:/run/secrets/");
+    assert_eq!(read.len(), 3);
+    for secret in read {
+        assert!(stack.contains(&secret), "{secret}");
+    }
+}
+
+#[test]
+fn the_configurations_of_deploy_are_valid() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["dify1_key", "dify2_key", "admin_token"] {
+    let secrets = [
+        ("dify1_key", "app-one"),
+        ("dify2_key", "app-two"),
+        ("admin_token", "of-operators"),
+        ("customer_service_token", "of-clients"),
+        ("redis_url", "redis://redis:6379/0"),
+    ];
+    for (name, value) in secrets {
         let secret = folder.path().join(name);
-        fs::write(&secret, name).unwrap();
+        fs::write(&secret, value).unwrap();
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     }
-    for file in ["dev/difygate.yaml", "config/difygate.yaml"] {
+    for file in ["dev/difygate.yaml", "config/difygate.yaml", "swarm/difygate.yaml", CONFIG_MAP] {
         let path = folder.path().join("difygate.yaml");
-        fs::write(&path, deploy(file).replace("/run/secrets", folder.path().to_str().unwrap()))
-            .unwrap();
+        let secrets = folder.path().to_str().unwrap();
+        let text = configuration(file).replace("/run/secrets/difygate", secrets);
+        fs::write(&path, text.replace("/run/secrets", secrets)).unwrap();
         let checked = difygate(&["check", path.to_str().unwrap()]);
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
         assert!(checked.stderr.is_empty(), "{checked:?}");
@@ -146,5 +197,27 @@ fn the_image_names_whose_work_is_in_it() {
         assert!(text.contains(part), "{part}");
     }
     assert!(!text.contains(folder), "a path of the machine that built it");
-    assert!(deploy("Dockerfile").contains("COPY licenses.txt "));
+}
+
+/// What a Dockerfile says of the final image, but for where its files come from.
+fn final_image(text: &str) -> Vec<&str> {
+    let (_, last) = text.rsplit_once("FROM scratch\n").unwrap();
+    last.lines().filter(|line| !line.starts_with("COPY")).collect()
+}
+
+#[test]
+fn both_dockerfiles_make_the_same_image() {
+    let whole =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile")).unwrap();
+    let ready = deploy("Dockerfile");
+    assert_eq!(final_image(&whole), final_image(&ready));
+    let copied = ready.lines().filter(|line| line.starts_with("COPY"));
+    let copied: Vec<_> = copied.map(|line| line.rsplit_once(' ').unwrap()).collect();
+    assert!(copied.iter().any(|(from, _)| from.ends_with("licenses.txt")));
+    for (from, to) in copied {
+        let (options, from) = from.rsplit_once(' ').unwrap();
+        let options = options.replacen("COPY", "COPY --from=build", 1);
+        let line = format!("{options} /image/{from} {to}");
+        assert!(whole.lines().any(|other| other == line), "{line}");
+    }
 }
