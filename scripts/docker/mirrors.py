@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Mirrors of Debian, rustup and crates.io for an engine whose namespace has no way out.
+"""Mirrors of Debian, rustup and the registry of crates for an engine whose namespace has no way out.
 
 Usage: mirrors.py PID PORT RUSTUP DEBIAN
-It listens in the network namespace of the process PID and asks from its own. RUSTUP is a folder that stands for
-static.rust-lang.org, DEBIAN the address of Debian's mirror. Crates that Cargo has here are not fetched again.
+It listens in the network namespace of the process PID and asks from its own. RUSTUP is a folder as rustup's server has
+it, DEBIAN the address of Debian's mirror. Crates and their index are what `cargo fetch` left on this machine.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 
 CLONE_NEWNET = 0x40000000
-CRATES = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo")) / "registry/cache"
+REGISTRY = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo")) / "registry"
 
 
 def listener(pid, port):
@@ -47,14 +47,10 @@ class Mirrors(http.server.BaseHTTPRequestHandler):
         elif first == "crates" and rest == "config.json":
             self.answer(json.dumps({"dl": f"http://{self.headers['Host']}/crate/{{crate}}/{{version}}"}).encode())
         elif first == "crates":
-            self.forward(f"https://index.crates.io/{rest}")
+            self.index(rest)
         elif first == "crate":
             name, _, version = rest.partition("/")
-            here = next(CRATES.glob(f"*/{name}-{version}.crate"), None)
-            if here:
-                self.file(here)
-            else:
-                self.forward(f"https://static.crates.io/crates/{name}/{name}-{version}.crate")
+            self.file(next(REGISTRY.glob(f"cache/*/{name}-{version}.crate"), pathlib.Path("none")))
         else:
             self.send_error(404)
 
@@ -63,6 +59,13 @@ class Mirrors(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def index(self, name):
+        """Of a crate, as Cargo keeps it: versions and their JSON, each with a zero behind it."""
+        kept = next(REGISTRY.glob(f"index/*/.cache/{name}"), None)
+        if not kept:
+            return self.send_error(404)
+        self.answer(b"".join(one + b"\n" for one in kept.read_bytes().split(b"\0") if one.startswith(b"{")))
 
     def file(self, path):
         if not path.is_file():

@@ -1,11 +1,12 @@
 # shellcheck shell=bash
 # `docker compose up -d` in a fresh clone: the image is built there, and serves. Of what a user has, only the network is
 # missing: Debian 13 is a root made by debootstrap, and the mirrors that the build takes as arguments stand before
-# Debian's own, crates.io and the compiler of this machine. What an earlier run built of the same crates goes in.
+# Debian's own and what Cargo and rustup have on this machine. What an earlier run built of the same crates goes in.
 [ -f "$ROOT" ] || skip "no root of Debian 13"
 # The stage `image` builds it by `make image` then.
 git rev-parse HEAD >/dev/null 2>&1 || skip "this is no checkout of git"
 if [ ! -f "$IMAGE_TAR" ]; then
+  cargo fetch --locked --quiet || skip "crates cannot be fetched"
   for url in debian/dists/trixie/Release crates/se/rd/serde; do
     ask --fail -o /dev/null "http://$MIRRORS/$url" || skip "$url cannot be fetched"
   done
