@@ -52,10 +52,28 @@ pub(super) fn part<'a>(text: &'a [u8], keep: Keep<'_>) -> Object<'a> {
     json.deserialize_map(ObjectVisitor(keep)).unwrap_or_default()
 }
 
-/// The items of a list that was part of an object.
-pub(super) fn items(text: &RawValue) -> Vec<&RawValue> {
-    // It was read once: no error is left in it.
-    serde_json::from_str(text.get()).unwrap_or_default()
+/// The items of a list that was part of an object, found one after another: there may be tens of thousands.
+pub(super) fn items(text: &RawValue) -> Items<'_> {
+    Items { rest: text.get().trim_start().strip_prefix('[').unwrap_or_default() }
+}
+
+/// What is left of a list.
+#[derive(Clone, Default)]
+pub struct Items<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a RawValue;
+
+    fn next(&mut self) -> Option<&'a RawValue> {
+        let rest = self.rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter();
+        // It was read once: what is no value is the end of the list.
+        let item = values.next()?.ok()?;
+        self.rest = rest.get(values.byte_offset()..)?;
+        Some(item)
+    }
 }
 
 /// The tree of a part.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::bounded::{self, Keep, MAX_DEPTH, MAX_ELEMENTS, Object, ParseError};
+use super::bounded::{self, Items, Keep, MAX_DEPTH, MAX_ELEMENTS, Object, ParseError};
 use super::object_text::ObjectText;
 use crate::adapter::bounded::{MAX_IGNORED_NAME, is_tellable};
 use crate::model::{ErrorKind, GatewayError};
@@ -136,7 +136,7 @@ impl<'a> Part<'a> {
 }
 
 /// The items of a list.
-pub fn items(list: &RawValue) -> Vec<&RawValue> {
+pub fn items(list: &RawValue) -> Items<'_> {
     bounded::items(list)
 }
 
@@ -263,9 +263,9 @@ impl<'a> JsonObject<'a> {
     }
 
     /// The items of a list; absent is empty.
-    pub fn items(&mut self, name: &str) -> Result<Vec<&'a RawValue>, GatewayError> {
+    pub fn items(&mut self, name: &str) -> Result<Items<'a>, GatewayError> {
         match self.part(name) {
-            None => Ok(Vec::new()),
+            None => Ok(Items::default()),
             Some(Part::List(list)) => Ok(items(list)),
             Some(_) => Err(wrong_type(&self.place(name), "a list")),
         }

@@ -26,7 +26,7 @@ pub(super) fn messages(
         _ => return Err(json_object::wrong_type(place, "a string or a list of content blocks")),
     };
     let mut all = Vec::new();
-    for (at, block) in blocks.into_iter().enumerate() {
+    for (at, block) in blocks.enumerate() {
         let mut block = JsonObject::of_text(format!("{place}[{at}]"), block)?;
         match (role, block.need_text("type")?.as_str()) {
             (Role::User, "tool_result") => all.push(tool_result(&mut block, ignored)?),
@@ -77,7 +77,7 @@ fn tool_result(
         None => {}
         Some(Part::Text(text)) => result.text = text,
         Some(Part::List(parts)) => {
-            for (at, inner) in items(parts).into_iter().enumerate() {
+            for (at, inner) in items(parts).enumerate() {
                 let mut inner = JsonObject::of_text(format!("{place}[{at}]"), inner)?;
                 let kind = inner.need_text("type")?;
                 part(&kind, &mut inner, &mut result, ignored)?;

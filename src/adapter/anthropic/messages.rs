@@ -100,7 +100,7 @@ fn system(body: &mut JsonObject<'_>, request: &mut CompletionRequest) -> Result<
         None => {}
         Some(Part::Text(text)) => transcript::add_system(&mut request.system, &text),
         Some(Part::List(blocks)) => {
-            for (at, block) in items(blocks).into_iter().enumerate() {
+            for (at, block) in items(blocks).enumerate() {
                 let mut block = JsonObject::of_text(format!("system[{at}]"), block)?;
                 if block.need_text("type")? != "text" {
                     return Err(json_object::wrong_value(&block.place("type"), "must be text"));
@@ -123,9 +123,9 @@ fn messages(
         return Err(json_object::wrong_type("messages", "a list"));
     };
     let messages = items(messages);
-    let mut said = Vec::with_capacity(messages.len());
+    let mut said = Vec::with_capacity(messages.clone().count());
     let mut last = String::new();
-    for (at, message) in messages.into_iter().enumerate() {
+    for (at, message) in messages.enumerate() {
         let mut message = JsonObject::of_text(format!("messages[{at}]"), message)?;
         let role = match message.need_text("role")?.as_str() {
             "user" => Role::User,
@@ -182,7 +182,7 @@ fn tools(body: &mut JsonObject<'_>, request: &mut CompletionRequest) -> Result<(
             return Err(json_object::wrong_value("tool_choice.type", "must be auto or none"));
         }
     }
-    for (at, tool) in body.items("tools")?.into_iter().enumerate() {
+    for (at, tool) in body.items("tools")?.enumerate() {
         if at == 0 && choice.as_deref() != Some("none") {
             request.ignored.push("tools".to_owned());
         }
@@ -215,7 +215,7 @@ fn output(body: &mut JsonObject<'_>, request: &mut CompletionRequest) -> Result<
             return Err(json_object::unsupported(field, why));
         }
     }
-    if !body.items("mcp_servers")?.is_empty() {
+    if body.items("mcp_servers")?.next().is_some() {
         let why = "are not served: give the app of Dify these tools";
         return Err(json_object::unsupported("mcp_servers", why));
     }

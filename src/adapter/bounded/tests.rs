@@ -102,9 +102,15 @@ fn of_fields_of_the_same_name_the_last_one_counts() {
 
 #[test]
 fn a_list_is_its_items() {
-    let list: Box<RawValue> = serde_json::from_str(r#"[1, "a", [2], {"b" : 3}]"#).unwrap();
-    let texts: Vec<_> = items(&list).into_iter().map(RawValue::get).collect();
-    assert_eq!(texts, ["1", "\"a\"", "[2]", "{\"b\" : 3}"]);
+    let texts = |list: &str| {
+        let list: Box<RawValue> = serde_json::from_str(list).unwrap();
+        items(&list).map(|item| item.get().to_owned()).collect::<Vec<_>>()
+    };
+    let expected = ["[2]", "1", "null", "\"a]\"", "-1.5e3", "{\"b\" : 3}", "true"];
+    assert_eq!(texts(r#"[[2],1 ,null, "a]" , -1.5e3,{"b" : 3},true ]"#), expected);
+    assert_eq!(texts("[ ]"), [""; 0]);
+    assert_eq!(texts("[[]]"), ["[]"]);
+    assert_eq!(texts("{\"a\": [1]}"), [""; 0], "of no list there are none");
 }
 
 /// What the fields are in the end.

@@ -30,7 +30,7 @@ fn faults_name_the_place() {
     assert_eq!(place(all.text("text").unwrap_err()), wrong("text"));
     assert_eq!(place(all.flag("stream").unwrap_err()), wrong("stream"));
     assert_eq!(place(all.list("tools").unwrap_err()), wrong("tools"));
-    assert_eq!(place(fields(object).items("tools").unwrap_err()), wrong("tools"));
+    assert_eq!(place(fields(object).items("tools").err().unwrap()), wrong("tools"));
     assert_eq!(place(all.fields("metadata").unwrap_err()), wrong("metadata"));
     assert_eq!(place(fields(object).object_text("stop").unwrap_err()), wrong("stop"));
     assert_eq!(place(fields(object).need_fields("stop").unwrap_err()), wrong("stop"));

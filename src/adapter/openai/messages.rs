@@ -25,9 +25,9 @@ pub(super) fn read(
 ) -> Result<(), GatewayError> {
     let Part::List(messages) = messages else { return Err(wrong_type("messages", "a list")) };
     let messages = items(messages);
-    let mut said: Vec<Message> = Vec::with_capacity(messages.len());
+    let mut said: Vec<Message> = Vec::with_capacity(messages.clone().count());
     let (mut last, mut trailing) = (String::new(), Vec::new());
-    for (place, message) in messages.into_iter().enumerate() {
+    for (place, message) in messages.enumerate() {
         let at = format!("messages[{place}]");
         let mut message = JsonObject::of_text(at.as_str(), message)?;
         let role = role(&mut message)?;
@@ -90,7 +90,7 @@ fn content(
             text.push_str(&more);
         }
     };
-    for (number, part) in parts.into_iter().enumerate() {
+    for (number, part) in parts.enumerate() {
         let mut part = JsonObject::of_text(format!("{at}[{number}]"), part)?;
         let kind = part.take("type");
         let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();

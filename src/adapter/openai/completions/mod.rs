@@ -49,7 +49,7 @@ fn prompt(value: Part<'_>) -> Result<String, GatewayError> {
     let text = match value {
         Part::Text(text) => text,
         Part::List(list) => {
-            let list = items(list);
+            let list: Vec<_> = items(list).collect();
             match (&list[..], list.first().map(|first| Part::of(first))) {
                 ([_], Some(Part::Text(text))) => text,
                 ([_, ..], _) if list.iter().all(|item| item.get().starts_with('"')) => {

@@ -26,8 +26,8 @@ pub(super) fn read(input: Part<'_>, request: &mut CompletionRequest) -> Result<(
         Part::Text(text) => said.push(Message::new(Role::User, text)),
         Part::List(list) => {
             let list = items(list);
-            said.reserve_exact(list.len());
-            for (at, item) in list.into_iter().enumerate() {
+            said.reserve_exact(list.clone().count());
+            for (at, item) in list.enumerate() {
                 last = format!("input[{at}]");
                 let before = said.len();
                 read_item(
@@ -121,7 +121,7 @@ fn content(
         Part::List(parts) => items(parts),
         _ => return Err(json_object::wrong_type(&place, "a string or a list of parts")),
     };
-    for (at, part) in parts.into_iter().enumerate() {
+    for (at, part) in parts.enumerate() {
         let mut part = JsonObject::of_text(format!("{place}[{at}]"), part)?;
         let kind = part.need_text("type")?;
         match (kind.as_str(), author) {

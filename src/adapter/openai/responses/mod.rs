@@ -119,7 +119,7 @@ fn tools(body: &mut JsonObject<'_>, request: &mut CompletionRequest) -> Result<(
             return Err(json_object::unsupported("tool_choice", why));
         }
     };
-    for (at, tool) in body.items("tools")?.into_iter().enumerate() {
+    for (at, tool) in body.items("tools")?.enumerate() {
         if at == 0 && !is_off {
             request.ignored.push("tools".to_owned());
         }
