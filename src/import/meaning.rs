@@ -19,8 +19,9 @@ admin:
   # and Docker's networks. Behind a port that Docker publishes, all hosts may look like one of those:
   # where strangers reach that port, take 172.16.0.0/12 out and set a `token`.
   allow: [127.0.0.0/8, \"::1\", 172.16.0.0/12]
-# access_log: { path: logs/access.log, format: combined }    # without it, standard output
-# error_log: { path: logs/error.log }                        # without it, standard error
+# Without these lines the logs are on standard output and standard error, where Docker keeps them.
+# access_log: { path: /var/log/difygate/access.log, format: combined }
+# error_log: { path: /var/log/difygate/error.log }
 ";
 
 /// What a balancing method is called in configurations of balancers.

@@ -1,7 +1,7 @@
 //! Files of another user: what the gateway says to type.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -77,6 +77,7 @@ fn a_log_that_may_not_be_written_is_answered_with_the_command_that_mends_it() {
 #[test]
 fn an_import_says_whose_the_file_must_be_in_a_container() {
     let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     let lua = "return { apps = { a = { user_tokens = { 't' }, instances = { { name = 'd', host = 'h', token = 'k' } } } } }";
     let (from, to) = (folder.path().join("config.lua"), folder.path().join("difygate.yaml"));
     fs::write(&from, lua).unwrap();
@@ -85,4 +86,10 @@ fn an_import_says_whose_the_file_must_be_in_a_container() {
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
     assert!(said.contains(&format!("`sudo chown 65532:65532 {}`", to.display())), "{said}");
+    if geteuid().is_root() {
+        assert!(!run(folder.path(), &["check", to.to_str().unwrap()]).status.success());
+        chown(&to, Some(IMAGE_USER), Some(IMAGE_USER)).unwrap();
+    }
+    let checked = run(folder.path(), &["check", to.to_str().unwrap()]);
+    assert!(checked.status.success(), "{checked:?}");
 }
