@@ -1,20 +1,22 @@
 //! `difygate import`.
 
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use tempfile::NamedTempFile;
 
-use crate::cli::check::style;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
-use crate::config::{self, Environment};
+use crate::config::{self, Diagnostics, Environment, Finding};
 use crate::import;
-use crate::import::Remark;
+use crate::import::{Places, Remark};
+
+/// The user that the container image runs as.
+const IMAGE_USER: u32 = 65532;
 
 /// Make a configuration of a Lua configuration.
 #[derive(Debug, Args)]
@@ -23,7 +25,7 @@ use crate::import::Remark;
     The result contains the secrets of the Lua file; the output file is readable by its owner only."
 )]
 pub(super) struct Arguments {
-    /// The Lua configuration of an OpenResty balancer
+    /// The Lua configuration of an OpenResty balancer; `-` is standard input
     #[arg(value_name = "FILE", default_value = "config.lua")]
     file: PathBuf,
     /// Write to this file instead of standard output
@@ -35,13 +37,22 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
-    let path = arguments.file.display().to_string();
-    let text = fs::read(&arguments.file).with_context(|| format!("cannot read {path}"))?;
-    let Ok(text) = String::from_utf8(text) else {
-        printer.findings(&format!("{path}: error: this is not UTF-8 text"));
-        return Ok(ExitStatus::Misused);
+    let is_input = arguments.file.as_os_str() == "-";
+    let path = match is_input {
+        true => "standard input".to_owned(),
+        false => arguments.file.display().to_string(),
     };
-    let name = arguments.file.file_name().unwrap_or_default().to_string_lossy();
+    let text = if is_input {
+        let mut text = Vec::new();
+        io::stdin().lock().read_to_end(&mut text).map(|_| text)
+    } else {
+        fs::read(&arguments.file)
+    };
+    let text = text.with_context(|| format!("cannot read {path}"))?;
+    let name = match is_input {
+        true => path.as_str().into(),
+        false => arguments.file.file_name().unwrap_or_default().to_string_lossy(),
+    };
     // The name comes into a comment, and a name may hold a line break.
     let imported = match import::import(&name.escape_debug().to_string(), &text) {
         Ok(imported) => imported,
@@ -60,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     let checked = config::parse("the result", &imported.yaml, &environment);
     let findings = checked.as_ref().map_or_else(|findings| findings, |loaded| &loaded.warnings);
     if !findings.is_empty() {
-        printer.findings(&findings.render(style(printer)));
+        printer.findings(&placed(&path, findings, &imported.places));
     }
     if checked.is_err() {
         printer.error("nothing was written: fix the Lua file first");
@@ -68,22 +79,70 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     }
     match &arguments.output {
         None => printer.out(&imported.yaml)?,
-        Some(output) if arguments.force => replace(output, &imported.yaml)?,
-        Some(output) => create(output, &imported.yaml)?,
+        Some(output) => {
+            match arguments.force {
+                true => replace(output, &imported.yaml)?,
+                false => create(output, &imported.yaml)?,
+            }
+            printer.findings(&next(output));
+        }
     }
     Ok(ExitStatus::Done)
 }
 
+/// What to do with the file, and who may read it. The image's user is rarely the one who imports.
+fn next(output: &Path) -> String {
+    let shown = output.display();
+    let owner = fs::metadata(output).map_or(IMAGE_USER, |file| file.uid());
+    let mut text = format!(
+        "wrote {shown}, which its owner alone may read (0600)\n\
+         next: `difygate check {shown}`, then `difygate serve --config {shown}`"
+    );
+    if owner != IMAGE_USER {
+        text.push_str(&format!(
+            "\nin a container the gateway is user {IMAGE_USER}: `sudo chown {IMAGE_USER}:{IMAGE_USER} {shown}`"
+        ));
+    }
+    text
+}
+
 fn render(path: &str, severity: &str, remarks: &[Remark]) -> String {
     let one = |remark: &Remark| {
-        let place = match remark.line {
-            0 => path.to_owned(),
-            line => format!("{path}:{line}:{}", remark.column),
-        };
-        let hint = remark.hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-        format!("{place}: {severity}: {}{hint}", remark.message)
+        let place = (remark.line > 0).then_some((remark.line, remark.column));
+        line(path, place, severity, &remark.message, remark.hint)
     };
     remarks.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
+/// Findings of the result, each at the place of the Lua file that it is about.
+fn placed(path: &str, findings: &Diagnostics, places: &Places) -> String {
+    let source = |place: &config::Place| places.source(place.line, place.column);
+    let one = |finding: &Finding| {
+        let mut message = finding.message.clone();
+        if let Some(other) = &finding.related
+            && let Some((line, column)) = source(&other.place)
+        {
+            message.push_str(&format!(" ({line}:{column}: {})", other.label));
+        }
+        let place = finding.at.as_ref().and_then(source);
+        line(path, place, finding.severity.label(), &message, finding.hint.as_deref())
+    };
+    findings.findings().iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
+fn line(
+    path: &str,
+    place: Option<(usize, usize)>,
+    severity: &str,
+    message: &str,
+    hint: Option<&str>,
+) -> String {
+    let place = match place {
+        None => path.to_owned(),
+        Some((line, column)) => format!("{path}:{line}:{column}"),
+    };
+    let hint = hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+    format!("{place}: {severity}: {message}{hint}")
 }
 
 /// A new file that its owner alone may read.

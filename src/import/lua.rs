@@ -10,10 +10,29 @@ use full_moon::ast::{
     Index, LastStmt, Prefix, Stmt, Suffix, TableConstructor, UnOp, Var,
 };
 use full_moon::node::Node;
-use full_moon::tokenizer::{StringLiteralQuoteType, TokenReference, TokenType};
+use full_moon::tokenizer::{TokenReference, TokenType};
 
+use super::calls;
+use super::literal::{number, string};
 use super::remark::Remark;
 use super::value::{Kind, Part, Spot, Table, Value, joined};
+
+/// Names that Lua or OpenResty has for itself: what is set in them is no configuration.
+const OUTSIDE: [&str; 13] = [
+    "_G",
+    "bit",
+    "coroutine",
+    "debug",
+    "ffi",
+    "io",
+    "jit",
+    "math",
+    "ngx",
+    "os",
+    "package",
+    "string",
+    "table",
+];
 
 #[derive(Default)]
 pub(super) struct Module {
@@ -79,6 +98,7 @@ impl Module {
                 }
                 // A module's own functions and what it requires say nothing about its tables.
                 Stmt::FunctionDeclaration(_) => {}
+                Stmt::FunctionCall(call) if self.inserted(call).is_some() => {}
                 other => self.passed_over.push(remark(
                     spot(other),
                     "this statement was passed over: nothing is run",
@@ -104,6 +124,9 @@ impl Module {
                 Var::Expression(path) => {
                     let suffixes: Vec<_> = path.suffixes().collect();
                     let set = suffixes.split_last().and_then(|(last, parents)| {
+                        if parents.is_empty() {
+                            self.make_table(path.prefix());
+                        }
                         let owner = self.walk(path.prefix(), parents.iter().copied())?;
                         let key = self.key(last)?;
                         owner.table()?.borrow_mut().set(key, at, value);
@@ -120,6 +143,48 @@ impl Module {
                 _ => {}
             }
         }
+    }
+
+    /// Has a variable that is set below without having been made hold a table: a file that is a
+    /// part of another, or printed in a document, begins with `config.applications = { … }`.
+    fn make_table(&mut self, prefix: &Prefix) {
+        let Prefix::Name(token) = prefix else { return };
+        let name = name(token);
+        let is_made = self.variables.get(&name).is_some_and(|value| match value.kind {
+            Kind::Nil => false,
+            Kind::Unknown(what) => what == "a function",
+            _ => true,
+        });
+        if !is_made && !OUTSIDE.contains(&name.as_str()) {
+            let kind = Kind::Table(Rc::new(RefCell::new(Table::default())));
+            self.variables.insert(name, Value { at: spot(token), kind });
+        }
+    }
+
+    /// `table.insert(list, value)`, with or without a place in the list.
+    fn inserted(&self, call: &FunctionCall) -> Option<()> {
+        let Prefix::Name(table) = call.prefix() else { return None };
+        let suffixes: Vec<_> = call.suffixes().collect();
+        let [
+            Suffix::Index(Index::Dot { name: member, .. }),
+            Suffix::Call(Call::AnonymousCall(args)),
+        ] = &suffixes[..]
+        else {
+            return None;
+        };
+        if name(table) != "table" || name(member) != "insert" {
+            return None;
+        }
+        let arguments = self.arguments(args);
+        let (list, place, value) = match &arguments[..] {
+            [list, value] => (list, usize::MAX, value),
+            [list, place, value] => (list, place.plain()?.parse::<usize>().ok()?, value),
+            _ => return None,
+        };
+        let mut list = list.table()?.borrow_mut();
+        let place = place.saturating_sub(1).min(list.list.len());
+        list.list.insert(place, value.clone());
+        Some(())
     }
 
     /// The value at the end of a path.
@@ -178,12 +243,7 @@ impl Module {
                 );
             }
             Expression::BinaryOperator { lhs, binop, rhs } => self.operation(lhs, binop, rhs),
-            Expression::UnaryOperator { unop: UnOp::Minus(_), expression } => {
-                match self.value(expression).kind {
-                    Kind::Number(number) => Kind::Number(-number),
-                    _ => Kind::Unknown("arithmetic"),
-                }
-            }
+            Expression::UnaryOperator { unop, expression } => unary(unop, &self.value(expression)),
             Expression::FunctionCall(call) => self.call(call),
             Expression::Function(_) => Kind::Unknown("a function"),
             _ => Kind::Unknown("an expression"),
@@ -225,124 +285,108 @@ impl Module {
                     [Part::Variable(name, None)] if !default.contains(['}', '\n', '$']) => {
                         Kind::Text(vec![Part::Variable(name.clone(), Some(default))])
                     }
-                    [Part::Literal(_)] => one.kind,
-                    _ => Kind::Unknown("a choice"),
+                    [Part::Variable(_, None)] => Kind::Unknown("a choice"),
+                    _ => one.kind,
                 },
-                (Kind::Nil | Kind::Bool(false), _) => other.kind,
-                (Kind::Unknown(_), _) => Kind::Unknown("a choice"),
-                _ => one.kind,
+                // `config = config or {}`: nothing else is in this file.
+                (Kind::Unknown(_), None) if other.table().is_some() => other.kind,
+                _ => match one.is_true() {
+                    Some(true) => one.kind,
+                    Some(false) => other.kind,
+                    None => Kind::Unknown("a choice"),
+                },
             },
-            BinOp::And(_) => Kind::Unknown("a choice"),
-            _ => Kind::Unknown("arithmetic"),
+            BinOp::And(_) => match one.is_true() {
+                Some(true) => other.kind,
+                Some(false) => one.kind,
+                None => Kind::Unknown("a choice"),
+            },
+            _ => match (one.number(), other.number()) {
+                (Some(one), Some(other)) => arithmetic(one, operator, other),
+                _ => Kind::Unknown("arithmetic"),
+            },
         }
     }
 
-    /// `os.getenv("NAME")`, also within `tonumber(…)` and `tostring(…)`; no other call is known.
+    /// A function by its name, and methods of what it gives, or of a text.
     fn call(&self, call: &FunctionCall) -> Kind {
         const UNKNOWN: Kind = Kind::Unknown("a function call");
-        let Prefix::Name(function) = call.prefix() else { return UNKNOWN };
-        let suffixes: Vec<_> = call.suffixes().collect();
-        match (name(function).as_str(), &suffixes[..]) {
-            (
-                "os",
-                [
-                    Suffix::Index(Index::Dot { name: member, .. }),
-                    Suffix::Call(Call::AnonymousCall(arguments)),
-                ],
-            ) if name(member) == "getenv" => {
-                let variable = self.argument(arguments).and_then(|value| value.plain());
-                let fits = |name: &String| {
-                    let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-                    first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-                };
-                variable
-                    .filter(fits)
-                    .map_or(UNKNOWN, |name| Kind::Text(vec![Part::Variable(name, None)]))
+        let at = spot(call);
+        let mut suffixes = call.suffixes().peekable();
+        let mut kind = match call.prefix() {
+            Prefix::Expression(inner) => self.value(inner).kind,
+            Prefix::Name(first)
+                if matches!(suffixes.peek(), Some(Suffix::Call(Call::MethodCall(_)))) =>
+            {
+                self.variables.get(&name(first)).map_or(UNKNOWN, |value| value.kind.clone())
             }
-            ("tonumber" | "tostring", [Suffix::Call(Call::AnonymousCall(arguments))]) => {
-                match self.argument(arguments).map(|value| value.kind) {
-                    Some(kind @ (Kind::Text(_) | Kind::Number(_))) => kind,
-                    _ => UNKNOWN,
+            Prefix::Name(first) => {
+                let mut function = name(first);
+                loop {
+                    match suffixes.next() {
+                        Some(Suffix::Index(Index::Dot { name: member, .. })) => {
+                            function = format!("{function}.{}", name(member));
+                        }
+                        Some(Suffix::Call(Call::AnonymousCall(arguments))) => {
+                            break calls::result(&function, &self.arguments(arguments));
+                        }
+                        _ => return UNKNOWN,
+                    }
                 }
             }
-            _ => UNKNOWN,
+            _ => return UNKNOWN,
+        };
+        for suffix in suffixes {
+            let Suffix::Call(Call::MethodCall(method)) = suffix else { return UNKNOWN };
+            let mut arguments = vec![Value { at, kind }];
+            arguments.extend(self.arguments(method.args()));
+            kind = calls::result(&format!("string.{}", name(method.name())), &arguments);
         }
+        kind
     }
 
-    /// The only argument of a call.
-    fn argument(&self, arguments: &FunctionArgs) -> Option<Value> {
+    fn arguments(&self, arguments: &FunctionArgs) -> Vec<Value> {
         match arguments {
-            FunctionArgs::Parentheses { arguments, .. } if arguments.len() == 1 => {
-                arguments.iter().next().map(|argument| self.value(argument))
+            FunctionArgs::Parentheses { arguments, .. } => {
+                arguments.iter().map(|argument| self.value(argument)).collect()
             }
-            FunctionArgs::String(token) => Some(Value { at: spot(token), kind: string(token) }),
-            _ => None,
+            FunctionArgs::String(token) => vec![Value { at: spot(token), kind: string(token) }],
+            FunctionArgs::TableConstructor(table) => {
+                vec![Value { at: spot(&**table), kind: self.table(table) }]
+            }
+            _ => Vec::new(),
         }
     }
 }
 
-fn number(token: &TokenReference) -> Kind {
-    let text = token.token().to_string().to_ascii_lowercase();
-    let number = match text.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok().map(f64::from),
-        None => text.parse().ok(),
+fn unary(operator: &UnOp, value: &Value) -> Kind {
+    match (operator, value.number(), &value.kind) {
+        (UnOp::Minus(_), Some(number), _) => Kind::Number(-number),
+        (UnOp::Not(_), ..) => {
+            value.is_true().map_or(Kind::Unknown("a choice"), |is_true| Kind::Bool(!is_true))
+        }
+        (UnOp::Hash(_), _, Kind::Table(table)) => length(table.borrow().list.len()),
+        (UnOp::Hash(_), ..) => {
+            value.plain().map_or(Kind::Unknown("a length"), |text| length(text.len()))
+        }
+        _ => Kind::Unknown("arithmetic"),
+    }
+}
+
+fn length(length: usize) -> Kind {
+    u32::try_from(length).map_or(Kind::Unknown("a length"), |length| Kind::Number(length.into()))
+}
+
+fn arithmetic(one: f64, operator: &BinOp, other: f64) -> Kind {
+    let result = match operator {
+        BinOp::Plus(_) => one + other,
+        BinOp::Minus(_) => one - other,
+        BinOp::Star(_) => one * other,
+        BinOp::Slash(_) => one / other,
+        // The sign is that of the divisor.
+        BinOp::Percent(_) => one - (one / other).floor() * other,
+        BinOp::Caret(_) => one.powf(other),
+        _ => return Kind::Unknown("a comparison"),
     };
-    number
-        .filter(|number: &f64| number.is_finite())
-        .map_or(Kind::Unknown("this number"), Kind::Number)
-}
-
-fn string(token: &TokenReference) -> Kind {
-    let TokenType::StringLiteral { literal, quote_type, .. } = token.token_type() else {
-        return Kind::Unknown("this text");
-    };
-    if *quote_type == StringLiteralQuoteType::Brackets {
-        let text = literal.strip_prefix("\r\n").or(literal.strip_prefix('\n'));
-        return Kind::Text(vec![Part::Literal(text.unwrap_or(literal).to_owned())]);
-    }
-    unescaped(literal).map_or(Kind::Unknown("a text with unusual escapes"), |text| {
-        Kind::Text(vec![Part::Literal(text)])
-    })
-}
-
-/// Lua 5.1's escapes and LuaJIT's `\xXX` and `\z`. `None`: a wrong one, or bytes that are not UTF-8.
-fn unescaped(literal: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(literal.len());
-    let mut rest = literal.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'\\' {
-            out.push(*first);
-            continue;
-        }
-        let [escape, after @ ..] = rest else { return None };
-        rest = after;
-        match escape {
-            b'n' | b'\n' => out.push(b'\n'),
-            b't' => out.push(b'\t'),
-            b'r' => out.push(b'\r'),
-            b'a' => out.push(7),
-            b'b' => out.push(8),
-            b'v' => out.push(11),
-            b'f' => out.push(12),
-            b'\\' | b'"' | b'\'' => out.push(*escape),
-            b'z' => rest = rest.trim_ascii_start(),
-            b'x' => {
-                let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-                out.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = &rest[2..];
-            }
-            b'0'..=b'9' => {
-                let more = rest.iter().take(2).take_while(|byte| byte.is_ascii_digit()).count();
-                let mut code = u32::from(escape - b'0');
-                for digit in &rest[..more] {
-                    code = code * 10 + u32::from(digit - b'0');
-                }
-                out.push(u8::try_from(code).ok()?);
-                rest = &rest[more..];
-            }
-            _ => return None,
-        }
-    }
-    String::from_utf8(out).ok()
+    if result.is_finite() { Kind::Number(result) } else { Kind::Unknown("arithmetic") }
 }

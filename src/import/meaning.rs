@@ -1,14 +1,40 @@
 //! Finds the apps in what a Lua text built, and writes them as YAML.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::lua::Module;
+use super::names::Names;
+use super::places::{mark, take_out};
+use super::probe::probe;
 use super::remark::{Imported, Remark, whole};
-use super::value::{Field, Kind, Part, Spot, Table, Value};
+use super::value::{Field, Kind, Table, Value};
+use super::writer::{Writer, Written, flow, plain};
 
-/// Keys of an instance that hold a whole number or a text of one.
-const NUMBERS: [&str; 5] = ["port", "weight", "max_fails", "max_concurrent", "virtual_nodes"];
+/// Who asks `/status` and `/reload-config` today. The scripts of an OpenResty balancer do so without a
+/// token, on the port of its clients.
+const LISTENERS: &str = "\
+listen: 0.0.0.0:8080    # in a container; without one perhaps the old port, 0.0.0.0:82
+admin:
+  # Who may ask for /status, /metrics and /reload-config without a token, on `listen` too: this machine
+  # and Docker's networks. Behind a port that Docker publishes, all hosts may look like one of those:
+  # where strangers reach that port, take 172.16.0.0/12 out and set a `token`.
+  allow: [127.0.0.0/8, \"::1\", 172.16.0.0/12]
+# Without these lines the logs are on standard output and standard error, where Docker keeps them.
+# access_log: { path: /var/log/difygate/access.log, format: combined }
+# error_log: { path: /var/log/difygate/error.log }
+";
+
+/// What a balancing method is called in configurations of balancers.
+const METHODS: [(&str, &[&str]); 5] = [
+    ("consistent_hash", &["consistent_hash", "consistent_hashing", "chash", "hash"]),
+    (
+        "weighted_round_robin",
+        &["weighted_round_robin", "round_robin", "roundrobin", "rr", "wrr", "swrr"],
+    ),
+    ("least_connections", &["least_connections", "least_connection", "least_conn", "leastconn"]),
+    ("ip_hash", &["ip_hash", "iphash"]),
+    ("rendezvous", &["rendezvous"]),
+];
 
 /// Writes a module's configuration.
 pub(super) fn write(name: &str, module: &Module) -> Result<Imported, Vec<Remark>> {
@@ -20,9 +46,7 @@ pub(super) fn write(name: &str, module: &Module) -> Result<Imported, Vec<Remark>
     let mut writer = Writer::default();
     writer.root(root.as_ref());
     writer.apps(&apps);
-    for remark in &module.passed_over {
-        writer.ignored.push(remark.clone());
-    }
+    writer.remarks.extend(module.passed_over.iter().cloned());
     if !writer.faults.is_empty() {
         return Err(writer.faults);
     }
@@ -31,13 +55,15 @@ pub(super) fn write(name: &str, module: &Module) -> Result<Imported, Vec<Remark>
          # A Dify API container serves 10 connections at a time, unless its SERVER_WORKER_CONNECTIONS\n\
          # says more: then give the instance the same number as `max_concurrent`.\n"
     );
-    for Remark { line, message, .. } in &writer.ignored {
-        // Only what this room wrote itself and the names of keys; no line break is among them.
+    for Remark { line, message, .. } in &writer.remarks {
+        // Only what this room wrote itself and names of keys; no line break is among them.
         writeln!(yaml, "# line {line}: {message}").unwrap_or_default();
     }
-    yaml.push_str("# listen: 0.0.0.0:8080    # without it, this machine alone\n");
+    yaml.push_str(LISTENERS);
     yaml.push_str(&writer.out);
-    Ok(Imported { yaml, ignored: writer.ignored, variables: writer.variables })
+    let (yaml, places) = take_out(&yaml);
+    let Writer { remarks: ignored, variables, .. } = writer;
+    Ok(Imported { yaml, ignored, variables, places })
 }
 
 /// The table around the applications, if there is one, and the applications.
@@ -60,236 +86,205 @@ fn configuration(module: &Module) -> Option<(Option<Value>, Value)> {
         .or_else(|| named("apps"))
 }
 
-#[derive(Default)]
-struct Writer {
-    out: String,
-    faults: Vec<Remark>,
-    ignored: Vec<Remark>,
-    variables: BTreeSet<String>,
+/// A name, and behind it as a comment the one that could not stay.
+struct Named {
+    name: String,
+    comment: String,
 }
 
 impl Writer {
-    fn fault(&mut self, at: Spot, message: impl Into<String>, hint: &'static str) {
-        let message = message.into();
-        self.faults.push(Remark { line: at.0, column: at.1, message, hint: Some(hint) });
-    }
-
-    fn ignore(&mut self, field: &Field) {
-        let key = shown(&field.key);
-        let hint = match field.key.as_str() {
-            "health_check" | "health_checks" => "difygate probes instances that are out by itself",
-            _ => "`difygate schema` lists the keys that there are",
-        };
-        let message = format!("{key} has no counterpart and was left out");
-        let (line, column) = field.at;
-        self.ignored.push(Remark { line, column, message, hint: Some(hint) });
-    }
-
     fn root(&mut self, root: Option<&Value>) {
         let Some(table) = root.and_then(Value::table) else { return };
         for field in &table.borrow().fields {
             match (field.key.as_str(), &field.value.kind) {
                 ("applications" | "apps", _) | (_, Kind::Unknown("a function")) => {}
-                ("consistent_hash", Kind::Table(hash)) => {
-                    self.out.push_str("consistent_hash: ");
-                    self.hash(&hash.borrow());
-                    self.out.push('\n');
-                }
-                _ => self.ignore(field),
+                // A module's own, such as its version.
+                (key, _) if key.starts_with('_') => {}
+                _ => match self.shared(field) {
+                    Some(line) => writeln!(self.out, "{line}").unwrap_or_default(),
+                    None => self.ignore(field),
+                },
             }
         }
     }
 
-    fn hash(&mut self, table: &Table) {
+    /// What stands at the top or in an app; none for what has no counterpart.
+    fn shared(&mut self, field: &Field) -> Option<String> {
+        let value = match (field.key.as_str(), &field.value.kind) {
+            ("consistent_hash", Kind::Table(hash)) => {
+                format!("consistent_hash: {}", self.hash(&hash.borrow()))
+            }
+            ("health_check" | "health_checks" | "healthcheck", Kind::Table(table)) => {
+                format!("probe: {}", probe(self, &table.borrow()))
+            }
+            ("method" | "algorithm", _) => format!("method: {}", self.method(field)),
+            _ => return None,
+        };
+        Some(format!("{}{value}", mark(field.at)))
+    }
+
+    fn method(&mut self, field: &Field) -> &'static str {
+        let written = field.value.plain().unwrap_or_default().to_lowercase().replace('-', "_");
+        let known = METHODS.iter().find(|(_, names)| names.contains(&written.as_str()));
+        if known.is_none() {
+            self.fault(
+                field.value.at,
+                "this balancing method is not known",
+                "write `consistent_hash`, `round_robin`, `least_conn` or `ip_hash`",
+            );
+        }
+        known.map_or("", |(method, _)| method)
+    }
+
+    fn hash(&mut self, table: &Table) -> String {
         let mut pairs = Vec::new();
         for field in &table.fields {
             match field.key.as_str() {
-                "virtual_nodes" => pairs.extend(self.pair(field)),
+                key @ "virtual_nodes" => pairs.extend(self.pair(key, field, Written::Whole)),
                 "hash_algorithm" => match field.value.plain() {
                     Some(name) => {
-                        pairs.push(format!("hash_algorithm: {}", plain(&name.to_lowercase())));
+                        let (at, name) = (mark(field.value.at), plain(&name.to_lowercase()));
+                        pairs.push(format!("hash_algorithm: {at}{name}"));
                     }
                     None => self.unreadable(&field.key, &field.value),
                 },
                 _ => self.ignore(field),
             }
         }
-        self.out.push_str(&flow(&pairs));
+        flow(&pairs)
     }
 
     fn apps(&mut self, apps: &Value) {
         let Some(table) = apps.table() else {
             return self.unreadable("applications", apps);
         };
-        self.out.push_str("apps:\n");
-        for item in &table.borrow().list {
+        let table = table.borrow();
+        writeln!(self.out, "{}apps:", mark(apps.at)).unwrap_or_default();
+        for item in &table.list {
             self.fault(item.at, "an application without a name", "write `[\"name\"] = { … }`");
         }
-        if table.borrow().fields.is_empty() {
+        if table.fields.is_empty() {
             self.fault(apps.at, "there are no applications", "write `[\"name\"] = { … }`");
         }
-        for Field { key, value, .. } in &table.borrow().fields {
-            let Some(app) = value.table() else {
-                self.unreadable(key, value);
+        let mut names = Names::new(table.fields.iter().map(|field| field.key.as_str()));
+        for (place, field) in (1..).zip(&table.fields) {
+            let Some(app) = field.value.table() else {
+                self.unreadable(&field.key, &field.value);
                 continue;
             };
-            writeln!(self.out, "  {}:", plain(key)).unwrap_or_default();
+            let Named { name, comment } = self.named(&mut names, field, "app", place);
+            let at = mark(field.at);
+            writeln!(self.out, "  {at}{}:{comment}", plain(&name)).unwrap_or_default();
             self.app(&app.borrow());
+        }
+    }
+
+    /// The name that a key gives, or one in its place.
+    fn named(&mut self, names: &mut Names, field: &Field, stem: &str, place: usize) -> Named {
+        match names.instead_of(&field.key, stem, place) {
+            None => Named { name: field.key.clone(), comment: String::new() },
+            Some(name) => {
+                let message = format!("this name became `{name}`");
+                let hint = "a name is 1 to 64 of A-Z a-z 0-9 . _ -; the old one is a comment";
+                self.remark(field.at, message, hint);
+                Named { name, comment: format!("    # {}", field.key.escape_debug()) }
+            }
         }
     }
 
     fn app(&mut self, app: &Table) {
         for field in &app.fields {
-            let Field { key, value, .. } = field;
+            let Field { key, value, at } = field;
+            let at = mark(*at);
             match (key.as_str(), &value.kind) {
                 ("user_tokens", Kind::Table(tokens)) => {
-                    let tokens: Vec<_> =
-                        tokens.borrow().list.iter().filter_map(|t| self.text(key, t)).collect();
-                    writeln!(self.out, "    user_tokens: [{}]", tokens.join(", "))
+                    let tokens = tokens.borrow();
+                    let token = |token: &Value| {
+                        Some(format!("{}{}", mark(token.at), self.text(key, token)?))
+                    };
+                    let tokens: Vec<_> = tokens.list.iter().filter_map(token).collect();
+                    writeln!(self.out, "    {at}user_tokens: [{}]", tokens.join(", "))
                         .unwrap_or_default();
                 }
                 ("user_tokens" | "user_token", _) => {
                     if let Some(token) = self.text(key, value) {
-                        writeln!(self.out, "    user_tokens: [{token}]").unwrap_or_default();
+                        let place = mark(value.at);
+                        writeln!(self.out, "    {at}user_tokens: [{place}{token}]")
+                            .unwrap_or_default();
                     }
                 }
-                ("consistent_hash", Kind::Table(hash)) => {
-                    self.out.push_str("    consistent_hash: ");
-                    self.hash(&hash.borrow());
-                    self.out.push('\n');
-                }
                 ("instances", Kind::Table(instances)) => {
-                    self.out.push_str("    instances:\n");
+                    writeln!(self.out, "    {at}instances:").unwrap_or_default();
                     self.instances(&instances.borrow());
                 }
                 ("instances", _) => self.unreadable(key, value),
-                _ => self.ignore(field),
+                _ => match self.shared(field) {
+                    Some(line) => writeln!(self.out, "    {line}").unwrap_or_default(),
+                    None => self.ignore(field),
+                },
             }
         }
     }
 
     /// A list, or a table by name.
     fn instances(&mut self, instances: &Table) {
-        let named = instances.fields.iter().map(|field| (Some(&field.key), &field.value));
-        for (name, value) in instances.list.iter().map(|value| (None, value)).chain(named) {
+        let fields = instances.fields.iter();
+        let listed = instances.list.iter().map(|value| named_by_itself(None, value));
+        let all: Vec<_> =
+            listed.chain(fields.map(|field| named_by_itself(Some(field), &field.value))).collect();
+        let given = all.iter().filter_map(|(name, _)| Some(name.as_ref()?.key.as_str()));
+        let mut names = Names::new(given);
+        for (place, (name, value)) in (1..).zip(&all) {
             let Some(table) = value.table() else {
                 self.unreadable("instances", value);
                 continue;
             };
-            let table = table.borrow();
-            let mut pairs = Vec::new();
-            if let Some(name) = name.filter(|_| table.get("name").is_none()) {
-                pairs.push(format!("name: {}", plain(name)));
+            let (mut pairs, mut comment) = (Vec::new(), String::new());
+            if let Some(field) = name {
+                let named = self.named(&mut names, field, "dify", place);
+                comment = named.comment;
+                let (key, value) = (mark(field.at), mark(field.value.at));
+                pairs.push(format!("{key}name: {value}{}", plain(&named.name)));
             }
-            for field in &table.fields {
-                pairs.extend(self.pair(field));
+            for field in
+                table.borrow().fields.iter().filter(|field| field.key != "name" || name.is_none())
+            {
+                pairs.extend(self.instance_pair(field));
             }
-            writeln!(self.out, "      - {}", flow(&pairs)).unwrap_or_default();
+            writeln!(self.out, "      - {}{}{comment}", mark(value.at), flow(&pairs))
+                .unwrap_or_default();
         }
     }
 
-    fn pair(&mut self, field: &Field) -> Option<String> {
-        let Field { key, value, .. } = field;
-        let text = match key.as_str() {
-            "name" | "host" | "url" | "token" => self.text(key, value),
-            key if NUMBERS.contains(&key) => self.number(key, value),
-            "fail_timeout" => match value.kind {
-                Kind::Number(seconds) if seconds.fract() != 0.0 => {
-                    Some(format!("{:.0}ms", seconds * 1000.0))
-                }
-                Kind::Number(seconds) => Some(format!("{seconds}s")),
-                _ => self.text(key, value),
-            },
+    fn instance_pair(&mut self, field: &Field) -> Option<String> {
+        let written = match field.key.as_str() {
+            "name" | "host" | "url" | "token" => Written::Text,
+            "port" | "weight" | "max_fails" | "max_concurrent" => Written::Whole,
+            "fail_timeout" => Written::Seconds,
+            "health_check" if field.value.table().is_some() => return self.shared(field),
             _ => {
                 self.ignore(field);
                 return None;
             }
-        }?;
-        Some(format!("{key}: {text}"))
-    }
-
-    fn number(&mut self, key: &str, value: &Value) -> Option<String> {
-        match value.kind {
-            Kind::Number(number) if number.fract() == 0.0 => Some(number.to_string()),
-            Kind::Number(_) => {
-                let message = format!("`{key}` is not a whole number");
-                self.fault(value.at, message, "write a whole number; only their relation counts");
-                None
-            }
-            _ => self.text(key, value),
-        }
-    }
-
-    /// A text for YAML: its own `${` are kept from being taken for references.
-    fn text(&mut self, key: &str, value: &Value) -> Option<String> {
-        if let Kind::Number(number) = value.kind {
-            return Some(quoted(&number.to_string()));
-        }
-        let Kind::Text(parts) = &value.kind else {
-            self.unreadable(key, value);
-            return None;
         };
-        let mut text = String::new();
-        for part in parts {
-            match part {
-                Part::Literal(literal) => text.push_str(&literal.replace("${", "$${")),
-                Part::Variable(..) if text.ends_with('$') => {
-                    self.fault(
-                        value.at,
-                        format!("`{key}` has a `$` before a variable"),
-                        "write it out",
-                    );
-                }
-                Part::Variable(name, None) => {
-                    self.variables.insert(name.clone());
-                    text.push_str(&format!("${{{name}}}"));
-                }
-                Part::Variable(name, Some(default)) => {
-                    text.push_str(&format!("${{{name}:-{default}}}"));
-                }
-            }
-        }
-        let plain_name = key == "name" || key == "fail_timeout";
-        Some(if plain_name { plain(&text) } else { quoted(&text) })
-    }
-
-    fn unreadable(&mut self, key: &str, value: &Value) {
-        let key = shown(key);
-        let (what, hint) = match &value.kind {
-            Kind::Unknown(what) => (
-                *what,
-                "nothing is run: write the value itself, or \
-                                            `os.getenv(\"NAME\")`, in its place",
-            ),
-            Kind::Nil => ("nil", "write a value"),
-            Kind::Bool(_) => ("true or false", "write a value of the right kind"),
-            Kind::Number(_) | Kind::Text(_) => ("a single value", "write a table, `{ … }`"),
-            Kind::Table(_) => ("a table", "write a single value"),
-        };
-        self.fault(value.at, format!("the value of {key} cannot be used: it is {what}"), hint);
+        self.pair(&field.key, field, written)
     }
 }
 
-/// A key as it may be shown: what does not look like a name may be a misplaced secret.
-fn shown(key: &str) -> String {
-    let named = key.len() <= 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    if named { format!("`{key}`") } else { "a key".to_owned() }
-}
-
-fn flow(pairs: &[String]) -> String {
-    if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
-}
-
-/// A text without quotes where YAML reads it as text whatever its version.
-fn plain(text: &str) -> String {
-    let words = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
-    let first = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    let simple = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    let word = words.contains(&text.to_ascii_lowercase().as_str());
-    if first && simple && !word { text.to_owned() } else { quoted(text) }
-}
-
-/// A JSON text is a YAML text in double quotes.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// An instance's name where it is a text that is known, as the key of a field; its own `name` before the
+/// key that it stands under.
+fn named_by_itself(key: Option<&Field>, value: &Value) -> (Option<Field>, Value) {
+    let own = value.table().and_then(|table| {
+        let table = table.borrow();
+        let field = table.fields.iter().find(|field| field.key == "name")?;
+        Some(match field.value.plain() {
+            Some(name) => Ok(Field { key: name, ..field.clone() }),
+            None => Err(()),
+        })
+    });
+    let name = match own {
+        Some(own) => own.ok(),
+        None => key.cloned(),
+    };
+    (name, value.clone())
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::places::Places;
+
 /// Something about a place in the Lua text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
@@ -20,10 +22,12 @@ pub struct Remark {
 pub struct Imported {
     /// The configuration, with the secrets in it.
     pub yaml: String,
-    /// What has no counterpart and was left out.
+    /// What has no counterpart and was left out, and what was made otherwise.
     pub ignored: Vec<Remark>,
     /// The environment variables that the configuration refers to without a default.
     pub variables: BTreeSet<String>,
+    /// Which places of the Lua text the configuration was made of.
+    pub places: Places,
 }
 
 pub(crate) fn whole(message: &str, hint: &'static str) -> Remark {

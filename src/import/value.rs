@@ -97,7 +97,33 @@ impl Value {
     }
 }
 
-/// One text after another, as `..` makes it. `None` if one of them has no text.
+impl Value {
+    /// A number, or what Lua takes for one where it needs one.
+    pub(super) fn number(&self) -> Option<f64> {
+        match &self.kind {
+            Kind::Number(number) => Some(*number),
+            _ => self.plain()?.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+        }
+    }
+
+    /// Whether Lua takes it for true, where that is known.
+    pub(super) fn is_true(&self) -> Option<bool> {
+        match &self.kind {
+            Kind::Nil | Kind::Bool(false) => Some(false),
+            Kind::Unknown(_) => None,
+            Kind::Text(parts) => match &parts[..] {
+                [Part::Variable(_, None)] => None,
+                _ => Some(true),
+            },
+            Kind::Bool(true) | Kind::Number(_) | Kind::Table(_) => Some(true),
+        }
+    }
+}
+
+/// Values are shorter: what is made of itself again and again is not.
+const LONGEST: usize = 64 << 10;
+
+/// One text after another, as `..` makes it. `None` if one of them has no text, or if both are too long.
 pub(super) fn joined(one: &Value, other: &Value) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     for value in [one, other] {
@@ -107,8 +133,15 @@ pub(super) fn joined(one: &Value, other: &Value) -> Option<Vec<Part>> {
             _ => return None,
         };
         for part in more {
+            let many = parts.len() >= LONGEST;
             match (parts.last_mut(), part) {
-                (Some(Part::Literal(last)), Part::Literal(text)) => last.push_str(&text),
+                (Some(Part::Literal(last)), Part::Literal(text)) => {
+                    if last.len() + text.len() > LONGEST {
+                        return None;
+                    }
+                    last.push_str(&text);
+                }
+                _ if many => return None,
                 (_, part) => parts.push(part),
             }
         }

@@ -1,8 +1,9 @@
 //! A balancer's Lua configuration becomes a gateway's.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use difygate::cli::serve::Gateway;
 use difygate::config::{self, Environment};
@@ -35,15 +36,17 @@ async fn an_imported_configuration_serves() {
     let done = import(&[&at("config.lua"), "--output", &at("difygate.yaml")]);
     let said = text(&done.stderr);
     assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(0), ""), "{said}");
-    assert!(said.contains("config.lua:24:1: warning: `health_check` has no counterpart"), "{said}");
+    assert!(said.starts_with(&format!("wrote {}", at("difygate.yaml"))), "{said}");
     let mode = std::fs::metadata(at("difygate.yaml")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
     let written = std::fs::read_to_string(at("difygate.yaml")).unwrap();
-    assert!(written.contains("# line 24: `health_check`"), "{written}");
+    assert!(written.contains("probe: { interval: 10s, timeout: 5s }"), "{written}");
     assert!(written.contains("${SUMMARY_TOKEN:-usertoken--document-summary}"), "{written}");
-    let listeners = "listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\n";
-    let written = written.replace("usertoken--cs-2", crate::rig::TOKEN) + listeners;
+    let written = written
+        .replace("usertoken--cs-2", crate::rig::TOKEN)
+        .replace("listen: 0.0.0.0:8080", "listen: 127.0.0.1:0")
+        .replace("admin:\n", "admin:\n  listen: 127.0.0.1:0\n");
     std::fs::write(at("served.yaml"), written).unwrap();
     let path = folder.path().join("served.yaml");
     let loaded = config::load(&path, &Environment::default()).unwrap();
@@ -92,8 +95,49 @@ fn what_cannot_be_understood_is_named_without_its_secrets_and_exits_with_2() {
     let refused = import(&[path]);
     let said = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("`weight`") && !said.contains("secret"), "{said}");
+    assert!(said.contains("config.lua:1:124: error: `weight`"), "{said}");
+    assert!(!said.contains("the result") && !said.contains("secret"), "{said}");
     assert!(refused.stdout.is_empty());
 
     assert_eq!(import(&["/nowhere/config.lua"]).status.code(), Some(1));
+}
+
+/// An import of what comes on standard input.
+fn piped(lua: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_difygate"));
+    command.args(["import", "-"]).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lua).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn standard_input_is_read_and_what_is_wrong_with_a_value_is_placed_there() {
+    let lua = "config.applications = {\n  shop = {\n    user_tokens = { 't', 't' },\n    instances = {\n      \
+        { name = 'd', host = 'h', port = 70000, token = 'k', max_fails = 0 },\n      { name = 'd', host = 'i' },\n    },\n  },\n}\n\
+        config.consistent_hash = { virtual_nodes = 0 }\n";
+    let refused = piped(lua.as_bytes());
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    for place in [
+        "standard input:3:26: error: ",
+        "standard input:5:40: error: `port`",
+        "standard input:6:7: error: ",
+        "standard input:6:16: error: ",
+        "standard input:10:44: error: `virtual_nodes`",
+    ] {
+        assert!(said.contains(place), "{place}\n{said}");
+    }
+    assert!(!said.contains("the result"), "{said}");
+
+    let good = "config.applications = { shop = { user_tokens = { 't' }, instances = { { name = 'd', host = 'h', token = 'k' } } } }";
+    let done = piped(good.as_bytes());
+    assert_eq!((done.status.code(), text(&done.stderr).as_str()), (Some(0), ""));
+    assert!(text(&done.stdout).starts_with("# Made of standard input by `difygate import`."));
+    let stray = piped(format!("{good}`").as_bytes());
+    assert_eq!(stray.status.code(), Some(2));
+    assert!(
+        text(&stray.stderr)
+            .contains(&format!("standard input:1:{}: error: a backtick", good.len() + 1))
+    );
 }
