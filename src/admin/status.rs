@@ -32,7 +32,8 @@ pub(super) fn status(shared: &Shared) -> Value {
         "status": if shared.is_draining() { "draining" } else { "running" },
         "version": env!("CARGO_PKG_VERSION"),
         "uptime": shared.uptime().as_secs(),
-        "architecture": "multi-application",
+        "architecture": std::env::consts::ARCH,
+        "deployment": "multi-application",
         "algorithm": method.map(Method::label),
         "hash_algorithm": method.and_then(Method::hash_algorithm).map(HashAlgorithm::label),
         "stats": {

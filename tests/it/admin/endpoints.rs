@@ -73,6 +73,8 @@ async fn status_has_what_dashboards_read_and_no_token() {
         assert!(!status[key].is_null(), "{key}: {status}");
     }
     assert_eq!(status["status"], "running");
+    assert_eq!(status["architecture"], std::env::consts::ARCH);
+    assert_eq!(status["deployment"], "multi-application");
     assert_eq!(status["stats"]["total_requests"], 1);
     assert!(status["stats"]["active_connections"].is_u64());
     assert!(status["timestamp"].as_i64().unwrap() > 1_700_000_000);
