@@ -23,7 +23,8 @@ use crate::cli::printer::Printer;
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::ConversationStore;
-use crate::gateway::{Prober, Shared, Stores, WorkerConfig, Workers, bind};
+use crate::gateway::{Bound, Prober, Shared, Stores, WorkerConfig, Workers, bind};
+use crate::model::TlsMode;
 use crate::store::{self, Retention, Store};
 use crate::telemetry::{self, AccessLog, Destination, Format};
 
@@ -58,9 +59,8 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
         let signals = control::signals().context("cannot watch signals")?;
         let gateway = Gateway::start(loaded.config, source, log).await?;
-        let scheme = if gateway.shared.snapshot().tls.is_some() { "https" } else { "http" };
-        let (listen, admin) = (gateway.listen(), gateway.admin());
-        tracing::info!("serving on {scheme}://{listen}, admin on http://{admin}");
+        let (listen, admin) = (gateway.listening(), gateway.admin());
+        tracing::info!("serving on {listen}, admin on http://{admin}");
         Ok(gateway.run_until_ended(signals).await)
     })
 }
@@ -91,9 +91,13 @@ fn access_log(written: &config::AccessLog) -> Option<(Format, Destination)> {
     }
 }
 
+/// Where clients connect: addresses, and whether TLS is spoken there.
+type Listens = Vec<(SocketAddr, TlsMode)>;
+
 /// A running gateway.
 pub struct Gateway {
-    listen: SocketAddr,
+    /// Not empty.
+    listen: Listens,
     admin: SocketAddr,
     shared: Arc<Shared>,
     workers: Workers,
@@ -121,9 +125,7 @@ impl Gateway {
         for warning in control::certificate_warnings(snapshot.tls.as_ref()) {
             tracing::warn!("{warning}; {}", control::RENEW);
         }
-        let listeners = bind(config.listen, setup.workers, setup.backlog)
-            .with_context(|| format!("cannot listen on {} (`listen`)", config.listen))?;
-        let listen = listeners.first().context("no worker")?.local_addr()?;
+        let (listeners, listen) = bind_all(&config, setup)?;
         let admin_listener = TcpListener::bind(config.admin.listen).await.with_context(|| {
             format!("cannot listen on {} (`admin.listen`)", config.admin.listen)
         })?;
@@ -165,9 +167,25 @@ impl Gateway {
         Ok(Self { listen, admin, shared, workers, access_log, reloader, prober, tasks })
     }
 
-    /// Where clients connect.
+    /// Where clients connect; the first address of several.
     pub fn listen(&self) -> SocketAddr {
-        self.listen
+        self.listens().next().unwrap_or(self.admin)
+    }
+
+    /// All addresses where clients connect, in the order of the configuration.
+    pub fn listens(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().map(|(address, _)| *address)
+    }
+
+    /// The same as URLs, for the log.
+    fn listening(&self) -> String {
+        let certificates = self.shared.snapshot().tls.is_some();
+        let url = |(address, tls): &(SocketAddr, TlsMode)| match tls {
+            TlsMode::On => format!("https://{address}"),
+            TlsMode::Auto if certificates => format!("https://{address}"),
+            TlsMode::Auto | TlsMode::Off => format!("http://{address}"),
+        };
+        self.listen.iter().map(url).collect::<Vec<_>>().join(", ")
     }
 
     /// Where operators connect.
@@ -234,6 +252,18 @@ impl Gateway {
         drop(prober);
         tasks.shutdown().await;
     }
+}
+
+/// Binds every address of `listen`.
+fn bind_all(config: &Config, setup: WorkerConfig) -> anyhow::Result<(Vec<Bound>, Listens)> {
+    let (mut bound, mut listen) = (Vec::new(), Vec::new());
+    for &config::Listener { address, tls } in config.listen.listeners() {
+        let sockets = bind(address, setup.workers, setup.backlog)
+            .with_context(|| format!("cannot listen on {address} (`listen`)"))?;
+        listen.push((sockets.first().context("no worker")?.local_addr()?, tls));
+        bound.push(Bound { sockets, tls });
+    }
+    Ok((bound, listen))
 }
 
 async fn answer_admin(listener: TcpListener, state: Arc<AdminState>) {

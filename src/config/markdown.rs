@@ -132,6 +132,9 @@ impl<'s> Page<'s> {
             let target = inner.get("$ref").and_then(Value::as_str).unwrap_or_default();
             return format!("{} by name", self.reference(target, &format!("{path}.<name>")));
         }
+        if let Some(items) = property.get("items").filter(|items| items.get("anyOf").is_some()) {
+            return format!("list of {}", self.kind(items, &format!("{path}[]")));
+        }
         if let Some(inner) = property["items"].as_object() {
             let target = inner.get("$ref").and_then(Value::as_str).unwrap_or_default();
             return format!("list of {}", self.reference(target, &format!("{path}[]")));

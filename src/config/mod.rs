@@ -31,6 +31,7 @@ mod flat;
 mod key_table;
 mod keys;
 mod limits;
+mod listen;
 mod literal;
 mod load;
 mod markdown;
@@ -63,6 +64,7 @@ pub use flat::{
 };
 pub use keys::Key;
 pub use limits::{Limits, Owners};
+pub use listen::{Listen, Listener};
 pub use load::{Environment, Loaded, load, parse};
 pub use markdown::markdown;
 pub use probe::{Probe, ProbeMethod};

@@ -4,7 +4,6 @@
 //! differs between the two stands in `raw`; what is the same on both sides is defined once, in
 //! `limits`, `admin`, `tls` and the like, or in `model` if other rooms use it as it is written.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use super::ai::Ai;
 use super::balancing::{ConsistentHash, MaxLoad, Method};
 use super::keys::Key;
 use super::limits::{Limits, Owners};
+use super::listen::Listen;
 use super::probe::Probe;
 use super::retry::Retry;
 use super::store::{Conversations, Store};
@@ -33,7 +33,7 @@ use crate::model::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Config {
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The certificates that clients are shown; empty: they are spoken to in the clear.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls: Vec<Certificate>,

@@ -20,7 +20,7 @@ mod upstream;
 
 pub use proxy::select::key;
 pub use route::ADMIN_PATHS;
-pub use server::listener::{WorkerConfig, Workers, bind};
+pub use server::listener::{Bound, WorkerConfig, Workers, bind};
 pub use state::admission::{Affinity, MemberState, SkipReason, StateKind};
 pub use state::conversation_lock::ConversationLocks;
 pub use state::ejection_guard::EjectionGuard;

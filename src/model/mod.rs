@@ -17,6 +17,8 @@ pub use gateway_error::{ErrorKind, GatewayError, Source};
 pub use id::{AppName, InstanceName};
 pub use probe::ProbeExpect;
 pub use reason::Reason;
-pub use settings::{HashAlgorithm, LastResort, OnDisconnect, OnOwnerDown, OnStoreFailure, Storage};
+pub use settings::{
+    HashAlgorithm, LastResort, OnDisconnect, OnOwnerDown, OnStoreFailure, Storage, TlsMode,
+};
 pub use token::Token;
 pub use waits::{Queue, Timeouts};

@@ -37,6 +37,18 @@ impl HashAlgorithm {
     }
 }
 
+/// Whether TLS is spoken with clients at an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TlsMode {
+    /// If there are certificates.
+    #[default]
+    Auto,
+    /// Nothing else is.
+    On,
+    /// Never.
+    Off,
+}
+
 /// What happens when every instance of an app is out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -45,10 +45,9 @@ async fn serves(name: &str, vars: &[(&str, &str)]) {
     let environment = Environment { vars: vars.collect(), ..Environment::default() };
     let mut config =
         source.load(&environment).unwrap_or_else(|findings| panic!("{findings}")).config;
-    config.listen.set_port(0);
-    config.admin.listen.set_port(0);
-    config.listen.set_ip([127, 0, 0, 1].into());
-    config.admin.listen.set_ip([127, 0, 0, 1].into());
+    let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    config.listen = loopback.into();
+    config.admin.listen = loopback;
     let gateway = Gateway::start(config, source, None).await.unwrap();
     assert_ne!(gateway.listen().port(), 0);
     gateway.drain().await;

@@ -6,6 +6,7 @@
 mod ai;
 mod app;
 mod keys;
+mod listeners;
 mod probes;
 mod store;
 mod timeouts;
@@ -13,7 +14,6 @@ mod tls;
 mod upgrade;
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::balancing::Method;
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
@@ -25,7 +25,8 @@ use crate::model::units::format_size;
 
 /// Checks everything.
 pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
-    listeners(raw, places, sink);
+    listeners::check(raw, places, sink);
+    admin(raw, places, sink);
     if let Some(token) = &raw.admin.token
         && let Some(fault) = app::token_fault(token)
     {
@@ -157,21 +158,9 @@ fn bypasses(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
     }
 }
 
-fn listeners(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
+fn admin(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticSink) {
     let admin = &raw.admin;
     let admin_listen = [Step::Key("admin"), Step::Key("listen")];
-    if collide(raw.listen, admin.listen) {
-        let own = places.has(&admin_listen);
-        let at =
-            if own { places.value(&admin_listen) } else { places.value(&[Step::Key("listen")]) };
-        let draft = DiagnosticBuilder::error(at, "`listen` and `admin.listen` use the same port")
-            .hint("give one of them another port");
-        sink.add(if own && places.has(&[Step::Key("listen")]) {
-            draft.related(places.value(&[Step::Key("listen")]), "taken here")
-        } else {
-            draft
-        });
-    }
     if !admin.listen.ip().is_loopback() && admin.token.is_none() && admin.allow.is_empty() {
         let message = "`admin` listens beyond this machine, but with neither `token` nor `allow` it \
                        answers only loopback clients";
@@ -230,13 +219,4 @@ fn difference(one: &RawInstance, other: &RawInstance) -> Option<&'static str> {
     ]
     .into_iter()
     .find_map(|(key, same)| (!same).then_some(key))
-}
-
-/// Whether two listeners would take the same port of the same interface.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let any = |address: SocketAddr| {
-        address.ip() == Ipv4Addr::UNSPECIFIED || address.ip() == Ipv6Addr::UNSPECIFIED
-    };
-    let same_place = one.ip() == other.ip() || any(one) || any(other);
-    one.port() != 0 && one.port() == other.port() && same_place
 }

@@ -10,6 +10,7 @@
 //! Limits: a secret that was written as the value of a harmless key (`name: hunter2`) is shown, unless it
 //! looks like one of Dify's.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::config::key_table::{Kind, is_dify_key, is_name, kind, shown_key};
@@ -255,7 +256,7 @@ impl Walk {
                 let in_list = self.flows.last().is_none_or(|flow| flow.list);
                 let item = alone && in_list;
                 (item && parent == Kind::OpenList && is_network(word))
-                    || (item && parent == Kind::Open && is_status(word))
+                    || (item && parent == Kind::Open && (is_status(word) || is_listener(word)))
                     || word == "---"
             }
         }
@@ -337,6 +338,11 @@ fn is_network(word: &str) -> bool {
     let bare = word.trim_matches(['"', '\'']);
     let digits = bare.bytes().all(|byte| byte.is_ascii_hexdigit() || b".:/".contains(&byte));
     is_reference(word) || (digits && bare.contains(['.', ':']))
+}
+
+/// Whether a word is an address with a port, which no secret looks like.
+fn is_listener(word: &str) -> bool {
+    word.trim_matches('"').parse::<SocketAddr>().is_ok()
 }
 
 /// Three digits, as in a list of statuses.

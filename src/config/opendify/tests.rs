@@ -103,7 +103,7 @@ fn keys_say_who_may_come_in() {
 #[test]
 fn without_keys_it_listens_on_loopback_alone() {
     for host in ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9", ""] {
-        assert!(good(&[("SERVER_HOST", host)]).listen.ip().is_loopback(), "{host}");
+        assert!(good(&[("SERVER_HOST", host)]).listen.first().ip().is_loopback(), "{host}");
     }
     for host in ["0.0.0.0", "::", "10.0.0.1"] {
         for anonymous in ["", "false", "0"] {
@@ -177,7 +177,7 @@ fn a_file_of_variables_gives_what_the_process_has_not() {
     let vars = [("SERVER_PORT".to_owned(), "2".to_owned())].into();
     let environment = Environment { vars, ..Environment::default() };
     let config = source.load(&environment).unwrap().config;
-    assert_eq!((config.listen.port(), config.apps.len()), (2, 2));
+    assert_eq!((config.listen.first().port(), config.apps.len()), (2, 2));
     fs::write(&path, format!("{text}no variable\n")).unwrap();
     let faults = source.load(&environment).unwrap_err().to_string();
     assert!(faults.contains("line 4 of the env file is not valid"), "{faults}");

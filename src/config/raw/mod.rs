@@ -15,7 +15,6 @@ mod statuses;
 mod store;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,9 +27,10 @@ use super::access_log::{self, AccessLog};
 use super::admin::Admin;
 use super::balancing::{MaxLoad, Method, max_load};
 use super::limits::{Limits, Owners};
+use super::listen::{self, Listen};
 use super::store::{Conversations, Store};
 use super::tls::{Certificate, ClientCertificates};
-use crate::model::units::{self, maybe_whole, networks, percent, slow_start};
+use crate::model::units::{maybe_whole, networks, percent, slow_start};
 use crate::model::value_schema;
 use crate::model::{LastResort, OnDisconnect, OnOwnerDown, Storage, Timeouts};
 use statuses::fail_statuses;
@@ -50,12 +50,14 @@ use retry::RawRetry;
 #[serde(deny_unknown_fields, rename = "Configuration")]
 #[schemars(transform = object_schema::finish)]
 pub(crate) struct RawConfig {
-    /// Where clients connect. Port 0 lets the system choose.
-    #[serde(default = "default_listen", deserialize_with = "units::listen")]
-    #[schemars(schema_with = "value_schema::listen")]
-    pub(crate) listen: SocketAddr,
+    /// Where clients connect: an address, or a list of them, of which each may say whether it
+    /// speaks TLS: `[0.0.0.0:82, { address: "0.0.0.0:443", tls: true }]`. Port 0 lets the system
+    /// choose.
+    #[serde(default)]
+    #[schemars(schema_with = "listen::schema")]
+    pub(crate) listen: Listen,
     /// Server certificates, chosen by SNI; the first is the default. With them `listen` accepts TLS
-    /// only, with HTTP/2 and HTTP/1.1; absent: HTTP/1.1 without TLS.
+    /// only where it says nothing else, with HTTP/2 and HTTP/1.1; absent: HTTP/1.1 without TLS.
     #[serde(default)]
     pub(crate) tls: Vec<Certificate>,
     /// Client certificates; absent: none are requested.
@@ -172,10 +174,6 @@ pub(crate) struct RawConfig {
     /// Files of secrets and certificates; no key.
     #[serde(skip)]
     pub(crate) watched_files: Vec<PathBuf>,
-}
-
-fn default_listen() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))
 }
 
 /// No effect any more: it chose the HTTP/1.1 engine.

@@ -5,6 +5,7 @@ mod findings;
 mod findings_app;
 mod findings_yaml;
 mod keys;
+mod listen;
 mod load;
 mod probes;
 mod secrets;

@@ -17,15 +17,26 @@ use crate::gateway::state::shared::Handshake;
 use crate::gateway::state::tls::listener::{Handshaken, ListenerTls, Protocol, TlsAcceptError};
 use crate::gateway::upstream::attempt_error::chain;
 use crate::gateway::upstream::worker::Worker;
-use crate::model::Reason;
+use crate::model::{Reason, TlsMode};
 
 /// Serves a connection to its end.
-pub(crate) async fn accept(worker: &Rc<Worker>, client: &Rc<ClientConn>, stream: TcpStream) {
+pub(crate) async fn accept(
+    worker: &Rc<Worker>,
+    client: &Rc<ClientConn>,
+    stream: TcpStream,
+    mode: TlsMode,
+) {
     let (tls, limits, patience) = {
         let snapshot = worker.shared().snapshot();
-        (snapshot.tls.clone(), snapshot.limits.clone(), snapshot.timeouts.header)
+        let tls = snapshot.tls.clone().filter(|_| mode != TlsMode::Off);
+        (tls, snapshot.limits.clone(), snapshot.timeouts.header)
     };
     let Some(tls) = tls else {
+        if mode == TlsMode::On {
+            // A reload took the certificates away. Where TLS is promised, nothing is said in the clear.
+            tracing::debug!("client {}: there is no certificate any more", client.peer);
+            return;
+        }
         h1::serve(worker, client, Transport::Plain(stream), &limits).await;
         return;
     };

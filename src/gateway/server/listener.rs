@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle as Task, spawn_local};
 use tokio::time::sleep;
 
 use crate::gateway::http::client_conn::ClientConn;
@@ -21,7 +21,7 @@ use crate::gateway::http::early_error::EarlyError;
 use crate::gateway::server::accept::accept;
 use crate::gateway::state::shared::Shared;
 use crate::gateway::upstream::worker::Worker;
-use crate::model::Reason;
+use crate::model::{Reason, TlsMode};
 use crate::telemetry::Sink;
 
 /// How long accepting pauses when the process is out of descriptors.
@@ -41,6 +41,15 @@ pub struct WorkerConfig {
     pub max_connections: usize,
     /// Connections that the kernel holds for each worker until it accepts them.
     pub backlog: u16,
+}
+
+/// An address of clients: a socket for each worker, and whether TLS is spoken there.
+#[derive(Debug)]
+pub struct Bound {
+    /// As many as there are workers.
+    pub sockets: Vec<StdListener>,
+    /// Of all of them.
+    pub tls: TlsMode,
 }
 
 /// Binds one listener per worker, so that the kernel spreads connections over them.
@@ -77,19 +86,21 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread for each listener.
+    /// Starts `setup.workers` threads, each of which accepts at every address.
     ///
     /// # Errors
     /// A thread or its runtime could not be made.
     pub fn start(
-        listeners: Vec<StdListener>,
+        mut addresses: Vec<Bound>,
         shared: &Arc<Shared>,
         setup: WorkerConfig,
         sink: Option<Sink>,
     ) -> io::Result<Self> {
         let room = Arc::new(Semaphore::new(setup.max_connections.min(Semaphore::MAX_PERMITS)));
         let mut threads = Vec::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
+        for index in 0..setup.workers.max(1) {
+            let own = |bound: &mut Bound| Some((bound.sockets.pop()?, bound.tls));
+            let listeners: Vec<_> = addresses.iter_mut().filter_map(own).collect();
             let (shared, room, sink) = (Arc::clone(shared), Arc::clone(&room), sink.clone());
             let runtime = Builder::new_current_thread();
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
@@ -98,7 +109,7 @@ impl Workers {
                     pin(index);
                 }
                 let worker = Rc::new(Worker::new(index, shared, sink));
-                if let Err(error) = run(runtime, worker, listener, &room) {
+                if let Err(error) = run(runtime, worker, listeners, &room) {
                     tracing::error!("worker {index} ended: {error}");
                 }
             })?);
@@ -128,23 +139,34 @@ fn pin(index: usize) {
 fn run(
     mut runtime: Builder,
     worker: Rc<Worker>,
-    listener: StdListener,
+    listeners: Vec<(StdListener, TlsMode)>,
     room: &Arc<Semaphore>,
 ) -> io::Result<()> {
     let runtime = runtime.enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
+        let listen =
+            |(socket, tls)| Ok(Rc::new(Listener { socket: TcpListener::from_std(socket)?, tls }));
+        let listeners: Vec<_> = listeners.into_iter().map(listen).collect::<io::Result<_>>()?;
         let sweeper = Rc::clone(&worker);
         let sweep = spawn_local(async move { sweeper.sweep().await });
-        tokio::select! {
-            () = accept_loop(&worker, &listener, room) => {}
-            () = worker.draining() => {}
+        let accepting = listeners.iter().map(|listener| {
+            let (worker, listener, room) =
+                (Rc::clone(&worker), Rc::clone(listener), Arc::clone(room));
+            spawn_local(async move { accept_loop(&worker, &listener, &room).await })
+        });
+        let accepting: Vec<Task<()>> = accepting.collect();
+        worker.draining().await;
+        for task in accepting {
+            task.abort();
+            // Ended so; its listener is ours alone then.
+            let _ = task.await;
         }
         // Who is already in the kernel's queue is served; closing it would reset them.
-        while let Some((stream, peer)) = accept_now(&listener).await {
-            spawn_connection(&worker, stream, peer, None);
+        for listener in listeners {
+            while let Some((stream, peer)) = accept_now(&listener.socket).await {
+                spawn_connection(&worker, stream, peer, (None, listener.tls));
+            }
         }
-        drop(listener);
         worker.drain_clients();
         worker.emptied().await;
         worker.seen_out(SEE_OUT).await;
@@ -153,15 +175,21 @@ fn run(
     })
 }
 
-async fn accept_loop(worker: &Rc<Worker>, listener: &TcpListener, room: &Arc<Semaphore>) {
+/// A worker's socket at an address of clients.
+struct Listener {
+    socket: TcpListener,
+    tls: TlsMode,
+}
+
+async fn accept_loop(worker: &Rc<Worker>, listener: &Listener, room: &Arc<Semaphore>) {
     let mut failing = false;
     loop {
         // The semaphore is never closed.
         let permit = Arc::clone(room).acquire_owned().await.ok();
-        match listener.accept().await {
+        match listener.socket.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
-                spawn_connection(worker, stream, peer, permit);
+                spawn_connection(worker, stream, peer, (permit, listener.tls));
             }
             Err(error) => {
                 // A client that went away already is no matter; without descriptors, accepting again
@@ -188,13 +216,18 @@ fn spawn_connection(
     worker: &Rc<Worker>,
     stream: TcpStream,
     peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
+    (permit, tls): (Option<OwnedSemaphorePermit>, TlsMode),
 ) {
     let worker = Rc::clone(worker);
     let Ok(address_place) = place(&worker, peer.ip().to_canonical()) else {
         // Best effort: nothing of the request has been read, and nothing waits for it. In the clear it
         // would be no response to who speaks TLS, and a handshake is what it should not cost.
-        if worker.shared().snapshot().tls.is_none() {
+        let in_the_clear = match tls {
+            TlsMode::Auto => worker.shared().snapshot().tls.is_none(),
+            TlsMode::On => false,
+            TlsMode::Off => true,
+        };
+        if in_the_clear {
             let _ = stream.try_write(&EarlyError::TooManyConnections.response());
         }
         worker.shared().stats.by_reason[Reason::BadRequest as usize].add_one();
@@ -205,7 +238,7 @@ fn spawn_connection(
         let place = worker.enter(Rc::clone(&client));
         // Without it, small answers wait for the client's acknowledgement.
         if stream.set_nodelay(true).is_ok() {
-            accept(&worker, &client, stream).await;
+            accept(&worker, &client, stream, tls).await;
         }
         worker.leave(place);
         drop((permit, address_place));

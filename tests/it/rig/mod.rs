@@ -162,8 +162,9 @@ pub(crate) fn release() -> Release {
 
 /// A configuration with the apps `shop` and `flow` over all Difys.
 pub(crate) fn configuration(difys: &[Dify], settings: &str, instance_settings: &str) -> String {
-    let mut text =
-        format!("listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\n{settings}apps:\n");
+    let own = settings.lines().any(|line| line.starts_with("listen:"));
+    let listen = if own { "" } else { "listen: 127.0.0.1:0\n" };
+    let mut text = format!("{listen}admin: {{ listen: 127.0.0.1:0 }}\n{settings}apps:\n");
     for app in ["shop", "flow"] {
         writeln!(text, "  {app}:\n    user_tokens: [usertoken--{app}]\n    instances:").unwrap();
         for (number, dify) in (1..).zip(difys) {

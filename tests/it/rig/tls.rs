@@ -79,7 +79,7 @@ pub(crate) async fn connect(
     timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await?
 }
 
-async fn send_on(stream: TlsStream<TcpStream>, request: Request<Bytes>) -> Answer {
+pub(crate) async fn send_on(stream: TlsStream<TcpStream>, request: Request<Bytes>) -> Answer {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let mut request = request.map(Full::new);
