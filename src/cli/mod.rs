@@ -13,6 +13,7 @@ mod explain;
 mod health;
 mod http_get;
 mod import;
+mod logs;
 mod plan;
 mod printer;
 mod schema;

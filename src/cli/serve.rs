@@ -19,6 +19,7 @@ use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
 use crate::cli::environment::environment;
 use crate::cli::exit_status::ExitStatus;
+use crate::cli::logs;
 use crate::cli::printer::Printer;
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
@@ -32,7 +33,7 @@ use crate::telemetry::{self, AccessLog, Destination, Format};
 #[derive(Debug, Args)]
 #[command(
     after_help = "SIGTERM and SIGINT stop it after the running responses, a second one at once; SIGHUP reloads \
-    the file, as does a change of it;\nSIGUSR1 reopens the access log. RUST_LOG sets the level of the error log on standard error."
+    the file, as does a change of it;\nSIGUSR1 opens the files of the logs again. RUST_LOG sets the level of the error log."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -52,9 +53,9 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     if !loaded.warnings.is_empty() {
         printer.findings(&loaded.warnings.render(style(printer)));
     }
-    telemetry::start_error_log(loaded.config.log_level.unwrap_or("info"));
+    logs::error_log(&loaded.config)?;
     loaded.changes.warnings().for_each(|warning| tracing::warn!("{warning}"));
-    let log = access_log(&loaded.config.access_log);
+    let log = logs::access_log(&loaded.config.access_log);
     block_on(async {
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
         let signals = control::signals().context("cannot watch signals")?;
@@ -75,20 +76,6 @@ pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
     // Whoever ends at once does not wait for the workers' threads.
     runtime.shutdown_background();
     done
-}
-
-fn access_log(written: &config::AccessLog) -> Option<(Format, Destination)> {
-    let format = |format: config::LogFormat| match format {
-        config::LogFormat::Json => Format::Json,
-        config::LogFormat::Combined => Format::Combined,
-    };
-    match written {
-        config::AccessLog::Off => None,
-        config::AccessLog::Stdout(written) => Some((format(*written), Destination::Stdout)),
-        config::AccessLog::File { path, format: written } => {
-            Some((format(*written), Destination::File(path.clone())))
-        }
-    }
 }
 
 /// Where clients connect: addresses, and whether TLS is spoken there.
@@ -208,7 +195,10 @@ impl Gateway {
         loop {
             match signals.next().await {
                 Signal::Drain => break,
-                Signal::ReopenLogs => self.access_log.iter().for_each(AccessLog::reopen),
+                Signal::ReopenLogs => {
+                    self.access_log.iter().for_each(AccessLog::reopen);
+                    telemetry::reopen_error_log();
+                }
                 Signal::Reload => {
                     // The result is logged where the reload happens.
                     let _ = self.reloader.reload().await;

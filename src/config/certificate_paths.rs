@@ -1,14 +1,18 @@
-//! Where the files of certificates are.
+//! Where the files of certificates and of the error log are.
 
 use std::path::{Path, PathBuf};
 
+use super::error_log::ErrorLog;
 use super::raw::RawConfig;
 
-/// Has relative paths start at `base`, and the files watched.
+/// Has relative paths start at `base`, and the files of certificates watched.
 pub(super) fn settle(raw: &mut RawConfig, base: &Path) {
     let mut files = Vec::new();
     for host in raw.tls.iter_mut().flat_map(|certificate| &mut certificate.hosts) {
         host.make_ascii_lowercase();
+    }
+    if let ErrorLog::File(path) = &mut raw.error_log {
+        *path = base.join(&*path);
     }
     let mut place = |path: &mut PathBuf| {
         *path = base.join(&*path);

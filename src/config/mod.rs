@@ -27,6 +27,7 @@ mod certificate_paths;
 mod check;
 mod diagnostic;
 mod env_file;
+mod error_log;
 mod flat;
 mod key_table;
 mod keys;
@@ -59,6 +60,7 @@ pub use ai::{Ai, UserJwt};
 pub use balancing::{ConsistentHash, MaxLoad, Method};
 pub use bodies::BodiesMemory;
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
+pub use error_log::ErrorLog;
 pub use flat::{
     Difference, FlatApp, FlatConfig, Setting, Settings, difference, flatten, mark, top,
 };

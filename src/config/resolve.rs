@@ -40,6 +40,7 @@ pub(super) fn resolve(raw: RawConfig) -> Option<Config> {
         workers: raw.workers,
         pin_cpus: raw.pin_cpus,
         access_log: raw.access_log,
+        error_log: raw.error_log,
         trusted_proxies: raw.trusted_proxies,
         last_resort: raw.last_resort,
         instance_header: raw.instance_header,

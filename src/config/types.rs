@@ -16,6 +16,7 @@ use super::access_log::AccessLog;
 use super::admin::Admin;
 use super::ai::Ai;
 use super::balancing::{ConsistentHash, MaxLoad, Method};
+use super::error_log::ErrorLog;
 use super::keys::Key;
 use super::limits::{Limits, Owners};
 use super::listen::Listen;
@@ -47,6 +48,8 @@ pub struct Config {
     pub pin_cpus: bool,
     /// Where the record of each request goes.
     pub access_log: AccessLog,
+    /// Where what goes wrong is told.
+    pub error_log: ErrorLog,
     /// Proxies whose `X-Forwarded-For` is believed.
     #[serde(with = "networks")]
     pub trusted_proxies: Vec<IpNet>,

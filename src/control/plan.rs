@@ -26,12 +26,13 @@ use crate::model::{AppName, InstanceName};
 pub const SAMPLE: u32 = 100_000;
 
 /// Keys whose change needs a restart, with all that is below them.
-const NEEDS_RESTART: [&str; 10] = [
+const NEEDS_RESTART: [&str; 11] = [
     "listen",
     "admin.listen",
     "workers",
     "pin_cpus",
     "access_log",
+    "error_log",
     "limits.max_connections",
     "limits.backlog",
     "owners",

@@ -9,4 +9,6 @@ mod error_log;
 
 pub use self::access_log::{AccessLog, Batch, Destination, Entry, FailedAttempt, Format, Sink};
 pub use self::counters::{Counter, Gauge, Histogram, LATENCY_BOUNDS_S};
-pub use self::error_log::start as start_error_log;
+pub use self::error_log::{
+    reopen as reopen_error_log, start as start_error_log, start_in as start_error_log_in,
+};

@@ -26,6 +26,7 @@ use serde::Deserialize;
 use super::access_log::{self, AccessLog};
 use super::admin::Admin;
 use super::balancing::{MaxLoad, Method, max_load};
+use super::error_log::{self, ErrorLog};
 use super::limits::{Limits, Owners};
 use super::listen::{self, Listen};
 use super::store::{Conversations, Store};
@@ -82,6 +83,11 @@ pub(crate) struct RawConfig {
     #[serde(default)]
     #[schemars(schema_with = "access_log::schema")]
     pub(crate) access_log: AccessLog,
+    /// Error log: `stderr`, or a map of `path`. SIGUSR1 opens the file again. `RUST_LOG` sets its
+    /// level.
+    #[serde(default)]
+    #[schemars(schema_with = "error_log::schema")]
+    pub(crate) error_log: ErrorLog,
     /// Networks and addresses of proxies whose `X-Forwarded-For` is trusted.
     #[serde(default, with = "networks")]
     #[schemars(schema_with = "value_schema::networks")]

@@ -1,7 +1,9 @@
-//! Several addresses, with TLS and without.
+//! Several addresses, with TLS and without, and the error log's file.
+
+use std::path::Path;
 
 use super::findings::{lines, shown, with};
-use crate::config::{Config, Environment, flatten, parse};
+use crate::config::{Config, Environment, ErrorLog, flatten, parse};
 
 const CERTIFICATE: &str = "tls: [{ cert: a.pem, key: a.key }]\n";
 
@@ -56,6 +58,7 @@ fn what_cannot_be_is_placed() {
             "listen: { address: 0.0.0.0:82, tls: false }\ntls: [{ cert: a, key: b }]",
             "2:6: warning: `tls` has no effect: no address of `listen` speaks TLS",
         ),
+        ("error_log: stdout", "1:12: error: `error_log` must be `stderr` or a map of `path`"),
     ] {
         let found = lines(&with(written));
         assert!(found.contains(said) && found.lines().count() == 1, "{written}: {found}");
@@ -82,4 +85,14 @@ fn a_plan_sees_each_change_of_them() {
         listen("listen: [{ address: 0.0.0.0:82, tls: true }, 0.0.0.0:83]"),
     ];
     assert!(all[0] != all[1] && all[1] != all[2], "{all:?}");
+}
+
+#[test]
+fn the_error_logs_file_is_beside_the_configuration() {
+    assert_eq!(config("").error_log, ErrorLog::Stderr);
+    assert_eq!(config("error_log: stderr").error_log, ErrorLog::Stderr);
+    let ErrorLog::File(path) = config("error_log: { path: logs/error.log }").error_log else {
+        panic!("no file");
+    };
+    assert_eq!(path, Path::new("/etc/difygate/logs/error.log"));
 }

@@ -137,9 +137,10 @@ fn apps_come_and_go_and_with_one_go_all_its_users() {
 #[test]
 fn what_needs_a_restart_is_said() {
     let top = "listen: 127.0.0.1:1\nadmin: { listen: 127.0.0.1:2, token: t }\nworkers: 3\n\
-        limits: { max_body: 1MiB }\naccess_log: { path: /x }";
+        limits: { max_body: 1MiB }\naccess_log: { path: /x }\nerror_log: { path: /y }";
     let changes = changes(&of("", "", &THREE), &of(top, "", &THREE));
-    assert_eq!(changes.needs_restart, ["listen", "admin.listen", "workers", "access_log"]);
+    let restart = ["listen", "admin.listen", "workers", "access_log", "error_log"];
+    assert_eq!(changes.needs_restart, restart);
     let keys: Vec<_> = changes.settings.iter().map(|change| change.key.as_str()).collect();
     assert!(keys.contains(&"limits.max_body") && keys.contains(&"admin.token"), "{keys:?}");
 }

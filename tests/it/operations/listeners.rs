@@ -1,14 +1,19 @@
-//! Several addresses at once.
+//! Several addresses at once, and the error log in a file.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use http::StatusCode;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::sleep;
 
 use crate::rig::certs::{Authority, folder};
+use crate::rig::process::difys;
 use crate::rig::tls::{connect, entry, send_on};
-use crate::rig::{Plan, Rig, chat, send, try_send};
+use crate::rig::{Plan, Rig, chat, configuration, send, try_send};
 
 const BOTH: &str = "listen: [{ address: 127.0.0.1:0, tls: false }, { address: 127.0.0.1:0, tls: true }, 127.0.0.1:0]";
 
@@ -56,4 +61,51 @@ async fn a_reload_without_certificates_keeps_a_promise_of_tls() {
     assert_eq!(send(addresses[2], chat("anna")).await.status, StatusCode::OK);
     assert!(try_send(addresses[1], chat("anna")).await.is_err());
     assert!(connect(addresses[1], authority.client(), "localhost").await.is_err());
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has usually ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn holds(file: &Path, text: &str) {
+    while !fs::read_to_string(file).is_ok_and(|log| log.contains(text)) {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_error_log_goes_to_a_file_which_a_signal_opens_again() {
+    let difys = difys(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("difygate.yaml");
+    // Beside the configuration, wherever the program was started.
+    fs::write(&config, configuration(&difys, "error_log: { path: error.log }\n", "")).unwrap();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_difygate"));
+    serve.args(["serve", "-c"]).arg(&config).current_dir("/").stdout(Stdio::null());
+    let child = serve.stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let mut running = Running(child);
+    let log = folder.path().join("error.log");
+    holds(&log, "serving on http://127.0.0.1:").await;
+    let moved = folder.path().join("error.log.1");
+    fs::rename(&log, &moved).unwrap();
+    kill_process(pid, Signal::USR1).unwrap();
+    while !log.exists() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    kill_process(pid, Signal::HUP).unwrap();
+    holds(&log, "reloaded").await;
+    assert!(!fs::read_to_string(&moved).unwrap().contains("reloaded"));
+    kill_process(pid, Signal::TERM).unwrap();
+    holds(&log, "ended").await;
+    let mut said = String::new();
+    let mut stderr = running.0.stderr.take().unwrap();
+    std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+    assert_eq!(said, "", "all of it is in the file");
 }
