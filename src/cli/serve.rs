@@ -118,7 +118,7 @@ impl Gateway {
         })?;
         let admin = admin_listener.local_addr()?;
         let access_log = match log {
-            Some((format, destination)) => Some(AccessLog::start(format, destination)?),
+            Some((format, destination)) => Some(logs::start_access_log(format, destination)?),
             None => None,
         };
         // After the listeners: who finds the port taken would also find the store in use.
@@ -275,7 +275,13 @@ fn setup(config: &Config) -> anyhow::Result<WorkerConfig> {
 
 /// The store of this gateway alone, and what is wrong with it.
 fn local_store(config: &Config, path: Option<&Path>) -> (Arc<dyn Store>, Option<String>) {
-    let (store, warning) = store::open(&state_folder(config, path, &environment()));
+    let folder = state_folder(config, path, &environment());
+    let (store, warning) = store::open(&folder);
+    let warning =
+        warning.map(|warning| match config::access_hint(&folder, config::Wanted::Write) {
+            Some(hint) => format!("{warning}; {hint}"),
+            None => warning,
+        });
     if let Some(warning) = &warning {
         tracing::warn!("{warning}");
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::certificate_paths;
 use super::check::check;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
+use super::file_access::{Wanted, access_hint};
 use super::raw::RawConfig;
 use super::resolve::resolve;
 use super::secret::{fetch_all, reason};
@@ -62,10 +63,9 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
         Ok(bytes) => bytes,
         Err(error) => {
             let message = format!("the configuration cannot be read: {}", reason(&error));
-            return refuse(
-                DiagnosticBuilder::placeless(message)
-                    .hint("name an existing file, or create this one"),
-            );
+            let hint = access_hint(path, Wanted::Read);
+            let hint = hint.unwrap_or("name an existing file, or create this one".to_owned());
+            return refuse(DiagnosticBuilder::placeless(message).hint(hint));
         }
     };
     let Ok(text) = String::from_utf8(bytes) else {

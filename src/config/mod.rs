@@ -12,7 +12,8 @@
 //! - No finding shows a secret or a value from the environment, whichever way it is printed
 //!   ([`Diagnostics`], `diagnostic::redact`).
 //! - Nothing here reads the process's environment, opens a socket or looks up a name. The only IO is
-//!   reading the configuration, a file of variables and the files of secrets.
+//!   reading the configuration, a file of variables and the files of secrets, and looking at who owns
+//!   what is out of reach.
 //!
 //! Deliberately absent: reload and comparison with an older configuration (`control`), several
 //! files, and options whose code has not landed.
@@ -28,6 +29,7 @@ mod check;
 mod diagnostic;
 mod env_file;
 mod error_log;
+mod file_access;
 mod flat;
 mod key_table;
 mod keys;
@@ -61,6 +63,7 @@ pub use balancing::{ConsistentHash, MaxLoad, Method};
 pub use bodies::BodiesMemory;
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use error_log::ErrorLog;
+pub use file_access::{Wanted, access_hint};
 pub use flat::{
     Difference, FlatApp, FlatConfig, Setting, Settings, difference, flatten, mark, top,
 };

@@ -6,5 +6,6 @@ mod descriptors;
 mod import;
 mod listeners;
 mod opendify;
+mod owner;
 mod plan;
 mod reload;
