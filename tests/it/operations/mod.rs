@@ -6,6 +6,7 @@ mod descriptors;
 mod import;
 mod listeners;
 mod opendify;
+mod openresty;
 mod owner;
 mod plan;
 mod reload;
