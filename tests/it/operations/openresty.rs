@@ -318,21 +318,25 @@ async fn runs_difygate(stage: &Stage, line: &str) {
     }
 }
 
-/// The services that are named are in the file that is named.
+/// The compose file of the page: what is named is in it, and the configuration where its volume is.
 fn fits_compose(line: &str) {
     let words = words(line);
-    let [_, _, f, file, command, rest @ ..] = &words[..] else { panic!("{line}") };
-    assert_eq!(f, "-f", "{line}");
-    let text = fs::read_to_string(root().join(file)).unwrap();
+    let text = fs::read_to_string(root().join("deploy/openresty/compose.yaml")).unwrap();
     let options = serde_saphyr::options! { strict_booleans: true };
     let compose: Value = serde_saphyr::from_str_with_options(&text, options).unwrap();
-    let service = match (command.as_str(), rest) {
-        ("up" | "ps" | "config", _) => return,
-        ("kill", [_, _, service]) | ("exec" | "stats", [service, ..]) => service,
-        ("logs", [.., service]) => service,
+    let service = &compose["services"]["openresty-dify-lb"];
+    assert_eq!(service["ports"], json!(["${DIFYGATE_PORT:-82}:8080"]));
+    assert_eq!(service["volumes"][0], "./config:/etc/difygate:ro");
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let named = match &words[1..] {
+        ["compose", "up", "-d"] | ["compose", "ps" | "config"] => return,
+        ["compose", "kill", "-s", "HUP", named] => named,
+        ["compose", "exec", named, "/usr/local/bin/difygate", ..] => named,
+        ["compose", "logs", .., named] => named,
+        ["stats", named] => return assert_eq!(service["container_name"], *named, "{line}"),
         _ => panic!("{line}"),
     };
-    assert!(compose["services"][service].is_object(), "{line}");
+    assert!(compose["services"][*named].is_object(), "{line}");
 }
 
 /// A setting is what the import makes of the old one, or a key of its own.
@@ -360,12 +364,14 @@ async fn each_line_of_the_page_does_what_it_says() {
             runs_curl(&stage, &new, &mut requests).await;
         } else if new.starts_with("difygate ") {
             runs_difygate(&stage, &new).await;
-        } else if new.starts_with("docker compose ") {
+        } else if new.starts_with("docker ") {
             fits_compose(&new);
         } else if new.contains(':') {
             is_a_setting(&stage, &old, &new);
         } else {
-            assert!(root().join(&new).exists(), "{new}");
+            // The operator makes this one.
+            let ours = new.replace("openresty/config/difygate.yaml", "openresty/compose.yaml");
+            assert!(root().join(&ours).exists(), "{new}");
         }
     }
 }
