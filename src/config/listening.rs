@@ -6,17 +6,14 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
 use super::admin::Admin;
 use super::diagnostic::DiagnosticSink;
 use super::load::Environment;
 use super::opendify::listen::endpoint;
+use super::raw::{self, RawConfig};
 use super::secret::reason;
 use super::source::{Source, variables};
 use super::yaml::{build, read};
-use crate::model::units;
 
 /// Where a gateway listens, as somebody on the same machine reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,48 +48,22 @@ impl Source {
     }
 }
 
-/// The few keys that say it.
-#[derive(Deserialize)]
-#[serde(default)]
-struct Written {
-    #[serde(deserialize_with = "units::listen")]
-    listen: SocketAddr,
-    admin: WrittenAdmin,
-    tls: Vec<IgnoredAny>,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
-        Self { listen, admin: WrittenAdmin::default(), tls: Vec::new() }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct WrittenAdmin {
-    #[serde(deserialize_with = "units::listen")]
-    listen: SocketAddr,
-}
-
-impl Default for WrittenAdmin {
-    fn default() -> Self {
-        Self { listen: Admin::default().listen }
-    }
-}
-
 fn of_file(path: &Path, vars: &BTreeMap<String, String>) -> Result<Listening, String> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("{} cannot be read: {}", path.display(), reason(&error)))?;
     Ok(of_text(&text, vars))
 }
 
+/// Where nothing can be read of it, the defaults.
 fn of_text(text: &str, vars: &BTreeMap<String, String>) -> Listening {
     let mut sink = DiagnosticSink::default();
     let tree = build(text, vars, &mut sink);
-    let written = tree.and_then(|tree| read::<Written>(&tree, &mut sink).0).unwrap_or_default();
-    let Written { listen, admin, tls } = written;
-    Listening { listen: near(listen), admin: near(admin.listen), has_tls: !tls.is_empty() }
+    // What is faulty is set aside.
+    let written = tree.and_then(|tree| read::<RawConfig>(&tree, &mut sink).0);
+    let written = written.map(|raw| (raw.listen, raw.admin.listen, !raw.tls.is_empty()));
+    let default = (raw::default_listen(), Admin::default().listen, false);
+    let (listen, admin, has_tls) = written.unwrap_or(default);
+    Listening { listen: near(listen), admin: near(admin), has_tls }
 }
 
 /// What listens on all addresses of a machine is reached on its loopback.

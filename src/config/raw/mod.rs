@@ -174,7 +174,7 @@ pub(crate) struct RawConfig {
     pub(crate) watched_files: Vec<PathBuf>,
 }
 
-fn default_listen() -> SocketAddr {
+pub(super) fn default_listen() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))
 }
 
