@@ -6,18 +6,16 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
 use super::admin::Admin;
 use super::diagnostic::DiagnosticSink;
 use super::listen::{Listen, Listener};
 use super::load::{Environment, LISTEN};
 use super::opendify::listen::endpoint;
+use super::raw::RawConfig;
 use super::secret::reason;
 use super::source::{Source, variables};
-use super::yaml::{build, read};
-use crate::model::{TlsMode, units};
+use super::yaml::{Places, Step, build, read};
+use crate::model::TlsMode;
 
 /// Where a gateway listens, as somebody on the same machine reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,49 +50,39 @@ impl Source {
     }
 }
 
-/// The few keys that say it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Written {
-    listen: Option<Listen>,
-    admin: WrittenAdmin,
-    tls: Vec<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(default)]
-struct WrittenAdmin {
-    #[serde(deserialize_with = "units::listen")]
-    listen: SocketAddr,
-}
-
-impl Default for WrittenAdmin {
-    fn default() -> Self {
-        Self { listen: Admin::default().listen }
-    }
-}
-
 fn of_file(path: &Path, vars: &BTreeMap<String, String>) -> Result<Listening, String> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("{} cannot be read: {}", path.display(), reason(&error)))?;
     Ok(of_text(&text, vars))
 }
 
+/// Where nothing can be read of it, the defaults.
 fn of_text(text: &str, vars: &BTreeMap<String, String>) -> Listening {
     let mut sink = DiagnosticSink::default();
     let tree = build(text, vars, &mut sink);
-    let written = tree.and_then(|tree| read::<Written>(&tree, &mut sink).0).unwrap_or_default();
-    let Written { listen, admin, tls } = written;
-    let by_variable = || vars.get(LISTEN)?.parse::<SocketAddr>().ok().map(Listen::from);
-    let listen = listen.or_else(by_variable).unwrap_or_default();
+    let (written, has_listen) = match tree {
+        Some(tree) => {
+            // What is faulty is set aside.
+            let (raw, dropped) = read::<RawConfig>(&tree, &mut sink);
+            (raw, Places::new(&tree, dropped).has(&[Step::Key("listen")]))
+        }
+        None => (None, false),
+    };
+    let written = written.map(|raw| (raw.listen, raw.admin.listen, raw.tls.is_empty()));
+    let default = (Listen::default(), Admin::default().listen, true);
+    let (mut listen, admin, no_certificates) = written.unwrap_or(default);
+    let by_variable = vars.get(LISTEN).and_then(|text| text.parse::<SocketAddr>().ok());
+    if let Some(address) = by_variable.filter(|_| !has_listen) {
+        listen = address.into();
+    }
     let is_plain = |listener: &&Listener| match listener.tls {
-        TlsMode::Auto => tls.is_empty(),
+        TlsMode::Auto => no_certificates,
         TlsMode::On => false,
         TlsMode::Off => true,
     };
     let plain = listen.listeners().iter().find(is_plain);
     let address = plain.map_or(listen.first(), |listener| listener.address);
-    Listening { listen: near(address), admin: near(admin.listen), has_tls: plain.is_none() }
+    Listening { listen: near(address), admin: near(admin), has_tls: plain.is_none() }
 }
 
 /// What listens on all addresses of a machine is reached on its loopback.

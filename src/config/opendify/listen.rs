@@ -99,8 +99,8 @@ impl Reader<'_> {
         let place = self.file.map(Path::display).map(|file| format!(" to {file}"));
         let key = Uuid::new_v4().simple();
         format!(
-            "add one line{}: `VALID_API_KEYS=sk-{key}` (what clients send as their API key; any other will \
-             do), or `ALLOW_ANONYMOUS=true` to let anybody in",
+            "add one line{}: `VALID_API_KEYS=sk-{key}` (a new key for clients to send; one of your \
+             own will do, too), or `ALLOW_ANONYMOUS=true` to let anybody in",
             place.unwrap_or_default()
         )
     }

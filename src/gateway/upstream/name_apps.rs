@@ -1,7 +1,8 @@
 //! Asks Dify what it calls apps, where that is their model id.
 //!
 //! Each app has a task of its own on the prober's thread. It asks one instance after the other until one says
-//! the name, again after a while, and where none does soon. Whoever asks takes a slot, as a probe does.
+//! the name, again after a while, and where none does soon. Whoever asks takes a slot, as a probe does, and few
+//! ask at a time: the places of a Dify are for users.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::{BodyExt, Limited};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -27,6 +29,8 @@ use crate::gateway::upstream::own_request::{
 };
 use crate::model::AppName;
 
+/// How many ask at a time.
+const AT_ONCE: usize = 2;
 /// How often one looks for apps that nobody asks for yet.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a name is taken for the app's.
@@ -41,10 +45,12 @@ const ANSWER_BYTES: usize = 256 * 1024;
 /// Keeps the names of all apps that Dify names, for as long as the process lives.
 pub(crate) async fn name_apps(shared: Arc<Shared>) {
     let (mut tasks, mut running) = (JoinSet::new(), HashSet::new());
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         for app in &shared.snapshot().named_by_dify {
             if running.insert(app.name.clone()) {
-                tasks.spawn_local(keep_named(Arc::clone(&shared), app.name.clone()));
+                let (shared, turns) = (Arc::clone(&shared), Arc::clone(&turns));
+                tasks.spawn_local(keep_named(shared, app.name.clone(), turns));
             }
         }
         sleep(LOOK_EVERY).await;
@@ -57,7 +63,7 @@ pub(crate) async fn name_apps(shared: Arc<Shared>) {
 }
 
 /// Asks for one app's name until no configuration has the app.
-async fn keep_named(shared: Arc<Shared>, name: AppName) -> AppName {
+async fn keep_named(shared: Arc<Shared>, name: AppName, turns: Arc<Semaphore>) -> AppName {
     let buffers = IoBuffers::new();
     let mut failures = 0;
     loop {
@@ -66,7 +72,10 @@ async fn keep_named(shared: Arc<Shared>, name: AppName) -> AppName {
             return name;
         };
         drop(snapshot);
+        // It is never closed.
+        let turn = turns.acquire().await.ok();
         let said = ask(&app, &buffers).await;
+        drop(turn);
         failures = if said.is_ok() { 0 } else { failures + 1 };
         let fault = said.as_ref().err().cloned();
         let before = shared.app_names().learn(&name, said);

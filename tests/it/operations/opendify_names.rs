@@ -120,6 +120,13 @@ async fn a_model_for_each_key_is_called_as_dify_calls_the_app_once_that_answers(
     let apps = applications(&gateway).await;
     assert_eq!(apps[0]["models"], json!(["客服 助手"]));
     assert!(apps.iter().all(|app| app["unnamed"].is_null()), "{apps:?}");
+    // Names are Dify's, and no change of the configuration.
+    let beside = tempfile::tempdir().unwrap();
+    let plan = ["plan", "--admin", &admin, "--json"];
+    let (status, said) = ran(beside.path(), &plan, &[&vars[..], &ANY_PORT].concat());
+    assert_eq!(status, Some(0), "{said}");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["changes"]["apps"], json!([]), "{said}");
 
     let body =
         json!({ "model": "客服 助手", "messages": [{ "role": "user", "content": "hello" }] });
