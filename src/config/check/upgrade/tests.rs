@@ -40,12 +40,12 @@ fn what_an_earlier_version_did_otherwise_is_told_where_it_is_written() {
     let jwt =
         "    ai: { user_jwt: { header: X-Jwt, secret: \"0123456789abcdef0123456789abcdef\" } }\n";
     for (app, top, line, word) in [
-        ("", "fail_statuses: [502]\n", 6, "for the app that got them"),
-        ("    fail_statuses: [502]\n", "", 6, "for the app that got them"),
-        (jwt, "", 6, "`user_jwt` holds with every key"),
+        ("", "fail_statuses: [502]\n", 6, "now for the app that got them"),
+        ("    fail_statuses: [502]\n", "", 6, "now for the app that got them"),
+        (jwt, "", 6, "a valid one is 401"),
         ("", "trusted_proxies: [10.0.0.1]\n", 6, "`Forwarded`"),
         ("", "access_log: { path: a.log }\n", 6, "0640"),
-        ("", "conversations: { max_age: 1d }\n", 6, "cannot clean up conversations"),
+        ("", "conversations: { max_age: 1d }\n", 6, "now it gets 403"),
         ("", "admin: { listen: 127.0.0.1:1, allow: [10.0.0.1] }\n", 6, "closed at once"),
         ("", "admin: { listen: 0.0.0.0:1 }\n", 6, "421"),
         ("", "limits: { max_body: 64MiB }\nkeys: [{ name: a, anonymous: true }]\n", 6, "32 MiB"),
@@ -64,6 +64,6 @@ fn slots_that_nobody_has_written_are_told_once() {
                 - { name: a, host: h, token: k, max_concurrent: 4 }\n      \
                 - { name: b, host: i, token: k }\n      - { name: c, host: j, token: k }\n";
     let found = changes(text).to_string();
-    assert!(found.starts_with("gateway.yaml:6:") && found.contains("note: since 0.1"), "{found}");
+    assert!(found.starts_with("gateway.yaml:6:") && found.contains("note: 0.1 gave"), "{found}");
     assert_eq!(found.lines().count(), 1, "{found}");
 }
