@@ -1,13 +1,15 @@
 //! `difygate check`.
 
+use std::path::Path;
+
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::config_source::ConfigArgument;
+use crate::cli::config_source::ConfigOption;
 use crate::cli::environment::environment;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
-use crate::config::{Config, Diagnostics, Style};
+use crate::config::{Config, Diagnostics, Environment, Loaded, Missing, Source, Style};
 use crate::control;
 
 const CERTIFICATES: &str =
@@ -15,9 +17,15 @@ const CERTIFICATES: &str =
 
 /// Check a configuration file.
 #[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 it is valid, perhaps with warnings, 2 the command line or \
+    the configuration is wrong.")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    named: ConfigArgument,
+    named: ConfigOption,
+    /// Do not fail on environment variables that are not set and on files of secrets and certificates
+    /// that are not there: check what can be checked without them
+    #[arg(long)]
+    allow_missing_env: bool,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
@@ -26,24 +34,20 @@ pub(super) struct Arguments {
 /// Checks a file; warnings do not make it fail.
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let source = arguments.named.source();
-    let (checked, findings) = match source.load(&environment()) {
-        Ok(loaded) => match control::certificates(&loaded.config) {
-            Ok(expiring) => {
-                let mut findings = loaded.warnings;
-                expiring.iter().for_each(|warning| findings.warn(warning, control::RENEW));
-                (Some((loaded.config, loaded.changes)), findings)
-            }
-            Err(fault) => (None, Diagnostics::of_error(&source.to_string(), &fault, CERTIFICATES)),
-        },
+    let missing = if arguments.allow_missing_env { Missing::Allowed } else { Missing::Refused };
+    let (checked, findings) = match source.load(&Environment { missing, ..environment() }) {
+        Ok(loaded) => with_certificates(loaded, missing, &source),
         Err(findings) => (None, findings),
     };
     let status = if checked.is_some() { ExitStatus::Done } else { ExitStatus::Misused };
     if arguments.json {
-        let changes = checked.as_ref().map(|(_, changes)| changes.to_json());
+        let changes = checked.as_ref().map(|loaded| loaded.changes.to_json());
         let report = json!({
+            "file": source.to_string(),
             "valid": checked.is_some(),
             "findings": findings.to_json(),
             "changes": changes.unwrap_or_else(|| json!([])),
+            "not_set": checked.as_ref().map(|loaded| &loaded.unset.names),
         });
         printer.line(&serde_json::to_string_pretty(&report)?)?;
         return Ok(status);
@@ -51,13 +55,50 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     if !findings.is_empty() {
         printer.findings(&findings.render(style(printer)));
     }
-    if let Some((config, changes)) = checked {
+    if let Some(Loaded { config, changes, unset, .. }) = checked {
         printer.line(&format!("{source} is valid: {}", summary(&config)))?;
+        if !unset.names.is_empty() {
+            let names: Vec<_> = unset.names.iter().map(String::as_str).collect();
+            printer.line(&format!("not here, and so not checked: {}", names.join(", ")))?;
+        }
         if !changes.is_empty() {
             printer.line(&changes.to_string())?;
         }
     }
     Ok(status)
+}
+
+/// A configuration whose certificates are good, and what was found.
+fn with_certificates(
+    mut loaded: Loaded,
+    missing: Missing,
+    source: &Source,
+) -> (Option<Loaded>, Diagnostics) {
+    let findings = loaded.warnings.clone();
+    let away: Vec<_> = certificate_files(&loaded.config)
+        .filter(|file| !file.exists())
+        .map(|file| file.display().to_string())
+        .collect();
+    if missing == Missing::Allowed && !away.is_empty() {
+        loaded.unset.names.extend(away);
+        return (Some(loaded), findings);
+    }
+    match control::certificates(&loaded.config) {
+        Ok(expiring) => {
+            let mut findings = findings;
+            expiring.iter().for_each(|warning| findings.warn(warning, control::RENEW));
+            (Some(loaded), findings)
+        }
+        Err(fault) => (None, Diagnostics::of_error(&source.to_string(), &fault, CERTIFICATES)),
+    }
+}
+
+fn certificate_files(config: &Config) -> impl Iterator<Item = &Path> {
+    let own = config.tls.iter().flat_map(|one| [&one.cert, &one.key]);
+    let clients = config.client_certificates.iter().map(|clients| &clients.ca);
+    let instances = config.apps.values().flat_map(|app| &app.instances);
+    let authorities = instances.filter_map(|instance| instance.tls.ca.as_ref());
+    own.chain(clients).chain(authorities).map(std::path::PathBuf::as_path)
 }
 
 pub(super) fn style(printer: &Printer) -> Style {

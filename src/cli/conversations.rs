@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::cli::admin_client::{AdminClient, AdminOption};
 use crate::cli::config_source::ConfigOption;
-use crate::cli::exit_status::ExitStatus;
+use crate::cli::exit_status::{CommandError, ExitStatus};
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 use crate::conversation::{ImportSummary, ParsedImport, Slice, now_s, parse};
@@ -27,8 +27,9 @@ const PART: usize = 5000;
 /// List, export, import or clean up what a gateway knows of conversations with AI clients.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "No texts are stored, only which Dify conversation belongs to which key, app, user and chat.\nExit codes: 0 done, 1 the gateway does not answer or its store fails, 2 \
-    the configuration or the file is wrong."
+    after_help = "No texts are stored, only which Dify conversation belongs to which key, app, user and chat.\nExit codes: 0 done, 1 the gateway's store fails, 2 the command line, the \
+    configuration or the file is wrong, 3 no gateway answers or a file cannot be read or written, 4 it stopped \
+    half-way: what was taken in or written stays, 5 the gateway refuses the token or the address."
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -140,7 +141,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         }
         Command::Import { taken: file, gateway, app, json } => {
             let text = fs::read_to_string(file);
-            let text = text.with_context(|| format!("{} cannot be read", file.display()))?;
+            let text = text.map_err(|error| unusable(file, "read", &error))?;
             let parsed = match parse(&text, app.as_deref(), now_s()) {
                 Ok(parsed) => parsed,
                 Err(error) => {
@@ -189,7 +190,7 @@ fn export(
     let mut file = match output {
         Some(path) => {
             let file = File::create(path);
-            let file = file.with_context(|| format!("{} cannot be written", path.display()))?;
+            let file = file.map_err(|error| unusable(path, "written", &error))?;
             Some(BufWriter::new(file))
         }
         None => None,
@@ -198,8 +199,10 @@ fn export(
     let (mut first, mut count) = (true, 0);
     loop {
         let path = path("/conversations/export", &[("key", key), ("from", from.as_deref())]);
-        let slice = Slice::deserialize(block_on(admin.get(&path))?)
-            .context("unexpected response from the gateway")?;
+        let slice = block_on(admin.get(&path)).and_then(|slice| {
+            Slice::deserialize(slice).context("unexpected response from the gateway")
+        });
+        let slice = slice.map_err(|error| half_way(error, count))?;
         let mut text = String::new();
         if first {
             writeln!(text, "{}", serde_json::to_string(&slice.header)?)?;
@@ -230,12 +233,29 @@ fn import(admin: &AdminClient, parsed: ParsedImport) -> anyhow::Result<ImportSum
     let mut all = ImportSummary { skipped: parsed.skipped, ..ImportSummary::default() };
     for rows in parsed.rows.chunks(PART) {
         let part = json!({ "header": parsed.header, "rows": rows });
-        let done: ImportSummary = block_on(admin.ask("/conversations/import", &part))?;
+        let done = block_on(admin.ask("/conversations/import", &part));
+        let done: ImportSummary = done.map_err(|error| half_way(error, all.added + all.present))?;
         all.added += done.added;
         all.present += done.present;
         all.skipped += done.skipped;
     }
     Ok(all)
+}
+
+/// An error after so many conversations were dealt with.
+fn half_way(error: anyhow::Error, done: usize) -> anyhow::Error {
+    match done {
+        0 => error,
+        _ => {
+            let error = error.context(format!("stopped after {done} conversations"));
+            ExitStatus::Stopped.error(&error)
+        }
+    }
+}
+
+fn unusable(path: &Path, how: &str, error: &std::io::Error) -> anyhow::Error {
+    let text = format!("{} cannot be {how}: {error}", path.display());
+    CommandError::of(ExitStatus::CouldNotRun, text)
 }
 
 fn table(listed: &Value) -> String {

@@ -60,7 +60,8 @@ pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result
         let faults_at = faults.local_addr()?;
         tokio::spawn(dify_sim::control(faults, instances.clone()));
         let log = Some((Format::Live, Destination::Stdout));
-        let gateway = Gateway::start(loaded.config, path.clone(), log).await?;
+        let gateway = Gateway::start(loaded.config, path.clone(), log).await;
+        let gateway = gateway.map_err(|error| ExitStatus::CouldNotRun.error(&error))?;
         printer.out(&welcome(&gateway, &instances, faults_at, &path.display().to_string()))?;
         Ok(gateway.run_until_ended(signals).await)
     })

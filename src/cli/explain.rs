@@ -20,7 +20,8 @@ use crate::cli::serve::block_on;
 #[command(
     group(ArgGroup::new("which").required(true).multiple(true).args(["token", "token_file", "app"])),
     after_help = "Nothing is sent to an instance. Exit codes: 0 an instance would be asked, 1 none \
-    would be or the gateway does not answer, 2 the command line or the configuration is wrong."
+    would be, 2 the command line or the configuration is wrong, 3 no gateway answers, 5 it refuses the token or \
+    the address."
 )]
 pub(super) struct Arguments {
     /// The user; absent: a request without one

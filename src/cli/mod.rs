@@ -1,6 +1,4 @@
-//! The command line: one file per command.
-//!
-//! Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong.
+//! The command line: one file per command. How each ends, `exit_status` says.
 
 mod admin_client;
 mod check;
@@ -17,12 +15,14 @@ mod plan;
 mod printer;
 mod schema;
 pub mod serve;
+mod shell;
 mod sim;
 mod status;
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use exit_status::EXIT_CODES;
 use printer::Printer;
 
 pub use self::exit_status::ExitStatus;
@@ -32,8 +32,7 @@ pub use self::exit_status::ExitStatus;
     name = "difygate",
     version,
     about = "A gateway for self-hosted Dify: one program in front of several Dify instances",
-    after_help = "Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.\n\
-        Start with `difygate demo`.",
+    after_help = EXIT_CODES,
     arg_required_else_help = true
 )]
 struct Cli {
@@ -65,6 +64,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Run simulated Dify instances to test against
     Sim(sim::Arguments),
+    /// Print completions for bash, zsh, fish and other shells
+    Completions(shell::CompletionsArguments),
+    /// Write man pages
+    Man(shell::ManArguments),
 }
 
 /// Runs the program with its arguments.
@@ -90,6 +93,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Health(arguments) => health::run(&arguments, &mut printer),
         Command::Demo(arguments) => demo::run(arguments, &mut printer),
         Command::Sim(arguments) => sim::run(arguments, &mut printer),
+        Command::Completions(arguments) => {
+            shell::completions(&arguments, Cli::command(), &mut printer)
+        }
+        Command::Man(arguments) => shell::man(&arguments, Cli::command(), &mut printer),
     };
     done.unwrap_or_else(|error| {
         // `difygate status | head` closes the pipe on purpose.
@@ -98,7 +105,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
             return ExitStatus::Done;
         }
         printer.error(&format!("{error:#}"));
-        ExitStatus::Failed
+        ExitStatus::of(&error)
     })
 }
 

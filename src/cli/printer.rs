@@ -34,6 +34,11 @@ impl Printer {
         let _ = writeln!(AutoStream::auto(io::stderr()), "{}", rendered.trim_end());
     }
 
+    /// What is good to know, beside the result.
+    pub fn note(&mut self, text: &str) {
+        let _ = writeln!(AutoStream::auto(io::stderr()), "\u{1b}[2m{text}\u{1b}[0m");
+    }
+
     /// What went wrong.
     pub fn error(&mut self, text: &str) {
         let _ = writeln!(AutoStream::auto(io::stderr()), "\u{1b}[1;31merror\u{1b}[0m: {text}");

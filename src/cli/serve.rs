@@ -31,7 +31,9 @@ use crate::telemetry::{self, AccessLog, Destination, Format};
 #[derive(Debug, Args)]
 #[command(
     after_help = "SIGTERM and SIGINT stop it after the running responses, a second one at once; SIGHUP reloads \
-    the file, as does a change of it;\nSIGUSR1 reopens the access log. RUST_LOG sets the level of the error log on standard error."
+    the file, as does a change of it;\nSIGUSR1 reopens the access log. RUST_LOG sets the level of the error log on standard error.\n\
+    Exit codes: 0 it ended after its last response, 2 the command line or the configuration is wrong, 3 it could \
+    not start, 4 a second signal cut the running responses."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -57,7 +59,9 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     block_on(async {
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
         let signals = control::signals().context("cannot watch signals")?;
-        let gateway = Gateway::start(loaded.config, source, log).await?;
+        tracing::info!("configuration: {source}");
+        let gateway = Gateway::start(loaded.config, source, log).await;
+        let gateway = gateway.map_err(|error| ExitStatus::CouldNotRun.error(&error))?;
         let scheme = if gateway.shared.snapshot().tls.is_some() { "https" } else { "http" };
         let (listen, admin) = (gateway.listen(), gateway.admin());
         tracing::info!("serving on {scheme}://{listen}, admin on http://{admin}");
@@ -209,7 +213,7 @@ impl Gateway {
                 }
                 signal = signals.next() => if signal == Signal::Drain {
                     tracing::warn!("ended at once: running answers were cut");
-                    return ExitStatus::Failed;
+                    return ExitStatus::Stopped;
                 }
             }
         }

@@ -14,8 +14,8 @@ use crate::cli::serve::block_on;
 /// Show what a running gateway is doing.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 all instances are healthy, 1 some are not or the gateway does \
-    not answer, 2 the configuration is wrong."
+    after_help = "Exit codes: 0 all instances are healthy, 1 some are not, 2 the command line or the \
+    configuration is wrong, 3 no gateway answers, 5 it refuses the token or the address."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]

@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::certificate_paths;
 use super::check::check;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
-use super::raw::RawConfig;
+use super::raw::{RawConfig, RawInstance};
 use super::resolve::resolve;
 use super::secret::{fetch_all, reason};
 use super::types::Config;
-use super::yaml::{Places, build, read};
+use super::unset::{Missing, Unset};
+use super::yaml::{Places, build, read, unset};
 
 /// A configuration is a text for people; a larger file is something else.
 const LARGEST: usize = 16 << 20;
@@ -26,6 +28,8 @@ pub struct Environment {
     /// Where relative `file:` paths start. If it is empty, [`load`] takes the configuration's own
     /// folder, and [`parse`] the working directory.
     pub base: PathBuf,
+    /// What becomes of variables and of files of secrets that are not there.
+    pub missing: Missing,
 }
 
 impl fmt::Debug for Environment {
@@ -45,6 +49,8 @@ pub struct Loaded {
     pub warnings: Diagnostics,
     /// What an earlier version did otherwise with it.
     pub changes: Diagnostics,
+    /// What is not there; nothing unless the environment allows that.
+    pub unset: Unset,
 }
 
 /// Reads and checks a configuration file. Files of secrets are read too; nothing else is touched.
@@ -60,13 +66,7 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
     };
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) => {
-            let message = format!("the configuration cannot be read: {}", reason(&error));
-            return refuse(
-                DiagnosticBuilder::placeless(message)
-                    .hint("name an existing file, or create this one"),
-            );
-        }
+        Err(error) => return refuse(unreadable(&error)),
     };
     let Ok(text) = String::from_utf8(bytes) else {
         let message = "the configuration is not UTF-8 text";
@@ -74,10 +74,23 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
     };
     if env.base.as_os_str().is_empty() {
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
-        let env = Environment { base, vars: env.vars.clone() };
+        let env = Environment { base, ..env.clone() };
         return parse(&name, &text, &env);
     }
     parse(&name, &text, env)
+}
+
+/// What is said of a configuration that cannot be read.
+pub(super) fn unreadable(error: &Error) -> DiagnosticBuilder {
+    let message = format!("the configuration cannot be read: {}", reason(error));
+    let hint = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "run this as the user that the file belongs to, or let its group read it: `chmod g+r`"
+        }
+        ErrorKind::NotFound => "name an existing file, or let `difygate init` write one",
+        _ => "name a file",
+    };
+    DiagnosticBuilder::placeless(message).hint(hint)
 }
 
 /// Checks a configuration that has been read already. `name` is what findings call it, such as
@@ -92,7 +105,8 @@ pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagno
     match config {
         Some(config) => {
             let changes = Diagnostics::new(name, text, sink.take_changes());
-            Ok(Loaded { config, warnings: Diagnostics::new(name, text, sink), changes })
+            let unset = sink.unset_names();
+            Ok(Loaded { config, warnings: Diagnostics::new(name, text, sink), changes, unset })
         }
         None => {
             if !sink.has_errors() {
@@ -109,12 +123,18 @@ fn examine(text: &str, env: &Environment, sink: &mut DiagnosticSink) -> Option<R
         sink.add(DiagnosticBuilder::placeless("the configuration is larger than 16MiB"));
         return None;
     }
-    let tree = build(text, &env.vars, sink)?;
+    let tree = build(text, env, sink)?;
     let (raw, dropped) = read::<RawConfig>(&tree, sink);
     let mut raw = raw?;
     let places = Places::new(&tree, dropped);
-    fetch_all(&mut raw, &places, &env.base, sink);
+    fetch_all(&mut raw, &places, env, sink);
+    if env.missing == Missing::Secrets {
+        sink.take_plain_unset().into_iter().for_each(|(span, name)| sink.add(unset(&name, span)));
+    }
     certificate_paths::settle(&mut raw, &env.base);
     check(&raw, &places, sink);
+    if env.missing == Missing::Allowed {
+        raw.apps.values_mut().flat_map(|app| &mut app.instances).for_each(RawInstance::stand_in);
+    }
     Some(raw)
 }

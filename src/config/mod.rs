@@ -20,6 +20,7 @@
 mod access_log;
 mod address;
 mod admin;
+mod admin_place;
 mod ai;
 mod balancing;
 mod bodies;
@@ -46,6 +47,7 @@ mod spelling;
 mod store;
 mod tls;
 mod types;
+mod unset;
 mod web_url;
 mod yaml;
 
@@ -54,6 +56,7 @@ mod tests;
 
 pub use access_log::{AccessLog, LogFormat};
 pub use admin::Admin;
+pub use admin_place::{AdminPlace, NoAdminPlace, admin_place};
 pub use ai::{Ai, UserJwt};
 pub use balancing::{ConsistentHash, MaxLoad, Method};
 pub use bodies::BodiesMemory;
@@ -72,3 +75,4 @@ pub use source::Source;
 pub use store::{Conversations, Store};
 pub use tls::{Certificate, ClientCertificates, InstanceTls};
 pub use types::{App, Config, Instance};
+pub use unset::{Missing, Unset};

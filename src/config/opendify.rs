@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -37,7 +36,7 @@ pub(super) fn load(
     if sink.has_errors() {
         return Err(Diagnostics::new(name, "", sink));
     }
-    let environment = Environment { vars, base: PathBuf::new() };
+    let environment = Environment { vars, ..Environment::default() };
     let mut loaded = parse(name, &text, &environment)?;
     // The text is ours.
     loaded.changes = Diagnostics::new(name, "", DiagnosticSink::default());

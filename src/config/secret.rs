@@ -9,7 +9,9 @@ use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink};
+use super::load::Environment;
 use super::raw::{RawAi, RawConfig, RawProbe};
+use super::unset::Missing;
 use super::yaml::{Places, Step};
 use crate::model::Token;
 
@@ -24,14 +26,18 @@ type Fetch<'f> = dyn FnMut(&mut Token, &[Step<'_>]) + 'f;
 pub(super) fn fetch_all(
     raw: &mut RawConfig,
     places: &Places<'_>,
-    base: &Path,
+    env: &Environment,
     sink: &mut DiagnosticSink,
 ) {
     let mut files = Vec::new();
     let mut fetch = |token: &mut Token, path: &[Step<'_>]| {
-        let Some(named) = token.expose().strip_prefix("file:") else { return };
-        let file = base.join(named);
         let span = places.value(path);
+        sink.wants_secret(&span, token);
+        let Some(named) = token.expose().strip_prefix("file:") else { return };
+        if sink.is_unset(&span) {
+            return;
+        }
+        let file = env.base.join(named);
         match read(&file) {
             Ok((secret, open)) => {
                 if open {
@@ -43,6 +49,10 @@ pub(super) fn fetch_all(
                 }
                 *token = Token::new(secret);
                 files.push(file);
+            }
+            Err(_) if env.missing != Missing::Refused => {
+                sink.unset(span.clone(), token.expose());
+                sink.wants_secret(&span, token);
             }
             Err(fault) => {
                 sink.add(DiagnosticBuilder::error(span, fault.message).hint(fault.hint));
@@ -91,6 +101,11 @@ pub(super) fn fetch_all(
         }
     }
     raw.watched_files = files;
+}
+
+/// The secret in a file, or what is wrong with that.
+pub(super) fn text(file: &Path) -> Result<String, String> {
+    read(file).map(|(secret, _)| secret).map_err(|fault| fault.message)
 }
 
 struct Fault {

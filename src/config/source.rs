@@ -11,8 +11,14 @@ use super::load::{Environment, Loaded, load};
 use super::opendify;
 use super::secret::reason;
 
+/// The variable that names the file where the command line does not.
+const VARIABLE: &str = "DIFYGATE_CONFIG";
+
 /// The file that is taken where none is named.
 const DEFAULT: &str = "difygate.yaml";
+
+/// The file that is taken where there is neither that one nor anything of OpenDify's.
+const SYSTEM: &str = "/etc/difygate/difygate.yaml";
 
 /// The file of variables that is taken where none is named.
 const ENV_FILE: &str = ".env";
@@ -30,9 +36,12 @@ pub enum Source {
 }
 
 impl Source {
-    /// The file that is named, or the file of variables that is. Where neither is: `difygate.yaml` if
-    /// it is there or if no variable of OpenDify is set, be it in `.env`.
+    /// The file that is named, or the file of variables that is. Where neither is: the file that
+    /// `DIFYGATE_CONFIG` names, `difygate.yaml` if it is there, the variables of OpenDify if one is set,
+    /// be it in `.env`, `/etc/difygate/difygate.yaml` if that is there, and else `difygate.yaml`.
     pub fn choose(config: Option<PathBuf>, env_file: Option<PathBuf>, env: &Environment) -> Self {
+        let by_variable = || named_by(env).filter(|_| env_file.is_none());
+        let config = config.or_else(by_variable);
         match (config, env_file) {
             (Some(path), _) => return Self::File(path),
             (None, Some(file)) => return Self::Environment { file: Some(file) },
@@ -43,10 +52,19 @@ impl Source {
         let text = fs::read_to_string(beside).ok();
         let vars = text.as_deref().map(|text| env_file::parse(text).vars).unwrap_or_default();
         let is_set = |name: &&str| env.vars.contains_key(*name) || vars.contains_key(*name);
-        if default.exists() || !opendify::NEEDED.iter().any(is_set) {
+        if default.exists() {
             return Self::File(default);
         }
-        Self::Environment { file: text.map(|_| beside.to_owned()) }
+        if opendify::NEEDED.iter().any(is_set) {
+            return Self::Environment { file: text.map(|_| beside.to_owned()) };
+        }
+        let system = PathBuf::from(SYSTEM);
+        Self::File(if system.exists() { system } else { default })
+    }
+
+    /// Whether the environment names a file.
+    pub fn is_named_by(env: &Environment) -> bool {
+        named_by(env).is_some()
     }
 
     /// Reads and checks it, files of secrets included.
@@ -71,6 +89,10 @@ impl Source {
             Self::Environment { file } => file.as_deref(),
         }
     }
+}
+
+fn named_by(env: &Environment) -> Option<PathBuf> {
+    env.vars.get(VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from)
 }
 
 impl From<PathBuf> for Source {

@@ -41,7 +41,11 @@ impl Secrets {
             text[at + 2..].chars().take_while(word).collect::<String>()
         });
         let vars = names.map(|name| (name.clone(), format!("value-of-{name}"))).collect();
-        config::parse("page.yaml", &text, &Environment { vars, base: folder.to_owned() })
+        config::parse(
+            "page.yaml",
+            &text,
+            &Environment { vars, base: folder.to_owned(), ..Environment::default() },
+        )
     }
 }
 

@@ -9,3 +9,4 @@ mod load;
 mod probes;
 mod secrets;
 mod tls;
+mod unset;

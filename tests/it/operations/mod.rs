@@ -4,6 +4,7 @@ mod commands;
 mod deploy;
 mod descriptors;
 mod import;
+mod naming;
 mod opendify;
 mod plan;
 mod reload;
