@@ -12,12 +12,12 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
 use crate::cli::environment::environment;
 use crate::cli::exit_status::{CommandError, ExitStatus};
 use crate::cli::http_get::{get, post};
 use crate::cli::printer::Printer;
+use crate::cli::printer::style;
 use crate::config::{self, Admin, AdminPlace, NoAdminPlace, Source};
 use crate::model::Token;
 

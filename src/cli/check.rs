@@ -5,11 +5,14 @@ use std::path::Path;
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::ask_instances::{Asked, ask_all, text};
 use crate::cli::config_source::ConfigOption;
 use crate::cli::environment::environment;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
-use crate::config::{Config, Diagnostics, Environment, Loaded, Missing, Source, Style};
+pub(super) use crate::cli::printer::style;
+use crate::cli::serve::block_on;
+use crate::config::{Config, Diagnostics, Environment, Loaded, Missing, Source};
 use crate::control;
 
 const CERTIFICATES: &str =
@@ -17,8 +20,10 @@ const CERTIFICATES: &str =
 
 /// Check a configuration file.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 it is valid, perhaps with warnings, 2 the command line or \
-    the configuration is wrong.")]
+#[command(
+    after_help = "Exit codes: 0 it is valid, perhaps with warnings, 1 --ask found an instance that does not \
+    answer or refuses its key, 2 the command line or the configuration is wrong."
+)]
 pub(super) struct Arguments {
     #[command(flatten)]
     named: ConfigOption,
@@ -26,6 +31,9 @@ pub(super) struct Arguments {
     /// that are not there: check what can be checked without them
     #[arg(long)]
     allow_missing_env: bool,
+    /// Ask every instance with every key whether it knows the app; no run is started
+    #[arg(long, conflicts_with = "allow_missing_env")]
+    ask: bool,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
@@ -39,7 +47,16 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         Ok(loaded) => with_certificates(loaded, missing, &source),
         Err(findings) => (None, findings),
     };
-    let status = if checked.is_some() { ExitStatus::Done } else { ExitStatus::Misused };
+    let asked = match &checked {
+        Some(loaded) if arguments.ask => Some(block_on(ask_all(&loaded.config))?),
+        _ => None,
+    };
+    let is_wrong = asked.iter().flatten().any(Asked::is_wrong);
+    let status = match checked {
+        None => ExitStatus::Misused,
+        Some(_) if is_wrong => ExitStatus::Failed,
+        Some(_) => ExitStatus::Done,
+    };
     if arguments.json {
         let changes = checked.as_ref().map(|loaded| loaded.changes.to_json());
         let report = json!({
@@ -48,6 +65,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             "findings": findings.to_json(),
             "changes": changes.unwrap_or_else(|| json!([])),
             "not_set": checked.as_ref().map(|loaded| &loaded.unset.names),
+            "asked": asked.map(|asked| asked.iter().map(Asked::to_json).collect::<Vec<_>>()),
         });
         printer.line(&serde_json::to_string_pretty(&report)?)?;
         return Ok(status);
@@ -64,6 +82,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         if !changes.is_empty() {
             printer.line(&changes.to_string())?;
         }
+    }
+    if let Some(asked) = asked {
+        printer.out(&format!("\n{}", text(&asked)))?;
     }
     Ok(status)
 }
@@ -101,11 +122,8 @@ fn certificate_files(config: &Config) -> impl Iterator<Item = &Path> {
     own.chain(clients).chain(authorities).map(std::path::PathBuf::as_path)
 }
 
-pub(super) fn style(printer: &Printer) -> Style {
-    if printer.is_terminal() { Style::Colour } else { Style::Plain }
-}
-
-fn summary(config: &Config) -> String {
+/// How much there is in a configuration.
+pub(super) fn summary(config: &Config) -> String {
     let instances: usize = config.apps.values().map(|app| app.instances.len()).sum();
     let tokens: usize = config.apps.values().map(|app| app.user_tokens.len()).sum();
     let plural = |count, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });

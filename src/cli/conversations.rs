@@ -18,6 +18,7 @@ use crate::cli::config_source::ConfigOption;
 use crate::cli::exit_status::{CommandError, ExitStatus};
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
+use crate::cli::table::table;
 use crate::conversation::{ImportSummary, ParsedImport, Slice, now_s, parse};
 use crate::model::units::parse_duration;
 
@@ -132,7 +133,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             let listed = block_on(admin.get(&format!("{path}{joint}limit={limit}")))?;
             match json {
                 true => printer.line(&serde_json::to_string_pretty(&listed)?)?,
-                false => printer.out(&table(&listed))?,
+                false => printer.out(&listed_text(&listed))?,
             }
         }
         Command::Export { gateway, key, output } => {
@@ -258,34 +259,26 @@ fn unusable(path: &Path, how: &str, error: &std::io::Error) -> anyhow::Error {
     CommandError::of(ExitStatus::CouldNotRun, text)
 }
 
-fn table(listed: &Value) -> String {
-    let mut rows = vec![
-        ["CONVERSATION", "APP", "KEY", "USER", "CHAT", "TURNS", "STATE", "USED"].map(str::to_owned),
-    ];
+fn listed_text(listed: &Value) -> String {
     let shown = listed["conversations"].as_array().into_iter().flatten();
-    rows.extend(shown.map(|row| {
-        let used = row["used"].as_i64().and_then(|used| Timestamp::from_second(used).ok());
-        [
-            plain(&row["conversation"]),
-            plain(&row["app"]),
-            plain(&row["key"]),
-            plain(&row["user"]),
-            plain(&row["chat"]),
-            row["turns"].to_string(),
-            plain(&row["state"]),
-            used.map_or("-".to_owned(), |used| used.to_string()),
-        ]
-    }));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..8).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
-    let _ = writeln!(text, "\n{} of {} conversations", rows.len() - 1, listed["count"]);
-    text
+    let rows: Vec<_> = shown
+        .map(|row| {
+            let used = row["used"].as_i64().and_then(|used| Timestamp::from_second(used).ok());
+            [
+                plain(&row["conversation"]).into(),
+                plain(&row["app"]).into(),
+                plain(&row["key"]).into(),
+                plain(&row["user"]).into(),
+                plain(&row["chat"]).into(),
+                row["turns"].to_string().into(),
+                plain(&row["state"]).into(),
+                used.map_or("-".to_owned(), |used| used.to_string()).into(),
+            ]
+        })
+        .collect();
+    let count = rows.len();
+    let heading = ["CONVERSATION", "APP", "KEY", "USER", "CHAT", "TURNS", "STATE", "USED"];
+    format!("{}\n{count} of {} conversations\n", table(heading, rows), listed["count"])
 }
 
 /// A text that came from a client must not steer the terminal.
@@ -296,9 +289,10 @@ fn plain(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anstream::adapter::strip_str;
     use serde_json::json;
 
-    use super::{path, table};
+    use super::{listed_text, path};
 
     #[test]
     fn the_table_shows_whose_each_conversation_is() {
@@ -307,7 +301,7 @@ mod tests {
                 "chat": chat, "turns": 3, "state": "clean", "created": 0, "used": 1_700_000_000 })
         };
         let listed = json!({ "count": 9, "conversations": [row(None), row(Some("chat-1"))] });
-        insta::assert_snapshot!(table(&listed), @r"
+        insta::assert_snapshot!(strip_str(&listed_text(&listed)).to_string(), @r"
         CONVERSATION  APP   KEY  USER            CHAT    TURNS  STATE  USED
         c1            shop  web  web:al�[31mice  -       3      clean  2023-11-14T22:13:20Z
         c1            shop  web  web:al�[31mice  chat-1  3      clean  2023-11-14T22:13:20Z

@@ -1,6 +1,7 @@
 //! The command line: one file per command. How each ends, `exit_status` says.
 
 mod admin_client;
+mod ask_instances;
 mod check;
 mod config_source;
 mod conversations;
@@ -11,6 +12,7 @@ mod explain;
 mod health;
 mod http_get;
 mod import;
+mod init;
 mod plan;
 mod printer;
 mod schema;
@@ -18,6 +20,7 @@ pub mod serve;
 mod shell;
 mod sim;
 mod status;
+mod table;
 
 use std::ffi::OsString;
 
@@ -32,6 +35,7 @@ pub use self::exit_status::ExitStatus;
     name = "difygate",
     version,
     about = "A gateway for self-hosted Dify: one program in front of several Dify instances",
+    before_help = "Start with `difygate demo` to see it work, with `difygate init` to use it.",
     after_help = EXIT_CODES,
     arg_required_else_help = true
 )]
@@ -44,6 +48,8 @@ struct Cli {
 enum Command {
     /// Serve the apps of a configuration file
     Serve(serve::Arguments),
+    /// Write a first configuration file
+    Init(init::Arguments),
     /// Check a configuration file and say what is wrong with it
     Check(check::Arguments),
     /// Show what a new configuration would change, and which users would move
@@ -83,6 +89,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
     let mut printer = Printer;
     let done = match cli.command {
         Command::Serve(arguments) => serve::run(arguments, &mut printer),
+        Command::Init(arguments) => init::run(&arguments, &mut printer),
         Command::Check(arguments) => check::run(&arguments, &mut printer),
         Command::Plan(arguments) => plan::run(&arguments, &mut printer),
         Command::Schema(arguments) => schema::run(&arguments, &mut printer),

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cli::admin_client::AdminOption;
-use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
 use crate::cli::environment::environment;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
+use crate::cli::printer::style;
 use crate::cli::serve::block_on;
 use crate::config::{Config, Environment, FlatConfig, Loaded, Missing, Source, flatten, mark};
 use crate::control::plan::Moves;

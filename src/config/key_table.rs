@@ -114,7 +114,7 @@ pub(super) fn is_dify_key(value: &str) -> bool {
 }
 
 /// Whether a text is a name as apps and instances have them: 1 to 64 of `A-Z a-z 0-9 . _ -`.
-pub(super) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=64).contains(&text.len()) && text.bytes().all(fits)
 }

@@ -1,15 +1,14 @@
 //! From a file or a text to a configuration. The environment comes as an argument, so that nothing
 //! here depends on the process.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io::{Error, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::certificate_paths;
 use super::check::check;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
+pub use super::environment::Environment;
 use super::raw::{RawConfig, RawInstance};
 use super::resolve::resolve;
 use super::secret::{fetch_all, reason};
@@ -19,26 +18,6 @@ use super::yaml::{Places, build, read, unset};
 
 /// A configuration is a text for people; a larger file is something else.
 const LARGEST: usize = 16 << 20;
-
-/// What a configuration may refer to outside its own text.
-#[derive(Clone, Default)]
-pub struct Environment {
-    /// What `${NAME}` stands for.
-    pub vars: BTreeMap<String, String>,
-    /// Where relative `file:` paths start. If it is empty, [`load`] takes the configuration's own
-    /// folder, and [`parse`] the working directory.
-    pub base: PathBuf,
-    /// What becomes of variables and of files of secrets that are not there.
-    pub missing: Missing,
-}
-
-impl fmt::Debug for Environment {
-    /// The names alone: the values may be secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.vars.keys().collect();
-        f.debug_struct("Environment").field("names", &names).field("base", &self.base).finish()
-    }
-}
 
 /// A good configuration.
 #[derive(Clone, Debug)]

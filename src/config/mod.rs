@@ -28,6 +28,7 @@ mod certificate_paths;
 mod check;
 mod diagnostic;
 mod env_file;
+mod environment;
 mod flat;
 mod key_table;
 mod keys;
@@ -64,6 +65,7 @@ pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use flat::{
     Difference, FlatApp, FlatConfig, Setting, Settings, difference, flatten, mark, top,
 };
+pub use key_table::is_name;
 pub use keys::Key;
 pub use limits::{Limits, Owners};
 pub use load::{Environment, Loaded, load, parse};

@@ -9,7 +9,7 @@ use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink};
-use super::load::Environment;
+use super::environment::Environment;
 use super::raw::{RawAi, RawConfig, RawProbe};
 use super::unset::Missing;
 use super::yaml::{Places, Step};
@@ -29,36 +29,8 @@ pub(super) fn fetch_all(
     env: &Environment,
     sink: &mut DiagnosticSink,
 ) {
-    let mut files = Vec::new();
-    let mut fetch = |token: &mut Token, path: &[Step<'_>]| {
-        let span = places.value(path);
-        sink.wants_secret(&span, token);
-        let Some(named) = token.expose().strip_prefix("file:") else { return };
-        if sink.is_unset(&span) {
-            return;
-        }
-        let file = env.base.join(named);
-        match read(&file) {
-            Ok((secret, open)) => {
-                if open {
-                    let draft = DiagnosticBuilder::warning(
-                        span,
-                        "this secret's file is readable by everybody",
-                    );
-                    sink.add(draft.hint("remove that permission with `chmod o-r`"));
-                }
-                *token = Token::new(secret);
-                files.push(file);
-            }
-            Err(_) if env.missing != Missing::Refused => {
-                sink.unset(span.clone(), token.expose());
-                sink.wants_secret(&span, token);
-            }
-            Err(fault) => {
-                sink.add(DiagnosticBuilder::error(span, fault.message).hint(fault.hint));
-            }
-        }
-    };
+    let mut fetcher = Fetcher { places, env, sink, files: Vec::new() };
+    let mut fetch = |token: &mut Token, path: &[Step<'_>]| fetcher.fetch(token, path);
     if let Some(token) = &mut raw.admin.token {
         fetch(token, &[Step::Key("admin"), Step::Key("token")]);
     }
@@ -100,7 +72,47 @@ pub(super) fn fetch_all(
             }
         }
     }
-    raw.watched_files = files;
+    raw.watched_files = fetcher.files;
+}
+
+struct Fetcher<'a> {
+    places: &'a Places<'a>,
+    env: &'a Environment,
+    sink: &'a mut DiagnosticSink,
+    files: Vec<PathBuf>,
+}
+
+impl Fetcher<'_> {
+    fn fetch(&mut self, token: &mut Token, path: &[Step<'_>]) {
+        let Self { places, env, sink, files } = self;
+        let span = places.value(path);
+        sink.wants_secret(&span, token);
+        let Some(named) = token.expose().strip_prefix("file:") else { return };
+        if sink.is_unset(&span) {
+            return;
+        }
+        let file = env.base.join(named);
+        match read(&file) {
+            Ok((secret, open)) => {
+                if open {
+                    let draft = DiagnosticBuilder::warning(
+                        span,
+                        "this secret's file is readable by everybody",
+                    );
+                    sink.add(draft.hint("remove that permission with `chmod o-r`"));
+                }
+                *token = Token::new(secret);
+                files.push(file);
+            }
+            Err(_) if env.missing != Missing::Refused => {
+                sink.unset(span.clone(), token.expose());
+                sink.wants_secret(&span, token);
+            }
+            Err(fault) => {
+                sink.add(DiagnosticBuilder::error(span, fault.message).hint(fault.hint));
+            }
+        }
+    }
 }
 
 /// The secret in a file, or what is wrong with that.

@@ -9,8 +9,8 @@ use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanErr
 use super::expand::{Unexpanded, expand};
 use super::references::Hidden;
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
+use crate::config::environment::Environment;
 use crate::config::key_table::shown_key;
-use crate::config::load::Environment;
 use crate::config::unset::Missing;
 
 /// Values in a document at most, each alias counted as what it stands for.

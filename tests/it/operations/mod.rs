@@ -3,6 +3,7 @@
 mod commands;
 mod deploy;
 mod descriptors;
+mod first_steps;
 mod import;
 mod naming;
 mod opendify;
