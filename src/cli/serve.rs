@@ -61,12 +61,27 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
         let signals = control::signals().context("cannot watch signals")?;
         tracing::info!("configuration: {source}");
         let gateway = Gateway::start(loaded.config, source, log).await;
-        let gateway = gateway.map_err(|error| ExitStatus::CouldNotRun.error(&error))?;
+        let gateway = gateway.map_err(|error| ExitStatus::CouldNotRun.error(&hinted(error)))?;
         let scheme = if gateway.shared.snapshot().tls.is_some() { "https" } else { "http" };
         let (listen, admin) = (gateway.listen(), gateway.admin());
         tracing::info!("serving on {scheme}://{listen}, admin on http://{admin}");
         Ok(gateway.run_until_ended(signals).await)
     })
+}
+
+/// What stopped a start, with what is behind it where that is known.
+fn hinted(error: anyhow::Error) -> anyhow::Error {
+    let is_denied = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    if !error.chain().any(is_denied) {
+        return error;
+    }
+    anyhow!(
+        "{error:#}; a port below 1024 needs root or CAP_NET_BIND_SERVICE, a file or folder the rights of the user \
+         that runs difygate"
+    )
 }
 
 /// Runs what is not a worker's: signals, admin, reloads, probes.

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::certificate_paths;
 use super::check::check;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
 pub use super::environment::Environment;
+use super::full_width;
 use super::raw::{RawConfig, RawInstance};
 use super::resolve::resolve;
 use super::secret::{fetch_all, reason};
@@ -26,10 +28,13 @@ pub struct Loaded {
     pub config: Config,
     /// What is probably not as it was meant; often empty.
     pub warnings: Diagnostics,
-    /// What an earlier version did otherwise with it.
+    /// What is good to know of it beside that: what an earlier version did otherwise with it, and how well its
+    /// secrets are kept. Told by a check and at a start.
     pub changes: Diagnostics,
     /// What is not there; nothing unless the environment allows that.
     pub unset: Unset,
+    /// Whether secrets stand in the text itself.
+    pub(super) holds_secrets: bool,
 }
 
 /// Reads and checks a configuration file. Files of secrets are read too; nothing else is touched.
@@ -51,12 +56,30 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
         let message = "the configuration is not UTF-8 text";
         return refuse(DiagnosticBuilder::placeless(message).hint("save it as UTF-8"));
     };
+    let mut env = env.clone();
     if env.base.as_os_str().is_empty() {
-        let base = path.parent().unwrap_or(Path::new("")).to_owned();
-        let env = Environment { base, ..env.clone() };
-        return parse(&name, &text, &env);
+        env.base = path.parent().unwrap_or(Path::new("")).to_owned();
     }
-    parse(&name, &text, env)
+    let mut loaded = parse(&name, &text, &env)?;
+    if loaded.holds_secrets && is_open(path) {
+        let message = "there are secrets in this file, and everybody can read it: `chmod o-r` takes that away";
+        loaded.changes.warn(message, "a secret may also stand in a file of its own (`file:`)");
+    }
+    Ok(loaded)
+}
+
+/// Whether everybody on the machine may read a file, and this process could without that, too: where it
+/// could not, as in a container, the file is to be so.
+fn is_open(path: &Path) -> bool {
+    let Ok(meta) = fs::metadata(path) else { return false };
+    let user = rustix::process::geteuid();
+    let is_own = user.is_root() || user.as_raw() == meta.uid();
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let is_of_group = [rustix::process::getegid()]
+        .iter()
+        .chain(&groups)
+        .any(|group| group.as_raw() == meta.gid() && meta.mode() & 0o040 != 0);
+    meta.is_file() && meta.mode() & 0o004 != 0 && (is_own || is_of_group)
 }
 
 /// What is said of a configuration that cannot be read.
@@ -79,13 +102,16 @@ pub(super) fn unreadable(error: &Error) -> DiagnosticBuilder {
 /// Every error at once, with the warnings among them.
 pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagnostics> {
     let mut sink = DiagnosticSink::default();
-    let config = examine(text, env, &mut sink)
-        .and_then(|raw| if sink.has_errors() { None } else { resolve(raw) });
+    let raw = examine(text, env, &mut sink);
+    full_width::find(text, &mut sink);
+    let holds_secrets = raw.as_ref().is_some_and(|raw| raw.holds_secrets);
+    let config = raw.and_then(|raw| if sink.has_errors() { None } else { resolve(raw) });
     match config {
         Some(config) => {
             let changes = Diagnostics::new(name, text, sink.take_changes());
             let unset = sink.unset_names();
-            Ok(Loaded { config, warnings: Diagnostics::new(name, text, sink), changes, unset })
+            let warnings = Diagnostics::new(name, text, sink);
+            Ok(Loaded { config, warnings, changes, unset, holds_secrets })
         }
         None => {
             if !sink.has_errors() {
@@ -112,6 +138,7 @@ fn examine(text: &str, env: &Environment, sink: &mut DiagnosticSink) -> Option<R
     }
     certificate_paths::settle(&mut raw, &env.base);
     check(&raw, &places, sink);
+    certificate_paths::settle_folders(&mut raw, &env.base);
     if env.missing == Missing::Allowed {
         raw.apps.values_mut().flat_map(|app| &mut app.instances).for_each(RawInstance::stand_in);
     }

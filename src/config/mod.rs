@@ -30,6 +30,7 @@ mod diagnostic;
 mod env_file;
 mod environment;
 mod flat;
+mod full_width;
 mod key_table;
 mod keys;
 mod limits;

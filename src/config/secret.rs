@@ -29,7 +29,7 @@ pub(super) fn fetch_all(
     env: &Environment,
     sink: &mut DiagnosticSink,
 ) {
-    let mut fetcher = Fetcher { places, env, sink, files: Vec::new() };
+    let mut fetcher = Fetcher { places, env, sink, files: Vec::new(), holds_secrets: false };
     let mut fetch = |token: &mut Token, path: &[Step<'_>]| fetcher.fetch(token, path);
     if let Some(token) = &mut raw.admin.token {
         fetch(token, &[Step::Key("admin"), Step::Key("token")]);
@@ -72,6 +72,7 @@ pub(super) fn fetch_all(
             }
         }
     }
+    raw.holds_secrets = fetcher.holds_secrets;
     raw.watched_files = fetcher.files;
 }
 
@@ -80,14 +81,18 @@ struct Fetcher<'a> {
     env: &'a Environment,
     sink: &'a mut DiagnosticSink,
     files: Vec<PathBuf>,
+    holds_secrets: bool,
 }
 
 impl Fetcher<'_> {
     fn fetch(&mut self, token: &mut Token, path: &[Step<'_>]) {
-        let Self { places, env, sink, files } = self;
+        let Self { places, env, sink, files, holds_secrets } = self;
         let span = places.value(path);
         sink.wants_secret(&span, token);
-        let Some(named) = token.expose().strip_prefix("file:") else { return };
+        let Some(named) = token.expose().strip_prefix("file:") else {
+            *holds_secrets |= !places.is_from_environment(path);
+            return;
+        };
         if sink.is_unset(&span) {
             return;
         }
@@ -130,7 +135,12 @@ struct Fault {
 fn read(file: &Path) -> Result<(String, bool), Fault> {
     let unreadable = |error: Error| Fault {
         message: format!("this secret's file cannot be read: {}", reason(&error)),
-        hint: "a relative path starts at the configuration's folder",
+        hint: match error.kind() {
+            ErrorKind::PermissionDenied => {
+                "let the user that runs difygate read it: `chgrp` to its group and `chmod g+r`, or `chown`"
+            }
+            _ => "a relative path starts at the configuration's folder",
+        },
     };
     let meta = fs::metadata(file).map_err(unreadable)?;
     if !meta.is_file() && !is_pipe(&meta) {

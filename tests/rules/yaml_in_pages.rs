@@ -169,7 +169,7 @@ fn rows(page: &str) -> Vec<Row> {
 fn written(cell: &str) -> Option<&str> {
     match cell {
         "none" => Some("[]"),
-        cell => cell.strip_prefix('`')?.strip_suffix('`'),
+        cell => cell.strip_prefix('`')?.strip_suffix('`').filter(|text| !text.contains('`')),
     }
 }
 

@@ -31,6 +31,21 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
                        (0640)";
         note(&[Step::Key("access_log")], message);
     }
+    let log = match &raw.access_log {
+        AccessLog::File { path, .. } => Some(path),
+        AccessLog::Off | AccessLog::Stdout(_) => None,
+    };
+    for (key, path) in [
+        ("access_log", log),
+        ("spool_dir", raw.spool_dir.as_ref()),
+        ("store", raw.store.path.as_ref()),
+    ] {
+        if path.is_some_and(|path| path.is_relative()) {
+            let message = "0.1 took this relative path from where it was started; now it starts at the folder of \
+                           this file";
+            note(&[Step::Key(key)], message);
+        }
+    }
     let by_user_token = raw.apps.values().any(|app| !app.user_tokens.is_empty());
     if places.has(&[Step::Key("conversations")]) && by_user_token {
         let message = "0.1 let a user token clean up conversations; now it gets 403: a key of `keys` can, or the \

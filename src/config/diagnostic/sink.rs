@@ -79,6 +79,11 @@ impl DiagnosticSink {
         }
     }
 
+    /// Forgets the errors: another one has caused them.
+    pub(crate) fn drop_errors(&mut self) {
+        self.drafts.retain(|draft| draft.severity != Severity::Error);
+    }
+
     /// What an earlier version did otherwise, as far as it matters here.
     pub(crate) fn change(&mut self, draft: DiagnosticBuilder) {
         self.changes.push(draft);

@@ -4,6 +4,7 @@ mod ai;
 mod findings;
 mod findings_app;
 mod findings_yaml;
+mod hints;
 mod keys;
 mod load;
 mod probes;

@@ -54,7 +54,7 @@ async fn check_asks_every_instance_with_every_key() {
     assert!(said.contains("shop/dify2: it refuses `token` (unauthorized: "), "{said}");
     assert!(said.contains("shop/dify3: its key opens an app of mode workflow"), "{said}");
     assert!(said.contains("flow/dify1: it does not answer: "), "{said}");
-    assert!(!said.contains("secret"), "{said}");
+    assert!(!said.contains("nobody-secret"), "{said}");
     let asked = command(&["check", "--ask", "--json", named]).await;
     let report: Value = serde_json::from_slice(&asked.stdout).unwrap();
     let list = report["asked"].as_array().unwrap();
