@@ -27,8 +27,21 @@ pub(super) fn probe(shared: &Shared, member: &Member) -> Value {
     })
 }
 
-pub(super) fn hint(member: &Member) -> Option<String> {
+/// Who mends a key has seen it work within this time.
+const KEY_HINT_MS: u64 = 15 * 60 * 1000;
+
+pub(super) fn hint(member: &Member, now_ms: u64) -> Option<String> {
     let instance = &member.instance;
+    let refused_at_ms = member.stats.key_refused_at_ms();
+    if refused_at_ms > 0 && now_ms.saturating_sub(refused_at_ms) < KEY_HINT_MS {
+        let (count, ago) =
+            (member.stats.key_refused.get(), now_ms.saturating_sub(refused_at_ms) / 1000);
+        let times = if count == 1 { "once" } else { &format!("{count} times") };
+        return Some(format!(
+            "it refused its key {times} (401), last {ago} s ago: mistyped, deleted, or of another Dify? \
+             `difygate check --ask` asks all of them"
+        ));
+    }
     let (limit, queued) = (instance.slots().limit(), instance.queued());
     let failing =
         member.probed.as_ref().is_some_and(|probed| probed.health().standing().last_was_bad);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use http::StatusCode;
 use serde::Serialize;
@@ -12,12 +12,13 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
 use crate::cli::environment::environment;
+use crate::cli::exit_status::{CommandError, ExitStatus};
 use crate::cli::http_get::{get, post};
 use crate::cli::printer::Printer;
-use crate::config::Config;
+use crate::cli::printer::style;
+use crate::config::{self, Admin, AdminPlace, NoAdminPlace, Source};
 use crate::model::Token;
 
 /// An admin listener answers at once; this is for a machine under load.
@@ -29,10 +30,11 @@ const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// Which gateway, where the command line says it.
 #[derive(Debug, Args)]
 pub(super) struct AdminOption {
-    /// Admin listener to use instead of the one in the configuration
+    /// Admin listener to use instead of the one in the configuration, of which no secret is needed; where
+    /// there is no configuration, 127.0.0.1:9090
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
     admin: Option<SocketAddr>,
-    /// The admin token, with `--admin`
+    /// The admin token, instead of the one in the configuration
     #[arg(long, value_name = "TOKEN", env = "DIFYGATE_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
 }
@@ -48,18 +50,25 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 pub(super) struct AdminClient {
     pub address: SocketAddr,
     token: Option<Token>,
+    /// Why the token of the configuration is not known here.
+    no_token: Option<String>,
     patience: Duration,
 }
 
 impl AdminOption {
     /// The admin listener that the command line names.
     pub(super) fn named(&self) -> Option<AdminClient> {
-        let token = self.admin_token.clone().map(Token::new);
-        self.admin.map(|address| AdminClient { address, token, patience: PATIENCE })
+        self.admin.map(|address| self.client(address))
     }
 
-    /// The same, and where it names none that of a configuration. None: it is wrong, and that was
-    /// printed.
+    fn client(&self, address: SocketAddr) -> AdminClient {
+        let token = self.admin_token.clone().map(Token::new);
+        AdminClient { address, token, no_token: None, patience: PATIENCE }
+    }
+
+    /// The same; where it names none, that of the configuration, of which nothing else is read; and
+    /// where there is no configuration, the one that a gateway has by itself. None: the configuration is
+    /// wrong, and that was printed. Unless somebody has named it, standard error says which it is.
     pub(super) fn admin(
         &self,
         config: &ConfigOption,
@@ -68,25 +77,53 @@ impl AdminOption {
         if let Some(admin) = self.named() {
             return Some(admin);
         }
-        match config.source().load(&environment()) {
-            Ok(loaded) => Some(AdminClient::of(&loaded.config)),
-            Err(findings) => {
-                printer.findings(&findings.render(style(printer)));
-                printer
-                    .findings("A running gateway can be asked without it: `--admin HOST:PORT`.\n");
-                None
+        let source = config.source();
+        let environment = source.environment(&environment());
+        let (client, from) = match &source {
+            Source::File(path) | Source::Filled { path, .. } => {
+                match config::admin_place(path, &environment) {
+                    Ok(place) => (self.of_place(place), path.display().to_string()),
+                    Err(NoAdminPlace::Unread(why)) if !config.is_named() => {
+                        let why = why.findings().first().map(|finding| finding.message.clone());
+                        let why = why.unwrap_or_default();
+                        (self.client(Admin::default().listen), format!("{}: {why}", path.display()))
+                    }
+                    Err(NoAdminPlace::Unread(findings) | NoAdminPlace::Wrong(findings)) => {
+                        printer.findings(&findings.render(style(printer)));
+                        printer.findings(
+                            "A running gateway can be asked without it: `--admin HOST:PORT`.\n",
+                        );
+                        return None;
+                    }
+                }
             }
+            // Where its keys are not set here, it listens where it does by itself.
+            Source::Environment { .. } => {
+                let loaded = source.load(&environment);
+                let admin = loaded.map_or_else(|_| Admin::default(), |loaded| loaded.config.admin);
+                (self.of(&admin), source.to_string())
+            }
+        };
+        if !config.is_named() {
+            printer.note(&format!("the gateway at {} ({from})", client.address));
         }
+        Some(client)
+    }
+
+    /// The one of a configuration that was read.
+    pub(super) fn of(&self, admin: &Admin) -> AdminClient {
+        let client = self.client(admin.listen);
+        AdminClient { token: client.token.or_else(|| admin.token.clone()), ..client }
+    }
+
+    fn of_place(&self, place: AdminPlace) -> AdminClient {
+        let client = self.client(place.listen);
+        let token = client.token.or(place.token);
+        AdminClient { token, no_token: place.no_token, ..client }
     }
 }
 
 impl AdminClient {
-    /// The one of a configuration.
-    pub(super) fn of(config: &Config) -> Self {
-        let token = config.admin.token.clone();
-        Self { address: config.admin.listen, token, patience: PATIENCE }
-    }
-
     /// The same, for questions that take long.
     pub(super) fn patient(self) -> Self {
         Self { patience: LONG_PATIENCE, ..self }
@@ -122,11 +159,12 @@ impl AdminClient {
     }
 
     async fn connect(&self) -> anyhow::Result<TcpStream> {
-        TcpStream::connect(self.address).await.with_context(|| {
+        TcpStream::connect(self.address).await.map_err(|error| {
             let address = self.address;
-            format!(
-                "no gateway answers at {address}: is it running, and is `admin.listen` the same?"
-            )
+            let text = format!(
+                "no gateway answers at {address}: is it running, and is `admin.listen` the same? ({error})"
+            );
+            CommandError::of(ExitStatus::CouldNotRun, text)
         })
     }
 
@@ -135,21 +173,42 @@ impl AdminClient {
         answer: impl Future<Output = anyhow::Result<(StatusCode, bytes::Bytes)>>,
     ) -> anyhow::Result<T> {
         let (address, seconds) = (self.address, self.patience.as_secs());
-        let (status, body) = timeout(self.patience, answer).await.with_context(|| {
-            format!("no answer from the gateway at {address} within {seconds} s")
-        })??;
-        match status {
+        let late = || {
+            let text = format!("no answer from the gateway at {address} within {seconds} s");
+            CommandError::of(ExitStatus::CouldNotRun, text)
+        };
+        let (status, body) = timeout(self.patience, answer).await.map_err(|_| late())??;
+        let (how, text) = match status {
             StatusCode::OK => {
-                serde_json::from_slice(&body).context("unexpected response from the gateway")
+                return serde_json::from_slice(&body)
+                    .context("unexpected response from the gateway");
             }
-            StatusCode::FORBIDDEN => {
-                bail!("the gateway at {address} does not answer this address or token: see `admin`")
-            }
+            StatusCode::FORBIDDEN => (ExitStatus::Refused, self.forbidden()),
             StatusCode::BAD_REQUEST | StatusCode::SERVICE_UNAVAILABLE => {
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-                bail!("{}", body["message"].as_str().unwrap_or("the gateway refused the request"))
+                let said = body["message"].as_str().unwrap_or("the gateway refused the request");
+                let is_asked_wrongly = status == StatusCode::BAD_REQUEST;
+                let how = if is_asked_wrongly { ExitStatus::Misused } else { ExitStatus::Failed };
+                (how, said.to_owned())
             }
-            other => bail!("{address} answers {other}: is it a difygate admin listener?"),
+            other => {
+                let text = format!("{address} answers {other}: is it a difygate admin listener?");
+                (ExitStatus::CouldNotRun, text)
+            }
+        };
+        Err(CommandError::of(how, text))
+    }
+
+    fn forbidden(&self) -> String {
+        let address = self.address;
+        match &self.no_token {
+            Some(why) if self.token.is_none() => format!(
+                "the gateway at {address} wants its `admin.token`, and {why}: give it as --admin-token or \
+                 DIFYGATE_ADMIN_TOKEN"
+            ),
+            _ => format!(
+                "the gateway at {address} does not answer this address or token: see `admin`"
+            ),
         }
     }
 }

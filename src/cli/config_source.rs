@@ -2,26 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use crate::cli::environment::environment;
 use crate::config::Source;
 
-/// The configuration of `--config`, or of the environment.
+/// The configuration that the command line names, in the same two ways for every command.
 #[derive(Debug, Args)]
 pub(super) struct ConfigOption {
-    /// The configuration file [default: difygate.yaml, else the variables of OpenDify if they are set]
-    #[arg(short = 'c', long = "config", value_name = "FILE")]
-    file: Option<PathBuf>,
-    #[command(flatten)]
-    variables: Variables,
-}
-
-/// The same as an argument.
-#[derive(Debug, Args)]
-pub(super) struct ConfigArgument {
-    /// The configuration file [default: difygate.yaml, else the variables of OpenDify if they are set]
-    #[arg(value_name = "FILE")]
+    /// The configuration file [default: $DIFYGATE_CONFIG, difygate.yaml, the variables of OpenDify if they
+    /// are set, /etc/difygate/difygate.yaml: the first that is there]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    named: Option<PathBuf>,
+    /// The same
+    #[arg(short = 'c', long = "config", value_name = "FILE", value_hint = ValueHint::FilePath,
+        conflicts_with = "named")]
     file: Option<PathBuf>,
     #[command(flatten)]
     variables: Variables,
@@ -44,13 +39,12 @@ impl Variables {
 impl ConfigOption {
     /// Where the configuration comes from.
     pub(super) fn source(&self) -> Source {
-        self.variables.or(&self.file)
+        self.variables.or(&self.file.clone().or_else(|| self.named.clone()))
     }
-}
 
-impl ConfigArgument {
-    /// Where the configuration comes from.
-    pub(super) fn source(&self) -> Source {
-        self.variables.or(&self.file)
+    /// Whether somebody has named it, here or in the environment.
+    pub(super) fn is_named(&self) -> bool {
+        let here = self.file.is_some() || self.named.is_some() || self.variables.env_file.is_some();
+        here || Source::is_named_by(&environment())
     }
 }

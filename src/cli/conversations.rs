@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 
 use crate::cli::admin_client::{AdminClient, AdminOption};
 use crate::cli::config_source::ConfigOption;
-use crate::cli::exit_status::ExitStatus;
+use crate::cli::exit_status::{CommandError, ExitStatus};
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
+use crate::cli::table::table;
 use crate::conversation::{ImportSummary, ParsedImport, Slice, now_s, parse};
 use crate::model::units::parse_duration;
 
@@ -27,8 +28,9 @@ const PART: usize = 5000;
 /// List, export, import or clean up what a gateway knows of conversations with AI clients.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "No texts are stored, only which Dify conversation belongs to which key, app, user and chat.\nExit codes: 0 done, 1 the gateway does not answer or its store fails, 2 \
-    the configuration or the file is wrong."
+    after_help = "No texts are stored, only which Dify conversation belongs to which key, app, user and chat.\nExit codes: 0 done, 1 the gateway's store fails, 2 the command line, the \
+    configuration or the file is wrong, 3 no gateway answers or a file cannot be read or written, 4 it stopped \
+    half-way: what was taken in or written stays, 5 the gateway refuses the token or the address."
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -131,7 +133,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             let listed = block_on(admin.get(&format!("{path}{joint}limit={limit}")))?;
             match json {
                 true => printer.line(&serde_json::to_string_pretty(&listed)?)?,
-                false => printer.out(&table(&listed))?,
+                false => printer.out(&listed_text(&listed))?,
             }
         }
         Command::Export { gateway, key, output } => {
@@ -140,7 +142,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         }
         Command::Import { taken: file, gateway, app, json } => {
             let text = fs::read_to_string(file);
-            let text = text.with_context(|| format!("{} cannot be read", file.display()))?;
+            let text = text.map_err(|error| unusable(file, "read", &error))?;
             let parsed = match parse(&text, app.as_deref(), now_s()) {
                 Ok(parsed) => parsed,
                 Err(error) => {
@@ -189,7 +191,7 @@ fn export(
     let mut file = match output {
         Some(path) => {
             let file = File::create(path);
-            let file = file.with_context(|| format!("{} cannot be written", path.display()))?;
+            let file = file.map_err(|error| unusable(path, "written", &error))?;
             Some(BufWriter::new(file))
         }
         None => None,
@@ -198,8 +200,10 @@ fn export(
     let (mut first, mut count) = (true, 0);
     loop {
         let path = path("/conversations/export", &[("key", key), ("from", from.as_deref())]);
-        let slice = Slice::deserialize(block_on(admin.get(&path))?)
-            .context("unexpected response from the gateway")?;
+        let slice = block_on(admin.get(&path)).and_then(|slice| {
+            Slice::deserialize(slice).context("unexpected response from the gateway")
+        });
+        let slice = slice.map_err(|error| half_way(error, count))?;
         let mut text = String::new();
         if first {
             writeln!(text, "{}", serde_json::to_string(&slice.header)?)?;
@@ -230,7 +234,8 @@ fn import(admin: &AdminClient, parsed: ParsedImport) -> anyhow::Result<ImportSum
     let mut all = ImportSummary { skipped: parsed.skipped, ..ImportSummary::default() };
     for rows in parsed.rows.chunks(PART) {
         let part = json!({ "header": parsed.header, "rows": rows });
-        let done: ImportSummary = block_on(admin.ask("/conversations/import", &part))?;
+        let done = block_on(admin.ask("/conversations/import", &part));
+        let done: ImportSummary = done.map_err(|error| half_way(error, all.added + all.present))?;
         all.added += done.added;
         all.present += done.present;
         all.skipped += done.skipped;
@@ -238,34 +243,42 @@ fn import(admin: &AdminClient, parsed: ParsedImport) -> anyhow::Result<ImportSum
     Ok(all)
 }
 
-fn table(listed: &Value) -> String {
-    let mut rows = vec![
-        ["CONVERSATION", "APP", "KEY", "USER", "CHAT", "TURNS", "STATE", "USED"].map(str::to_owned),
-    ];
-    let shown = listed["conversations"].as_array().into_iter().flatten();
-    rows.extend(shown.map(|row| {
-        let used = row["used"].as_i64().and_then(|used| Timestamp::from_second(used).ok());
-        [
-            plain(&row["conversation"]),
-            plain(&row["app"]),
-            plain(&row["key"]),
-            plain(&row["user"]),
-            plain(&row["chat"]),
-            row["turns"].to_string(),
-            plain(&row["state"]),
-            used.map_or("-".to_owned(), |used| used.to_string()),
-        ]
-    }));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..8).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+/// An error after so many conversations were dealt with.
+fn half_way(error: anyhow::Error, done: usize) -> anyhow::Error {
+    match done {
+        0 => error,
+        _ => {
+            let error = error.context(format!("stopped after {done} conversations"));
+            ExitStatus::Stopped.error(&error)
+        }
     }
-    let _ = writeln!(text, "\n{} of {} conversations", rows.len() - 1, listed["count"]);
-    text
+}
+
+fn unusable(path: &Path, how: &str, error: &std::io::Error) -> anyhow::Error {
+    let text = format!("{} cannot be {how}: {error}", path.display());
+    CommandError::of(ExitStatus::CouldNotRun, text)
+}
+
+fn listed_text(listed: &Value) -> String {
+    let shown = listed["conversations"].as_array().into_iter().flatten();
+    let rows: Vec<_> = shown
+        .map(|row| {
+            let used = row["used"].as_i64().and_then(|used| Timestamp::from_second(used).ok());
+            [
+                plain(&row["conversation"]).into(),
+                plain(&row["app"]).into(),
+                plain(&row["key"]).into(),
+                plain(&row["user"]).into(),
+                plain(&row["chat"]).into(),
+                row["turns"].to_string().into(),
+                plain(&row["state"]).into(),
+                used.map_or("-".to_owned(), |used| used.to_string()).into(),
+            ]
+        })
+        .collect();
+    let count = rows.len();
+    let heading = ["CONVERSATION", "APP", "KEY", "USER", "CHAT", "TURNS", "STATE", "USED"];
+    format!("{}\n{count} of {} conversations\n", table(heading, rows), listed["count"])
 }
 
 /// A text that came from a client must not steer the terminal.
@@ -276,9 +289,10 @@ fn plain(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anstream::adapter::strip_str;
     use serde_json::json;
 
-    use super::{path, table};
+    use super::{listed_text, path};
 
     #[test]
     fn the_table_shows_whose_each_conversation_is() {
@@ -287,7 +301,7 @@ mod tests {
                 "chat": chat, "turns": 3, "state": "clean", "created": 0, "used": 1_700_000_000 })
         };
         let listed = json!({ "count": 9, "conversations": [row(None), row(Some("chat-1"))] });
-        insta::assert_snapshot!(table(&listed), @r"
+        insta::assert_snapshot!(strip_str(&listed_text(&listed)).to_string(), @r"
         CONVERSATION  APP   KEY  USER            CHAT    TURNS  STATE  USED
         c1            shop  web  web:al�[31mice  -       3      clean  2023-11-14T22:13:20Z
         c1            shop  web  web:al�[31mice  chat-1  3      clean  2023-11-14T22:13:20Z

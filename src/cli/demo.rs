@@ -8,12 +8,13 @@ use clap::Args;
 use dify_sim::{App, Dify, Mode, Release, Setup};
 use tokio::net::TcpListener;
 
-use crate::cli::check::style;
 use crate::cli::environment::environment;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
+use crate::cli::printer::style;
 use crate::cli::serve::{Gateway, block_on};
 use crate::cli::sim::pace;
+use crate::cli::table::Tone;
 use crate::config;
 use crate::control;
 use crate::telemetry::{self, Destination, Format};
@@ -59,8 +60,10 @@ pub(super) fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result
         let faults = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let faults_at = faults.local_addr()?;
         tokio::spawn(dify_sim::control(faults, instances.clone()));
-        let log = Some((Format::Live, Destination::Stdout));
-        let gateway = Gateway::start(loaded.config, path.clone(), log).await?;
+        let format = if printer.is_coloured() { Format::LiveInColour } else { Format::Live };
+        let log = Some((format, Destination::Stdout));
+        let gateway = Gateway::start(loaded.config, path.clone(), log).await;
+        let gateway = gateway.map_err(|error| ExitStatus::CouldNotRun.error(&error))?;
         printer.out(&welcome(&gateway, &instances, faults_at, &path.display().to_string()))?;
         Ok(gateway.run_until_ended(signals).await)
     })
@@ -107,37 +110,73 @@ fn welcome(
     let (listen, admin) = (gateway.listen(), gateway.admin());
     let places: Vec<_> =
         instances.iter().map(|(name, dify)| format!("{name} {}", dify.url())).collect();
+    let title = |text: &str| Tone::Head.paint(text);
+    let dify = |token: &str, body: &str| {
+        format!(
+            "-H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\\n    -d '{body}'"
+        )
+    };
     format!(
         r#"difygate serves two apps over three simulated Dify instances ({places}).
 Configuration: {path}
 
-A chat turn, streamed:
+{chat}
   curl -N http://{listen}/v1/chat-messages \
-    -H 'Authorization: Bearer {CHAT_TOKEN}' -H 'Content-Type: application/json' \
-    -d '{{"inputs": {{}}, "query": "What can you do for me?", "response_mode": "streaming", "user": "alice"}}'
+    {chat_body}
 
-The same, blocking, for another user:
+{blocking}
   curl http://{listen}/v1/chat-messages \
-    -H 'Authorization: Bearer {CHAT_TOKEN}' -H 'Content-Type: application/json' \
-    -d '{{"inputs": {{}}, "query": "hello", "response_mode": "blocking", "user": "bob"}}'
+    {blocking_body}
 
-A file, and a workflow:
+{openai}
+  curl http://{listen}/v1/chat/completions \
+    {openai_body}
+
+{anthropic}
+  curl http://{listen}/v1/messages \
+    -H 'x-api-key: {CHAT_TOKEN}' -H 'anthropic-version: 2023-06-01' \
+    -H 'Content-Type: application/json' \
+    -d '{{"model": "customer_service", "max_tokens": 1024, "messages": [{{"role": "user", "content": "hello"}}]}}'
+
+{workflow}
   echo hello > /tmp/hello.txt
   curl http://{listen}/v1/files/upload -H 'Authorization: Bearer {CHAT_TOKEN}' \
     -F file=@/tmp/hello.txt -F user=alice
   curl http://{listen}/v1/workflows/run \
-    -H 'Authorization: Bearer {FLOW_TOKEN}' -H 'Content-Type: application/json' \
-    -d '{{"inputs": {{"text": "hello"}}, "response_mode": "blocking", "user": "alice"}}'
+    {workflow_body}
 
-Break an instance, watch its users move, and mend it:
+{fault}
   curl -X POST http://{faults_at}/instances/dify1/fault -d '{{"fault": "refused"}}'
   curl -X POST http://{faults_at}/instances/dify1/fault -d '{{"fault": "none"}}'
 
-Status: {program} status --admin {admin}   Metrics: curl http://{admin}/metrics
+Status: {program} status --watch --admin {admin}   Metrics: curl http://{admin}/metrics
 Ctrl-C ends it.
 
-Who answers whom:
+{log}
 "#,
+        chat = title("A chat turn, streamed:"),
+        chat_body = dify(
+            CHAT_TOKEN,
+            r#"{"inputs": {}, "query": "What can you do for me?", "response_mode": "streaming", "user": "alice"}"#
+        ),
+        blocking = title("The same, blocking, for another user:"),
+        blocking_body = dify(
+            CHAT_TOKEN,
+            r#"{"inputs": {}, "query": "hello", "response_mode": "blocking", "user": "bob"}"#
+        ),
+        openai = title("As an OpenAI client asks, whose model is the app:"),
+        openai_body = dify(
+            CHAT_TOKEN,
+            r#"{"model": "customer_service", "user": "carol", "messages": [{"role": "user", "content": "hello"}]}"#
+        ),
+        anthropic = title("As an Anthropic client asks:"),
+        workflow = title("A file, and a workflow:"),
+        workflow_body = dify(
+            FLOW_TOKEN,
+            r#"{"inputs": {"text": "hello"}, "response_mode": "blocking", "user": "alice"}"#
+        ),
+        fault = title("Break an instance, watch its users move, and mend it:"),
+        log = title("Who answers whom (times are in UTC):"),
         places = places.join(", "),
         program = std::env::args().next().unwrap_or_else(|| "difygate".to_owned()),
     )

@@ -14,13 +14,15 @@ use crate::cli::config_source::ConfigOption;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
+use crate::cli::table::{Cell, Tone, table};
 
 /// Show which instance a user's requests go to, and why.
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("which").required(true).multiple(true).args(["token", "token_file", "app"])),
     after_help = "Nothing is sent to an instance. Exit codes: 0 an instance would be asked, 1 none \
-    would be or the gateway does not answer, 2 the command line or the configuration is wrong."
+    would be, 2 the command line or the configuration is wrong, 3 no gateway answers, 5 it refuses the token or \
+    the address."
 )]
 pub(super) struct Arguments {
     /// The user; absent: a request without one
@@ -96,7 +98,7 @@ fn text(answer: &Value) -> String {
         };
     }
     text.push('\n');
-    text.push_str(&table(answer));
+    text.push_str(&instances(answer));
     for instance in list(&answer["instances"]) {
         let name = plain(&instance["name"]);
         if let Some(reason) = instance["reason"].as_str() {
@@ -163,29 +165,28 @@ fn key(answer: &Value) -> String {
     }
 }
 
-fn table(answer: &Value) -> String {
-    let mut rows = vec![
-        ["#", "INSTANCE", "ASKED", "STATUS", "IN FLIGHT", "SLOTS", "WAITING", "ADDRESS"]
-            .map(str::to_owned),
-    ];
-    rows.extend(list(&answer["instances"]).zip(1..).map(|(instance, rank)| {
+fn instances(answer: &Value) -> String {
+    let rows = list(&answer["instances"]).zip(1..).map(|(instance, rank)| {
         let asked = match (&instance["turn"], &instance["passed_over"]) {
-            (Value::Number(turn), _) => format!("as no. {turn}"),
-            (_, Value::String(why)) => format!("no: {why}"),
-            _ => "no".to_owned(),
+            (Value::Number(turn), _) => Cell::new(format!("as no. {turn}"), Tone::Good),
+            (_, Value::String(why)) => Cell::new(format!("no: {why}"), Tone::Odd),
+            _ => "no".into(),
         };
         [
-            rank.to_string(),
-            plain(&instance["name"]).to_owned(),
+            format!("{rank}").into(),
+            plain(&instance["name"]).into(),
             asked,
-            plain(&instance["status"]).to_owned(),
-            instance["in_flight"].to_string(),
-            format!("{}/{}", instance["connections"], instance["max_concurrent"]),
-            format!("{}/{}", instance["waiting"], instance["queue"]),
-            plain(&instance["address"]).to_owned(),
+            plain(&instance["status"]).into(),
+            instance["in_flight"].to_string().into(),
+            format!("{}/{}", instance["connections"], instance["max_concurrent"]).into(),
+            format!("{}/{}", instance["waiting"], instance["queue"]).into(),
+            plain(&instance["address"]).into(),
         ]
-    }));
-    aligned(&rows)
+    });
+    table(
+        ["#", "INSTANCE", "ASKED", "STATUS", "IN FLIGHT", "SLOTS", "WAITING", "ADDRESS"],
+        rows.collect(),
+    )
 }
 
 fn when_full(answer: &Value, first: &str, next: Option<&str>) -> String {
@@ -237,18 +238,6 @@ fn all_out(answer: &Value) -> bool {
     list(&answer["instances"]).all(|instance| instance["status"] != "healthy")
 }
 
-fn aligned(rows: &[[String; 8]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..8).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<_> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
-    }
-    text
-}
-
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
@@ -259,6 +248,7 @@ fn plain(value: &Value) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use anstream::adapter::strip_str;
     use serde_json::{Value, json};
 
     use super::text;
@@ -280,7 +270,7 @@ mod tests {
             "instances": [instance("dify1", None, 0), instance("dify2", Some(1), 10),
                 instance("dify3", Some(2), 1)],
         });
-        insta::assert_snapshot!(text(&answer), @r"
+        insta::assert_snapshot!(strip_str(&text(&answer)).to_string(), @r"
         alice of shop goes to dify2 now, and to dify1 as soon as it can be asked.
 
         Key `shop:alice`, consistent_hash with sha256.
@@ -306,7 +296,7 @@ mod tests {
             "key": null, "conversation": null, "owner": null, "asked": [], "when_full": "goes_on",
             "instances": [instance("dify1", None, 0)],
         });
-        insta::assert_snapshot!(text(&answer), @r"
+        insta::assert_snapshot!(strip_str(&text(&answer)).to_string(), @r"
         A request to shop gets 503: all instances are out, and last_resort is refuse.
 
         No user has an instance of their own: least_connections.

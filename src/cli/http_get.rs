@@ -1,4 +1,4 @@
-//! One request to a running gateway, for the commands that ask it something. No redirects, no TLS.
+//! One request to a running gateway, or to an instance, for the commands that ask it something. No redirects.
 
 use anyhow::{anyhow, bail};
 use bytes::Bytes;
@@ -8,19 +8,24 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::model::Token;
 
 /// A longer answer is an error: the status of a thousand instances takes less than one of these.
 const ANSWER_LIMIT_BYTES: usize = 16 << 20;
 
+/// A connection, in the clear or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
+
 /// Asks `host` for `path` over this connection, once, and gives the answer's status and body.
 ///
 /// # Errors
 /// The other end does not speak HTTP, closes the connection or answers at too great length.
 pub(super) async fn get(
-    stream: TcpStream,
+    stream: impl Stream,
     host: &str,
     path: &str,
     token: Option<&Token>,
@@ -33,7 +38,7 @@ pub(super) async fn get(
 /// # Errors
 /// As of [`get`].
 pub(super) async fn post(
-    stream: TcpStream,
+    stream: impl Stream,
     host: &str,
     path: &str,
     token: Option<&Token>,
@@ -44,7 +49,7 @@ pub(super) async fn post(
 }
 
 async fn exchange(
-    stream: TcpStream,
+    stream: impl Stream,
     host: &str,
     request: Builder,
     token: Option<&Token>,

@@ -146,7 +146,7 @@ fn line(
 }
 
 /// A new file that its owner alone may read.
-fn create(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn create(path: &Path, text: &str) -> anyhow::Result<()> {
     let shown = path.display();
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(mut file) => {
@@ -160,7 +160,7 @@ fn create(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// A whole new file in place of the old one, which may have been readable by others.
-fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let written = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).and_then(|mut file| {
         file.write_all(text.as_bytes())?;

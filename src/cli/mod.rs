@@ -1,8 +1,7 @@
-//! The command line: one file per command.
-//!
-//! Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong.
+//! The command line: one file per command. How each ends, `exit_status` says.
 
 mod admin_client;
+mod ask_instances;
 mod check;
 mod config_source;
 mod conversations;
@@ -13,17 +12,21 @@ mod explain;
 mod health;
 mod http_get;
 mod import;
+mod init;
 mod logs;
 mod plan;
 mod printer;
 mod schema;
 pub mod serve;
+mod shell;
 mod sim;
 mod status;
+mod table;
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use exit_status::EXIT_CODES;
 use printer::Printer;
 
 pub use self::exit_status::ExitStatus;
@@ -33,8 +36,8 @@ pub use self::exit_status::ExitStatus;
     name = "difygate",
     version,
     about = "A gateway for self-hosted Dify: one program in front of several Dify instances",
-    after_help = "Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.\n\
-        Start with `difygate demo`.",
+    before_help = "Start with `difygate demo` to see it work, with `difygate init` to use it.",
+    after_help = EXIT_CODES,
     arg_required_else_help = true
 )]
 struct Cli {
@@ -46,6 +49,8 @@ struct Cli {
 enum Command {
     /// Serve the apps of a configuration file
     Serve(serve::Arguments),
+    /// Write a first configuration file
+    Init(init::Arguments),
     /// Check a configuration file and say what is wrong with it
     Check(check::Arguments),
     /// Show what a new configuration would change, and which users would move
@@ -66,6 +71,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Run simulated Dify instances to test against
     Sim(sim::Arguments),
+    /// Print completions for bash, zsh, fish and other shells
+    Completions(shell::CompletionsArguments),
+    /// Write man pages
+    Man(shell::ManArguments),
 }
 
 /// Runs the program with its arguments.
@@ -81,6 +90,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
     let mut printer = Printer;
     let done = match cli.command {
         Command::Serve(arguments) => serve::run(arguments, &mut printer),
+        Command::Init(arguments) => init::run(&arguments, &mut printer),
         Command::Check(arguments) => check::run(&arguments, &mut printer),
         Command::Plan(arguments) => plan::run(&arguments, &mut printer),
         Command::Schema(arguments) => schema::run(&arguments, &mut printer),
@@ -91,6 +101,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Health(arguments) => health::run(&arguments, &mut printer),
         Command::Demo(arguments) => demo::run(arguments, &mut printer),
         Command::Sim(arguments) => sim::run(arguments, &mut printer),
+        Command::Completions(arguments) => {
+            shell::completions(&arguments, Cli::command(), &mut printer)
+        }
+        Command::Man(arguments) => shell::man(&arguments, Cli::command(), &mut printer),
     };
     done.unwrap_or_else(|error| {
         // `difygate status | head` closes the pipe on purpose.
@@ -99,7 +113,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
             return ExitStatus::Done;
         }
         printer.error(&format!("{error:#}"));
-        ExitStatus::Failed
+        ExitStatus::of(&error)
     })
 }
 

@@ -4,18 +4,18 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use clap::Args;
+use clap::{Args, ValueHint};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli::admin_client::{AdminClient, AdminOption};
-use crate::cli::check::style;
-use crate::cli::config_source::ConfigArgument;
+use crate::cli::admin_client::AdminOption;
+use crate::cli::config_source::ConfigOption;
 use crate::cli::environment::environment;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
+use crate::cli::printer::style;
 use crate::cli::serve::block_on;
-use crate::config::{Config, FlatConfig, Source, flatten, mark};
+use crate::config::{Config, Environment, FlatConfig, Loaded, Missing, Source, flatten, mark};
 use crate::control::plan::Moves;
 use crate::control::plan::{
     Answer, AppChange, Change, Changes, Fate, InstanceChange, Question, SAMPLE, plan,
@@ -28,16 +28,17 @@ const MOST_WAYS: usize = 6;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Compares with the running gateway: that at the `admin.listen` of FILE, unless --admin names \
-    another. No secret is sent in either direction, only whether secrets are equal.\n\
-    Exit codes: 0 printed, 1 an app moves more than --max-moved or the gateway does not answer, \
-    2 the command line or a configuration is wrong."
+    another. No secret is sent in either direction, only whether secrets are equal; those that are not set here \
+    are not compared.\n\
+    Exit codes: 0 printed, 1 an app moves more than --max-moved, 2 the command line or a configuration is \
+    wrong, 3 no gateway answers, 5 it refuses the token or the address."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
-    new: ConfigArgument,
+    new: ConfigOption,
     /// Compare with this file instead of a running gateway
-    #[arg(short, long, value_name = "CURRENT", conflicts_with = "admin")]
-    config: Option<PathBuf>,
+    #[arg(long, value_name = "CURRENT", value_hint = ValueHint::FilePath, conflicts_with = "admin")]
+    from: Option<PathBuf>,
     #[command(flatten)]
     reach: AdminOption,
     /// Fail if more than this share of an app's users would move to another instance; a removed app
@@ -57,38 +58,56 @@ fn parse_share(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let source = arguments.new.source();
-    let Some(new) = load(&source, printer) else { return Ok(ExitStatus::Misused) };
+    let Some(loaded) = load(&source, printer) else { return Ok(ExitStatus::Misused) };
+    let (new, unset) = (loaded.config, loaded.unset);
     let salt = Uuid::new_v4().to_string();
     let flat = |config: &Config| flatten(config, &|secret| Some(mark(&salt, secret)));
-    let wanted = flat(&new);
-    let (against, runs) = match &arguments.config {
+    let mut wanted = flat(&new);
+    let (against, runs) = match &arguments.from {
         Some(path) => {
             let Some(old) = load(&path.clone().into(), printer) else {
                 return Ok(ExitStatus::Misused);
             };
-            (path.display().to_string(), (flat(&old), None))
+            (path.display().to_string(), (flat(&old.config), None))
         }
         None => {
-            let admin = arguments.reach.named().unwrap_or_else(|| AdminClient::of(&new));
+            // A secret that is not known here is no mark to compare by.
+            let stand_ins: Vec<_> = unset.secrets.iter().map(ToString::to_string).collect();
+            let is_known =
+                |secret: &&str| !stand_ins.iter().any(|unknown| secret.contains(unknown));
+            wanted = flatten(&new, &|secret| {
+                Some(secret).filter(is_known).map(|secret| mark(&salt, secret))
+            });
+            let admin = arguments.reach.named().unwrap_or_else(|| arguments.reach.of(&new.admin));
             let known = wanted.marks().map(str::to_owned).collect();
             let question = Question { salt: salt.clone(), known };
             let answer: Answer = block_on(admin.ask("/shape", &question)).map_err(|error| {
-                error.context("cannot compare with a running gateway; `--config CURRENT` compares with a file")
+                error.context(
+                    "cannot compare with a running gateway; `--from CURRENT` compares with a file",
+                )
             })?;
             (format!("the gateway at {}", admin.address), (answer.shape, Some(answer.in_flight)))
         }
     };
     let (old, in_flight): (FlatConfig, _) = runs;
+    if in_flight.is_some() {
+        wanted.take_unknown_from(&old);
+    }
     let changes = plan(&old, &wanted, in_flight.as_ref(), SAMPLE).map_err(|what| anyhow!(what))?;
     let too_many = arguments.max_moved.map_or_else(Vec::new, |most| too_many(&changes, most));
     if arguments.json {
-        let mut report = json!({ "against": against, "changes": changes });
+        let mut report =
+            json!({ "against": against, "changes": changes, "not_known": unset.names });
         if arguments.max_moved.is_some() {
             report["moves_too_many"] = json!(names(&too_many));
         }
         printer.line(&serde_json::to_string_pretty(&report)?)?;
     } else {
         printer.out(&text(&changes, &source, &against))?;
+        if !unset.names.is_empty() {
+            let names: Vec<_> = unset.names.iter().map(String::as_str).collect();
+            printer.line(&format!("\nNot known here, and not compared: {}", names.join(", ")))?;
+        }
     }
     for app in &too_many {
         let (share, most) =
@@ -101,13 +120,14 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     Ok(if too_many.is_empty() { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
-fn load(source: &Source, printer: &mut Printer) -> Option<Config> {
-    match source.load(&environment()) {
+/// A configuration; the secrets in it need not be known.
+fn load(source: &Source, printer: &mut Printer) -> Option<Loaded> {
+    match source.load(&Environment { missing: Missing::Secrets, ..environment() }) {
         Ok(loaded) => {
             if !loaded.warnings.is_empty() {
                 printer.findings(&loaded.warnings.render(style(printer)));
             }
-            Some(loaded.config)
+            Some(loaded)
         }
         Err(findings) => {
             printer.findings(&findings.render(style(printer)));

@@ -15,12 +15,12 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::admin::AdminState;
 use crate::admin::{self, Access, AdminRouter};
 use crate::affinity::Owners;
-use crate::cli::check::style;
 use crate::cli::config_source::ConfigOption;
 use crate::cli::environment::environment;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::logs;
 use crate::cli::printer::Printer;
+use crate::cli::printer::style;
 use crate::config::{self, Config, Source};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::ConversationStore;
@@ -33,7 +33,9 @@ use crate::telemetry::{self, AccessLog, Destination, Format};
 #[derive(Debug, Args)]
 #[command(
     after_help = "SIGTERM and SIGINT stop it after the running responses, a second one at once; SIGHUP reloads \
-    the file, as does a change of it;\nSIGUSR1 opens the files of the logs again. RUST_LOG sets the level of the error log."
+    the file, as does a change of it;\nSIGUSR1 opens the files of the logs again. RUST_LOG sets the level of the error log.\n\
+     Exit codes: 0 it ended after its last response, 2 the command line or the configuration is wrong, 3 it could \
+     not start, 4 a second signal cut the running responses."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -60,11 +62,28 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     block_on(async {
         // Before anybody is told that the gateway runs: an unexpected SIGHUP would end the process.
         let signals = control::signals().context("cannot watch signals")?;
-        let gateway = Gateway::start(loaded.config, source, log).await?;
+        tracing::info!("configuration: {source}");
+        let gateway = Gateway::start(loaded.config, source, log).await;
+        let gateway = gateway.map_err(|error| ExitStatus::CouldNotRun.error(&hinted(error)))?;
         let (listen, admin) = (gateway.listening(), gateway.admin());
         tracing::info!("serving on {listen}, admin on http://{admin}");
         Ok(gateway.run_until_ended(signals).await)
     })
+}
+
+/// What stopped a start, with what is behind it where that is known.
+fn hinted(error: anyhow::Error) -> anyhow::Error {
+    let is_denied = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    if !error.chain().any(is_denied) {
+        return error;
+    }
+    anyhow!(
+        "{error:#}; a port below 1024 needs root or CAP_NET_BIND_SERVICE, a file or folder the rights of the user \
+         that runs difygate"
+    )
 }
 
 /// Runs what is not a worker's: signals, admin, reloads, probes.
@@ -219,7 +238,7 @@ impl Gateway {
                 }
                 signal = signals.next() => if signal == Signal::Drain {
                     tracing::warn!("ended at once: running answers were cut");
-                    return ExitStatus::Failed;
+                    return ExitStatus::Stopped;
                 }
             }
         }

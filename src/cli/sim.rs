@@ -8,7 +8,7 @@ use clap::Args;
 use dify_sim::{App, Dify, Flow, Pace, Release, Setup, Unknown};
 use tokio::net::TcpListener;
 
-use crate::cli::exit_status::ExitStatus;
+use crate::cli::exit_status::{CommandError, ExitStatus};
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
 use crate::control;
@@ -146,7 +146,10 @@ async fn start(arguments: &Arguments, number: u16, beside: Option<&Dify>) -> any
         Some(other) => other.start_beside(listen).await,
         None => Dify::start(setup(arguments).with_listen(listen)).await,
     };
-    started.with_context(|| format!("cannot listen on {listen}"))
+    started.map_err(|error| {
+        let text = format!("cannot listen on {listen}: {error}");
+        CommandError::of(ExitStatus::CouldNotRun, text)
+    })
 }
 
 fn setup(arguments: &Arguments) -> Setup {

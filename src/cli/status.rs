@@ -1,21 +1,28 @@
 //! `difygate status`: what a running gateway says of itself, as a table or as JSON.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
+use tokio::time::sleep;
 
-use crate::cli::admin_client::AdminOption;
+use crate::cli::admin_client::{AdminClient, AdminOption};
 use crate::cli::config_source::ConfigOption;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 use crate::cli::serve::block_on;
+use crate::cli::table::{Cell, Tone, table};
+use crate::model::units::{format_duration, parse_duration};
+
+/// Clears a terminal; anywhere else the printer leaves it out.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Show what a running gateway is doing.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 all instances are healthy, 1 some are not or the gateway does \
-    not answer, 2 the configuration is wrong."
+    after_help = "Exit codes: 0 all instances are healthy, 1 some are not, 2 the command line or the \
+    configuration is wrong, 3 no gateway answers, 5 it refuses the token or the address."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -25,6 +32,15 @@ pub(super) struct Arguments {
     /// Print the whole status as JSON
     #[arg(long)]
     json: bool,
+    /// Show it again and again until Ctrl-C, every 2 s or as often as said
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true,
+        default_missing_value = "2s", value_parser = interval, conflicts_with = "json")]
+    watch: Option<Duration>,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text).filter(|interval| !interval.is_zero());
+    interval.ok_or_else(|| "write it as `2s` or `500ms`".to_owned())
 }
 
 /// Asks a gateway and prints what it says.
@@ -32,14 +48,41 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     let Some(admin) = arguments.reach.admin(&arguments.chosen, printer) else {
         return Ok(ExitStatus::Misused);
     };
+    if let Some(interval) = arguments.watch {
+        return block_on(watch(&admin, interval, printer));
+    }
     let status = block_on(admin.get("/status"))?;
     let unhealthy = instances(&status).any(|(_, _, instance)| instance["status"] == "unhealthy");
     if arguments.json {
         printer.line(&serde_json::to_string_pretty(&status)?)?;
     } else {
-        printer.out(&table(&status))?;
+        printer.out(&text(&status))?;
     }
     Ok(if unhealthy { ExitStatus::Failed } else { ExitStatus::Done })
+}
+
+/// Shows it until somebody ends that. A gateway that does not answer may be on its way back.
+async fn watch(
+    admin: &AdminClient,
+    interval: Duration,
+    printer: &mut Printer,
+) -> anyhow::Result<ExitStatus> {
+    let ended = tokio::signal::ctrl_c();
+    tokio::pin!(ended);
+    loop {
+        let shown = match admin.get("/status").await {
+            Ok(status) => text(&status),
+            Err(error) => format!("{}\n", Tone::Bad.paint(&format!("{error:#}"))),
+        };
+        printer.out(&format!("{CLEAR}{shown}"))?;
+        tokio::select! {
+            done = &mut ended => {
+                done?;
+                return Ok(ExitStatus::Done);
+            }
+            () = sleep(interval) => printer.line("")?,
+        }
+    }
 }
 
 /// `(app, instance, its status)`.
@@ -51,53 +94,41 @@ fn instances(status: &Value) -> impl Iterator<Item = (&String, &String, &Value)>
     })
 }
 
-fn table(status: &Value) -> String {
+fn text(status: &Value) -> String {
     let mut text = String::new();
     let stats = &status["stats"];
+    let uptime = Duration::from_secs(status["uptime"].as_u64().unwrap_or_default());
+    let state = plain(&status["status"]);
+    let tone = if state == "running" { Tone::Good } else { Tone::Odd };
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
-        "difygate {}  {}  up {} s  {} requests  {} in flight  {} connections\n",
+        "difygate {}  {}  up {}  {} requests  {} in flight  {} connections\n",
         plain(&status["version"]),
-        plain(&status["status"]),
-        status["uptime"],
+        tone.paint(state),
+        format_duration(uptime),
         stats["total_requests"],
         stats["in_flight"],
         stats["active_connections"],
     );
-    let mut rows = vec![
-        ["APP", "INSTANCE", "STATUS", "REQUESTS", "IN FLIGHT", "SLOTS", "LATENCY", "ADDRESS"]
-            .map(str::to_owned),
-    ];
-    rows.extend(instances(status).map(|(app, name, instance)| {
+    let rows = instances(status).map(|(app, name, instance)| {
         [
-            app.clone(),
-            name.clone(),
-            plain(&instance["status"]).to_owned(),
-            instance["requests"].to_string(),
-            instance["in_flight"].to_string(),
-            format!("{}/{}", instance["connections"], instance["max_concurrent"]),
-            format!("{:.1} ms", instance["latency"].as_f64().unwrap_or_default()),
-            plain(&instance["address"]).to_owned(),
+            app.as_str().into(),
+            name.as_str().into(),
+            condition(instance),
+            instance["requests"].to_string().into(),
+            instance["in_flight"].to_string().into(),
+            format!("{}/{}", instance["connections"], instance["max_concurrent"]).into(),
+            latency(instance),
+            plain(&instance["address"]).into(),
         ]
-    }));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..8).map(|column| width(column).unwrap_or(0)).collect();
-    for row in &rows {
-        let cells: Vec<_> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
-    }
-    for (app, name, instance) in instances(status) {
-        if let Some(reason) = instance["reason"].as_str() {
-            let _ = writeln!(text, "\n{app}/{name}: {reason}");
-        }
-        for line in [held(instance), waiting_runs(instance), no_worker(instance)].iter().flatten() {
-            let _ = writeln!(text, "\n{app}/{name}: {line}");
-        }
-        if let Some(hint) = instance["hint"].as_str() {
-            let _ = writeln!(text, "\n{app}/{name}: hint: {hint}");
-        }
+    });
+    text += &table(
+        ["APP", "INSTANCE", "STATUS", "REQUESTS", "IN FLIGHT", "SLOTS", "LATENCY", "ADDRESS"],
+        rows.collect(),
+    );
+    for (remark, whose) in remarks(status) {
+        let _ = writeln!(text, "\n{}: {remark}", whose.join(", "));
     }
     for (app, value) in status["applications"].as_object().into_iter().flatten() {
         if let Some(why) = value["unnamed"].as_str() {
@@ -106,10 +137,51 @@ fn table(status: &Value) -> String {
     }
     for certificate in status["certificates"].as_array().into_iter().flatten() {
         if let Some(warning) = certificate["warning"].as_str() {
-            let _ = writeln!(text, "\nwarning: {warning}");
+            let _ = writeln!(text, "\n{}", Tone::Odd.paint(&format!("warning: {warning}")));
         }
     }
     text
+}
+
+/// Its status, if anything has shown it: at first an instance is taken for healthy.
+fn condition(instance: &Value) -> Cell {
+    let count = |key: &str| instance[key].as_u64().unwrap_or_default();
+    let is_probed = !instance["probe"]["last"].is_null();
+    match plain(&instance["status"]) {
+        "healthy" if !is_probed && count("requests") + count("failures") == 0 => {
+            Cell::new("not asked yet", Tone::Faint)
+        }
+        "healthy" => Cell::new("healthy", Tone::Good),
+        "unhealthy" => Cell::new("unhealthy", Tone::Bad),
+        other => Cell::new(other, Tone::Odd),
+    }
+}
+
+/// The mean time to the first byte, if there was one.
+fn latency(instance: &Value) -> Cell {
+    match instance["latency"].as_f64().filter(|millis| *millis > 0.0) {
+        Some(millis) => format!("{millis:.1} ms").into(),
+        None => Cell::new("-", Tone::Faint),
+    }
+}
+
+/// What there is to say of instances, each once, with those that it is about.
+fn remarks(status: &Value) -> Vec<(String, Vec<String>)> {
+    let mut remarks: Vec<(String, Vec<String>)> = Vec::new();
+    for (app, name, instance) in instances(status) {
+        let reason = instance["reason"].as_str().map(|reason| Tone::Bad.paint(reason));
+        let hint = instance["hint"].as_str();
+        let hint = hint.map(|hint| format!("{}: {hint}", Tone::Odd.paint("hint")));
+        let all = [reason, held(instance), waiting_runs(instance), no_worker(instance), hint];
+        for remark in all.into_iter().flatten() {
+            let whose = format!("{app}/{name}");
+            match remarks.iter_mut().find(|(known, _)| *known == remark) {
+                Some((_, others)) => others.push(whose),
+                None => remarks.push((remark, vec![whose])),
+            }
+        }
+    }
+    remarks
 }
 
 fn held(instance: &Value) -> Option<String> {
@@ -140,9 +212,18 @@ fn plain(value: &Value) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use anstream::adapter::strip_str;
+    use serde_json::{Value, json};
 
-    use super::table;
+    use super::text;
+
+    fn of(apps: Value) -> Value {
+        json!({
+            "status": "running", "version": "0.1.0", "uptime": 67,
+            "stats": { "total_requests": 24, "in_flight": 2, "active_connections": 4 },
+            "applications": apps,
+        })
+    }
 
     #[test]
     fn the_table_shows_each_instance_and_why_one_is_out() {
@@ -153,16 +234,14 @@ mod tests {
                 "runs": { "state": if reason.is_some() { "no worker?" } else { "up" }, "waiting": 1,
                     "max_runs": 4 } })
         };
-        let status = json!({
-            "status": "running", "version": "0.1.0", "uptime": 7,
-            "stats": { "total_requests": 24, "in_flight": 2, "active_connections": 4 },
-            "applications": { "shop": { "instances": {
-                "dify1": instance("healthy", None),
-                "dify2": instance("unhealthy", Some("connection refused; out for 9 s more")),
-            } } },
-        });
-        insta::assert_snapshot!(table(&status), @r"
-        difygate 0.1.0  running  up 7 s  24 requests  2 in flight  4 connections
+        let status = of(json!({ "shop": { "instances": {
+            "dify1": instance("healthy", None),
+            "dify2": instance("unhealthy", Some("connection refused; out for 9 s more")),
+        } } }));
+        let shown = text(&status);
+        assert!(shown.contains("\u{1b}[32mhealthy") && shown.contains("\u{1b}[1;31munhealthy"));
+        insta::assert_snapshot!(strip_str(&shown).to_string(), @r"
+        difygate 0.1.0  running  up 1m7s  24 requests  2 in flight  4 connections
 
         APP   INSTANCE  STATUS     REQUESTS  IN FLIGHT  SLOTS  LATENCY  ADDRESS
         shop  dify1     healthy    12        1          3/10   45.2 ms  10.0.0.2:5001
@@ -170,13 +249,31 @@ mod tests {
 
         shop/dify1: 2 places held by ended streams
 
-        shop/dify1: 1 run waits for a place (max_runs: 4)
+        shop/dify1, shop/dify2: 1 run waits for a place (max_runs: 4)
 
         shop/dify2: connection refused; out for 9 s more
 
-        shop/dify2: 1 run waits for a place (max_runs: 4)
-
         shop/dify2: no worker? It takes streamed flows and does not begin them
+        ");
+    }
+
+    #[test]
+    fn a_hint_is_given_once_and_nothing_is_shown_that_was_not_measured() {
+        let instance = json!({ "requests": 0, "failures": 0, "status": "healthy", "in_flight": 0,
+            "latency": 0.0, "address": "10.0.0.2:5001", "connections": 0, "max_concurrent": 10,
+            "probe": { "last": null }, "hint": "look there" });
+        let mut probed = instance.clone();
+        probed["probe"]["last"] = json!("200 in 1.0 ms");
+        let status = of(json!({ "shop": { "instances": { "dify1": instance } },
+            "flow": { "instances": { "dify1": probed } } }));
+        insta::assert_snapshot!(strip_str(&text(&status)).to_string(), @r"
+        difygate 0.1.0  running  up 1m7s  24 requests  2 in flight  4 connections
+
+        APP   INSTANCE  STATUS         REQUESTS  IN FLIGHT  SLOTS  LATENCY  ADDRESS
+        shop  dify1     not asked yet  0         0          0/10   -        10.0.0.2:5001
+        flow  dify1     healthy        0         0          0/10   -        10.0.0.2:5001
+
+        shop/dify1, flow/dify1: hint: look there
         ");
     }
 }

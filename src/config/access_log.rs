@@ -20,7 +20,7 @@ pub enum AccessLog {
     Stdout(LogFormat),
     /// To a file, which is opened again after a rotation.
     File {
-        /// The file; a relative path starts at the working directory.
+        /// The file; a relative path starts at the configuration's folder.
         path: PathBuf,
         /// Format of a line.
         format: LogFormat,
@@ -48,7 +48,7 @@ pub enum LogFormat {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "AccessLogFile")]
 pub(super) struct LogFile {
-    /// The file; a relative path starts at the working directory.
+    /// The file; a relative path starts at the configuration's folder.
     path: PathBuf,
     /// Format of a line.
     #[serde(default)]

@@ -1,7 +1,8 @@
-//! Where the files of certificates and of the error log are.
+//! Where the files and folders are that a configuration names.
 
 use std::path::{Path, PathBuf};
 
+use super::access_log::AccessLog;
 use super::error_log::ErrorLog;
 use super::raw::RawConfig;
 
@@ -29,4 +30,16 @@ pub(super) fn settle(raw: &mut RawConfig, base: &Path) {
         instance.tls.ca.iter_mut().for_each(&mut place);
     }
     raw.watched_files.append(&mut files);
+}
+
+/// Has the other relative paths start at `base`, too.
+pub(super) fn settle_folders(raw: &mut RawConfig, base: &Path) {
+    let log = match &mut raw.access_log {
+        AccessLog::File { path, .. } => Some(path),
+        AccessLog::Off | AccessLog::Stdout(_) => None,
+    };
+    let folders = raw.spool_dir.iter_mut().chain(&mut raw.store.path);
+    for path in folders.chain(log) {
+        *path = base.join(&*path);
+    }
 }

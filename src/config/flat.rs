@@ -46,6 +46,18 @@ pub enum Setting {
 }
 
 impl FlatConfig {
+    /// Takes each secret that is not known here to be the one of `other`.
+    pub fn take_unknown_from(&mut self, other: &Self) {
+        take_unknown(&mut self.settings, Some(&other.settings));
+        for (name, app) in &mut self.apps {
+            let theirs = other.apps.get(name);
+            take_unknown(&mut app.settings, theirs.map(|app| &app.settings));
+            for (name, instance) in &mut app.instances {
+                take_unknown(instance, theirs.and_then(|app| app.instances.get(name)));
+            }
+        }
+    }
+
     /// The marks of all its secrets.
     pub fn marks(&self) -> impl Iterator<Item = &str> {
         let apps = self.apps.values();
@@ -56,6 +68,15 @@ impl FlatConfig {
                 Setting::Open(_) => None,
             }
         })
+    }
+}
+
+fn take_unknown(settings: &mut Settings, theirs: Option<&Settings>) {
+    for (key, setting) in settings {
+        let other = theirs.and_then(|theirs| theirs.get(key));
+        if let (Setting::Secret(None), Some(other)) = (&*setting, other) {
+            *setting = other.clone();
+        }
     }
 }
 

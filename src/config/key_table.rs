@@ -3,12 +3,14 @@
 //! The table is made of the JSON Schema, and so of the types: a value is shown only if its type is plain.
 //! Secrets have a type of their own, which the schema marks as `format: password`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
 use super::schema::schema;
+use crate::model::value_schema;
 
 /// What values a key has, and so whether the text after it may be shown. Where one name stands for
 /// several keys, the last of their kinds counts.
@@ -86,6 +88,38 @@ fn kind_of_forms(forms: Vec<Kind>) -> Kind {
     kinds.min().unwrap_or(Kind::Secret)
 }
 
+static DURATIONS: LazyLock<HashSet<String>> = LazyLock::new(|| durations(&schema()));
+
+/// The keys whose values are durations.
+fn durations(schema: &Value) -> HashSet<String> {
+    let mut generator = SchemaGenerator::default();
+    let readers = [value_schema::duration, value_schema::duration_or_zero, value_schema::age];
+    let kinds = readers.map(|reader| reader(&mut generator).to_value()["anyOf"].clone());
+    let definitions = schema["$defs"].as_object();
+    let maps = definitions.into_iter().flat_map(Map::values).chain([schema]);
+    let properties = maps.filter_map(|map| map["properties"].as_object()).flatten();
+    let all = properties.filter(|(_, property)| kinds.contains(&property["anyOf"]));
+    all.map(|(key, _)| key.clone()).collect()
+}
+
+/// Whether a key's values are durations.
+pub(super) fn is_duration(key: &str) -> bool {
+    DURATIONS.contains(key)
+}
+
+/// Whether a key is one of a configuration.
+pub(super) fn is_known_key(key: &str) -> bool {
+    KINDS.contains_key(key)
+}
+
+/// Whether a text is a name in another script, such as `智能客服`: no secret has such letters, since none
+/// could be sent.
+pub(super) fn is_foreign_name(text: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_foreign = text.chars().any(|c| !c.is_ascii() && c.is_alphabetic());
+    is_foreign && text.chars().count() <= 64 && text.chars().all(fits)
+}
+
 /// What kind of values a key has.
 pub(super) fn kind(key: &str) -> Kind {
     if key.starts_with("x-") {
@@ -114,7 +148,7 @@ pub(super) fn is_dify_key(value: &str) -> bool {
 }
 
 /// Whether a text is a name as apps and instances have them: 1 to 64 of `A-Z a-z 0-9 . _ -`.
-pub(super) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=64).contains(&text.len()) && text.bytes().all(fits)
 }

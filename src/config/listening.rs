@@ -1,7 +1,6 @@
 //! Where a gateway listens, by what is written alone: whoever asks whether it is alive may lack its secrets, and
 //! a fault elsewhere in the file does not concern them.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -13,7 +12,7 @@ use super::load::{Environment, LISTEN};
 use super::opendify::listen::endpoint;
 use super::raw::RawConfig;
 use super::secret::reason;
-use super::source::{Source, variables};
+use super::source::Source;
 use super::yaml::{Places, Step, build, read};
 use crate::model::TlsMode;
 
@@ -34,32 +33,27 @@ impl Source {
     /// # Errors
     /// Its file cannot be read; the text says which and why.
     pub fn listening(&self, env: &Environment) -> Result<Listening, String> {
-        // Faults of variables are the gateway's to say.
-        let mut sink = DiagnosticSink::default();
+        let env = self.environment(env);
         match self {
-            Self::File(path) => of_file(path, &env.vars),
-            Self::Filled { path, variables: file } => {
-                of_file(path, &variables(Some(file), env, &mut sink))
-            }
-            Self::Environment { file } => {
-                let vars = variables(file.as_deref(), env, &mut sink);
-                let [listen, admin] = endpoint(&vars);
+            Self::File(path) | Self::Filled { path, .. } => of_file(path, &env),
+            Self::Environment { .. } => {
+                let [listen, admin] = endpoint(&env.vars);
                 Ok(Listening { listen: near(listen), admin: near(admin), has_tls: false })
             }
         }
     }
 }
 
-fn of_file(path: &Path, vars: &BTreeMap<String, String>) -> Result<Listening, String> {
+fn of_file(path: &Path, env: &Environment) -> Result<Listening, String> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("{} cannot be read: {}", path.display(), reason(&error)))?;
-    Ok(of_text(&text, vars))
+    Ok(of_text(&text, env))
 }
 
 /// Where nothing can be read of it, the defaults.
-fn of_text(text: &str, vars: &BTreeMap<String, String>) -> Listening {
+fn of_text(text: &str, env: &Environment) -> Listening {
     let mut sink = DiagnosticSink::default();
-    let tree = build(text, vars, &mut sink);
+    let tree = build(text, env, &mut sink);
     let (written, has_listen) = match tree {
         Some(tree) => {
             // What is faulty is set aside.
@@ -71,7 +65,7 @@ fn of_text(text: &str, vars: &BTreeMap<String, String>) -> Listening {
     let written = written.map(|raw| (raw.listen, raw.admin.listen, raw.tls.is_empty()));
     let default = (Listen::default(), Admin::default().listen, true);
     let (mut listen, admin, no_certificates) = written.unwrap_or(default);
-    let by_variable = vars.get(LISTEN).and_then(|text| text.parse::<SocketAddr>().ok());
+    let by_variable = env.vars.get(LISTEN).and_then(|text| text.parse::<SocketAddr>().ok());
     if let Some(address) = by_variable.filter(|_| !has_listen) {
         listen = address.into();
     }
@@ -110,6 +104,7 @@ mod tests {
     #[test]
     fn a_file_says_it_whatever_else_is_wrong_with_it() {
         let vars = [("PORT".to_owned(), "81".to_owned())].into();
+        let env = Environment { vars, ..Environment::default() };
         for (text, expected) in [
             ("", "127.0.0.1:8080 127.0.0.1:9090"),
             ("listen: 0.0.0.0:5000\napps: { a: ${SECRET} }", "127.0.0.1:5000 127.0.0.1:9090"),
@@ -130,16 +125,17 @@ mod tests {
             ("listen: [", "127.0.0.1:8080 127.0.0.1:9090"),
             ("listen: nowhere", "127.0.0.1:8080 127.0.0.1:9090"),
         ] {
-            assert_eq!(shown(of_text(text, &vars)), expected, "{text}");
+            assert_eq!(shown(of_text(text, &env)), expected, "{text}");
         }
     }
 
     #[test]
     fn where_a_file_says_nothing_a_variable_does() {
         let vars = [("DIFYGATE_LISTEN".to_owned(), "0.0.0.0:8000".to_owned())].into();
+        let env = Environment { vars, ..Environment::default() };
         let expected = |listen: &str| format!("{listen} 127.0.0.1:9090");
-        assert_eq!(shown(of_text("apps: {}", &vars)), expected("127.0.0.1:8000"));
-        assert_eq!(shown(of_text("listen: 127.0.0.1:1", &vars)), expected("127.0.0.1:1"));
+        assert_eq!(shown(of_text("apps: {}", &env)), expected("127.0.0.1:8000"));
+        assert_eq!(shown(of_text("listen: 127.0.0.1:1", &env)), expected("127.0.0.1:1"));
     }
 
     #[test]

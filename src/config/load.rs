@@ -1,42 +1,27 @@
 //! From a file or a text to a configuration. The environment comes as an argument, so that nothing
 //! here depends on the process.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
+use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::certificate_paths;
 use super::check::check;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
+pub use super::environment::Environment;
 use super::file_access::{Wanted, access_hint};
-use super::raw::RawConfig;
+use super::full_width;
+use super::raw::{RawConfig, RawInstance};
 use super::resolve::resolve;
 use super::secret::{fetch_all, reason};
 use super::types::Config;
-use super::yaml::{Places, Step, build, read};
+use super::unset::{Missing, Unset};
+use super::yaml::{Places, Step, build, read, unset};
 
 /// A configuration is a text for people; a larger file is something else.
 const LARGEST: usize = 16 << 20;
-
-/// What a configuration may refer to outside its own text.
-#[derive(Clone, Default)]
-pub struct Environment {
-    /// What `${NAME}` stands for.
-    pub vars: BTreeMap<String, String>,
-    /// Where relative `file:` paths start. If it is empty, [`load`] takes the configuration's own
-    /// folder, and [`parse`] the working directory.
-    pub base: PathBuf,
-}
-
-impl fmt::Debug for Environment {
-    /// The names alone: the values may be secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.vars.keys().collect();
-        f.debug_struct("Environment").field("names", &names).field("base", &self.base).finish()
-    }
-}
 
 /// A good configuration.
 #[derive(Clone, Debug)]
@@ -45,10 +30,15 @@ pub struct Loaded {
     pub config: Config,
     /// What is probably not as it was meant; often empty.
     pub warnings: Diagnostics,
-    /// What an earlier version did otherwise with it.
+    /// What is good to know of it beside that: what an earlier version did otherwise with it, and how well its
+    /// secrets are kept. Told by a check and at a start.
     pub changes: Diagnostics,
     /// What is to be said once, at the start.
     pub notes: Vec<String>,
+    /// What is not there; nothing unless the environment allows that.
+    pub unset: Unset,
+    /// Whether secrets stand in the text itself.
+    pub(super) holds_secrets: bool,
 }
 
 /// Reads and checks a configuration file. Files of secrets are read too; nothing else is touched.
@@ -64,23 +54,47 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
     };
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) => {
-            let message = format!("the configuration cannot be read: {}", reason(&error));
-            let hint = access_hint(path, Wanted::Read);
-            let hint = hint.unwrap_or("name an existing file, or create this one".to_owned());
-            return refuse(DiagnosticBuilder::placeless(message).hint(hint));
-        }
+        Err(error) => return refuse(unreadable(path, &error)),
     };
     let Ok(text) = String::from_utf8(bytes) else {
         let message = "the configuration is not UTF-8 text";
         return refuse(DiagnosticBuilder::placeless(message).hint("save it as UTF-8"));
     };
+    let mut env = env.clone();
     if env.base.as_os_str().is_empty() {
-        let base = path.parent().unwrap_or(Path::new("")).to_owned();
-        let env = Environment { base, vars: env.vars.clone() };
-        return parse(&name, &text, &env);
+        env.base = path.parent().unwrap_or(Path::new("")).to_owned();
     }
-    parse(&name, &text, env)
+    let mut loaded = parse(&name, &text, &env)?;
+    if loaded.holds_secrets && is_open(path) {
+        let message = "there are secrets in this file, and everybody can read it: `chmod o-r` takes that away";
+        loaded.changes.warn(message, "a secret may also stand in a file of its own (`file:`)");
+    }
+    Ok(loaded)
+}
+
+/// Whether everybody on the machine may read a file, and this process could without that, too: where it
+/// could not, as in a container, the file is to be so.
+fn is_open(path: &Path) -> bool {
+    let Ok(meta) = fs::metadata(path) else { return false };
+    let user = rustix::process::geteuid();
+    let is_own = user.is_root() || user.as_raw() == meta.uid();
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let is_of_group = [rustix::process::getegid()]
+        .iter()
+        .chain(&groups)
+        .any(|group| group.as_raw() == meta.gid() && meta.mode() & 0o040 != 0);
+    meta.is_file() && meta.mode() & 0o004 != 0 && (is_own || is_of_group)
+}
+
+/// What is said of a configuration that cannot be read.
+pub(super) fn unreadable(path: &Path, error: &Error) -> DiagnosticBuilder {
+    let message = format!("the configuration cannot be read: {}", reason(error));
+    let hint = match error.kind() {
+        ErrorKind::NotFound => "name an existing file, or let `difygate init` write one",
+        _ => "name a file",
+    };
+    let hint = access_hint(path, Wanted::Read).unwrap_or_else(|| hint.to_owned());
+    DiagnosticBuilder::placeless(message).hint(hint)
 }
 
 /// Checks a configuration that has been read already. `name` is what findings call it, such as
@@ -90,13 +104,16 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
 /// Every error at once, with the warnings among them.
 pub fn parse(name: &str, text: &str, env: &Environment) -> Result<Loaded, Diagnostics> {
     let mut sink = DiagnosticSink::default();
-    let config = examine(text, env, &mut sink)
-        .and_then(|raw| if sink.has_errors() { None } else { resolve(raw) });
+    let raw = examine(text, env, &mut sink);
+    full_width::find(text, &mut sink);
+    let holds_secrets = raw.as_ref().is_some_and(|raw| raw.holds_secrets);
+    let config = raw.and_then(|raw| if sink.has_errors() { None } else { resolve(raw) });
     match config {
         Some(config) => {
             let changes = Diagnostics::new(name, text, sink.take_changes());
+            let unset = sink.unset_names();
             let warnings = Diagnostics::new(name, text, sink);
-            Ok(Loaded { config, warnings, changes, notes: Vec::new() })
+            Ok(Loaded { config, warnings, changes, notes: Vec::new(), unset, holds_secrets })
         }
         None => {
             if !sink.has_errors() {
@@ -113,16 +130,23 @@ fn examine(text: &str, env: &Environment, sink: &mut DiagnosticSink) -> Option<R
         sink.add(DiagnosticBuilder::placeless("the configuration is larger than 16MiB"));
         return None;
     }
-    let tree = build(text, &env.vars, sink)?;
+    let tree = build(text, env, sink)?;
     let (raw, dropped) = read::<RawConfig>(&tree, sink);
     let mut raw = raw?;
     let places = Places::new(&tree, dropped);
     if !places.has(&[Step::Key("listen")]) {
         listen_by_default(&mut raw, env, sink);
     }
-    fetch_all(&mut raw, &places, &env.base, sink);
+    fetch_all(&mut raw, &places, env, sink);
+    if env.missing == Missing::Secrets {
+        sink.take_plain_unset().into_iter().for_each(|(span, name)| sink.add(unset(&name, span)));
+    }
     certificate_paths::settle(&mut raw, &env.base);
     check(&raw, &places, sink);
+    certificate_paths::settle_folders(&mut raw, &env.base);
+    if env.missing == Missing::Allowed {
+        raw.apps.values_mut().flat_map(|app| &mut app.instances).for_each(RawInstance::stand_in);
+    }
     Some(raw)
 }
 

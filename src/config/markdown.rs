@@ -95,9 +95,14 @@ impl<'s> Page<'s> {
         for (key, property) in properties.filter(|(_, property)| property["deprecated"] != true) {
             let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             let kind = self.kind(property, &below);
-            let default = default(schema, key, property);
+            let (meaning, default) = default(schema, key, property);
+            let default = match default.as_str() {
+                NONE if is_map(&kind) => NO_VALUE.to_owned(),
+                NONE if !kind.contains("list") => NOT_SET.to_owned(),
+                _ => default,
+            };
             let example = self.example(&below).unwrap_or_default();
-            let row = [format!("`{key}`"), kind, default, example, words(property)];
+            let row = [format!("`{key}`"), kind, default, example, meaning];
             rows += &format!("| {} |\n", row.map(|cell| cell.replace('|', "\\|")).join(" | "));
         }
         rows
@@ -237,19 +242,56 @@ fn property_kind(property: &Value) -> String {
     bare.to_string()
 }
 
-/// A key's default as one writes it.
-fn default(owner: &Value, key: &str, property: &Value) -> String {
+/// An empty list.
+const NONE: &str = "none";
+
+/// A value that may be left out, where that means something else than any value.
+const NOT_SET: &str = "not set";
+
+/// For a map: its keys have defaults.
+const NO_VALUE: &str = "–";
+
+fn is_map(kind: &str) -> bool {
+    kind.contains("[map](") && !kind.starts_with("list of ")
+}
+
+/// What a key means, and its default as one writes it.
+fn default(owner: &Value, key: &str, property: &Value) -> (String, String) {
     let required = owner["required"].as_array();
     let required = required.is_some_and(|keys| keys.iter().any(|name| name == key));
     // Either spelling of `apps` will do, so neither is required by itself.
     let is_root = owner["properties"].get("applications").is_some();
-    match property.get("default") {
+    let (meaning, told) = told_default(&words(property));
+    let default = match property.get("default") {
         _ if required || (key == "apps" && is_root) => "required".to_owned(),
         Some(Value::String(text)) => format!("`{text}`"),
-        Some(Value::Object(_)) | None => String::new(),
-        Some(Value::Array(items)) if items.is_empty() => "none".to_owned(),
+        Some(Value::Array(items)) if items.is_empty() => told.unwrap_or_else(|| NONE.to_owned()),
+        Some(Value::Object(_)) | None => told.unwrap_or_else(|| NONE.to_owned()),
         Some(value) => format!("`{value}`"),
+    };
+    (meaning, default)
+}
+
+/// A description without what it says of the default, and that.
+fn told_default(words: &str) -> (String, Option<String>) {
+    for (inherited, default) in
+        [(", if different from the top", "the top's"), (", if different from the app", "the app's")]
+    {
+        if let Some(at) = words.find(inherited) {
+            let meaning = format!("{}{}", &words[..at], &words[at + inherited.len()..]);
+            return (meaning, Some(default.to_owned()));
+        }
     }
+    let starts = ["; absent: ", ". Absent: ", " Absent: ", "; absent or empty: "];
+    let found = starts.iter().find_map(|start| Some((words.find(start)?, start.len())));
+    let Some((at, length)) = found else { return (words.to_owned(), None) };
+    let rest = &words[at + length..];
+    let (default, after) = rest.split_once(". ").unwrap_or((rest.trim_end_matches('.'), ""));
+    let before = words[..at].trim_end_matches('.');
+    let meaning =
+        if after.is_empty() { format!("{before}.") } else { format!("{before}. {after}") };
+    let is_value = default.starts_with(|c: char| c.is_ascii_digit()) && !default.contains(' ');
+    (meaning, Some(if is_value { format!("`{default}`") } else { default.to_owned() }))
 }
 
 fn words(schema: &Value) -> String {
@@ -259,4 +301,41 @@ fn words(schema: &Value) -> String {
 /// How GitHub names a heading.
 fn anchor(path: &str) -> String {
     path.chars().filter(|c| c.is_ascii_alphanumeric() || "_-".contains(*c)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{markdown, told_default};
+
+    #[test]
+    fn a_default_is_taken_out_of_the_words() {
+        for (words, meaning, default) in [
+            ("Points; absent: 160.", "Points.", Some("`160`")),
+            ("Links. Absent: the gateway's.", "Links.", Some("the gateway's")),
+            (
+                "Runs; absent: `true`. With `false` none.",
+                "Runs. With `false` none.",
+                Some("`true`"),
+            ),
+            ("Method, if different from the top.", "Method.", Some("the top's")),
+            ("A key.", "A key.", None),
+        ] {
+            let told = told_default(words);
+            assert_eq!(told, (meaning.to_owned(), default.map(str::to_owned)), "{words}");
+        }
+    }
+
+    #[test]
+    fn every_key_has_its_default_in_its_column() {
+        let page = markdown();
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        let mut count = 0;
+        for row in rows {
+            let cells: Vec<_> = row.split(" | ").collect();
+            assert!(!cells[2].trim().is_empty(), "{row}");
+            assert!(!cells[4].contains("bsent:"), "{row}");
+            count += 1;
+        }
+        assert!(count > 120, "{count}");
+    }
 }

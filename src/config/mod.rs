@@ -21,6 +21,7 @@
 mod access_log;
 mod address;
 mod admin;
+mod admin_place;
 mod ai;
 mod balancing;
 mod bodies;
@@ -28,9 +29,11 @@ mod certificate_paths;
 mod check;
 mod diagnostic;
 mod env_file;
+mod environment;
 mod error_log;
 mod file_access;
 mod flat;
+mod full_width;
 mod key_table;
 mod keys;
 mod limits;
@@ -51,6 +54,7 @@ mod spelling;
 mod store;
 mod tls;
 mod types;
+mod unset;
 mod web_url;
 mod yaml;
 
@@ -59,6 +63,7 @@ mod tests;
 
 pub use access_log::{AccessLog, LogFormat};
 pub use admin::Admin;
+pub use admin_place::{AdminPlace, NoAdminPlace, admin_place};
 pub use ai::{Ai, UserJwt};
 pub use balancing::{ConsistentHash, MaxLoad, Method};
 pub use bodies::BodiesMemory;
@@ -68,6 +73,7 @@ pub use file_access::{Wanted, access_hint};
 pub use flat::{
     Difference, FlatApp, FlatConfig, Setting, Settings, difference, flatten, mark, top,
 };
+pub use key_table::is_name;
 pub use keys::Key;
 pub use limits::{Limits, Owners};
 pub use listen::{Listen, Listener};
@@ -81,3 +87,4 @@ pub use source::Source;
 pub use store::{Conversations, Store};
 pub use tls::{Certificate, ClientCertificates, InstanceTls};
 pub use types::{App, Config, Instance};
+pub use unset::{Missing, Unset};

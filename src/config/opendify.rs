@@ -6,7 +6,7 @@
 //! which names there are.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -48,7 +48,7 @@ pub(super) fn load(
     if sink.has_errors() {
         return Err(before(sink));
     }
-    let environment = Environment { vars, base: PathBuf::new() };
+    let environment = Environment { vars, ..Environment::default() };
     let parsed = parse(name, &text, &environment);
     let mut loaded = match parsed {
         Ok(loaded) => loaded,

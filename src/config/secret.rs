@@ -9,7 +9,9 @@ use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink};
+use super::environment::Environment;
 use super::raw::{RawAi, RawConfig, RawProbe};
+use super::unset::Missing;
 use super::yaml::{Places, Step};
 use crate::model::Token;
 
@@ -24,31 +26,11 @@ type Fetch<'f> = dyn FnMut(&mut Token, &[Step<'_>]) + 'f;
 pub(super) fn fetch_all(
     raw: &mut RawConfig,
     places: &Places<'_>,
-    base: &Path,
+    env: &Environment,
     sink: &mut DiagnosticSink,
 ) {
-    let mut files = Vec::new();
-    let mut fetch = |token: &mut Token, path: &[Step<'_>]| {
-        let Some(named) = token.expose().strip_prefix("file:") else { return };
-        let file = base.join(named);
-        let span = places.value(path);
-        match read(&file) {
-            Ok((secret, open)) => {
-                if open {
-                    let draft = DiagnosticBuilder::warning(
-                        span,
-                        "this secret's file is readable by everybody",
-                    );
-                    sink.add(draft.hint("remove that permission with `chmod o-r`"));
-                }
-                *token = Token::new(secret);
-                files.push(file);
-            }
-            Err(fault) => {
-                sink.add(DiagnosticBuilder::error(span, fault.message).hint(fault.hint));
-            }
-        }
-    };
+    let mut fetcher = Fetcher { places, env, sink, files: Vec::new(), holds_secrets: false };
+    let mut fetch = |token: &mut Token, path: &[Step<'_>]| fetcher.fetch(token, path);
     if let Some(token) = &mut raw.admin.token {
         fetch(token, &[Step::Key("admin"), Step::Key("token")]);
     }
@@ -90,7 +72,57 @@ pub(super) fn fetch_all(
             }
         }
     }
-    raw.watched_files = files;
+    raw.holds_secrets = fetcher.holds_secrets;
+    raw.watched_files = fetcher.files;
+}
+
+struct Fetcher<'a> {
+    places: &'a Places<'a>,
+    env: &'a Environment,
+    sink: &'a mut DiagnosticSink,
+    files: Vec<PathBuf>,
+    holds_secrets: bool,
+}
+
+impl Fetcher<'_> {
+    fn fetch(&mut self, token: &mut Token, path: &[Step<'_>]) {
+        let Self { places, env, sink, files, holds_secrets } = self;
+        let span = places.value(path);
+        sink.wants_secret(&span, token);
+        let Some(named) = token.expose().strip_prefix("file:") else {
+            *holds_secrets |= !places.is_from_environment(path);
+            return;
+        };
+        if sink.is_unset(&span) {
+            return;
+        }
+        let file = env.base.join(named);
+        match read(&file) {
+            Ok((secret, open)) => {
+                if open {
+                    let draft = DiagnosticBuilder::warning(
+                        span,
+                        "this secret's file is readable by everybody",
+                    );
+                    sink.add(draft.hint("remove that permission with `chmod o-r`"));
+                }
+                *token = Token::new(secret);
+                files.push(file);
+            }
+            Err(_) if env.missing != Missing::Refused => {
+                sink.unset(span.clone(), token.expose());
+                sink.wants_secret(&span, token);
+            }
+            Err(fault) => {
+                sink.add(DiagnosticBuilder::error(span, fault.message).hint(fault.hint));
+            }
+        }
+    }
+}
+
+/// The secret in a file, or what is wrong with that.
+pub(super) fn text(file: &Path) -> Result<String, String> {
+    read(file).map(|(secret, _)| secret).map_err(|fault| fault.message)
 }
 
 struct Fault {
@@ -103,7 +135,12 @@ struct Fault {
 fn read(file: &Path) -> Result<(String, bool), Fault> {
     let unreadable = |error: Error| Fault {
         message: format!("this secret's file cannot be read: {}", reason(&error)),
-        hint: "a relative path starts at the configuration's folder",
+        hint: match error.kind() {
+            ErrorKind::PermissionDenied => {
+                "let the user that runs difygate read it: `chgrp` to its group and `chmod g+r`, or `chown`"
+            }
+            _ => "a relative path starts at the configuration's folder",
+        },
     };
     let meta = fs::metadata(file).map_err(unreadable)?;
     if !meta.is_file() && !is_pipe(&meta) {

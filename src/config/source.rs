@@ -12,8 +12,14 @@ use super::load::{Environment, Loaded, load};
 use super::opendify::{self, variables};
 use super::secret::reason;
 
+/// The variable that names the file where the command line does not.
+const VARIABLE: &str = "DIFYGATE_CONFIG";
+
 /// The file that is taken where none is named.
 const DEFAULT: &str = "difygate.yaml";
+
+/// The file that is taken where there is neither that one nor anything of OpenDify's.
+const SYSTEM: &str = "/etc/difygate/difygate.yaml";
 
 /// The file of variables that is taken where none is named.
 const ENV_FILE: &str = ".env";
@@ -38,9 +44,11 @@ pub enum Source {
 }
 
 impl Source {
-    /// The file that is named, filled by the file of variables that is, or the latter alone. Where neither is: `difygate.yaml` if
-    /// it is there or if no variable of OpenDify is set, be it in `.env`.
+    /// The file that is named, filled by the file of variables that is, or the latter alone. Where neither
+    /// is: the file that `DIFYGATE_CONFIG` names, `difygate.yaml` if it is there, the variables of OpenDify if
+    /// one is set, be it in `.env`, `/etc/difygate/difygate.yaml` if that is there, and else `difygate.yaml`.
     pub fn choose(config: Option<PathBuf>, env_file: Option<PathBuf>, env: &Environment) -> Self {
+        let config = config.or_else(|| named_by(env));
         match (config, env_file) {
             (Some(path), None) => return Self::File(path),
             (Some(path), Some(variables)) => return Self::Filled { path, variables },
@@ -52,10 +60,19 @@ impl Source {
         let text = fs::read_to_string(beside).ok();
         let vars = text.as_deref().map(|text| env_file::parse(text).vars).unwrap_or_default();
         let is_set = |name: &&str| env.vars.contains_key(*name) || vars.contains_key(*name);
-        if default.exists() || !variables::NEEDED.iter().any(is_set) {
+        if default.exists() {
             return Self::File(default);
         }
-        Self::Environment { file: text.map(|_| beside.to_owned()) }
+        if variables::NEEDED.iter().any(is_set) {
+            return Self::Environment { file: text.map(|_| beside.to_owned()) };
+        }
+        let system = PathBuf::from(SYSTEM);
+        Self::File(if system.exists() { system } else { default })
+    }
+
+    /// Whether the environment names a file.
+    pub fn is_named_by(env: &Environment) -> bool {
+        named_by(env).is_some()
     }
 
     /// Reads and checks it, files of secrets included.
@@ -73,7 +90,7 @@ impl Source {
                 if is_faulty {
                     return Err(of_file);
                 }
-                let env = Environment { vars, base: env.base.clone() };
+                let env = Environment { vars, ..env.clone() };
                 let mut loaded =
                     load(path, &env).map_err(|findings| findings.and(of_file.clone()))?;
                 loaded.warnings = loaded.warnings.and(of_file);
@@ -86,6 +103,17 @@ impl Source {
                 opendify::load(&self.to_string(), file.as_deref(), vars, sink)
             }
         }
+    }
+
+    /// The environment with the variables of its file; faults of that are the gateway's to say.
+    pub fn environment(&self, env: &Environment) -> Environment {
+        let file = match self {
+            Self::File(_) => None,
+            Self::Filled { variables, .. } => Some(variables.as_path()),
+            Self::Environment { file } => file.as_deref(),
+        };
+        let vars = variables(file, env, &mut DiagnosticSink::default());
+        Environment { vars, ..env.clone() }
     }
 
     /// What says a key's value here, for a message: the key, or a variable.
@@ -104,6 +132,10 @@ impl Source {
             Self::Environment { file } => file.as_deref(),
         }
     }
+}
+
+fn named_by(env: &Environment) -> Option<PathBuf> {
+    env.vars.get(VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from)
 }
 
 impl From<PathBuf> for Source {

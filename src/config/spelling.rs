@@ -39,6 +39,30 @@ const FOREIGN: &[(&str, &str)] = &[
     ("vnodes", "virtual_nodes"),
 ];
 
+/// The same for values.
+const FOREIGN_VALUES: &[(&str, &str)] = &[
+    ("consistent", "consistent_hash"),
+    ("hash", "consistent_hash"),
+    ("ketama", "consistent_hash"),
+    ("least_conn", "least_connections"),
+    ("least_request", "least_connections"),
+    ("leastconn", "least_connections"),
+    ("ring_hash", "consistent_hash"),
+    ("round_robin", "weighted_round_robin"),
+    ("roundrobin", "weighted_round_robin"),
+    ("rr", "weighted_round_robin"),
+    ("source", "ip_hash"),
+    ("wrr", "weighted_round_robin"),
+];
+
+/// Which of the choices was meant by a word.
+pub(super) fn intended_value(word: &str, choices: &[&'static str]) -> Option<&'static str> {
+    let lower = word.to_ascii_lowercase().replace('-', "_");
+    let foreign = FOREIGN_VALUES.iter().find(|(theirs, _)| *theirs == lower).map(|(_, ours)| *ours);
+    let ours = foreign.and_then(|ours| choices.iter().copied().find(|choice| *choice == ours));
+    ours.or_else(|| intended(word, choices))
+}
+
 /// Keys with a second name. The reader takes either, since serde has both.
 const OTHER_NAMES: &[(&str, &str)] = &[("apps", "applications"), ("ai", "doors")];
 
@@ -78,7 +102,7 @@ pub(super) fn intended<'f>(key: &str, fields: &[&'f str]) -> Option<&'f str> {
 
 #[cfg(test)]
 mod tests {
-    use super::intended;
+    use super::{intended, intended_value};
 
     #[test]
     fn the_nearest_key_is_meant() {
@@ -96,6 +120,21 @@ mod tests {
         }
         assert_eq!(intended("max_conns", &["max_concurrent"]), Some("max_concurrent"));
         assert_eq!(intended("hots", &["host", "port"]), Some("host"));
+    }
+
+    #[test]
+    fn methods_are_known_by_the_names_of_others() {
+        let methods = ["consistent_hash", "weighted_round_robin", "least_connections", "ip_hash"];
+        for (written, meant) in [
+            ("round_robin", Some("weighted_round_robin")),
+            ("Round-Robin", Some("weighted_round_robin")),
+            ("least_conn", Some("least_connections")),
+            ("ip-hash", Some("ip_hash")),
+            ("consistent_hsah", Some("consistent_hash")),
+            ("cheapest", None),
+        ] {
+            assert_eq!(intended_value(written, &methods), meant, "{written}");
+        }
     }
 
     #[test]

@@ -33,4 +33,5 @@ pub use state::runs::Runs;
 pub use state::shared::{AdminHandler, AdminRequest, GatewayStats, Handshake, Shared, Stores};
 pub use state::slots::Slots;
 pub use state::tokens::{Key, TokenTable};
+pub(crate) use upstream::dial::dial;
 pub use upstream::probe::Prober;

@@ -59,6 +59,35 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(total))
 }
 
+/// A predicate, and how the duration is written that was meant, if that is clear.
+fn with_hint(predicate: &str, text: &str) -> String {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return format!(
+            "{predicate}\na number alone is in seconds: write `{text}ms` for milliseconds"
+        );
+    }
+    match meant_duration(text) {
+        Some(meant) => format!("{predicate}\nwrite `{}`", format_duration(meant)),
+        None => predicate.to_owned(),
+    }
+}
+
+/// `30 s`, `30sec`, `1.5s` and the like: one number, perhaps with decimals, and one unit.
+fn meant_duration(text: &str) -> Option<Duration> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(end);
+    let millis = match unit.trim().to_ascii_lowercase().as_str() {
+        "ms" | "msec" | "millis" | "millisecond" | "milliseconds" => 1,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1000,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60_000,
+        "h" | "hr" | "hour" | "hours" => 3_600_000,
+        "d" | "day" | "days" => 86_400_000,
+        _ => return None,
+    };
+    let total = u64::from(parse_thousandths(number)?).checked_mul(millis)?;
+    (total > 0 && total.is_multiple_of(1000)).then(|| Duration::from_millis(total / 1000))
+}
+
 /// Writes a duration so that [`parse_duration`] gives it back, to the millisecond: `1m30s`.
 pub(crate) fn format_duration(duration: Duration) -> String {
     let mut millis = duration.as_millis();
@@ -215,14 +244,18 @@ where
 
 /// For `with`: a [`Duration`] from a millisecond to a week.
 pub(crate) mod duration {
-    use super::{Deserializer, Duration, LONGEST, format_duration, from_text, parse_duration};
+    use super::{
+        Deserializer, Duration, LONGEST, format_duration, from_text, parse_duration, with_hint,
+    };
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(de: D) -> Result<Duration, D::Error> {
         from_text(de, |text| {
-            let duration = parse_duration(text)
-                .ok_or("must be a duration such as `30s`, `500ms`, `2m`, `1h` or `1m30s`")?;
+            let duration = parse_duration(text).ok_or_else(|| {
+                let predicate = "must be a duration such as `30s`, `500ms`, `2m`, `1h` or `1m30s`";
+                with_hint(predicate, text)
+            })?;
             if duration.is_zero() || duration > LONGEST {
-                return Err("must be a duration from `1ms` to `168h`".to_owned());
+                return Err(with_hint("must be a duration from `1ms` to `168h`", text));
             }
             Ok(duration)
         })
@@ -239,12 +272,13 @@ pub(crate) mod duration {
 /// For `with`: a [`Duration`] from a minute to ten years.
 pub(crate) mod age {
     pub(crate) use super::duration::serialize;
-    use super::{Deserializer, Duration, OLDEST, from_text, parse_duration};
+    use super::{Deserializer, Duration, OLDEST, from_text, parse_duration, with_hint};
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(de: D) -> Result<Duration, D::Error> {
         from_text(de, |text| {
-            let age =
-                parse_duration(text).ok_or("must be a duration such as `30d`, `12h` or `1d12h`")?;
+            let age = parse_duration(text).ok_or_else(|| {
+                with_hint("must be a duration such as `30d`, `12h` or `1d12h`", text)
+            })?;
             let fits = (Duration::from_secs(60)..=OLDEST).contains(&age);
             if fits { Ok(age) } else { Err("must be a duration from `1m` to `3650d`".to_owned()) }
         })
@@ -255,10 +289,9 @@ pub(crate) mod age {
 pub(crate) fn slow_start<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Duration>, D::Error> {
     from_text(de, |text| {
         let longest = Duration::from_secs(24 * 3600);
-        parse_duration(text)
-            .filter(|duration| *duration <= longest)
-            .map(Some)
-            .ok_or_else(|| "must be a duration such as `30s` or `2m`, at most `24h`".to_owned())
+        parse_duration(text).filter(|duration| *duration <= longest).map(Some).ok_or_else(|| {
+            with_hint("must be a duration such as `30s` or `2m`, at most `24h`", text)
+        })
     })
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Serialize, Serializer};
 
 use crate::telemetry::counters::Counter;
@@ -113,8 +113,11 @@ pub enum Format {
     Json,
     /// Apache's and nginx's combined format.
     Combined,
-    /// For a person who watches: user, instance, status, time.
+    /// For a person who watches: when it ended, user, instance, status, time. Each line is written at
+    /// once.
     Live,
+    /// The same, in colour.
+    LiveInColour,
 }
 
 /// Where the lines go.
@@ -209,10 +212,13 @@ impl Batch {
         let _ = match sink.format {
             Format::Json => serde_json::to_writer(&mut self.lines, entry).map_err(io::Error::from),
             Format::Combined => combined(&mut self.lines, entry),
-            Format::Live => live(&mut self.lines, entry),
+            Format::Live => live(&mut self.lines, entry, ["", ""]),
+            Format::LiveInColour => live(&mut self.lines, entry, [colour(entry.status), RESET]),
         };
         self.lines.push(b'\n');
-        if self.lines.len() >= BATCH_BYTES {
+        // Lines of several workers stand in the order of time, and so do those of the error log.
+        let is_watched = matches!(sink.format, Format::Live | Format::LiveInColour);
+        if is_watched || self.lines.len() >= BATCH_BYTES {
             self.flush();
         }
     }
@@ -257,11 +263,27 @@ fn combined(line: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
     )
 }
 
-fn live(line: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
+const RESET: &str = "\u{1b}[0m";
+
+/// Green for what went well, yellow for what was the client's fault, red for the rest.
+fn colour(status: u16) -> &'static str {
+    match status {
+        ..400 => "\u{1b}[32m",
+        400..500 => "\u{1b}[33m",
+        _ => "\u{1b}[1;31m",
+    }
+}
+
+/// `marks` stand around the status.
+fn live(line: &mut Vec<u8>, entry: &Entry<'_>, marks: [&str; 2]) -> io::Result<()> {
     let path = entry.path.split('?').next().unwrap_or_default();
+    let took = SignedDuration::from_micros((entry.duration_ms * 1000.0) as i64);
+    let ended = entry.time.checked_add(took).unwrap_or(entry.time);
+    let [mark, unmark] = marks;
     write!(
         line,
-        "{:>14} -> {:<8} {} {:>7.1} ms  {} {path}",
+        "{} {:>14} -> {:<8} {mark}{}{unmark} {:>7.1} ms  {} {path}",
+        ended.to_zoned_datetime(TimeZone::UTC).strftime("%H:%M:%S"),
         quoted(entry.user),
         entry.instance.unwrap_or("-"),
         entry.status,

@@ -17,11 +17,16 @@ const MODE: u32 = 0o640;
 /// The file, if there is one: one log per process, as `tracing` has it.
 static FILE: OnceLock<Arc<LogFile>> = OnceLock::new();
 
+/// Colour for a terminal, unless `NO_COLOR` says otherwise.
+fn colour() -> Colour {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if io::stderr().is_terminal() && !is_unwanted { Colour::Ansi } else { Colour::None }
+}
+
 /// Starts the error log on standard error. `RUST_LOG` chooses what it holds, else `filter`, such as
 /// `info`. A second call, as in a test, changes nothing.
 pub fn start(filter: &str) {
-    let colour = if io::stderr().is_terminal() { Colour::Ansi } else { Colour::None };
-    install(filter, io::stderr, colour);
+    install(filter, io::stderr, colour());
 }
 
 /// Starts it in a file, which is appended to.

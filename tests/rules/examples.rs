@@ -127,6 +127,39 @@ async fn the_one_in_the_place_of_opendify() {
     serves("opendify.env", &[]).await;
 }
 
+/// Every file in a folder and below it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn every_configuration_here_is_valid_as_far_as_it_goes_without_its_environment() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut checked = 0;
+    for path in files(&root.join("examples")).into_iter().chain(files(&root.join("deploy"))) {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let option = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("yaml")
+                if text.lines().any(|line| line == "apps:" || line.starts_with("apps: ")) =>
+            {
+                "-c"
+            }
+            Some("env") if text.contains("MODEL_CONFIG") => "--env-file",
+            _ => continue,
+        };
+        let mut check = Command::new(env!("CARGO_BIN_EXE_difygate"));
+        check.args(["check", "--allow-missing-env", option]).arg(&path);
+        // Nothing of what it names is here.
+        let here = std::env::vars_os().filter(|(name, _)| name == "PATH");
+        let output = check.env_clear().envs(here).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{}: {said}", path.display());
+        checked += 1;
+    }
+    assert!(checked >= 10, "{checked}");
+}
+
 /// The names of all keys below a schema.
 fn keys(schema: &Value, names: &mut Vec<String>) {
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {

@@ -41,7 +41,11 @@ impl Secrets {
             text[at + 2..].chars().take_while(word).collect::<String>()
         });
         let vars = names.map(|name| (name.clone(), format!("value-of-{name}"))).collect();
-        config::parse("page.yaml", &text, &Environment { vars, base: folder.to_owned() })
+        config::parse(
+            "page.yaml",
+            &text,
+            &Environment { vars, base: folder.to_owned(), ..Environment::default() },
+        )
     }
 }
 
@@ -165,7 +169,7 @@ fn rows(page: &str) -> Vec<Row> {
 fn written(cell: &str) -> Option<&str> {
     match cell {
         "none" => Some("[]"),
-        cell => cell.strip_prefix('`')?.strip_suffix('`'),
+        cell => cell.strip_prefix('`')?.strip_suffix('`').filter(|text| !text.contains('`')),
     }
 }
 

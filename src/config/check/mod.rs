@@ -5,6 +5,8 @@
 
 mod ai;
 mod app;
+mod durations;
+mod exposure;
 mod keys;
 mod listeners;
 mod probes;
@@ -74,6 +76,8 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
     upgrade::check(raw, places, sink);
     unread(raw, places, sink);
     bypasses(raw, places, sink);
+    exposure::check(raw, places, sink);
+    durations::check(places, sink);
     shared_addresses(raw, places, sink);
 }
 

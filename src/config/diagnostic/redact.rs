@@ -13,7 +13,9 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use crate::config::key_table::{Kind, is_dify_key, is_name, kind, shown_key};
+use crate::config::key_table::{
+    Kind, is_dify_key, is_foreign_name, is_known_key, is_name, kind, shown_key,
+};
 
 const MASK: &str = "***";
 
@@ -98,6 +100,8 @@ struct Walk {
     flows: Vec<Flow>,
     /// The key to the left on this line whose value has not come yet.
     key: Option<Kind>,
+    /// Where the last bracket or comma stands.
+    punctuated: usize,
     /// The indentation of the line that began a `|` or `>` text.
     block_text: Option<usize>,
 }
@@ -152,12 +156,20 @@ impl Walk {
                 return self.hide(start + at + blanks..start + line.len());
             }
             if self.bracket(first) {
+                self.punctuated = start + at;
                 at += 1;
                 alone = true;
                 continue;
             }
             let word = word(rest, !self.flows.is_empty());
             let end = at + word.len();
+            if line[end..].starts_with('：') {
+                // A mistake that is to be seen, and no secret on this side of it.
+                self.take_key(word, at, start);
+                at = end + '：'.len_utf8();
+                alone = false;
+                continue;
+            }
             let colon = line[end..].strip_prefix(':').filter(|after| {
                 let flow = !self.flows.is_empty() && after.starts_with([',', '}', ']', '{', '[']);
                 let quoted = word.starts_with(['"', '\'']);
@@ -196,10 +208,12 @@ impl Walk {
     fn take_key(&mut self, word: &str, at: usize, start: usize) {
         let parent = self.parent();
         let name = word.trim_matches(['"', '\'']);
+        // A key of the configuration is no secret, wherever it stands, nor is what could not be sent.
+        let is_harmless = is_known_key(name) || is_foreign_name(name);
         let shown = match parent {
-            Kind::Secret => false,
-            Kind::Apps => is_name(name),
-            _ => shown_key(name).is_some() || name.starts_with("x-"),
+            Kind::Secret => is_harmless,
+            Kind::Apps => is_harmless || (is_name(name) && !is_dify_key(name)),
+            _ => is_harmless || shown_key(name).is_some() || name.starts_with("x-"),
         };
         if !shown {
             self.hide(start + at..start + at + word.len());
@@ -267,8 +281,10 @@ impl Walk {
             return;
         }
         match self.masks.last_mut() {
-            // Words with nothing but a blank between them get one mask.
-            Some(last) if range.start <= last.end + 1 => last.end = range.end,
+            // Words with nothing but a blank between them get one mask; punctuation is to be seen.
+            Some(last) if range.start <= last.end + 1 && self.punctuated < last.end => {
+                last.end = range.end;
+            }
             _ => self.masks.push(range),
         }
     }
@@ -297,6 +313,10 @@ fn word(rest: &str, flow: bool) -> &str {
             continue;
         }
         let after = &rest[end + c.len_utf8()..];
+        let before = rest[..end].trim_matches(['"', '\'']);
+        if c == '：' && (is_known_key(before) || is_foreign_name(before)) {
+            break;
+        }
         let colon = c == ':' && (after.is_empty() || after.starts_with([' ', '\t']));
         let ends = c.is_whitespace() || colon || (flow && matches!(c, ',' | '[' | ']' | '{' | '}'));
         if ends && end > 0 {

@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use super::finding::Severity;
+use crate::config::unset::{Unset, UnsetText};
+use crate::model::Token;
 
 /// More findings than this help nobody; the rest is left out.
 pub(crate) const MAX_FINDINGS: usize = 64;
@@ -58,18 +60,28 @@ pub(crate) struct DiagnosticSink {
     drafts: Vec<DiagnosticBuilder>,
     /// What an earlier version did otherwise.
     changes: Vec<DiagnosticBuilder>,
+    /// Texts of which nothing is known, and so nothing wrong.
+    unset: Vec<UnsetText>,
 }
 
 impl DiagnosticSink {
     /// What is shared by an anchor is faulty once, however many apps use it. Many warnings leave the
     /// room for errors as it is.
     pub(crate) fn add(&mut self, draft: DiagnosticBuilder) {
+        if draft.span.as_ref().is_some_and(|span| self.is_unset(span)) {
+            return;
+        }
         let known =
             |other: &DiagnosticBuilder| other.span == draft.span && other.message == draft.message;
         let like = self.drafts.iter().filter(|other| other.severity == draft.severity).count();
         if like < MAX_FINDINGS && !self.drafts.iter().any(known) {
             self.drafts.push(draft);
         }
+    }
+
+    /// Forgets the errors: another one has caused them.
+    pub(crate) fn drop_errors(&mut self) {
+        self.drafts.retain(|draft| draft.severity != Severity::Error);
     }
 
     /// What an earlier version did otherwise, as far as it matters here.
@@ -84,7 +96,43 @@ impl DiagnosticSink {
 
     /// Takes out what was noted of changes.
     pub(crate) fn take_changes(&mut self) -> Self {
-        Self { drafts: std::mem::take(&mut self.changes), changes: Vec::new() }
+        Self { drafts: std::mem::take(&mut self.changes), ..Self::default() }
+    }
+
+    /// A text is not known, because a variable or a file is missing.
+    pub(crate) fn unset(&mut self, span: Range<usize>, name: &str) {
+        self.unset.push(UnsetText { span, name: name.to_owned(), secret: None });
+    }
+
+    /// The text is to be a secret.
+    pub(crate) fn wants_secret(&mut self, span: &Range<usize>, written: &Token) {
+        for unset in self.unset.iter_mut().filter(|unset| unset.span == *span) {
+            unset.secret = Some(written.clone());
+        }
+    }
+
+    /// Whether nothing is known of a text.
+    pub(crate) fn is_unset(&self, span: &Range<usize>) -> bool {
+        let is_within = |unset: &UnsetText| {
+            unset.span.start <= span.start && span.end <= unset.span.end && !span.is_empty()
+        };
+        self.unset.iter().any(is_within)
+    }
+
+    /// Takes out those that are no secrets.
+    pub(crate) fn take_plain_unset(&mut self) -> Vec<(Range<usize>, String)> {
+        let plain = self.unset.extract_if(.., |unset| unset.secret.is_none());
+        plain.map(|unset| (unset.span, unset.name)).collect()
+    }
+
+    /// What was not there.
+    pub(crate) fn unset_names(&self) -> Unset {
+        let mut all = Unset::default();
+        for unset in &self.unset {
+            all.names.insert(unset.name.clone());
+            all.secrets.extend(unset.secret.clone());
+        }
+        all
     }
 
     pub(crate) fn has_errors(&self) -> bool {

@@ -35,7 +35,7 @@ pub(crate) struct RawKey {
     /// Trust headers that name the end user, as sent by a chat front end.
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) trusted_proxy: bool,
-    /// End user of requests that name none, up to 128 characters; absent: `default`.
+    /// End user of requests that name none, up to 128 characters; absent: the user `default`.
     pub(crate) user: Option<String>,
 }
 

@@ -100,7 +100,8 @@ pub(crate) struct RawConfig {
     #[serde(default = "yes")]
     #[schemars(schema_with = "value_schema::boolean")]
     pub(crate) instance_header: bool,
-    /// Folder for bodies larger than `limits.memory_body`; absent: the system's temporary folder.
+    /// Folder for bodies larger than `limits.memory_body`. A relative path starts at the
+    /// configuration's folder; absent: the system's temporary folder.
     #[serde(default)]
     pub(crate) spool_dir: Option<PathBuf>,
     /// Load balancing method of every app; absent: `consistent_hash`.
@@ -181,6 +182,9 @@ pub(crate) struct RawConfig {
     /// Files of secrets and certificates; no key.
     #[serde(skip)]
     pub(crate) watched_files: Vec<PathBuf>,
+    /// Whether a secret stands in the text itself; no key.
+    #[serde(skip)]
+    pub(crate) holds_secrets: bool,
 }
 
 /// No effect any more: it chose the HTTP/1.1 engine.

@@ -17,7 +17,7 @@ use crate::model::value_schema::{self, REFERENCE};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename = "Store")]
 pub(crate) struct RawStore {
-    /// The folder; it is created if missing. A relative path starts at the working directory.
+    /// The folder; it is created if missing. A relative path starts at the configuration's folder.
     /// Absent: the first of `$STATE_DIRECTORY`, which systemd sets, else `difygate-data` beside the
     /// configuration. If it cannot be written, everything is kept in memory, and the status says
     /// so.

@@ -83,7 +83,7 @@ fn the_former_name_still_works_and_the_new_one_is_named() {
     assert!(warnings.starts_with("gateway.yaml:1:1: "), "{warnings}");
     assert!(loaded.warnings.render(Style::Plain).contains("rename it"));
     let changes = loaded.changes.to_string();
-    assert!(changes.contains("gateway.yaml:1:1: note: since 0.1 `doors`"), "{changes}");
+    assert!(changes.contains("gateway.yaml:1:1: note: 0.1 called this `doors`"), "{changes}");
 
     let wrong = lines(&with("doors: { history: never }"));
     assert!(wrong.contains("1:19: error: "), "{wrong}");

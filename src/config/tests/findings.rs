@@ -4,8 +4,11 @@ use crate::config::{Environment, Severity, Style, parse};
 
 /// The rendered findings of a text, errors or warnings.
 pub(super) fn shown(text: &str) -> String {
-    let env =
-        Environment { vars: [("SET".into(), "hidden".into())].into(), base: "/nowhere".into() };
+    let env = Environment {
+        vars: [("SET".into(), "hidden".into())].into(),
+        base: "/nowhere".into(),
+        ..Environment::default()
+    };
     match parse("gateway.yaml", text, &env) {
         Ok(loaded) => loaded.warnings.render(Style::Plain),
         Err(faults) => faults.render(Style::Plain),

@@ -252,6 +252,19 @@ fn one_address_with_two_limits() {
     let text = instance("{ name: one, host: h, token: k-1 }")
         + "      - { name: two, url: http://H:5001, token: k-2, max_concurrent: 20 }\n";
     insta::assert_snapshot!(shown(&text), @"
+    warning: this instance has the address of another one of the same app
+     --> gateway.yaml:6:17
+      |
+    6 |       - { name: two, url: http://H:5001, token: ***, max_concurrent: 20 }
+      |                 ^^^
+      |
+     ::: gateway.yaml:5:17
+      |
+    5 |       - { name: one, host: h, token: *** }
+      |                 --- the other one
+      |
+      = hint: they are one Dify: correct the address, or remove one; `weight` gives an instance more users
+
     warning: another instance with this address has another `max_concurrent`
      --> gateway.yaml:6:70
       |

@@ -6,7 +6,11 @@ use crate::config::{Environment, Style, parse};
 #[test]
 fn a_value_from_the_environment_is_not_repeated() {
     let text = with("listen: ${PORT}");
-    let env = Environment { vars: [("PORT".into(), "4711".into())].into(), base: "/".into() };
+    let env = Environment {
+        vars: [("PORT".into(), "4711".into())].into(),
+        base: "/".into(),
+        ..Environment::default()
+    };
     let faults = parse("gateway.yaml", &text, &env).unwrap_err();
     assert!(!faults.render(Style::Plain).contains("4711"), "{faults}");
 }
@@ -76,7 +80,8 @@ fn secrets_whose_files_are_not_good() {
     let text = with("admin: { token: file:./none }")
         .replace("[user-1]", "[file:./empty, file:./binary, file:./large]")
         .replace("key-1", "file:.");
-    let env = Environment { vars: [].into(), base: folder.path().to_owned() };
+    let env =
+        Environment { vars: [].into(), base: folder.path().to_owned(), ..Environment::default() };
     let faults = parse("gateway.yaml", &text, &env).unwrap_err();
     insta::assert_snapshot!(faults.to_string(), @"
     gateway.yaml:1:17: error: this secret's file cannot be read: no such file

@@ -13,7 +13,11 @@ use crate::model::{AppName, HashAlgorithm, LastResort, OnOwnerDown, Queue, Timeo
 
 fn env(vars: &[(&str, &str)]) -> Environment {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Environment { vars: vars.collect::<BTreeMap<_, _>>(), base: "/nowhere".into() }
+    Environment {
+        vars: vars.collect::<BTreeMap<_, _>>(),
+        base: "/nowhere".into(),
+        ..Environment::default()
+    }
 }
 
 fn loaded(text: &str, vars: &[(&str, &str)]) -> Loaded {
@@ -344,7 +348,7 @@ fn a_file_that_cannot_be_read_is_a_finding_without_a_place() {
     insta::assert_snapshot!(faults.render(Style::Plain), @"
     error: the configuration cannot be read: no such file
     --> /nowhere/gateway.yaml
-     = hint: name an existing file, or create this one
+     = hint: name an existing file, or let `difygate init` write one
     ");
 }
 

@@ -12,7 +12,7 @@ fn printed(text: &str) -> String {
     let vars = [("KEY", SECRET_OF_ENVIRONMENT), ("HOST", "dify")];
     let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let vars = BTreeMap::from(vars);
-    let env = Environment { vars, base: "/nowhere".into() };
+    let env = Environment { vars, base: "/nowhere".into(), ..Environment::default() };
     let (faults, config) = match parse("gateway.yaml", text, &env) {
         Ok(loaded) => (loaded.warnings, format!("{:?}", loaded.config)),
         Err(faults) => (faults, String::new()),

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use serde::de::{self, Expected, Unexpected};
 
-use super::tree::Entry;
+use super::tree::{Content, Entry, Piece};
 use crate::config::diagnostic::DiagnosticBuilder;
 use crate::config::key_table::shown_key;
-use crate::config::spelling::{intended, is_former};
+use crate::config::spelling::{intended, intended_value, is_former};
 
 /// An error on its way from the value to the entry that is set aside for it.
 #[derive(Debug)]
@@ -74,6 +74,10 @@ impl Fault {
     /// Passes an entry of a map, which gives a predicate its subject.
     pub(super) fn in_entry(mut self, entry: &Entry) -> Self {
         self.drop.get_or_insert(entry.key_id);
+        if entry.key == "weight" && is_zero(&entry.value) {
+            let hint = "`drain: true` keeps its conversations and gives it nothing new; or remove the instance";
+            self.hint = Some(hint.to_owned());
+        }
         if let What::Predicate(predicate) = &self.what {
             let key = shown_key(&entry.key).map_or("this value".to_owned(), |k| format!("`{k}`"));
             let of = if self.in_list { "each item of " } else { "" };
@@ -97,6 +101,10 @@ impl Fault {
             None => draft,
         }
     }
+}
+
+fn is_zero(piece: &Piece) -> bool {
+    matches!(&piece.content, Content::Text { text, expanded: false, .. } if text == "0")
 }
 
 /// Which key was meant, or which ones there are.
@@ -143,9 +151,11 @@ impl de::Error for Fault {
         Self::predicate(format!("must be {expected}"))
     }
 
-    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+    fn unknown_variant(word: &str, expected: &'static [&'static str]) -> Self {
         let names: Vec<_> = expected.iter().map(|name| format!("`{name}`")).collect();
-        Self::predicate(format!("must be {}", names.join(" or ")))
+        let meant = intended_value(word, expected);
+        let hint = meant.map(|meant| format!("did you mean `{meant}`?"));
+        Self { hint, ..Self::predicate(format!("must be {}", names.join(" or "))) }
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {

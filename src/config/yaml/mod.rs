@@ -19,4 +19,4 @@ mod tree;
 
 pub(super) use places::{Places, Step};
 pub(super) use reader::read;
-pub(super) use tree::build;
+pub(super) use tree::{build, unset};

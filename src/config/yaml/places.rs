@@ -99,6 +99,25 @@ impl<'t> Places<'t> {
         }
     }
 
+    /// Every text that is a value, with its key; none that comes from the environment.
+    pub(crate) fn each_text(&self, visit: &mut dyn FnMut(&str, &str, &Range<usize>)) {
+        let mut pieces: Vec<&Piece> = vec![&self.tree.root];
+        while let Some(piece) = pieces.pop() {
+            match &piece.content {
+                Content::List(items) => pieces.extend(items.iter().map(|item| &**item)),
+                Content::Map(entries) => {
+                    for entry in entries {
+                        if let Content::Text { text, expanded: false, .. } = &entry.value.content {
+                            visit(&entry.key, text, &entry.value.span);
+                        }
+                        pieces.push(&entry.value);
+                    }
+                }
+                Content::Null | Content::Text { .. } | Content::Faulty => {}
+            }
+        }
+    }
+
     /// Whether the text at `path` comes from the environment, in part or whole.
     pub(crate) fn is_from_environment(&self, path: &[Step<'_>]) -> bool {
         matches!(self.reach(path).piece.content, Content::Text { expanded: true, .. })

@@ -85,7 +85,13 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong(self, wanted: &str) -> Fault {
-        Fault::predicate(format!("must be {wanted}")).at(&self.piece.span)
+        self.unless_unset(Fault::predicate(format!("must be {wanted}"))).at(&self.piece.span)
+    }
+
+    /// Nothing is wrong with what is not known.
+    fn unless_unset(self, mut fault: Fault) -> Fault {
+        fault.silent |= matches!(self.piece.content, Content::Text { unset: true, .. });
+        fault
     }
 
     /// Finishes a fault of this piece: its place, and no hint that might repeat the environment.
@@ -93,7 +99,7 @@ impl<'a> Reader<'a> {
         if matches!(self.piece.content, Content::Text { expanded: true, .. }) {
             fault.hint = None;
         }
-        fault.at(&self.piece.span)
+        self.unless_unset(fault).at(&self.piece.span)
     }
 
     fn entries(self, wanted: &str) -> Result<&'a [Entry], Fault> {

@@ -1,6 +1,6 @@
 //! Text to a tree of pieces with places; anchors, aliases and merge keys are resolved here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -10,7 +10,9 @@ use super::expand::{Unexpanded, expand};
 use super::references::Hidden;
 use crate::background;
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
+use crate::config::environment::Environment;
 use crate::config::key_table::shown_key;
+use crate::config::unset::Missing;
 
 /// Values in a document at most, each alias counted as what it stands for.
 pub(super) const MAX_VALUES: usize = 1_000_000;
@@ -38,6 +40,8 @@ pub(super) enum Content {
         text: String,
         /// Whether a part comes from the environment and must not be shown.
         expanded: bool,
+        /// Whether it names a variable that is not set, which is allowed.
+        unset: bool,
     },
     /// A scalar about which a finding has been noted already.
     Faulty,
@@ -61,14 +65,31 @@ pub(crate) struct Tree {
     pub(super) is_whole: bool,
 }
 
+impl Tree {
+    fn entry(&self, key: &str) -> Option<&Entry> {
+        match &self.root.content {
+            Content::Map(entries) => entries.iter().find(|entry| entry.key == key),
+            _ => None,
+        }
+    }
+
+    /// What stands below a key at the top.
+    pub(crate) fn below(&self, key: &str) -> Option<Self> {
+        let root = Rc::clone(&self.entry(key)?.value);
+        Some(Self { root, is_whole: self.is_whole })
+    }
+
+    /// Where the value of a key at the top stands, if a finding was noted about it.
+    pub(crate) fn faulty(&self, key: &str) -> Option<Range<usize>> {
+        let value = &self.entry(key)?.value;
+        matches!(value.content, Content::Faulty).then(|| value.span.clone())
+    }
+}
+
 /// Builds a tree. `None` if the text is not YAML at all; the notes then say why.
-pub(crate) fn build(
-    text: &str,
-    vars: &BTreeMap<String, String>,
-    sink: &mut DiagnosticSink,
-) -> Option<Tree> {
+pub(crate) fn build(text: &str, env: &Environment, sink: &mut DiagnosticSink) -> Option<Tree> {
     let hidden = Hidden::new(text);
-    let mut builder = Builder::new(&hidden, vars, sink);
+    let mut builder = Builder::new(&hidden, env, sink);
     for event in Parser::new_from_str(&hidden.text) {
         let built = match event {
             Ok((event, span)) => builder.take(event, &builder.range(&span)),
@@ -129,7 +150,7 @@ enum Key {
 
 struct Builder<'a> {
     hidden: &'a Hidden<'a>,
-    vars: &'a BTreeMap<String, String>,
+    env: &'a Environment,
     sink: &'a mut DiagnosticSink,
     frames: Vec<Frame>,
     anchors: HashMap<usize, Rc<Piece>>,
@@ -142,14 +163,10 @@ struct Builder<'a> {
 type Built = Result<(), DiagnosticBuilder>;
 
 impl<'a> Builder<'a> {
-    fn new(
-        hidden: &'a Hidden<'a>,
-        vars: &'a BTreeMap<String, String>,
-        sink: &'a mut DiagnosticSink,
-    ) -> Self {
+    fn new(hidden: &'a Hidden<'a>, env: &'a Environment, sink: &'a mut DiagnosticSink) -> Self {
         Self {
             hidden,
-            vars,
+            env,
             sink,
             frames: Vec::new(),
             anchors: HashMap::new(),
@@ -268,11 +285,15 @@ impl<'a> Builder<'a> {
         if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             return Content::Null;
         }
-        match expand(text, self.vars) {
+        match expand(text, &self.env.vars) {
             Ok(new) if plain && new.is_empty() => Content::Null,
             Ok(new) => {
                 let expanded = matches!(new, std::borrow::Cow::Owned(_));
-                Content::Text { text: new.into_owned(), expanded }
+                Content::Text { text: new.into_owned(), expanded, unset: false }
+            }
+            Err(Unexpanded::Unset(name)) if self.env.missing != Missing::Refused => {
+                self.sink.unset(span.clone(), &name);
+                Content::Text { text: text.to_owned(), expanded: true, unset: true }
             }
             Err(fault) => {
                 self.sink.add(unexpanded(&fault, span));
@@ -363,13 +384,15 @@ fn check_tag(tag: Option<&Tag>, span: &Range<usize>) -> Built {
     }
 }
 
+/// A variable that is needed.
+pub(crate) fn unset(name: &str, span: Range<usize>) -> DiagnosticBuilder {
+    DiagnosticBuilder::error(span, format!("the environment variable `{name}` is not set"))
+        .hint(format!("set it, or write `${{{name}:-default}}`"))
+}
+
 fn unexpanded(fault: &Unexpanded, span: &Range<usize>) -> DiagnosticBuilder {
     match fault {
-        Unexpanded::Unset(name) => DiagnosticBuilder::error(
-            span.clone(),
-            format!("the environment variable `{name}` is not set"),
-        )
-        .hint(format!("set it, or write `${{{name}:-default}}`")),
+        Unexpanded::Unset(name) => unset(name, span.clone()),
         Unexpanded::Malformed => {
             DiagnosticBuilder::error(span.clone(), "this `${…}` is not understood")
                 .hint("write `${NAME}` or `${NAME:-default}`, and `$${` for a plain `${`")

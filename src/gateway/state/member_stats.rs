@@ -33,12 +33,26 @@ pub struct MemberStats {
     pub ejections: Counter,
     /// The response that did so last, for an operator.
     last_bad: ArcSwapOption<String>,
+    /// Requests with the app's key that it answered with 401.
+    pub key_refused: Counter,
+    key_refused_at_ms: AtomicU64,
 }
 
 impl MemberStats {
     /// Until when it would be out if `max_ejected_share` did not hold it in, in ms.
     pub fn held_until_ms(&self) -> u64 {
         self.held_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// It does not know the app's key.
+    pub(crate) fn refused_key(&self, now_ms: u64) {
+        self.key_refused.add_one();
+        self.key_refused_at_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// When it last refused the app's key, in ms; 0: never.
+    pub fn key_refused_at_ms(&self) -> u64 {
+        self.key_refused_at_ms.load(Ordering::Relaxed)
     }
 
     /// Counts that the statuses of its answers took it out, or that it stays out for another term.

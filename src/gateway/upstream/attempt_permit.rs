@@ -48,6 +48,9 @@ impl AttemptPermit {
         let settled = instance.breaker().settle(self.passes.of_instance, good, thresholds, now_ms);
         self.follow(settled, "", now_ms);
         let status = response.head.status.as_u16();
+        if status == 401 && self.member.authorization.is_some() {
+            stats.refused_key(now_ms);
+        }
         if fail_statuses.contains(status) {
             self.failed_for_app(&format!("it answered {status}"), now_ms);
             return;

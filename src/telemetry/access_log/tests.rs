@@ -54,8 +54,10 @@ fn a_line_of_each_format() {
     );
     assert_eq!(
         written(Format::Live, &entry).trim_end(),
-        "         alice -> dify1    200    13.0 ms  POST /v1/chat-messages"
+        "08:01:08          alice -> dify1    200    13.0 ms  POST /v1/chat-messages"
     );
+    let coloured = written(Format::LiveInColour, &entry);
+    assert!(coloured.contains(" \u{1b}[32m200\u{1b}[0m "), "{coloured:?}");
     let json: serde_json::Value = serde_json::from_str(&written(Format::Json, &entry)).unwrap();
     assert_eq!(json["time"], "2026-11-21T08:01:08Z");
     assert_eq!(json["instance"], "dify1");
@@ -74,9 +76,24 @@ fn attempts_that_failed_are_named_with_why() {
 }
 
 #[test]
+fn a_line_that_is_watched_is_written_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let log = AccessLog::start(Format::Live, Destination::File(path.clone())).unwrap();
+    let mut batch = Batch::new(Some(log.sink()));
+    batch.push(&entry("alice", "a"));
+    // The batch is neither full nor dropped.
+    while std::fs::metadata(&path).unwrap().len() == 0 {
+        std::thread::yield_now();
+    }
+    drop(batch);
+    log.finish();
+}
+
+#[test]
 fn no_client_can_write_a_line_of_its_own() {
     let entry = entry("eve\n127.0.0.1 - root", "x\"\r\nfake");
-    for format in [Format::Json, Format::Combined, Format::Live] {
+    for format in [Format::Json, Format::Combined, Format::Live, Format::LiveInColour] {
         assert_eq!(written(format, &entry).lines().count(), 1, "{format:?}");
     }
 }

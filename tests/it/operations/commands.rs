@@ -37,7 +37,7 @@ async fn a_second_sigterm_ends_it_at_once() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     gateway.signal(Signal::TERM);
-    assert_eq!(gateway.ended().await, Some(1));
+    assert_eq!(gateway.ended().await, Some(4));
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_second_gateway_on_the_same_port_is_an_error() {
         .replace("listen: 127.0.0.1:0\n", &format!("listen: {}\n", gateway.listen));
     std::fs::write(&path, text).unwrap();
     let second = difygate(&["serve", "-c", path.to_str().unwrap()]);
-    assert_eq!(second.status.code(), Some(1));
+    assert_eq!(second.status.code(), Some(3));
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("cannot listen on") && said.contains("in use"), "{said}");
 }
@@ -187,7 +187,7 @@ fn schema_is_json_and_help_is_there_for_every_command() {
     }
     assert_eq!(difygate(&["srve"]).status.code(), Some(2));
     let nowhere = difygate(&["status", "--admin", "127.0.0.1:1"]);
-    assert_eq!(nowhere.status.code(), Some(1));
+    assert_eq!(nowhere.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("is it running"));
 }
 

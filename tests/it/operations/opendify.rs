@@ -193,7 +193,7 @@ fn check_and_plan_take_the_environment_too() {
     let old = "listen: 127.0.0.1:5000\napps: { shop: { user_tokens: [t], instances: [{ name: dify1, \
                url: \"http://one:1\", token: k }] } }\n";
     std::fs::write(folder.path().join("old.yaml"), old).unwrap();
-    let plan = ["plan", "--env-file", "opendify.env", "--config", "old.yaml", "--json"];
+    let plan = ["plan", "--env-file", "opendify.env", "--from", "old.yaml", "--json"];
     let (status, said) = ran(folder.path(), &plan, &[]);
     assert_eq!(status, Some(0), "{said}");
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();

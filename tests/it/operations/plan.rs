@@ -85,7 +85,7 @@ async fn it_says_who_moves_what_drains_and_what_needs_a_restart() {
 
     // As text, against the file that runs, which knows nothing of what is under way.
     let files = [new.to_str().unwrap(), rig.config_path.to_str().unwrap()];
-    let output = command(&["plan", files[0], "--config", files[1]]).await;
+    let output = command(&["plan", files[0], "--from", files[1]]).await;
     assert_eq!(code(&output), Some(0));
     let said = text(&output.stdout);
     for line in [
@@ -111,9 +111,9 @@ async fn a_wrong_configuration_or_no_gateway_is_said() {
     // Port 1 is nobody's.
     let good = rig.config_path.to_str().unwrap();
     let output = command(&["plan", good, "--admin", "127.0.0.1:1"]).await;
-    assert_eq!(code(&output), Some(1));
-    assert!(text(&output.stderr).contains("`--config CURRENT`"), "{output:?}");
-    let output = command(&["plan", good, "--config", "/nowhere.yaml"]).await;
+    assert_eq!(code(&output), Some(3));
+    assert!(text(&output.stderr).contains("`--from CURRENT`"), "{output:?}");
+    let output = command(&["plan", good, "--from", "/nowhere.yaml"]).await;
     assert_eq!(code(&output), Some(2));
     for share in ["-1", "101%", "many"] {
         let output = command(&["plan", good, "--max-moved", share]).await;

@@ -211,7 +211,7 @@ async fn the_command_prints_it_for_people_and_for_scripts() {
     let report: Value = serde_json::from_str(&text(&output.stdout)).unwrap();
     assert_eq!(report["asked"][0], home);
     let output = command(&["explain", "--app", "none", "--admin", &admin]).await;
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("there is no app `none`"), "{output:?}");
     assert_eq!(command(&["explain", "--user", "alice"]).await.status.code(), Some(2));
 }

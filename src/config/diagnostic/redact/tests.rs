@@ -106,7 +106,7 @@ token: > # folded
 user_tokens:
   app-1: name
 "#;
-    insta::assert_snapshot!(masked(text), @"
+    insta::assert_snapshot!(masked(text), @r#"
 
     ***
     ***
@@ -117,17 +117,32 @@ user_tokens:
     user_tokens: [***
       ***
     - ***
-    ***: [***
-    ***: ***
+    allow: [***
+    user_tokens: ***
     - ***
-    - { ***: ***, *** }
+    - { name: ***, *** }
     ***
-    ***: ***
-    ***: > # ***
+    "token": ***
+    token: > # ***
+      name: ***
+    user_tokens:
       ***: ***
-    ***:
-      ***: ***
-    ");
+    "#);
+}
+
+#[test]
+fn keys_punctuation_and_names_in_other_scripts_are_never_masked() {
+    let text = "apps:\n  智能客服:\n    user_tokens: [a-1,b-2 , \"c 3\"]\n    instances:\n    \
+                - {name: a,token：x-1,host: h}\n  \"文档-2\": { user_tokens: [ d-4 ] }\nсервис: app-1\n";
+    insta::assert_snapshot!(masked(text), @r#"
+    apps:
+      智能客服:
+        user_tokens: [***,*** , ***]
+        instances:
+        - {name: a,token：***,host: h}
+      "文档-2": { user_tokens: [ *** ] }
+    сервис: ***
+    "#);
 }
 
 #[test]
