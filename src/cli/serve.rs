@@ -371,7 +371,9 @@ fn access(config: &Config) -> Access {
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use super::state_folder;
+    use anyhow::{Context, anyhow};
+
+    use super::{hinted, state_folder};
     use crate::config::{Environment, parse};
 
     #[test]
@@ -395,5 +397,14 @@ mod tests {
         ] {
             assert_eq!(folder(store, state, path), PathBuf::from(expected), "{store} {state:?}");
         }
+    }
+
+    #[test]
+    fn a_start_that_is_denied_says_what_it_needs() {
+        let denied = Err::<(), _>(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        let said = hinted(denied.context("cannot listen on 0.0.0.0:80").unwrap_err()).to_string();
+        assert!(said.starts_with("cannot listen on 0.0.0.0:80: permission denied; "), "{said}");
+        assert!(said.contains("CAP_NET_BIND_SERVICE"), "{said}");
+        assert_eq!(hinted(anyhow!("the address is in use")).to_string(), "the address is in use");
     }
 }

@@ -377,3 +377,12 @@ fn an_app_takes_from_the_top_what_it_leaves_out_of_retry() {
     assert_eq!((&a.retry, &b.retry), (&retry(0, true), &retry(1, false)));
     assert_eq!((a.on_owner_down, b.on_owner_down), (OnOwnerDown::Queue, OnOwnerDown::Restart));
 }
+
+#[test]
+fn a_file_of_somebody_else_says_how_to_read_it() {
+    let denied = crate::config::load::unreadable(&std::io::ErrorKind::PermissionDenied.into());
+    let mut sink = crate::config::diagnostic::DiagnosticSink::default();
+    sink.add(denied);
+    let said = crate::config::Diagnostics::new("x", "", sink).render(Style::Plain);
+    assert!(said.contains("permission denied") && said.contains("`chmod g+r`"), "{said}");
+}
