@@ -146,7 +146,9 @@ impl Question {
     async fn answer(&self, path: &str, key: &str, token: &Token) -> Result<Value, Outcome> {
         let asked = async {
             let stream = dial(&self.instance).await.map_err(|error| anyhow!(error))?;
-            get(stream, &self.instance.address().authority(), path, Some(token)).await
+            let address = self.instance.address();
+            let path = format!("{}{path}", address.base_path);
+            get(stream, &address.authority(), &path, Some(token)).await
         };
         let (status, body) = match timeout(PATIENCE, asked).await {
             Ok(Ok(answer)) => answer,

@@ -48,7 +48,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     } else {
         fs::read(&arguments.file)
     };
-    let text = text.with_context(|| format!("cannot read {path}"))?;
+    let text = text.with_context(|| format!("cannot read {path}"));
+    let text = text.map_err(|error| ExitStatus::Misused.error(&error))?;
     let name = match is_input {
         true => path.as_str().into(),
         false => arguments.file.file_name().unwrap_or_default().to_string_lossy(),
@@ -80,10 +81,11 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     match &arguments.output {
         None => printer.out(&imported.yaml)?,
         Some(output) => {
-            match arguments.force {
-                true => replace(output, &imported.yaml)?,
-                false => create(output, &imported.yaml)?,
-            }
+            let written = match arguments.force {
+                true => replace(output, &imported.yaml),
+                false => create(output, &imported.yaml),
+            };
+            written.map_err(|error| ExitStatus::CouldNotRun.error(&error))?;
             printer.findings(&next(output));
         }
     }

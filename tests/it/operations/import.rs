@@ -64,7 +64,7 @@ fn an_output_that_exists_is_replaced_only_by_force() {
     std::fs::write(at("config.lua"), lua).unwrap();
     std::fs::write(at("out.yaml"), "mine").unwrap();
     let refused = import(&[&at("config.lua"), "-o", &at("out.yaml")]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(3));
     assert!(text(&refused.stderr).contains("--force"), "{refused:?}");
     assert_eq!(std::fs::read_to_string(at("out.yaml")).unwrap(), "mine");
     assert_eq!(
@@ -99,7 +99,7 @@ fn what_cannot_be_understood_is_named_without_its_secrets_and_exits_with_2() {
     assert!(!said.contains("the result") && !said.contains("secret"), "{said}");
     assert!(refused.stdout.is_empty());
 
-    assert_eq!(import(&["/nowhere/config.lua"]).status.code(), Some(1));
+    assert_eq!(import(&["/nowhere/config.lua"]).status.code(), Some(2));
 }
 
 /// An import of what comes on standard input.
