@@ -90,6 +90,9 @@ fn is_open(path: &Path) -> bool {
 pub(super) fn unreadable(path: &Path, error: &Error) -> DiagnosticBuilder {
     let message = format!("the configuration cannot be read: {}", reason(error));
     let hint = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "run this as the user that the file belongs to, or let its group read it: `chmod g+r`"
+        }
         ErrorKind::NotFound => "name an existing file, or let `difygate init` write one",
         _ => "name a file",
     };

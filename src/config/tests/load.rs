@@ -380,7 +380,9 @@ fn an_app_takes_from_the_top_what_it_leaves_out_of_retry() {
 
 #[test]
 fn a_file_of_somebody_else_says_how_to_read_it() {
-    let denied = crate::config::load::unreadable(&std::io::ErrorKind::PermissionDenied.into());
+    // Nothing is seen that stands in the way, as with SELinux.
+    let error = std::io::ErrorKind::PermissionDenied.into();
+    let denied = crate::config::load::unreadable("/".as_ref(), &error);
     let mut sink = crate::config::diagnostic::DiagnosticSink::default();
     sink.add(denied);
     let said = crate::config::Diagnostics::new("x", "", sink).render(Style::Plain);
