@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 . scripts/docker/image.sh
 
 STAGES=${STAGES:-clone image production dist swarm}
-declare -A LIMIT=([clone]=900 [image]=60 [production]=90 [dist]=240 [swarm]=240) # seconds
+declare -A LIMIT=([clone]=900 [image]=120 [production]=120 [dist]=400 [swarm]=400) # seconds, against hanging
 
 cleanup() {
   local status=$?
@@ -59,6 +59,7 @@ rustup_mirror
 scripts/docker/mirrors.py "$ENGINE" "${MIRRORS#*:}" "$CACHE/rustup-$(rustc --version | cut -d' ' -f2)" "$(debian_mirror)" \
   >"$WORK/mirrors.log" 2>&1 </dev/null &
 mirrors=$!
+until_true 10 grep -q ready "$WORK/mirrors.log" || cat "$WORK/mirrors.log"
 export ENGINE WORK CACHE TARGET IMAGE_TAR MIRRORS STATIC_PROFILE=ci
 ROOT=$CACHE/debian-13.tar
 export ROOT

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Mirrors of Debian, rustup and crates.io for an engine whose namespace has no way out.
+"""Mirrors of Debian, rustup and the registry of crates for an engine whose namespace has no way out.
 
 Usage: mirrors.py PID PORT RUSTUP DEBIAN
-It listens in the network namespace of the process PID and asks from its own. RUSTUP is a folder that stands for
-static.rust-lang.org, DEBIAN the address of Debian's mirror. Crates that Cargo has here are not fetched again.
+It listens in the network namespace of the process PID and asks from its own. RUSTUP is a folder as rustup's server has
+it, DEBIAN the address of Debian's mirror. Cargo has the crates here already; of its registry only the index is asked.
 """
 
 import ctypes
@@ -19,6 +19,8 @@ import urllib.request
 
 CLONE_NEWNET = 0x40000000
 CRATES = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo")) / "registry/cache"
+# Cargo names the folder by the registry's host and a hash.
+INDEX = next(CRATES.iterdir()).name.rpartition("-")[0]
 
 
 def listener(pid, port):
@@ -47,14 +49,10 @@ class Mirrors(http.server.BaseHTTPRequestHandler):
         elif first == "crates" and rest == "config.json":
             self.answer(json.dumps({"dl": f"http://{self.headers['Host']}/crate/{{crate}}/{{version}}"}).encode())
         elif first == "crates":
-            self.forward(f"https://index.crates.io/{rest}")
+            self.forward(f"https://{INDEX}/{rest}")
         elif first == "crate":
             name, _, version = rest.partition("/")
-            here = next(CRATES.glob(f"*/{name}-{version}.crate"), None)
-            if here:
-                self.file(here)
-            else:
-                self.forward(f"https://static.crates.io/crates/{name}/{name}-{version}.crate")
+            self.file(next(CRATES.glob(f"*/{name}-{version}.crate"), pathlib.Path("/nowhere")))
         else:
             self.send_error(404)
 
