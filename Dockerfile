@@ -12,7 +12,7 @@ FROM ${CARGO_CACHE} AS cache
 FROM ${BASE_IMAGE} AS build
 ARG APT_MIRROR=
 RUN if [ -n "$APT_MIRROR" ]; then \
-      sed -i "s#^URIs: .*/debian/*\$#URIs: $APT_MIRROR#" /etc/apt/sources.list.d/debian.sources; \
+      sed -i "s#^URIs: .*/debian\(-security\)\?/*\$#URIs: $APT_MIRROR\1#" /etc/apt/sources.list.d/debian.sources; \
     fi \
  && apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev make python3 rustup \
@@ -20,9 +20,8 @@ RUN if [ -n "$APT_MIRROR" ]; then \
 WORKDIR /src
 # The compiler of rust-toolchain.toml, without what only its developers need.
 COPY rust-toolchain.toml ./
-ARG RUSTUP_DIST_SERVER=
-RUN if [ -z "$RUSTUP_DIST_SERVER" ]; then unset RUSTUP_DIST_SERVER; fi \
- && rustup toolchain install --profile minimal "$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)" \
+ARG RUSTUP_DIST_SERVER
+RUN rustup toolchain install --profile minimal "$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)" \
  && ln -s /root/.rustup/toolchains/* /opt/rust
 ENV PATH=/opt/rust/bin:$PATH
 ARG CRATES_MIRROR=

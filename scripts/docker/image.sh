@@ -12,7 +12,7 @@ debian_root() {
     { tail -5 "$WORK/debootstrap.log"; return 1; }
   # As the image of that name has it.
   rm -f "$made/etc/apt/sources.list"
-  printf '%s\n' 'Types: deb' 'URIs: http://mirror.invalid/debian' 'Suites: trixie trixie-updates' 'Components: main' \
+  printf '%s\n' 'Types: deb' "URIs: $mirror" 'Suites: trixie trixie-updates' 'Components: main' \
     'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' >"$made/etc/apt/sources.list.d/debian.sources"
   tar -C "$made" -c . >"$ROOT.part" && mv "$ROOT.part" "$ROOT"
   rm -rf "$made"

@@ -115,11 +115,11 @@ mod tests {
             ("listen: 10.0.0.1:${PORT}\nunknown: 1", "10.0.0.1:81 127.0.0.1:9090"),
             ("tls: [{ cert: a, key: b }]", "127.0.0.1:8080 127.0.0.1:9090 tls"),
             (
-                "listen: [{ address: 0.0.0.0:443, tls: true }, 0.0.0.0:82]\ntls: [{ cert: a }]",
+                "listen: [{ address: 0.0.0.0:443, tls: true }, 0.0.0.0:82]\ntls: [{ cert: a, key: b }]",
                 "127.0.0.1:443 127.0.0.1:9090 tls",
             ),
             (
-                "listen: [0.0.0.0:443, { address: 0.0.0.0:82, tls: false }]\ntls: [{ cert: a }]",
+                "listen: [0.0.0.0:443, { address: 0.0.0.0:82, tls: false }]\ntls: [{ cert: a, key: b }]",
                 "127.0.0.1:82 127.0.0.1:9090",
             ),
             ("listen: [", "127.0.0.1:8080 127.0.0.1:9090"),
