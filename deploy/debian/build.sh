@@ -24,13 +24,11 @@ write() { # FILE OF THE PACKAGE, COMMAND…
   shift
   "$@" >"$file"
 }
-if "$binary" completions bash >/dev/null 2>&1; then # a program from before these commands has none
-  write usr/share/bash-completion/completions/difygate "$binary" completions bash
-  write usr/share/zsh/vendor-completions/_difygate "$binary" completions zsh
-  write usr/share/fish/vendor_completions.d/difygate.fish "$binary" completions fish
-  "$binary" man "$root/usr/share/man/man1" >/dev/null
-  gzip -9n "$root"/usr/share/man/man1/*.1
-fi
+write usr/share/bash-completion/completions/difygate "$binary" completions bash
+write usr/share/zsh/vendor-completions/_difygate "$binary" completions zsh
+write usr/share/fish/vendor_completions.d/difygate.fish "$binary" completions fish
+"$binary" man "$root/usr/share/man/man1" >/dev/null
+gzip -9n "$root"/usr/share/man/man1/*.1
 
 mkdir "$root/DEBIAN"
 sed "s/@VERSION@/$version/; s/@ARCH@/$arch/; s/@SIZE@/$(du -sk "$root" | cut -f1)/" "$here/control" >"$root/DEBIAN/control"

@@ -25,12 +25,10 @@ into "$dist"/*.deb >"$WORK/said"
 grep -q 'systemctl enable --now difygate' "$WORK/said" || { cat "$WORK/said"; fail "it does not say how to begin"; }
 equal "installed" "$(chroot "$root" difygate --version)" "difygate $version"
 equal "who may read the variables" "$(stat -c %a:%U "$root/etc/difygate/difygate.env")" 600:root
-if "$TARGET/image/difygate" completions bash >/dev/null 2>&1; then # a program from before these commands has none
-  equal "completions of bash, zsh and fish, man pages" "$(cd "$root/usr/share" && for file in bash-completion/completions/difygate \
-    zsh/vendor-completions/_difygate fish/vendor_completions.d/difygate.fish man/man1/difygate.1.gz; do
-    zgrep -c . -- "$file" | sed 's/[1-9][0-9]*/yes/'
-  done | xargs)" "yes yes yes yes"
-fi
+equal "completions of bash, zsh and fish, man pages" "$(cd "$root/usr/share" && for file in bash-completion/completions/difygate \
+  zsh/vendor-completions/_difygate fish/vendor_completions.d/difygate.fish man/man1/difygate.1.gz; do
+  zgrep -c . -- "$file" | sed 's/[1-9][0-9]*/yes/'
+done | xargs)" "yes yes yes yes"
 
 # The unit: as systemd reads it, and what it runs, as a user like the one it makes up.
 unit=$root/usr/lib/systemd/system/difygate.service
