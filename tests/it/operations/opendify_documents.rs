@@ -138,7 +138,7 @@ async fn the_start_names_once_what_is_not_needed() {
     let port = taken.local_addr().unwrap().port().to_string();
     let vars = [&vars[..], &[("SERVER_PORT", &port), ("DIFYGATE_ADMIN_LISTEN", "127.0.0.1:0")]];
     let (status, said) = ran(folder.path(), &["serve"], &vars.concat());
-    assert_eq!(status, Some(1), "{said}");
+    assert_eq!(status, Some(3), "{said}");
     assert_eq!(said.matches("not needed here: `GUNICORN_RELOAD`").count(), 1, "{said}");
     assert!(said.contains("(`SERVER_HOST` and `SERVER_PORT`)"), "{said}");
 }

@@ -96,7 +96,7 @@ async fn what_collides_is_named_by_its_variable() {
     let admin = first.admin.to_string();
     let taken = [("SERVER_PORT", "0"), ("DIFYGATE_ADMIN_LISTEN", &*admin)];
     let (status, said) = ran(folder.path(), &["serve"], &[&vars[..], &taken].concat());
-    assert_eq!(status, Some(1), "{said}");
+    assert_eq!(status, Some(3), "{said}");
     assert!(said.contains(&format!("{admin} (`DIFYGATE_ADMIN_LISTEN`)")), "{said}");
     // The store is no reason not to serve.
     let command = difygate(folder.path(), &["serve"], &[&vars[..], &ANY_PORT].concat());
