@@ -11,7 +11,7 @@ use super::unset::Missing;
 pub struct Environment {
     /// What `${NAME}` stands for.
     pub vars: BTreeMap<String, String>,
-    /// Where relative `file:` paths start. If it is empty, [`load`](super::load) takes the configuration's own
+    /// Where relative `file:` paths start. If it is empty, [`load`](super::load()) takes the configuration's own
     /// folder, and [`parse`](super::parse) the working directory.
     pub base: PathBuf,
     /// What becomes of variables and of files of secrets that are not there.
