@@ -13,7 +13,7 @@ use super::writer::{Writer, Written, flow, plain};
 /// Who asks `/status` and `/reload-config` today. The scripts of an OpenResty balancer do so without a
 /// token, on the port of its clients.
 const LISTENERS: &str = "\
-listen: 0.0.0.0:8080    # in a container; without one perhaps the old port, 0.0.0.0:82
+listen: 0.0.0.0:82    # as before; outside a container it takes root or CAP_NET_BIND_SERVICE
 admin:
   # Who may ask for /status, /metrics and /reload-config without a token, on `listen` too: this machine
   # and Docker's networks. Behind a port that Docker publishes, all hosts may look like one of those:

@@ -45,7 +45,7 @@ async fn an_imported_configuration_serves() {
     assert!(written.contains("${SUMMARY_TOKEN:-usertoken--document-summary}"), "{written}");
     let written = written
         .replace("usertoken--cs-2", crate::rig::TOKEN)
-        .replace("listen: 0.0.0.0:8080", "listen: 127.0.0.1:0")
+        .replace("listen: 0.0.0.0:82 ", "listen: 127.0.0.1:0 ")
         .replace("admin:\n", "admin:\n  listen: 127.0.0.1:0\n");
     std::fs::write(at("served.yaml"), written).unwrap();
     let path = folder.path().join("served.yaml");

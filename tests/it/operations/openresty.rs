@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,10 +23,13 @@ const OLD: &str = "\
 cp examples/config_example.lua openresty/lua/config.lua
 vim openresty/lua/config.lua
 docker-compose up -d
+docker-compose down
 docker-compose ps
 docker-compose logs -f
 docker-compose logs openresty-dify-lb
 docker-compose logs -f openresty-dify-lb
+tail -f openresty/logs/access.log
+tail -f openresty/logs/error.log
 docker-compose config
 docker-compose exec openresty-dify-lb nginx -t
 docker-compose exec openresty-dify-lb nginx -s reload
@@ -149,6 +152,8 @@ impl Stage {
         let imported = String::from_utf8(imported.stdout).unwrap();
         let url = rig.difys[0].url();
         let (_, port) = url.trim_end_matches('/').rsplit_once(':').unwrap();
+        // The port of the page's `curl`, and of the compose file.
+        assert!(imported.contains("\nlisten: 0.0.0.0:82 "), "{imported}");
         let served = imported
             .replace("172.20.62.200", "127.0.0.1")
             .replace("port: 80,", &format!("port: {port},"))
@@ -178,14 +183,18 @@ impl Stage {
 
 /// A configuration with these addresses.
 fn at(text: &str, listen: SocketAddr, admin: SocketAddr) -> String {
-    text.replace("listen: 0.0.0.0:8080", &format!("listen: {listen}"))
+    text.replace("listen: 0.0.0.0:82 ", &format!("listen: {listen} "))
         .replace("admin:\n", &format!("admin:\n  listen: {admin}\n"))
 }
 
 /// Runs difygate beside the gateway of the test.
 async fn run(folder: &Path, arguments: &[&str]) -> Output {
+    run_with(folder, arguments, Stdio::null()).await
+}
+
+async fn run_with(folder: &Path, arguments: &[&str], input: Stdio) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_difygate"));
-    command.args(arguments).current_dir(folder);
+    command.args(arguments).current_dir(folder).stdin(input);
     spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
@@ -299,23 +308,34 @@ async fn runs_curl(stage: &Stage, line: &str, requests: &mut usize) {
     }
 }
 
+/// What is typed into the container, where the folder of the test is `/etc/difygate`; or into one that is made
+/// for one import.
 async fn runs_difygate(stage: &Stage, line: &str) {
-    let words = words(line);
-    let arguments: Vec<_> = words.iter().skip(1).map(String::as_str).collect();
-    let done = run(stage.folder.path(), &arguments).await;
+    let folder = stage.folder.path();
+    fs::copy(folder.join("difygate.yaml"), folder.join("new.yaml")).unwrap();
+    let (command, input) =
+        line.split_once(" < ").map_or((line, Stdio::null()), |(command, file)| {
+            (command, fs::File::open(folder.join(file)).unwrap().into())
+        });
+    let (_, command) = command.split_once(" difygate ").unwrap();
+    let words = words(&command.replace("/etc/difygate/", ""));
+    let arguments: Vec<_> = words.iter().map(String::as_str).collect();
+    let done = run_with(folder, &arguments, input).await;
     let said = String::from_utf8_lossy(&done.stderr);
-    if arguments == ["serve"] {
-        // The gateway of the test has the port already.
-        let taken = format!("cannot listen on {}", stage.gateway.listen());
-        assert!(!done.status.success() && said.contains(&taken), "{said}");
-        return;
-    }
     assert_eq!(done.status.code(), Some(0), "{line}: {said}");
     let printed = String::from_utf8_lossy(&done.stdout);
     assert!(!printed.is_empty(), "{line}");
     if arguments == ["status"] {
         assert!(printed.contains("customer_service") && printed.contains("dify1"), "{printed}");
     }
+}
+
+/// The gateway of the test has the port already.
+async fn names_a_taken_port(stage: &Stage) {
+    let done = run(stage.folder.path(), &["serve"]).await;
+    let said = String::from_utf8_lossy(&done.stderr);
+    let taken = format!("cannot listen on {}", stage.gateway.listen());
+    assert!(!done.status.success() && said.contains(&taken), "{said}");
 }
 
 /// The compose file of the page: what is named is in it, and the configuration where its volume is.
@@ -325,13 +345,17 @@ fn fits_compose(line: &str) {
     let options = serde_saphyr::options! { strict_booleans: true };
     let compose: Value = serde_saphyr::from_str_with_options(&text, options).unwrap();
     let service = &compose["services"]["openresty-dify-lb"];
-    assert_eq!(service["ports"], json!(["${DIFYGATE_PORT:-82}:8080"]));
+    assert_eq!(service["ports"], json!(["${DIFYGATE_PORT:-82}:82"]));
     assert_eq!(service["volumes"][0], "./config:/etc/difygate:ro");
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let named = match &words[1..] {
-        ["compose", "up", "-d"] | ["compose", "ps" | "config"] => return,
+        ["compose", "up", "-d"] | ["compose", "ps" | "config" | "down"] => return,
         ["compose", "kill", "-s", "HUP", named] => named,
-        ["compose", "exec", named, "/usr/local/bin/difygate", ..] => named,
+        ["compose", "exec", named, "difygate", ..] => named,
+        // Without a name that compose would know: `make image` gives it.
+        ["run", "--rm", "-i", image, "import", "-", ..] => {
+            return assert_eq!(service["image"], format!("${{DIFYGATE_IMAGE:-{image}:latest}}"));
+        }
         ["compose", "logs", .., named] => named,
         ["stats", named] => return assert_eq!(service["container_name"], *named, "{line}"),
         _ => panic!("{line}"),
@@ -362,10 +386,14 @@ async fn each_line_of_the_page_does_what_it_says() {
     for (old, new) in rows("from-openresty.md") {
         if new.starts_with("curl ") {
             runs_curl(&stage, &new, &mut requests).await;
-        } else if new.starts_with("difygate ") {
-            runs_difygate(&stage, &new).await;
         } else if new.starts_with("docker ") {
             fits_compose(&new);
+            if new.contains(" difygate ") {
+                runs_difygate(&stage, &new).await;
+            }
+        } else if new.starts_with("netstat ") {
+            assert_eq!(new, old);
+            names_a_taken_port(&stage).await;
         } else if new.contains(':') {
             is_a_setting(&stage, &old, &new);
         } else {
