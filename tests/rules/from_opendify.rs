@@ -86,15 +86,27 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The rows of a page's tables: what OpenDify has, and the test.
+/// The rows of a page's tables: what OpenDify has, and the test. The tests of a table are a comment behind it, a line
+/// for each row, which operators do not see.
 fn rows(page: &str) -> Vec<(String, String)> {
     let text = fs::read_to_string(root().join(page)).unwrap();
-    let rows = text.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
-    let rows = rows.map(|row| {
-        let theirs = row.trim_start_matches("| ").split(" | ").next().unwrap();
-        (theirs.to_owned(), row.rsplit('`').nth(1).unwrap().to_owned())
-    });
-    rows.collect()
+    let (mut rows, mut table) = (Vec::new(), Vec::new());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(row) = line.strip_prefix("| ") {
+            table.push(row.split(" | ").next().unwrap().to_owned());
+        } else if line.starts_with("<!-- ") {
+            let tests: Vec<_> = lines.by_ref().take_while(|line| *line != "-->").collect();
+            // The first of a table is its head.
+            assert_eq!(table.len(), tests.len() + 1, "{page}: {table:?}");
+            rows.extend(table.drain(..).skip(1).zip(tests.into_iter().map(str::to_owned)));
+        } else {
+            let is_within = table.is_empty() || line.is_empty() || line.starts_with("|--");
+            assert!(is_within, "{page}: no tests are behind {table:?}");
+        }
+    }
+    assert!(table.is_empty(), "{page}: no tests are behind {table:?}");
+    rows
 }
 
 /// Whether a module of the integration tests, or of the program itself, has a test.
