@@ -101,7 +101,7 @@ OLD_DIFY = /^(ai|clients|failures::(instances|promises|retries)|health::(ejectio
 
 unit: clients tools ## Run all tests
 	$(CARGO) nextest run --workspace --locked
-	DIFYGATE_TEST_DIFY=1.5 $(CARGO) nextest run -p difygate --locked --test it -E 'test($(OLD_DIFY))'
+	DIFYGATE_TEST_DIFY=1.5 $(CARGO) nextest run --workspace --locked -E 'binary_id(difygate::it) & test($(OLD_DIFY))'
 	$(CARGO) test --workspace --doc --locked
 
 recordings: tools ## Replay the recordings of real Difys against the simulated one and count what is equal
