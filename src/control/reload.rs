@@ -17,6 +17,7 @@ use crate::control::tls::{self, AuthorityFiles};
 use crate::control::watch::Watch;
 use crate::gateway::Shared;
 use crate::gateway::state::tls::certificate::Certificate;
+use crate::model::TlsMode;
 
 /// What a reload did.
 #[derive(Clone, Debug)]
@@ -242,6 +243,9 @@ fn replace(
     let before = build::Before { config: &current, snapshot: &old };
     let snapshot = build::snapshot(&loaded.config, Some(before)).map_err(ReloadError::NotBuilt)?;
     let (was, now) = (old.tls.as_ref(), snapshot.tls.as_ref());
+    if was.is_some() && now.is_none() {
+        keeps_tls(&configs.started_with)?;
+    }
     let certificates = tls::exchanged(was, now);
     tls::warnings(now).iter().for_each(|warning| loaded.warnings.warn(warning, tls::RENEW));
     // From here on nothing can fail.
@@ -255,6 +259,20 @@ fn replace(
     configs.current.store(Arc::clone(&config));
     let warnings = loaded.warnings;
     Ok((Reloaded { warnings, changes, more_apps, certificates, authorities }, config))
+}
+
+/// Addresses that clients reach over TLS stay as they are until a restart, so their certificates do, too: else a
+/// reload would cut their clients off, or have them speak in the clear.
+fn keeps_tls(started_with: &Config) -> Result<(), ReloadError> {
+    let secured = started_with.listen.listeners().iter().filter(|one| one.tls != TlsMode::Off);
+    let secured: Vec<_> = secured.map(|one| one.address.to_string()).collect();
+    match secured[..] {
+        [] => Ok(()),
+        _ => Err(ReloadError::NotBuilt(format!(
+            "clients speak TLS at {}, and the configuration has no `tls` any more: restart the gateway for that",
+            secured.join(", ")
+        ))),
+    }
 }
 
 fn log(source: &Source, done: &Result<Reloaded, ReloadError>) {

@@ -33,7 +33,7 @@ pub(crate) async fn accept(
     };
     let Some(tls) = tls else {
         if mode == TlsMode::On {
-            // A reload took the certificates away. Where TLS is promised, nothing is said in the clear.
+            // No reload takes the certificates away. Where TLS is promised, nothing is said in the clear.
             tracing::debug!("client {}: there is no certificate any more", client.peer);
             return;
         }
