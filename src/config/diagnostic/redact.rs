@@ -178,6 +178,9 @@ impl Walk {
             if colon.is_some() {
                 self.take_key(word, at, start);
                 at = end + 1;
+            } else if let Some(name) = glued_key(word).filter(|_| self.key.is_none()) {
+                self.take_key(name, at, start);
+                at += name.len() + 1;
             } else {
                 if !self.shows(word, alone) {
                     self.hide(start + at..start + end);
@@ -265,6 +268,7 @@ impl Walk {
             // The limit of that name; where a map belongs, anything else may be a secret.
             Some(Kind::Headers) => word.bytes().all(|byte| byte.is_ascii_digit()),
             Some(Kind::OpenList) => is_network(word),
+            Some(Kind::Structure) => matches!(word, "true" | "false"),
             Some(_) => false,
             None => {
                 let in_list = self.flows.last().is_none_or(|flow| flow.list);
@@ -325,6 +329,12 @@ fn word(rest: &str, flow: bool) -> &str {
         end += c.len_utf8();
     }
     &rest[..end]
+}
+
+/// The key of `key:value`, which YAML takes for one text: the blank is missing.
+fn glued_key(word: &str) -> Option<&str> {
+    let (name, value) = word.split_once(':')?;
+    (is_known_key(name) && name != "file" && !value.starts_with("//")).then_some(name)
 }
 
 /// A name that looks like one that people give to anchors: a word and perhaps a number.

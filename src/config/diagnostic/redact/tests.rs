@@ -109,7 +109,7 @@ user_tokens:
     insta::assert_snapshot!(masked(text), @r#"
 
     ***
-    ***
+    token:***
     - ***
     name: dify1 ***
       ***
