@@ -101,6 +101,16 @@ pub fn top(config: &Config, mark: &dyn Fn(&str) -> Option<String>) -> Settings {
         let flat = nameless(values(key), mark).into_iter();
         settings.extend(flat.map(|(path, setting)| (format!("keys.{}.{path}", key.name), setting)));
     }
+    for (name, service) in &config.services {
+        let at = format!("services.{name}");
+        put(&mut settings, at.clone(), "services", Value::Object(values(&**service)), mark);
+        for instance in &service.instances {
+            let at = format!("{at}.instances.{}", instance.name);
+            for (key, setting) in nameless(values(instance), mark) {
+                settings.insert(format!("{at}.{key}"), setting);
+            }
+        }
+    }
     settings
 }
 

@@ -10,6 +10,7 @@ mod exposure;
 mod keys;
 mod listeners;
 mod probes;
+mod services;
 mod store;
 mod timeouts;
 mod tls;
@@ -68,6 +69,7 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
     keys::check(raw, places, sink);
     ai::check(raw, places, sink);
     probes::check(raw, places, sink);
+    services::check(raw, places, sink);
     store::check(raw, places, sink);
     timeouts::check(raw, places, sink);
     tls::check(raw, places, sink);

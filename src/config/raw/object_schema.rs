@@ -22,6 +22,17 @@ pub(crate) fn instance(schema: &mut Schema) {
     schema.insert("oneOf".to_owned(), json!([{ "required": ["host"] }, { "required": ["url"] }]));
 }
 
+/// What an instance of a service must have: either `host` and `port`, or `url`.
+pub(crate) fn service_instance(schema: &mut Schema) {
+    let either = json!([{ "required": ["host", "port"] }, { "required": ["url"] }]);
+    schema.insert("oneOf".to_owned(), either);
+}
+
+/// What a route must have.
+pub(crate) fn service_route(schema: &mut Schema) {
+    require(schema, &["prefix"]);
+}
+
 /// Adds the former name of a key, which still works.
 fn former_name(schema: &mut Schema, key: &str, former: &str) {
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {

@@ -16,6 +16,7 @@ use crate::gateway::state::instance::Instance;
 use crate::gateway::state::models::Models;
 use crate::gateway::state::probe_target::ProbeTarget;
 use crate::gateway::state::removed_instance::RemovedInstance;
+use crate::gateway::state::services::Services;
 use crate::gateway::state::tls::listener::ListenerTls;
 use crate::gateway::state::tokens::{Key, TokenTable};
 pub use crate::model::LastResort;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub models: Models,
     /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.
     pub everyone: Arc<App>,
+    /// What is passed on without an app; none: nothing is.
+    pub services: Option<Services>,
     /// Everything that is probed, once.
     pub probed: Vec<Arc<ProbeTarget>>,
     /// Instances that earlier configurations had and that may still have requests.
