@@ -58,15 +58,8 @@ impl Builder<'_> {
             .map(|one| counted.get(&(&one.name, &one.address)).map(|stats| Arc::clone(stats)))
             .map(Option::unwrap_or_default)
             .collect();
+        let judgement = self.service_judgement(name, written, &stats);
         let instances = written.instances.iter();
-        let mates = instances.clone().zip(&stats).map(|(one, stats)| {
-            let instance = &self.instances.by_address[&one.address].instance;
-            (Arc::clone(instance), Arc::clone(stats))
-        });
-        let judgement = Judgement {
-            fail_statuses: StatusSet::default(),
-            pool_mates: Arc::new(EjectionGuard::new(name.clone(), mates.collect(), 100)),
-        };
         let members: Result<Vec<_>, _> = instances
             .zip(stats)
             .map(|(one, stats)| self.keyless(one, judgement.clone(), stats).map(Arc::new))
@@ -77,6 +70,23 @@ impl Builder<'_> {
         let waiting = old.map(|old| Arc::clone(&old.waiting)).unwrap_or_default();
         let pool = Pool::new(name.clone(), members, (method, None), retry(&written.retry), stats);
         Ok(Service { name: name.clone(), pool: Arc::new(pool), waiting })
+    }
+
+    /// No status of a service's takes an instance out: what it means is not known.
+    pub(super) fn service_judgement(
+        &self,
+        name: &AppName,
+        written: &config::Service,
+        stats: &[Arc<MemberStats>],
+    ) -> Judgement {
+        let mates = written.instances.iter().zip(stats).map(|(one, stats)| {
+            let instance = &self.instances.by_address[&one.address].instance;
+            (Arc::clone(instance), Arc::clone(stats))
+        });
+        Judgement {
+            fail_statuses: StatusSet::default(),
+            pool_mates: Arc::new(EjectionGuard::new(name.clone(), mates.collect(), 100)),
+        }
     }
 }
 

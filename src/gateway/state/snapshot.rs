@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub named_by_dify: Vec<Arc<App>>,
     /// Model ids to places in `apps`.
     pub models: Models,
-    /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.
+    /// Every instance of apps and of services with the API once, without tokens, for `GET /v1/`, which Dify answers without a key.
     pub everyone: Arc<App>,
     /// What is passed on without an app; none: nothing is.
     pub services: Option<Services>,
@@ -61,7 +61,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Every instance of every app, once.
+    /// Every instance of every app, and of services with the API, once.
     pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
         self.everyone.pool.members.iter().map(|member| &member.instance)
     }
