@@ -50,6 +50,24 @@ async fn browsers_get_a_page_and_programs_dify_s_json() {
 }
 
 #[tokio::test]
+async fn status_and_log_say_why() {
+    let (rig, _api) = refused("50ms").await;
+    rig.until_status(|status| status["services"]["web"]["instances"]["web"]["status"] == "unhealthy")
+        .await;
+    let status = rig.status().await;
+    let web = &status["services"]["web"];
+    assert_eq!((&web["method"], &web["waiting"]), (&"least_connections".into(), &0.into()));
+    assert!(web["instances"]["web"]["reason"].is_string(), "{web}");
+    let beside = rig.beside().await;
+    let request = Request::get("/apps").header("accept", "*/*").body("").unwrap();
+    assert_eq!(beside.send(request).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let logged = beside.logged().await;
+    let detail = logged[0]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("service web: "), "{detail}");
+    assert_eq!(logged[0]["status"], 503);
+}
+
+#[tokio::test]
 async fn requests_wait_for_an_instance_that_comes_back() {
     let (rig, api) = refused("20s").await;
     let waiting = asked(&rig, "/v1/parameters", "*/*");
