@@ -288,6 +288,26 @@ mod tests {
     }
 
     #[test]
+    fn services_are_in_it_with_routes_and_instances() {
+        let services = "services: { web: { instances: [{ url: \"http://w:1\" }], routes: [{ prefix: / }], \
+            probe: { headers: { X-Key: hush } } } }\n";
+        let of_services = |text: &str| {
+            let settings = of(&format!("{text}{TEXT}")).settings.into_iter();
+            settings.filter(|(key, _)| key.starts_with("services.")).collect::<Vec<_>>()
+        };
+        let flat = of_services(services);
+        let value = |key: &str| flat.iter().find(|(found, _)| found == key).map(|(_, value)| value);
+        let open = |text| Setting::Open(json!(text));
+        assert_eq!(value("services.web.method"), Some(&open("least_connections")));
+        assert_eq!(value("services.web.instances.web.url"), Some(&open("w:1")));
+        assert!(!format!("{flat:?}").contains("hush"));
+        for (old, new) in [("prefix: /", "prefix: /x"), ("http://w:1", "http://w:2")] {
+            assert_ne!(of_services(&services.replace(old, new)), flat, "{new}");
+        }
+        assert!(of_services("").is_empty());
+    }
+
+    #[test]
     fn a_mark_tells_secrets_apart_and_depends_on_the_salt() {
         assert_eq!(of(TEXT), of(TEXT));
         assert_ne!(of(TEXT), of(&TEXT.replace("app-one", "app-two")));
