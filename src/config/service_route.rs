@@ -29,11 +29,6 @@ impl ServiceRoute {
         let mut methods = raw.methods.clone();
         hosts.sort();
         methods.sort();
-        Self {
-            prefix: raw.prefix.clone(),
-            hosts,
-            methods,
-            dify_hook_url: raw.dify_hook_url,
-        }
+        Self { prefix: raw.prefix.clone(), hosts, methods, dify_hook_url: raw.dify_hook_url }
     }
 }

@@ -79,7 +79,7 @@ pub struct Config {
     /// What requests are passed to that belong to no app, Dify's own services first.
     #[serde(skip)]
     pub services: IndexMap<AppName, Arc<Service>>,
-    /// The apps in the order in which they are written. Never empty.
+    /// The apps in the order in which they are written. Empty only if there are services.
     #[serde(skip)]
     pub apps: IndexMap<AppName, Arc<App>>,
     /// What the error log holds, where the environment says it.

@@ -56,7 +56,7 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
             draft.hint("`memory_body` is the part of a body that is kept in memory")
         });
     }
-    if !places.has(&[Step::Key("apps")]) {
+    if !places.has(&[Step::Key("apps")]) && !places.has(&[Step::Key("services")]) {
         sink.add(
             DiagnosticBuilder::error(places.key(&[Step::Key("apps")]), "there are no `apps`")
                 .hint("write at least one app with `user_tokens` and `instances`"),

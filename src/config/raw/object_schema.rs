@@ -57,7 +57,8 @@ fn require(schema: &mut Schema, keys: &[&str]) {
     }
 }
 
-/// What the types cannot say: both spellings of `apps`, one of them needed, and `x-` keys.
+/// What the types cannot say: both spellings of `apps`, one of them needed unless there are `services`,
+/// and `x-` keys.
 pub(crate) fn finish(schema: &mut Schema) {
     former_name(schema, "ai", "doors");
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
@@ -75,6 +76,13 @@ pub(crate) fn finish(schema: &mut Schema) {
     schema.insert("patternProperties".to_owned(), json!({ "^x-": true }));
     schema.insert(
         "oneOf".to_owned(),
-        json!([{ "required": ["apps"] }, { "required": ["applications"] }]),
+        json!([
+            { "required": ["apps"] },
+            { "required": ["applications"] },
+            {
+                "required": ["services"],
+                "not": { "anyOf": [{ "required": ["apps"] }, { "required": ["applications"] }] },
+            },
+        ]),
     );
 }

@@ -52,8 +52,10 @@ async fn browsers_get_a_page_and_programs_dify_s_json() {
 #[tokio::test]
 async fn status_and_log_say_why() {
     let (rig, _api) = refused("50ms").await;
-    rig.until_status(|status| status["services"]["web"]["instances"]["web"]["status"] == "unhealthy")
-        .await;
+    rig.until_status(|status| {
+        status["services"]["web"]["instances"]["web"]["status"] == "unhealthy"
+    })
+    .await;
     let status = rig.status().await;
     let web = &status["services"]["web"];
     assert_eq!((&web["method"], &web["waiting"]), (&"least_connections".into(), &0.into()));

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use bytes::Bytes;
 use dify_sim::{App, Mode};
+use difygate::cli::serve::Gateway;
+use difygate::config::{self, Environment, Source};
 use http::{Request, StatusCode};
 use serde_json::Value;
 
@@ -122,6 +124,35 @@ async fn without_services_a_key_that_no_app_has_is_refused() {
     let answer = with_key(&rig, "/v1/parameters", "app-shop-1").await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert_eq!(asked(&rig, "GET", "/apps").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn services_alone_need_no_app() {
+    let (api, web) = (echo::start("api").await, echo::start("web").await);
+    let text = format!(
+        "listen: 127.0.0.1:0\nadmin: {{ listen: 127.0.0.1:0 }}\nservices: {{ dify: compose, \
+         api: {{ instances: [{{ url: \"http://{api}\" }}] }}, web: {{ instances: [{{ url: \
+         \"http://{web}\" }}] }} }}\n"
+    );
+    let config = config::parse("x", &text, &Environment::default()).unwrap().config;
+    let source = Source::File("gateway.yaml".into());
+    let gateway = Gateway::start(config, source, None).await.unwrap();
+    let ask = async |path: &str, key: &str| {
+        let request = Request::get(path).header("authorization", format!("Bearer {key}"));
+        crate::rig::send(gateway.listen(), request.body("").unwrap()).await
+    };
+    assert_eq!(ask("/apps", "any").await.json()["server"], "web");
+    assert_eq!(ask("/v1/parameters", "app-1").await.json()["server"], "api");
+    assert_eq!(ask("/v1/", "").await.json()["server"], "api");
+    assert_eq!(ask("/mcp/server/u1WeaAPJCdCKIHnc/mcp", "").await.json()["server"], "api");
+    for path in ["/v1/parameters", "/v1/models"] {
+        assert_eq!(ask(path, "nobody's").await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    for path in ["/health", "/status", "/ready", "/metrics"] {
+        let answer = crate::rig::send(gateway.admin(), Request::get(path).body("").unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
+    }
+    gateway.drain().await;
 }
 
 #[tokio::test]
