@@ -62,11 +62,21 @@ fn what_is_written_stands_before_dify_s_own() {
     assert_eq!(config.services["mine"].instances[0].max_concurrent, 256);
 }
 
+const ONE: &str = "instances: [{ url: \"http://a:1\" }]";
+const ROOT: &str = "routes: [{ prefix: / }]";
+
+/// Texts, what is wrong with each, and how to mend it.
+fn refused(cases: &[(String, &str, &str)]) {
+    for (text, message, hint) in cases {
+        let findings = read(text).expect_err(text);
+        assert!(findings.contains(message) && findings.contains(hint), "{text}\n{findings}");
+    }
+}
+
 #[test]
-fn each_fault_is_said_at_its_place_with_how_to_mend_it() {
-    let one = "instances: [{ url: \"http://a:1\" }]";
-    let root = "routes: [{ prefix: / }]";
-    for (text, message, hint) in [
+fn each_fault_of_a_service_is_said_with_how_to_mend_it() {
+    let (one, root) = (ONE, ROOT);
+    refused(&[
         ("services: { dify: helm }".to_owned(), "must be `compose`", ""),
         (
             "services: { web: {} }".to_owned(),
@@ -106,6 +116,13 @@ fn each_fault_is_said_at_its_place_with_how_to_mend_it() {
             "not an HTTP method",
             "in capitals",
         ),
+    ]);
+}
+
+#[test]
+fn each_fault_of_an_instance_is_said_with_how_to_mend_it() {
+    let (one, root) = (ONE, ROOT);
+    refused(&[
         (
             format!("services: {{ web: {{ instances: [{{ host: a }}], {root} }} }}"),
             "`host` needs a `port`",
@@ -140,8 +157,5 @@ fn each_fault_is_said_at_its_place_with_how_to_mend_it() {
             "`public_url` has a path",
             "scheme and host",
         ),
-    ] {
-        let findings = read(&text).expect_err(&text);
-        assert!(findings.contains(message) && findings.contains(hint), "{text}\n{findings}");
-    }
+    ]);
 }
