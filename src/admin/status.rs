@@ -1,6 +1,7 @@
 //! `/status`: what runs, in one JSON object, without a secret.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -83,6 +84,7 @@ pub(super) fn status(shared: &Shared) -> Value {
         "certificates": certificates(&snapshot),
         "timestamp": Timestamp::now().as_second(),
         "applications": applications,
+        "services": services(shared, &snapshot),
         "draining_instances": snapshot.removed.iter().filter_map(draining).collect::<Vec<_>>(),
     })
 }
@@ -152,6 +154,26 @@ fn application(shared: &Shared, app: &App) -> Value {
         "left_before_task": app.stats.left_before_task.get(),
         "instances": instances,
     })
+}
+
+/// What is passed on without an app.
+fn services(shared: &Shared, snapshot: &Snapshot) -> Map<String, Value> {
+    let services = snapshot.services.iter().flat_map(|services| &services.all);
+    let shown = services.map(|service| {
+        let members = service.pool.members.iter();
+        let instances: Map<_, _> =
+            members.map(|member| (member.name().to_string(), instance(shared, member))).collect();
+        let stats = &service.pool.stats;
+        let shown = json!({
+            "method": service.pool.method.label(),
+            "retries": stats.retries.get(),
+            "retries_refused": stats.retries_refused.get(),
+            "waiting": service.waiting.load(Ordering::Relaxed),
+            "instances": instances,
+        });
+        (service.name.to_string(), shown)
+    });
+    shown.collect()
 }
 
 fn instance(shared: &Shared, member: &Member) -> Value {

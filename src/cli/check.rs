@@ -11,6 +11,7 @@ use crate::cli::environment::environment;
 use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 pub(super) use crate::cli::printer::style;
+use crate::cli::routes;
 use crate::cli::serve::block_on;
 use crate::config::{Config, Diagnostics, Environment, Loaded, Missing, Source};
 use crate::control;
@@ -64,6 +65,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             "valid": checked.is_some(),
             "findings": findings.to_json(),
             "changes": changes.unwrap_or_else(|| json!([])),
+            "routes": checked.as_ref().map(|loaded| routes::to_json(&loaded.config)),
             "not_set": checked.as_ref().map(|loaded| &loaded.unset.names),
             "asked": asked.map(|asked| asked.iter().map(Asked::to_json).collect::<Vec<_>>()),
         });
@@ -84,6 +86,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         }
         for note in notes {
             printer.line(&format!("note: {note}"))?;
+        }
+        if !config.services.is_empty() {
+            printer.out(&format!("\n{}", routes::text(&config)))?;
         }
     }
     if let Some(asked) = asked {
@@ -120,8 +125,7 @@ fn with_certificates(
 fn certificate_files(config: &Config) -> impl Iterator<Item = &Path> {
     let own = config.tls.iter().flat_map(|one| [&one.cert, &one.key]);
     let clients = config.client_certificates.iter().map(|clients| &clients.ca);
-    let instances = config.apps.values().flat_map(|app| &app.instances);
-    let authorities = instances.filter_map(|instance| instance.tls.ca.as_ref());
+    let authorities = config.instances().filter_map(|instance| instance.tls.ca.as_ref());
     own.chain(clients).chain(authorities).map(std::path::PathBuf::as_path)
 }
 
@@ -138,5 +142,8 @@ pub(super) fn summary(config: &Config) -> String {
         parts.push(plural(config.keys.len(), "key"));
     }
     parts.push(plural(instances, "instance"));
+    if !config.services.is_empty() {
+        parts.push(plural(config.services.len(), "service"));
+    }
     parts.join(", ")
 }

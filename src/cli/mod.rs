@@ -16,6 +16,7 @@ mod init;
 mod logs;
 mod plan;
 mod printer;
+mod routes;
 mod schema;
 pub mod serve;
 mod shell;

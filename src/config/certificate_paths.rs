@@ -29,6 +29,9 @@ pub(super) fn settle(raw: &mut RawConfig, base: &Path) {
     for instance in raw.apps.values_mut().flat_map(|app| &mut app.instances) {
         instance.tls.ca.iter_mut().for_each(&mut place);
     }
+    for instance in raw.services.instances_mut() {
+        instance.tls.ca.iter_mut().for_each(&mut place);
+    }
     raw.watched_files.append(&mut files);
 }
 

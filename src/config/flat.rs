@@ -101,6 +101,16 @@ pub fn top(config: &Config, mark: &dyn Fn(&str) -> Option<String>) -> Settings {
         let flat = nameless(values(key), mark).into_iter();
         settings.extend(flat.map(|(path, setting)| (format!("keys.{}.{path}", key.name), setting)));
     }
+    for (name, service) in &config.services {
+        let at = format!("services.{name}");
+        put(&mut settings, at.clone(), "services", Value::Object(values(&**service)), mark);
+        for instance in &service.instances {
+            let at = format!("{at}.instances.{}", instance.name);
+            for (key, setting) in nameless(values(instance), mark) {
+                settings.insert(format!("{at}.{key}"), setting);
+            }
+        }
+    }
     settings
 }
 
@@ -275,6 +285,26 @@ mod tests {
         for header in ["probe.headers.host", "probe.headers.X-Key"] {
             assert!(matches!(instance[header], Setting::Secret(Some(_))), "{instance:?}");
         }
+    }
+
+    #[test]
+    fn services_are_in_it_with_routes_and_instances() {
+        let services = "services: { web: { instances: [{ url: \"http://w:1\" }], routes: [{ prefix: / }], \
+            probe: { headers: { X-Key: hush } } } }\n";
+        let of_services = |text: &str| {
+            let settings = of(&format!("{text}{TEXT}")).settings.into_iter();
+            settings.filter(|(key, _)| key.starts_with("services.")).collect::<Vec<_>>()
+        };
+        let flat = of_services(services);
+        let value = |key: &str| flat.iter().find(|(found, _)| found == key).map(|(_, value)| value);
+        let open = |text| Setting::Open(json!(text));
+        assert_eq!(value("services.web.method"), Some(&open("least_connections")));
+        assert_eq!(value("services.web.instances.web.url"), Some(&open("w:1")));
+        assert!(!format!("{flat:?}").contains("hush"));
+        for (old, new) in [("prefix: /", "prefix: /x"), ("http://w:1", "http://w:2")] {
+            assert_ne!(of_services(&services.replace(old, new)), flat, "{new}");
+        }
+        assert!(of_services("").is_empty());
     }
 
     #[test]

@@ -149,6 +149,7 @@ fn examine(text: &str, env: &Environment, sink: &mut DiagnosticSink) -> Option<R
     certificate_paths::settle_folders(&mut raw, &env.base);
     if env.missing == Missing::Allowed {
         raw.apps.values_mut().flat_map(|app| &mut app.instances).for_each(RawInstance::stand_in);
+        raw.services.stand_in();
     }
     Some(raw)
 }

@@ -133,7 +133,11 @@ impl<'s> Page<'s> {
         if let Some(target) = property["$ref"].as_str() {
             return self.reference(target, path);
         }
-        if let Some(inner) = property["additionalProperties"].as_object() {
+        let inner = &property["additionalProperties"];
+        if inner.get("anyOf").is_some() {
+            return format!("{} by name", self.kind(inner, &format!("{path}.<name>")));
+        }
+        if let Some(inner) = inner.as_object() {
             let target = inner.get("$ref").and_then(Value::as_str).unwrap_or_default();
             return format!("{} by name", self.reference(target, &format!("{path}.<name>")));
         }

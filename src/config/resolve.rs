@@ -8,6 +8,7 @@ use super::balancing::{ConsistentHash, MaxLoad, Method};
 use super::probe::{FAIL_STATUSES, Probe};
 use super::raw::{RawApp, RawConfig, RawInstance};
 use super::retry::Retry;
+use super::services::{self, Above};
 use super::types::{App, Config, Instance};
 use crate::model::{OnDisconnect, OnOwnerDown, Storage};
 
@@ -31,8 +32,12 @@ pub(super) fn resolve(raw: RawConfig) -> Option<Config> {
     };
     let apps = raw.apps.into_iter();
     let apps = apps.map(|(name, app)| Some((name.into(), Arc::new(resolve_app(app, &top)?))));
+    let apps = apps.collect::<Option<_>>()?;
+    let above = Above { probe: &top.probe, retry: &top.retry, apps: &apps };
     Some(Config {
-        apps: apps.collect::<Option<_>>()?,
+        services: services::resolve(raw.services, &above)?,
+        ingress: raw.ingress,
+        apps,
         listen: raw.listen,
         tls: raw.tls,
         client_certificates: raw.client_certificates,

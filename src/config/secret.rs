@@ -72,6 +72,9 @@ pub(super) fn fetch_all(
             }
         }
     }
+    for (name, service) in &mut raw.services.named {
+        fetch_headers(&mut fetch, &mut service.probe, &[Step::Key("services"), Step::Key(name)]);
+    }
     raw.holds_secrets = fetcher.holds_secrets;
     raw.watched_files = fetcher.files;
 }

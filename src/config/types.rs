@@ -17,11 +17,13 @@ use super::admin::Admin;
 use super::ai::Ai;
 use super::balancing::{ConsistentHash, MaxLoad, Method};
 use super::error_log::ErrorLog;
+use super::ingress::Ingress;
 use super::keys::Key;
 use super::limits::{Limits, Owners};
 use super::listen::Listen;
 use super::probe::Probe;
 use super::retry::Retry;
+use super::service_route::ServiceRoute;
 use super::store::{Conversations, Store};
 use super::tls::{Certificate, ClientCertificates, InstanceTls};
 use crate::model::units::{self, duration, networks};
@@ -72,7 +74,12 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// What is remembered of conversations with AI clients.
     pub conversations: Conversations,
-    /// The apps in the order in which they are written. Never empty.
+    /// Requests to services.
+    pub ingress: Ingress,
+    /// What requests are passed to that belong to no app, Dify's own services first.
+    #[serde(skip)]
+    pub services: IndexMap<AppName, Arc<Service>>,
+    /// The apps in the order in which they are written. Empty only if there are services.
     #[serde(skip)]
     pub apps: IndexMap<AppName, Arc<App>>,
     /// What the error log holds, where the environment says it.
@@ -84,6 +91,14 @@ pub struct Config {
     /// Files beside the configuration that it is made of: of secrets and of certificates.
     #[serde(skip)]
     pub watched_files: Vec<PathBuf>,
+}
+
+impl Config {
+    /// The instances of all apps and then of all services; one that is of several comes as often.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        let of_services = self.services.values().flat_map(|service| &service.instances);
+        self.apps.values().flat_map(|app| &app.instances).chain(of_services)
+    }
 }
 
 /// One app: its clients and its instances.
@@ -129,6 +144,20 @@ pub struct App {
     pub instances: Vec<Instance>,
 }
 
+/// A pool of instances that can stand in for each other, and the requests that it gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// The requests that it gets. Empty only if all of them were given to another service.
+    pub routes: Vec<ServiceRoute>,
+    /// How requests are spread.
+    pub method: Method,
+    /// Retries.
+    pub retry: Retry,
+    /// Who answers. Never empty, names differ. Their `token` is empty: nothing is sent for it.
+    #[serde(skip)]
+    pub instances: Vec<Instance>,
+}
+
 /// One Dify instance, as used by one app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Instance {
@@ -146,7 +175,7 @@ pub struct Instance {
     /// the gateway's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files_url: Option<String>,
-    /// The app's key in this installation.
+    /// The app's key in this installation. Empty for an instance of a service, which has none.
     pub token: Token,
     /// A key of its knowledge API. All instances of an app have one, or none has.
     pub dataset_token: Option<Token>,

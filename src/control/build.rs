@@ -1,6 +1,7 @@
 //! Config (and what an older snapshot leaves) to Snapshot.
 
 mod everyone;
+mod services;
 
 use std::collections::{BTreeSet, HashMap};
 use std::env;
@@ -54,6 +55,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
     let apps = apps?;
     let anonymous = config.keys.iter().find(|key| key.secret.is_none());
     let everyone = builder.everyone(config)?;
+    let services = builder.services(config)?;
     let tls = listener(config, old.and_then(|old| old.tls.as_ref()))?;
     let named = apps.iter().zip(config.apps.values()).filter(|(_, app)| app.named_by_dify);
     let named_by_dify = named.map(|(app, _)| Arc::clone(app)).collect();
@@ -67,6 +69,7 @@ pub fn snapshot(config: &Config, before: Option<Before<'_>>) -> Result<Snapshot,
         anonymous: anonymous.map(|written| Arc::new(key(config, written))),
         models: models(config),
         everyone: Arc::new(everyone),
+        services,
         probed: builder.probes.into_all(),
         tls,
         limits: limits(config),
@@ -176,12 +179,12 @@ fn policy(app: &config::App, turns: Option<&Arc<ConversationLocks>>) -> Policy {
     }
 }
 
-fn retry(app: &config::App) -> Retry {
+fn retry(written: &config::Retry) -> Retry {
     Retry {
-        attempts: app.retry.attempts,
-        budget: app.retry.budget,
-        statuses: StatusSet::new(app.retry.statuses.iter().copied()),
-        executed: match app.retry.non_idempotent {
+        attempts: written.attempts,
+        budget: written.budget,
+        statuses: StatusSet::new(written.statuses.iter().copied()),
+        executed: match written.non_idempotent {
             true => Executed::Again,
             false => Executed::Once,
         },
@@ -264,7 +267,7 @@ impl<'a> Builder<'a> {
             members.map(|(one, stats)| self.member(one, judgement.clone(), stats)).collect();
         let members = members?;
         let old = self.survivors.apps.get(name).copied();
-        let method = self.method(&members, app);
+        let method = self.method(&members, (app.method, app.consistent_hash));
         let max_load = match app.max_load {
             config::MaxLoad::Off => None,
             config::MaxLoad::Thousandths(factor) => Some(MaxLoad::from_thousandths(factor)),
@@ -272,7 +275,7 @@ impl<'a> Builder<'a> {
         let stats = old.map(|old| Arc::clone(&old.stats)).unwrap_or_default();
         let pool_stats = old.map(|old| Arc::clone(&old.pool.stats)).unwrap_or_default();
         let how = (method, max_load);
-        let pool = Arc::new(Pool::new(name.clone(), members, how, retry(app), pool_stats));
+        let pool = Arc::new(Pool::new(name.clone(), members, how, retry(&app.retry), pool_stats));
         let policy = policy(app, old.and_then(|old| old.policy.turns.as_ref()));
         let ai = ai_settings(&app.ai)?;
         Ok(Arc::new(App { name: name.clone(), pool, policy, ai, stats }))
@@ -291,9 +294,12 @@ impl<'a> Builder<'a> {
         members.all(fits).then_some(runs)
     }
 
-    fn method(&mut self, members: &[Arc<Member>], app: &config::App) -> Method {
-        let hash = app.consistent_hash;
-        match app.method {
+    fn method(
+        &mut self,
+        members: &[Arc<Member>],
+        (method, hash): (config::Method, ConsistentHash),
+    ) -> Method {
+        match method {
             config::Method::ConsistentHash => Method::ConsistentHash(self.ring(members, hash)),
             config::Method::IpHash => Method::IpHash(self.ring(members, hash)),
             config::Method::Rendezvous => {

@@ -45,7 +45,7 @@ impl Instances {
     pub(super) fn of(config: &Config, survivors: &Survivors<'_>) -> Result<Self, String> {
         let mut trust = Trust::default();
         let mut by_address: HashMap<_, Shared> = HashMap::new();
-        for written in config.apps.values().flat_map(|app| &app.instances) {
+        for written in config.instances() {
             let fail_timeout_ms = u64::try_from(written.fail_timeout.as_millis());
             let fail_timeout_ms = fail_timeout_ms.unwrap_or(u64::MAX >> 2);
             let address = &written.address;

@@ -45,7 +45,8 @@ impl Probes {
             Arc::new(ProbeTarget::new(Arc::clone(instance), key.1.clone()))
         });
         let probed = Arc::clone(probed);
-        if let Some(key) = secret(&format!("Bearer {}", written.token.expose())) {
+        let key = Some(written.token.expose()).filter(|key| !key.is_empty());
+        if let Some(key) = key.and_then(|key| secret(&format!("Bearer {key}"))) {
             probed.set_key(key);
         }
         self.keep(&probed);

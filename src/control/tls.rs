@@ -31,8 +31,7 @@ const LARGEST: u64 = 4 << 20;
 pub fn certificates(config: &Config) -> Result<Vec<String>, String> {
     let shown = listener(config, None)?;
     let mut trust = Trust::default();
-    let mut instances = config.apps.values().flat_map(|app| &app.instances);
-    instances.try_for_each(|instance| trust.of(instance).map(drop))?;
+    config.instances().try_for_each(|instance| trust.of(instance).map(drop))?;
     Ok(warnings(shown.as_ref()))
 }
 
@@ -59,7 +58,7 @@ pub(super) type AuthorityFiles = BTreeMap<PathBuf, [u8; 32]>;
 
 /// The files of authorities that a configuration names.
 pub(super) fn authority_files(config: &Config) -> AuthorityFiles {
-    let instances = config.apps.values().flat_map(|app| &app.instances);
+    let instances = config.instances();
     let of_clients = config.client_certificates.iter().map(|written| written.ca.as_path());
     let named = instances.filter_map(|instance| instance.tls.ca.as_deref()).chain(of_clients);
     let named: BTreeSet<_> = named.collect();

@@ -24,6 +24,7 @@ use crate::gateway::http::headers::Headers;
 use crate::gateway::http::limits::BodyLimit;
 use crate::gateway::http::request_body::IncomingBody;
 use crate::gateway::http::request_id::RequestId;
+use crate::gateway::ingress::{self, ServiceRequest, ServiceResponse};
 use crate::gateway::proxy::detach::run;
 use crate::gateway::proxy::end_user::KeyUsers;
 use crate::gateway::proxy::exchange::{Exchange, ExchangeStart, ForwardResult, HashBy};
@@ -38,6 +39,7 @@ use crate::gateway::proxy::response_body::ResponseBody;
 use crate::gateway::proxy::{errors, local_reply, tap};
 use crate::gateway::route::{Access, Native, Route, route};
 use crate::gateway::state::app::App;
+use crate::gateway::state::services::ServiceRoute;
 use crate::gateway::state::shared::AdminRequest;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::gateway::upstream::client_info::ClientInfo;
@@ -126,7 +128,12 @@ impl IncomingRequest {
         let mut route = route(&head);
         let is_unknown = match &route {
             Route::Dify(native) => native.call.kind == CallKind::Unknown,
-            Route::NotFound => true,
+            Route::NotFound => match ingress::find(&self.snapshot, self.record.head()) {
+                Some(found) => {
+                    return Box::pin(self.service(found)).await;
+                }
+                None => true,
+            },
             _ => false,
         };
         if is_unknown && let Some(protocol) = ai_client(&self.snapshot, &head.headers) {
@@ -178,11 +185,14 @@ impl IncomingRequest {
     async fn serve(mut self: Box<Self>, native: Native<'_>) -> Outcome {
         let is_root = native.call.kind == CallKind::Root;
         if is_root && identify::app(&self.snapshot, &self.head.headers).is_err() {
-            return self.to_any_instance().await;
+            return match ingress::find_api(&self.snapshot, self.record.head()) {
+                Some(found) => Box::pin(self.service(found)).await,
+                None => self.to_any_instance().await,
+            };
         }
         let caller = match self.identify(native).await {
             Ok(caller) => caller,
-            Err(error) => return Outcome::Error(self.record, error, Protocol::Dify),
+            Err(error) => return Box::pin(self.refused(error)).await,
         };
         let exchange = match self.exchange(caller, native.call) {
             Ok(exchange) => exchange,
@@ -192,6 +202,33 @@ impl IncomingRequest {
             return Outcome::Error(exchange.record, error, Protocol::Dify);
         }
         finish(run(exchange).await)
+    }
+
+    /// A key of Dify's that no app has is for the service that is Dify's API, if there is one.
+    async fn refused(self: Box<Self>, error: GatewayError) -> Outcome {
+        let head = self.record.head();
+        if error.reason == Reason::Unauthorized
+            && ingress::has_dify_key(head)
+            && let Some(found) = ingress::find_api(&self.snapshot, head)
+        {
+            return self.service(found).await;
+        }
+        Outcome::Error(self.record, error, Protocol::Dify)
+    }
+
+    /// A request that no app takes, to the service of its route.
+    async fn service(self: Box<Self>, found: Result<Arc<ServiceRoute>, GatewayError>) -> Outcome {
+        let route = match found {
+            Ok(route) => route,
+            Err(error) => return Outcome::Error(self.record, error, Protocol::Dify),
+        };
+        let Self { worker, snapshot, client_info, record, body, .. } = *self;
+        let head = Rc::clone(record.head());
+        let request = ServiceRequest { worker, snapshot, client_info, record, head, body };
+        match ingress::serve(request, &route).await {
+            ServiceResponse::Response(response) => Outcome::Forwarded(response),
+            ServiceResponse::Error(record, error) => Outcome::Error(record, error, Protocol::Dify),
+        }
     }
 
     /// Dify answers its root without a key, so any instance may.

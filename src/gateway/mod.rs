@@ -3,7 +3,7 @@
 //! `server → route → handle → proxy (identify, exchange, forward) → upstream (attempt) → proxy (relay, record)`
 //!
 //! `http` is the wire, `state` what a request finds, `upstream` the way to an instance, `proxy` a native
-//! request, `ai` OpenAI's and Anthropic's protocols, `server` the clients' connections. Each imports only
+//! request, `ai` OpenAI's and Anthropic's protocols, `ingress` what is passed on without an app, `server` the clients' connections. Each imports only
 //! those before it in this list; `route` and `handle` stand before `server`.
 //! It never sees the configuration; `control` builds its snapshots.
 
@@ -12,6 +12,7 @@ mod ai;
 pub mod fuzzing;
 mod handle;
 pub mod http;
+mod ingress;
 pub mod proxy;
 mod route;
 mod server;

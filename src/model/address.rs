@@ -35,6 +35,14 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    /// The port of a URL that names none.
+    pub fn usual_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 impl Address {

@@ -16,6 +16,7 @@ mod failures;
 mod health;
 mod http;
 mod ids;
+mod ingress;
 mod operations;
 mod routing;
 mod runs;

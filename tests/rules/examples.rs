@@ -123,6 +123,12 @@ async fn the_one_behind_open_webui() {
 }
 
 #[tokio::test]
+async fn the_one_for_a_whole_dify() {
+    let vars = [("USER_TOKEN", "usertoken--shop"), ("DIFY_KEY", "app-1")];
+    serves("ingress.yaml", &vars).await;
+}
+
+#[tokio::test]
 async fn the_one_in_the_place_of_opendify() {
     serves("opendify.env", &[]).await;
 }

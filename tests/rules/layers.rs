@@ -57,8 +57,9 @@ const TABLE: &[(&str, &[&str])] = &[
 
 /// The same within `gateway`: each of its rooms imports only those before it. `handle` and `route` are
 /// files, `fuzzing` opens what `fuzz/` needs.
-const GATEWAY: &[&str] =
-    &["http", "state", "upstream", "proxy", "ai", "route", "handle", "server", "fuzzing"];
+const GATEWAY: &[&str] = &[
+    "http", "state", "upstream", "proxy", "ai", "ingress", "route", "handle", "server", "fuzzing",
+];
 
 /// Only the command line may simulate.
 const SIMULATES: &[&str] = &["cli"];

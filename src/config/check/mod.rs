@@ -10,6 +10,7 @@ mod exposure;
 mod keys;
 mod listeners;
 mod probes;
+mod services;
 mod store;
 mod timeouts;
 mod tls;
@@ -55,7 +56,7 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
             draft.hint("`memory_body` is the part of a body that is kept in memory")
         });
     }
-    if !places.has(&[Step::Key("apps")]) {
+    if !places.has(&[Step::Key("apps")]) && !places.has(&[Step::Key("services")]) {
         sink.add(
             DiagnosticBuilder::error(places.key(&[Step::Key("apps")]), "there are no `apps`")
                 .hint("write at least one app with `user_tokens` and `instances`"),
@@ -68,6 +69,7 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
     keys::check(raw, places, sink);
     ai::check(raw, places, sink);
     probes::check(raw, places, sink);
+    services::check(raw, places, sink);
     store::check(raw, places, sink);
     timeouts::check(raw, places, sink);
     tls::check(raw, places, sink);

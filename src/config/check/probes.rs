@@ -18,6 +18,10 @@ pub(super) fn check(raw: &RawConfig, places: &Places<'_>, sink: &mut DiagnosticS
         headers(path, probe, places, sink);
         newer_dify(path, probe, above, places, sink);
     });
+    for (name, service) in &raw.services.named {
+        let path = [Step::Key("services"), Step::Key(name), Step::Key("probe")];
+        headers(&path, &service.probe, places, sink);
+    }
     let top = &raw.probe;
     let method = |app: &RawProbe, own: &RawProbe| {
         own.method.or(app.method).or(top.method).unwrap_or_default()

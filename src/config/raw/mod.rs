@@ -11,6 +11,7 @@ mod key;
 mod object_schema;
 mod probe;
 mod retry;
+mod service;
 mod statuses;
 mod store;
 
@@ -27,6 +28,7 @@ use super::access_log::{self, AccessLog};
 use super::admin::Admin;
 use super::balancing::{MaxLoad, Method, max_load};
 use super::error_log::{self, ErrorLog};
+use super::ingress::Ingress;
 use super::limits::{Limits, Owners};
 use super::listen::{self, Listen};
 use super::store::{Conversations, Store};
@@ -43,6 +45,7 @@ pub(super) use instance::RawInstance;
 pub(super) use key::RawKey;
 pub(super) use probe::RawProbe;
 use retry::RawRetry;
+pub(super) use service::{DifyServices, RawRoute, RawService, RawServiceInstance, RawServices};
 
 /// The configuration of difygate: one program in front of several Dify instances. Any value may
 /// name an environment variable, `${NAME}` or `${NAME:-default}`; keys at the top that begin with
@@ -174,6 +177,16 @@ pub(crate) struct RawConfig {
     /// Stored conversations of OpenAI and Anthropic clients. No text is stored.
     #[serde(default)]
     pub(crate) conversations: Conversations,
+    /// Services by their names: whatever else the gateway passes requests to, such as Dify's web app
+    /// and console. `dify: compose` among them adds those of Dify's `docker-compose.yaml`, `api`,
+    /// `plugin_daemon` and `web`, and what leads to them; a service of that name changes them.
+    /// Requests of apps and AI endpoints, and the gateway's own paths, are never theirs.
+    #[serde(default)]
+    #[schemars(schema_with = "service::schema")]
+    pub(crate) services: RawServices,
+    /// Requests to `services`.
+    #[serde(default)]
+    pub(crate) ingress: Ingress,
     /// The apps by their names, which are 1 to 64 of `A-Z a-z 0-9 . _ -`. For OpenAI and
     /// Anthropic clients the name is the model.
     #[serde(default, alias = "applications")]

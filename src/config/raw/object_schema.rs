@@ -22,6 +22,17 @@ pub(crate) fn instance(schema: &mut Schema) {
     schema.insert("oneOf".to_owned(), json!([{ "required": ["host"] }, { "required": ["url"] }]));
 }
 
+/// What an instance of a service must have: either `host` and `port`, or `url`.
+pub(crate) fn service_instance(schema: &mut Schema) {
+    let either = json!([{ "required": ["host", "port"] }, { "required": ["url"] }]);
+    schema.insert("oneOf".to_owned(), either);
+}
+
+/// What a route must have.
+pub(crate) fn service_route(schema: &mut Schema) {
+    require(schema, &["prefix"]);
+}
+
 /// Adds the former name of a key, which still works.
 fn former_name(schema: &mut Schema, key: &str, former: &str) {
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
@@ -46,7 +57,8 @@ fn require(schema: &mut Schema, keys: &[&str]) {
     }
 }
 
-/// What the types cannot say: both spellings of `apps`, one of them needed, and `x-` keys.
+/// What the types cannot say: both spellings of `apps`, one of them needed unless there are `services`,
+/// and `x-` keys.
 pub(crate) fn finish(schema: &mut Schema) {
     former_name(schema, "ai", "doors");
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
@@ -64,6 +76,13 @@ pub(crate) fn finish(schema: &mut Schema) {
     schema.insert("patternProperties".to_owned(), json!({ "^x-": true }));
     schema.insert(
         "oneOf".to_owned(),
-        json!([{ "required": ["apps"] }, { "required": ["applications"] }]),
+        json!([
+            { "required": ["apps"] },
+            { "required": ["applications"] },
+            {
+                "required": ["services"],
+                "not": { "anyOf": [{ "required": ["apps"] }, { "required": ["applications"] }] },
+            },
+        ]),
     );
 }

@@ -84,7 +84,7 @@ fn a_key_nobody_knows() {
     1 | colour: ***
       | ^^^^^^
       |
-      = hint: the keys here are `listen`, `tls`, `client_certificates`, `admin`, `workers`, `pin_cpus`, `engine`, `access_log`, `error_log`, `trusted_proxies`, `last_resort`, `instance_header`, `spool_dir`, `method`, `max_load`, `consistent_hash`, `probe`, `fail_statuses`, `max_ejected_share`, `slow_start`, `retry`, `on_disconnect`, `on_owner_down`, `storage`, `one_turn_at_a_time`, `ai`, `timeouts`, `limits`, `owners`, `store`, `keys`, `conversations`, `applications`, `apps`; what begins with `x-` is ignored
+      = hint: the keys here are `listen`, `tls`, `client_certificates`, `admin`, `workers`, `pin_cpus`, `engine`, `access_log`, `error_log`, `trusted_proxies`, `last_resort`, `instance_header`, `spool_dir`, `method`, `max_load`, `consistent_hash`, `probe`, `fail_statuses`, `max_ejected_share`, `slow_start`, `retry`, `on_disconnect`, `on_owner_down`, `storage`, `one_turn_at_a_time`, `ai`, `timeouts`, `limits`, `owners`, `store`, `keys`, `conversations`, `services`, `ingress`, `applications`, `apps`; what begins with `x-` is ignored
     ");
 }
 

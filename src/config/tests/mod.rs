@@ -10,5 +10,6 @@ mod listen;
 mod load;
 mod probes;
 mod secrets;
+mod services;
 mod tls;
 mod unset;

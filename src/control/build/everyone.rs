@@ -6,6 +6,8 @@
 //! Each address is there once, by the name that apps have for it. One that stands for other addresses too,
 //! in other apps, gets a digest of its address behind it: an owner's name must not lead to somebody else,
 //! it is kept over a restart, and clients may see it.
+//!
+//! Services with Dify's API are among them: people who use its console have files there, too.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -41,11 +43,20 @@ impl Builder<'_> {
             let stats: Vec<_> = app.instances.iter().map(|_| Arc::default()).collect();
             let judgement = Judgement { fail_statuses, ..self.judgement(name, app, &stats) };
             for instance in new {
-                let mut instance = Cow::Borrowed(instance);
-                if shared_names.contains(&instance.name) {
-                    let digest = xxh3_64(instance.address.to_string().as_bytes());
-                    instance.to_mut().name = format!("{}@{digest:016x}", instance.name).into();
+                let instance = with_own_name(instance, &shared_names);
+                let member = self.keyless(&instance, judgement.clone(), Arc::default())?;
+                members.push(Arc::new(member));
+            }
+        }
+        let of_apps = members.len();
+        for (name, service) in config.services.iter().filter(|(_, service)| is_api(service)) {
+            let stats: Vec<_> = service.instances.iter().map(|_| Arc::default()).collect();
+            let judgement = self.service_judgement(name, service, &stats);
+            for instance in &service.instances {
+                if !seen.insert(&instance.address) {
+                    continue;
                 }
+                let instance = with_own_name(instance, &shared_names);
                 let member = self.keyless(&instance, judgement.clone(), Arc::default())?;
                 members.push(Arc::new(member));
             }
@@ -53,9 +64,10 @@ impl Builder<'_> {
         let stats = Arc::default();
         let retry = Retry { attempts: 2, budget: 200, ..Retry::default() };
         let how = (Method::LeastConnections, None);
+        let is_one_dify = members.len() == of_apps;
         let pool = Pool::new(AppName::from(""), members, how, retry, Arc::default());
         let is_shared = |app: &Arc<config::App>| app.storage == Storage::Shared;
-        let storage = match config.apps.values().all(is_shared) {
+        let storage = match is_one_dify && config.apps.values().all(is_shared) {
             true => Storage::Shared,
             false => Storage::Independent,
         };
@@ -70,11 +82,31 @@ impl Builder<'_> {
     }
 }
 
-/// Names that apps have for different addresses.
+/// Whether a service answers for Dify's API.
+fn is_api(service: &config::Service) -> bool {
+    service.routes.iter().any(|route| route.prefix == "/v1" || route.prefix == "/v1/")
+}
+
+/// An instance under a name that no other has.
+fn with_own_name<'i>(
+    instance: &'i config::Instance,
+    shared_names: &HashSet<InstanceName>,
+) -> Cow<'i, config::Instance> {
+    let mut instance = Cow::Borrowed(instance);
+    if shared_names.contains(&instance.name) {
+        let digest = xxh3_64(instance.address.to_string().as_bytes());
+        instance.to_mut().name = format!("{}@{digest:016x}", instance.name).into();
+    }
+    instance
+}
+
+/// Names that apps and services with the API have for different addresses.
 fn shared_names(config: &Config) -> HashSet<InstanceName> {
     let mut addresses: HashMap<&InstanceName, &Address> = HashMap::new();
     let mut shared = HashSet::new();
-    for instance in config.apps.values().flat_map(|app| &app.instances) {
+    let services = config.services.values().filter(|service| is_api(service));
+    let of_services = services.flat_map(|service| &service.instances);
+    for instance in config.apps.values().flat_map(|app| &app.instances).chain(of_services) {
         let first = *addresses.entry(&instance.name).or_insert(&instance.address);
         if *first != instance.address {
             shared.insert(instance.name.clone());

@@ -48,6 +48,22 @@ fn everyone_is_each_address_once_and_no_two_have_one_name() {
 }
 
 #[test]
+fn everyone_is_a_service_with_the_api_too_and_no_other() {
+    let services = |host: &str| {
+        of(&format!(
+            "storage: shared\nservices: {{ dify: compose, api: {{ instances: [{{ host: {host}, port: 5001 }}] }} }}"
+        ))
+    };
+    let everyone = services("whole").everyone;
+    let addresses = everyone.pool.members.iter();
+    let addresses: Vec<_> = addresses.map(|member| member.instance.address().to_string()).collect();
+    assert_eq!(addresses, ["h:5001", "whole:5001"]);
+    assert_eq!(everyone.policy.storage, Storage::Independent, "it may be another Dify");
+    let everyone = services("h").everyone;
+    assert_eq!((everyone.pool.members.len(), everyone.policy.storage), (1, Storage::Shared));
+}
+
+#[test]
 fn a_user_token_is_a_key_by_its_fingerprint() {
     let snapshot = of("");
     let key = |apps: &[usize], name: &str| Key {

@@ -72,7 +72,7 @@ fn ambiguous<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> GatewayError {
 
 /// The token of `Authorization: Bearer <token>`. Dify takes any case and several blanks, and joins
 /// two headers to one wrong token.
-fn bearer(headers: &Headers) -> Result<&[u8], GatewayError> {
+pub(crate) fn bearer(headers: &Headers) -> Result<&[u8], GatewayError> {
     let value = match headers.said(KnownHeader::Authorization) {
         Occurrence::Once(value) => value,
         Occurrence::Often => return Err(unauthorized(dify::error::UNAUTHORIZED_KEY)),

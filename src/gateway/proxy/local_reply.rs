@@ -49,6 +49,16 @@ pub(crate) fn error(
     whole(response, record)
 }
 
+/// The same as a page for people.
+pub(crate) fn error_page(
+    error: &GatewayError,
+    page: Response<Bytes>,
+    mut record: Box<Record>,
+) -> Response<ResponseBody> {
+    record.failed(error, page.status().as_u16());
+    whole(page, record)
+}
+
 /// An error as the only event of a stream whose head has gone out.
 pub(crate) fn error_event(
     error: &GatewayError,

@@ -22,11 +22,11 @@ pub(crate) fn own_url(origin: &ClientInfo, head: &RequestHead) -> Option<String>
 }
 
 /// The first of a header's values: of several proxies that of the outermost.
-fn first(headers: &Headers, name: KnownHeader) -> Option<&str> {
+pub(crate) fn first(headers: &Headers, name: KnownHeader) -> Option<&str> {
     headers.text(name)?.split(',').next().map(str::trim)
 }
 
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     !text.contains('@') && text.parse::<Authority>().is_ok()
 }
 

@@ -111,6 +111,11 @@ impl Record {
         &self.request_id
     }
 
+    /// The request's head as it came.
+    pub(crate) fn head(&self) -> &Rc<RequestHead> {
+        &self.head
+    }
+
     /// The request is for this app.
     pub(crate) fn caller_known(&mut self, app: &Arc<App>) {
         self.app = Some(Arc::clone(app));

@@ -22,6 +22,7 @@ pub(crate) mod removed_instance;
 pub(crate) mod resume_outcome;
 pub(crate) mod runs;
 pub(crate) mod search_limit;
+pub mod services;
 pub(crate) mod shared;
 pub(crate) mod slots;
 pub mod snapshot;

@@ -16,6 +16,7 @@ use crate::gateway::state::instance::Instance;
 use crate::gateway::state::models::Models;
 use crate::gateway::state::probe_target::ProbeTarget;
 use crate::gateway::state::removed_instance::RemovedInstance;
+use crate::gateway::state::services::Services;
 use crate::gateway::state::tls::listener::ListenerTls;
 use crate::gateway::state::tokens::{Key, TokenTable};
 pub use crate::model::LastResort;
@@ -33,8 +34,10 @@ pub struct Snapshot {
     pub named_by_dify: Vec<Arc<App>>,
     /// Model ids to places in `apps`.
     pub models: Models,
-    /// Every instance once, without tokens, for `GET /v1/`, which Dify answers without a key.
+    /// Every instance of apps and of services with the API once, without tokens, for `GET /v1/`, which Dify answers without a key.
     pub everyone: Arc<App>,
+    /// What is passed on without an app; none: nothing is.
+    pub services: Option<Services>,
     /// Everything that is probed, once.
     pub probed: Vec<Arc<ProbeTarget>>,
     /// Instances that earlier configurations had and that may still have requests.
@@ -58,7 +61,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Every instance of every app, once.
+    /// Every instance of every app, and of services with the API, once.
     pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
         self.everyone.pool.members.iter().map(|member| &member.instance)
     }

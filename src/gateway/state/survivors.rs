@@ -11,6 +11,7 @@ use crate::gateway::state::member::Member;
 use crate::gateway::state::member_stats::MemberStats;
 use crate::gateway::state::probe_target::{Probe, ProbeTarget};
 use crate::gateway::state::removed_instance::RemovedInstance;
+use crate::gateway::state::services::Service;
 use crate::gateway::state::snapshot::Snapshot;
 use crate::model::{Address, AppName, InstanceName};
 
@@ -19,6 +20,8 @@ use crate::model::{Address, AppName, InstanceName};
 pub struct Survivors<'a> {
     /// By name.
     pub apps: HashMap<&'a AppName, &'a Arc<App>>,
+    /// By name.
+    pub services: HashMap<&'a AppName, &'a Arc<Service>>,
     /// By address.
     pub instances: HashMap<Address, Arc<Instance>>,
     /// By address and probe.
@@ -42,6 +45,12 @@ impl<'a> Survivors<'a> {
                 of_app.push((&removed.name, Arc::clone(&instance), stats));
             }
             survivors.instances.insert(instance.address().clone(), instance);
+        }
+        let services = || old.services.iter().flat_map(|services| &services.all);
+        survivors.services = services().map(|service| (&service.name, service)).collect();
+        for member in services().flat_map(|service| &service.pool.members) {
+            let address = member.instance.address().clone();
+            survivors.instances.insert(address, Arc::clone(&member.instance));
         }
         for instance in old.instances() {
             survivors.instances.insert(instance.address().clone(), Arc::clone(instance));

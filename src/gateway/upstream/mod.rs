@@ -7,6 +7,7 @@ pub(crate) mod classify_response;
 pub(crate) mod client_info;
 pub(crate) mod conn_pool;
 pub(crate) mod dial;
+pub(crate) mod forwarding;
 pub(crate) mod h1;
 pub(crate) mod held_slot;
 pub(crate) mod keyed_wait;

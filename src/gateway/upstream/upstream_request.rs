@@ -19,6 +19,7 @@ use crate::gateway::http::request_id::RequestId;
 use crate::gateway::http::send_state::SendState;
 use crate::gateway::state::member::Member;
 use crate::gateway::upstream::client_info::ClientInfo;
+use crate::gateway::upstream::forwarding::Forwarding;
 
 /// What the gateway calls itself in requests of its own.
 const AGENT: &str = concat!("difygate/", env!("CARGO_PKG_VERSION"));
@@ -28,6 +29,21 @@ const REPLACED: HeaderSet = HeaderSet::of(&[
     KnownHeader::App,
     KnownHeader::Authorization,
     KnownHeader::ForwardedFor,
+    KnownHeader::HookUrl,
+    KnownHeader::Host,
+    KnownHeader::RealIp,
+    KnownHeader::RequestId,
+]);
+
+/// The same for a request to a service, whose key is the client's own.
+const REPLACED_FOR_SERVICES: HeaderSet = HeaderSet::of(&[
+    KnownHeader::App,
+    KnownHeader::Forwarded,
+    KnownHeader::ForwardedFor,
+    KnownHeader::ForwardedHost,
+    KnownHeader::ForwardedPort,
+    KnownHeader::ForwardedProto,
+    KnownHeader::HookUrl,
     KnownHeader::Host,
     KnownHeader::RealIp,
     KnownHeader::RequestId,
@@ -69,6 +85,8 @@ pub(crate) enum Credential {
 #[derive(Clone, Debug)]
 enum Sender {
     Client(ClientInfo),
+    /// A client of a service.
+    Ingress(Box<Forwarding>),
     /// The gateway's own, with a body of this type.
     Gateway(HeaderValue),
 }
@@ -93,6 +111,26 @@ impl UpstreamRequest {
         let has_length = !body.is_empty() || !matches!(head.method, Method::GET | Method::HEAD);
         let (sender, key) = (Sender::Client(origin), Credential::App);
         Self { head, stripped, sender, request_id, has_length, key, body }
+    }
+
+    /// The same for a service: the client's own key goes on, and what is said of the client is in
+    /// `forwarding`.
+    pub(crate) fn to_service(
+        head: Rc<RequestHead>,
+        body: BufferedBody,
+        forwarding: Forwarding,
+        request_id: RequestId,
+    ) -> Self {
+        let request = Self::new(head, body, forwarding.client.clone(), request_id);
+        let mut stripped = StrippedHeaders::of_request(&request.head.headers);
+        stripped.add_all(REPLACED_FOR_SERVICES);
+        if !forwarding.client.via_proxy {
+            stripped.add(KnownHeader::ForwardedPrefix);
+        }
+        if request.head.headers.said(KnownHeader::Cookie) == Occurrence::Often {
+            stripped.add(KnownHeader::Cookie);
+        }
+        Self { stripped, sender: Sender::Ingress(Box::new(forwarding)), ..request }
     }
 
     /// The request is let in by this key.
@@ -169,6 +207,10 @@ impl UpstreamRequest {
         add(KnownHeader::RequestId, self.request_id.as_str().as_bytes());
         match &self.sender {
             Sender::Client(origin) => self.of_client(origin, named, &mut add),
+            Sender::Ingress(forwarding) => {
+                forwarding.each(&self.head.headers, &mut add);
+                self.cookies(&mut add);
+            }
             Sender::Gateway(content_type) => {
                 add(KnownHeader::UserAgent, AGENT.as_bytes());
                 if !self.body.is_empty() {
@@ -213,6 +255,12 @@ impl UpstreamRequest {
         {
             add(KnownHeader::ForwardedHost, host);
         }
+        self.cookies(add);
+    }
+
+    /// Parted cookies as one.
+    fn cookies(&self, add: &mut impl FnMut(KnownHeader, &[u8])) {
+        let said = &self.head.headers;
         if said.said(KnownHeader::Cookie) == Occurrence::Often {
             let cookies = said.all(KnownHeader::Cookie).collect::<Vec<_>>();
             add(KnownHeader::Cookie, &cookies.join(&b"; "[..]));

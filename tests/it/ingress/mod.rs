@@ -1,0 +1,6 @@
+//! Requests to services, beside those of apps.
+
+mod echo;
+mod forwarding;
+mod nobody;
+mod routes;
