@@ -4,7 +4,7 @@
 //! This room knows names, addresses and what the source says of them; nothing of pools, probes or breakers.
 //! `control` is to merge its sets into the snapshot, and needs of it:
 //!
-//! - [`DnsSource`], made of its settings, and [`spawn`], which begins one on the
+//! - [`DnsSource`] or [`DockerSource`], made of their settings, and [`spawn`], which begins one on the
 //!   runtime that it is called on;
 //! - [`SourceHandle::subscribe`]: a `watch` channel that wakes for a new set and for a change between
 //!   working and failing, never for an answer that is the same as before;
@@ -13,17 +13,22 @@
 //! A source never gives up. While it fails, the last good set holds, for as long as [`KeepLast`] says, and
 //! [`SourceState`] says since when and why.
 //!
-//! Identity is a name, never an address: Docker hands out a freed address at once. An endpoint whose name
+//! Identity is a name, never an address: engines hand out a freed address at once. An endpoint whose name
 //! has another address than before is another instance, to be begun cold.
 //!
-//! A further source (Docker, Kubernetes) is a further [`Source`]; how it fails is a variant of [`SourceError`].
+//! A further source (Kubernetes) is a further [`Source`]; how it fails is a variant of [`SourceError`].
 
 mod dns;
+mod docker;
 mod endpoint;
 mod error;
 mod source;
 
 pub use dns::{DnsError, DnsRecords, DnsSettings, DnsSource, HostName, HostNameError};
+pub use docker::{
+    DockerSettings, DockerSource, DockerTiming, EngineAddress, EngineAddressError, EngineError,
+    Selection,
+};
 pub use endpoint::{DiscoveredSet, Endpoint, EndpointState, MAX_ENDPOINTS, MAX_WEIGHT};
 pub use error::SourceError;
 pub use source::{

@@ -1,7 +1,9 @@
-//! Sources of discovery in front of DNS servers that do as a test says.
+//! Sources of discovery in front of DNS servers and Docker engines that do as a test says.
 
 mod dns;
 mod dns_server;
+mod docker;
+mod engine;
 
 use std::time::Duration;
 
