@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod conversation;
 pub mod dify;
+pub mod discovery;
 pub mod gateway;
 pub mod import;
 pub mod model;

@@ -12,6 +12,7 @@ mod rig;
 mod admin;
 mod ai;
 mod clients;
+mod discovery;
 mod failures;
 mod health;
 mod http;

@@ -45,6 +45,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("dify", &["model", "sse"]),
     ("config", &["background", "model"]),
     ("balance", &["model"]),
+    ("discovery", &["model"]),
     ("import", &[]),
     ("affinity", &["model", "store", "telemetry"]),
     ("conversation", &["model", "store", "telemetry"]),
