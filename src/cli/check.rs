@@ -15,9 +15,6 @@ use crate::cli::serve::block_on;
 use crate::config::{Config, Diagnostics, Environment, Loaded, Missing, Source};
 use crate::control;
 
-const CERTIFICATES: &str =
-    "a certificate and its key are two PEM files, the key without a passphrase";
-
 /// Check a configuration file.
 #[derive(Debug, Args)]
 #[command(
@@ -113,7 +110,9 @@ fn with_certificates(
             expiring.iter().for_each(|warning| findings.warn(warning, control::RENEW));
             (Some(loaded), findings)
         }
-        Err(fault) => (None, Diagnostics::of_error(&source.to_string(), &fault, CERTIFICATES)),
+        Err(fault) => {
+            (None, Diagnostics::of_error(&source.to_string(), &fault, control::CERTIFICATES))
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::cli::exit_status::ExitStatus;
 use crate::cli::logs;
 use crate::cli::printer::Printer;
 use crate::cli::printer::style;
-use crate::config::{self, Config, Source};
+use crate::config::{self, Config, Diagnostics, Environment, Role, Source, Wanted, access_hint};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::ConversationStore;
 use crate::gateway::{Bound, Prober, Shared, Stores, WorkerConfig, Workers, bind};
@@ -45,7 +45,15 @@ pub struct Arguments {
 /// Serves until it is told to end.
 pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let source = arguments.chosen.source();
-    let loaded = match source.load(&environment()) {
+    let loaded = source.load(&Environment { role: Role::Gateway, ..environment() });
+    // A certificate that is not there is a mistake of the configuration, as for `check`.
+    let loaded = loaded.and_then(|loaded| match control::certificates(&loaded.config) {
+        Ok(_) => Ok(loaded),
+        Err(fault) => {
+            Err(Diagnostics::of_error(&source.to_string(), &fault, control::CERTIFICATES))
+        }
+    });
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(findings) => {
             printer.findings(&findings.render(style(printer)));
@@ -55,7 +63,8 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     if !loaded.warnings.is_empty() {
         printer.findings(&loaded.warnings.render(style(printer)));
     }
-    logs::error_log(&loaded.config)?;
+    let started = logs::error_log(&loaded.config);
+    started.map_err(|error| ExitStatus::CouldNotRun.error(&error))?;
     loaded.changes.warnings().for_each(|warning| tracing::warn!("{warning}"));
     loaded.notes.iter().for_each(|note| tracing::info!("{note}"));
     let log = logs::access_log(&loaded.config.access_log);
@@ -167,7 +176,8 @@ impl Gateway {
         tasks.spawn(answer_admin(admin_listener, state(&Arc::downgrade(&shared))));
         let apply = move |config: &Config| access.store(Arc::new(self::access(config)));
         let watch = Watch::start(source.path(), &config.watched_files);
-        let (environment, shared_) = (environment(), Arc::clone(&shared));
+        let environment = Environment { role: Role::Gateway, ..environment() };
+        let shared_ = Arc::clone(&shared);
         let running = Running { source, environment, shared: shared_, watch };
         tasks.spawn(Reloader::serve(requests, running, apply));
         let prober = Prober::start(Arc::clone(&shared))?;
@@ -304,7 +314,7 @@ fn local_store(config: &Config, source: &Source) -> (Arc<dyn Store>, Option<Stri
     let (store, warning) = store::open(&folder);
     let warning = warning.map(|text| text.replace("`store.path`", &source.says("store.path")));
     let warning =
-        warning.map(|warning| match config::access_hint(&folder, config::Wanted::Write) {
+        warning.map(|warning| match access_hint(&folder, Wanted::Folder, Role::Gateway) {
             Some(hint) => format!("{warning}; {hint}"),
             None => warning,
         });

@@ -16,5 +16,5 @@ mod watch;
 pub use build::{Before, snapshot};
 pub use lifecycle::{ADMIN_CONNECTIONS, Capacity, Signal, Signals, capacity, signals};
 pub use reload::{ReloadError, Reloaded, Reloader, Requests, Running};
-pub use tls::{RENEW, certificates, warnings as certificate_warnings};
+pub use tls::{CERTIFICATES, RENEW, certificates, warnings as certificate_warnings};
 pub use watch::Watch;

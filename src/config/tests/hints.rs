@@ -107,6 +107,7 @@ fn a_token_of_two_apps_says_what_its_clients_must_send() {
 #[test]
 fn a_file_with_secrets_is_for_its_owner() {
     let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = folder.path().join("gateway.yaml");
     let vars = [("TOKEN", "usertoken-of-shop"), ("KEY", "app-key-of-a")];
     let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
