@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::address;
 use super::diagnostic::{DiagnosticSink, Diagnostics};
+use super::full_width;
 use super::key_table::is_name;
 use super::literal;
 use super::load::{Environment, Loaded, parse};
@@ -86,7 +87,9 @@ impl Reader<'_> {
                     "`MODEL_CONFIG` is neither JSON nor a Python dictionary: at character {column}, \
                      {expected} was expected"
                 );
-                self.error(message, MODELS);
+                let wide =
+                    written.chars().nth(column.saturating_sub(1)).and_then(full_width::advice);
+                self.error(message, wide.unwrap_or_else(|| MODELS.to_owned()));
                 return Vec::new();
             }
         };

@@ -137,6 +137,8 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
         ),
         ("MODEL_CONFIG", "{'app-hush': 'a'}", "has a key where a model is expected"),
         ("MODEL_CONFIG", "{'app-hush': None}", "has a key where a model is expected"),
+        ("MODEL_CONFIG", "{\"m\"：\"app-hush\"}", "full-width `：`: write `:`"),
+        ("VALID_API_KEYS", "sk-hush1，sk-hush2", "full-width `，`: write `,`"),
         ("DIFY_API_BASE", "", "`DIFY_API_BASE` is not set"),
         ("DIFY_API_BASE", "dify:5001", "`DIFY_API_BASE`: its URL has no scheme"),
         ("DIFY_API_BASE", "http://dify/a//b", "`DIFY_API_BASE`: the path in its URL cannot stand"),
