@@ -12,6 +12,7 @@ use crate::cli::exit_status::ExitStatus;
 use crate::cli::printer::Printer;
 pub(super) use crate::cli::printer::style;
 use crate::cli::serve::block_on;
+use crate::cli::start_hints;
 use crate::config::{Config, Diagnostics, Environment, Loaded, Missing, Source};
 use crate::control;
 
@@ -103,6 +104,16 @@ fn with_certificates(
     if missing == Missing::Allowed && !away.is_empty() {
         loaded.unset.names.extend(away);
         return (Some(loaded), findings);
+    }
+    match start_hints::spool(&loaded.config, &source.to_string()) {
+        Err(_) if missing == Missing::Allowed => {
+            loaded
+                .unset
+                .names
+                .extend(loaded.config.spool_dir.iter().map(|dir| dir.display().to_string()));
+        }
+        Err(no_folder) => return (None, no_folder),
+        Ok(()) => {}
     }
     match control::certificates(&loaded.config) {
         Ok(expiring) => {

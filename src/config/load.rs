@@ -60,6 +60,12 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
         let message = "the configuration is not UTF-8 text";
         return refuse(DiagnosticBuilder::placeless(message).hint("save it as UTF-8"));
     };
+    if is_lua(path, &text) {
+        let message = "this is Lua, as an OpenResty balancer has it";
+        let command =
+            format!("`difygate import {name} -o difygate.yaml` makes a configuration of it");
+        return refuse(DiagnosticBuilder::placeless(message).hint(command));
+    }
     let mut env = env.clone();
     if env.base.as_os_str().is_empty() {
         env.base = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -70,6 +76,14 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
         loaded.changes.warn(&message, "a secret may also stand in a file of its own (`file:`)");
     }
     Ok(loaded)
+}
+
+/// Whether a file is a balancer's of before. No YAML begins so.
+fn is_lua(path: &Path, text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with("--"));
+    let begins = |word| first.is_some_and(|line| line.starts_with(word));
+    path.extension().is_some_and(|end| end == "lua") || begins("return {") || begins("local ")
 }
 
 /// Whether everybody on the machine may read a file, and this process could without that, too: where it

@@ -319,3 +319,25 @@ proptest! {
         prop_assert_eq!(first == second, one == other);
     }
 }
+
+#[test]
+fn what_is_wrong_with_a_secret_names_its_variable_and_no_place_that_nobody_wrote() {
+    let said = refused(&[("MODEL_CONFIG", "{'a': 'hush 1'}")]);
+    assert!(said.contains("error: `MODEL_CONFIG`: the token of"), "{said}");
+    let said = refused(&[("VALID_API_KEYS", "sk hush")]);
+    assert!(said.contains("error: `VALID_API_KEYS`: the secret of key"), "{said}");
+    assert!(!said.contains(" | ") && !said.contains("hush"), "{said}");
+    let vars = [
+        ("MODEL_CONFIG", "{\"shop\": \"app-xxxxxxxxxxxx\"}"),
+        ("DIFY_API_BASE", "http://127.0.0.1:1/v1"),
+        ("VALID_API_KEYS", "sk-1"),
+    ];
+    let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let env = crate::config::Environment { vars, ..Default::default() };
+    let loaded = crate::config::Source::Environment { file: None }.load(&env).unwrap();
+    let told: Vec<_> = loaded.changes.warnings().collect();
+    let starts = |start: &str| told.iter().any(|warning| warning.starts_with(start));
+    assert!(starts("`VALID_API_KEYS`: this key's secret is shorter"), "{told:?}");
+    assert!(starts("`MODEL_CONFIG`: this looks like a placeholder"), "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
+}

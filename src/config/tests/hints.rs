@@ -125,6 +125,21 @@ fn a_file_with_secrets_is_for_its_owner() {
 }
 
 #[test]
+fn a_file_of_lua_is_told_what_makes_a_configuration_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("config.lua", "apps = {}"),
+        ("gateway.yaml", "-- apps\n\nlocal _M = {}\nreturn _M\n"),
+        ("gateway.conf", "return { apps = {} }"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        let said = load(&path, &Environment::default()).unwrap_err().render(Style::Plain);
+        assert!(said.contains("error: this is Lua") && said.contains("`difygate import"), "{said}");
+    }
+}
+
+#[test]
 fn relative_paths_start_at_the_folder_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.yaml");

@@ -89,12 +89,17 @@ fn a_certificate_that_is_not_there_is_a_mistake_of_the_configuration() {
     let config = folder.path().join("difygate.yaml");
     let text = "listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\ntls: { cert: none.pem, key: none.key }\napps:\n  \
                 a:\n    user_tokens: [user-token-1]\n    instances: [{ name: one, host: 127.0.0.1, token: app-key-1 }]\n";
-    fs::write(&config, text).unwrap();
-    fs::set_permissions(&config, Permissions::from_mode(0o644)).unwrap();
-    for command in ["check", "serve"] {
-        let refused = run(folder.path(), &[command, config.to_str().unwrap()]);
-        let said = String::from_utf8_lossy(&refused.stderr);
-        assert!(refused.status.code() == Some(2) && said.contains("none.pem"), "{command}: {said}");
+    let tls = "tls: { cert: none.pem, key: none.key }\n";
+    for (text, what) in
+        [(text.to_owned(), "none.pem"), (text.replace(tls, "spool_dir: none\n"), "/none`")]
+    {
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(&config, Permissions::from_mode(0o644)).unwrap();
+        for command in ["check", "serve"] {
+            let refused = run(folder.path(), &[command, config.to_str().unwrap()]);
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert!(refused.status.code() == Some(2) && said.contains(what), "{command}: {said}");
+        }
     }
 }
 
