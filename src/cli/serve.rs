@@ -49,7 +49,7 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     let loaded = source.load(&Environment { role: Role::Gateway, ..environment() });
     // A certificate or a folder that is not there is a mistake of the configuration, as for `check`.
     let loaded = loaded.and_then(|loaded| match control::certificates(&loaded.config) {
-        Ok(_) => Ok(loaded),
+        Ok(_) => start_hints::spool(&loaded.config, &source.to_string()).map(|()| loaded),
         Err(fault) => {
             Err(Diagnostics::of_error(&source.to_string(), &fault, control::CERTIFICATES))
         }
