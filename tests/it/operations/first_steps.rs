@@ -151,6 +151,9 @@ fn init_writes_a_file_for_its_owner_alone_that_can_be_served() {
     ];
     let output = run(&["env.yaml", "--from-env"], &vars);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = text(&output.stdout);
+    assert!(told.contains("From now on env.yaml counts: OpenDify's variables"), "{told}");
+    assert!(told.contains("`gpt 4` is app `gpt-4-"), "{told}");
     let path = folder.path().join("env.yaml");
     let written = std::fs::read_to_string(&path).unwrap();
     assert_eq!(mode(&path), 0o600);
