@@ -16,6 +16,7 @@ use super::json_body::JsonBody;
 use super::refusal::refuse;
 use super::state::AdminState;
 use crate::conversation::{Conversation, ConversationStore, ExportHeader, ExportRow, StoreDown};
+use crate::gateway::state::snapshot::Snapshot;
 
 /// The largest part of an import, in bytes.
 const LARGEST_PART: usize = 16 << 20;
@@ -87,8 +88,22 @@ async fn export(State(state): State<Arc<AdminState>>, Query(asked): Query<Export
 }
 
 async fn import(State(state): State<Arc<AdminState>>, JsonBody(part): JsonBody<Part>) -> Response {
-    let Some(conversation_store) = conversation_store(&state) else { return ending() };
-    answer(conversation_store.import(part.header, part.rows).await)
+    let Some(shared) = state.shared.upgrade() else { return ending() };
+    // An export may be older than the configuration; whoever names an app of chats means one that is here.
+    if part.header.is_none()
+        && let Some(message) = unknown_app(&shared.snapshot(), &part.rows)
+    {
+        return refuse(StatusCode::BAD_REQUEST, "invalid_param", &message);
+    }
+    answer(shared.conversation_store().import(part.header, part.rows).await)
+}
+
+/// What is said where a row is of an app that is not here.
+fn unknown_app(snapshot: &Snapshot, rows: &[ExportRow]) -> Option<String> {
+    let is_here = |name: &str| snapshot.apps.iter().any(|app| app.name.as_str() == name);
+    let unknown = rows.iter().find(|row| !is_here(&row.app))?;
+    let apps: Vec<_> = snapshot.apps.iter().map(|app| format!("`{}`", app.name)).collect();
+    Some(format!("there is no app `{}`; the apps are {}", unknown.app, apps.join(", ")))
 }
 
 async fn cleanup(

@@ -32,13 +32,18 @@ const KEY_HINT_MS: u64 = 15 * 60 * 1000;
 
 pub(super) fn hint(member: &Member, now_ms: u64) -> Option<String> {
     let instance = &member.instance;
-    let refused_at_ms = member.stats.key_refused_at_ms();
-    if refused_at_ms > 0 && now_ms.saturating_sub(refused_at_ms) < KEY_HINT_MS {
-        let (count, ago) =
-            (member.stats.key_refused.get(), now_ms.saturating_sub(refused_at_ms) / 1000);
+    let refused_at_ms =
+        member.authorization.as_ref().and_then(|key| member.stats.key_refused_at_ms(key.expose()));
+    let since_ms = refused_at_ms.map(|at_ms| now_ms.saturating_sub(at_ms));
+    if let Some(since_ms) = since_ms.filter(|since_ms| *since_ms < KEY_HINT_MS) {
+        let count = member.stats.key_refused.get();
         let times = if count == 1 { "once" } else { &format!("{count} times") };
+        let last = match since_ms / 1000 {
+            seconds @ 0..60 => format!("{seconds} s"),
+            seconds => format!("{} min", seconds / 60),
+        };
         return Some(format!(
-            "it refused its key {times} (401), last {ago} s ago: mistyped, deleted, or of another Dify? \
+            "it refused its key {times} (401), the last time {last} ago: mistyped, deleted, or of another Dify? \
              `difygate check --ask` asks all of them"
         ));
     }

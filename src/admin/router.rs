@@ -133,7 +133,15 @@ async fn ready(State(state): State<Arc<AdminState>>) -> Response {
 }
 
 async fn status(State(state): State<Arc<AdminState>>) -> Response {
-    with_gateway(&state, |shared| Json(status::status(shared)).into_response())
+    let refused = state.reloader.refused().map(|refused| {
+        let since = format!("{:.0}", refused.since);
+        json!({ "since": since, "message": refused.why })
+    });
+    with_gateway(&state, |shared| {
+        let mut status = status::status(shared);
+        status["configuration"]["refused"] = json!(refused);
+        Json(status).into_response()
+    })
 }
 
 /// What runs, for `difygate plan`. Only the admin listener leads here.

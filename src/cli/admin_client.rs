@@ -42,7 +42,13 @@ pub(super) struct AdminOption {
 /// `HOST:PORT`, also written as a URL.
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    address.parse().map_err(|_| "write it as `127.0.0.1:9090`".to_owned())
+    let address = match address.strip_prefix("localhost:") {
+        Some(port) => &format!("127.0.0.1:{port}"),
+        None => address,
+    };
+    address.parse().map_err(|_| {
+        "write it as `127.0.0.1:9090` or `localhost:9090`; of another host name write the address".to_owned()
+    })
 }
 
 /// A gateway's admin listener.
@@ -104,7 +110,8 @@ impl AdminOption {
                 (self.of(&admin), source.to_string())
             }
         };
-        if !config.is_named() {
+        // Where there is no configuration, there is nothing to say of it.
+        if !config.is_named() && source.path().is_none_or(std::path::Path::exists) {
             printer.note(&format!("the gateway at {} ({from})", client.address));
         }
         Some(client)
@@ -207,7 +214,8 @@ impl AdminClient {
                  DIFYGATE_ADMIN_TOKEN"
             ),
             _ => format!(
-                "the gateway at {address} does not answer this address or token: see `admin`"
+                "the gateway at {address} does not answer this address or token: give its `admin.token` as \
+                 --admin-token or DIFYGATE_ADMIN_TOKEN; `admin.allow` has the addresses that may ask"
             ),
         }
     }
@@ -219,7 +227,13 @@ mod tests {
 
     #[test]
     fn an_admin_listener_is_named_by_address_or_url() {
-        for text in ["127.0.0.1:9090", "http://127.0.0.1:9090", "http://[::1]:9090/"] {
+        for text in [
+            "127.0.0.1:9090",
+            "localhost:9090",
+            "http://localhost:9090/",
+            "http://127.0.0.1:9090",
+            "http://[::1]:9090/",
+        ] {
             assert!(parse_address(text).is_ok(), "{text}");
         }
         for text in ["9090", "https://127.0.0.1:9090", "gateway:9090", ""] {

@@ -13,11 +13,9 @@ use crate::cli::printer::Printer;
 pub(super) use crate::cli::printer::style;
 use crate::cli::routes;
 use crate::cli::serve::block_on;
+use crate::cli::start_hints;
 use crate::config::{Config, Diagnostics, Environment, Loaded, Missing, Source};
 use crate::control;
-
-const CERTIFICATES: &str =
-    "a certificate and its key are two PEM files, the key without a passphrase";
 
 /// Check a configuration file.
 #[derive(Debug, Args)]
@@ -112,13 +110,25 @@ fn with_certificates(
         loaded.unset.names.extend(away);
         return (Some(loaded), findings);
     }
+    match start_hints::spool(&loaded.config, &source.to_string()) {
+        Err(_) if missing == Missing::Allowed => {
+            loaded
+                .unset
+                .names
+                .extend(loaded.config.spool_dir.iter().map(|dir| dir.display().to_string()));
+        }
+        Err(no_folder) => return (None, no_folder),
+        Ok(()) => {}
+    }
     match control::certificates(&loaded.config) {
         Ok(expiring) => {
             let mut findings = findings;
             expiring.iter().for_each(|warning| findings.warn(warning, control::RENEW));
             (Some(loaded), findings)
         }
-        Err(fault) => (None, Diagnostics::of_error(&source.to_string(), &fault, CERTIFICATES)),
+        Err(fault) => {
+            (None, Diagnostics::of_error(&source.to_string(), &fault, control::CERTIFICATES))
+        }
     }
 }
 

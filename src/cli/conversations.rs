@@ -156,9 +156,13 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
                 true => {
                     json!({ "added": added, "present": present, "skipped": skipped }).to_string()
                 }
-                false => format!(
-                    "{added} conversations taken in, {present} were known, {skipped} cannot be used"
-                ),
+                false => {
+                    let were = if present == 1 { "was" } else { "were" };
+                    format!(
+                        "{} taken in, {present} {were} known, {skipped} cannot be used",
+                        counted(added)
+                    )
+                }
             };
             printer.line(&text)?;
         }
@@ -168,7 +172,10 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
             let done: Value = block_on(admin.ask("/conversations/cleanup", &question))?;
             let text = match json {
                 true => done.to_string(),
-                false => format!("{} conversations forgotten", done["removed"]),
+                false => {
+                    let removed = done["removed"].as_u64().and_then(|count| count.try_into().ok());
+                    format!("{} forgotten", counted(removed.unwrap_or_default()))
+                }
             };
             printer.line(&text)?;
         }
@@ -224,8 +231,7 @@ fn export(
     }
     if let (Some(mut file), Some(path)) = (file, output) {
         file.flush()?;
-        let what = if count == 1 { "conversation" } else { "conversations" };
-        printer.line(&format!("{count} {what} written to {}", path.display()))?;
+        printer.line(&format!("{} written to {}", counted(count), path.display()))?;
     }
     Ok(())
 }
@@ -243,12 +249,16 @@ fn import(admin: &AdminClient, parsed: ParsedImport) -> anyhow::Result<ImportSum
     Ok(all)
 }
 
+fn counted(count: usize) -> String {
+    format!("{count} conversation{}", if count == 1 { "" } else { "s" })
+}
+
 /// An error after so many conversations were dealt with.
 fn half_way(error: anyhow::Error, done: usize) -> anyhow::Error {
     match done {
         0 => error,
         _ => {
-            let error = error.context(format!("stopped after {done} conversations"));
+            let error = error.context(format!("stopped after {}", counted(done)));
             ExitStatus::Stopped.error(&error)
         }
     }
@@ -278,7 +288,8 @@ fn listed_text(listed: &Value) -> String {
         .collect();
     let count = rows.len();
     let heading = ["CONVERSATION", "APP", "KEY", "USER", "CHAT", "TURNS", "STATE", "USED"];
-    format!("{}\n{count} of {} conversations\n", table(heading, rows), listed["count"])
+    let all = listed["count"].as_u64().and_then(|count| count.try_into().ok());
+    format!("{}\n{count} of {}\n", table(heading, rows), counted(all.unwrap_or_default()))
 }
 
 /// A text that came from a client must not steer the terminal.

@@ -8,7 +8,8 @@ Exit codes, of every command:
   0  done
   1  failed, or something was found
   2  the command line or a configuration is wrong
-  3  it could not run: no gateway answers, an address is taken, a file cannot be written
+  3  it could not run: no gateway answers (`health` says 1 then, as Docker wants it), an address is taken, a file
+     cannot be written
   4  it stopped half-way
   5  it was refused: the token or the address may not do this";
 

@@ -25,9 +25,12 @@ const DEFAULT: &str = "127.0.0.1:8080";
 
 /// Ask whether a gateway is alive.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 it answered 200 within 2 s, 1 it did not.\n\
+#[command(
+    after_help = "Exit codes: 0 it answered 200 within 2 s, 1 it did not, or no gateway is there: Docker \
+    takes no other code for an unhealthy container. 2 the command line is wrong.\n\
     Without --url it asks where the configuration says that it listens; behind TLS, on the admin listener.\n\
-    `/health` says that the gateway is alive, `/ready` that every app has an available instance.")]
+    `/health` says that the gateway is alive, `/ready` that every app has an available instance."
+)]
 pub(super) struct Arguments {
     #[command(flatten)]
     chosen: ConfigOption,

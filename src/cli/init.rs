@@ -15,7 +15,7 @@ use crate::cli::exit_status::ExitStatus;
 use crate::cli::import::{create, replace};
 use crate::cli::printer::Printer;
 use crate::cli::printer::style;
-use crate::config::{self, Config, Environment, Source};
+use crate::config::{self, Config, Environment, Severity, Source};
 
 /// Write a first configuration.
 #[derive(Debug, Args)]
@@ -122,11 +122,39 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
     written.map_err(|error| ExitStatus::CouldNotRun.error(&error))?;
     let shown = output.display();
     printer.line(&format!("{shown} written: {}. Only you can read it.", summary(&config)))?;
+    for said in renamed(&config) {
+        printer.line(&said)?;
+    }
+    if arguments.from_env {
+        printer.line(&format!(
+            "From now on {shown} counts: OpenDify's variables, and `.env`, have no effect on what it says."
+        ))?;
+    }
     printer.line(&format!(
-        "Next: `difygate check --ask {shown}` asks every Dify, `difygate serve {shown}` serves. What clients \
-         send stands in the file."
+        "Next: `difygate check --ask {shown}` asks every Dify, `difygate serve {shown}` serves. The tokens that \
+         clients send are in the file."
     ))?;
     Ok(ExitStatus::Done)
+}
+
+/// What is wrong with a place, in the words of a check; it shows no key.
+fn fault(place: &Place) -> Option<String> {
+    let text = of_places(std::slice::from_ref(place));
+    let findings = config::parse("the answer", &text, &Environment::default()).err()?;
+    let finding = findings.findings().iter().find(|one| one.severity == Severity::Error)?;
+    let hint = finding.hint.as_deref().map(|hint| format!(" ({hint})"));
+    Some(format!("{}{}", finding.message, hint.unwrap_or_default()))
+}
+
+/// The apps whose names are those of models alone, and what they are called in the file.
+fn renamed(config: &Config) -> impl Iterator<Item = String> {
+    let of_app = |app: &config::App| app.aliases.first().cloned();
+    let apps = config.apps.iter().filter_map(move |(name, app)| Some((name, of_app(app)?)));
+    apps.map(|(name, alias)| {
+        format!(
+            "`{alias}` is app `{name}` in the file, as logs and metrics will call it; the model stays `{alias}`."
+        )
+    })
 }
 
 /// Asks a person for apps and their Difys; an empty line ends each list.
@@ -135,30 +163,39 @@ fn ask(
     say: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> io::Result<Vec<Place>> {
     let mut places: Vec<Place> = Vec::new();
-    let mut answer = |question: &str| {
+    // What is wrong with an answer is said at once, and it is asked for again.
+    let mut answer = |question: &str, place: &dyn Fn(&str) -> Option<Place>| loop {
         say(&format!("{question}: "))?;
         let mut line = String::new();
         answers.read_line(&mut line)?;
-        io::Result::Ok(line.trim().to_owned())
+        let line = line.trim().to_owned();
+        let place = Some(&*line).filter(|line| !line.is_empty()).and_then(place);
+        match place.and_then(|place| fault(&place)) {
+            Some(fault) => say(&format!("  {fault}\n"))?,
+            None => return io::Result::Ok(line),
+        }
     };
     loop {
         let question = match places.is_empty() {
             true => "Name of an app, as OpenAI and Anthropic clients will call it",
             false => "Name of another app, or Enter",
         };
-        let app = answer(question)?;
+        let app = answer(question, &|_| None)?;
         if app.is_empty() {
             return Ok(places);
         }
         let mut question = "Address of a Dify API with this app, such as http://10.0.0.1:5001";
         loop {
-            let url = answer(question)?;
+            let at = |url: &str, key: &str| {
+                Some(Place { app: app.clone(), key: key.to_owned(), url: api_url(url) })
+            };
+            let url = answer(question, &|url| at(url, "app-of-this-app"))?;
             if url.is_empty() {
                 break;
             }
-            let key = answer("The app's key in that Dify (app-…)")?;
+            let key = answer("The app's key in that Dify (app-…)", &|key| at(&url, key))?;
             if !key.is_empty() {
-                places.push(Place { app: app.clone(), key, url: api_url(&url) });
+                places.extend(at(&url, &key));
             }
             question = "Address of another Dify with this app, or Enter";
         }
@@ -173,6 +210,10 @@ const HEAD: &str = "\
 
 const LISTEN: &str = "
 # Where clients connect: this machine alone. `0.0.0.0:8080` lets other machines in.
+";
+
+const LISTEN_TO_ALL: &str = "
+# Where clients connect, from other machines, too. `127.0.0.1:8080` lets this machine alone in.
 ";
 
 const ADMIN: &str = "
@@ -238,8 +279,10 @@ fn instance(text: &mut String, name: &str, url: &str, key: &str) {
 
 /// The same as OpenDify's variables say.
 fn of_config(config: &Config, source: &Source) -> String {
+    let is_own = config.listen.first().ip().is_loopback();
+    let comment = if is_own { LISTEN } else { LISTEN_TO_ALL };
     let mut text =
-        format!("{HEAD}# It says what {source} did.\n{LISTEN}listen: {}\n", config.listen);
+        format!("{HEAD}# It says what {source} did.\n{comment}listen: {}\n", config.listen);
     // Writing to a string does not fail.
     let _ = writeln!(text, "{ADMIN}admin: {{ listen: {} }}", config.admin.listen);
     text += "\n# Dify sees users as it did through OpenDify.\nai: { users: open_webui }\n";
@@ -341,6 +384,18 @@ mod tests {
             ]
         );
         assert!(said[0].starts_with("Name of an app"), "{said:?}");
+        // What is wrong is said at once, without a key, and asked for again.
+        let mut said = Vec::new();
+        let mut say = |text: &str| {
+            said.push(text.to_owned());
+            Ok(())
+        };
+        let answers = "shop\nhttp://h:99999\nh1:5001\napp hush\napp-1\n\n\n";
+        let places = ask(&mut answers.as_bytes(), &mut say).unwrap();
+        assert_eq!(places, [place("shop", "app-1", "http://h1:5001")]);
+        let told: Vec<_> = said.iter().filter(|said| said.starts_with("  ")).collect();
+        assert!(told.len() == 2 && told[0].contains("port"), "{told:?}");
+        assert!(told[1].contains("token") && !told[1].contains("hush"), "{told:?}");
         // The end of what is typed is the end of the questions.
         assert!(ask(&mut "".as_bytes(), &mut |_| Ok(())).unwrap().is_empty());
     }

@@ -22,7 +22,7 @@ pub(super) fn error_log(config: &Config) -> anyhow::Result<()> {
 
 /// What went wrong with a file, and what to type if it is only somebody else's.
 fn with_owner(error: io::Error, path: &Path) -> anyhow::Error {
-    match config::access_hint(path, config::Wanted::Write) {
+    match config::access_hint(path, config::Wanted::Write, config::Role::Gateway) {
         Some(hint) => anyhow!("{error}; {hint}"),
         None => error.into(),
     }

@@ -14,6 +14,7 @@ mod http_get;
 mod import;
 mod init;
 mod logs;
+mod other_words;
 mod plan;
 mod printer;
 mod routes;
@@ -21,6 +22,7 @@ mod schema;
 pub mod serve;
 mod shell;
 mod sim;
+mod start_hints;
 mod status;
 mod table;
 
@@ -80,15 +82,19 @@ enum Command {
 
 /// Runs the program with its arguments.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut printer = Printer;
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Nobody is left to tell when even this cannot be printed.
             let _ = error.print();
+            if let Some(meant) = other_words::meant(&arguments).filter(|_| error.use_stderr()) {
+                printer.findings(&format!("\n  hint: {meant}"));
+            }
             return if error.use_stderr() { ExitStatus::Misused } else { ExitStatus::Done };
         }
     };
-    let mut printer = Printer;
     let done = match cli.command {
         Command::Serve(arguments) => serve::run(arguments, &mut printer),
         Command::Init(arguments) => init::run(&arguments, &mut printer),

@@ -21,7 +21,8 @@ use crate::cli::exit_status::ExitStatus;
 use crate::cli::logs;
 use crate::cli::printer::Printer;
 use crate::cli::printer::style;
-use crate::config::{self, Config, Source};
+use crate::cli::start_hints;
+use crate::config::{self, Config, Diagnostics, Environment, Role, Source, Wanted, access_hint};
 use crate::control::{self, Reloader, Running, Signal, Signals, Watch, capacity};
 use crate::conversation::ConversationStore;
 use crate::gateway::{Bound, Prober, Shared, Stores, WorkerConfig, Workers, bind};
@@ -45,7 +46,15 @@ pub struct Arguments {
 /// Serves until it is told to end.
 pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitStatus> {
     let source = arguments.chosen.source();
-    let loaded = match source.load(&environment()) {
+    let loaded = source.load(&Environment { role: Role::Gateway, ..environment() });
+    // A certificate or a folder that is not there is a mistake of the configuration, as for `check`.
+    let loaded = loaded.and_then(|loaded| match control::certificates(&loaded.config) {
+        Ok(_) => start_hints::spool(&loaded.config, &source.to_string()).map(|()| loaded),
+        Err(fault) => {
+            Err(Diagnostics::of_error(&source.to_string(), &fault, control::CERTIFICATES))
+        }
+    });
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(findings) => {
             printer.findings(&findings.render(style(printer)));
@@ -55,7 +64,8 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
     if !loaded.warnings.is_empty() {
         printer.findings(&loaded.warnings.render(style(printer)));
     }
-    logs::error_log(&loaded.config)?;
+    let started = logs::error_log(&loaded.config);
+    started.map_err(|error| ExitStatus::CouldNotRun.error(&error))?;
     loaded.changes.warnings().for_each(|warning| tracing::warn!("{warning}"));
     loaded.notes.iter().for_each(|note| tracing::info!("{note}"));
     let log = logs::access_log(&loaded.config.access_log);
@@ -64,26 +74,12 @@ pub fn run(arguments: Arguments, printer: &mut Printer) -> anyhow::Result<ExitSt
         let signals = control::signals().context("cannot watch signals")?;
         tracing::info!("configuration: {source}");
         let gateway = Gateway::start(loaded.config, source, log).await;
-        let gateway = gateway.map_err(|error| ExitStatus::CouldNotRun.error(&hinted(error)))?;
+        let gateway =
+            gateway.map_err(|error| ExitStatus::CouldNotRun.error(&start_hints::hinted(error)))?;
         let (listen, admin) = (gateway.listening(), gateway.admin());
         tracing::info!("serving on {listen}, admin on http://{admin}");
         Ok(gateway.run_until_ended(signals).await)
     })
-}
-
-/// What stopped a start, with what is behind it where that is known.
-fn hinted(error: anyhow::Error) -> anyhow::Error {
-    let is_denied = |cause: &(dyn std::error::Error + 'static)| {
-        let io = cause.downcast_ref::<std::io::Error>();
-        io.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
-    };
-    if !error.chain().any(is_denied) {
-        return error;
-    }
-    anyhow!(
-        "{error:#}; a port below 1024 needs root or CAP_NET_BIND_SERVICE, a file or folder the rights of the user \
-         that runs difygate"
-    )
 }
 
 /// Runs what is not a worker's: signals, admin, reloads, probes.
@@ -133,10 +129,11 @@ impl Gateway {
             tracing::warn!("{warning}; {}", control::RENEW);
         }
         let (listeners, listen) = bind_all(&config, setup, &source)?;
-        let admin_listener = TcpListener::bind(config.admin.listen).await.with_context(|| {
-            let says = source.says("admin.listen");
-            format!("cannot listen on {} ({says})", config.admin.listen)
-        })?;
+        let at = config.admin.listen;
+        let admin_listener = TcpListener::bind(at)
+            .await
+            .map_err(|error| start_hints::in_use(error, at))
+            .with_context(|| format!("cannot listen on {at} ({})", source.says("admin.listen")))?;
         let admin = admin_listener.local_addr()?;
         let access_log = match log {
             Some((format, destination)) => Some(logs::start_access_log(format, destination)?),
@@ -167,7 +164,8 @@ impl Gateway {
         tasks.spawn(answer_admin(admin_listener, state(&Arc::downgrade(&shared))));
         let apply = move |config: &Config| access.store(Arc::new(self::access(config)));
         let watch = Watch::start(source.path(), &config.watched_files);
-        let (environment, shared_) = (environment(), Arc::clone(&shared));
+        let environment = Environment { role: Role::Gateway, ..environment() };
+        let shared_ = Arc::clone(&shared);
         let running = Running { source, environment, shared: shared_, watch };
         tasks.spawn(Reloader::serve(requests, running, apply));
         let prober = Prober::start(Arc::clone(&shared))?;
@@ -274,6 +272,7 @@ fn bind_all(
     let (mut bound, mut listen) = (Vec::new(), Vec::new());
     for &config::Listener { address, tls } in config.listen.listeners() {
         let sockets = bind(address, setup.workers, setup.backlog)
+            .map_err(|error| start_hints::in_use(error, address))
             .with_context(|| format!("cannot listen on {address} ({})", source.says("listen")))?;
         listen.push((sockets.first().context("no worker")?.local_addr()?, tls));
         bound.push(Bound { sockets, tls });
@@ -304,7 +303,7 @@ fn local_store(config: &Config, source: &Source) -> (Arc<dyn Store>, Option<Stri
     let (store, warning) = store::open(&folder);
     let warning = warning.map(|text| text.replace("`store.path`", &source.says("store.path")));
     let warning =
-        warning.map(|warning| match config::access_hint(&folder, config::Wanted::Write) {
+        warning.map(|warning| match access_hint(&folder, Wanted::Folder, Role::Gateway) {
             Some(hint) => format!("{warning}; {hint}"),
             None => warning,
         });
@@ -371,9 +370,7 @@ fn access(config: &Config) -> Access {
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use anyhow::{Context, anyhow};
-
-    use super::{hinted, state_folder};
+    use super::state_folder;
     use crate::config::{Environment, parse};
 
     #[test]
@@ -397,14 +394,5 @@ mod tests {
         ] {
             assert_eq!(folder(store, state, path), PathBuf::from(expected), "{store} {state:?}");
         }
-    }
-
-    #[test]
-    fn a_start_that_is_denied_says_what_it_needs() {
-        let denied = Err::<(), _>(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
-        let said = hinted(denied.context("cannot listen on 0.0.0.0:80").unwrap_err()).to_string();
-        assert!(said.starts_with("cannot listen on 0.0.0.0:80: permission denied; "), "{said}");
-        assert!(said.contains("CAP_NET_BIND_SERVICE"), "{said}");
-        assert_eq!(hinted(anyhow!("the address is in use")).to_string(), "the address is in use");
     }
 }

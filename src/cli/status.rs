@@ -127,6 +127,11 @@ fn text(status: &Value) -> String {
         ["APP", "INSTANCE", "STATUS", "REQUESTS", "IN FLIGHT", "SLOTS", "LATENCY", "ADDRESS"],
         rows.collect(),
     );
+    if let Some(since) = status["configuration"]["refused"]["since"].as_str() {
+        let said =
+            format!("the configuration on disk is refused since {since}: run `difygate check`");
+        let _ = writeln!(text, "\n{}", Tone::Bad.paint(&said));
+    }
     for (remark, whose) in remarks(status) {
         let _ = writeln!(text, "\n{}: {remark}", whose.join(", "));
     }

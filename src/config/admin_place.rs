@@ -46,7 +46,7 @@ pub fn admin_place(path: &Path, env: &Environment) -> Result<AdminPlace, NoAdmin
     let name = path.display().to_string();
     let bytes = fs::read(path).map_err(|error| {
         let mut sink = DiagnosticSink::default();
-        sink.add(unreadable(path, &error));
+        sink.add(unreadable(path, &error, env.role));
         NoAdminPlace::Unread(Diagnostics::new(&name, "", sink))
     })?;
     let text = String::from_utf8_lossy(&bytes);

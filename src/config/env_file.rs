@@ -47,6 +47,19 @@ pub(super) fn parse(text: &str) -> EnvFile {
     file
 }
 
+/// What to write instead of a line that is no variable.
+pub(super) fn hint(line: &str) -> String {
+    let end = line.find(|c: char| matches!(c, '：' | '＝' | ':' | '='));
+    let mark = end.and_then(|end| line[end..].chars().next());
+    let name = end.and_then(|end| name_of(&line[..end]));
+    match (name, mark) {
+        (Some(name), Some('：')) => format!("full-width `：`: write `{name}=…`"),
+        (Some(name), Some('＝')) => format!("full-width `＝`: write `{name}=…`"),
+        (Some(name), Some(':')) => format!("write `{name}=…`"),
+        _ => "write `NAME=value`, and `#` before a comment".to_owned(),
+    }
+}
+
 fn after_line(text: &str) -> &str {
     text.find('\n').map_or("", |end| &text[end + 1..])
 }
@@ -141,7 +154,20 @@ fn unescaped(text: &str, quote: char) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::parse;
+    use super::{hint, parse};
+
+    #[test]
+    fn a_line_with_another_mark_is_told_what_to_write() {
+        for (line, said) in [
+            ("SERVER_PORT：5000", "full-width `：`: write `SERVER_PORT=…`"),
+            ("export A＝secret", "full-width `＝`: write `A=…`"),
+            ("A: secret", "write `A=…`"),
+            ("no variable", "write `NAME=value`, and `#` before a comment"),
+        ] {
+            assert_eq!(parse(line).faults, [1], "{line}");
+            assert_eq!(hint(line), said);
+        }
+    }
 
     #[test]
     fn values_are_read_as_people_write_them() {

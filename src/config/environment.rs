@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::file_access::Role;
 use super::unset::Missing;
 
 /// What a configuration may refer to outside its own text.
@@ -16,6 +17,8 @@ pub struct Environment {
     pub base: PathBuf,
     /// What becomes of variables and of files of secrets that are not there.
     pub missing: Missing,
+    /// Who reads it: hints for the gateway give it files, those for a command do not.
+    pub role: Role,
 }
 
 impl fmt::Debug for Environment {

@@ -11,7 +11,7 @@ use super::certificate_paths;
 use super::check::check;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
 pub use super::environment::Environment;
-use super::file_access::{Wanted, access_hint};
+use super::file_access::{KEEP, Role, Wanted, access_hint, is_open_to_all};
 use super::full_width;
 use super::raw::{RawConfig, RawInstance};
 use super::resolve::resolve;
@@ -54,22 +54,36 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
     };
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) => return refuse(unreadable(path, &error)),
+        Err(error) => return refuse(unreadable(path, &error, env.role)),
     };
     let Ok(text) = String::from_utf8(bytes) else {
         let message = "the configuration is not UTF-8 text";
         return refuse(DiagnosticBuilder::placeless(message).hint("save it as UTF-8"));
     };
+    if is_lua(path, &text) {
+        let message = "this is Lua, as an OpenResty balancer has it";
+        let command =
+            format!("`difygate import {name} -o difygate.yaml` makes a configuration of it");
+        return refuse(DiagnosticBuilder::placeless(message).hint(command));
+    }
     let mut env = env.clone();
     if env.base.as_os_str().is_empty() {
         env.base = path.parent().unwrap_or(Path::new("")).to_owned();
     }
     let mut loaded = parse(&name, &text, &env)?;
     if loaded.holds_secrets && is_open(path) {
-        let message = "there are secrets in this file, and everybody can read it: `chmod o-r` takes that away";
-        loaded.changes.warn(message, "a secret may also stand in a file of its own (`file:`)");
+        let message = format!("there are secrets in this file, and everybody can read it: {KEEP}");
+        loaded.changes.warn(&message, "a secret may also stand in a file of its own (`file:`)");
     }
     Ok(loaded)
+}
+
+/// Whether a file is a balancer's of before. No YAML begins so.
+fn is_lua(path: &Path, text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with("--"));
+    let begins = |word| first.is_some_and(|line| line.starts_with(word));
+    path.extension().is_some_and(|end| end == "lua") || begins("return {") || begins("local ")
 }
 
 /// Whether everybody on the machine may read a file, and this process could without that, too: where it
@@ -83,11 +97,11 @@ fn is_open(path: &Path) -> bool {
         .iter()
         .chain(&groups)
         .any(|group| group.as_raw() == meta.gid() && meta.mode() & 0o040 != 0);
-    meta.is_file() && meta.mode() & 0o004 != 0 && (is_own || is_of_group)
+    meta.is_file() && is_open_to_all(path) && (is_own || is_of_group)
 }
 
 /// What is said of a configuration that cannot be read.
-pub(super) fn unreadable(path: &Path, error: &Error) -> DiagnosticBuilder {
+pub(super) fn unreadable(path: &Path, error: &Error, role: Role) -> DiagnosticBuilder {
     let message = format!("the configuration cannot be read: {}", reason(error));
     let hint = match error.kind() {
         ErrorKind::PermissionDenied => {
@@ -96,7 +110,7 @@ pub(super) fn unreadable(path: &Path, error: &Error) -> DiagnosticBuilder {
         ErrorKind::NotFound => "name an existing file, or let `difygate init` write one",
         _ => "name a file",
     };
-    let hint = access_hint(path, Wanted::Read).unwrap_or_else(|| hint.to_owned());
+    let hint = access_hint(path, Wanted::Read, role).unwrap_or_else(|| hint.to_owned());
     DiagnosticBuilder::placeless(message).hint(hint)
 }
 

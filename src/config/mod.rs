@@ -73,7 +73,7 @@ pub use balancing::{ConsistentHash, MaxLoad, Method};
 pub use bodies::BodiesMemory;
 pub use diagnostic::{Diagnostics, Finding, Place, Related, Severity, Style};
 pub use error_log::ErrorLog;
-pub use file_access::{Wanted, access_hint};
+pub use file_access::{Role, Wanted, access_hint};
 pub use flat::{
     Difference, FlatApp, FlatConfig, Setting, Settings, difference, flatten, mark, top,
 };

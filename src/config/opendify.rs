@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::address;
 use super::diagnostic::{DiagnosticSink, Diagnostics};
+use super::full_width;
 use super::key_table::is_name;
 use super::literal;
 use super::load::{Environment, Loaded, parse};
@@ -50,13 +51,21 @@ pub(super) fn load(
     }
     let environment = Environment { vars, ..Environment::default() };
     let parsed = parse(name, &text, &environment);
+    // The text is ours: whoever reads of it knows the variables.
+    let keys = match (models.is_empty(), app_keys.is_empty()) {
+        (true, _) => "`DIFY_API_KEYS`",
+        (_, true) => "`MODEL_CONFIG`",
+        _ => "`MODEL_CONFIG` or `DIFY_API_KEYS`",
+    };
+    let origin = |line: usize| variables::of_line(text.lines().nth(line - 1)?, keys);
     let mut loaded = match parsed {
         Ok(loaded) => loaded,
-        Err(findings) => return Err(findings.and(before(sink))),
+        Err(findings) => return Err(findings.told_by(origin).and(before(sink))),
     };
-    loaded.warnings = loaded.warnings.and(before(sink));
-    // The text is ours.
-    loaded.changes = Diagnostics::new(name, "", DiagnosticSink::default());
+    loaded.warnings = loaded.warnings.told_by(origin).and(before(sink));
+    // 0.1 did not read the variables.
+    let is_told = |message: &str| !message.starts_with("0.1 ");
+    loaded.changes = loaded.changes.only_warnings(is_told).told_by(origin);
     loaded.notes = notes;
     loaded.config.log_level = log_level;
     loaded.config.state_name = state_name;
@@ -86,7 +95,9 @@ impl Reader<'_> {
                     "`MODEL_CONFIG` is neither JSON nor a Python dictionary: at character {column}, \
                      {expected} was expected"
                 );
-                self.error(message, MODELS);
+                let wide =
+                    written.chars().nth(column.saturating_sub(1)).and_then(full_width::advice);
+                self.error(message, wide.unwrap_or_else(|| MODELS.to_owned()));
                 return Vec::new();
             }
         };

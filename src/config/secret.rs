@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink};
 use super::environment::Environment;
+use super::file_access::{KEEP, is_open_to_all};
 use super::raw::{RawAi, RawConfig, RawProbe};
 use super::unset::Missing;
 use super::yaml::{Places, Step};
@@ -107,7 +108,7 @@ impl Fetcher<'_> {
                         span,
                         "this secret's file is readable by everybody",
                     );
-                    sink.add(draft.hint("remove that permission with `chmod o-r`"));
+                    sink.add(draft.hint(KEEP));
                 }
                 *token = Token::new(secret);
                 files.push(file);
@@ -171,7 +172,7 @@ fn read(file: &Path) -> Result<(String, bool), Fault> {
             hint: "write the secret into it",
         });
     }
-    Ok((line.to_owned(), is_open(file, &meta)))
+    Ok((line.to_owned(), is_open(file)))
 }
 
 /// The kind of an error alone, in the words of a shell.
@@ -183,13 +184,11 @@ pub(super) fn reason(error: &Error) -> String {
     }
 }
 
-fn is_open(file: &Path, meta: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-
+fn is_open(file: &Path) -> bool {
     let real = fs::canonicalize(file).unwrap_or_else(|_| PathBuf::from(file));
     let engine = ["/run/secrets", "/var/run/secrets"];
     let kept = engine.iter().any(|folder| file.starts_with(folder) || real.starts_with(folder));
-    !kept && meta.permissions().mode() & 0o004 != 0
+    !kept && is_open_to_all(file)
 }
 
 /// A shell's `<(…)`, as a password store's command is used.

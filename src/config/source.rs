@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
 use super::env_file;
+use super::file_access::is_open_to_all;
 use super::load::{Environment, Loaded, load};
 use super::opendify::{self, variables};
 use super::secret::reason;
@@ -179,7 +179,7 @@ pub(super) fn variables(
             return vars;
         }
     };
-    if is_open(path) {
+    if is_open_to_all(path) {
         let message =
             format!("{} holds keys, and other users of this machine may read it", path.display());
         let hint = format!("`chmod 600 {}`", path.display());
@@ -188,18 +188,11 @@ pub(super) fn variables(
     let parsed = env_file::parse(&text);
     for line in parsed.faults {
         let message = format!("line {line} of the env file is not valid");
-        sink.add(
-            DiagnosticBuilder::placeless(message)
-                .hint("write `NAME=value`, and `#` before a comment"),
-        );
+        let hint = env_file::hint(text.lines().nth(line - 1).unwrap_or_default());
+        sink.add(DiagnosticBuilder::placeless(message).hint(hint));
     }
     for (name, value) in parsed.vars {
         vars.entry(name).or_insert(value);
     }
     vars
-}
-
-/// Whether users beside its owner and group may read a file.
-fn is_open(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
 }

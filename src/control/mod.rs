@@ -15,6 +15,6 @@ mod watch;
 
 pub use build::{Before, snapshot};
 pub use lifecycle::{ADMIN_CONNECTIONS, Capacity, Signal, Signals, capacity, signals};
-pub use reload::{ReloadError, Reloaded, Reloader, Requests, Running};
-pub use tls::{RENEW, certificates, warnings as certificate_warnings};
+pub use reload::{Refused, ReloadError, Reloaded, Reloader, Requests, Running};
+pub use tls::{CERTIFICATES, RENEW, certificates, warnings as certificate_warnings};
 pub use watch::Watch;

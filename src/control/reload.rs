@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -90,9 +91,28 @@ struct Configs {
     current: ArcSwap<Config>,
     /// What stood in its files of authorities.
     authorities: ArcSwap<AuthorityFiles>,
+    /// Since when the files are wrong, if they are.
+    refused: ArcSwapOption<Refused>,
+}
+
+/// A configuration that was not taken in.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// When the first of a row of refused reloads was.
+    pub since: Timestamp,
+    /// Why the last of them was refused, without a secret.
+    pub why: String,
 }
 
 impl Configs {
+    /// Keeps what is to be said of the files.
+    fn noted(&self, done: &Result<Reloaded, ReloadError>) {
+        let before = self.refused.load();
+        let since = before.as_ref().map_or_else(Timestamp::now, |refused| refused.since);
+        let refused = done.as_ref().err().map(|why| Refused { since, why: why.to_string() });
+        self.refused.store(refused.map(Arc::new));
+    }
+
     fn shape(&self, mark: &dyn Fn(&str) -> Option<String>) -> FlatConfig {
         let current = config::flatten(&self.current.load(), mark);
         plan::with_what_runs(current, config::top(&self.started_with, mark))
@@ -130,7 +150,12 @@ impl Reloader {
         let mut top = Config::clone(&started_with);
         top.apps.clear();
         let (current, started_with) = (ArcSwap::new(started_with), top);
-        let configs = Arc::new(Configs { started_with, current, authorities });
+        let configs = Arc::new(Configs {
+            started_with,
+            current,
+            authorities,
+            refused: ArcSwapOption::empty(),
+        });
         (Self { requests, configs: Arc::clone(&configs) }, Requests { queue, configs })
     }
 
@@ -139,6 +164,11 @@ impl Reloader {
         self.configs.shape(&|secret| {
             Some(config::mark(&question.salt, secret)).filter(|mark| question.known.contains(mark))
         })
+    }
+
+    /// What is wrong with the files, if the last reload was refused.
+    pub fn refused(&self) -> Option<Arc<Refused>> {
+        self.configs.refused.load_full()
     }
 
     /// Reads the file again. On any error the old configuration stays as it is.
@@ -171,6 +201,7 @@ impl Reloader {
             };
             let done = running.reload(&requests.configs, &apply).await;
             log(&running.source, &done);
+            requests.configs.noted(&done);
             if let Some(reply) = reply {
                 // Whoever asked may have gone away; the reload has happened all the same.
                 let _ = reply.send(done);

@@ -17,6 +17,10 @@ use crate::gateway::state::tls::listener::{
 };
 use crate::model::Scheme;
 
+/// What files of certificates are to be.
+pub const CERTIFICATES: &str =
+    "a certificate and its key are two PEM files, the key without a passphrase";
+
 /// What to do about a certificate that ends.
 pub const RENEW: &str = "renew it; the new file is read by itself";
 

@@ -57,6 +57,27 @@ impl Diagnostics {
         self
     }
 
+    /// These without their places in the text, which nobody has written, each led by what `origin` calls the
+    /// place's line.
+    #[must_use]
+    pub(super) fn told_by(mut self, origin: impl Fn(usize) -> Option<&'static str>) -> Self {
+        for finding in &mut self.findings {
+            let place = finding.at.take();
+            finding.related = None;
+            if let Some(origin) = place.and_then(|place| origin(place.line)) {
+                finding.message = format!("{origin}: {}", finding.message);
+            }
+        }
+        self
+    }
+
+    /// The warnings among them.
+    #[must_use]
+    pub(super) fn only_warnings(mut self, is_told: impl Fn(&str) -> bool) -> Self {
+        self.findings.retain(|one| one.severity == Severity::Warning && is_told(&one.message));
+        self
+    }
+
     /// Adds a warning that is about no place in the text.
     pub fn warn(&mut self, message: &str, hint: &str) {
         let mut sink = DiagnosticSink::default();

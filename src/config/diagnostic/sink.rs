@@ -49,6 +49,11 @@ impl DiagnosticBuilder {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    fn is_error_in(&self, part: &Range<usize>) -> bool {
+        let is_in = |span: &Range<usize>| part.contains(&span.start);
+        self.severity == Severity::Error && self.span.as_ref().is_some_and(is_in)
+    }
+
     pub(crate) fn related(self, span: Range<usize>, label: impl Into<String>) -> Self {
         Self { related: Some((span, label.into())), ..self }
     }
@@ -82,6 +87,16 @@ impl DiagnosticSink {
     /// Forgets the errors: another one has caused them.
     pub(crate) fn drop_errors(&mut self) {
         self.drafts.retain(|draft| draft.severity != Severity::Error);
+    }
+
+    /// Forgets the errors within a part of the text.
+    pub(crate) fn drop_errors_in(&mut self, part: &Range<usize>) {
+        self.drafts.retain(|draft| !draft.is_error_in(part));
+    }
+
+    /// Whether there is an error within a part of the text.
+    pub(crate) fn has_error_in(&self, part: &Range<usize>) -> bool {
+        self.drafts.iter().any(|draft| draft.is_error_in(part))
     }
 
     /// What an earlier version did otherwise, as far as it matters here.

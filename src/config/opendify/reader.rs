@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::diagnostic::{DiagnosticBuilder, DiagnosticSink};
+use crate::config::full_width;
 use crate::config::literal;
 
 /// The variables, and what is wrong with them.
@@ -56,6 +57,11 @@ impl Reader<'_> {
                 }
             }
         } else {
+            if let Some(wide) = written.chars().find(|c| full_width::meant(*c) == Some(',')) {
+                let hint = full_width::advice(wide).unwrap_or_default();
+                self.error(format!("`{name}` has a full-width comma"), hint);
+                return Vec::new();
+            }
             secrets.extend(written.split(',').map(str::to_owned));
         }
         let secrets =

@@ -137,6 +137,8 @@ fn what_is_wrong_names_the_variable_and_the_model_and_never_a_key() {
         ),
         ("MODEL_CONFIG", "{'app-hush': 'a'}", "has a key where a model is expected"),
         ("MODEL_CONFIG", "{'app-hush': None}", "has a key where a model is expected"),
+        ("MODEL_CONFIG", "{\"m\"：\"app-hush\"}", "full-width `：`: write `:`"),
+        ("VALID_API_KEYS", "sk-hush1，sk-hush2", "full-width `，`: write `,`"),
         ("DIFY_API_BASE", "", "`DIFY_API_BASE` is not set"),
         ("DIFY_API_BASE", "dify:5001", "`DIFY_API_BASE`: its URL has no scheme"),
         ("DIFY_API_BASE", "http://dify/a//b", "`DIFY_API_BASE`: the path in its URL cannot stand"),
@@ -316,4 +318,26 @@ proptest! {
         prop_assert!(is_name(&first), "{first:?}");
         prop_assert_eq!(first == second, one == other);
     }
+}
+
+#[test]
+fn what_is_wrong_with_a_secret_names_its_variable_and_no_place_that_nobody_wrote() {
+    let said = refused(&[("MODEL_CONFIG", "{'a': 'hush 1'}")]);
+    assert!(said.contains("error: `MODEL_CONFIG`: the token of"), "{said}");
+    let said = refused(&[("VALID_API_KEYS", "sk hush")]);
+    assert!(said.contains("error: `VALID_API_KEYS`: the secret of key"), "{said}");
+    assert!(!said.contains(" | ") && !said.contains("hush"), "{said}");
+    let vars = [
+        ("MODEL_CONFIG", "{\"shop\": \"app-xxxxxxxxxxxx\"}"),
+        ("DIFY_API_BASE", "http://127.0.0.1:1/v1"),
+        ("VALID_API_KEYS", "sk-1"),
+    ];
+    let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let env = crate::config::Environment { vars, ..Default::default() };
+    let loaded = crate::config::Source::Environment { file: None }.load(&env).unwrap();
+    let told: Vec<_> = loaded.changes.warnings().collect();
+    let starts = |start: &str| told.iter().any(|warning| warning.starts_with(start));
+    assert!(starts("`VALID_API_KEYS`: this key's secret is shorter"), "{told:?}");
+    assert!(starts("`MODEL_CONFIG`: this looks like a placeholder"), "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
 }

@@ -115,6 +115,25 @@ pub(crate) fn of_key(key: &str) -> Option<&'static str> {
     })
 }
 
+/// The variable that a line of the text says, which is made of them with one key in each line. `keys` is where
+/// the keys of apps come from.
+pub(super) fn of_line(line: &str, keys: &'static str) -> Option<&'static str> {
+    let key = line.trim_start().strip_prefix('"')?.split('"').next()?;
+    Some(match key {
+        "token" | "name" | "aliases" => keys,
+        "secret" => "`VALID_API_KEYS`",
+        "url" => "`DIFY_API_BASE`",
+        "path" => "`DIFYGATE_STORE`",
+        "redis" => "`DIFYGATE_REDIS_URL`",
+        "listen" => "`SERVER_HOST` and `SERVER_PORT`",
+        "first_byte" | "idle" | "all_attempts" => "`HTTP_TIMEOUT`",
+        "keep_alive" => "`GUNICORN_KEEPALIVE`",
+        "access_log" => "`DIFYGATE_ACCESS_LOG`",
+        "workers" => "`DIFYGATE_WORKERS`",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{is_not_needed, meant};

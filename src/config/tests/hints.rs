@@ -107,6 +107,7 @@ fn a_token_of_two_apps_says_what_its_clients_must_send() {
 #[test]
 fn a_file_with_secrets_is_for_its_owner() {
     let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = folder.path().join("gateway.yaml");
     let vars = [("TOKEN", "usertoken-of-shop"), ("KEY", "app-key-of-a")];
     let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -120,6 +121,21 @@ fn a_file_with_secrets_is_for_its_owner() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let said = load(&path, &env).unwrap().changes.to_string();
         assert_eq!(said.contains("everybody can read it"), is_open, "{mode:o}: {said}");
+    }
+}
+
+#[test]
+fn a_file_of_lua_is_told_what_makes_a_configuration_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("config.lua", "apps = {}"),
+        ("gateway.yaml", "-- apps\n\nlocal _M = {}\nreturn _M\n"),
+        ("gateway.conf", "return { apps = {} }"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        let said = load(&path, &Environment::default()).unwrap_err().render(Style::Plain);
+        assert!(said.contains("error: this is Lua") && said.contains("`difygate import"), "{said}");
     }
 }
 

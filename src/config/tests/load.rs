@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::{
     AccessLog, App, BodiesMemory, Config, ConsistentHash, Environment, Limits, Loaded, LogFormat,
-    MaxLoad, Method, Owners, Retry, Store, Style, load, parse,
+    MaxLoad, Method, Owners, Retry, Role, Store, Style, load, parse,
 };
 use crate::model::{AppName, HashAlgorithm, LastResort, OnOwnerDown, Queue, Timeouts, Token};
 
@@ -329,6 +329,7 @@ fn a_secret_comes_from_a_file_beside_the_configuration() {
     assert!(warnings.findings()[0].message.contains("also a user token"), "{warnings}");
 
     restrict(&secret, 0o644);
+    restrict(folder.path(), 0o755);
     let warnings = load(&path, &Environment::default()).unwrap().warnings;
     let open = |at: usize| warnings.findings()[at].message.contains("readable by everybody");
     assert!(open(0), "{warnings}");
@@ -382,7 +383,7 @@ fn an_app_takes_from_the_top_what_it_leaves_out_of_retry() {
 fn a_file_of_somebody_else_says_how_to_read_it() {
     // Nothing is seen that stands in the way, as with SELinux.
     let error = std::io::ErrorKind::PermissionDenied.into();
-    let denied = crate::config::load::unreadable("/".as_ref(), &error);
+    let denied = crate::config::load::unreadable("/".as_ref(), &error, Role::Command);
     let mut sink = crate::config::diagnostic::DiagnosticSink::default();
     sink.add(denied);
     let said = crate::config::Diagnostics::new("x", "", sink).render(Style::Plain);

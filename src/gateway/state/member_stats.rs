@@ -1,5 +1,6 @@
 //! What is counted for an instance within an app.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,6 +37,8 @@ pub struct MemberStats {
     /// Requests with the app's key that it answered with 401.
     pub key_refused: Counter,
     key_refused_at_ms: AtomicU64,
+    /// The hash of the key that it refused last; a reload may have brought another.
+    refused_key: AtomicU64,
 }
 
 impl MemberStats {
@@ -44,15 +47,26 @@ impl MemberStats {
         self.held_until_ms.load(Ordering::Relaxed)
     }
 
-    /// It does not know the app's key.
-    pub(crate) fn refused_key(&self, now_ms: u64) {
+    /// It does not know this key of the app. True if that is new: the key is another one, or was accepted
+    /// before.
+    pub(crate) fn refused_key(&self, key: &[u8], now_ms: u64) -> bool {
         self.key_refused.add_one();
-        self.key_refused_at_ms.store(now_ms, Ordering::Relaxed);
+        let is_known = self.refused_key.swap(hash(key), Ordering::Relaxed) == hash(key);
+        let before = self.key_refused_at_ms.swap(now_ms.max(1), Ordering::Relaxed);
+        !is_known || before == 0
     }
 
-    /// When it last refused the app's key, in ms; 0: never.
-    pub fn key_refused_at_ms(&self) -> u64 {
-        self.key_refused_at_ms.load(Ordering::Relaxed)
+    /// It took the app's key. True if it had refused it before.
+    pub(crate) fn accepted_key(&self) -> bool {
+        // A store for each response would be one too many.
+        self.key_refused_at_ms.load(Ordering::Relaxed) > 0
+            && self.key_refused_at_ms.swap(0, Ordering::Relaxed) > 0
+    }
+
+    /// When it last refused this key of the app, in ms, if it has not accepted it since.
+    pub fn key_refused_at_ms(&self, key: &[u8]) -> Option<u64> {
+        let at_ms = self.key_refused_at_ms.load(Ordering::Relaxed);
+        (at_ms > 0 && self.refused_key.load(Ordering::Relaxed) == hash(key)).then_some(at_ms)
     }
 
     /// Counts that the statuses of its answers took it out, or that it stays out for another term.
@@ -74,5 +88,30 @@ impl MemberStats {
     /// Notes that it is held in until then. True if it was not before.
     pub(crate) fn hold_in(&self, until_ms: u64, now_ms: u64) -> bool {
         self.held_until_ms.swap(until_ms, Ordering::Relaxed) <= now_ms
+    }
+}
+
+/// Tells keys apart within this process.
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::MemberStats;
+
+    #[test]
+    fn a_refused_key_is_news_once_until_it_is_accepted_or_another() {
+        let (stats, one, two) = (MemberStats::default(), b"one", b"two");
+        assert!(!stats.accepted_key() && stats.key_refused_at_ms(one).is_none());
+        assert!(stats.refused_key(one, 5) && !stats.refused_key(one, 7));
+        assert_eq!((stats.key_refused_at_ms(one), stats.key_refused_at_ms(two)), (Some(7), None));
+        assert!(stats.accepted_key() && !stats.accepted_key());
+        assert_eq!(stats.key_refused_at_ms(one), None);
+        assert!(stats.refused_key(one, 8) && stats.refused_key(two, 9));
+        assert_eq!((stats.key_refused_at_ms(one), stats.key_refused.get()), (None, 4));
     }
 }

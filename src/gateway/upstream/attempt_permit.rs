@@ -48,9 +48,7 @@ impl AttemptPermit {
         let settled = instance.breaker().settle(self.passes.of_instance, good, thresholds, now_ms);
         self.follow(settled, "", now_ms);
         let status = response.head.status.as_u16();
-        if status == 401 && self.member.authorization.is_some() {
-            stats.refused_key(now_ms);
-        }
+        self.told_of_key(status, now_ms);
         if fail_statuses.contains(status) {
             self.failed_for_app(&format!("it answered {status}"), now_ms);
             return;
@@ -61,6 +59,22 @@ impl AttemptPermit {
             tracing::info!(
                 "instance {address} is back in rotation for app {app}: its responses are good again"
             );
+        }
+    }
+
+    /// What a status says of the app's key; each change is logged once.
+    fn told_of_key(&self, status: u16, now_ms: u64) {
+        let Member { instance, stats, authorization, pool_mates, .. } = &*self.member;
+        let Some(key) = authorization else { return };
+        let (address, app) = (instance.address(), &pool_mates.app);
+        if status == 401 && stats.refused_key(key.expose(), now_ms) {
+            tracing::warn!(
+                "instance {address} refuses the key of app {app} (401): mistyped, deleted, or of another Dify? \
+                 `difygate check --ask` asks all of them"
+            );
+        }
+        if (200..300).contains(&status) && stats.accepted_key() {
+            tracing::info!("instance {address} accepts the key of app {app}");
         }
     }
 

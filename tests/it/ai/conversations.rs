@@ -128,8 +128,11 @@ async fn the_mappings_of_opendify_are_taken_over() {
     let (code, _, error) = run(&rig, &["import", path]).await;
     assert_eq!(code, Some(2));
     assert!(error.contains("name it with `--app`"), "{error}");
+    let (code, _, error) = run(&rig, &["import", path, "--app", "nosuch"]).await;
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("there is no app `nosuch`; the apps are `shop`"), "{error}");
     let (_, out, _) = run(&rig, &["import", path, "--app", "shop"]).await;
-    assert_eq!(out, "1 conversations taken in, 0 were known, 1 cannot be used\n");
+    assert_eq!(out, "1 conversation taken in, 0 were known, 1 cannot be used\n");
     let TranscriptMatch::Resume(resumed) = found(&rig, &thread("web", "chat-1")).await else {
         panic!()
     };

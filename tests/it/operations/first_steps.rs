@@ -68,14 +68,12 @@ async fn status_says_that_an_instance_refuses_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("difygate.yaml");
     let wrong = configuration(&difys, "", "").replace("token: app-shop-1", "token: app-of-nobody");
-    std::fs::write(&path, wrong).unwrap();
+    std::fs::write(&path, &wrong).unwrap();
     let mut serve = Command::new(PROGRAM);
     serve.args(["serve", "-c"]).arg(&path);
-    let gateway = Process::run(serve, folder).await;
-    let status = async || {
-        let admin = gateway.admin.to_string();
-        text(&command(&["status", "--admin", &admin]).await.stdout)
-    };
+    let mut gateway = Process::run(serve, folder).await;
+    let admin = gateway.admin.to_string();
+    let status = async || text(&command(&["status", "--admin", &admin]).await.stdout);
     assert!(!status().await.contains("refused its key"));
     for _ in 0..2 {
         assert_eq!(send(gateway.listen, chat("alice")).await.status, 401);
@@ -83,6 +81,19 @@ async fn status_says_that_an_instance_refuses_its_key() {
     let said = status().await;
     assert!(said.contains("shop/dify1: hint: it refused its key 2 times (401)"), "{said}");
     assert!(said.contains("check --ask") && !said.contains("app-of-nobody"), "{said}");
+    let log = gateway.says("refuses the key of app shop (401)").await;
+    assert_eq!(log.matches("refuses the key").count(), 1, "{log}");
+    // A configuration that is refused is told until one is taken in; a new key is another matter.
+    let refused = "the configuration on disk is refused since";
+    assert!(!said.contains(refused), "{said}");
+    std::fs::write(&path, wrong.replace("url:", "urll:")).unwrap();
+    gateway.says("reload refused").await;
+    let said = status().await;
+    assert!(said.contains(refused) && said.contains("run `difygate check`"), "{said}");
+    std::fs::write(&path, wrong.replace("app-of-nobody", "app-shop-1")).unwrap();
+    gateway.says("reloaded: ").await;
+    let said = status().await;
+    assert!(!said.contains(refused) && !said.contains("refused its key"), "{said}");
 }
 
 #[test]
@@ -140,6 +151,9 @@ fn init_writes_a_file_for_its_owner_alone_that_can_be_served() {
     ];
     let output = run(&["env.yaml", "--from-env"], &vars);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = text(&output.stdout);
+    assert!(told.contains("From now on env.yaml counts: OpenDify's variables"), "{told}");
+    assert!(told.contains("`gpt 4` is app `gpt-4-"), "{told}");
     let path = folder.path().join("env.yaml");
     let written = std::fs::read_to_string(&path).unwrap();
     assert_eq!(mode(&path), 0o600);

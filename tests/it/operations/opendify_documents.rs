@@ -218,6 +218,8 @@ async fn an_env_file_fills_a_configuration_file_and_is_watched_with_it() {
 #[test]
 fn an_env_file_that_others_may_read_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
+    let others = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), others).unwrap();
     let file = folder.path().join(".env");
     let text = "MODEL_CONFIG={\"shop\": \"app-shop-1\"}\nDIFY_API_BASE=http://127.0.0.1:1/v1\n";
     for (mode, warned) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {

@@ -28,27 +28,28 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     command.args(arguments).current_dir("/").output().unwrap()
 }
 
-/// The command that mends it.
-fn remedy(path: &Path) -> String {
-    let path = path.display();
-    if geteuid().is_root() {
-        return format!("`sudo chown -R {IMAGE_USER}:{IMAGE_USER} {path}`");
-    }
-    format!("`chmod -R u+rwX {path}`")
-}
-
 #[test]
-fn a_configuration_of_another_user_is_answered_with_the_command_that_mends_it() {
+fn a_configuration_of_another_user_is_given_to_the_gateway_and_not_to_a_check() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     let config = folder.path().join("difygate.yaml");
     fs::write(&config, "apps: {}").unwrap();
     let mode = if geteuid().is_root() { 0o600 } else { 0 };
     fs::set_permissions(&config, Permissions::from_mode(mode)).unwrap();
-    let refused = run(folder.path(), &["check", config.to_str().unwrap()]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains(&remedy(&config)), "{said}");
+    let path = config.to_str().unwrap();
+    let (of_check, of_serve) = match geteuid().is_root() {
+        true => (
+            "run it as that user or with `sudo`".into(),
+            format!("`sudo chown {IMAGE_USER} {path}`"),
+        ),
+        false => (format!("`chmod u+rw {path}`"), format!("`chmod u+rw {path}`")),
+    };
+    for (command, remedy) in [("check", of_check), ("serve", of_serve)] {
+        let refused = run(folder.path(), &[command, path]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains(&remedy), "{command}: {said}");
+    }
 }
 
 #[test]
@@ -70,7 +71,35 @@ fn a_log_that_may_not_be_written_is_answered_with_the_command_that_mends_it() {
         fs::set_permissions(&config, Permissions::from_mode(0o644)).unwrap();
         let refused = run(folder.path(), &["serve", "-c", config.to_str().unwrap()]);
         let said = String::from_utf8_lossy(&refused.stderr);
-        assert!(!refused.status.success() && said.contains(&remedy(&logs)), "{key}: {said}");
+        assert_eq!(refused.status.code(), Some(3), "{key}: {said}");
+        let shown = logs.display();
+        let remedy = match geteuid().is_root() {
+            // Its owner may keep more in it.
+            true => format!("`sudo install -d -o {IMAGE_USER} -g {IMAGE_USER} {shown}/difygate`"),
+            false => format!("`chmod u+rwx {shown}`"),
+        };
+        assert!(said.contains(&remedy), "{key}: {said}");
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_there_is_a_mistake_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let config = folder.path().join("difygate.yaml");
+    let text = "listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\ntls: { cert: none.pem, key: none.key }\napps:\n  \
+                a:\n    user_tokens: [user-token-1]\n    instances: [{ name: one, host: 127.0.0.1, token: app-key-1 }]\n";
+    let tls = "tls: { cert: none.pem, key: none.key }\n";
+    for (text, what) in
+        [(text.to_owned(), "none.pem"), (text.replace(tls, "spool_dir: none\n"), "/none`")]
+    {
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(&config, Permissions::from_mode(0o644)).unwrap();
+        for command in ["check", "serve"] {
+            let refused = run(folder.path(), &[command, config.to_str().unwrap()]);
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert!(refused.status.code() == Some(2) && said.contains(what), "{command}: {said}");
+        }
     }
 }
 
