@@ -49,7 +49,7 @@ pub(super) fn parse(text: &str) -> EnvFile {
 
 /// What to write instead of a line that is no variable.
 pub(super) fn hint(line: &str) -> String {
-    let end = line.find(|c: char| matches!(c, '：' | '＝' | ':' | '='));
+    let end = line.find(['：', '＝', ':', '=']);
     let mark = end.and_then(|end| line[end..].chars().next());
     let name = end.and_then(|end| name_of(&line[..end]));
     match (name, mark) {
