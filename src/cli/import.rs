@@ -1,7 +1,7 @@
 //! `difygate import`.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -43,10 +43,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         false => arguments.file.display().to_string(),
     };
     let text = if is_input {
-        let mut text = Vec::new();
-        io::stdin().lock().read_to_end(&mut text).map(|_| text)
+        config::read_past(io::stdin().lock(), import::LARGEST)
     } else {
-        fs::read(&arguments.file)
+        File::open(&arguments.file).and_then(|file| config::read_past(file, import::LARGEST))
     };
     let text = text.with_context(|| format!("cannot read {path}"));
     let text = text.map_err(|error| ExitStatus::Misused.error(&error))?;
