@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -141,6 +141,7 @@ impl AdminClient {
     /// # Errors
     /// Nothing answers there in time, or not this.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.begin().await?;
         let answer = async {
             let stream = self.connect().await?;
             get(stream, &self.address.to_string(), path, self.token.as_ref()).await
@@ -158,11 +159,30 @@ impl AdminClient {
         question: &impl Serialize,
     ) -> anyhow::Result<T> {
         let body = serde_json::to_vec(question)?;
+        self.begin().await?;
         let answer = async {
             let stream = self.connect().await?;
             post(stream, &self.address.to_string(), path, self.token.as_ref(), body).await
         };
         self.within(answer).await
+    }
+
+    /// Sees that the token can be sent and, before a question that may take long, that anything answers.
+    async fn begin(&self) -> anyhow::Result<()> {
+        let can_be_sent = |token: &Token| HeaderValue::from_str(token.expose()).is_ok();
+        if !self.token.as_ref().is_none_or(can_be_sent) {
+            let text =
+                "the admin token has a line break or another character that no header can have";
+            return Err(CommandError::of(ExitStatus::Misused, text));
+        }
+        if self.patience > PATIENCE {
+            let alive = async {
+                let stream = self.connect().await?;
+                get(stream, &self.address.to_string(), "/health", None).await
+            };
+            self.answered(alive, PATIENCE).await?;
+        }
+        Ok(())
     }
 
     async fn connect(&self) -> anyhow::Result<TcpStream> {
@@ -179,18 +199,18 @@ impl AdminClient {
         &self,
         answer: impl Future<Output = anyhow::Result<(StatusCode, bytes::Bytes)>>,
     ) -> anyhow::Result<T> {
-        let (address, seconds) = (self.address, self.patience.as_secs());
-        let late = || {
-            let text = format!("no answer from the gateway at {address} within {seconds} s");
-            CommandError::of(ExitStatus::CouldNotRun, text)
-        };
-        let (status, body) = timeout(self.patience, answer).await.map_err(|_| late())??;
+        let address = self.address;
+        let (status, body) = self.answered(answer, self.patience).await?;
         let (how, text) = match status {
             StatusCode::OK => {
-                return serde_json::from_slice(&body)
-                    .context("unexpected response from the gateway");
+                let read = serde_json::from_slice(&body).with_context(|| {
+                    format!("{address} answers as no gateway of this version does")
+                });
+                return read.map_err(|error| ExitStatus::CouldNotRun.error(&error));
             }
-            StatusCode::FORBIDDEN => (ExitStatus::Refused, self.forbidden()),
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                (ExitStatus::Refused, self.forbidden())
+            }
             StatusCode::BAD_REQUEST | StatusCode::SERVICE_UNAVAILABLE => {
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
                 let said = body["message"].as_str().unwrap_or("the gateway refused the request");
@@ -204,6 +224,28 @@ impl AdminClient {
             }
         };
         Err(CommandError::of(how, text))
+    }
+
+    /// What comes within this time; where something else than an answer comes, why that may be.
+    async fn answered(
+        &self,
+        answer: impl Future<Output = anyhow::Result<(StatusCode, bytes::Bytes)>>,
+        patience: Duration,
+    ) -> anyhow::Result<(StatusCode, bytes::Bytes)> {
+        let address = self.address;
+        let why = match timeout(patience, answer).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if error.is::<CommandError>() => return Err(error),
+            Ok(Err(error)) => format!(
+                "{address} takes the connection and gives no answer ({error:#}): is this machine's address in \
+                 `admin.allow`, and is it a difygate admin listener?"
+            ),
+            Err(_) => {
+                let seconds = patience.as_secs();
+                format!("no answer from the gateway at {address} within {seconds} s")
+            }
+        };
+        Err(CommandError::of(ExitStatus::CouldNotRun, why))
     }
 
     fn forbidden(&self) -> String {

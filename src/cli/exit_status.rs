@@ -1,5 +1,6 @@
 //! How a command ended, for whoever asks `$?`.
 
+use std::io;
 use std::process::ExitCode;
 
 /// The codes, for the help of the program.
@@ -63,7 +64,10 @@ impl CommandError {
 impl ExitStatus {
     /// How a command ends that gives this error.
     pub(super) fn of(error: &anyhow::Error) -> Self {
-        error.downcast_ref::<CommandError>().map_or(Self::Failed, |error| error.status)
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let inner = inner.and_then(|inner| inner.downcast_ref::<CommandError>());
+        let named = error.downcast_ref::<CommandError>().or(inner);
+        named.map_or(Self::Failed, |error| error.status)
     }
 
     /// An error with all that it says, as one that ends a command so.

@@ -58,7 +58,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         None => arguments.token.clone(),
         Some(path) => {
             let text = fs::read_to_string(path);
-            let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+            let text = text.with_context(|| format!("cannot read {}", path.display()));
+            let text = text.map_err(|error| ExitStatus::Misused.error(&error))?;
             Some(text.trim().to_owned())
         }
     };

@@ -1,5 +1,7 @@
 //! One request to a running gateway, or to an instance, for the commands that ask it something. No redirects.
 
+use std::pin::pin;
+
 use anyhow::{anyhow, bail};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -66,12 +68,53 @@ async fn exchange(
         let body = Limited::new(answer.into_body(), ANSWER_LIMIT_BYTES).collect().await;
         anyhow::Ok((status, body.map_err(|error| anyhow!(error))?.to_bytes()))
     };
+    let mut exchange = pin!(exchange);
     tokio::select! {
         biased;
-        done = exchange => done,
-        ended = connection => {
-            ended?;
-            bail!("{host} closed the connection");
+        done = &mut exchange => done,
+        ended = connection => match exchange.await {
+            // The end came with the answer, which is all there.
+            Ok(answer) => Ok(answer),
+            Err(_) => {
+                ended?;
+                bail!("{host} closed the connection");
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::get;
+
+    async fn answered(answer: &'static str) -> anyhow::Result<(StatusCode, bytes::Bytes)> {
+        let (ours, mut theirs) = duplex(4096);
+        let server = tokio::spawn(async move {
+            let mut request = [0; 1024];
+            let _ = theirs.read(&mut request).await;
+            theirs.write_all(answer.as_bytes()).await
+        });
+        let answer = get(ours, "dify", "/v1/info", None).await;
+        server.await.unwrap().unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_with_the_end_of_the_connection_is_an_answer() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}",
+            "HTTP/1.0 200 OK\r\n\r\n{}",
+        ] {
+            let (status, body) = answered(answer).await.unwrap();
+            assert_eq!((status, &body[..]), (StatusCode::OK, &b"{}"[..]), "{answer}");
+        }
+        for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}"] {
+            assert!(answered(answer).await.is_err(), "{answer}");
         }
     }
 }

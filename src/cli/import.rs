@@ -1,7 +1,7 @@
 //! `difygate import`.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -43,10 +43,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> anyhow::Resul
         false => arguments.file.display().to_string(),
     };
     let text = if is_input {
-        let mut text = Vec::new();
-        io::stdin().lock().read_to_end(&mut text).map(|_| text)
+        config::read_past(io::stdin().lock(), import::LARGEST)
     } else {
-        fs::read(&arguments.file)
+        File::open(&arguments.file).and_then(|file| config::read_past(file, import::LARGEST))
     };
     let text = text.with_context(|| format!("cannot read {path}"));
     let text = text.map_err(|error| ExitStatus::Misused.error(&error))?;
@@ -155,18 +154,77 @@ pub(super) fn create(path: &Path, text: &str) -> anyhow::Result<()> {
             file.write_all(text.as_bytes()).with_context(|| format!("cannot write {shown}"))
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            replaceable(path)?;
             bail!("{shown} exists already: `--force` replaces it")
         }
         Err(error) => Err(error).with_context(|| format!("cannot write {shown}")),
     }
 }
 
-/// A whole new file in place of the old one, which may have been readable by others.
+/// A whole new file in place of the old one, which may have been readable by others. A link stays, and the
+/// file that it leads to is replaced.
 pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let target = replaceable(path)?;
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
     let written = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
-        Ok(file.persist(path)?)
+        Ok(file.persist(&target)?)
     });
     written.map(drop).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The file that a path leads to, there or not. A device, a pipe or a folder must stay what it is.
+fn replaceable(path: &Path) -> anyhow::Result<PathBuf> {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(file) if !file.is_file() => {
+            bail!("{shown} is a device, a pipe or a folder, and no file: name a file")
+        }
+        Ok(_) => fs::canonicalize(path).with_context(|| format!("cannot write {shown}")),
+        Err(_) if path.is_symlink() => {
+            bail!("{shown} is a link that leads to no file: remove it, or name another file")
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(path.to_owned()),
+        Err(error) => Err(error).with_context(|| format!("cannot write {shown}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{FileTypeExt, symlink};
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::{create, replace};
+
+    #[test]
+    fn only_a_file_is_replaced_and_a_link_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("elsewhere")).unwrap();
+        fs::write(at("elsewhere/real"), "old").unwrap();
+        symlink("elsewhere/real", at("link")).unwrap();
+        replace(&at("link"), "new").unwrap();
+        assert!(at("link").is_symlink());
+        assert_eq!(fs::read_to_string(at("elsewhere/real")).unwrap(), "new");
+
+        symlink("nowhere", at("loose")).unwrap();
+        let said = replace(&at("loose"), "new").unwrap_err().to_string();
+        assert!(said.ends_with("remove it, or name another file"), "{said}");
+        assert!(at("loose").is_symlink() && !at("nowhere").exists());
+
+        mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        symlink("pipe", at("to_pipe")).unwrap();
+        for name in ["pipe", "to_pipe", "elsewhere"] {
+            for done in [replace(&at(name), "new"), create(&at(name), "new")] {
+                let said = done.unwrap_err().to_string();
+                assert!(said.ends_with("and no file: name a file"), "{said}");
+            }
+        }
+        assert!(fs::metadata(at("pipe")).unwrap().file_type().is_fifo());
+        assert!(at("to_pipe").is_symlink());
+        replace(&at("fresh"), "new").unwrap();
+        assert_eq!(fs::read_to_string(at("fresh")).unwrap(), "new");
+    }
 }

@@ -27,6 +27,7 @@ mod status;
 mod table;
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use exit_status::EXIT_CODES;
@@ -88,11 +89,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Ok(cli) => cli,
         Err(error) => {
             // Nobody is left to tell when even this cannot be printed.
-            let _ = error.print();
+            let printed = error.print();
+            let is_full = printed.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe);
             if let Some(meant) = other_words::meant(&arguments).filter(|_| error.use_stderr()) {
                 printer.findings(&format!("\n  hint: {meant}"));
             }
-            return if error.use_stderr() { ExitStatus::Misused } else { ExitStatus::Done };
+            return match error.use_stderr() {
+                true => ExitStatus::Misused,
+                false if is_full => ExitStatus::CouldNotRun,
+                false => ExitStatus::Done,
+            };
         }
     };
     let done = match cli.command {
@@ -116,7 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
     done.unwrap_or_else(|error| {
         // `difygate status | head` closes the pipe on purpose.
         let closed = error.downcast_ref::<std::io::Error>();
-        if closed.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
+        if closed.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) {
             return ExitStatus::Done;
         }
         printer.error(&format!("{error:#}"));

@@ -1,12 +1,13 @@
 //! From a file or a text to a configuration. The environment comes as an argument, so that nothing
 //! here depends on the process.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::bounded_read::read_past;
 use super::certificate_paths;
 use super::check::check;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
@@ -52,7 +53,7 @@ pub fn load(path: &Path, env: &Environment) -> Result<Loaded, Diagnostics> {
         sink.add(draft);
         Err(Diagnostics::new(&name, "", sink))
     };
-    let bytes = match fs::read(path) {
+    let bytes = match File::open(path).and_then(|file| read_past(file, LARGEST)) {
         Ok(bytes) => bytes,
         Err(error) => return refuse(unreadable(path, &error, env.role)),
     };

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::bounded_read::read_file;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
 use super::env_file;
 use super::file_access::is_open_to_all;
@@ -57,7 +58,8 @@ impl Source {
         }
         let default = PathBuf::from(DEFAULT);
         let beside = Path::new(ENV_FILE);
-        let text = fs::read_to_string(beside).ok();
+        let text = read_file(beside, LARGEST_ENV_FILE).ok();
+        let text = text.and_then(|text| String::from_utf8(text).ok());
         let vars = text.as_deref().map(|text| env_file::parse(text).vars).unwrap_or_default();
         let is_set = |name: &&str| env.vars.contains_key(*name) || vars.contains_key(*name);
         if default.exists() {
@@ -156,6 +158,9 @@ impl fmt::Display for Source {
     }
 }
 
+/// A file of variables for people is smaller, in bytes.
+const LARGEST_ENV_FILE: usize = 1 << 20;
+
 /// The variables of the process, and of the file those that the process has not.
 pub(super) fn variables(
     file: Option<&Path>,
@@ -164,7 +169,7 @@ pub(super) fn variables(
 ) -> BTreeMap<String, String> {
     let mut vars = env.vars.clone();
     let Some(path) = file else { return vars };
-    let text = match fs::read(path).map(String::from_utf8) {
+    let text = match read_file(path, LARGEST_ENV_FILE).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
             sink.add(DiagnosticBuilder::placeless("the env file is not UTF-8 text"));

@@ -1,7 +1,7 @@
 //! Functions whose result is known from their arguments alone. None of them is run: what they give for
 //! literals is worked out here.
 
-use super::value::{Kind, Part, Value, joined};
+use super::value::{Joined, Kind, Part, Value};
 
 const UNKNOWN: Kind = Kind::Unknown("a function call");
 
@@ -67,8 +67,13 @@ fn of_text(function: &str, text: &str, rest: &[Value]) -> Option<String> {
             let (pattern, with) = (pattern.plain()?, with.plain()?);
             // Signs of a pattern mean more than themselves.
             let is_plain = !pattern.is_empty() && !pattern.contains(|c| "^$()%.[]*+-?".contains(c));
-            let replaced = (is_plain && !with.contains('%')).then(|| text.replace(&pattern, &with));
-            replaced.filter(|text| text.len() <= LONGEST)
+            if !is_plain || with.contains('%') {
+                return None;
+            }
+            let count = text.matches(&pattern).count();
+            let added = count.checked_mul(with.len())?;
+            let length = (text.len() - count * pattern.len()).checked_add(added)?;
+            (length <= LONGEST).then(|| text.replace(&pattern, &with))
         }
         _ => None,
     }
@@ -93,7 +98,7 @@ fn whole(value: &Value) -> Option<i64> {
 fn formatted(format: &Value, values: &[Value]) -> Option<Kind> {
     let format = format.plain()?;
     let mut values = values.iter();
-    let mut all = Value { at: (0, 0), kind: literal(String::new()) };
+    let mut all = Joined::default();
     let mut rest = format.as_str();
     while let Some((before, after)) = rest.split_once('%') {
         let digits = after.bytes().take_while(u8::is_ascii_digit).count();
@@ -115,11 +120,12 @@ fn formatted(format: &Value, values: &[Value]) -> Option<Kind> {
             _ => return None,
         };
         for kind in [literal(before.to_owned()), next] {
-            all.kind = Kind::Text(joined(&all, &Value { at: (0, 0), kind })?);
+            all.push(&Value { at: (0, 0), kind })?;
         }
     }
     let last = Value { at: (0, 0), kind: literal(rest.to_owned()) };
-    joined(&all, &last).map(Kind::Text)
+    all.push(&last)?;
+    Some(all.kind())
 }
 
 fn concatenated(list: &Value, rest: &[Value]) -> Option<Kind> {
@@ -129,12 +135,12 @@ fn concatenated(list: &Value, rest: &[Value]) -> Option<Kind> {
         _ => return None,
     };
     let between = Value { at: (0, 0), kind: literal(between) };
-    let mut all = Value { at: (0, 0), kind: literal(String::new()) };
+    let mut all = Joined::default();
     for (index, item) in list.table()?.borrow().list.iter().enumerate() {
         if index > 0 {
-            all.kind = Kind::Text(joined(&all, &between)?);
+            all.push(&between)?;
         }
-        all.kind = Kind::Text(joined(&all, item)?);
+        all.push(item)?;
     }
-    Some(all.kind)
+    Some(all.kind())
 }

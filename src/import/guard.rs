@@ -10,10 +10,15 @@ const DEEPEST: usize = 50;
 /// Operators in one expression, each of which may be a level too.
 const MOST_OPERATORS: usize = 50;
 
+/// Names, values and signs. The parser keeps some hundred bytes of each, and what is made of them is compared
+/// with each other; five thousand instances have as many.
+const MOST_TOKENS: usize = 100_000;
+
 /// Checks the tokens alone, in one loop.
 pub(super) fn check(text: &str) -> Result<(), Remark> {
     let mut lexer = Lexer::new(text, LuaVersion::luajit());
     let (mut depth, mut operators) = (0_usize, 0_usize);
+    let mut tokens = 0_usize;
     while let Some(token) = lexer.consume() {
         let token = match token {
             LexerResult::Ok(token) => token,
@@ -22,6 +27,12 @@ pub(super) fn check(text: &str) -> Result<(), Remark> {
                 return Err(refusal(at, "this is not Lua", "`luac -p` says more"));
             }
         };
+        tokens += usize::from(!token.token_type().is_trivia());
+        if tokens > MOST_TOKENS {
+            let hint = "import a part of the file at a time, and put the results together";
+            let at = token.token().start_position();
+            return Err(refusal(at, "this file says too much to be imported at once", hint));
+        }
         let TokenType::Symbol { symbol } = token.token_type() else { continue };
         match weight(*symbol) {
             Weight::Opens => depth += 1,

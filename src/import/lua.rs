@@ -1,17 +1,18 @@
 //! From a Lua text to the tables that it builds from literals. Nothing is run.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use full_moon::LuaVersion;
 use full_moon::ast::{
     Assignment, BinOp, Block, Call, Expression, Field as TableField, FunctionArgs, FunctionCall,
-    Index, LastStmt, Prefix, Stmt, Suffix, TableConstructor, UnOp, Var,
+    Index, LastStmt, Prefix, Stmt, Suffix, TableConstructor, Var,
 };
 use full_moon::node::Node;
 use full_moon::tokenizer::{TokenReference, TokenType};
 
+use super::arithmetic::{arithmetic, unary};
 use super::calls;
 use super::literal::{number, string};
 use super::remark::Remark;
@@ -34,12 +35,17 @@ const OUTSIDE: [&str; 13] = [
     "table",
 ];
 
+/// Bytes of texts and items of lists that are used by the names of variables: a file has far fewer.
+const MOST_USED: usize = 16 << 20;
+
 #[derive(Default)]
 pub(super) struct Module {
     pub(super) returned: Option<Value>,
     pub(super) variables: HashMap<String, Value>,
     /// Statements that would have to be run.
     pub(super) passed_over: Vec<Remark>,
+    /// How much of values was used again.
+    used: Cell<usize>,
 }
 
 /// Reads a text whose depth `guard` has checked.
@@ -237,10 +243,8 @@ impl Module {
                     Var::Expression(path) => self.walk(path.prefix(), path.suffixes()),
                     _ => None,
                 };
-                return found.map_or(
-                    Value { at, kind: Kind::Unknown("a variable of another file") },
-                    |v| v,
-                );
+                let away = Value { at, kind: Kind::Unknown("a variable of another file") };
+                return self.bounded(found.unwrap_or(away));
             }
             Expression::BinaryOperator { lhs, binop, rhs } => self.operation(lhs, binop, rhs),
             Expression::UnaryOperator { unop, expression } => unary(unop, &self.value(expression)),
@@ -277,8 +281,9 @@ impl Module {
     fn operation(&self, one: &Expression, operator: &BinOp, other: &Expression) -> Kind {
         let (one, other) = (self.value(one), self.value(other));
         match operator {
-            BinOp::TwoDots(_) => joined(&one, &other)
-                .map_or(Kind::Unknown("a text that is put together"), Kind::Text),
+            BinOp::TwoDots(_) => {
+                joined(&one, &other).unwrap_or(Kind::Unknown("a text that is put together"))
+            }
             BinOp::Or(_) => match (&one.kind, other.plain()) {
                 // `os.getenv("NAME") or "default"`
                 (Kind::Text(parts), Some(default)) => match &parts[..] {
@@ -318,7 +323,8 @@ impl Module {
             Prefix::Name(first)
                 if matches!(suffixes.peek(), Some(Suffix::Call(Call::MethodCall(_)))) =>
             {
-                self.variables.get(&name(first)).map_or(UNKNOWN, |value| value.kind.clone())
+                let text = self.variables.get(&name(first)).cloned();
+                text.map_or(UNKNOWN, |text| self.bounded(text).kind)
             }
             Prefix::Name(first) => {
                 let mut function = name(first);
@@ -345,6 +351,14 @@ impl Module {
         kind
     }
 
+    /// A value that is used again, unless too much is.
+    fn bounded(&self, value: Value) -> Value {
+        let used = self.used.get().saturating_add(value.size());
+        self.used.set(used);
+        let kind = if used > MOST_USED { Kind::Unknown("used too often") } else { value.kind };
+        Value { kind, ..value }
+    }
+
     fn arguments(&self, arguments: &FunctionArgs) -> Vec<Value> {
         match arguments {
             FunctionArgs::Parentheses { arguments, .. } => {
@@ -357,36 +371,4 @@ impl Module {
             _ => Vec::new(),
         }
     }
-}
-
-fn unary(operator: &UnOp, value: &Value) -> Kind {
-    match (operator, value.number(), &value.kind) {
-        (UnOp::Minus(_), Some(number), _) => Kind::Number(-number),
-        (UnOp::Not(_), ..) => {
-            value.is_true().map_or(Kind::Unknown("a choice"), |is_true| Kind::Bool(!is_true))
-        }
-        (UnOp::Hash(_), _, Kind::Table(table)) => length(table.borrow().list.len()),
-        (UnOp::Hash(_), ..) => {
-            value.plain().map_or(Kind::Unknown("a length"), |text| length(text.len()))
-        }
-        _ => Kind::Unknown("arithmetic"),
-    }
-}
-
-fn length(length: usize) -> Kind {
-    u32::try_from(length).map_or(Kind::Unknown("a length"), |length| Kind::Number(length.into()))
-}
-
-fn arithmetic(one: f64, operator: &BinOp, other: f64) -> Kind {
-    let result = match operator {
-        BinOp::Plus(_) => one + other,
-        BinOp::Minus(_) => one - other,
-        BinOp::Star(_) => one * other,
-        BinOp::Slash(_) => one / other,
-        // The sign is that of the divisor.
-        BinOp::Percent(_) => one - (one / other).floor() * other,
-        BinOp::Caret(_) => one.powf(other),
-        _ => return Kind::Unknown("a comparison"),
-    };
-    if result.is_finite() { Kind::Number(result) } else { Kind::Unknown("arithmetic") }
 }

@@ -172,6 +172,9 @@ impl Writer {
                 self.unreadable(&field.key, &field.value);
                 continue;
             };
+            if self.is_full(field.at) {
+                return;
+            }
             let Named { name, comment } = self.named(&mut names, field, "app", place);
             let at = mark(field.at);
             writeln!(self.out, "  {at}{}:{comment}", plain(&name)).unwrap_or_default();
@@ -239,6 +242,9 @@ impl Writer {
                 self.unreadable("instances", value);
                 continue;
             };
+            if self.is_full(value.at) {
+                return;
+            }
             let (mut pairs, mut comment) = (Vec::new(), String::new());
             if let Some(field) = name {
                 let named = self.named(&mut names, field, "dify", place);

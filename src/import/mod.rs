@@ -9,6 +9,7 @@
 //! No text of the file is repeated in what is said of it, but for the names of keys: the rest may be
 //! a secret. Deliberately absent: checking the result, which is `config`'s, and reading files.
 
+mod arithmetic;
 mod calls;
 mod guard;
 mod literal;
@@ -29,8 +30,8 @@ use self::remark::whole;
 pub use self::remark::{Imported, Remark};
 use self::text::Text;
 
-/// A configuration for people is smaller.
-const LARGEST: usize = 1 << 20;
+/// A configuration for people is smaller, in bytes.
+pub const LARGEST: usize = 1 << 20;
 /// What the parser may use of it is bounded by `guard`; only what is used is taken.
 const STACK_BYTES: usize = 256 << 20;
 

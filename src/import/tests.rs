@@ -225,3 +225,26 @@ fn names_that_cannot_stay_are_replaced_and_kept_as_comments() {
         imported.ignored.iter().any(|r| r.message == "this name became `app-1`" && r.line == 1)
     );
 }
+
+#[test]
+fn a_short_file_that_says_much_is_refused_where_it_does() {
+    let many = "a={a}\n".repeat(160_000);
+    assert!(faults(&many)[0].ends_with("this file says too much to be imported at once"));
+    let app =
+        |tokens: &str| format!("return {{ apps = {{ a = {{ user_tokens = {{ {tokens} }} }} }} }}");
+    let gsub = app("('a'):rep(4096):gsub('a', ('b'):rep(4096))");
+    assert!(faults(&gsub)[0].contains("it is a function call"), "{:?}", faults(&gsub));
+    let text = format!("x = '{}'\n{}", "a".repeat(500_000), app(&"x, ".repeat(5_000)));
+    assert!(faults(&text)[0].contains("it is used too often"), "{:?}", faults(&text)[0]);
+    let instances = "{ host = 'h', token = 't' },".repeat(2_000);
+    let apps: String = (0..5_000).map(|app| format!("a{app} = {{ instances = i }},")).collect();
+    let shared = format!("local i = {{ {instances} }}\nreturn {{ apps = {{ {apps} }} }}");
+    assert!(faults(&shared)[0].ends_with("the result gets too long here"));
+}
+
+#[test]
+fn a_key_that_is_taken_out_leaves_the_others_in_their_places() {
+    let text = "t = { a = 1, host = 'h', b = 2, name = 'n' }\nt.a = nil\nt.b = nil\nt.name = 'm'\nt.port = 1\n\
+        return { apps = { x = { user_tokens = 't', instances = { t } } } }";
+    assert!(yaml(text).contains("{ name: m, host: \"h\", port: 1 }"), "{}", yaml(text));
+}

@@ -1,6 +1,7 @@
 //! What a Lua text builds from literals.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// A line and a column, from 1.
@@ -37,6 +38,8 @@ pub(super) enum Part {
 pub(super) struct Table {
     pub(super) list: Vec<Value>,
     pub(super) fields: Vec<Field>,
+    /// Where in `fields` each key is.
+    places: HashMap<String, usize>,
 }
 
 #[derive(Clone)]
@@ -48,8 +51,7 @@ pub(super) struct Field {
 
 impl Table {
     pub(super) fn get(&self, key: &str) -> Option<Value> {
-        let field = self.fields.iter().find(|field| field.key == key)?;
-        Some(field.value.clone())
+        Some(self.fields[*self.places.get(key)?].value.clone())
     }
 
     /// Sets a key; a whole number right after the list's end makes the list longer, `nil` takes the
@@ -66,16 +68,29 @@ impl Table {
             }
         }
         if matches!(value.kind, Kind::Nil) {
-            self.fields.retain(|field| field.key != key);
-        } else if let Some(field) = self.fields.iter_mut().find(|field| field.key == key) {
-            *field = Field { key, at, value };
+            if let Some(place) = self.places.remove(&key) {
+                self.fields.remove(place);
+                self.places.values_mut().filter(|at| **at > place).for_each(|at| *at -= 1);
+            }
+        } else if let Some(place) = self.places.get(&key) {
+            self.fields[*place] = Field { key, at, value };
         } else {
+            self.places.insert(key.clone(), self.fields.len());
             self.fields.push(Field { key, at, value });
         }
     }
 }
 
 impl Value {
+    /// How much a copy of it takes, or a walk over its list.
+    pub(super) fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Text(parts) => parts.iter().map(Part::size).sum(),
+            Kind::Table(table) => table.borrow().list.len(),
+            _ => 1,
+        }
+    }
+
     pub(super) fn table(&self) -> Option<&Rc<RefCell<Table>>> {
         match &self.kind {
             Kind::Table(table) => Some(table),
@@ -123,28 +138,54 @@ impl Value {
 /// Values are shorter: what is made of itself again and again is not.
 const LONGEST: usize = 64 << 10;
 
-/// One text after another, as `..` makes it. `None` if one of them has no text, or if both are too long.
-pub(super) fn joined(one: &Value, other: &Value) -> Option<Vec<Part>> {
-    let mut parts = Vec::new();
-    for value in [one, other] {
+/// Texts, one after another.
+#[derive(Default)]
+pub(super) struct Joined {
+    parts: Vec<Part>,
+    bytes: usize,
+}
+
+impl Joined {
+    /// Adds a text. `None` if it has none, or if all together are too long.
+    pub(super) fn push(&mut self, value: &Value) -> Option<()> {
         let more = match &value.kind {
             Kind::Text(parts) => parts.clone(),
             Kind::Number(_) => vec![Part::Literal(value.plain()?)],
             _ => return None,
         };
         for part in more {
-            let many = parts.len() >= LONGEST;
-            match (parts.last_mut(), part) {
-                (Some(Part::Literal(last)), Part::Literal(text)) => {
-                    if last.len() + text.len() > LONGEST {
-                        return None;
-                    }
-                    last.push_str(&text);
-                }
-                _ if many => return None,
-                (_, part) => parts.push(part),
+            self.bytes += part.size();
+            if self.bytes > LONGEST {
+                return None;
+            }
+            match (self.parts.last_mut(), part) {
+                (Some(Part::Literal(last)), Part::Literal(text)) => last.push_str(&text),
+                (_, part) => self.parts.push(part),
+            }
+        }
+        Some(())
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        Kind::Text(self.parts)
+    }
+}
+
+impl Part {
+    fn size(&self) -> usize {
+        match self {
+            Self::Literal(text) => text.len(),
+            Self::Variable(name, default) => {
+                1 + name.len() + default.as_ref().map_or(0, String::len)
             }
         }
     }
-    Some(parts)
+}
+
+/// One text after another, as `..` makes it. `None` if one of them has no text, or if both are too long.
+pub(super) fn joined(one: &Value, other: &Value) -> Option<Kind> {
+    let mut all = Joined::default();
+    all.push(one)?;
+    all.push(other)?;
+    Some(all.kind())
 }

@@ -10,6 +10,11 @@ use super::value::{Field, Kind, Part, Spot, Value};
 /// has those, and nobody waits so many seconds.
 const MILLISECONDS_FROM: f64 = 500.0;
 
+/// Bytes of a result; a file of the largest size gives fewer.
+const LONGEST: usize = 8 << 20;
+/// What is said of a file at most, about.
+const MOST_REMARKS: usize = 10_000;
+
 #[derive(Default)]
 pub(super) struct Writer {
     /// The YAML, with marks of where it comes from.
@@ -29,6 +34,17 @@ impl Writer {
     pub(super) fn remark(&mut self, at: Spot, message: impl Into<String>, hint: &'static str) {
         let message = message.into();
         self.remarks.push(Remark { line: at.0, column: at.1, message, hint: Some(hint) });
+    }
+
+    /// Whether no more is written: tables that stand in many places make much of a short file.
+    pub(super) fn is_full(&mut self, at: Spot) -> bool {
+        let is_full =
+            self.out.len() > LONGEST || self.faults.len() + self.remarks.len() > MOST_REMARKS;
+        if is_full {
+            let hint = "import a part of the file at a time, and put the results together";
+            self.fault(at, "the result gets too long here", hint);
+        }
+        is_full
     }
 
     pub(super) fn ignore(&mut self, field: &Field) {

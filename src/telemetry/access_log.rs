@@ -143,7 +143,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Batches that were dropped because the writer could not keep up.
+    /// Batches that were dropped: the writer could not keep up, or could not write them.
     pub fn dropped(&self) -> Arc<Counter> {
         Arc::clone(&self.dropped)
     }
@@ -163,10 +163,12 @@ impl AccessLog {
     pub fn start(format: Format, destination: Destination) -> io::Result<Self> {
         let output = Output::open(destination)?;
         let (writer, lines) = sync_channel(QUEUE);
+        let dropped = Arc::<Counter>::default();
+        let lost = Arc::clone(&dropped);
         let thread = std::thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write(output, lines))?;
-        Ok(Self { sink: Sink { format, writer, dropped: Arc::default() }, thread })
+            .spawn(move || write(output, lines, &lost))?;
+        Ok(Self { sink: Sink { format, writer, dropped }, thread })
     }
 
     /// The end for workers.
@@ -330,11 +332,18 @@ impl Output {
     }
 }
 
-fn write(mut output: Output, messages: Receiver<Message>) {
+/// Writes what comes; batches that cannot be written are lost and counted.
+fn write(mut output: Output, messages: Receiver<Message>, lost: &Counter) {
     let mut fails = false;
     for message in messages {
         let done = match message {
-            Message::Lines(lines) => output.write_all(&lines),
+            Message::Lines(lines) => {
+                let done = output.write_all(&lines);
+                if done.is_err() {
+                    lost.add_one();
+                }
+                done
+            }
             Message::Reopen => Output::open(output.destination.clone()).map(|again| output = again),
         };
         // The old file stays in use, and requests go on: a log is worth less than an answer.

@@ -102,10 +102,31 @@ struct Line(Arc<File>);
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.0).write(bytes)
+        // A line that the file does not take is worth more on standard error than nowhere.
+        (&*self.0).write(bytes).or_else(|_| io::stderr().write_all(bytes).map(|()| bytes.len()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         (&*self.0).flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, read_to_string, write};
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::Line;
+
+    #[test]
+    fn a_line_that_the_file_does_not_take_goes_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("error.log");
+        write(&path, "").unwrap();
+        // Opened to be read: each write to it fails.
+        let mut line = Line(Arc::new(File::open(&path).unwrap()));
+        assert_eq!(line.write(b"a line for standard error\n").unwrap(), 26);
+        assert_eq!(read_to_string(&path).unwrap(), "");
     }
 }

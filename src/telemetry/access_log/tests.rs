@@ -2,7 +2,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use jiff::Timestamp;
 
-use super::{AccessLog, Batch, Destination, Entry, FailedAttempt, Format};
+use super::{
+    AccessLog, Batch, Counter, Destination, Entry, FailedAttempt, Format, Message, Output, write,
+};
 
 fn entry<'a>(user: &'a str, agent: &'a str) -> Entry<'a> {
     Entry {
@@ -138,4 +140,25 @@ fn a_new_log_is_for_its_owner_and_group() {
     let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
     // What a umask takes away besides is the operator's own choice.
     assert_eq!((mode & 0o600, mode & !0o640), (0o600, 0), "{mode:o}");
+}
+
+#[test]
+fn lines_that_cannot_be_written_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    std::fs::write(&path, "").unwrap();
+    // Opened to be read: each write to it fails.
+    let file = Some(std::fs::File::open(&path).unwrap());
+    let output = Output { destination: Destination::File(path.clone()), file };
+    let (sender, messages) = std::sync::mpsc::sync_channel(4);
+    for _ in 0..2 {
+        sender.send(Message::Lines(b"lost\n".to_vec())).unwrap();
+    }
+    sender.send(Message::Reopen).unwrap();
+    sender.send(Message::Lines(b"kept\n".to_vec())).unwrap();
+    drop(sender);
+    let lost = Counter::default();
+    write(output, messages, &lost);
+    assert_eq!(lost.get(), 2);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\n");
 }

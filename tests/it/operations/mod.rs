@@ -8,6 +8,7 @@ mod first_steps;
 mod import;
 mod listeners;
 mod naming;
+mod no_answer;
 mod opendify;
 mod opendify_documents;
 mod opendify_names;
