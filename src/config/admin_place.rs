@@ -4,7 +4,6 @@
 //! and no right to read its files of secrets. So nothing but `admin` is looked at, and a token that cannot
 //! be read here is no error.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -12,7 +11,8 @@ use serde::Deserialize;
 
 use super::admin::Admin;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
-use super::load::{Environment, unreadable};
+use super::files::bounded_read::read_file;
+use super::load::{Environment, LARGEST, unreadable};
 use super::secret;
 use super::unset::Missing;
 use super::yaml::{build, read};
@@ -44,7 +44,7 @@ pub enum NoAdminPlace {
 /// The file cannot be read, or not understood as far as it is needed here.
 pub fn admin_place(path: &Path, env: &Environment) -> Result<AdminPlace, NoAdminPlace> {
     let name = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = read_file(path, LARGEST).map_err(|error| {
         let mut sink = DiagnosticSink::default();
         sink.add(unreadable(path, &error, env.role));
         NoAdminPlace::Unread(Diagnostics::new(&name, "", sink))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::file_access::Role;
+use super::files::file_access::Role;
 use super::unset::Missing;
 
 /// What a configuration may refer to outside its own text.

@@ -1,14 +1,14 @@
 //! Where a gateway listens, by what is written alone: whoever asks whether it is alive may lack its secrets, and
 //! a fault elsewhere in the file does not concern them.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use super::admin::Admin;
 use super::diagnostic::DiagnosticSink;
+use super::files::bounded_read::read_file;
 use super::listen::{Listen, Listener};
-use super::load::{Environment, LISTEN};
+use super::load::{Environment, LARGEST, LISTEN};
 use super::opendify::listen::endpoint;
 use super::raw::RawConfig;
 use super::secret::reason;
@@ -45,9 +45,9 @@ impl Source {
 }
 
 fn of_file(path: &Path, env: &Environment) -> Result<Listening, String> {
-    let text = fs::read_to_string(path)
+    let bytes = read_file(path, LARGEST)
         .map_err(|error| format!("{} cannot be read: {}", path.display(), reason(&error)))?;
-    Ok(of_text(&text, env))
+    Ok(of_text(&String::from_utf8_lossy(&bytes), env))
 }
 
 /// Where nothing can be read of it, the defaults.

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::bounded_read::read_past;
 use super::certificate_paths;
 use super::check::check;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
 pub use super::environment::Environment;
-use super::file_access::{KEEP, Role, Wanted, access_hint, is_open_to_all};
+use super::files::bounded_read::read_past;
+use super::files::file_access::{KEEP, Role, Wanted, access_hint, is_open_to_all};
 use super::full_width;
 use super::raw::{RawConfig, RawInstance};
 use super::resolve::resolve;
@@ -22,7 +22,7 @@ use super::unset::{Missing, Unset};
 use super::yaml::{Places, Step, build, read, unset};
 
 /// A configuration is a text for people; a larger file is something else.
-const LARGEST: usize = 16 << 20;
+pub(super) const LARGEST: usize = 16 << 20;
 
 /// A good configuration.
 #[derive(Clone, Debug)]

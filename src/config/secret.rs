@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink};
 use super::environment::Environment;
-use super::file_access::{KEEP, is_open_to_all};
+use super::files::bounded_read::read_file;
+use super::files::file_access::{KEEP, is_open_to_all};
 use super::raw::{RawAi, RawConfig, RawProbe};
 use super::unset::Missing;
 use super::yaml::{Places, Step};
 use crate::model::Token;
 
 /// A secret is a line, not a document.
-const LARGEST: u64 = 64 << 10;
+const LARGEST: usize = 64 << 10;
 
 /// Replaces one secret; the path says where it stands.
 type Fetch<'f> = dyn FnMut(&mut Token, &[Step<'_>]) + 'f;
@@ -153,13 +154,14 @@ fn read(file: &Path) -> Result<(String, bool), Fault> {
             hint: "write `file:` and the path of a file that contains only the secret",
         });
     }
-    if meta.len() > LARGEST {
-        return Err(Fault {
+    // A pipe does not say how long it is.
+    let bytes = read_file(file, LARGEST).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => Fault {
             message: "this secret's file is larger than 64KiB".to_owned(),
             hint: "the file must contain only the secret",
-        });
-    }
-    let bytes = fs::read(file).map_err(unreadable)?;
+        },
+        _ => unreadable(error),
+    })?;
     let text = String::from_utf8(bytes).map_err(|_| Fault {
         message: "this secret's file is not text".to_owned(),
         hint: "the file must contain only the secret",

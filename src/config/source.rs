@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::bounded_read::read_file;
 use super::diagnostic::{DiagnosticBuilder, DiagnosticSink, Diagnostics};
-use super::env_file;
-use super::file_access::is_open_to_all;
+use super::files::bounded_read::read_file;
+use super::files::env_file;
+use super::files::file_access::is_open_to_all;
 use super::load::{Environment, Loaded, load};
 use super::opendify::{self, variables};
 use super::secret::reason;

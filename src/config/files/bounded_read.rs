@@ -18,7 +18,7 @@ pub fn read_past(source: impl Read, limit: usize) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// It cannot be read, or is longer: [`ErrorKind::FileTooLarge`].
-pub(super) fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let bytes = read_past(File::open(path)?, limit)?;
     if bytes.len() > limit {
         return Err(ErrorKind::FileTooLarge.into());

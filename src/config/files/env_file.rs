@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 
 /// What a file says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct EnvFile {
+pub(crate) struct EnvFile {
     /// Its variables; of one that is written twice, the last.
-    pub(super) vars: BTreeMap<String, String>,
+    pub(crate) vars: BTreeMap<String, String>,
     /// Lines, from 1, that are no variable.
-    pub(super) faults: Vec<usize>,
+    pub(crate) faults: Vec<usize>,
 }
 
 /// Reads a file.
-pub(super) fn parse(text: &str) -> EnvFile {
+pub(crate) fn parse(text: &str) -> EnvFile {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let mut file = EnvFile::default();
     let mut rest = text;
@@ -48,7 +48,7 @@ pub(super) fn parse(text: &str) -> EnvFile {
 }
 
 /// What to write instead of a line that is no variable.
-pub(super) fn hint(line: &str) -> String {
+pub(crate) fn hint(line: &str) -> String {
     let end = line.find(['：', '＝', ':', '=']);
     let mark = end.and_then(|end| line[end..].chars().next());
     let name = end.and_then(|end| name_of(&line[..end]));

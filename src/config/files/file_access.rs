@@ -42,14 +42,14 @@ pub fn access_hint(path: &Path, wanted: Wanted, role: Role) -> Option<String> {
 }
 
 /// Whether every user of the machine may read a file. A folder on the way that keeps others out counts.
-pub(super) fn is_open_to_all(path: &Path) -> bool {
+pub(crate) fn is_open_to_all(path: &Path) -> bool {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let has = |path: &Path, bit: u32| fs::metadata(path).is_ok_and(|meta| meta.mode() & bit != 0);
     has(&real, 0o004) && real.ancestors().skip(1).all(|folder| has(folder, 0o001))
 }
 
 /// How a file of secrets is kept from others, and for the user that a gateway in a container is.
-pub(super) const KEEP: &str = "give it to the user that runs difygate, `sudo chown USER FILE` (65532 in its image), and \
+pub(crate) const KEEP: &str = "give it to the user that runs difygate, `sudo chown USER FILE` (65532 in its image), and \
                                `chmod 600 FILE`; or to the group of that user, and `chmod 640 FILE`";
 
 /// The file or folder that stands in the way, its owner, and whether it is a folder.
